@@ -1,0 +1,170 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The auditor's messages: records of the log, proofs, checkpoints, durable subscriptions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta
+
+from shared.contracts.base import API, Accepted, Command, Endpoint, Message, Request
+from shared.contracts.events import Event, Outcome
+from shared.identifiers import Token
+
+
+class AuditRecord(Message, frozen=True, kw_only=True):
+    """One entry of the log."""
+
+    index: int
+    """Leaf index in the tree, from 0."""
+    leaf: str
+    """The leaf's exact bytes: the envelope in canonical JSON."""
+    event: Event | None = None
+    """The whole event; None if the body was erased or could not be read."""
+    received_at: str
+    """By the auditor's clock, RFC 3339 UTC."""
+    stream_sequence: int
+    problem: str = ""
+    """Why the event could not be read, if it could not; it is recorded all the same."""
+
+
+class ListRecords(Request, frozen=True, kw_only=True):
+    """Records that match every filter given, newest first."""
+
+    since: str = ""
+    """RFC 3339, inclusive."""
+    until: str = ""
+    """RFC 3339, exclusive."""
+    actor: str = ""
+    """Key of the principal."""
+    action: str = ""
+    """Glob, as `deployment.*`."""
+    package: str = ""
+    node: str = ""
+    deployment: str = ""
+    outcome: Outcome | Literal[""] = ""
+    correlation: str = ""
+    """Command id."""
+    before_index: Annotated[int, Meta(ge=0)] | None = None
+    """Only records with a smaller index: the next page starts at the last index seen."""
+    after_index: Annotated[int, Meta(ge=-1)] | None = None
+    """Only records with a greater index: how a follower asks for what is new."""
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+
+class RecordList(Message, frozen=True, kw_only=True):
+    """One page."""
+
+    records: tuple[AuditRecord, ...]
+    tree_size: int
+    """Leaves in the log when this was read."""
+    more: bool
+    """Whether older records match too."""
+
+
+class ProveRecord(Request, frozen=True, kw_only=True):
+    """Prove that one record is in the log."""
+
+    index: Annotated[int, Meta(ge=0)]
+
+
+class ProofBundle(Message, frozen=True, kw_only=True):
+    """All that is needed to verify one record offline, given the log's public key."""
+
+    kind: str = "l3af-proof-bundle/v1"
+    index: int
+    leaf: str
+    """The leaf's exact bytes: the envelope in canonical JSON."""
+    event: Event | None = None
+    """Whose body hashes to the envelope's `bodyhash`; None if erased."""
+    inclusion: tuple[str, ...]
+    """RFC 6962 audit path, hexadecimal SHA-256, leaf's sibling first."""
+    checkpoint: str
+    """C2SP signed note: origin, tree size, root hash, signature."""
+    verifier_key: str
+    """C2SP verifier key of the log; compare it with the one you trust."""
+
+
+class GetCheckpoint(Request, frozen=True, kw_only=True):
+    """The newest signed tree head, and its consistency with an older one."""
+
+    consistent_with_size: Annotated[int, Meta(ge=0)] = 0
+    """An older tree size to prove consistency with; 0: no proof wanted."""
+
+
+class Checkpoint(Message, frozen=True, kw_only=True):
+    """A signed tree head."""
+
+    checkpoint: str
+    tree_size: int
+    root: str
+    verifier_key: str
+    consistency: tuple[str, ...] = ()
+    """RFC 6962 consistency path, hexadecimal."""
+
+
+class CreateSubscription(Command, frozen=True, kw_only=True):
+    """A durable place in the event stream for the caller: offline for an hour, nothing missed."""
+
+    name: Token
+    subjects: Annotated[tuple[str, ...], Meta(min_length=1, max_length=8)] = (
+        "l3af.v1.evt.public.>",
+    )
+    """Filters; only audiences that the caller may see."""
+    start: Literal["now", "beginning"] = "now"
+
+
+class SubscriptionCreated(Accepted, frozen=True, kw_only=True):
+    """Fetch from it by its name."""
+
+    name: str
+    subjects: tuple[str, ...]
+
+
+class FetchEvents(Request, frozen=True, kw_only=True):
+    """The next events, oldest first; events come again until they are acknowledged."""
+
+    name: Token
+    acknowledge: Annotated[int, Meta(ge=0)] = 0
+    """Position up to which the caller has dealt with everything."""
+    limit: Annotated[int, Meta(ge=1, le=500)] = 100
+    wait_seconds: Annotated[float, Meta(ge=0, le=30)] = 5.0
+    """How long to wait for a first event."""
+
+
+class PositionedEvent(Message, frozen=True, kw_only=True):
+    """One event and where it stands."""
+
+    position: int
+    event: Event
+
+
+class FetchedEvents(Message, frozen=True, kw_only=True):
+    """What came."""
+
+    events: tuple[PositionedEvent, ...]
+
+
+class DeleteSubscription(Command, frozen=True, kw_only=True):
+    """Give the place up."""
+
+    name: Token
+
+
+class SubscriptionDeleted(Accepted, frozen=True, kw_only=True):
+    """It is gone."""
+
+    name: str
+
+
+LIST_RECORDS: Final = Endpoint(f"{API}.auditor.record.list", ListRecords, RecordList)
+PROVE_RECORD: Final = Endpoint(f"{API}.auditor.record.prove", ProveRecord, ProofBundle)
+GET_CHECKPOINT: Final = Endpoint(f"{API}.auditor.checkpoint.get", GetCheckpoint, Checkpoint)
+CREATE_SUBSCRIPTION: Final = Endpoint(
+    f"{API}.events.subscription.create", CreateSubscription, SubscriptionCreated
+)
+FETCH_EVENTS: Final = Endpoint(f"{API}.events.subscription.fetch", FetchEvents, FetchedEvents)
+DELETE_SUBSCRIPTION: Final = Endpoint(
+    f"{API}.events.subscription.delete", DeleteSubscription, SubscriptionDeleted
+)

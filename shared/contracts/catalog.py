@@ -1,0 +1,317 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The catalog's messages: packages, their manifests, artifacts by digest."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from shared.contracts.base import (
+    API,
+    INTERNAL,
+    Accepted,
+    Bucket,
+    Command,
+    Document,
+    Endpoint,
+    Message,
+    Request,
+)
+from shared.identifiers import DigestText, Hook, Token
+
+CHUNK_BYTES: Final = 128 * 1024
+"""Artifacts travel and are stored in chunks of this many bytes; the last may be shorter."""
+MAX_ARTIFACT_BYTES: Final = 64 * 1024 * 1024
+TICKET_SECONDS: Final = 300
+
+FilePath = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$", max_length=255),
+]
+Symbol = Annotated[str, Meta(pattern=r"^[A-Za-z_.][A-Za-z0-9_.]*$", max_length=127)]
+
+
+class PackageFile(Document, frozen=True, kw_only=True):
+    """One file of the archive; the manifest names every one and the archive holds no other."""
+
+    path: FilePath
+    sha256: DigestText
+    size_bytes: Annotated[int, Meta(ge=0, le=MAX_ARTIFACT_BYTES)]
+
+
+class ProgramEntry(Document, frozen=True, kw_only=True):
+    """One program that a deployment can place in a chain."""
+
+    name: Token
+    object: FilePath
+    """The ELF file in the archive."""
+    function: Symbol
+    """The entry function in that ELF."""
+    hooks: Annotated[tuple[Hook, ...], Meta(min_length=1)]
+    proceed_on: tuple[str, ...] = ()
+    """Verdicts after which the chain goes on; empty: the hook's default."""
+
+
+class MapEntry(Document, frozen=True, kw_only=True):
+    """One map that a deployment may configure, with what its keys and values mean."""
+
+    summary: str = ""
+    key: str = ""
+    """What the key is, as `TCP destination port`."""
+    value: str = ""
+    """What the value is, with its unit."""
+    key_minimum: int | None = None
+    key_maximum: int | None = None
+    value_minimum: int | None = None
+    value_maximum: int | None = None
+
+
+class MetricEntry(Document, frozen=True, kw_only=True):
+    """One scalar that the node reads from a map."""
+
+    map: Symbol
+    key: str = "0"
+    """The key in the configuration's text form; `*` sums all entries."""
+    unit: str = ""
+    summary: str = ""
+
+
+class PackageManifest(Document, frozen=True, kw_only=True):
+    """What a package is.  The signed payload is this, in canonical bytes."""
+
+    schema: Annotated[int, Meta(ge=1, le=1)] = 1
+    name: Token
+    version: str
+    """SemVer 2.0.0."""
+    summary: Annotated[str, Meta(min_length=1, max_length=200)]
+    licence: str
+    """SPDX expression of the kernel code."""
+    programs: Annotated[tuple[ProgramEntry, ...], Meta(min_length=1)]
+    maps: dict[Symbol, MapEntry] = {}
+    metrics: dict[Token, MetricEntry] = {}
+    files: tuple[PackageFile, ...] = ()
+
+
+class DsseSignature(Document, frozen=True, kw_only=True):
+    """One signature of a DSSE envelope."""
+
+    keyid: str
+    sig: str
+    """Base64."""
+
+
+class DsseEnvelope(Document, frozen=True, kw_only=True):
+    """DSSE v1 (secure-systems-lab/dsse): the signature covers PAE(payloadType, payload)."""
+
+    payloadType: str  # noqa: N815 because DSSE names it so
+    payload: str
+    """Base64."""
+    signatures: Annotated[tuple[DsseSignature, ...], Meta(min_length=1, max_length=8)]
+
+
+class PublisherCertificate(Document, frozen=True, kw_only=True):
+    """The installation's word that a key may sign packages; the payload of a DSSE envelope."""
+
+    key: str
+    """Ed25519 public key, 64 hexadecimal digits."""
+    publisher: Token
+    packages: Annotated[tuple[str, ...], Meta(min_length=1)] = ("*",)
+    """Package name globs the key may sign for."""
+    issued_at: str
+
+
+class SignedPackage(Document, frozen=True, kw_only=True):
+    """All that is needed to check an archive's origin without asking anybody."""
+
+    manifest: DsseEnvelope
+    """Payload: canonical bytes of PackageManifest."""
+    certificate: DsseEnvelope
+    """Payload: canonical bytes of PublisherCertificate, signed by the installation's trust root."""
+    archive_sha256: DigestText
+
+
+class MapFacts(Message, frozen=True, kw_only=True):
+    """One map as the ELF declares it."""
+
+    name: str
+    type: str
+    """Kernel name in lower case, as `percpu_hash`."""
+    key_size_bytes: int
+    value_size_bytes: int
+    max_entries: int
+
+
+class ProgramFacts(Message, frozen=True, kw_only=True):
+    """One program as the ELF holds it, read without loading."""
+
+    function: str
+    section: str
+    instructions: int
+    helpers: tuple[int, ...]
+    """Helper ids called, ascending."""
+
+
+class ElfFacts(Message, frozen=True, kw_only=True):
+    """One object file, read without loading."""
+
+    path: str
+    licence: str
+    """The kernel's licence string, as `Dual BSD/GPL`; empty when the ELF has none."""
+    has_btf: bool
+    needs_kernel_btf: bool
+    """Whether CO-RE relocations make libbpf read the kernel's BTF."""
+    programs: tuple[ProgramFacts, ...]
+    maps: tuple[MapFacts, ...]
+
+
+class PackageVersion(Message, frozen=True, kw_only=True):
+    """One immutable published version."""
+
+    version: str
+    signed: SignedPackage
+    manifest: PackageManifest
+    elf: tuple[ElfFacts, ...]
+    published_at: str
+    published_by: str
+    """Key of the principal who published."""
+    channels: tuple[str, ...] = ("stable",)
+    command_id: str = ""
+
+
+class PackageRecord(Message, frozen=True, kw_only=True):
+    """KV `catalog`, key = package name: all its versions, oldest first."""
+
+    name: str
+    versions: tuple[PackageVersion, ...]
+    command_id: str = ""
+    """The command that wrote this revision."""
+
+
+CATALOG: Final = Bucket("catalog", PackageRecord)
+
+
+class WriteArtifact(Request, frozen=True, kw_only=True):
+    """One chunk.  Idempotent: a chunk has one content for ever, so no command id is needed."""
+
+    sha256: DigestText
+    """Of the whole artifact."""
+    size_bytes: Annotated[int, Meta(ge=1, le=MAX_ARTIFACT_BYTES)]
+    """Of the whole artifact."""
+    offset_bytes: Annotated[int, Meta(ge=0)]
+    """A multiple of CHUNK_BYTES."""
+    data: bytes
+    """Base64 on the wire; CHUNK_BYTES long unless it is the last."""
+
+
+class ArtifactWritten(Message, frozen=True, kw_only=True):
+    """The chunk is stored."""
+
+    complete: bool
+    """Whether all chunks are there now and the whole has the digest."""
+
+
+class PublishPackage(Command, frozen=True, kw_only=True):
+    """Publish an archive that was written before."""
+
+    signed: SignedPackage
+    channels: Annotated[tuple[Token, ...], Meta(max_length=8)] = ("stable",)
+
+
+class PackagePublished(Accepted, frozen=True, kw_only=True):
+    """The version exists and will never change."""
+
+    name: str
+    version: str
+    manifest_sha256: str
+    archive_sha256: str
+
+
+class ListPackages(Request, frozen=True, kw_only=True):
+    """All packages, or those whose name matches a glob."""
+
+    name: str = "*"
+
+
+class PackageSummary(Message, frozen=True, kw_only=True):
+    """One line of the list."""
+
+    name: str
+    versions: tuple[str, ...]
+    """Newest first."""
+    summary: str
+    licence: str
+    hooks: tuple[Hook, ...]
+
+
+class PackageList(Message, frozen=True, kw_only=True):
+    """By name, ascending."""
+
+    packages: tuple[PackageSummary, ...]
+
+
+class GetPackage(Request, frozen=True, kw_only=True):
+    """One version of one package; empty version: the newest release in `stable`."""
+
+    name: Token
+    version: str = ""
+
+
+class PackageShown(Message, frozen=True, kw_only=True):
+    """The version and the names of its siblings."""
+
+    package: PackageVersion
+    versions: tuple[str, ...]
+    """Newest first."""
+
+
+class ResolvePackage(Request, frozen=True, kw_only=True):
+    """Which published version meets a constraint."""
+
+    name: Token
+    constraint: str
+    """Comma-separated comparisons, as `>=1.2,<2`; `1.2.3` exactly; `^1.2`, `~1.2`; `*` any."""
+    channel: Token = "stable"
+
+
+class PackageResolved(Message, frozen=True, kw_only=True):
+    """The newest version that meets the constraint."""
+
+    package: PackageVersion
+    ticket: str
+    """Lets a node read the archive for TICKET_SECONDS, before its desired record names it."""
+
+
+class ReadArtifact(Request, frozen=True, kw_only=True):
+    """One chunk of an artifact.
+
+    Answered only if the node's desired record names the digest, or with a ticket for it.
+    """
+
+    sha256: DigestText
+    offset_bytes: Annotated[int, Meta(ge=0)] = 0
+    ticket: str = ""
+
+
+class ArtifactChunk(Message, frozen=True, kw_only=True):
+    """CHUNK_BYTES from the offset, fewer at the end."""
+
+    data: bytes
+    size_bytes: int
+    """Of the whole artifact."""
+
+
+WRITE_ARTIFACT: Final = Endpoint(f"{API}.catalog.artifact.write", WriteArtifact, ArtifactWritten)
+PUBLISH_PACKAGE: Final = Endpoint(
+    f"{API}.catalog.package.publish", PublishPackage, PackagePublished
+)
+LIST_PACKAGES: Final = Endpoint(f"{API}.catalog.package.list", ListPackages, PackageList)
+GET_PACKAGE: Final = Endpoint(f"{API}.catalog.package.get", GetPackage, PackageShown)
+RESOLVE_PACKAGE: Final = Endpoint(
+    f"{INTERNAL}.catalog.package.resolve", ResolvePackage, PackageResolved
+)
+READ_ARTIFACT: Final = Endpoint(
+    f"{INTERNAL}.catalog.artifact.read.{{node}}", ReadArtifact, ArtifactChunk
+)
+"""The node's name is the last token, so that a node's permission proves which node asks."""

@@ -1,0 +1,148 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Events: CloudEvents 1.0 in structured JSON, canonical bytes, on `l3af.v1.evt.<audience>.…`.
+
+The audit log's leaf is the envelope's bytes: identity, time, type, audience, emitter, sequence and
+the salted SHA-256 of the body.  The body lies beside it, so it can be erased without touching a
+proof.  The emitter makes the salt and it travels with the event.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+from shared.canonical import canonical_bytes, sha256_hex
+from shared.contracts.base import EVENTS, Message
+from shared.errors import Reason
+
+Audience = str
+"""`public`, `p_<namespace>` or `r_<embargo>`; the first subject token after the prefix."""
+PUBLIC: Final = "public"
+
+Outcome = Literal["accepted", "refused", "succeeded", "failed", "observed"]
+
+
+class Actor(Message, frozen=True, kw_only=True):
+    """Who asked, by key and never by name (a name can be looked up, and erased, elsewhere)."""
+
+    key: str
+    """Public nkey of the principal, service or node."""
+    role: str
+    attested: bool
+    """Whether the server vouched for the key (`Nats-Request-Info` of a shared service import)."""
+    address: str = ""
+    """Keyed HMAC-SHA-256 of the client address, 32 hexadecimal digits; empty when not known."""
+
+
+class EventBody(Message, frozen=True, kw_only=True):
+    """What happened.  The fields that audit queries filter by have one place in every event."""
+
+    action: str
+    """`<entity>.<verb>`, as `deployment.apply` or `chain.attach`."""
+    outcome: Outcome
+    correlation: str = ""
+    """The command id that this follows from."""
+    actor: Actor | None = None
+    """Who asked; None when nobody did (drift, start-up)."""
+    reason: str = ""
+    """Why, in the caller's words."""
+    node: str = ""
+    interface: str = ""
+    hook: str = ""
+    deployment: str = ""
+    package: str = ""
+    version: str = ""
+    reasons: tuple[Reason, ...] = ()
+    """Broken rules, for refused and failed."""
+    before: str = ""
+    """SHA-256 of the object before, empty if there was none."""
+    after: str = ""
+    """SHA-256 of the object after."""
+    details: dict[str, Any] = {}
+    """What only this kind of event has; documented with the action."""
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """The leaf of the audit log: everything but the body, which is bound by a salted hash."""
+
+    id: str
+    """Deterministic, so that republication cannot make a second event; also `Nats-Msg-Id`."""
+    time: str
+    """RFC 3339 UTC with microseconds, by the emitter's clock."""
+    type: str
+    """`org.l3af.v1.<action>.<outcome>`."""
+    audience: Audience
+    emitter: str
+    """`catalog`, `scheduler`, `auditor` or `node/<node>`."""
+    sequence: int
+    """From 1, without gaps, for each emitter and audience."""
+    bodyhash: str
+    """SHA-256 of salt bytes followed by the body's canonical bytes, hexadecimal."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """A CloudEvent as it travels.  Extension names are lower-case letters, as CloudEvents asks."""
+
+    specversion: str = "1.0"
+    id: str
+    source: str
+    """`/l3af/<emitter>`."""
+    type: str
+    time: str
+    subject: str
+    """The NATS subject it was published on."""
+    datacontenttype: str = "application/json"
+    audience: Audience
+    emitter: str
+    sequence: int
+    bodysalt: str
+    """16 random bytes, hexadecimal."""
+    data: EventBody
+
+    def body_bytes(self) -> bytes:
+        """The canonical bytes that `bodyhash` binds: subject and data."""
+        return canonical_bytes({"data": self.data, "subject": self.subject})
+
+    def envelope(self) -> Envelope:
+        """The part that enters the log's tree."""
+        return Envelope(
+            id=self.id,
+            time=self.time,
+            type=self.type,
+            audience=self.audience,
+            emitter=self.emitter,
+            sequence=self.sequence,
+            bodyhash=sha256_hex(bytes.fromhex(self.bodysalt) + self.body_bytes()),
+        )
+
+
+def event_subject(*, audience: Audience, emitter: str, body: EventBody) -> str:
+    """`l3af.v1.evt.<audience>.<service>.<entity>.<verb>`, or `….node.<node>.<entity>.<verb>`."""
+    return f"{EVENTS}.{audience}.{emitter.replace('/', '.')}.{body.action}"
+
+
+def draft_event(
+    body: EventBody,
+    *,
+    event_id: str,
+    emitter: str,
+    sequence: int,
+    time: str,
+    salt: bytes,
+    audience: Audience = PUBLIC,
+) -> Event:
+    """The event that says `body`; every part that is not decided here is an argument."""
+    return Event(
+        id=event_id,
+        source=f"/l3af/{emitter}",
+        type=f"org.l3af.v1.{body.action}.{body.outcome}",
+        time=time,
+        subject=event_subject(audience=audience, emitter=emitter, body=body),
+        audience=audience,
+        emitter=emitter,
+        sequence=sequence,
+        bodysalt=salt.hex(),
+        data=body,
+    )

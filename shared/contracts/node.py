@@ -1,0 +1,301 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The node's messages: what it is told to run, what the kernel says it runs.
+
+The scheduler writes `desired`, the node writes `observed` and `nodes`.  `observed` is read back
+from the kernel, never remembered.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from msgspec import Meta
+
+from shared.contracts.base import (
+    API,
+    INTERNAL,
+    TELEMETRY,
+    Bucket,
+    Document,
+    Endpoint,
+    Message,
+    Request,
+    Topic,
+)
+from shared.contracts.catalog import SignedPackage
+from shared.errors import Refusal
+from shared.identifiers import DigestText, Hook, InterfaceText, Token
+
+MapConfig = dict[str, Any]
+"""Key in text form to value.  Keys: an integer as `80`, an array as `[1,2]`.  Values: an integer,
+or a list for an array.  The BTF of the map decides what fits."""
+
+
+class MetricSource(Document, frozen=True, kw_only=True):
+    """One scalar read from a map: of one key, or `*` for the sum over all keys (and CPUs)."""
+
+    map: str
+    key: str = "0"
+
+
+class DesiredProgram(Document, frozen=True, kw_only=True):
+    """One program in a chain."""
+
+    deployment: Token
+    """The instance's name: maps and counters belong to (hook point, deployment) for life."""
+    revision: int
+    """The deployment's revision that put it here."""
+    package: Token
+    version: str
+    program: Token
+    function: str
+    object: str
+    order: int
+    """Position key, lower runs first; unique within the chain."""
+    proceed_on: tuple[str, ...]
+    """Verdict names after which the next program runs; never empty."""
+    config: dict[str, MapConfig] = {}
+    metrics: dict[str, MetricSource] = {}
+    signed: SignedPackage
+
+
+class Cause(Document, frozen=True, kw_only=True):
+    """Which command led to this state, and who gave it."""
+
+    command_id: str
+    actor_key: str = ""
+    actor_role: str = ""
+
+
+class DesiredChain(Document, frozen=True, kw_only=True):
+    """What one hook point of one node shall run, first program first.  Empty: nothing of ours."""
+
+    interface: InterfaceText
+    hook: Hook
+    programs: tuple[DesiredProgram, ...]
+    cause: Cause
+
+
+class DesiredNode(Message, frozen=True, kw_only=True):
+    """KV `desired`, key = node: ONE record holds all hook points, so one change is one revision."""
+
+    node: Token
+    generation: int
+    """Goes up by one with each change."""
+    chains: tuple[DesiredChain, ...]
+
+
+DESIRED: Final = Bucket("desired", DesiredNode, history=8)
+
+ChainState = Literal["attached", "absent", "failed", "waiting-for-interface"]
+
+
+class ObservedProgram(Message, frozen=True, kw_only=True):
+    """One body of the linked program that is on the hook now."""
+
+    deployment: str
+    revision: int
+    package: str
+    version: str
+    archive_sha256: str
+    program: str
+    order: int
+    mode: str = "inline"
+    """Link mode: how it became part of the chain."""
+    instructions: int = 0
+
+
+class ObservedChain(Message, frozen=True, kw_only=True):
+    """One hook point as the kernel has it."""
+
+    interface: str
+    hook: Hook
+    state: ChainState
+    generation: int = 0
+    """The chain's own generation: up by one with every linked program put on this hook point."""
+    desired_generation: int = 0
+    """The node generation this follows from."""
+    plan_sha256: str = ""
+    """Digest of the desired chain that was linked, map configuration left out."""
+    config_sha256: str = ""
+    """Digest of the map configuration last written."""
+    program_id: int = 0
+    program_tag: str = ""
+    link_id: int = 0
+    xdp_mode: str = ""
+    """`native` or `generic`; empty for TC."""
+    gpl_compatible: bool = False
+    verified_instructions: int = 0
+    jited_bytes: int = 0
+    map_ids: tuple[int, ...] = ()
+    programs: tuple[ObservedProgram, ...] = ()
+    cause: Cause | None = None
+    refusal: Refusal | None = None
+    """Why the desired chain is not what runs; what ran before still runs."""
+
+
+class ObservedNode(Message, frozen=True, kw_only=True):
+    """KV `observed`, key = node."""
+
+    node: str
+    desired_generation: int
+    """The newest desired generation that was acted upon, successfully or not."""
+    chains: tuple[ObservedChain, ...]
+    at: str
+
+
+OBSERVED: Final = Bucket("observed", ObservedNode)
+
+
+class Interface(Message, frozen=True, kw_only=True):
+    """One network interface."""
+
+    name: str
+    index: int
+    kind: str = ""
+    mac: str = ""
+    mtu: int = 0
+    up: bool = False
+
+
+class NodeRecord(Message, frozen=True, kw_only=True):
+    """KV `nodes`, key = node: the inventory.  Written only when it changes."""
+
+    node: str
+    hostname: str
+    architecture: str
+    """As `uname -m` says."""
+    kernel: str
+    """As `uname -r` says."""
+    executor_version: str
+    boot_id: str
+    labels: dict[str, str] = {}
+    """What the node's own configuration says; labels set through the scheduler win."""
+    interfaces: tuple[Interface, ...] = ()
+    features: dict[str, bool] = {}
+    """What was probed, as `xdp`, `tcx`, `btf`."""
+    registered_at: str = ""
+
+
+NODES: Final = Bucket("nodes", NodeRecord)
+
+
+class Heartbeat(Message, frozen=True, kw_only=True):
+    """`l3af.v1.tel.node.<node>.heartbeat`, every HEARTBEAT_SECONDS."""
+
+    node: str
+    at: str
+    desired_generation: int
+    chains_attached: int
+    chains_failed: int
+
+
+class NodeMetrics(Message, frozen=True, kw_only=True):
+    """`l3af.v1.tel.node.<node>.metrics`: the scalars that deployments asked for."""
+
+    node: str
+    at: str
+    values: dict[str, int]
+    """`<interface>/<hook>/<deployment>/<metric>` to value."""
+
+
+HEARTBEAT_SECONDS: Final = 10
+HEARTBEAT: Final = Topic(f"{TELEMETRY}.node.{{node}}.heartbeat", Heartbeat)
+METRICS: Final = Topic(f"{TELEMETRY}.node.{{node}}.metrics", NodeMetrics)
+
+
+class StageChains(Request, frozen=True, kw_only=True):
+    """Fetch, verify, load and link these chains without attaching anything.
+
+    The node keeps the linked programs for a minute, so that the desired record that follows
+    only has to swap.  Every refusal that the kernel would give is given here, before acceptance.
+    """
+
+    chains: tuple[DesiredChain, ...]
+    tickets: dict[DigestText, str] = {}
+    """Archive digest to the catalog's ticket."""
+
+
+class StagedChain(Message, frozen=True, kw_only=True):
+    """One chain that loads here."""
+
+    interface: str
+    hook: Hook
+    plan_sha256: str
+    verified_instructions: int
+    programs: tuple[ObservedProgram, ...]
+
+
+class ChainsStaged(Message, frozen=True, kw_only=True):
+    """All chains load on this node; otherwise the request is refused with every reason."""
+
+    chains: tuple[StagedChain, ...]
+    duration_ms: dict[str, float] = {}
+    """By phase: fetch, verify, load, link."""
+
+
+class GetChains(Request, frozen=True, kw_only=True):
+    """What is on the hooks right now, with counters."""
+
+
+class MetricValue(Message, frozen=True, kw_only=True):
+    """One scalar, read from the kernel for this reply."""
+
+    deployment: str
+    metric: str
+    map: str
+    key: str
+    value: int | None = None
+    problem: str = ""
+    """Why there is no value; other metrics are not affected."""
+
+
+class ChainShown(Message, frozen=True, kw_only=True):
+    """One hook point and its metrics."""
+
+    chain: ObservedChain
+    metrics: tuple[MetricValue, ...] = ()
+
+
+class ChainsShown(Message, frozen=True, kw_only=True):
+    """All managed hook points of the node."""
+
+    node: str
+    chains: tuple[ChainShown, ...]
+
+
+STAGE_CHAINS: Final = Endpoint(f"{INTERNAL}.node.{{node}}.chain.stage", StageChains, ChainsStaged)
+GET_CHAINS: Final = Endpoint(f"{API}.node.{{node}}.chain.get", GetChains, ChainsShown)
+
+XDP_VERDICTS: Final[dict[str, int]] = {"aborted": 0, "drop": 1, "pass": 2, "tx": 3, "redirect": 4}
+"""include/uapi/linux/bpf.h, enum xdp_action."""
+TC_VERDICTS: Final[dict[str, int]] = {
+    "unspec": -1,
+    "ok": 0,
+    "reclassify": 1,
+    "shot": 2,
+    "pipe": 3,
+    "stolen": 4,
+    "queued": 5,
+    "repeat": 6,
+    "redirect": 7,
+    "trap": 8,
+}
+"""include/uapi/linux/pkt_cls.h, TC_ACT_*."""
+DEFAULT_PROCEED_ON: Final[dict[Hook, tuple[str, ...]]] = {
+    "xdp": ("pass",),
+    "tc-ingress": ("ok", "pipe", "unspec"),
+    "tc-egress": ("ok", "pipe", "unspec"),
+}
+
+
+def verdicts_of(hook: Hook) -> dict[str, int]:
+    """Verdict names of a hook and their values, signed 32 bit."""
+    return XDP_VERDICTS if hook == "xdp" else TC_VERDICTS
+
+
+Labels = dict[
+    Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9./_-]{0,61}[a-z0-9])?$")],
+    Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{0,63}$")],
+]

@@ -1,0 +1,214 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The one permission table: which role may do what.
+
+The installation turns it into scoped signing keys, so that the server enforces it; services check
+the attested role against the same table, so that neither alone is trusted.  `{name}` stands for
+the principal's or node's own name (NATS template `{{name()}}`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args
+
+from shared.contracts import audit, catalog, node, scheduler
+from shared.contracts.base import API, ARTIFACTS, EVENTS, INTERNAL, TELEMETRY, Endpoint
+from shared.contracts.events import PUBLIC
+from shared.contracts.storage import (
+    ARTIFACT_STREAM,
+    AUDITOR_CONSUMER,
+    EVENT_STREAM,
+    kv_stream,
+    kv_subject,
+    outbox_bucket,
+)
+
+UserRole = Literal[
+    "viewer", "operator", "publisher", "code-owner", "approver", "auditor", "administrator"
+]
+ControlRole = Literal[
+    "node", "service-catalog", "service-scheduler", "service-auditor", "provisioner", "supervisor"
+]
+Role = UserRole | ControlRole
+USER_ROLES: Final[tuple[UserRole, ...]] = get_args(UserRole)
+CONTROL_ROLES: Final[tuple[ControlRole, ...]] = get_args(ControlRole)
+
+NAME: Final = "{name}"
+RESPONSE_SECONDS: Final = 120
+"""How long a responder may answer a request it received."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """Subjects a role may publish to and subscribe to."""
+
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+    may_respond: bool = False
+    """Whether it may answer requests that reach it, wherever the reply subject is."""
+
+
+_READ: Final[tuple[Endpoint[Any, Any], ...]] = (
+    catalog.LIST_PACKAGES,
+    catalog.GET_PACKAGE,
+    scheduler.LIST_DEPLOYMENTS,
+    scheduler.GET_DEPLOYMENT,
+    scheduler.LIST_NODES,
+    scheduler.GET_NODE,
+    node.GET_CHAINS,
+    audit.GET_CHECKPOINT,
+    audit.CREATE_SUBSCRIPTION,
+    audit.FETCH_EVENTS,
+    audit.DELETE_SUBSCRIPTION,
+)
+_OPERATE: Final = (
+    scheduler.PLAN_DEPLOYMENT,
+    scheduler.APPLY_DEPLOYMENT,
+    scheduler.ROLL_BACK_DEPLOYMENT,
+    scheduler.REMOVE_DEPLOYMENT,
+    scheduler.LABEL_NODE,
+)
+_PUBLISH: Final = (catalog.WRITE_ARTIFACT, catalog.PUBLISH_PACKAGE)
+_AUDIT: Final = (audit.LIST_RECORDS, audit.PROVE_RECORD)
+
+ALLOWED_ENDPOINTS: Final[dict[UserRole, tuple[Endpoint[Any, Any], ...]]] = {
+    "viewer": _READ,
+    "operator": (*_READ, *_OPERATE),
+    "publisher": (*_READ, *_PUBLISH),
+    "code-owner": _READ,
+    "approver": _READ,
+    "auditor": (*_READ, *_AUDIT),
+    "administrator": (*_READ, *_OPERATE, *_PUBLISH, *_AUDIT),
+}
+"""What each role of a person or system may ask.  An endpoint not named here is refused."""
+
+
+def may_call(role: str, endpoint: Endpoint[Any, Any]) -> bool:
+    """Whether the table lets `role` ask `endpoint`."""
+    return any(endpoint == allowed for allowed in ALLOWED_ENDPOINTS.get(role, ()))  # type: ignore[call-overload]
+
+
+def inbox_prefix(role: str, name: str) -> str:
+    """Where replies to a connection arrive; no role can listen to another's."""
+    return f"_INBOX.{role}.{name}"
+
+
+def user_permissions(role: UserRole) -> Permissions:
+    """Permissions of a role in the users' account."""
+    return Permissions(
+        publish=tuple(endpoint.at(node="*").subject for endpoint in ALLOWED_ENDPOINTS[role]),
+        subscribe=(f"{inbox_prefix(role, NAME)}.>", f"{EVENTS}.{PUBLIC}.>"),
+    )
+
+
+def _reads(bucket: str) -> tuple[str, ...]:
+    return (f"$JS.API.DIRECT.GET.{kv_stream(bucket)}", f"$JS.API.DIRECT.GET.{kv_stream(bucket)}.>")
+
+
+def _writes(bucket: str) -> tuple[str, ...]:
+    return (kv_subject(bucket, ">"),)
+
+
+def _service(
+    service: str, role: ControlRole, *, publish: tuple[str, ...], subscribe: tuple[str, ...]
+) -> Permissions:
+    outbox = outbox_bucket(service).name
+    return Permissions(
+        publish=(f"{EVENTS}.*.{service}.>", *_reads(outbox), *_writes(outbox), *publish),
+        subscribe=("$SRV.>", f"{inbox_prefix(role, service)}.>", *subscribe),
+        may_respond=True,
+    )
+
+
+def control_permissions(role: ControlRole) -> Permissions:
+    """Permissions of a role in the control account."""
+    match role:
+        case "node":
+            return Permissions(
+                publish=(
+                    f"{EVENTS}.*.node.{NAME}.>",
+                    f"{TELEMETRY}.node.{NAME}.>",
+                    kv_subject("observed", NAME),
+                    kv_subject("nodes", NAME),
+                    f"$JS.API.DIRECT.GET.{kv_stream('desired')}.{kv_subject('desired', NAME)}",
+                    f"$JS.API.DIRECT.GET.{kv_stream('observed')}.{kv_subject('observed', NAME)}",
+                    f"$JS.API.DIRECT.GET.{kv_stream('nodes')}.{kv_subject('nodes', NAME)}",
+                    catalog.READ_ARTIFACT.at(node=NAME).subject,
+                ),
+                subscribe=(
+                    kv_subject("desired", NAME),
+                    f"{API}.node.{NAME}.>",
+                    f"{INTERNAL}.node.{NAME}.>",
+                    "$SRV.>",
+                    f"{inbox_prefix(role, NAME)}.>",
+                ),
+                may_respond=True,
+            )
+        case "service-catalog":
+            return _service(
+                "catalog",
+                role,
+                publish=(
+                    *_reads("catalog"),
+                    *_writes("catalog"),
+                    *_reads("desired"),
+                    f"{ARTIFACTS}.>",
+                    f"$JS.API.DIRECT.GET.{ARTIFACT_STREAM}.>",
+                ),
+                subscribe=(f"{API}.catalog.>", f"{INTERNAL}.catalog.>"),
+            )
+        case "service-scheduler":
+            return _service(
+                "scheduler",
+                role,
+                publish=(
+                    *_reads("deployments"),
+                    *_writes("deployments"),
+                    *_reads("node_labels"),
+                    *_writes("node_labels"),
+                    *_reads("desired"),
+                    *_writes("desired"),
+                    *_reads("nodes"),
+                    *_reads("observed"),
+                    catalog.RESOLVE_PACKAGE.subject,
+                    node.STAGE_CHAINS.at(node="*").subject,
+                ),
+                subscribe=(
+                    f"{API}.scheduler.>",
+                    f"{TELEMETRY}.>",
+                    kv_subject("nodes", ">"),
+                    kv_subject("observed", ">"),
+                ),
+            )
+        case "service-auditor":
+            return _service(
+                "auditor",
+                role,
+                publish=(
+                    f"$JS.API.STREAM.INFO.{EVENT_STREAM}",
+                    f"$JS.API.CONSUMER.*.{EVENT_STREAM}.>",
+                    f"$JS.API.CONSUMER.MSG.NEXT.{EVENT_STREAM}.>",
+                    f"$JS.ACK.{EVENT_STREAM}.>",
+                ),
+                subscribe=(f"{API}.auditor.>", f"{API}.events.>"),
+            )
+        case "provisioner":
+            return Permissions(
+                publish=(
+                    "$JS.API.INFO",
+                    "$JS.API.STREAM.CREATE.>",
+                    "$JS.API.STREAM.UPDATE.>",
+                    "$JS.API.STREAM.INFO.>",
+                    f"$JS.API.CONSUMER.CREATE.{EVENT_STREAM}.{AUDITOR_CONSUMER}",
+                    f"$JS.API.CONSUMER.CREATE.{EVENT_STREAM}.{AUDITOR_CONSUMER}.>",
+                    f"$JS.API.CONSUMER.DURABLE.CREATE.{EVENT_STREAM}.{AUDITOR_CONSUMER}",
+                    f"$JS.API.CONSUMER.INFO.{EVENT_STREAM}.{AUDITOR_CONSUMER}",
+                ),
+                subscribe=(f"{inbox_prefix(role, 'provisioner')}.>",),
+            )
+        case "supervisor":
+            return Permissions(
+                publish=("$SRV.PING", "$SRV.PING.>", "$SRV.INFO.>", "$SRV.STATS.>"),
+                subscribe=(f"{inbox_prefix(role, 'supervisor')}.>",),
+            )

@@ -1,0 +1,117 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is kept in JetStream: every stream and bucket, and who owns it.
+
+Created by the provisioner alone (`installation.provision`); no service may create or delete one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from shared.contracts.base import ARTIFACTS, EVENTS, Bucket, CommandOutcome, Message
+from shared.contracts.catalog import CATALOG
+from shared.contracts.events import Actor, Event
+from shared.contracts.node import DESIRED, NODES, OBSERVED
+from shared.contracts.scheduler import DEPLOYMENTS, NODE_LABELS
+
+DUPLICATE_WINDOW_SECONDS: Final = 600
+EVENT_RETENTION_SECONDS: Final = 30 * 24 * 3600
+COMMAND_MEMORY_SECONDS: Final = 7 * 24 * 3600
+"""How long a finished command id keeps giving the same answer."""
+
+EVENT_STREAM: Final = "EVT"
+ARTIFACT_STREAM: Final = "ARTIFACTS"
+AUDITOR_CONSUMER: Final = "auditor"
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One JetStream stream that is not a bucket.  File storage, one replica embedded."""
+
+    name: str
+    subjects: tuple[str, ...]
+    max_age_seconds: int = 0
+    """0: for ever."""
+    deny_delete: bool = True
+    deny_purge: bool = True
+    max_messages_per_subject: int = -1
+    discard_new_per_subject: bool = False
+    """With a limit of 1 message a subject: what was written once cannot be written again."""
+
+
+EVENTS_STREAM: Final = Stream(
+    EVENT_STREAM, (f"{EVENTS}.>",), max_age_seconds=EVENT_RETENTION_SECONDS
+)
+ARTIFACTS_STREAM: Final = Stream(
+    ARTIFACT_STREAM, (f"{ARTIFACTS}.>",), max_messages_per_subject=1, discard_new_per_subject=True
+)
+STREAMS: Final = (EVENTS_STREAM, ARTIFACTS_STREAM)
+
+
+class StateChange(Message, frozen=True, kw_only=True):
+    """The one KV write that a command leads to."""
+
+    bucket: str
+    key: str
+    value: msgspec.Raw
+    """The record; its `command_id` is the command's, so that a repeat recognises itself."""
+    expected_bucket_sequence: int
+    """Last sequence of the whole bucket when the decision was made: one change at a time."""
+
+
+class OutboxRecord(Message, frozen=True, kw_only=True):
+    """KV `outbox_<service>`.
+
+    Keys: `pending.<command_id>` until every effect is done, then `done.<command_id>` for
+    COMMAND_MEMORY_SECONDS; `heads.heads` holds the last sequence used for each audience.
+    """
+
+    command_id: str
+    subject: str
+    """Where the request came in."""
+    request_sha256: str
+    """Another request under the same id is refused."""
+    request: Any = None
+    actor: Actor
+    outcome: CommandOutcome
+    change: StateChange | None = None
+    events: tuple[Event, ...] = ()
+    heads: dict[str, int] = {}
+    """Audience to the last event sequence used, this command's events included."""
+    at: str
+
+
+def outbox_bucket(service: str) -> Bucket[OutboxRecord]:
+    """The outbox of one service."""
+    return Bucket(f"outbox_{service}", OutboxRecord, message_ttl=True)
+
+
+OUTBOX_SERVICES: Final = ("catalog", "scheduler", "auditor")
+BUCKETS: Final[tuple[Bucket[Any], ...]] = (
+    CATALOG,
+    DEPLOYMENTS,
+    NODE_LABELS,
+    NODES,
+    DESIRED,
+    OBSERVED,
+    *(outbox_bucket(service) for service in OUTBOX_SERVICES),
+)
+
+
+def kv_subject(bucket: str, key: str) -> str:
+    """The subject a key's revisions are published on."""
+    return f"$KV.{bucket}.{key}"
+
+
+def kv_stream(bucket: str) -> str:
+    """The stream behind a bucket."""
+    return f"KV_{bucket}"
+
+
+def artifact_subject(sha256: str, chunk: int) -> str:
+    """Where chunk number `chunk` of an artifact is kept."""
+    return f"{ARTIFACTS}.{sha256}.{chunk}"

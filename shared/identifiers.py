@@ -1,0 +1,82 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The names that travel: one parser each, so that no subject token is ever unsafe.
+
+Every parser raises RefusedError with the path it was given.  Tokens hold no `.`, `*`, `>` or
+white space (NATS subject rules), and no `/` (bpffs path elements).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final, Literal, NewType, get_args
+
+import msgspec
+
+from shared.errors import Reason, RefusedError
+
+LABEL_PATTERN: Final = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+"""RFC 1123 label: fits a subject token, a KV key, a bpffs path element and a host name."""
+DIGEST_PATTERN: Final = r"^[0-9a-f]{64}$"
+COMMAND_ID_PATTERN: Final = r"^[A-Za-z0-9_-]{8,64}$"
+INTERFACE_PATTERN: Final = r"^[A-Za-z0-9@_.:-]{1,15}$"
+"""IFNAMSIZ - 1 characters; the kernel allows more bytes than are wise in a path."""
+
+NodeId = NewType("NodeId", str)
+PackageName = NewType("PackageName", str)
+DeploymentName = NewType("DeploymentName", str)
+Digest = NewType("Digest", str)
+"""SHA-256, 64 lower-case hexadecimal digits."""
+CommandId = NewType("CommandId", str)
+PrincipalKey = NewType("PrincipalKey", str)
+"""The public nkey of a user, 56 characters, first `U`."""
+
+Token = Annotated[str, msgspec.Meta(pattern=LABEL_PATTERN)]
+DigestText = Annotated[str, msgspec.Meta(pattern=DIGEST_PATTERN)]
+CommandIdText = Annotated[str, msgspec.Meta(pattern=COMMAND_ID_PATTERN)]
+InterfaceText = Annotated[str, msgspec.Meta(pattern=INTERFACE_PATTERN)]
+
+Hook = Literal["xdp", "tc-ingress", "tc-egress"]
+HOOKS: Final[tuple[Hook, ...]] = get_args(Hook)
+
+HookPoint = NewType("HookPoint", str)
+"""`<interface>/<hook>`: one place of one node where a chain runs."""
+
+
+def parse_token(text: str, *, path: str) -> str:
+    """`text` if it is a lower-case RFC 1123 label of at most 63 characters."""
+    return _matching(text, LABEL_PATTERN, path, "a lower-case label of letters, digits and '-'")
+
+
+def parse_digest(text: str, *, path: str) -> Digest:
+    """`text` if it is a SHA-256 in lower-case hexadecimal."""
+    return Digest(_matching(text, DIGEST_PATTERN, path, "64 lower-case hexadecimal digits"))
+
+
+def parse_command_id(text: str, *, path: str) -> CommandId:
+    """`text` if it is 8 to 64 of letters, digits, '_' and '-'."""
+    return CommandId(_matching(text, COMMAND_ID_PATTERN, path, "8 to 64 letters, digits, _ or -"))
+
+
+def render_hook_point(interface: str, hook: Hook) -> HookPoint:
+    """The hook point's one written form."""
+    return HookPoint(f"{interface}/{hook}")
+
+
+def parse_hook_point(text: str, *, path: str) -> tuple[str, Hook]:
+    """Interface and hook of `<interface>/<hook>`."""
+    interface, _, hook = text.rpartition("/")
+    for known in HOOKS:
+        if hook == known and re.match(INTERFACE_PATTERN, interface):
+            return interface, known
+    reason = Reason(path=path, rule="must be <interface>/<hook>", got=text, allowed=list(HOOKS))
+    raise RefusedError(f"{path}: not a hook point", [reason])
+
+
+def _matching(text: str, pattern: str, path: str, allowed: str) -> str:
+    if re.match(pattern, text) and not text.endswith("\n"):
+        return text
+    reason = Reason(
+        path=path, rule="has characters or a length that are not allowed", got=text, allowed=allowed
+    )
+    raise RefusedError(f"{path}: must be {allowed}", [reason])
