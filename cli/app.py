@@ -1,0 +1,35 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The `l3af` command: which noun lives in which module.
+
+Modules are imported when their command is used, so that `l3af --version` does not pay for all.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import cyclopts
+
+app = cyclopts.App(
+    name="l3af",
+    help="Run eBPF programs as a service on a fleet, and prove what ran where.",
+    version=lambda: version("l3af-bus"),
+)
+app.command("cli.init:init", help="Write an installation: keys, accounts, certificates.")
+app.command("cli.up:up", help="Start nats-server and the services on this machine.")
+app.command("cli.package:app", name="package", help="Build, publish, list and show packages.")
+app.command("cli.deploy:deploy", help="Make a deployment what its file says.")
+app.command("cli.deploy:rollback", help="Bring an earlier revision of a deployment back.")
+app.command("cli.deploy:undeploy", help="Take a deployment off every node.")
+app.command("cli.status:status", help="What is wanted, and what the kernels hold.")
+app.command("cli.node:app", name="node", help="List, show, label, add and revoke nodes.")
+app.command("cli.chain:app", name="chain", help="What runs on a hook, read from the kernel.")
+app.command("cli.audit:app", name="audit", help="Ask the log, prove records, verify proofs.")
+app.command("cli.events:app", name="events", help="Follow events, live or from a durable place.")
+app.command("cli.principal:app", name="principal", help="Add, revoke and rotate people and systems.")
+
+
+def main() -> None:
+    """Run the command named by the arguments; exits 0, 2 for a refusal or misuse, 3 for a fault."""
+    app()
