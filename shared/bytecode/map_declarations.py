@@ -1,0 +1,111 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The maps that an object file declares: in BTF (`.maps`), or in the older `maps` section.
+
+A BTF declaration is a struct whose members are pointers: `type`, `max_entries` and the like point
+to an array with as many elements as the value says; `key` and `value` point to the type itself
+(libbpf, bpf_helpers.h, __uint and __type).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from shared.bytecode.btf import VAR, Btf
+from shared.bytecode.elf_sections import MalformedObjectError, Sections
+
+MAP_TYPES: Final = (
+    *("unspec", "hash", "array", "prog_array", "perf_event_array", "percpu_hash"),
+    *("percpu_array", "stack_trace", "cgroup_array", "lru_hash", "lru_percpu_hash", "lpm_trie"),
+    *("array_of_maps", "hash_of_maps", "devmap", "sockmap", "cpumap", "xskmap", "sockhash"),
+    *("cgroup_storage", "reuseport_sockarray", "percpu_cgroup_storage", "queue", "stack"),
+    *("sk_storage", "devmap_hash", "struct_ops", "ringbuf", "inode_storage", "task_storage"),
+    *("bloom_filter", "user_ringbuf", "cgrp_storage", "arena"),
+)
+"""Kernel names in lower case, by number (include/uapi/linux/bpf.h, enum bpf_map_type)."""
+
+_LEGACY: Final = struct.Struct("<IIIII")
+_SIZES: Final = ("type", "key_size", "value_size", "max_entries", "map_flags")
+
+
+@dataclass(frozen=True, slots=True)
+class MapDeclaration:
+    """One declared map."""
+
+    name: str
+    type_number: int
+    key_size_bytes: int
+    value_size_bytes: int
+    max_entries: int
+    flags: int = 0
+    key_type_id: int = 0
+    """BTF type of the key; 0 if the declaration gives a size only."""
+    value_type_id: int = 0
+
+    @property
+    def type_name(self) -> str:
+        """Kernel name in lower case; the number if it is newer than this list."""
+        return map_type_name(self.type_number)
+
+
+def map_type_name(number: int) -> str:
+    """Kernel name of a map type in lower case; the number in digits if it is not known here."""
+    return MAP_TYPES[number] if number < len(MAP_TYPES) else str(number)
+
+
+def read_map_declarations(
+    sections: Sections, btf: Btf | None, path: str
+) -> tuple[MapDeclaration, ...]:
+    """All declared maps, in the order of their declaration.
+
+    Raises:
+        MalformedObjectError: a declaration is cut off.
+        MalformedBtfError: BTF contradicts itself.
+    """
+    declared = _from_btf(btf) if btf else ()
+    return (*declared, *_legacy(sections, path))
+
+
+def _from_btf(btf: Btf) -> tuple[MapDeclaration, ...]:
+    return tuple(_declaration(btf, variable) for variable in btf.section_variables(".maps"))
+
+
+def _declaration(btf: Btf, variable_id: int) -> MapDeclaration:
+    variable = btf.type(variable_id)
+    struct_id = btf.strip(variable.size_or_type) if variable.kind == VAR else variable_id
+    numbers = dict.fromkeys(_SIZES, 0)
+    types = {"key": 0, "value": 0}
+    for name, type_id, _, _ in btf.members(struct_id):
+        if name in numbers:
+            numbers[name] = btf.array_parts(btf.pointee(type_id))[1]
+        elif name in types:
+            types[name] = btf.pointee(type_id)
+            numbers[f"{name}_size"] = btf.layout(types[name]).size_bytes
+    return MapDeclaration(
+        name=variable.name,
+        type_number=numbers["type"],
+        key_size_bytes=numbers["key_size"],
+        value_size_bytes=numbers["value_size"],
+        max_entries=numbers["max_entries"],
+        flags=numbers["map_flags"],
+        key_type_id=types["key"],
+        value_type_id=types["value"],
+    )
+
+
+def _legacy(sections: Sections, path: str) -> tuple[MapDeclaration, ...]:
+    section = sections.named("maps")
+    if section is None:
+        return ()
+    found = []
+    for symbol in sections.symbols:
+        if symbol.section != section.index or not symbol.name:
+            continue
+        if symbol.offset_bytes + _LEGACY.size > len(section.data):
+            raise MalformedObjectError(path, f"declares map {symbol.name} behind its section's end")
+        found.append(
+            MapDeclaration(symbol.name, *_LEGACY.unpack_from(section.data, symbol.offset_bytes))
+        )
+    return tuple(found)
