@@ -18,7 +18,15 @@ from shared.contracts.base import (
     Message,
     Request,
 )
-from shared.contracts.node import Labels, MapConfig, MetricSource, NodeRecord, ObservedChain
+from shared.contracts.catalog import SignedPackage
+from shared.contracts.node import (
+    Cause,
+    Labels,
+    MapConfig,
+    MetricSource,
+    NodeRecord,
+    ObservedChain,
+)
 from shared.errors import Reason
 from shared.identifiers import Hook, Token
 
@@ -60,6 +68,20 @@ class Placement(Message, frozen=True, kw_only=True):
     interface: str
 
 
+class ResolvedProgram(Message, frozen=True, kw_only=True):
+    """What a specification and a package version lead to, apart from map configuration.
+
+    Kept so that desired state can be derived when the catalog is not there.
+    """
+
+    program: str
+    function: str
+    object: str
+    proceed_on: tuple[str, ...]
+    metrics: dict[str, MetricSource] = {}
+    signed: SignedPackage
+
+
 class DeploymentRevision(Message, frozen=True, kw_only=True):
     """One accepted specification, resolved."""
 
@@ -76,6 +98,8 @@ class DeploymentRevision(Message, frozen=True, kw_only=True):
     reason: str = ""
     rollback_of: int = 0
     """The revision this one brought back; 0 if it is not a rollback."""
+    resolved: ResolvedProgram | None = None
+    """Set in the newest revision only: older ones are resolved again when they are brought back."""
 
 
 class DeploymentRecord(Message, frozen=True, kw_only=True):
@@ -87,6 +111,12 @@ class DeploymentRecord(Message, frozen=True, kw_only=True):
     """Undeployed: holds no place, but its history stays and its name may be used again."""
     command_id: str = ""
     """The command that wrote this revision."""
+    changed_by: Cause | None = None
+    """Who gave that command."""
+    changed_at: str = ""
+    """When it was accepted, RFC 3339 UTC."""
+    unfinished: tuple[str, ...] = ()
+    """Commands whose `deployment.complete` event is still to come, oldest first."""
 
 
 KEPT_REVISIONS: Final = 20
