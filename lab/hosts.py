@@ -22,7 +22,7 @@ import fcntl
 import re
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -105,11 +105,11 @@ def raise_lab(prefix: str, hosts: int) -> Lab:
         raise LabError(f"a lab has 1 to {MAX_HOSTS} hosts, not {hosts}")
     with _locked():
         _remove(prefix)
-        try:
-            return _build(prefix, hosts)
-        except BaseException:
-            _remove(prefix)
-            raise
+        with ExitStack() as undo:
+            undo.callback(_remove, prefix)
+            lab = _build(prefix, hosts)
+            undo.pop_all()
+    return lab
 
 
 def remove_lab(prefix: str) -> None:
