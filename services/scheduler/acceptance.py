@@ -1,0 +1,171 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a command would do to the fleet, decided before anything is done.
+
+A draft says which record to write, which desired records follow from it, and which chains each
+node must prove it can load before the command may be accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import msgspec
+
+from services.scheduler.chain_planning import current_revision, refuse_conflicts
+from services.scheduler.deployment import (
+    CommandFacts,
+    check_same_archive,
+    next_record,
+    removed_record,
+)
+from services.scheduler.desired_state import Fleet, changed_chains, derive_desired, takes_part
+from services.scheduler.placement import place
+from services.scheduler.plan_difference import describe_plan, planned_chains, version_warnings
+from services.scheduler.program_choice import resolve_program
+from shared.contracts.base import Bucket
+from shared.contracts.catalog import PackageVersion
+from shared.contracts.errors import ErrorCode
+from shared.contracts.node import DESIRED, DesiredChain, DesiredNode
+from shared.contracts.scheduler import (
+    DEPLOYMENTS,
+    DeploymentAccepted,
+    DeploymentPlan,
+    DeploymentRecord,
+    DeploymentRevision,
+    DeploymentSpec,
+)
+from shared.errors import Reason, RefusedError
+
+
+class RecordTooLargeError(RefusedError):
+    """What would have to be stored is over the limit of its bucket."""
+
+    code: ClassVar[ErrorCode] = "too_large"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A change, ready to be staged and accepted."""
+
+    record: DeploymentRecord
+    plan: DeploymentPlan
+    desired: Mapping[str, DesiredNode]
+    """The records of the nodes that change."""
+    staging: Mapping[str, tuple[DesiredChain, ...]]
+    """Node to the chains that must load there; without those that only become empty."""
+
+    def reply(self, command_id: str) -> DeploymentAccepted:
+        """What the caller is told once it is accepted."""
+        return DeploymentAccepted(
+            command_id=command_id,
+            name=self.record.name,
+            revision=self.record.revisions[-1].revision,
+            plan=self.plan,
+            node_generations={name: node.generation for name, node in self.desired.items()},
+        )
+
+
+def draft_application(
+    fleet: Fleet,
+    spec: DeploymentSpec,
+    package: PackageVersion,
+    facts: CommandFacts,
+    *,
+    rollback_of: DeploymentRevision | None = None,
+) -> Draft:
+    """The fleet with `spec` as the deployment's next revision.
+
+    Raises:
+        RefusedError: It fits the package, the nodes or the other deployments badly; with every
+            reason of the first of these that it does not fit.
+    """
+    if rollback_of is not None:
+        check_same_archive(rollback_of, package)
+    resolved = resolve_program(spec, package)
+    placing = place(spec, fleet.nodes.values())
+    previous = fleet.deployments.get(spec.name)
+    record = next_record(
+        previous,
+        spec=spec,
+        package=package,
+        resolved=resolved,
+        placements=placing.places,
+        facts=facts,
+        rollback_of=rollback_of.revision if rollback_of else 0,
+    )
+    derived = derive_desired(fleet.with_deployment(record))
+    refuse_conflicts(spec, derived.conflicts)
+    _refuse_too_large(record, derived.changed)
+    plan = describe_plan(
+        spec,
+        package,
+        before=fleet.desired,
+        after=derived.changed,
+        excluded=placing.excluded,
+        warnings=version_warnings(current_revision(previous), spec, package),
+    )
+    return Draft(
+        record=record,
+        plan=plan,
+        desired=derived.changed,
+        staging=_staging(spec.name, fleet.desired, derived.changed),
+    )
+
+
+def draft_removal(fleet: Fleet, name: str, facts: CommandFacts) -> Draft:
+    """The fleet without the deployment.
+
+    Nothing is staged: a shorter chain of programs that run already must not wait for a node that
+    is away, or no deployment of a lost node could ever be removed.
+
+    Raises:
+        RefusedError: There is no such deployment.
+    """
+    record = removed_record(fleet.deployments.get(name), name=name, facts=facts)
+    derived = derive_desired(fleet.with_deployment(record))
+    revision = record.revisions[-1]
+    plan = DeploymentPlan(
+        deployment=name,
+        version=revision.version,
+        archive_sha256=revision.archive_sha256,
+        chains=tuple(planned_chains(name, fleet.desired, derived.changed)),
+    )
+    return Draft(record=record, plan=plan, desired=derived.changed, staging={})
+
+
+def _staging(
+    name: str, before: Mapping[str, DesiredNode], after: Mapping[str, DesiredNode]
+) -> dict[str, tuple[DesiredChain, ...]]:
+    staging = {
+        node: tuple(
+            new
+            for old, new in changed_chains(before.get(node), record).values()
+            if new is not None and new.programs and takes_part(name, old, new)
+        )
+        for node, record in after.items()
+    }
+    return {node: chains for node, chains in staging.items() if chains}
+
+
+def _refuse_too_large(record: DeploymentRecord, desired: Mapping[str, DesiredNode]) -> None:
+    problems = [
+        *_size_problems("deployment", DEPLOYMENTS, record),
+        *(
+            problem
+            for name, node in sorted(desired.items())
+            for problem in _size_problems(f"nodes.{name}", DESIRED, node)
+        ),
+    ]
+    if problems:
+        raise RecordTooLargeError(f"{record.name}: too large to be stored", problems)
+
+
+def _size_problems(path: str, bucket: Bucket[Any], record: msgspec.Struct) -> list[Reason]:
+    size_bytes = len(msgspec.json.encode(record))
+    if size_bytes <= bucket.max_value_bytes:
+        return []
+    rule = f"a record of {bucket.name} is limited to {bucket.max_value_bytes} bytes"
+    return [Reason(path=path, rule=rule, got=size_bytes, allowed=bucket.max_value_bytes)]

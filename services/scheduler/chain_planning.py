@@ -1,0 +1,199 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Deployments on one node -> one ordered chain for each hook point, or the two that claim a place.
+
+Rules:
+ * Programs run by ascending `order`; no two programs of a chain have the same.
+ * A new deployment that claims a taken place is refused, and both are named.
+ * When a place is claimed twice without anybody deploying (a node was labelled, or came with other
+   interfaces), the one that holds it keeps it, else the older revision; the other is left out of
+   that chain and its status says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from services.scheduler.placement import NodeView, places_on
+from shared.contracts.errors import ErrorCode
+from shared.contracts.node import DesiredNode, DesiredProgram
+from shared.contracts.scheduler import DeploymentRecord, DeploymentRevision, DeploymentSpec
+from shared.errors import Reason, RefusedError
+from shared.identifiers import Hook, HookPoint, render_hook_point
+
+
+class ChainConflictError(RefusedError):
+    """Two deployments claim one place in a chain; both are named."""
+
+    code: ClassVar[ErrorCode] = "conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One deployment's wish for one place of one chain."""
+
+    program: DesiredProgram
+    claimed_at: str
+    """When the revision was accepted, RFC 3339 UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceConflict:
+    """Two deployments that want one place; one of them has it."""
+
+    node: str
+    interface: str
+    hook: Hook
+    order: int
+    holder: str
+    left_out: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeChains:
+    """What one node shall run: a chain for every hook point that is claimed."""
+
+    chains: Mapping[HookPoint, tuple[DesiredProgram, ...]]
+    conflicts: tuple[PlaceConflict, ...]
+
+
+def current_revision(record: DeploymentRecord | None) -> DeploymentRevision | None:
+    """The revision that shall run; None if the deployment was removed or never was."""
+    if record is None or record.removed or not record.revisions:
+        return None
+    return record.revisions[-1]
+
+
+def desired_program(revision: DeploymentRevision) -> DesiredProgram:
+    """The program that a revision puts into every chain it is part of."""
+    resolved = revision.resolved
+    if resolved is None:
+        raise AssertionError("unreachable: the newest revision is always resolved")
+    spec = revision.spec
+    return DesiredProgram(
+        deployment=spec.name,
+        revision=revision.revision,
+        package=spec.package,
+        version=revision.version,
+        program=resolved.program,
+        function=resolved.function,
+        object=resolved.object,
+        order=spec.order,
+        proceed_on=resolved.proceed_on,
+        config=spec.config,
+        metrics=resolved.metrics,
+        signed=resolved.signed,
+    )
+
+
+def places_of(
+    revision: DeploymentRevision, node: NodeView, current: DesiredNode | None
+) -> list[str]:
+    """The interfaces of `node` that the revision runs on now, those away for a while included."""
+    spec = revision.spec
+    held = {place.interface for place in revision.placements if place.node == node.name}
+    held |= {
+        chain.interface
+        for chain in (current.chains if current else ())
+        if chain.hook == spec.hook
+        for program in chain.programs
+        if program.deployment == spec.name and program.revision == revision.revision
+    }
+    return places_on(spec, node, held=held)
+
+
+def plan_node(
+    node: NodeView, deployments: Iterable[DeploymentRecord], current: DesiredNode | None
+) -> NodeChains:
+    """Every chain of `node`, and who was left out of one.
+
+    `current` is what the node is told to run now; it says who holds a contested place.
+    """
+    claims: dict[tuple[str, Hook], list[Claim]] = {}
+    for record in deployments:
+        revision = current_revision(record)
+        if revision is None:
+            continue
+        for interface in places_of(revision, node, current):
+            claim = Claim(program=desired_program(revision), claimed_at=revision.at)
+            claims.setdefault((interface, revision.spec.hook), []).append(claim)
+    holders = _holders(current)
+    chains: dict[HookPoint, tuple[DesiredProgram, ...]] = {}
+    conflicts: list[PlaceConflict] = []
+    for (interface, hook), wanted in sorted(claims.items()):
+        point = render_hook_point(interface, hook)
+        chain, left_out = order_chain(wanted, holders=holders.get(point, frozenset()))
+        chains[point] = chain
+        holder_of = {program.order: program.deployment for program in chain}
+        conflicts += [
+            PlaceConflict(
+                node=node.name,
+                interface=interface,
+                hook=hook,
+                order=claim.program.order,
+                holder=holder_of[claim.program.order],
+                left_out=claim.program.deployment,
+            )
+            for claim in left_out
+        ]
+    return NodeChains(chains=chains, conflicts=tuple(conflicts))
+
+
+def order_chain(
+    claims: Collection[Claim], *, holders: Collection[str] = ()
+) -> tuple[tuple[DesiredProgram, ...], tuple[Claim, ...]]:
+    """The chain, first program first, and the claims that found their place taken.
+
+    `holders` are the deployments that are in this chain already; they keep their place.
+    """
+
+    def precedence(claim: Claim) -> tuple[int, bool, str, str]:
+        name = claim.program.deployment
+        return claim.program.order, name not in holders, claim.claimed_at, name
+
+    chain: dict[int, DesiredProgram] = {}
+    left_out: list[Claim] = []
+    for claim in sorted(claims, key=precedence):
+        if claim.program.order in chain:
+            left_out.append(claim)
+        else:
+            chain[claim.program.order] = claim.program
+    return tuple(chain.values()), tuple(left_out)
+
+
+def refuse_conflicts(spec: DeploymentSpec, conflicts: Iterable[PlaceConflict]) -> None:
+    """Nothing, if `spec` claims no place that another deployment has.
+
+    Raises:
+        ChainConflictError: Naming both deployments, and the hook point of every such place.
+    """
+    mine = [one for one in conflicts if spec.name in (one.holder, one.left_out)]
+    if not mine:
+        return
+    others = sorted({one.holder if one.left_out == spec.name else one.left_out for one in mine})
+    reasons = [
+        Reason(
+            path="order",
+            rule=(
+                f"place {one.order} of {one.interface}/{one.hook} on {one.node} is claimed by "
+                f"{' and '.join(sorted((one.holder, one.left_out)))}"
+            ),
+            got=one.order,
+            allowed="an order that no other deployment in this chain has",
+        )
+        for one in mine
+    ]
+    raise ChainConflictError(
+        f"{spec.name} claims a place in a chain that {', '.join(others)} already has", reasons
+    )
+
+
+def _holders(current: DesiredNode | None) -> dict[HookPoint, frozenset[str]]:
+    return {
+        render_hook_point(chain.interface, chain.hook): frozenset(
+            program.deployment for program in chain.programs
+        )
+        for chain in (current.chains if current else ())
+    }

@@ -1,0 +1,168 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""How a command ended: the `deployment.complete` event that each accepted one leads to, once.
+
+The record owes the events (`unfinished`), so whichever process dies, the next one knows.
+
+Rules:
+ * An apply or rollback succeeded when every place it was accepted for, and still wants, runs;
+   it failed when some refuse and none is pending.
+ * A removal succeeded when no node holds any part of the deployment.
+ * A command that a later one overtook before it ended failed, and the event names the later one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import msgspec
+
+from services.scheduler.chain_planning import PlaceConflict
+from services.scheduler.deployment import state_digest
+from services.scheduler.desired_state import Fleet
+from services.scheduler.status import PlaceView, view_places
+from shared.contracts.events import Actor, EventBody
+from shared.contracts.node import ObservedNode
+from shared.contracts.scheduler import DeploymentRecord, DeploymentRevision
+from shared.errors import Reason
+
+ACTION: Final = "deployment.complete"
+PLACES_IN_EVENT: Final = 200
+"""More would not fit an audit entry; the count is always there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """One command that is over."""
+
+    command_id: str
+    body: EventBody
+
+    @property
+    def event_id(self) -> str:
+        """The same whenever and wherever it is emitted."""
+        return f"{self.command_id}.complete"
+
+
+def endings(
+    record: DeploymentRecord,
+    fleet: Fleet,
+    observed: Mapping[str, ObservedNode],
+    conflicts: Collection[PlaceConflict] = (),
+) -> list[Ending]:
+    """The commands of a deployment that are over and whose event is still owed, oldest first."""
+    over: list[Ending] = []
+    for command_id in record.unfinished:
+        if command_id != record.command_id:
+            over.append(_overtaken(record, command_id))
+        elif (ending := _current_ending(record, fleet, observed, conflicts)) is not None:
+            over.append(ending)
+    return over
+
+
+def settle(record: DeploymentRecord, command_ids: Collection[str]) -> DeploymentRecord:
+    """The record once the events of these commands are out."""
+    left = tuple(one for one in record.unfinished if one not in command_ids)
+    return msgspec.structs.replace(record, unfinished=left)
+
+
+def _current_ending(
+    record: DeploymentRecord,
+    fleet: Fleet,
+    observed: Mapping[str, ObservedNode],
+    conflicts: Collection[PlaceConflict],
+) -> Ending | None:
+    revision = record.revisions[-1]
+    views = view_places(record, fleet, observed, conflicts)
+    if record.removed:
+        is_written = not any(
+            program.deployment == record.name
+            for node in fleet.desired.values()
+            for chain in node.chains
+            for program in chain.programs
+        )
+        if not is_written:
+            return None
+    else:
+        accepted = {(place.node, place.interface) for place in revision.placements}
+        views = [view for view in views if (view.node, view.interface) in accepted]
+    if any(view.state == "pending" for view in views):
+        return None
+    failed = [view for view in views if view.state == "failed"]
+    return _ending(
+        record,
+        record.command_id,
+        revision,
+        outcome="failed" if failed else "succeeded",
+        reasons=tuple(reason for view in failed for reason in _located(view)),
+        details=_evidence(views),
+    )
+
+
+def _overtaken(record: DeploymentRecord, command_id: str) -> Ending:
+    revision = next(
+        (one for one in record.revisions if one.command_id == command_id), record.revisions[-1]
+    )
+    reason = Reason(path="", rule="a later command came before it ended", got=record.command_id)
+    return _ending(record, command_id, revision, outcome="failed", reasons=(reason,), details={})
+
+
+def _ending(
+    record: DeploymentRecord,
+    command_id: str,
+    revision: DeploymentRevision,
+    *,
+    outcome: Literal["succeeded", "failed"],
+    reasons: tuple[Reason, ...],
+    details: dict[str, Any],
+) -> Ending:
+    is_latest = command_id == record.command_id
+    cause = record.changed_by if is_latest else None
+    return Ending(
+        command_id=command_id,
+        body=EventBody(
+            action=ACTION,
+            outcome=outcome,
+            correlation=command_id,
+            # Only attested callers can give commands, so the server vouched for this key.
+            actor=Actor(
+                key=cause.actor_key if cause else revision.actor_key,
+                role=cause.actor_role if cause else revision.actor_role,
+                attested=True,
+            ),
+            hook=revision.spec.hook,
+            deployment=record.name,
+            package=revision.spec.package,
+            version=revision.version,
+            reasons=reasons[:PLACES_IN_EVENT],
+            after=state_digest(record) if is_latest else "",
+            details={"revision": revision.revision, **details},
+        ),
+    )
+
+
+def _located(view: PlaceView) -> list[Reason]:
+    at = f"nodes.{view.node}.{view.interface}"
+    return [
+        msgspec.structs.replace(reason, path=f"{at}.{reason.path}" if reason.path else at)
+        for reason in view.why
+    ]
+
+
+def _evidence(views: Sequence[PlaceView]) -> dict[str, Any]:
+    """What the kernels were read back to hold."""
+    places = [
+        {
+            "node": view.node,
+            "interface": view.interface,
+            "state": view.state,
+            "desired_generation": view.desired_generation,
+            "generation": view.chain.generation if view.chain else 0,
+            "program_id": view.chain.program_id if view.chain else 0,
+            "program_tag": view.chain.program_tag if view.chain else "",
+        }
+        for view in views[:PLACES_IN_EVENT]
+    ]
+    return {"place_count": len(views), "places": places}

@@ -1,0 +1,240 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The life of one deployment: revisions, their history, what a rollback brings back.
+
+Rules:
+ * Every accepted specification is a new revision; numbers only go up, also after a removal.
+ * A rollback is a new revision with an earlier one's specification and its pinned version.
+ * Only the newest KEPT_REVISIONS are kept, and only the newest of them holds what it resolved to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from shared.canonical import canonical_digest
+from shared.contracts.catalog import PackageVersion
+from shared.contracts.errors import ErrorCode
+from shared.contracts.events import Actor, EventBody, Outcome
+from shared.contracts.node import Cause
+from shared.contracts.scheduler import (
+    KEPT_REVISIONS,
+    DeploymentRecord,
+    DeploymentRevision,
+    DeploymentSpec,
+    Placement,
+    ResolvedProgram,
+)
+from shared.errors import Reason, Refusal, RefusedError, VerificationError
+
+REFUSAL_REASONS_IN_EVENT: Final = 50
+
+
+class UnknownDeploymentError(RefusedError):
+    """No deployment of this name holds a place."""
+
+    code: ClassVar[ErrorCode] = "not_found"
+
+
+class NoEarlierRevisionError(RefusedError):
+    """There is nothing to go back to."""
+
+    code: ClassVar[ErrorCode] = "not_found"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandFacts:
+    """Who asked for a change, when, under which id and why."""
+
+    command_id: str
+    actor: Actor
+    at: str
+    """RFC 3339 UTC, microseconds."""
+    reason: str = ""
+
+    @property
+    def cause(self) -> Cause:
+        """The part that the node repeats in what it reports."""
+        return Cause(
+            command_id=self.command_id, actor_key=self.actor.key, actor_role=self.actor.role
+        )
+
+
+def next_record(
+    previous: DeploymentRecord | None,
+    *,
+    spec: DeploymentSpec,
+    package: PackageVersion,
+    resolved: ResolvedProgram,
+    placements: tuple[Placement, ...],
+    facts: CommandFacts,
+    rollback_of: int = 0,
+) -> DeploymentRecord:
+    """The deployment with `spec` as its next revision."""
+    older = tuple(
+        msgspec.structs.replace(revision, resolved=None)
+        for revision in (previous.revisions if previous else ())
+    )
+    revision = DeploymentRevision(
+        revision=older[-1].revision + 1 if older else 1,
+        spec=spec,
+        version=package.version,
+        archive_sha256=package.signed.archive_sha256,
+        placements=placements,
+        command_id=facts.command_id,
+        actor_key=facts.actor.key,
+        actor_role=facts.actor.role,
+        at=facts.at,
+        reason=facts.reason,
+        rollback_of=rollback_of,
+        resolved=resolved,
+    )
+    return DeploymentRecord(
+        name=spec.name,
+        revisions=(*older, revision)[-KEPT_REVISIONS:],
+        command_id=facts.command_id,
+        changed_by=facts.cause,
+        changed_at=facts.at,
+        unfinished=(*(previous.unfinished if previous else ()), facts.command_id),
+    )
+
+
+def removed_record(
+    previous: DeploymentRecord | None, *, name: str, facts: CommandFacts
+) -> DeploymentRecord:
+    """The deployment without any place; its history stays.
+
+    Raises:
+        UnknownDeploymentError: It never was, or was removed already.
+    """
+    if previous is None or previous.removed:
+        reason = Reason(path="name", rule="no deployment of this name runs", got=name)
+        raise UnknownDeploymentError(f"{name}: there is no such deployment", [reason])
+    return msgspec.structs.replace(
+        previous,
+        removed=True,
+        command_id=facts.command_id,
+        changed_by=facts.cause,
+        changed_at=facts.at,
+        unfinished=(*previous.unfinished, facts.command_id),
+    )
+
+
+def rollback_target(
+    record: DeploymentRecord | None, *, name: str, to_revision: int
+) -> DeploymentRevision:
+    """The revision to bring back: the one named, or for 0 the one that ran before the current.
+
+    Of a removed deployment, the last revision is the one that ran before.
+
+    Raises:
+        UnknownDeploymentError: The deployment never was.
+        NoEarlierRevisionError: The revision is not kept, is the current one, or there is none.
+    """
+    if record is None or not record.revisions:
+        reason = Reason(path="name", rule="no deployment of this name ever was", got=name)
+        raise UnknownDeploymentError(f"{name}: there is no such deployment", [reason])
+    candidates = record.revisions if record.removed else record.revisions[:-1]
+    if not candidates:
+        only = record.revisions[-1].revision
+        reason = Reason(path="name", rule=f"revision {only} is the only one", got=name)
+        raise NoEarlierRevisionError(f"{name}: there is no earlier revision", [reason])
+    if to_revision == 0:
+        return candidates[-1]
+    for revision in candidates:
+        if revision.revision == to_revision:
+            return revision
+    is_current = to_revision == record.revisions[-1].revision
+    reason = Reason(
+        path="to_revision",
+        rule="is the current revision" if is_current else "is not a kept revision",
+        got=to_revision,
+        allowed=[revision.revision for revision in candidates],
+    )
+    raise NoEarlierRevisionError(f"{name}: cannot go back to revision {to_revision}", [reason])
+
+
+def check_same_archive(target: DeploymentRevision, package: PackageVersion) -> None:
+    """Nothing, if the catalog still means the archive that the revision ran.
+
+    Raises:
+        VerificationError: A version is immutable, so somebody tampered.
+    """
+    if package.signed.archive_sha256 == target.archive_sha256:
+        return
+    reason = Reason(
+        path="archive_sha256",
+        rule=f"revision {target.revision} ran another archive under this version",
+        got=package.signed.archive_sha256,
+        allowed=target.archive_sha256,
+    )
+    raise VerificationError(f"{target.spec.package} {target.version} is not what it was", [reason])
+
+
+def accepted_event(
+    action: str, record: DeploymentRecord, before: DeploymentRecord | None, facts: CommandFacts
+) -> EventBody:
+    """What the audit log says of an accepted apply, rollback or removal."""
+    revision = record.revisions[-1]
+    details: dict[str, Any] = {
+        "revision": revision.revision,
+        "constraint": revision.spec.version,
+        "order": revision.spec.order,
+        "archive_sha256": revision.archive_sha256,
+        "places": [[place.node, place.interface] for place in revision.placements],
+    }
+    if revision.rollback_of and not record.removed:
+        details["rollback_of"] = revision.rollback_of
+    return EventBody(
+        action=action,
+        outcome="accepted",
+        correlation=facts.command_id,
+        actor=facts.actor,
+        reason=facts.reason,
+        hook=revision.spec.hook,
+        deployment=record.name,
+        package=revision.spec.package,
+        version=revision.version,
+        before=state_digest(before),
+        after=state_digest(record),
+        details=details,
+    )
+
+
+def refused_event(
+    action: str,
+    refusal: Refusal,
+    facts: CommandFacts,
+    *,
+    deployment: str = "",
+    node: str = "",
+    spec: DeploymentSpec | None = None,
+) -> EventBody:
+    """What the audit log says of a command that was refused."""
+    outcome: Outcome = "refused"
+    return EventBody(
+        action=action,
+        outcome=outcome,
+        correlation=facts.command_id,
+        actor=facts.actor,
+        reason=facts.reason,
+        node=node,
+        hook=spec.hook if spec else "",
+        deployment=deployment,
+        package=spec.package if spec else "",
+        reasons=refusal.reasons[:REFUSAL_REASONS_IN_EVENT],
+        details={"code": refusal.code, "message": refusal.message},
+    )
+
+
+def state_digest(record: DeploymentRecord | None) -> str:
+    """SHA-256 of what the deployment is; empty if it is not there."""
+    if record is None or record.removed or not record.revisions:
+        return ""
+    revision = record.revisions[-1]
+    return canonical_digest(
+        {"spec": revision.spec, "version": revision.version, "archive": revision.archive_sha256}
+    )

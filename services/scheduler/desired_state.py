@@ -1,0 +1,146 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Deployments, nodes and what they were told before -> what each node is told now.
+
+Level-triggered: the same input always gives the same answer, and once the answer is written it
+gives no other.
+
+Rules:
+ * The generation goes up by one if, and only if, a chain changed.
+ * A chain that did not change keeps its cause; one that did has as cause the newest command among
+   the deployments that it differs by.
+ * An emptied chain stays, empty, while its interface exists: it tells the node to detach, and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from services.scheduler.chain_planning import PlaceConflict, plan_node
+from services.scheduler.placement import NodeView
+from shared.contracts.node import Cause, DesiredChain, DesiredNode, DesiredProgram
+from shared.contracts.scheduler import DeploymentRecord
+from shared.identifiers import HookPoint, parse_hook_point, render_hook_point
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What the scheduler knows at one moment."""
+
+    deployments: Mapping[str, DeploymentRecord]
+    nodes: Mapping[str, NodeView]
+    desired: Mapping[str, DesiredNode]
+
+    def with_deployment(self, record: DeploymentRecord) -> Fleet:
+        """The same moment, had the deployment been this."""
+        deployments = {**self.deployments, record.name: record}
+        return Fleet(deployments=deployments, nodes=self.nodes, desired=self.desired)
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What all nodes shall run."""
+
+    desired: Mapping[str, DesiredNode]
+    """Every node that runs or ran something."""
+    changed: Mapping[str, DesiredNode]
+    """Those whose record differs from what they were told before."""
+    conflicts: tuple[PlaceConflict, ...]
+
+
+def derive_desired(fleet: Fleet) -> Derived:
+    """The records that the fleet leads to; nodes that never registered keep what they have."""
+    desired = dict(fleet.desired)
+    changed: dict[str, DesiredNode] = {}
+    conflicts: list[PlaceConflict] = []
+    for name, node in sorted(fleet.nodes.items()):
+        current = fleet.desired.get(name)
+        derived, lost = derive_node(node, fleet.deployments, current)
+        conflicts += lost
+        if derived is not None and derived != current:
+            desired[name] = changed[name] = derived
+    return Derived(desired=desired, changed=changed, conflicts=tuple(conflicts))
+
+
+def derive_node(
+    node: NodeView, deployments: Mapping[str, DeploymentRecord], current: DesiredNode | None
+) -> tuple[DesiredNode | None, tuple[PlaceConflict, ...]]:
+    """What one node shall run; None if it runs nothing and never did."""
+    planned = plan_node(node, deployments.values(), current)
+    before = {
+        render_hook_point(chain.interface, chain.hook): chain
+        for chain in (current.chains if current else ())
+    }
+    chains: list[DesiredChain] = []
+    for point in sorted({*before, *planned.chains}):
+        programs = planned.chains.get(point, ())
+        interface, hook = parse_hook_point(point, path="chains")
+        if not programs and interface not in node.interfaces:
+            continue
+        old = before.get(point)
+        if old is not None and old.programs == programs:
+            chains.append(old)
+        else:
+            cause = _cause(old, programs, deployments)
+            chains.append(
+                DesiredChain(interface=interface, hook=hook, programs=programs, cause=cause)
+            )
+    if current is None:
+        derived = DesiredNode(node=node.name, generation=1, chains=tuple(chains))
+        return (derived if chains else None), planned.conflicts
+    if tuple(chains) == current.chains:
+        return current, planned.conflicts
+    derived = msgspec.structs.replace(
+        current, generation=current.generation + 1, chains=tuple(chains)
+    )
+    return derived, planned.conflicts
+
+
+def changed_chains(
+    before: DesiredNode | None, after: DesiredNode | None
+) -> dict[HookPoint, tuple[DesiredChain | None, DesiredChain | None]]:
+    """The hook points whose chain differs, with the chain before and after."""
+    olds, news = _by_point(before), _by_point(after)
+    return {
+        point: (olds.get(point), news.get(point))
+        for point in sorted({*olds, *news})
+        if olds.get(point) != news.get(point)
+    }
+
+
+def takes_part(name: str, *chains: DesiredChain | None) -> bool:
+    """Whether the deployment `name` is in any of the chains."""
+    return any(
+        program.deployment == name
+        for chain in chains
+        if chain is not None
+        for program in chain.programs
+    )
+
+
+def _by_point(node: DesiredNode | None) -> dict[HookPoint, DesiredChain]:
+    return {
+        render_hook_point(chain.interface, chain.hook): chain
+        for chain in (node.chains if node else ())
+    }
+
+
+def _cause(
+    old: DesiredChain | None,
+    programs: Collection[DesiredProgram],
+    deployments: Mapping[str, DeploymentRecord],
+) -> Cause:
+    """The newest command of the deployments whose part in the chain is not what it was."""
+    was = old.programs if old else ()
+    differing = {one.deployment for one in (*was, *programs) if (one in was) != (one in programs)}
+    newest = _newest(deployments[name] for name in differing if name in deployments)
+    if newest is not None and newest.changed_by is not None:
+        return newest.changed_by
+    return old.cause if old else Cause(command_id="")
+
+
+def _newest(records: Iterable[DeploymentRecord]) -> DeploymentRecord | None:
+    return max(records, key=lambda record: (record.changed_at, record.name), default=None)

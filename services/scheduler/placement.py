@@ -1,0 +1,186 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which nodes and interfaces a deployment runs on, and why it does not run on the others.
+
+Rules:
+ * A node must match the name globs, then every label, then have the kernel feature of the hook,
+   then have an interface that matches; the first requirement it fails is what is said of it.
+ * What is named without a wildcard must exist: an interface on some matching node, a node in the
+   inventory.  Otherwise a misspelt name would be ignored.
+ * A place once taken is kept while the interface is away: a flapping link costs no counters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import ClassVar, Final
+
+from shared.contracts.errors import ErrorCode
+from shared.contracts.node import NodeRecord
+from shared.contracts.scheduler import DeploymentSpec, ExcludedNode, NodeLabels, Placement
+from shared.errors import Reason, RefusedError
+from shared.identifiers import Hook
+
+FEATURE_OF_HOOK: Final[dict[Hook, str]] = {"xdp": "xdp", "tc-ingress": "tcx", "tc-egress": "tcx"}
+"""The probed feature that a hook needs.  A node that did not probe it is not excluded by it."""
+REASONS_SHOWN: Final = 100
+"""Nodes named one by one in a refusal."""
+_WILDCARDS: Final = frozenset("*?[")
+
+
+class NoEligibleNodeError(RefusedError):
+    """No node, or no interface on one, meets the selector; a reason for each node."""
+
+    code: ClassVar[ErrorCode] = "no_eligible_node"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """A node as placement sees it."""
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Effective: those set by operators win over the node's own."""
+    interfaces: tuple[str, ...] = ()
+    features: Mapping[str, bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """Where a deployment runs, by node and interface, and which nodes it does not reach."""
+
+    places: tuple[Placement, ...]
+    excluded: tuple[ExcludedNode, ...]
+
+
+def effective_labels(record: NodeRecord, labels: NodeLabels | None) -> dict[str, str]:
+    """The node's own labels, and over them those that operators set."""
+    return {**record.labels, **(labels.labels if labels else {})}
+
+
+def view_node(record: NodeRecord, labels: NodeLabels | None) -> NodeView:
+    """What placement needs to know of a node."""
+    return NodeView(
+        name=record.node,
+        labels=effective_labels(record, labels),
+        interfaces=tuple(sorted(interface.name for interface in record.interfaces)),
+        features=record.features,
+    )
+
+
+def unmet_requirement(spec: DeploymentSpec, node: NodeView) -> str | None:
+    """The first requirement, other than an interface, that `node` fails; None if it meets all."""
+    if not _matches_any(node.name, spec.nodes.names):
+        return f"its name matches none of {', '.join(spec.nodes.names)}"
+    for key, wanted in sorted(spec.nodes.labels.items()):
+        if key not in node.labels:
+            return f"it has no label {key}"
+        if node.labels[key] != wanted:
+            return f"its label {key} is {node.labels[key]}, not {wanted}"
+    feature = FEATURE_OF_HOOK[spec.hook]
+    if node.features.get(feature) is False:
+        return f"its kernel has no {feature}, which the hook {spec.hook} needs"
+    return None
+
+
+def places_on(spec: DeploymentSpec, node: NodeView, *, held: Collection[str] = ()) -> list[str]:
+    """The interfaces of `node` on which the deployment runs, ascending.
+
+    `held` are the interfaces where the same revision is placed already, present now or not.
+    """
+    if unmet_requirement(spec, node) is not None:
+        return []
+    return sorted(name for name in {*node.interfaces, *held} if _matches_any(name, spec.interfaces))
+
+
+def place(spec: DeploymentSpec, nodes: Collection[NodeView]) -> Placing:
+    """Every place that the specification reaches now.
+
+    Raises:
+        NoEligibleNodeError: It reaches none, or it names a node or an interface that is not there.
+    """
+    places: list[Placement] = []
+    excluded: list[ExcludedNode] = []
+    matching: list[NodeView] = []
+    for node in sorted(nodes, key=lambda node: node.name):
+        unmet = unmet_requirement(spec, node)
+        if unmet is None:
+            matching.append(node)
+            found = places_on(spec, node)
+            places += [Placement(node=node.name, interface=name) for name in found]
+            unmet = None if found else _no_interface(spec, node)
+        if unmet is not None:
+            excluded.append(ExcludedNode(node=node.name, why=unmet))
+    missing = [*_missing_nodes(spec, nodes), *_missing_interfaces(spec, matching)]
+    if missing or not places:
+        raise NoEligibleNodeError(
+            _headline(spec, nodes, missing), [*missing, *_reasons_by_node(excluded)]
+        )
+    return Placing(places=tuple(places), excluded=tuple(excluded))
+
+
+def _matches_any(name: str, globs: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, glob) for glob in globs)
+
+
+def _is_literal(glob: str) -> bool:
+    return not _WILDCARDS.intersection(glob)
+
+
+def _no_interface(spec: DeploymentSpec, node: NodeView) -> str:
+    has = ", ".join(node.interfaces) or "none"
+    return f"no interface matches {', '.join(spec.interfaces)} (it has {has})"
+
+
+def _missing_nodes(spec: DeploymentSpec, nodes: Collection[NodeView]) -> list[Reason]:
+    known = sorted(node.name for node in nodes)
+    return [
+        Reason(
+            path=f"nodes.names[{index}]",
+            rule="no node of this name ever registered",
+            got=name,
+            allowed=known[:REASONS_SHOWN],
+        )
+        for index, name in enumerate(spec.nodes.names)
+        if _is_literal(name) and name not in known
+    ]
+
+
+def _missing_interfaces(spec: DeploymentSpec, matching: Collection[NodeView]) -> list[Reason]:
+    if not matching:
+        return []
+    known = sorted({name for node in matching for name in node.interfaces})
+    return [
+        Reason(
+            path=f"interfaces[{index}]",
+            rule="no node that the selector matches has this interface",
+            got=name,
+            allowed=known[:REASONS_SHOWN],
+        )
+        for index, name in enumerate(spec.interfaces)
+        if _is_literal(name) and name not in known
+    ]
+
+
+def _reasons_by_node(excluded: Collection[ExcludedNode]) -> list[Reason]:
+    reasons = [Reason(path=f"nodes.{one.node}", rule=one.why) for one in excluded]
+    if len(reasons) > REASONS_SHOWN:
+        left_out = len(reasons) - REASONS_SHOWN
+        return [
+            *reasons[:REASONS_SHOWN],
+            Reason(path="nodes", rule=f"{left_out} more nodes are excluded"),
+        ]
+    return reasons
+
+
+def _headline(
+    spec: DeploymentSpec, nodes: Collection[NodeView], missing: Collection[Reason]
+) -> str:
+    if not nodes:
+        return f"{spec.name}: no node ever registered"
+    if missing:
+        named = ", ".join(str(reason.got) for reason in missing)
+        return f"{spec.name}: not found on any node it may run on: {named}"
+    return f"{spec.name}: no node is eligible"

@@ -1,0 +1,130 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a change of desired chains does, for somebody who decides whether to make it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import msgspec
+
+from services.scheduler.desired_state import changed_chains, takes_part
+from shared.contracts.catalog import PackageVersion
+from shared.contracts.node import DesiredChain, DesiredNode, DesiredProgram
+from shared.contracts.scheduler import (
+    DeploymentPlan,
+    DeploymentRevision,
+    DeploymentSpec,
+    ExcludedNode,
+    PlannedChain,
+    ProgramPlace,
+)
+from shared.versions import parse_version
+
+Change = Literal["kept", "added", "changed", "removed"]
+
+
+def describe_plan(
+    spec: DeploymentSpec,
+    package: PackageVersion,
+    *,
+    before: Mapping[str, DesiredNode],
+    after: Mapping[str, DesiredNode],
+    excluded: tuple[ExcludedNode, ...] = (),
+    warnings: tuple[str, ...] = (),
+) -> DeploymentPlan:
+    """Every chain that the deployment is or was part of and that `after` changes."""
+    return DeploymentPlan(
+        deployment=spec.name,
+        version=package.version,
+        archive_sha256=package.signed.archive_sha256,
+        chains=tuple(planned_chains(spec.name, before, after)),
+        excluded=excluded,
+        warnings=warnings,
+    )
+
+
+def planned_chains(
+    name: str, before: Mapping[str, DesiredNode], after: Mapping[str, DesiredNode]
+) -> Iterable[PlannedChain]:
+    """By node and hook point, each chain with the deployment `name` that `after` changes."""
+    for node in sorted(after):
+        for old, new in changed_chains(before.get(node), after[node]).values():
+            if takes_part(name, old, new):
+                yield _planned(node, old, new)
+
+
+def version_warnings(
+    previous: DeploymentRevision | None, spec: DeploymentSpec, package: PackageVersion
+) -> tuple[str, ...]:
+    """What is allowed and yet worth a look."""
+    if previous is None:
+        return ()
+    warnings = []
+    if previous.spec.package == spec.package:
+        path = "version"
+        old = parse_version(previous.version, path=path)
+        if parse_version(package.version, path=path) < old:
+            warnings.append(f"the version goes down from {previous.version} to {package.version}")
+    else:
+        warnings.append(
+            f"the package changes from {previous.spec.package} to {spec.package}: maps start anew"
+        )
+    if previous.spec.hook != spec.hook:
+        warnings.append(f"the hook changes from {previous.spec.hook} to {spec.hook}")
+    return tuple(warnings)
+
+
+def _planned(node: str, old: DesiredChain | None, new: DesiredChain | None) -> PlannedChain:
+    present = new or old
+    if present is None:
+        raise AssertionError("unreachable: a changed chain is there before or after")
+    was = {program.deployment: program for program in (old.programs if old else ())}
+    now = {program.deployment: program for program in (new.programs if new else ())}
+    places = [_place(program, _change(was.get(name), program)) for name, program in now.items()]
+    places += [_place(program, "removed") for name, program in was.items() if name not in now]
+    return PlannedChain(
+        node=node,
+        interface=present.interface,
+        hook=present.hook,
+        programs=tuple(places),
+        configuration_only=_is_configuration_only(was, now),
+    )
+
+
+def _place(program: DesiredProgram, change: Change) -> ProgramPlace:
+    return ProgramPlace(
+        deployment=program.deployment,
+        package=program.package,
+        version=program.version,
+        order=program.order,
+        proceed_on=program.proceed_on,
+        change=change,
+    )
+
+
+def _change(old: DesiredProgram | None, new: DesiredProgram) -> Change:
+    if old is None:
+        return "added"
+    same = msgspec.structs.replace(old, revision=new.revision) == new
+    return "kept" if same else "changed"
+
+
+def _is_configuration_only(
+    was: Mapping[str, DesiredProgram], now: Mapping[str, DesiredProgram]
+) -> bool:
+    """Whether the same programs run in the same places, and only their map entries differ."""
+    if set(was) != set(now):
+        return False
+    differing = [name for name in now if _change(was[name], now[name]) == "changed"]
+    return bool(differing) and all(
+        msgspec.structs.replace(
+            was[name],
+            revision=now[name].revision,
+            config=now[name].config,
+            metrics=now[name].metrics,
+        )
+        == now[name]
+        for name in differing
+    )

@@ -1,0 +1,202 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a specification means for one package version: which function, which verdicts, which maps.
+
+Every problem is found and named at once; nothing in a specification is ignored.
+
+Rules:
+ * A program may be left unnamed only if exactly one program of the package is for the hook.
+ * `proceed_on`: the specification's, else those of the package that the hook knows, else the
+   hook's default.
+ * Only maps that the manifest declares may be configured, within the limits it declares.
+ * The package's metrics are read unless the specification gives the same name another source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from shared.canonical import canonical_bytes
+from shared.contracts.catalog import MapEntry, PackageManifest, PackageVersion, ProgramEntry
+from shared.contracts.errors import ErrorCode
+from shared.contracts.node import DEFAULT_PROCEED_ON, MapConfig, MetricSource, verdicts_of
+from shared.contracts.scheduler import DeploymentSpec, ResolvedProgram
+from shared.errors import Reason, RefusedError
+from shared.identifiers import Hook
+
+MAX_CONFIG_BYTES: Final = 16 * 1024
+"""Map configuration of one deployment, in canonical JSON."""
+
+
+class ProgramChoiceError(RefusedError):
+    """The specification does not fit the package; a reason for each thing that does not."""
+
+    code: ClassVar[ErrorCode] = "invalid_request"
+
+
+def resolve_program(spec: DeploymentSpec, package: PackageVersion) -> ResolvedProgram:
+    """The program that the specification names, with verdicts and metrics decided.
+
+    Raises:
+        ProgramChoiceError: With every reason at once.
+    """
+    manifest = package.manifest
+    program, problems = _choose_program(spec, manifest)
+    problems += _verdict_problems(spec.proceed_on, spec.hook)
+    problems += _config_problems(spec, manifest)
+    known_maps = _maps_of(program, package)
+    metrics = {
+        **{name: MetricSource(map=one.map, key=one.key) for name, one in manifest.metrics.items()},
+        **spec.metrics,
+    }
+    problems += _metric_problems(spec.metrics, known_maps)
+    if problems or program is None:
+        raise ProgramChoiceError(
+            f"{spec.name}: the specification does not fit {manifest.name} {manifest.version}",
+            problems,
+        )
+    return ResolvedProgram(
+        program=program.name,
+        function=program.function,
+        object=program.object,
+        proceed_on=_proceed_on(spec, program),
+        metrics={name: source for name, source in metrics.items() if source.map in known_maps},
+        signed=package.signed,
+    )
+
+
+def _choose_program(
+    spec: DeploymentSpec, manifest: PackageManifest
+) -> tuple[ProgramEntry | None, list[Reason]]:
+    names = sorted(program.name for program in manifest.programs)
+    if spec.program:
+        for program in manifest.programs:
+            if program.name == spec.program:
+                return program, _hook_problems(spec.hook, program)
+        rule = "the package has no such program"
+        return None, [Reason(path="program", rule=rule, got=spec.program, allowed=names)]
+    fitting = [program for program in manifest.programs if spec.hook in program.hooks]
+    if len(fitting) == 1:
+        return fitting[0], []
+    if fitting:
+        rule = f"must be named: the package has {len(fitting)} programs for {spec.hook}"
+        allowed = sorted(program.name for program in fitting)
+        return None, [Reason(path="program", rule=rule, allowed=allowed)]
+    hooks = sorted({hook for program in manifest.programs for hook in program.hooks})
+    rule = "no program of the package is for this hook"
+    return None, [Reason(path="hook", rule=rule, got=spec.hook, allowed=hooks)]
+
+
+def _hook_problems(hook: Hook, program: ProgramEntry) -> list[Reason]:
+    if hook in program.hooks:
+        return []
+    rule = f"the program {program.name} is not for this hook"
+    return [Reason(path="hook", rule=rule, got=hook, allowed=sorted(program.hooks))]
+
+
+def _verdict_problems(verdicts: Iterable[str], hook: Hook) -> list[Reason]:
+    known = verdicts_of(hook)
+    return [
+        Reason(
+            path=f"proceed_on[{index}]",
+            rule=f"is not a verdict of the hook {hook}",
+            got=verdict,
+            allowed=list(known),
+        )
+        for index, verdict in enumerate(verdicts)
+        if verdict not in known
+    ]
+
+
+def _proceed_on(spec: DeploymentSpec, program: ProgramEntry) -> tuple[str, ...]:
+    known = verdicts_of(spec.hook)
+    packages_own = [verdict for verdict in program.proceed_on if verdict in known]
+    wanted = spec.proceed_on or packages_own or DEFAULT_PROCEED_ON[spec.hook]
+    return tuple(verdict for verdict in known if verdict in wanted)
+
+
+def _maps_of(program: ProgramEntry | None, package: PackageVersion) -> set[str]:
+    """The maps in the program's object; all maps of the package if the program is not known."""
+    facts = [facts for facts in package.elf if program is None or facts.path == program.object]
+    return {one.name for elf in facts for one in elf.maps}
+
+
+def _metric_problems(metrics: Mapping[str, MetricSource], known_maps: set[str]) -> list[Reason]:
+    return [
+        Reason(
+            path=f"metrics.{name}.map",
+            rule="the program's object has no such map",
+            got=source.map,
+            allowed=sorted(known_maps),
+        )
+        for name, source in sorted(metrics.items())
+        if source.map not in known_maps
+    ]
+
+
+def _config_problems(spec: DeploymentSpec, manifest: PackageManifest) -> list[Reason]:
+    problems: list[Reason] = []
+    for name, entries in sorted(spec.config.items()):
+        declared = manifest.maps.get(name)
+        if declared is None:
+            rule = "the package declares no such map for configuration"
+            problems.append(
+                Reason(path=f"config.{name}", rule=rule, got=name, allowed=sorted(manifest.maps))
+            )
+        else:
+            problems += _entry_problems(name, entries, declared)
+    size_bytes = len(canonical_bytes(spec.config))
+    if size_bytes > MAX_CONFIG_BYTES:
+        rule = f"map configuration is limited to {MAX_CONFIG_BYTES} bytes of JSON"
+        problems.append(Reason(path="config", rule=rule, got=size_bytes, allowed=MAX_CONFIG_BYTES))
+    return problems
+
+
+def _entry_problems(name: str, entries: MapConfig, declared: MapEntry) -> list[Reason]:
+    problems: list[Reason] = []
+    for key, value in sorted(entries.items()):
+        path = f"config.{name}.{key}"
+        keys = _Limits("key", declared.key, declared.key_minimum, declared.key_maximum)
+        values = _Limits("value", declared.value, declared.value_minimum, declared.value_maximum)
+        problems += keys.problems(path, _integer(key))
+        problems += values.problems(path, value)
+    return problems
+
+
+def _integer(text: str) -> int | None:
+    """The integer that a key's text form stands for; None if it stands for something else."""
+    try:
+        return int(text, 0)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """What the manifest says that keys or values of a map may be."""
+
+    what: str
+    meaning: str
+    minimum: int | None
+    maximum: int | None
+
+    def problems(self, path: str, number: Any) -> list[Reason]:
+        """The broken limit, if `number` is one integer; the node judges all else by BTF."""
+        if isinstance(number, bool) or not isinstance(number, int):
+            return []
+        is_low = self.minimum is not None and number < self.minimum
+        is_high = self.maximum is not None and number > self.maximum
+        if not is_low and not is_high:
+            return []
+        described = f"the {self.what} ({self.meaning})" if self.meaning else f"the {self.what}"
+        rule = f"{described} is out of range"
+        return [Reason(path=path, rule=rule, got=number, allowed=self._text())]
+
+    def _text(self) -> str:
+        if self.minimum is None:
+            return f"at most {self.maximum}"
+        if self.maximum is None:
+            return f"at least {self.minimum}"
+        return f"{self.minimum} to {self.maximum}"

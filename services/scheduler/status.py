@@ -1,0 +1,298 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Wanted and observed -> what is so, and why where it is not.
+
+Rules:
+ * `running` is said of a place only if the node read back exactly the wanted revision and archive.
+ * `failed` is said only once the node acted upon the newest desired generation; until then what it
+   reports is about something older, and the place is `pending`.
+ * A node is silent after three missed heartbeats; what it reported then is not the present.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import msgspec
+
+from services.scheduler.chain_planning import PlaceConflict, current_revision, places_of
+from services.scheduler.desired_state import Fleet
+from shared.contracts.node import (
+    HEARTBEAT_SECONDS,
+    DesiredNode,
+    NodeRecord,
+    ObservedChain,
+    ObservedNode,
+    ObservedProgram,
+)
+from shared.contracts.scheduler import (
+    DeploymentPlaceStatus,
+    DeploymentRecord,
+    DeploymentRevision,
+    DeploymentStatus,
+    NodeStatus,
+)
+from shared.errors import Reason
+from shared.identifiers import Hook
+
+SILENT_AFTER_SECONDS: Final = 3 * HEARTBEAT_SECONDS
+
+PlaceState = Literal["running", "pending", "failed"]
+Judgement = tuple[PlaceState, tuple[Reason, ...]]
+_RUNNING: Final[Judgement] = ("running", ())
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """How long nothing was heard of a node."""
+
+    seconds: float | None
+    """Since the last heartbeat received here; None if there was none yet."""
+    is_silent: bool
+    """Whether three heartbeats were missed, or would have been had it ever run."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether a heartbeat was received within three intervals."""
+        return self.seconds is not None and self.seconds <= SILENT_AFTER_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceView:
+    """One place, by what the node reported last."""
+
+    node: str
+    interface: str
+    state: PlaceState
+    why: tuple[Reason, ...] = ()
+    chain: ObservedChain | None = None
+    observed_version: str = ""
+    desired_generation: int = 0
+
+
+def judge_silence(last_heard_at: float | None, *, started_at: float, now: float) -> Silence:
+    """How silent a node is; all moments in seconds of one monotonic clock.
+
+    A node that was never heard is silent only when this process has listened long enough.
+    """
+    listening_since = started_at if last_heard_at is None else last_heard_at
+    return Silence(
+        seconds=None if last_heard_at is None else now - last_heard_at,
+        is_silent=now - listening_since > SILENT_AFTER_SECONDS,
+    )
+
+
+def view_places(
+    record: DeploymentRecord,
+    fleet: Fleet,
+    observed: Mapping[str, ObservedNode],
+    conflicts: Iterable[PlaceConflict] = (),
+) -> list[PlaceView]:
+    """Every place of the deployment, by node and interface.
+
+    Of a removed one, the places where it still is.
+    """
+    revision = current_revision(record)
+    if revision is None:
+        return _places_left(record, fleet, observed)
+    lost = {
+        (one.node, one.interface): one
+        for one in conflicts
+        if one.left_out == record.name and one.hook == revision.spec.hook
+    }
+    return [
+        _view_place(
+            revision,
+            interface,
+            node=name,
+            desired=fleet.desired.get(name),
+            observed=observed.get(name),
+            conflict=lost.get((name, interface)),
+        )
+        for name, node in sorted(fleet.nodes.items())
+        for interface in places_of(revision, node, fleet.desired.get(name))
+    ]
+
+
+def deployment_status(
+    record: DeploymentRecord,
+    fleet: Fleet,
+    observed: Mapping[str, ObservedNode],
+    *,
+    silences: Mapping[str, Silence],
+    conflicts: Iterable[PlaceConflict] = (),
+    with_history: bool = True,
+) -> DeploymentStatus:
+    """What is wanted of a deployment, and what every node observes of it."""
+    revision = record.revisions[-1]
+    return DeploymentStatus(
+        name=record.name,
+        revision=revision.revision,
+        removed=record.removed,
+        version=revision.version,
+        package=revision.spec.package,
+        hook=revision.spec.hook,
+        order=revision.spec.order,
+        spec=revision.spec,
+        places=tuple(
+            _heard(view, silences.get(view.node))
+            for view in view_places(record, fleet, observed, conflicts)
+        ),
+        revisions=tuple(
+            msgspec.structs.replace(one, resolved=None)
+            for one in (record.revisions if with_history else ())
+        ),
+    )
+
+
+def node_status(
+    record: NodeRecord,
+    fleet: Fleet,
+    observed: ObservedNode | None,
+    silence: Silence,
+) -> NodeStatus:
+    """One node: inventory, effective labels, liveness, chains."""
+    desired = fleet.desired.get(record.node)
+    return NodeStatus(
+        node=record.node,
+        alive=silence.is_alive,
+        silent_seconds=silence.seconds,
+        labels=dict(fleet.nodes[record.node].labels),
+        record=record,
+        desired_generation=desired.generation if desired else 0,
+        observed_generation=observed.desired_generation if observed else 0,
+        chains=observed.chains if observed else (),
+    )
+
+
+def _heard(view: PlaceView, silence: Silence | None) -> DeploymentPlaceStatus:
+    is_silent = silence is not None and silence.is_silent
+    silent = Reason(path=f"nodes.{view.node}", rule="has missed three heartbeats")
+    return DeploymentPlaceStatus(
+        node=view.node,
+        interface=view.interface,
+        state="node-silent" if is_silent else view.state,
+        observed_version=view.observed_version,
+        why=(silent, *view.why) if is_silent else view.why,
+        chain=view.chain,
+    )
+
+
+def _view_place(
+    revision: DeploymentRevision,
+    interface: str,
+    *,
+    node: str,
+    desired: DesiredNode | None,
+    observed: ObservedNode | None,
+    conflict: PlaceConflict | None,
+) -> PlaceView:
+    chain = _chain_at(observed, interface, revision.spec.hook)
+    program = _program_of(chain, revision.spec.name)
+    generation = desired.generation if desired else 0
+    if _runs(revision, chain, program):
+        state, why = _RUNNING
+    elif not _is_told(revision, interface, desired):
+        state, why = "pending", (Reason(path="", rule="the node is not told yet"),)
+    else:
+        state, why = _judge_told(chain, generation, observed)
+    if conflict is not None and state != "running":
+        state, why = "failed", (_conflict_reason(conflict),)
+    return PlaceView(
+        node=node,
+        interface=interface,
+        state=state,
+        why=why,
+        chain=chain,
+        observed_version=program.version if program else "",
+        desired_generation=generation,
+    )
+
+
+def _runs(
+    revision: DeploymentRevision, chain: ObservedChain | None, program: ObservedProgram | None
+) -> bool:
+    return (
+        chain is not None
+        and chain.state == "attached"
+        and program is not None
+        and program.revision == revision.revision
+        and program.archive_sha256 == revision.archive_sha256
+    )
+
+
+def _is_told(revision: DeploymentRevision, interface: str, desired: DesiredNode | None) -> bool:
+    return any(
+        program.deployment == revision.spec.name and program.revision == revision.revision
+        for chain in (desired.chains if desired else ())
+        if chain.interface == interface and chain.hook == revision.spec.hook
+        for program in chain.programs
+    )
+
+
+def _judge_told(
+    chain: ObservedChain | None, generation: int, observed: ObservedNode | None
+) -> Judgement:
+    if observed is None or observed.desired_generation < generation:
+        return "pending", (Reason(path="", rule="the node has not acted upon it yet"),)
+    if chain is not None and (chain.refusal is not None or chain.state == "failed"):
+        return "failed", _refusal_reasons(chain)
+    if chain is not None and chain.state == "waiting-for-interface":
+        return "pending", (Reason(path="", rule="the interface is away", got=chain.interface),)
+    return "pending", (Reason(path="", rule="the node has not read it back yet"),)
+
+
+def _refusal_reasons(chain: ObservedChain) -> tuple[Reason, ...]:
+    if chain.refusal is None:
+        return (Reason(path="", rule="the node does not say why"),)
+    return (Reason(path="", rule=chain.refusal.message), *chain.refusal.reasons)
+
+
+def _conflict_reason(conflict: PlaceConflict) -> Reason:
+    return Reason(
+        path="order",
+        rule=f"place {conflict.order} of this chain is held by {conflict.holder}",
+        got=conflict.order,
+    )
+
+
+def _places_left(
+    record: DeploymentRecord, fleet: Fleet, observed: Mapping[str, ObservedNode]
+) -> list[PlaceView]:
+    views: list[PlaceView] = []
+    for name, node in sorted(observed.items()):
+        desired = fleet.desired.get(name)
+        generation = desired.generation if desired else 0
+        for chain in node.chains:
+            program = _program_of(chain, record.name)
+            if program is None or chain.state == "absent":
+                continue
+            has_failed = node.desired_generation >= generation and chain.refusal is not None
+            views.append(
+                PlaceView(
+                    node=name,
+                    interface=chain.interface,
+                    state="failed" if has_failed else "pending",
+                    why=_refusal_reasons(chain) if has_failed else (),
+                    chain=chain,
+                    observed_version=program.version,
+                    desired_generation=generation,
+                )
+            )
+    return views
+
+
+def _chain_at(observed: ObservedNode | None, interface: str, hook: Hook) -> ObservedChain | None:
+    for chain in observed.chains if observed else ():
+        if chain.interface == interface and chain.hook == hook:
+            return chain
+    return None
+
+
+def _program_of(chain: ObservedChain | None, deployment: str) -> ObservedProgram | None:
+    for program in chain.programs if chain else ():
+        if program.deployment == deployment:
+            return program
+    return None
