@@ -1,0 +1,133 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The steps that change the kernel, as data, and what undoes each.
+
+Pure.  `execution.run` performs them.  Programs and maps are named by their kernel ids.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from services.node_executor.generations import MapKey
+
+
+@dataclass(frozen=True, slots=True)
+class PinProgram:
+    """The program stays loaded without the executor, under the name `pin`."""
+
+    pin: int
+    program_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnpinProgram:
+    """The program goes when nothing else holds it."""
+
+    pin: int
+    program_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class PinMap:
+    """The map outlives the programs that use it."""
+
+    key: MapKey
+    map_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnpinMap:
+    """The map goes when nothing else holds it."""
+
+    key: MapKey
+    map_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class EntryChange:
+    """One map entry; None: no such entry."""
+
+    key: bytes
+    before: bytes | None
+    after: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class WriteMapEntries:
+    """The map has these entries."""
+
+    map_id: int
+    changes: tuple[EntryChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AttachLink:
+    """The program is on a hook that was free; the link is pinned."""
+
+    interface_index: int
+    program_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class DetachLink:
+    """Nothing of ours is on the hook; the link's pin is gone."""
+
+    interface_index: int
+    program_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceLinkProgram:
+    """The hook goes from one program to the other between two packets (BPF_F_REPLACE)."""
+
+    expected_program_id: int
+    program_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropDeadLink:
+    """The pin of a link whose interface is gone is removed; it held nothing."""
+
+
+Action: TypeAlias = (
+    PinProgram
+    | UnpinProgram
+    | PinMap
+    | UnpinMap
+    | WriteMapEntries
+    | AttachLink
+    | DetachLink
+    | ReplaceLinkProgram
+    | DropDeadLink
+)
+
+
+def undo(action: Action) -> Action | None:  # noqa: PLR0911 because each action has its inverse
+    """The action that takes back `action`; None if there is nothing to take back."""
+    match action:
+        case PinProgram(pin, program_id):
+            return UnpinProgram(pin, program_id)
+        case UnpinProgram(pin, program_id):
+            return PinProgram(pin, program_id)
+        case PinMap(key, map_id):
+            return UnpinMap(key, map_id)
+        case UnpinMap(key, map_id):
+            return PinMap(key, map_id)
+        case WriteMapEntries(map_id, changes):
+            return WriteMapEntries(
+                map_id,
+                tuple(
+                    EntryChange(key=change.key, before=change.after, after=change.before)
+                    for change in reversed(changes)
+                ),
+            )
+        case AttachLink(interface_index, program_id):
+            return DetachLink(interface_index, program_id)
+        case DetachLink(interface_index, program_id):
+            return AttachLink(interface_index, program_id)
+        case ReplaceLinkProgram(expected, program_id):
+            return ReplaceLinkProgram(expected_program_id=program_id, program_id=expected)
+        case DropDeadLink():
+            return None

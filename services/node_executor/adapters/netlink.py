@@ -1,0 +1,62 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The network interfaces of this namespace, through pyroute2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from shared.contracts.node import Interface
+from shared.errors import FaultError
+
+
+class NetlinkFaultError(FaultError):
+    """The kernel did not answer about interfaces."""
+
+
+class Netlink:
+    """One netlink socket; used by one thread."""
+
+    def __init__(self) -> None:
+        try:
+            self._socket = IPRoute()
+        except OSError as error:
+            raise NetlinkFaultError(f"no netlink socket: {error}") from error
+
+    def close(self) -> None:
+        """The socket is gone."""
+        self._socket.close()
+
+    def interfaces(self) -> tuple[Interface, ...]:
+        """All interfaces but loopback, by name."""
+        try:
+            links = list(self._socket.get_links())
+        except (NetlinkError, OSError) as error:
+            raise NetlinkFaultError(f"interfaces cannot be listed: {error}") from error
+        found = (_interface(link) for link in links if not link["flags"] & _IFF_LOOPBACK)
+        return tuple(sorted(found, key=lambda one: one.name))
+
+    def interface_index(self, name: str) -> int | None:
+        """The index of the interface; None: there is no such interface."""
+        return next((one.index for one in self.interfaces() if one.name == name), None)
+
+
+_IFF_UP = 0x1
+_IFF_LOOPBACK = 0x8
+"""include/uapi/linux/if.h."""
+
+
+def _interface(link: Any) -> Interface:
+    information = link.get_attr("IFLA_LINKINFO")
+    kind = information.get_attr("IFLA_INFO_KIND") if information else None
+    return Interface(
+        name=link.get_attr("IFLA_IFNAME"),
+        index=link["index"],
+        kind=kind or "",
+        mac=link.get_attr("IFLA_ADDRESS") or "",
+        mtu=link.get_attr("IFLA_MTU") or 0,
+        up=bool(link["flags"] & _IFF_UP),
+    )

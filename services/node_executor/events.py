@@ -1,0 +1,157 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a node says into the audit log, and under which ids.
+
+Pure.  An id is a digest of node, hook point, desired generation, the chain's own generation and
+the action: whoever journals the same step again, after whatever crash, gets the same id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from services.node_executor.generations import Generation
+from shared.canonical import sha256_hex
+from shared.contracts.events import Actor, EventBody, Outcome
+from shared.contracts.node import Cause, DesiredChain, DesiredProgram, NodeRecord, ObservedChain
+from shared.errors import Refusal
+from shared.identifiers import Digest, Hook
+
+ChainAction = Literal[
+    "chain.request",
+    "chain.attach",
+    "chain.configure",
+    "chain.detach",
+    "chain.change",
+    "chain.adopt",
+    "chain.drift",
+]
+_OUTCOMES: dict[ChainAction, Outcome] = {
+    "chain.request": "accepted",
+    "chain.attach": "succeeded",
+    "chain.configure": "succeeded",
+    "chain.detach": "succeeded",
+    "chain.change": "failed",
+    "chain.adopt": "observed",
+    "chain.drift": "observed",
+}
+
+
+def chain_event_id(
+    *, node: str, interface: str, hook: Hook, desired_generation: int, number: int, action: str
+) -> Digest:
+    """The id of one step of one change."""
+    parts = (node, interface, hook, str(desired_generation), str(number), action)
+    return sha256_hex("|".join(parts).encode())
+
+
+def start_event_id(*, node: str, start: str, subject: str, action: str) -> Digest:
+    """The id of something that was seen: one for each `start`, a name of the occasion."""
+    return sha256_hex(f"{node}|{start}|{subject}|{action}".encode())
+
+
+def chain_body(
+    action: ChainAction,
+    *,
+    node: str,
+    interface: str,
+    hook: Hook,
+    cause: Cause | None,
+    before: DesiredChain | None = None,
+    after: DesiredChain | None = None,
+    before_sha256: str = "",
+    after_sha256: str = "",
+    refusal: Refusal | None = None,
+    details: Mapping[str, Any] | None = None,
+) -> EventBody:
+    """What happened to a chain.
+
+    `deployment`, `package` and `version` are set when the change concerns exactly one deployment;
+    `details.programs` always lists the whole chain.
+    """
+    concerned = _concerned(before, after)
+    shown = after or before
+    return EventBody(
+        action=action,
+        outcome=_OUTCOMES[action],
+        correlation=cause.command_id if cause else "",
+        actor=_actor(cause),
+        node=node,
+        interface=interface,
+        hook=hook,
+        deployment=concerned.deployment if concerned else "",
+        package=concerned.package if concerned else "",
+        version=concerned.version if concerned else "",
+        reasons=refusal.reasons if refusal else (),
+        before=before_sha256,
+        after=after_sha256,
+        details={
+            **(details or {}),
+            **({"code": refusal.code, "message": refusal.message} if refusal else {}),
+            "programs": [_program_line(program) for program in shown.programs] if shown else [],
+        },
+    )
+
+
+def kernel_details(chain: ObservedChain, generation: Generation | None) -> dict[str, Any]:
+    """What was read back from the kernel."""
+    return {
+        "generation": chain.generation,
+        "desired_generation": chain.desired_generation,
+        "program_id": chain.program_id,
+        "program_tag": chain.program_tag,
+        "link_id": chain.link_id,
+        "xdp_mode": chain.xdp_mode,
+        "gpl_compatible": chain.gpl_compatible,
+        "verified_instructions": chain.verified_instructions,
+        "jited_bytes": chain.jited_bytes,
+        "map_ids": list(chain.map_ids),
+        "config_sha256": chain.config_sha256,
+        "linked_as": generation.pin if generation else 0,
+    }
+
+
+def registration_body(record: NodeRecord) -> EventBody:
+    """The node's inventory is new or changed."""
+    return EventBody(
+        action="node.register",
+        outcome="succeeded",
+        node=record.node,
+        details={
+            "kernel": record.kernel,
+            "architecture": record.architecture,
+            "executor_version": record.executor_version,
+            "labels": record.labels,
+            "features": record.features,
+            "interfaces": [interface.name for interface in record.interfaces],
+        },
+    )
+
+
+def _actor(cause: Cause | None) -> Actor | None:
+    """Who gave the command, as the scheduler, which alone writes desired records, attested it."""
+    if cause is None or not cause.actor_key:
+        return None
+    return Actor(key=cause.actor_key, role=cause.actor_role, attested=True)
+
+
+def _concerned(before: DesiredChain | None, after: DesiredChain | None) -> DesiredProgram | None:
+    olds = {program.deployment: program for program in (before.programs if before else ())}
+    news = {program.deployment: program for program in (after.programs if after else ())}
+    differing = [
+        news.get(name) or olds[name]
+        for name in sorted({*olds, *news})
+        if olds.get(name) != news.get(name)
+    ]
+    return differing[0] if len(differing) == 1 else None
+
+
+def _program_line(program: DesiredProgram) -> dict[str, Any]:
+    return {
+        "deployment": program.deployment,
+        "revision": program.revision,
+        "package": program.package,
+        "version": program.version,
+        "archive_sha256": program.signed.archive_sha256,
+    }

@@ -1,0 +1,143 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is remembered of a hook point: the generations put on it, and a change that is under way.
+
+Pure.  The kernel says which program runs; this says what that program was linked from.
+
+Rules:
+ * A chain's plan digest covers what shapes the linked program and nothing else, so a new
+   revision, new map entries or other metrics never make a new program necessary.
+ * `number` goes up with every program put on the hook, also when an earlier one comes back.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+from shared.canonical import canonical_digest
+from shared.contracts.base import Message
+from shared.contracts.node import Cause, DesiredChain, DesiredProgram, MapConfig, ObservedProgram
+from shared.errors import Refusal
+from shared.identifiers import Digest, Hook
+
+ChangeKind = Literal["attach", "configure", "detach"]
+
+
+class MapKey(NamedTuple):
+    """A map of one instance: it keeps its content for as long as the instance is in the chain."""
+
+    deployment: str
+    name: str
+
+
+class HeldMap(Message, frozen=True, kw_only=True):
+    """A map that a generation's program uses."""
+
+    deployment: str
+    name: str
+    map_id: int
+    carried: bool = True
+    """Whether the instance keeps this map when its program is linked anew."""
+
+
+class Generation(Message, frozen=True, kw_only=True):
+    """One linked program, and what it was made of."""
+
+    number: int
+    pin: int
+    """Name of its pin: the number under which it was first put on the hook."""
+    plan_sha256: str
+    chain: DesiredChain
+    """The desired chain as last confirmed for this program."""
+    program_id: int
+    maps: tuple[HeldMap, ...] = ()
+    programs: tuple[ObservedProgram, ...] = ()
+    verified_instructions: int = 0
+
+
+class Pending(Message, frozen=True, kw_only=True):
+    """A change that was journaled and may have reached the kernel."""
+
+    kind: ChangeKind
+    generation: Generation | None = None
+    """What will be current; None for a detach."""
+    desired_generation: int
+    cause: Cause
+
+
+class ChainMemory(Message, frozen=True, kw_only=True):
+    """One hook point."""
+
+    interface: str
+    hook: Hook
+    last_number: int = 0
+    current: Generation | None = None
+    """On the hook, unless the kernel says otherwise."""
+    previous: Generation | None = None
+    """Still loaded and pinned: going back is one link update."""
+    pending: Pending | None = None
+    config_sha256: str = ""
+    """Of the configuration last written; empty: not known."""
+    refusal: Refusal | None = None
+    """Why the newest desired chain does not run."""
+    refused_plan: str = ""
+    """Digest of the desired chain that was refused, configuration included."""
+
+    def generation_of(self, plan_sha256: str) -> Generation | None:
+        """The kept generation that was linked from this plan, the current one first."""
+        for kept in (self.current, self.previous):
+            if kept is not None and kept.plan_sha256 == plan_sha256:
+                return kept
+        return None
+
+
+def plan_digest(chain: DesiredChain) -> Digest:
+    """Digest of everything that shapes the linked program; map configuration left out."""
+    return canonical_digest(
+        {
+            "hook": chain.hook,
+            "interface": chain.interface,
+            "programs": [_shaping(program) for program in chain.programs],
+        }
+    )
+
+
+def config_digest(chain: DesiredChain) -> Digest:
+    """Digest of the map configuration of all programs."""
+    return canonical_digest({program.deployment: program.config for program in chain.programs})
+
+
+def whole_digest(chain: DesiredChain) -> Digest:
+    """Digest of all that is desired, its cause left out."""
+    return canonical_digest([chain.interface, chain.hook, chain.programs])
+
+
+def map_configs(chain: DesiredChain) -> dict[MapKey, MapConfig]:
+    """The configuration of every map that the chain names."""
+    return {
+        MapKey(program.deployment, name): config
+        for program in chain.programs
+        for name, config in program.config.items()
+    }
+
+
+def carried_maps(generation: Generation | None) -> dict[MapKey, int]:
+    """Maps that a next generation takes over for the instances that stay, by id."""
+    if generation is None:
+        return {}
+    return {
+        MapKey(held.deployment, held.name): held.map_id for held in generation.maps if held.carried
+    }
+
+
+def _shaping(program: DesiredProgram) -> dict[str, Any]:
+    return {
+        "archive": program.signed.archive_sha256,
+        "deployment": program.deployment,
+        "function": program.function,
+        "object": program.object,
+        "package": program.package,
+        "proceed_on": sorted(program.proceed_on),
+        "program": program.program,
+        "version": program.version,
+    }

@@ -1,0 +1,168 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a package is what it claims to be, and whether a desired program is one of its own.
+
+Pure: bytes in, verified files out.  Nothing is loaded that did not come out of `open_package`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from shared.canonical import sha256_hex
+from shared.contracts.catalog import MapEntry, PackageManifest, ProgramEntry, SignedPackage
+from shared.contracts.node import DesiredProgram, verdicts_of
+from shared.dsse import verify_signed_package
+from shared.errors import Reason, VerificationError
+from shared.identifiers import Hook
+from shared.package_archive import read_archive
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedPackage:
+    """A package whose signatures and digests all hold."""
+
+    manifest: PackageManifest
+    files: Mapping[str, bytes]
+    publisher: str
+
+
+def open_package(signed: SignedPackage, archive: bytes, *, trust_root: bytes) -> OpenedPackage:
+    """The files of the archive, once every byte of them is known to be the publisher's.
+
+    Raises:
+        VerificationError: The archive's digest, a signature, the publisher's certificate or a
+            file's digest does not match.
+    """
+    digest = sha256_hex(archive)
+    if digest != signed.archive_sha256:
+        reason = Reason(
+            path="signed.archive_sha256",
+            rule="the archive has another digest",
+            got=digest,
+            allowed=signed.archive_sha256,
+        )
+        raise VerificationError("the archive is not the one that was desired", [reason])
+    manifest, certificate = verify_signed_package(signed, trust_root=trust_root)
+    files = read_archive(archive, manifest)
+    return OpenedPackage(manifest=manifest, files=files, publisher=certificate.publisher)
+
+
+def program_problems(
+    program: DesiredProgram, manifest: PackageManifest, *, hook: Hook, path: str
+) -> Iterator[Reason]:
+    """How a desired program differs from what its signed manifest offers; nothing: it does not."""
+    for field, got, allowed in (
+        ("package", program.package, manifest.name),
+        ("version", program.version, manifest.version),
+    ):
+        if got != allowed:
+            yield Reason(
+                path=f"{path}.{field}",
+                rule="differs from the signed manifest",
+                got=got,
+                allowed=allowed,
+            )
+    entry = next((one for one in manifest.programs if one.name == program.program), None)
+    if entry is None:
+        yield Reason(
+            path=f"{path}.program",
+            rule="the signed manifest has no such program",
+            got=program.program,
+            allowed=[one.name for one in manifest.programs],
+        )
+    else:
+        yield from _entry_problems(program, entry, hook=hook, path=path)
+    yield from _configuration_problems(program, manifest.maps, path=f"{path}.config")
+
+
+def _entry_problems(
+    program: DesiredProgram, entry: ProgramEntry, *, hook: Hook, path: str
+) -> Iterator[Reason]:
+    for field, got, allowed in (
+        ("object", program.object, entry.object),
+        ("function", program.function, entry.function),
+    ):
+        if got != allowed:
+            yield Reason(
+                path=f"{path}.{field}",
+                rule="differs from the signed manifest",
+                got=got,
+                allowed=allowed,
+            )
+    if hook not in entry.hooks:
+        yield Reason(
+            path=f"{path}.program",
+            rule="is not made for this hook",
+            got=hook,
+            allowed=list(entry.hooks),
+        )
+    known = verdicts_of(hook)
+    if not program.proceed_on:
+        yield Reason(path=f"{path}.proceed_on", rule="names no verdict", allowed=list(known))
+    for index, verdict in enumerate(program.proceed_on):
+        if verdict not in known:
+            yield Reason(
+                path=f"{path}.proceed_on[{index}]",
+                rule="is no verdict of this hook",
+                got=verdict,
+                allowed=list(known),
+            )
+
+
+def _configuration_problems(
+    program: DesiredProgram, entries: Mapping[str, MapEntry], *, path: str
+) -> Iterator[Reason]:
+    for name, config in program.config.items():
+        entry = entries.get(name)
+        if entry is None:
+            yield Reason(
+                path=f"{path}.{name}",
+                rule="the package offers no such map for configuration",
+                got=name,
+                allowed=sorted(entries),
+            )
+            continue
+        for key, value in config.items():
+            place = f"{path}.{name}.{key}"
+            yield from _range_problems(
+                _scalars(_read_key(key)), entry.key_minimum, entry.key_maximum, f"{place} (key)"
+            )
+            yield from _range_problems(
+                _scalars(value), entry.value_minimum, entry.value_maximum, place
+            )
+
+
+def _range_problems(
+    scalars: Iterator[int], minimum: int | None, maximum: int | None, path: str
+) -> Iterator[Reason]:
+    for scalar in scalars:
+        is_low = minimum is not None and scalar < minimum
+        is_high = maximum is not None and scalar > maximum
+        if is_low or is_high:
+            yield Reason(
+                path=path,
+                rule="is outside the range that the package states",
+                got=scalar,
+                allowed={"minimum": minimum, "maximum": maximum},
+            )
+
+
+def _read_key(text: str) -> Any:
+    """The key as a value; a text that is none is reported where the map's type is known."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return None
+
+
+def _scalars(value: Any) -> Iterator[int]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _scalars(item)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        yield value
