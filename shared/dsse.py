@@ -181,6 +181,15 @@ def verify_signed_package(
     return manifest, certificate
 
 
+def manifest_digest(signed: SignedPackage) -> str:
+    """SHA-256 of the manifest's signed bytes, hexadecimal; the name of what was signed.
+
+    Raises:
+        SignatureError: The payload is not base64.
+    """
+    return sha256_hex(_decoded(signed.manifest.payload, path="signed.manifest.payload"))
+
+
 def _document(payload: bytes, kind: type[DocumentT], *, path: str) -> DocumentT:
     try:
         document = msgspec.json.decode(payload, type=kind)

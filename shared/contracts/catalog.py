@@ -151,6 +151,8 @@ class ProgramFacts(Message, frozen=True, kw_only=True):
     instructions: int
     helpers: tuple[int, ...]
     """Helper ids called, ascending."""
+    kernel_functions: tuple[str, ...] = ()
+    """Names of kernel functions (kfuncs) called, ascending."""
 
 
 class ElfFacts(Message, frozen=True, kw_only=True):

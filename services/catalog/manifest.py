@@ -1,0 +1,143 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a manifest says only what its object files can keep.
+
+Pure.  The manifest's shape was checked when it was decoded, and that the archive holds exactly its
+files when the archive was read; here its statements meet the facts of the object files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from shared.contracts.catalog import ElfFacts, MapEntry, PackageManifest, ProgramEntry
+from shared.contracts.node import verdicts_of
+from shared.errors import Reason, RefusedError
+from shared.identifiers import Hook, parse_token
+from shared.versions import parse_version
+
+_SECTIONS: Final[dict[Hook, str]] = {
+    "xdp": r"xdp.*",
+    "tc-ingress": r"(?:tc|tcx|classifier|action)(?!.*egress).*",
+    "tc-egress": r"(?:tc|tcx|classifier|action)(?!.*ingress).*",
+}
+"""Names of sections whose programs fit a hook.  libbpf's own names (Documentation/bpf/libbpf/
+program_types.rst) and what is built on them: the node sets the type itself."""
+
+_KEY: Final = re.compile(r"\*|-?[0-9]+|\[-?[0-9]+(,-?[0-9]+)*\]")
+
+
+def manifest_reasons(manifest: PackageManifest, elf: Sequence[ElfFacts]) -> Iterator[Reason]:
+    """Every statement of the manifest that cannot be kept.
+
+    Args:
+        manifest: As the publisher signed it.
+        elf: Facts of every object file that its programs name and that could be read.
+    """
+    yield from _name_reasons(manifest)
+    objects = {facts.path: facts for facts in elf}
+    seen: dict[str, int] = {}
+    for index, program in enumerate(manifest.programs):
+        path = f"manifest.programs[{index}]"
+        if (earlier := seen.setdefault(program.name, index)) != index:
+            yield Reason(
+                path=f"{path}.name",
+                rule=f"programs[{earlier}] has this name already",
+                got=program.name,
+            )
+        yield from _program_reasons(program, objects, path=path)
+    yield from _map_reasons(manifest, elf)
+
+
+def _name_reasons(manifest: PackageManifest) -> Iterator[Reason]:
+    try:
+        parse_token(manifest.name, path="manifest.name")
+    except RefusedError as error:
+        yield from error.reasons
+    try:
+        parse_version(manifest.version, path="manifest.version")
+    except RefusedError as error:
+        yield from error.reasons
+
+
+def _program_reasons(
+    program: ProgramEntry, objects: Mapping[str, ElfFacts], *, path: str
+) -> Iterator[Reason]:
+    if len(set(program.hooks)) != len(program.hooks):
+        yield Reason(path=f"{path}.hooks", rule="names a hook twice", got=list(program.hooks))
+    for hook in program.hooks:
+        unknown = [name for name in program.proceed_on if name not in verdicts_of(hook)]
+        if unknown:
+            yield Reason(
+                path=f"{path}.proceed_on",
+                rule=f"is not a verdict of {hook}",
+                got=unknown,
+                allowed=list(verdicts_of(hook)),
+            )
+    if (facts := objects.get(program.object)) is None:
+        return
+    found = {entry.function: entry for entry in facts.programs}
+    if (entry := found.get(program.function)) is None:
+        yield Reason(
+            path=f"{path}.function",
+            rule=f"{program.object} has no such program",
+            got=program.function,
+            allowed=sorted(found),
+        )
+        return
+    for hook in program.hooks:
+        if not re.fullmatch(_SECTIONS[hook], entry.section):
+            yield Reason(
+                path=f"{path}.hooks",
+                rule=f"section {entry.section} of {program.function} does not fit {hook}",
+                got=hook,
+                allowed=[
+                    name for name, names in _SECTIONS.items() if re.fullmatch(names, entry.section)
+                ],
+            )
+
+
+def _map_reasons(manifest: PackageManifest, elf: Sequence[ElfFacts]) -> Iterator[Reason]:
+    declared = {entry.name: facts for facts in elf for entry in facts.maps}
+    for name, entry in manifest.maps.items():
+        path = f"manifest.maps.{name}"
+        if name not in declared:
+            yield Reason(path=path, rule="no object file has this map", allowed=sorted(declared))
+        elif not declared[name].has_btf:
+            yield Reason(
+                path=path,
+                rule=f"{declared[name].path} has no BTF, so nobody can tell what its maps hold",
+            )
+        yield from _range_reasons(entry, path=path)
+    for name, metric in manifest.metrics.items():
+        path = f"manifest.metrics.{name}"
+        if metric.map not in declared:
+            yield Reason(
+                path=f"{path}.map",
+                rule="no object file has this map",
+                got=metric.map,
+                allowed=sorted(declared),
+            )
+        if not _KEY.fullmatch(metric.key):
+            yield Reason(
+                path=f"{path}.key",
+                rule="is not a key",
+                got=metric.key,
+                allowed="an integer, an array as [1,2], or * for the sum over all keys",
+            )
+
+
+def _range_reasons(entry: MapEntry, *, path: str) -> Iterator[Reason]:
+    for what, minimum, maximum in (
+        ("key", entry.key_minimum, entry.key_maximum),
+        ("value", entry.value_minimum, entry.value_maximum),
+    ):
+        if minimum is not None and maximum is not None and minimum > maximum:
+            yield Reason(
+                path=f"{path}.{what}_minimum",
+                rule="is above the maximum",
+                got=minimum,
+                allowed=maximum,
+            )

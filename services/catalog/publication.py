@@ -1,0 +1,205 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a version may be published, and what the package's record is then.
+
+Pure.  Signatures and the archive's content were verified before; this is asked with what is true.
+
+Rules:
+ * A published version never changes.  Publishing it again is a conflict, with the same content or
+   another; only the same command gives the same answer again, and that is the outbox's part.
+ * Versions of equal precedence are one version: build metadata does not tell them apart.
+ * The manifest keeps its word (`manifest`) and the licence statements agree (`licensing`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from services.catalog.licensing import licence_reasons
+from services.catalog.manifest import manifest_reasons
+from shared.contracts.catalog import (
+    CATALOG,
+    ElfFacts,
+    PackageManifest,
+    PackagePublished,
+    PackageRecord,
+    PackageVersion,
+    SignedPackage,
+)
+from shared.contracts.errors import ErrorCode
+from shared.contracts.events import Actor, EventBody
+from shared.dsse import manifest_digest
+from shared.errors import Reason, Refusal, RefusedError
+from shared.versions import parse_version
+
+MAX_RECORD_BYTES: Final = CATALOG.max_value_bytes - 64 * 1024
+"""A record travels inside the outbox's record, beside the request and the event."""
+ACTION: Final = "package.publish"
+CHANNEL_RULE: Final = "a version is released to at least one channel, each named once"
+
+
+class VersionConflictError(RefusedError):
+    """The version exists, and what is published never changes."""
+
+    code: ClassVar[ErrorCode] = "conflict"
+
+
+class ManifestError(RefusedError):
+    """The manifest does not fit its object files, or the licence statements disagree."""
+
+    code: ClassVar[ErrorCode] = "invalid_request"
+
+
+class RecordFullError(RefusedError):
+    """The package has as many versions as its record holds."""
+
+    code: ClassVar[ErrorCode] = "too_large"
+
+
+def decide_publication(
+    record: PackageRecord | None,
+    *,
+    name: str,
+    version: PackageVersion,
+) -> PackageRecord:
+    """The package's record with `version` in it, versions in order of precedence.
+
+    Args:
+        record: What is published under this name; None if nothing is.
+        name: The package's name, as the manifest has it.
+        version: What shall be published, with facts of all its object files.
+
+    Raises:
+        VersionConflictError: A version of this precedence is there already.
+        ManifestError: With every reason from `manifest` and `licensing`.
+        RecordFullError: The record would not fit its bucket.
+    """
+    reasons = [
+        *manifest_reasons(version.manifest, version.elf),
+        *licence_reasons(version.manifest, version.elf),
+        *_channel_reasons(version.channels),
+    ]
+    if reasons:
+        raise ManifestError(f"{name} {version.version} cannot be published", reasons)
+    published = record.versions if record else ()
+    wanted = parse_version(version.version, path="manifest.version")
+    for existing in published:
+        if parse_version(existing.version, path="version") == wanted:
+            raise _conflict(name, existing, version)
+    versions = sorted(
+        (*published, version), key=lambda one: parse_version(one.version, path="version")
+    )
+    new = PackageRecord(name=name, versions=tuple(versions), command_id=version.command_id)
+    size_bytes = len(msgspec.json.encode(new))
+    if size_bytes > MAX_RECORD_BYTES:
+        reason = Reason(
+            path="manifest.name",
+            rule=f"the package has {len(published)} versions and its record holds no more",
+            got=size_bytes,
+            allowed=MAX_RECORD_BYTES,
+        )
+        raise RecordFullError(f"{name} {version.version}: {reason.rule}", [reason])
+    return new
+
+
+def draft_version(
+    signed: SignedPackage,
+    *,
+    manifest: PackageManifest,
+    elf: Sequence[ElfFacts],
+    channels: Sequence[str],
+    publisher_key: str,
+    command_id: str,
+    now: datetime,
+) -> PackageVersion:
+    """What would be published."""
+    return PackageVersion(
+        version=manifest.version,
+        signed=signed,
+        manifest=manifest,
+        elf=tuple(elf),
+        published_at=now.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        published_by=publisher_key,
+        channels=tuple(channels),
+        command_id=command_id,
+    )
+
+
+def publication_reply(name: str, version: PackageVersion) -> PackagePublished:
+    """The answer to a publication that was accepted."""
+    return PackagePublished(
+        command_id=version.command_id,
+        name=name,
+        version=version.version,
+        manifest_sha256=manifest_digest(version.signed),
+        archive_sha256=version.signed.archive_sha256,
+    )
+
+
+def publication_event(
+    signed: SignedPackage,
+    *,
+    version: PackageVersion | None,
+    actor: Actor,
+    reason: str,
+    refusal: Refusal | None = None,
+) -> EventBody:
+    """What the audit log says about a publication.
+
+    `details`: archive_sha256, manifest_sha256, signer (key ids that the envelope names), licence
+    (SPDX expression) and elf_licence (object file to its string).  What was not verified when a
+    publication was refused is not claimed: name, version and licences are left out then.
+
+    Args:
+        signed: As it came.
+        version: What was verified; None if it did not come so far.
+        actor: Who asked.
+        reason: Why, in the caller's words.
+        refusal: Why not; None if it was accepted.
+    """
+    details: dict[str, Any] = {
+        "archive_sha256": signed.archive_sha256,
+        "manifest_sha256": manifest_digest(signed) if version else "",
+        "signer": [signature.keyid for signature in signed.manifest.signatures],
+    }
+    if version is not None:
+        details["licence"] = version.manifest.licence
+        details["elf_licence"] = {facts.path: facts.licence for facts in version.elf}
+        details["channels"] = list(version.channels)
+    return EventBody(
+        action=ACTION,
+        outcome="refused" if refusal else "accepted",
+        actor=actor,
+        reason=reason,
+        package=version.manifest.name if version else "",
+        version=version.version if version else "",
+        reasons=refusal.reasons if refusal else (),
+        after="" if refusal else str(details["manifest_sha256"]),
+        details=details,
+    )
+
+
+def _channel_reasons(channels: Sequence[str]) -> list[Reason]:
+    if channels and len(set(channels)) == len(channels):
+        return []
+    return [Reason(path="channels", rule=CHANNEL_RULE, got=list(channels))]
+
+
+def _conflict(name: str, existing: PackageVersion, version: PackageVersion) -> VersionConflictError:
+    same = existing.manifest == version.manifest
+    rule = (
+        "already published with the same content"
+        if same
+        else "already published with other content; what is published never changes"
+    )
+    reason = Reason(
+        path="manifest.version",
+        rule=rule,
+        got={"version": version.version, "archive_sha256": version.signed.archive_sha256},
+        allowed={"published": existing.version, "archive_sha256": existing.signed.archive_sha256},
+    )
+    return VersionConflictError(f"{name} {version.version}: {rule}", [reason])

@@ -1,0 +1,133 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which published version is meant, and how packages are listed.
+
+Pure.  The newest version that a constraint allows wins; prereleases only when asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import ClassVar, Final
+
+from semver import Version
+
+from shared.contracts.catalog import (
+    PackageRecord,
+    PackageShown,
+    PackageSummary,
+    PackageVersion,
+)
+from shared.contracts.errors import ErrorCode
+from shared.errors import Reason, RefusedError
+from shared.identifiers import HOOKS
+from shared.versions import newest, parse_constraint, parse_version
+
+STABLE: Final = "stable"
+
+
+class UnknownPackageError(RefusedError):
+    """No such package, or no such version of it, is published."""
+
+    code: ClassVar[ErrorCode] = "not_found"
+
+
+class VersionUnsatisfiedError(RefusedError):
+    """The package exists, but no version of the channel meets the constraint."""
+
+    code: ClassVar[ErrorCode] = "version_unsatisfied"
+
+
+def resolve(
+    record: PackageRecord | None, *, name: str, constraint: str, channel: str
+) -> PackageVersion:
+    """The newest version in `channel` that the constraint allows.
+
+    Raises:
+        UnknownPackageError: The package is not published.
+        VersionUnsatisfiedError: No version of the channel meets the constraint.
+        RefusedError: The constraint is malformed.
+    """
+    wanted = parse_constraint(constraint, path="constraint")
+    if record is None or not record.versions:
+        raise _unknown_package(name)
+    candidates = {_version(one): one for one in record.versions if channel in one.channels}
+    chosen = newest(candidates, wanted)
+    if chosen is None:
+        reason = Reason(
+            path="constraint",
+            rule=f"no version in channel {channel} meets it",
+            got=constraint,
+            allowed=[str(version) for version in sorted(candidates, reverse=True)],
+        )
+        raise VersionUnsatisfiedError(
+            f"package {name} has no version that meets '{constraint}'", [reason]
+        )
+    return candidates[chosen]
+
+
+def show(record: PackageRecord | None, *, name: str, version: str) -> PackageShown:
+    """The named version, or with an empty `version` the newest release in `stable`.
+
+    A package that has only prereleases or other channels shows its newest version.
+
+    Raises:
+        UnknownPackageError: Package or version is not published.
+    """
+    if record is None or not record.versions:
+        raise _unknown_package(name)
+    versions = newest_first(record)
+    if not version:
+        return PackageShown(package=_shown_first(record), versions=versions)
+    wanted = parse_version(version, path="version")
+    for one in record.versions:
+        if _version(one) == wanted:
+            return PackageShown(package=one, versions=versions)
+    reason = Reason(path="version", rule="is not published", got=version, allowed=list(versions))
+    raise UnknownPackageError(f"package {name} has no version {version}", [reason])
+
+
+def summarise(records: Iterable[PackageRecord], *, glob: str) -> tuple[PackageSummary, ...]:
+    """One line for each package whose name matches the glob, by name."""
+    return tuple(
+        _summary(record)
+        for record in sorted(records, key=lambda record: record.name)
+        if record.versions and fnmatchcase(record.name, glob)
+    )
+
+
+def newest_first(record: PackageRecord) -> tuple[str, ...]:
+    """The package's versions in descending order of precedence."""
+    ordered = sorted(record.versions, key=_version, reverse=True)
+    return tuple(one.version for one in ordered)
+
+
+def _summary(record: PackageRecord) -> PackageSummary:
+    shown = _shown_first(record).manifest
+    hooks = {hook for program in shown.programs for hook in program.hooks}
+    return PackageSummary(
+        name=record.name,
+        versions=newest_first(record),
+        summary=shown.summary,
+        licence=shown.licence,
+        hooks=tuple(hook for hook in HOOKS if hook in hooks),
+    )
+
+
+def _shown_first(record: PackageRecord) -> PackageVersion:
+    releases = [
+        one
+        for one in record.versions
+        if STABLE in one.channels and _version(one).prerelease is None
+    ]
+    return max(releases or record.versions, key=_version)
+
+
+def _version(one: PackageVersion) -> Version:
+    return parse_version(one.version, path="version")
+
+
+def _unknown_package(name: str) -> UnknownPackageError:
+    reason = Reason(path="name", rule="no package of this name is published", got=name)
+    return UnknownPackageError(f"unknown package {name}", [reason])
