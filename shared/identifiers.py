@@ -15,11 +15,12 @@ import msgspec
 
 from shared.errors import Reason, RefusedError
 
-LABEL_PATTERN: Final = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+# `$` alone also matches before a final line feed (Python's re, and so msgspec).
+LABEL_PATTERN: Final = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(?!\n)$"
 """RFC 1123 label: fits a subject token, a KV key, a bpffs path element and a host name."""
-DIGEST_PATTERN: Final = r"^[0-9a-f]{64}$"
-COMMAND_ID_PATTERN: Final = r"^[A-Za-z0-9_-]{8,64}$"
-INTERFACE_PATTERN: Final = r"^[A-Za-z0-9@_.:-]{1,15}$"
+DIGEST_PATTERN: Final = r"^[0-9a-f]{64}(?!\n)$"
+COMMAND_ID_PATTERN: Final = r"^[A-Za-z0-9_-]{8,64}(?!\n)$"
+INTERFACE_PATTERN: Final = r"^[A-Za-z0-9@_.:-]{1,15}(?!\n)$"
 """IFNAMSIZ - 1 characters; the kernel allows more bytes than are wise in a path."""
 
 NodeId = NewType("NodeId", str)

@@ -28,9 +28,12 @@ TICKET_SECONDS: Final = 300
 
 FilePath = Annotated[
     str,
-    Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$", max_length=255),
+    Meta(
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*(?!\n)$",
+        max_length=255,
+    ),
 ]
-Symbol = Annotated[str, Meta(pattern=r"^[A-Za-z_.][A-Za-z0-9_.]*$", max_length=127)]
+Symbol = Annotated[str, Meta(pattern=r"^[A-Za-z_.][A-Za-z0-9_.]*(?!\n)$", max_length=127)]
 
 
 class PackageFile(Document, frozen=True, kw_only=True):

@@ -296,6 +296,6 @@ def verdicts_of(hook: Hook) -> dict[str, int]:
 
 
 Labels = dict[
-    Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9./_-]{0,61}[a-z0-9])?$")],
-    Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{0,63}$")],
+    Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9./_-]{0,61}[a-z0-9])?(?!\n)$")],
+    Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{0,63}(?!\n)$")],
 ]

@@ -30,7 +30,7 @@ from shared.contracts.node import (
 from shared.errors import Reason
 from shared.identifiers import Hook, Token
 
-InterfaceGlob = Annotated[str, Meta(pattern=r"^[A-Za-z0-9@_.:*?\[\]!-]{1,32}$")]
+InterfaceGlob = Annotated[str, Meta(pattern=r"^[A-Za-z0-9@_.:*?\[\]!-]{1,32}(?!\n)$")]
 
 
 class NodeSelector(Document, frozen=True, kw_only=True):
