@@ -1,0 +1,128 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the kernel says about programs, links and maps (BPF_OBJ_GET_INFO_BY_FD)."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from typing import Final, Literal
+
+from services.node_executor.adapters.bpf_syscall import (
+    LINK_BY_ID,
+    MAP_LOOKUP,
+    PROGRAM_BY_ID,
+    Descriptor,
+    Memory,
+    bpf,
+    bpf_attempt,
+    info_by_fd,
+)
+from services.node_executor.adapters.kernel_errors import KernelFaultError
+from services.node_executor.kernel_types import HookOccupant, LinkInfo, MapInfo, ProgramInfo
+
+_PROGRAM_INFO_BYTES: Final = 224
+_LINK_INFO_BYTES: Final = 56
+_MAP_INFO_BYTES: Final = 80
+_LINK_KINDS: Final[dict[int, Literal["xdp", "tcx"]]] = {6: "xdp", 11: "tcx"}
+_MAX_PROGRAM_ARRAY: Final = 4096
+
+
+def program_info(fd: int) -> ProgramInfo:
+    """Facts about the program behind a descriptor."""
+    action = "reading a program's information"
+    raw = info_by_fd(fd, _PROGRAM_INFO_BYTES, action=action)
+    count = struct.unpack_from("<I", raw, 52)[0]
+    map_ids: tuple[int, ...] = ()
+    if count:
+        memory = Memory()
+        address, read = memory.space(4 * count)
+        given = bytearray(_PROGRAM_INFO_BYTES)
+        struct.pack_into("<IQ", given, 52, count, address)
+        raw = info_by_fd(fd, _PROGRAM_INFO_BYTES, action=action, given=bytes(given))
+        map_ids = struct.unpack(f"<{count}I", read())
+    _, program_id, tag, jited, xlated = struct.unpack_from("<II8sII", raw)
+    name, _, gpl = struct.unpack_from("<16sII", raw, 64)
+    return ProgramInfo(
+        id=program_id,
+        name=_text(name),
+        tag=tag.hex(),
+        gpl_compatible=bool(gpl & 1),
+        instructions_verified=struct.unpack_from("<I", raw, 216)[0],
+        xlated_bytes=xlated,
+        jited_bytes=jited,
+        map_ids=map_ids,
+    )
+
+
+def link_info(fd: int) -> LinkInfo:
+    """Facts about the link behind a descriptor."""
+    raw = info_by_fd(fd, _LINK_INFO_BYTES, action="reading a link's information")
+    kind_number, link_id, program_id, _, interface_index, attach_type = struct.unpack_from(
+        "<6I", raw
+    )
+    kind = _LINK_KINDS.get(kind_number)
+    if kind is None:
+        return LinkInfo(link_id, "other", program_id, 0)
+    return LinkInfo(
+        link_id, kind, program_id, interface_index, attach_type if kind == "tcx" else 37
+    )
+
+
+def map_info(fd: int) -> MapInfo:
+    """Facts about the map behind a descriptor."""
+    raw = info_by_fd(fd, _MAP_INFO_BYTES, action="reading a map's information")
+    kind, map_id, key, value, entries, flags, name = struct.unpack_from("<6I16s", raw)
+    return MapInfo(map_id, _text(name), kind, key, value, entries, flags)
+
+
+def program_by_id(program_id: int) -> Descriptor:
+    """A hold on the program with that id.
+
+    Raises:
+        KernelFaultError: it is gone (`number` is ENOENT).
+    """
+    request = struct.pack("<III", program_id, 0, 0)
+    return Descriptor(bpf(PROGRAM_BY_ID, request, action=f"finding program {program_id}"))
+
+
+def link_by_id(link_id: int) -> Descriptor:
+    """A hold on the link with that id.
+
+    Raises:
+        KernelFaultError: it is gone (`number` is ENOENT).
+    """
+    return Descriptor(
+        bpf(LINK_BY_ID, struct.pack("<III", link_id, 0, 0), action=f"finding link {link_id}")
+    )
+
+
+def occupant(program_id: int, link_id: int = 0) -> HookOccupant:
+    """The program with that id, named; nameless if it went away meanwhile."""
+    try:
+        with program_by_id(program_id) as program:
+            info = program_info(program.fd)
+    except KernelFaultError as error:
+        if error.number != errno.ENOENT:
+            raise
+        return HookOccupant(program_id, "", "", link_id)
+    return HookOccupant(program_id, info.name, info.tag, link_id)
+
+
+def program_array_is_empty(fd: int) -> bool:
+    """Whether no slot of a program array holds a program; very long arrays count as used."""
+    entries = map_info(fd).max_entries
+    if entries > _MAX_PROGRAM_ARRAY:
+        return False
+    memory = Memory()
+    value, _ = memory.space(4)
+    for slot in range(entries):
+        key = memory.of(struct.pack("<I", slot))
+        _, failure, _ = bpf_attempt(MAP_LOOKUP, struct.pack("<I4xQQQ", fd, key, value, 0))
+        if failure != errno.ENOENT:
+            return False
+    return True
+
+
+def _text(raw: bytes) -> str:
+    return raw.split(b"\0", 1)[0].decode(errors="replace")

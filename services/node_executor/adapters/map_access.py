@@ -1,0 +1,215 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Entries of maps: read, write, remove, many at a time, and one number out of a map.
+
+A per-CPU map holds one value for each possible processor under a key, each in a multiple of 8
+bytes; they are joined here in the order of the processors.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from services.node_executor.adapters import kernel_info
+from services.node_executor.adapters.bpf_syscall import (
+    MAP_DELETE,
+    MAP_LOOKUP,
+    MAP_LOOKUP_BATCH,
+    MAP_NEXT_KEY,
+    MAP_UPDATE,
+    Memory,
+    bpf,
+    bpf_attempt,
+)
+from services.node_executor.adapters.kernel_errors import KernelFaultError
+from services.node_executor.adapters.libbpf_cdef import libraries
+from services.node_executor.kernel_types import Handle, MapInfo
+from shared.errors import RefusedError
+
+_BATCH: Final = 1024
+_NUMBER_BYTES: Final = (1, 2, 4, 8)
+_NOT_SUPPORTED: Final = (errno.EINVAL, errno.ENOTSUP, 524)
+"""524: ENOTSUPP, which the kernel leaks from inside."""
+
+
+def lookup(handle: Handle, key: bytes) -> bytes | None:
+    """The value under `key`; None if there is none."""
+    memory = Memory()
+    value, read = memory.space(_stored_bytes(kernel_info.map_info(handle.fd)))
+    request = struct.pack("<I4xQQQ", handle.fd, memory.of(key), value, 0)
+    _, failure, _ = bpf_attempt(MAP_LOOKUP, request)
+    if failure == errno.ENOENT:
+        return None
+    if failure:
+        raise KernelFaultError("reading a map entry", failure)
+    return read()
+
+
+def update(handle: Handle, key: bytes, value: bytes) -> None:
+    """`key` has `value`; in a per-CPU map on every processor."""
+    info = kernel_info.map_info(handle.fd)
+    stored = value
+    if info.is_per_cpu and len(value) == info.value_size_bytes:
+        stored = value.ljust(_slot_bytes(info), b"\0") * _processors()
+    memory = Memory()
+    request = struct.pack("<I4xQQQ", handle.fd, memory.of(key), memory.of(stored), 0)
+    bpf(MAP_UPDATE, request, action=f"writing to map {info.name}")
+
+
+def delete(handle: Handle, key: bytes) -> None:
+    """There is no entry under `key`; whether there was one does not matter."""
+    memory = Memory()
+    _, failure, _ = bpf_attempt(MAP_DELETE, struct.pack("<I4xQQQ", handle.fd, memory.of(key), 0, 0))
+    if failure not in (0, errno.ENOENT):
+        raise KernelFaultError("removing a map entry", failure)
+
+
+def entries(handle: Handle) -> Iterator[tuple[bytes, bytes]]:
+    """All keys and values.  An entry that changes meanwhile is given as it was or as it is."""
+    info = kernel_info.map_info(handle.fd)
+    batches = _Batches(handle, info)
+    try:
+        yield from batches.read()
+    except KernelFaultError as error:
+        if error.number not in _NOT_SUPPORTED:
+            raise
+        yield from _one_by_one(handle, info)
+
+
+def replace_entries(handle: Handle, wanted: Mapping[bytes, bytes]) -> int:
+    """The map holds exactly `wanted`; in an array map all other values are zero.
+
+    Only what differs is written: new and changed entries first, then others are removed.  Returns
+    how many entries were touched.
+    """
+    info = kernel_info.map_info(handle.fd)
+    zero = bytes(info.value_size_bytes)
+    slot = _slot_bytes(info)
+    present = dict(entries(handle))
+    touched = 0
+    for key, value in wanted.items():
+        stored = value.ljust(slot, b"\0") * _processors() if info.is_per_cpu else value
+        if present.get(key) != stored:
+            update(handle, key, value)
+            touched += 1
+    for key, stored in present.items():
+        if key in wanted:
+            continue
+        if not info.is_array:
+            delete(handle, key)
+            touched += 1
+        elif any(stored):
+            update(handle, key, zero)
+            touched += 1
+    return touched
+
+
+def read_number(handle: Handle, key: bytes | None) -> int | None:
+    """The unsigned number under `key`, summed over processors; None if there is no such entry.
+
+    Without a key, the sum over all entries.
+
+    Raises:
+        RefusedError: the map's values are no whole numbers of 1, 2, 4 or 8 bytes.
+    """
+    info = kernel_info.map_info(handle.fd)
+    if info.value_size_bytes not in _NUMBER_BYTES:
+        raise RefusedError(f"the values of map {info.name} are not single numbers")
+    if key is None:
+        return sum(_number(info, value) for _, value in entries(handle))
+    value = lookup(handle, key)
+    return None if value is None else _number(info, value)
+
+
+def _number(info: MapInfo, stored: bytes) -> int:
+    slot = _slot_bytes(info)
+    return sum(
+        int.from_bytes(stored[start : start + info.value_size_bytes], "little")
+        for start in range(0, len(stored), slot)
+    )
+
+
+def _slot_bytes(info: MapInfo) -> int:
+    size = info.value_size_bytes
+    return -(-size // 8) * 8 if info.is_per_cpu else size
+
+
+def _stored_bytes(info: MapInfo) -> int:
+    return _slot_bytes(info) * (_processors() if info.is_per_cpu else 1)
+
+
+def _processors() -> int:
+    count = libraries().bpf.libbpf_num_possible_cpus()
+    if count < 0:
+        raise KernelFaultError("counting processors", -count)
+    return int(count)
+
+
+def _one_by_one(handle: Handle, info: MapInfo) -> Iterator[tuple[bytes, bytes]]:
+    key: bytes | None = None
+    while True:
+        memory = Memory()
+        following, read = memory.space(info.key_size_bytes)
+        request = struct.pack("<I4xQQQ", handle.fd, memory.of(key or b""), following, 0)
+        _, failure, _ = bpf_attempt(MAP_NEXT_KEY, request)
+        if failure == errno.ENOENT:
+            return
+        if failure:
+            raise KernelFaultError(f"reading the keys of map {info.name}", failure)
+        key = read()
+        value = lookup(handle, key)
+        if value is not None:
+            yield key, value
+
+
+class _Batches:
+    """BPF_MAP_LOOKUP_BATCH until the end of the map."""
+
+    def __init__(self, handle: Handle, info: MapInfo) -> None:
+        self._handle: Final = handle
+        self._info: Final = info
+        self._value_bytes: Final = _stored_bytes(info)
+
+    def read(self) -> Iterator[tuple[bytes, bytes]]:
+        """All entries."""
+        count = _BATCH
+        position = b""
+        while True:
+            found, position, failure = self._batch(position, count)
+            if failure == errno.ENOSPC:
+                # One hash bucket alone does not fit.
+                count *= 2
+                continue
+            yield from found
+            if failure == errno.ENOENT:
+                return
+
+    def _batch(self, position: bytes, count: int) -> tuple[list[tuple[bytes, bytes]], bytes, int]:
+        key_bytes, value_bytes = self._info.key_size_bytes, self._value_bytes
+        memory = Memory()
+        following, read_following = memory.space(max(key_bytes, 4))
+        keys, read_keys = memory.space(key_bytes * count)
+        values, read_values = memory.space(value_bytes * count)
+        request = struct.pack(
+            "<QQQQIIQQ",
+            *(memory.of(position), following, keys, values),
+            *(count, self._handle.fd, 0, 0),
+        )
+        _, failure, reply = bpf_attempt(MAP_LOOKUP_BATCH, request)
+        if failure == errno.ENOSPC:
+            return [], position, failure
+        if failure not in (0, errno.ENOENT):
+            raise KernelFaultError(f"reading map {self._info.name}", failure)
+        length = struct.unpack_from("<I", reply, 32)[0]
+        all_keys, all_values = read_keys(), read_values()
+        found = [
+            (
+                all_keys[number * key_bytes : (number + 1) * key_bytes],
+                all_values[number * value_bytes : (number + 1) * value_bytes],
+            )
+            for number in range(length)
+        ]
+        return found, read_following(), failure

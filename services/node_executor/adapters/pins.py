@@ -1,0 +1,135 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""bpffs: mounting it, and names for kernel objects in it.
+
+A pin keeps its object alive until it is unlinked.  `ip netns exec` hides the host's bpffs behind a
+fresh /sys; enter a network namespace with `nsenter --net=` instead.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from services.node_executor.adapters.bpf_syscall import GET_PINNED, PIN, Descriptor, Memory, bpf
+from services.node_executor.adapters.kernel_errors import KernelFaultError
+from services.node_executor.adapters.libbpf_cdef import libraries
+from services.node_executor.kernel_types import Handle
+
+USUAL_MOUNT_POINT: Final = PurePosixPath("/sys/fs/bpf")
+_DIRECTORY_MODE: Final = 0o700
+_MOUNTS: Final = Path("/proc/self/mountinfo")
+
+
+def prepare_pin_directory(directory: PurePosixPath) -> None:
+    """`directory` exists and lies in bpffs, which is mounted if need be.
+
+    Raises:
+        KernelFaultError: it cannot be mounted or made.
+    """
+    mount_point = USUAL_MOUNT_POINT if directory.is_relative_to(USUAL_MOUNT_POINT) else directory
+    with _faults(f"preparing {directory}"):
+        if not is_in_bpffs(directory):
+            if mount_point != USUAL_MOUNT_POINT:
+                Path(mount_point).mkdir(parents=True, exist_ok=True)
+            _mount_once(mount_point)
+        Path(directory).mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+
+
+def is_in_bpffs(path: PurePosixPath) -> bool:
+    """Whether a file made at `path` would lie in bpffs."""
+    closest, kind = PurePosixPath("/"), ""
+    for line in _MOUNTS.read_text().splitlines():
+        left, _, right = line.partition(" - ")
+        mount_point = PurePosixPath(left.split()[4])
+        if path.is_relative_to(mount_point) and len(mount_point.parts) >= len(closest.parts):
+            closest, kind = mount_point, right.split()[0]
+    return kind == "bpf"
+
+
+def pin(handle: Handle, path: PurePosixPath) -> None:
+    """`path` names the object; another object of that name loses it in the same instant.
+
+    Missing directories are made.
+
+    Raises:
+        KernelFaultError: bpffs refuses.
+    """
+    with _faults(f"pinning {path}"):
+        Path(path).parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+        fresh = path.with_name(f"{path.name}-new")
+        Path(fresh).unlink(missing_ok=True)
+        memory = Memory()
+        request = struct.pack("<QII", memory.text(str(fresh)), handle.fd, 0)
+        bpf(PIN, request, action=f"pinning {path}")
+        Path(fresh).rename(path)
+
+
+def unpin(path: PurePosixPath) -> None:
+    """`path` names nothing; directories left empty by that go too, up to two levels.
+
+    Raises:
+        KernelFaultError: bpffs refuses.
+    """
+    with _faults(f"unpinning {path}"):
+        Path(path).unlink(missing_ok=True)
+        with suppress(OSError):  # because a directory with other pins stays
+            Path(path.parent).rmdir()
+            Path(path.parent.parent).rmdir()
+
+
+def open_pinned(path: PurePosixPath) -> Descriptor | None:
+    """A hold on the object named `path`; None if there is none.
+
+    Raises:
+        KernelFaultError: there is something else, or it may not be opened.
+    """
+    memory = Memory()
+    request = struct.pack("<QII", memory.text(str(path)), 0, 0)
+    try:
+        return Descriptor(bpf(GET_PINNED, request, action=f"opening {path}"))
+    except KernelFaultError as error:
+        if error.number == errno.ENOENT:
+            return None
+        raise
+
+
+def list_pins(directory: PurePosixPath) -> tuple[str, ...]:
+    """Names in a directory of bpffs, ascending; none if it does not exist.
+
+    A name that ends in `-new` is what a killed process left and is not listed.
+    """
+    with _faults(f"listing {directory}"):
+        if not Path(directory).is_dir():
+            return ()
+        names = sorted(entry.name for entry in Path(directory).iterdir())
+    return tuple(name for name in names if not name.endswith("-new"))
+
+
+def _mount_once(mount_point: PurePosixPath) -> None:
+    """Mount bpffs unless another process was faster: a second mount would hide its pins."""
+    ffi, _, c = libraries()
+    directory = os.open(mount_point, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        if is_in_bpffs(mount_point):
+            return
+        failed = c.mount(b"bpf", str(mount_point).encode(), b"bpf", 0, b"mode=0700")
+        if failed:
+            raise KernelFaultError(f"mounting bpffs on {mount_point}", ffi.errno)
+    finally:
+        os.close(directory)
+
+
+@contextmanager
+def _faults(action: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise KernelFaultError(action, error.errno or 0) from error

@@ -1,0 +1,81 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a program may read stack that it did not write: the verifier is asked.
+
+With CAP_PERFMON such reads are allowed (Linux 6.3), without it they are refused.  So the program
+is loaded once more by a thread that gave CAP_PERFMON and CAP_SYS_ADMIN up for the moment
+(capabilities(7): they belong to the thread).  Refused for whatever reason counts as "may read".
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from services.node_executor.adapters.bpf_syscall import PROGRAM_LOAD, Memory, bpf_attempt
+from services.node_executor.adapters.capture import Captured
+from services.node_executor.adapters.kernel_errors import KernelFaultError
+from services.node_executor.adapters.libbpf_cdef import libraries
+
+_VERSION_3: Final = 0x20080522
+_PERFMON, _SYS_ADMIN = 38, 21
+
+
+def may_read_uninitialised_stack(
+    captured: Captured, *, program_type: int, attach_type: int, flags: int, licence: str
+) -> bool:
+    """Whether the verifier cannot exclude it.
+
+    Raises:
+        KernelFaultError: this thread's capabilities cannot be read or given back.
+    """
+    memory = Memory()
+    has_types = captured.types_fd > 0 and bool(captured.functions)
+    attributes = struct.pack(
+        "<IIQQIIQII16sIIIIQI4x",
+        program_type,
+        len(captured.code) // 8,
+        memory.of(captured.code),
+        memory.text(licence),
+        *(0, 0, 0, 0),
+        flags,
+        b"l3af_probe",
+        0,
+        attach_type,
+        captured.types_fd if has_types else 0,
+        8 if has_types else 0,
+        memory.of(captured.function_records) if has_types else 0,
+        len(captured.functions) if has_types else 0,
+    )
+    with _without_perfmon():
+        fd, failure, _ = bpf_attempt(PROGRAM_LOAD, attributes)
+    if not failure:
+        os.close(fd)
+    return bool(failure)
+
+
+@contextmanager
+def _without_perfmon() -> Iterator[None]:
+    ffi, _, c = libraries()
+    header = ffi.new("struct capability_header *", {"version": _VERSION_3, "pid": 0})
+    data = ffi.new("struct capability_data[2]")
+    if c.capget(header, data):
+        raise KernelFaultError("reading this thread's capabilities", ffi.errno)
+    kept = (data[0].effective, data[1].effective)
+    data[0].effective &= ~(1 << _SYS_ADMIN)
+    data[1].effective &= ~(1 << (_PERFMON - 32))
+    _set(header, data)
+    try:
+        yield
+    finally:
+        data[0].effective, data[1].effective = kept
+        _set(header, data)
+
+
+def _set(header: Any, data: Any) -> None:
+    ffi, _, c = libraries()
+    if c.capset(header, data):
+        raise KernelFaultError("setting this thread's capabilities", ffi.errno)

@@ -1,0 +1,62 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The essence of a verifier log: what was wrong, at which source line, and its statistics."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+_STATISTICS: Final = re.compile(
+    r"^(processed \d+ insns|verification time|stack depth|peak_states|max_states)"
+)
+_INSTRUCTION: Final = re.compile(r"^\d+: |^from \d+ to \d+|^R\d+[_=]|^Func#\d+ |^Validating ")
+_SOURCE: Final = re.compile(r"^; (?P<text>.*?)(?: @ (?P<place>[^@]+:\d+))?$")
+_STACK_DEPTH: Final = re.compile(r"^stack depth ([\d+]+)", re.MULTILINE)
+_LAST_RESORT: Final = "it gives no reason"
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierFinding:
+    """Why the verifier refuses."""
+
+    error: str
+    """Its last words."""
+    source_line: str = ""
+    """The source line it was at, as written; empty without BTF."""
+    place: str = ""
+    """`file.c:12`; empty on kernels that do not say."""
+
+    @property
+    def sentence(self) -> str:
+        """All of it in one line."""
+        if not self.source_line:
+            return self.error
+        at = f" at {self.place}" if self.place else " at"
+        return f"{self.error}{at} `{self.source_line}`"
+
+
+def read_verifier_log(log: str) -> VerifierFinding:
+    """What the verifier complains about in `log`, written with log level 1 or more."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    error, position = _LAST_RESORT, len(lines)
+    for index in range(len(lines) - 1, -1, -1):
+        line = lines[index]
+        if not (_STATISTICS.match(line) or _INSTRUCTION.match(line) or line.startswith(";")):
+            error, position = line, index
+            break
+    for line in reversed(lines[:position]):
+        source = _SOURCE.match(line)
+        if source:
+            return VerifierFinding(error, source["text"].strip(), source["place"] or "")
+    return VerifierFinding(error)
+
+
+def read_stack_depths(log: str) -> tuple[int, ...]:
+    """Bytes of stack of each function, the main one first; empty if the log does not say.
+
+    The line `stack depth 48+0` is written with log level 4 (BPF_LOG_STATS).
+    """
+    found = _STACK_DEPTH.search(log)
+    return tuple(int(part) for part in found[1].split("+")) if found else ()
