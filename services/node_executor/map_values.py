@@ -16,12 +16,13 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.bytecode.btf import ArrayType, IntegerType, Layout, OpaqueType
+from shared.bytecode.btf import ArrayType, Btf, IntegerType, Layout, OpaqueType
 from shared.bytecode.elf import ObjectFile
 from shared.bytecode.map_declarations import MapDeclaration
 from shared.errors import Reason, RefusedError
 
 _BYTE: Final = IntegerType(1, is_signed=False, name="unsigned char")
+_NUMBER_BYTES: Final = (1, 2, 4, 8)
 _CONFIGURABLE: Final = frozenset(
     (
         *("hash", "array", "percpu_hash", "percpu_array", "lru_hash", "lru_percpu_hash"),
@@ -46,7 +47,21 @@ class MapLayout:
 
 def map_layouts(parsed: ObjectFile) -> dict[str, MapLayout]:
     """The layout of every declared map, by name."""
-    return {declared.name: _map_layout(parsed, declared) for declared in parsed.maps}
+    return {declared.name: map_layout(declared, parsed.btf) for declared in parsed.maps}
+
+
+def map_layout(declared: MapDeclaration, btf: Btf | None) -> MapLayout:
+    """The layout of one map; by its sizes alone if BTF does not describe it.
+
+    Raises:
+        MalformedBtfError: `btf` has not the types that the declaration names.
+    """
+    return MapLayout(
+        key=_layout(btf, declared.key_type_id, declared.key_size_bytes),
+        value=_layout(btf, declared.value_type_id, declared.value_size_bytes),
+        max_entries=declared.max_entries,
+        type_name=declared.type_name,
+    )
 
 
 def encode_config(
@@ -126,20 +141,12 @@ def render_key(data: bytes, layout: Layout) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _map_layout(parsed: ObjectFile, declared: MapDeclaration) -> MapLayout:
-    def layout(type_id: int, size_bytes: int) -> Layout:
-        if type_id and parsed.btf is not None:
-            return parsed.btf.layout(type_id)
-        if size_bytes in (1, 2, 4, 8):
-            return IntegerType(size_bytes, is_signed=False)
-        return ArrayType(_BYTE, size_bytes)
-
-    return MapLayout(
-        key=layout(declared.key_type_id, declared.key_size_bytes),
-        value=layout(declared.value_type_id, declared.value_size_bytes),
-        max_entries=declared.max_entries,
-        type_name=declared.type_name,
-    )
+def _layout(btf: Btf | None, type_id: int, size_bytes: int) -> Layout:
+    if type_id and btf is not None:
+        return btf.layout(type_id)
+    if size_bytes in _NUMBER_BYTES:
+        return IntegerType(size_bytes, is_signed=False)
+    return ArrayType(_BYTE, size_bytes)
 
 
 def _encode_entries(

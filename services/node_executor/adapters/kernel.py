@@ -44,6 +44,7 @@ from services.node_executor.kernel_types import (
     ProgramSource,
     XdpMode,
 )
+from services.node_executor.map_values import MapLayout, map_layout
 from shared.identifiers import Hook
 
 
@@ -86,6 +87,19 @@ class LinuxKernel:
         """What the kernel says about a map."""
         return kernel_info.map_info(opened.fd)
 
+    def program_by_id(self, program_id: int) -> Handle:
+        """A hold on a program; KernelFaultError with ENOENT if it is gone."""
+        return kernel_info.program_by_id(program_id)
+
+    def map_by_id(self, map_id: int) -> Handle:
+        """A hold on a map; KernelFaultError with ENOENT if it is gone."""
+        return kernel_info.map_by_id(map_id)
+
+    def map_layout(self, opened: Handle) -> MapLayout:
+        """How keys and values of a map are written, by the BTF that the kernel keeps with it."""
+        declared, btf = kernel_info.map_declaration(opened.fd)
+        return map_layout(declared, btf)
+
     def prepare_pin_directory(self, directory: PurePosixPath) -> None:
         """`directory` exists and lies in bpffs, which is mounted if need be."""
         pins.prepare_pin_directory(directory)
@@ -105,6 +119,18 @@ class LinuxKernel:
     def list_pins(self, directory: PurePosixPath) -> tuple[str, ...]:
         """Names in a directory of bpffs; none if it does not exist."""
         return pins.list_pins(directory)
+
+    def lookup(self, opened: Handle, key: bytes) -> bytes | None:
+        """The value under a key; None if there is none."""
+        return map_access.lookup(opened, key)
+
+    def update(self, opened: Handle, key: bytes, value: bytes) -> None:
+        """The key has the value; in a per-CPU map on every processor."""
+        map_access.update(opened, key, value)
+
+    def delete(self, opened: Handle, key: bytes) -> None:
+        """There is no entry under the key."""
+        map_access.delete(opened, key)
 
     def entries(self, opened: Handle) -> Iterator[tuple[bytes, bytes]]:
         """All keys and values of a map."""

@@ -9,7 +9,9 @@ import struct
 from typing import Final, Literal
 
 from services.node_executor.adapters.bpf_syscall import (
+    BTF_BY_ID,
     LINK_BY_ID,
+    MAP_BY_ID,
     MAP_LOOKUP,
     PROGRAM_BY_ID,
     Descriptor,
@@ -20,10 +22,13 @@ from services.node_executor.adapters.bpf_syscall import (
 )
 from services.node_executor.adapters.kernel_errors import KernelFaultError
 from services.node_executor.kernel_types import HookOccupant, LinkInfo, MapInfo, ProgramInfo
+from shared.bytecode.btf import Btf, parse_btf
+from shared.bytecode.map_declarations import MapDeclaration
 
 _PROGRAM_INFO_BYTES: Final = 224
 _LINK_INFO_BYTES: Final = 56
 _MAP_INFO_BYTES: Final = 80
+_BTF_INFO_BYTES: Final = 32
 _LINK_KINDS: Final[dict[int, Literal["xdp", "tcx"]]] = {6: "xdp", 11: "tcx"}
 _MAX_PROGRAM_ARRAY: Final = 4096
 
@@ -95,6 +100,37 @@ def link_by_id(link_id: int) -> Descriptor:
     return Descriptor(
         bpf(LINK_BY_ID, struct.pack("<III", link_id, 0, 0), action=f"finding link {link_id}")
     )
+
+
+def map_by_id(map_id: int) -> Descriptor:
+    """A hold on the map with that id.
+
+    Raises:
+        KernelFaultError: it is gone (`number` is ENOENT).
+    """
+    request = struct.pack("<III", map_id, 0, 0)
+    return Descriptor(bpf(MAP_BY_ID, request, action=f"finding map {map_id}"))
+
+
+def map_declaration(fd: int) -> tuple[MapDeclaration, Btf | None]:
+    """A map as it would be declared, and the BTF that its type ids refer to."""
+    raw = info_by_fd(fd, _MAP_INFO_BYTES, action="reading a map's information")
+    kind, _, key, value, entries, flags, name = struct.unpack_from("<6I16s", raw)
+    btf_id, key_type, value_type = struct.unpack_from("<III", raw, 64)
+    declared = MapDeclaration(_text(name), kind, key, value, entries, flags, key_type, value_type)
+    return declared, _btf(btf_id) if btf_id else None
+
+
+def _btf(btf_id: int) -> Btf:
+    action = f"reading BTF {btf_id}"
+    request = struct.pack("<III", btf_id, 0, 0)
+    with Descriptor(bpf(BTF_BY_ID, request, action=action)) as opened:
+        _, size = struct.unpack_from("<QI", info_by_fd(opened.fd, _BTF_INFO_BYTES, action=action))
+        memory = Memory()
+        address, read = memory.space(size)
+        given = struct.pack("<QI", address, size)
+        info_by_fd(opened.fd, _BTF_INFO_BYTES, action=action, given=given)
+    return parse_btf(read())
 
 
 def occupant(program_id: int, link_id: int = 0) -> HookOccupant:
