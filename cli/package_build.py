@@ -1,0 +1,182 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""From a package's folder to its archive: compile, gather, describe.
+
+The same sources give the same bytes wherever the folder lies: the compiler works in it with
+relative names, and debug sections other than BTF, which hold absolute ones, are removed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sysconfig
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cli.package_source import (
+    SOURCE_FILE,
+    PackageSource,
+    licence_files,
+    make_manifest,
+    parse_source,
+)
+from shared.bytecode.elf import read_elf_facts
+from shared.contracts.catalog import ElfFacts, PackageManifest
+from shared.errors import FaultError, Reason, RefusedError
+from shared.package_archive import write_archive
+
+COMPILE_SECONDS: Final = 120
+OPTIONAL_FILES: Final = ("README.md", "NOTICE")
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltPackage:
+    """A package, ready to be signed."""
+
+    manifest: PackageManifest
+    archive: bytes
+    elf: tuple[ElfFacts, ...]
+
+
+def build_package(folder: Path) -> BuiltPackage:
+    """The package whose sources are in `folder`.
+
+    Raises:
+        RefusedError: `package.toml`, a source or a licence text is wrong or missing.
+        FaultError: There is no compiler.
+    """
+    folder = folder.resolve()
+    source = parse_source(_read(folder, SOURCE_FILE).decode(errors="replace"))
+    files = {SOURCE_FILE: _read(folder, SOURCE_FILE)}
+    files |= _licence_texts(folder, source.package.licence)
+    files |= {name: _read(folder, name) for name in OPTIONAL_FILES if (folder / name).is_file()}
+    objects = _compile(folder, source)
+    for path, (content, dependencies) in objects.items():
+        files[path] = content
+        files |= {name: _read(folder, name) for name in dependencies}
+    return BuiltPackage(
+        manifest=make_manifest(source, files),
+        archive=write_archive(files),
+        elf=tuple(read_elf_facts(content, path) for path, (content, _) in objects.items()),
+    )
+
+
+def _licence_texts(folder: Path, expression: str) -> dict[str, bytes]:
+    wanted = licence_files(expression)
+    missing = [name for name in wanted if not (folder / name).is_file()]
+    if missing:
+        reasons = [
+            Reason(path=name, rule="the text of the package's licence is missing")
+            for name in missing
+        ]
+        raise RefusedError(f"{folder.name}: licence texts are missing", reasons)
+    return {name: _read(folder, name) for name in wanted}
+
+
+def _compile(folder: Path, source: PackageSource) -> dict[str, tuple[bytes, tuple[str, ...]]]:
+    """Archive path of each object to its bytes and the files of the folder it was made from."""
+    reasons = [
+        Reason(path=name, rule="no such file in the package's folder")
+        for name in sorted(set(source.objects().values()))
+        if not (folder / name).is_file()
+    ]
+    if reasons:
+        raise RefusedError(f"{folder.name}: a source is missing", reasons)
+    with tempfile.TemporaryDirectory(prefix="l3af-build-") as scratch:
+        return {
+            path: _compile_one(folder, name, Path(scratch))
+            for path, name in source.objects().items()
+        }
+
+
+def _compile_one(folder: Path, name: str, scratch: Path) -> tuple[bytes, tuple[str, ...]]:
+    compiled, rules = scratch / "object.o", scratch / "object.d"
+    arguments = [
+        *("-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall"),
+        *("-fdebug-compilation-dir=.", f"-ffile-prefix-map={folder}=."),
+        *("-isystem", f"/usr/include/{sysconfig.get_config_var('MULTIARCH')}"),
+        *("-MD", "-MF", str(rules), "-c", name, "-o", str(compiled)),
+    ]
+    result = _run(folder, "clang", *arguments)
+    if result.returncode != 0:
+        raise _compiler_refusal(name, result.stderr)
+    dependencies = _dependencies(folder, rules.read_text())
+    stripped = _run(folder, "llvm-strip", "--strip-debug", str(compiled))
+    if stripped.returncode != 0:
+        raise FaultError(f"llvm-strip failed on {name}: {stripped.stderr.strip()}")
+    return compiled.read_bytes(), dependencies
+
+
+def _run(folder: Path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    executable = shutil.which(program)
+    if executable is None:
+        raise FaultError(
+            f"{program} is not installed; on Debian and Ubuntu: apt install clang llvm"
+        )
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+    try:
+        return subprocess.run(
+            [executable, *arguments],
+            cwd=folder,
+            env=environment,
+            check=False,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=COMPILE_SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise FaultError(f"{program} did not finish in {COMPILE_SECONDS} s") from error
+
+
+def _dependencies(folder: Path, rules: str) -> tuple[str, ...]:
+    """The files of the folder in a rule `object: source header …` (make's syntax).
+
+    Raises:
+        RefusedError: A header is neither in the folder nor the system's, so that the archive
+            would not hold the complete source.
+    """
+    words = rules.replace("\\\n", " ").partition(":")[2].split()
+    inside: list[str] = []
+    outside: list[Reason] = []
+    for word in words:
+        path = (folder / word).resolve()
+        if path.is_relative_to(folder):
+            inside.append(path.relative_to(folder).as_posix())
+        elif not re.match(r"/usr/(include|lib|local/include)/", str(path)):
+            outside.append(
+                Reason(path=word, rule="lies outside the package's folder and the system's headers")
+            )
+    if outside:
+        raise RefusedError(f"{folder.name}: sources are not complete", outside)
+    return tuple(sorted(inside))
+
+
+def _compiler_refusal(name: str, messages: str) -> RefusedError:
+    reasons = [
+        Reason(path=match["place"], rule=match["words"])
+        for match in re.finditer(
+            r"^(?P<place>[^\s:]+:\d+:\d+): (?:fatal )?error: (?P<words>.*)$", messages, re.MULTILINE
+        )
+    ]
+    return RefusedError(
+        f"{name} does not compile",
+        reasons or [Reason(path=name, rule=messages.strip()[-2000:] or "the compiler gave up")],
+    )
+
+
+def _read(folder: Path, name: str) -> bytes:
+    path = folder / name
+    if not path.resolve().is_relative_to(folder):
+        reason = Reason(path=name, rule="leads out of the package's folder")
+        raise RefusedError(f"{name}: {reason.rule}", [reason])
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        reason = Reason(path=str(path), rule=f"cannot be read: {error.strerror}")
+        raise RefusedError(f"{path}: {reason.rule}", [reason]) from error

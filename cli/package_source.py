@@ -1,0 +1,142 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What `package.toml` says, and the manifest it becomes.
+
+Pure.  The file names sources and objects; the manifest names objects and the digest of every file.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from shared.contracts.base import Document
+from shared.contracts.catalog import (
+    FilePath,
+    MapEntry,
+    MetricEntry,
+    PackageManifest,
+    ProgramEntry,
+    Symbol,
+)
+from shared.errors import Reason, RefusedError
+from shared.identifiers import Hook, Token
+from shared.package_archive import describe_files
+from shared.validation import convert_document
+from shared.versions import parse_version
+
+SOURCE_FILE: Final = "package.toml"
+ARCHIVE_SUFFIX: Final = ".l3afpkg"
+MANIFEST_SUFFIX: Final = ".manifest.json"
+
+_LICENCE: Final = re.compile(r"[A-Za-z0-9.-]+\+?")
+_OPERATORS: Final = frozenset({"AND", "OR", "WITH"})
+
+
+class PackageSection(Document, frozen=True, kw_only=True):
+    """`[package]`."""
+
+    name: Token
+    version: str
+    """SemVer 2.0.0."""
+    summary: Annotated[str, Meta(min_length=1, max_length=200)]
+    licence: str
+    """SPDX expression of the kernel code; its texts lie in `LICENSES/`."""
+
+
+class ProgramSection(Document, frozen=True, kw_only=True):
+    """`[[programs]]`."""
+
+    name: Token
+    source: FilePath
+    """C file in the package's folder."""
+    object: FilePath | None = None
+    """ELF file in the archive; left out: the source's name with `.o` for `.c`."""
+    function: Symbol
+    hooks: Annotated[tuple[Hook, ...], Meta(min_length=1)]
+    proceed_on: tuple[str, ...] = ()
+
+
+class PackageSource(Document, frozen=True, kw_only=True):
+    """`package.toml`."""
+
+    package: PackageSection
+    programs: Annotated[tuple[ProgramSection, ...], Meta(min_length=1)]
+    maps: dict[Symbol, MapEntry] = {}
+    metrics: dict[Token, MetricEntry] = {}
+
+    def objects(self) -> dict[str, str]:
+        """Object file to the source it is compiled from."""
+        return {object_of(program): program.source for program in self.programs}
+
+
+def parse_source(text: str) -> PackageSource:
+    """What the file says.
+
+    Raises:
+        RefusedError: It is not TOML, or breaks rules; all of them are named.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        reason = Reason(path=SOURCE_FILE, rule=f"is not TOML: {error}")
+        raise RefusedError(f"{SOURCE_FILE}: {reason.rule}", [reason]) from error
+    source = convert_document(document, PackageSource, what=SOURCE_FILE)
+    parse_version(source.package.version, path="package.version")
+    reasons = list(_object_reasons(source))
+    if reasons:
+        raise RefusedError(f"{SOURCE_FILE}: {reasons[0].path}: {reasons[0].rule}", reasons)
+    return source
+
+
+def object_of(program: ProgramSection) -> str:
+    """The program's object file in the archive."""
+    return program.object or f"{program.source.removesuffix('.c')}.o"
+
+
+def licence_files(expression: str) -> tuple[str, ...]:
+    """The texts that an SPDX expression needs, as REUSE names them (reuse.software/spec-3.3)."""
+    words = _LICENCE.findall(expression)
+    return tuple(f"LICENSES/{word.rstrip('+')}.txt" for word in words if word not in _OPERATORS)
+
+
+def make_manifest(source: PackageSource, files: Mapping[str, bytes]) -> PackageManifest:
+    """The manifest of a package that consists of `files` (archive path to content)."""
+    return PackageManifest(
+        name=source.package.name,
+        version=source.package.version,
+        summary=source.package.summary,
+        licence=source.package.licence,
+        programs=tuple(
+            ProgramEntry(
+                name=program.name,
+                object=object_of(program),
+                function=program.function,
+                hooks=program.hooks,
+                proceed_on=program.proceed_on,
+            )
+            for program in source.programs
+        ),
+        maps=source.maps,
+        metrics=source.metrics,
+        files=describe_files(files),
+    )
+
+
+def _object_reasons(source: PackageSource) -> Iterator[Reason]:
+    compiled_from: dict[str, str] = {}
+    for index, program in enumerate(source.programs):
+        path = f"programs[{index}]"
+        if not program.source.endswith(".c"):
+            yield Reason(path=f"{path}.source", rule="is not a C file", got=program.source)
+        earlier = compiled_from.setdefault(object_of(program), program.source)
+        if earlier != program.source:
+            yield Reason(
+                path=f"{path}.object",
+                rule=f"is compiled from {earlier} already",
+                got=object_of(program),
+            )
