@@ -145,7 +145,13 @@ def user_claims(
 def system_user_claims(*, key: str, now: datetime) -> dict[str, Any]:
     """Claims of a user that lives for one push of account claims, signed by the system account."""
     permissions = {
-        "pub": {"allow": ["$SYS.REQ.CLAIMS.UPDATE", "$SYS.REQ.SERVER.*.RELOAD"]},
+        "pub": {
+            "allow": [
+                "$SYS.REQ.CLAIMS.UPDATE",
+                "$SYS.REQ.SERVER.*.RELOAD",
+                "$SYS.REQ.USER.INFO",
+            ]
+        },
         "sub": {"allow": ["_INBOX.system.>"]},
     }
     return {

@@ -109,12 +109,17 @@ def revoke_member(
 ) -> tuple[Registry, Member]:
     """The registry with the name's key revoked from `now`, and that key's entry.
 
-    A key that expired can be revoked too.
+    A key that expired can be revoked too; one that is revoked stays as it is.
 
     Raises:
-        UnknownMemberError: No key of this kind has the name, or it is revoked already.
+        UnknownMemberError: No key of this kind ever had the name.
     """
-    current = find_member(registry, kind, name)
+    named = [member for member in registry.of_kind(kind) if member.name == name]
+    if not named:
+        raise _unknown(registry, kind, name)
+    current = named[-1]
+    if current.revoked_at is not None:
+        return registry, current
     revoked = msgspec.structs.replace(current, revoked_at=now)
     members = tuple(revoked if member is current else member for member in registry.members)
     return Registry(members=members), revoked
@@ -129,11 +134,7 @@ def find_member(registry: Registry, kind: MemberKind, name: str) -> Member:
     for member in reversed(registry.of_kind(kind)):
         if member.name == name and member.revoked_at is None:
             return member
-    known = sorted(m.name for m in registry.of_kind(kind) if m.revoked_at is None)
-    rule = f"there is no {kind} of this name with a valid key"
-    raise UnknownMemberError(
-        f"{name}: {rule}", [Reason(path="name", rule=rule, got=name, allowed=known)]
-    )
+    raise _unknown(registry, kind, name)
 
 
 SERVICE_ROLES: Mapping[str, ControlRole] = {
@@ -149,3 +150,10 @@ SERVICE_ROLES: Mapping[str, ControlRole] = {
 def render_registry(registry: Registry) -> bytes:
     """The file's content, readable, ending in a newline."""
     return msgspec.json.format(msgspec.json.encode(registry), indent=2) + b"\n"
+
+
+def _unknown(registry: Registry, kind: MemberKind, name: str) -> UnknownMemberError:
+    known = sorted(m.name for m in registry.of_kind(kind) if m.revoked_at is None)
+    rule = f"there is no {kind} of this name with a valid key"
+    reason = Reason(path="name", rule=rule, got=name, allowed=known)
+    return UnknownMemberError(f"{name}: {rule}", [reason])
