@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from services.node_executor.generations import Generation
+from services.node_executor.generations import Generation, Point, plan_digest
 from shared.canonical import sha256_hex
 from shared.contracts.events import Actor, EventBody, Outcome
 from shared.contracts.node import Cause, DesiredChain, DesiredProgram, NodeRecord, ObservedChain
 from shared.errors import Refusal
-from shared.identifiers import Digest, Hook
+from shared.identifiers import Digest
 
 ChainAction = Literal[
     "chain.request",
@@ -38,30 +38,27 @@ _OUTCOMES: dict[ChainAction, Outcome] = {
 }
 
 
-def chain_event_id(
-    *, node: str, interface: str, hook: Hook, desired_generation: int, number: int, action: str
+def change_event_id(
+    node: str, point: Point, action: str, *, desired_generation: int, number: int
 ) -> Digest:
     """The id of one step of one change."""
-    parts = (node, interface, hook, str(desired_generation), str(number), action)
-    return sha256_hex("|".join(parts).encode())
+    text = f"{node}|{point.interface}/{point.hook}|{desired_generation}|{number}|{action}"
+    return sha256_hex(text.encode())
 
 
-def start_event_id(*, node: str, start: str, subject: str, action: str) -> Digest:
-    """The id of something that was seen: one for each `start`, a name of the occasion."""
-    return sha256_hex(f"{node}|{start}|{subject}|{action}".encode())
+def sight_event_id(node: str, place: str, action: str, *, occasion: str) -> Digest:
+    """The id of something that was seen, once on each occasion."""
+    return sha256_hex(f"{node}|{place}|{occasion}|{action}".encode())
 
 
 def chain_body(
     action: ChainAction,
     *,
     node: str,
-    interface: str,
-    hook: Hook,
+    point: Point,
     cause: Cause | None,
-    before: DesiredChain | None = None,
+    before: Generation | None = None,
     after: DesiredChain | None = None,
-    before_sha256: str = "",
-    after_sha256: str = "",
     refusal: Refusal | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> EventBody:
@@ -70,22 +67,23 @@ def chain_body(
     `deployment`, `package` and `version` are set when the change concerns exactly one deployment;
     `details.programs` always lists the whole chain.
     """
-    concerned = _concerned(before, after)
-    shown = after or before
+    ran = before.chain if before else None
+    concerned = _concerned(ran, after)
+    shown = after or ran
     return EventBody(
         action=action,
         outcome=_OUTCOMES[action],
         correlation=cause.command_id if cause else "",
         actor=_actor(cause),
         node=node,
-        interface=interface,
-        hook=hook,
+        interface=point.interface,
+        hook=point.hook,
         deployment=concerned.deployment if concerned else "",
         package=concerned.package if concerned else "",
         version=concerned.version if concerned else "",
         reasons=refusal.reasons if refusal else (),
-        before=before_sha256,
-        after=after_sha256,
+        before=before.plan_sha256 if before else "",
+        after=plan_digest(after) if after and after.programs else "",
         details={
             **(details or {}),
             **({"code": refusal.code, "message": refusal.message} if refusal else {}),
@@ -94,7 +92,7 @@ def chain_body(
     )
 
 
-def kernel_details(chain: ObservedChain, generation: Generation | None) -> dict[str, Any]:
+def kernel_details(chain: ObservedChain) -> dict[str, Any]:
     """What was read back from the kernel."""
     return {
         "generation": chain.generation,
@@ -108,7 +106,6 @@ def kernel_details(chain: ObservedChain, generation: Generation | None) -> dict[
         "jited_bytes": chain.jited_bytes,
         "map_ids": list(chain.map_ids),
         "config_sha256": chain.config_sha256,
-        "linked_as": generation.pin if generation else 0,
     }
 
 

@@ -12,6 +12,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from shared.canonical import canonical_digest
@@ -21,6 +22,13 @@ from shared.errors import Refusal
 from shared.identifiers import Digest, Hook
 
 ChangeKind = Literal["attach", "configure", "detach"]
+
+
+class Point(NamedTuple):
+    """A hook point of this node."""
+
+    interface: str
+    hook: Hook
 
 
 class MapKey(NamedTuple):
@@ -36,8 +44,8 @@ class HeldMap(Message, frozen=True, kw_only=True):
     deployment: str
     name: str
     map_id: int
-    carried: bool = True
-    """Whether the instance keeps this map when its program is linked anew."""
+    is_pinned: bool = True
+    """Whether the map outlives the program; constants do not, they belong to the code."""
 
 
 class Generation(Message, frozen=True, kw_only=True):
@@ -80,8 +88,10 @@ class ChainMemory(Message, frozen=True, kw_only=True):
     """Of the configuration last written; empty: not known."""
     refusal: Refusal | None = None
     """Why the newest desired chain does not run."""
-    refused_plan: str = ""
+    refused_sha256: str = ""
     """Digest of the desired chain that was refused, configuration included."""
+    touched: tuple[MapKey, ...] = ()
+    """Maps that an interrupted change may have written to."""
 
     def generation_of(self, plan_sha256: str) -> Generation | None:
         """The kept generation that was linked from this plan, the current one first."""
@@ -121,13 +131,48 @@ def map_configs(chain: DesiredChain) -> dict[MapKey, MapConfig]:
     }
 
 
-def carried_maps(generation: Generation | None) -> dict[MapKey, int]:
-    """Maps that a next generation takes over for the instances that stay, by id."""
-    if generation is None:
-        return {}
-    return {
-        MapKey(held.deployment, held.name): held.map_id for held in generation.maps if held.carried
+def carried_maps(
+    pinned: Mapping[MapKey, int], memory: ChainMemory, desired: DesiredChain
+) -> dict[MapKey, int]:
+    """The pinned maps that the desired chain's programs take over, by id.
+
+    An instance that stays in the chain keeps its maps, whatever version it becomes.  Global data
+    (`.data`, `.bss`) has a layout that only the same code knows, so another archive gets its own.
+    """
+    archives = (
+        {one.deployment: one.signed.archive_sha256 for one in memory.current.chain.programs}
+        if memory.current is not None
+        else {}
+    )
+    staying = {
+        program.deployment: archives.get(program.deployment) == program.signed.archive_sha256
+        for program in desired.programs
+        if memory.current is None or program.deployment in archives
     }
+    return {
+        key: map_id
+        for key, map_id in pinned.items()
+        if key.deployment in staying and (staying[key.deployment] or not key.name.startswith("."))
+    }
+
+
+def configured_maps(memory: ChainMemory, desired: DesiredChain) -> dict[MapKey, MapConfig]:
+    """Every map whose entries this executor decides, with the entries it shall have.
+
+    That is what is desired, and nothing for what an earlier chain configured and this one does
+    not name.
+    """
+    deployments = {program.deployment for program in desired.programs}
+    earlier = [
+        key
+        for kept in (memory.current, memory.previous)
+        if kept is not None
+        for key in map_configs(kept.chain)
+    ]
+    nothing: dict[MapKey, MapConfig] = {
+        key: {} for key in (*earlier, *memory.touched) if key.deployment in deployments
+    }
+    return {**nothing, **map_configs(desired)}
 
 
 def _shaping(program: DesiredProgram) -> dict[str, Any]:

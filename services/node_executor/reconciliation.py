@@ -18,6 +18,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import msgspec
+
 from services.node_executor.actions import (
     Action,
     AttachLink,
@@ -36,6 +38,7 @@ from services.node_executor.generations import (
     Generation,
     MapKey,
     config_digest,
+    map_configs,
     plan_digest,
 )
 from shared.contracts.node import DesiredChain
@@ -243,8 +246,7 @@ def recover(observed: ObservedHook, memory: ChainMemory) -> tuple[ChainMemory, b
     """The memory once the kernel has said how far an interrupted change came.
 
     Returns the memory without a pending change, and whether that change is done in the kernel and
-    only its journal entry is missing.  A change that is not done is simply decided anew; map
-    entries may have been half written, so the configuration counts as not known.
+    only its journal entry is missing.  A change that is not done is simply decided anew.
     """
     pending = memory.pending
     if pending is None:
@@ -257,31 +259,40 @@ def recover(observed: ObservedHook, memory: ChainMemory) -> tuple[ChainMemory, b
             is_done = not observed.link_is_live
         case _:
             is_done = False
-    if is_done:
-        return confirmed(memory), True
-    return _with(memory, pending=None, config_sha256=""), False
+    return (confirmed(memory), True) if is_done else (abandoned(memory), False)
 
 
 def confirmed(memory: ChainMemory) -> ChainMemory:
     """The memory after the pending change was read back from the kernel."""
     pending = memory.pending
     assert pending is not None
-    if pending.generation is None:
+    generation = pending.generation
+    if generation is None:
         return ChainMemory(
             interface=memory.interface, hook=memory.hook, last_number=memory.last_number
         )
-    generation = pending.generation
-    if memory.current is not None and memory.current.program_id == generation.program_id:
-        previous = memory.previous
-    else:
-        previous = memory.current
+    is_same = memory.current is not None and memory.current.program_id == generation.program_id
     return ChainMemory(
         interface=memory.interface,
         hook=memory.hook,
         last_number=max(memory.last_number, generation.number),
         current=generation,
-        previous=previous,
+        previous=memory.previous if is_same else memory.current,
         config_sha256=config_digest(generation.chain),
+    )
+
+
+def abandoned(memory: ChainMemory) -> ChainMemory:
+    """The memory after the pending change did not happen.
+
+    Map entries may have been half written, so the configuration counts as not known.
+    """
+    pending = memory.pending
+    touched = {*memory.touched}
+    if pending is not None and pending.generation is not None:
+        touched |= set(map_configs(pending.generation.chain))
+    return msgspec.structs.replace(
+        memory, pending=None, config_sha256="", touched=tuple(sorted(touched))
     )
 
 
@@ -291,17 +302,3 @@ def _something_is_left(observed: ObservedHook, memory: ChainMemory) -> bool:
 
 def _needed(writes: Iterable[WriteMapEntries]) -> list[WriteMapEntries]:
     return [write for write in writes if write.changes]
-
-
-def _with(memory: ChainMemory, *, pending: None, config_sha256: str) -> ChainMemory:
-    return ChainMemory(
-        interface=memory.interface,
-        hook=memory.hook,
-        last_number=memory.last_number,
-        current=memory.current,
-        previous=memory.previous,
-        pending=pending,
-        config_sha256=config_sha256,
-        refusal=memory.refusal,
-        refused_plan=memory.refused_plan,
-    )

@@ -1,0 +1,183 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The memory of every hook point, and the events that say how it came about.
+
+Touches nothing itself: the store is given.  Memory and event are written in one transaction, so
+neither is ever known without the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from services.node_executor import events
+from services.node_executor.generations import (
+    ChainMemory,
+    ChangeKind,
+    Pending,
+    Point,
+    whole_digest,
+)
+from services.node_executor.reconciliation import ObservedHook, confirmed
+from shared.contracts.events import EventBody
+from shared.contracts.node import DesiredChain, ObservedChain
+from shared.errors import RefusedError
+
+
+class Store(Protocol):
+    """The durable journal and memory."""
+
+    def journal(
+        self, entries: Iterable[tuple[str, EventBody]], memory: ChainMemory | None = None
+    ) -> None:
+        """Events by id, and memory, in one transaction; known ids change nothing."""
+
+    def remembered(self) -> dict[Point, ChainMemory]:
+        """The memory of every hook point that ever had a chain."""
+
+
+class ChainJournal:
+    """What this node knows of its hook points."""
+
+    def __init__(self, *, node: str, start: str, store: Store) -> None:
+        """Remember what the store holds; `start` names this run, unlike any other."""
+        self._node = node
+        self._start = start
+        self._store = store
+        self._memories = store.remembered()
+        self._sights = 0
+        self._last_drift: dict[Point, int] = {}
+
+    def points(self) -> set[Point]:
+        """Hook points that have or had a chain."""
+        return set(self._memories)
+
+    def memory(self, point: Point) -> ChainMemory:
+        """What is remembered of the point."""
+        known = self._memories.get(point)
+        return known or ChainMemory(interface=point.interface, hook=point.hook)
+
+    def keep(
+        self, point: Point, memory: ChainMemory, entries: Iterable[tuple[str, EventBody]] = ()
+    ) -> None:
+        """Memory and events are on the disk."""
+        self._store.journal(entries, memory)
+        self._memories[point] = memory
+
+    def request(
+        self, point: Point, pending: Pending, desired: DesiredChain, steps: list[str]
+    ) -> None:
+        """A change is about to be made; once for each desired generation."""
+        memory = self.memory(point)
+        body = events.chain_body(
+            "chain.request",
+            node=self._node,
+            point=point,
+            cause=pending.cause,
+            before=memory.current,
+            after=desired,
+            details={"change": pending.kind, "steps": steps},
+        )
+        event_id = events.change_event_id(
+            self._node,
+            point,
+            "chain.request",
+            desired_generation=pending.desired_generation,
+            number=0,
+        )
+        intended = msgspec.structs.replace(memory, pending=pending)
+        self.keep(point, intended, [(event_id, body)])
+
+    def confirm(
+        self, point: Point, memory: ChainMemory, seen: ObservedChain, details: Mapping[str, Any]
+    ) -> None:
+        """The pending change of `memory` was read back from the kernel."""
+        pending = memory.pending
+        assert pending is not None
+        generation = pending.generation
+        action = _CONFIRMATIONS[pending.kind]
+        body = events.chain_body(
+            action,
+            node=self._node,
+            point=point,
+            cause=pending.cause,
+            before=memory.current,
+            after=generation.chain if generation else None,
+            details={**events.kernel_details(seen), **details},
+        )
+        event_id = events.change_event_id(
+            self._node,
+            point,
+            action,
+            desired_generation=pending.desired_generation,
+            number=generation.number if generation else memory.last_number,
+        )
+        self._last_drift.pop(point, None)
+        self.keep(point, confirmed(memory), [(event_id, body)])
+
+    def refuse(
+        self, point: Point, desired: DesiredChain, *, desired_generation: int, error: RefusedError
+    ) -> None:
+        """The desired chain cannot run; said once for each desired generation."""
+        refusal = error.refusal()
+        memory = msgspec.structs.replace(
+            self.memory(point), refusal=refusal, refused_sha256=whole_digest(desired)
+        )
+        action: events.ChainAction = "chain.change"
+        body = events.chain_body(
+            action,
+            node=self._node,
+            point=point,
+            cause=desired.cause,
+            before=memory.current,
+            after=desired,
+            refusal=refusal,
+        )
+        event_id = events.change_event_id(
+            self._node, point, action, desired_generation=desired_generation, number=0
+        )
+        self.keep(point, memory, [(event_id, body)])
+
+    def adopt(self, point: Point, hook: ObservedHook, seen: ObservedChain) -> None:
+        """What runs on the point was found there at the start."""
+        self._see("chain.adopt", point, hook, seen)
+
+    def drift(self, point: Point, hook: ObservedHook, seen: ObservedChain) -> None:
+        """The point does not run what was left there; said once for each program found."""
+        found = hook.link_program_id or hook.foreign_program_id
+        if self._last_drift.get(point) != found:
+            self._last_drift[point] = found
+            self._see("chain.drift", point, hook, seen)
+
+    def _see(
+        self, action: events.ChainAction, point: Point, hook: ObservedHook, seen: ObservedChain
+    ) -> None:
+        current = self.memory(point).current
+        self._sights += 1
+        body = events.chain_body(
+            action,
+            node=self._node,
+            point=point,
+            cause=None,
+            before=current,
+            after=current.chain if current else None,
+            details={
+                **events.kernel_details(seen),
+                "expected_program_id": current.program_id if current else 0,
+                "foreign_program_id": hook.foreign_program_id,
+            },
+        )
+        place = f"{point.interface}/{point.hook}"
+        occasion = f"{self._start}|{self._sights}"
+        event_id = events.sight_event_id(self._node, place, action, occasion=occasion)
+        self.keep(point, self.memory(point), [(event_id, body)])
+
+
+_CONFIRMATIONS: dict[ChangeKind, events.ChainAction] = {
+    "attach": "chain.attach",
+    "configure": "chain.configure",
+    "detach": "chain.detach",
+}

@@ -1,0 +1,391 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""One change of one hook point from decision to confirmation: gather, ask, perform, read back.
+
+Touches nothing itself: kernel, steps and journal are given.
+
+Rules:
+ * A change is journaled before the kernel is touched (`chain.request`) and after the kernel was
+   read back, each in one transaction with the memory, so the next start knows what to finish.
+ * A change that fails leaves what ran before, and its refusal is journaled once for each desired
+   generation.
+ * Adopting moves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from services.node_executor.actions import Action, WriteMapEntries
+from services.node_executor.chain_journal import ChainJournal
+from services.node_executor.generations import (
+    ChainMemory,
+    ChangeKind,
+    Generation,
+    MapKey,
+    Pending,
+    Point,
+    carried_maps,
+    configured_maps,
+    plan_digest,
+    whole_digest,
+)
+from services.node_executor.kernel_types import ProgramInfo, XdpMode
+from services.node_executor.observation import describe_chain, describe_programs
+from services.node_executor.preparation import Needs, Prepared
+from services.node_executor.reconciliation import (
+    Configure,
+    LeaveToOwner,
+    LinkAnew,
+    ObservedHook,
+    PutBack,
+    Remove,
+    Rest,
+    Wait,
+    abandoned,
+    confirmed,
+    decide,
+    plan_attachment,
+    plan_configuration,
+    plan_entries,
+    plan_removal,
+    plan_tidying,
+    recover,
+)
+from shared.contracts.node import Cause, DesiredChain, ObservedChain
+from shared.errors import FaultError, Reason, RefusedError
+
+
+class HookReader(Protocol):
+    """What can be read from the kernel."""
+
+    def observe(self, point: Point) -> ObservedHook:
+        """The hook point as kernel and bpffs have it now."""
+
+    def program(self, program_id: int) -> ProgramInfo:
+        """What the kernel says about a loaded program."""
+
+    def xdp_mode(self, point: Point) -> XdpMode:
+        """How XDP runs on the point's interface; empty for TC."""
+
+    def read_entries(self, map_id: int) -> dict[bytes, bytes]:
+        """All entries, values as the kernel stores them."""
+
+    def stored_value(self, map_id: int, value: bytes) -> bytes:
+        """A value as the kernel stores it: once for each processor in a per-CPU map."""
+
+    def blank_value(self, map_id: int) -> bytes | None:
+        """What an unwanted entry becomes where entries cannot be deleted; None: they can."""
+
+
+class Steps(Protocol):
+    """Performs plans."""
+
+    def run(self, actions: Iterable[Action], point: Point) -> None:
+        """Every action is performed; or what was done is undone and the first failure raised."""
+
+    def try_each(self, actions: Iterable[Action], point: Point) -> None:
+        """Every action is tried."""
+
+
+class HookOwnedError(RefusedError):
+    """Somebody else's program holds the hook."""
+
+    code = "hook_owned"
+
+
+class ReadBackError(FaultError):
+    """The kernel does not run what was just put there."""
+
+
+class HookPoints:
+    """Makes hook points run what is desired."""
+
+    def __init__(self, *, kernel: HookReader, steps: Steps, journal: ChainJournal) -> None:
+        self._kernel = kernel
+        self._steps = steps
+        self._journal = journal
+
+    def points(self) -> set[Point]:
+        """Hook points that have or had a chain."""
+        return self._journal.points()
+
+    def memory(self, point: Point) -> ChainMemory:
+        """What is remembered of the point."""
+        return self._journal.memory(point)
+
+    def adopt(self) -> None:
+        """What a former run left unfinished is finished in the journal or given up."""
+        for point in sorted(self._journal.points()):
+            memory = self.memory(point)
+            hook = self._kernel.observe(point)
+            recovered, is_done = recover(hook, memory)
+            if memory.pending is not None and is_done:
+                self._confirm(point, {"recovered": True})
+            elif memory.pending is not None:
+                self._journal.keep(point, recovered)
+            if hook.link_is_live:
+                self._journal.adopt(point, hook, self._seen(point, hook))
+
+    def needs(self, point: Point, desired: DesiredChain | None) -> Needs | None:
+        """What must be prepared for the change that the point needs; None: nothing."""
+        hook = self._kernel.observe(point)
+        memory = self.memory(point)
+        decision = decide(hook, memory, desired)
+        if desired is None or not isinstance(decision, Configure | PutBack | LinkAnew):
+            return None
+        return Needs(
+            configuration=configured_maps(memory, desired),
+            link=isinstance(decision, LinkAnew),
+            carried=carried_maps(hook.map_pins, memory, desired),
+        )
+
+    def settle(
+        self,
+        point: Point,
+        desired: DesiredChain | None,
+        *,
+        desired_generation: int,
+        prepared: Prepared,
+    ) -> None:
+        """The hook point runs what is desired.
+
+        Args:
+            point: Of this node.
+            desired: None and an empty chain mean: nothing of ours.
+            desired_generation: Of the node's desired record.
+            prepared: What `needs` asked for.
+
+        Raises:
+            RefusedError: It cannot run; what ran before still runs.
+            FaultError: The kernel failed; what ran before still runs.
+        """
+        hook = self._kernel.observe(point)
+        memory = self.memory(point)
+        if _has_drifted(hook, memory):
+            self._journal.drift(point, hook, self._seen(point, hook))
+        wanted = desired or _nothing(point)
+        change = _Change(point, wanted, desired_generation, prepared)
+        match decide(hook, memory, desired):
+            case Rest() | Wait():
+                pass
+            case LeaveToOwner(program_id):
+                raise _owned(point, program_id)
+            case Remove():
+                self._remove(change, hook)
+            case Configure():
+                assert memory.current is not None
+                self._configure(change, memory.current)
+            case PutBack(generation):
+                self._put(change, hook, generation, "kept")
+            case LinkAnew():
+                self._put(change, hook, _new_generation(change, memory, hook), "linked")
+        if self.memory(point).refusal is not None:
+            cleared = msgspec.structs.replace(self.memory(point), refusal=None)
+            self._journal.keep(point, cleared)
+        self._steps.try_each(plan_tidying(self._kernel.observe(point), self.memory(point)), point)
+
+    def refuse(
+        self, point: Point, desired: DesiredChain, *, desired_generation: int, error: RefusedError
+    ) -> None:
+        """The refusal is remembered and, once for each desired generation, journaled."""
+        self._journal.refuse(point, desired, desired_generation=desired_generation, error=error)
+
+    def is_refused(self, point: Point, desired: DesiredChain | None) -> bool:
+        """Whether exactly this chain was refused before, so that trying again is of no use."""
+        memory = self.memory(point)
+        return (
+            desired is not None
+            and memory.refusal is not None
+            and memory.refusal.code != HookOwnedError.code
+            and memory.refused_sha256 == whole_digest(desired)
+        )
+
+    def describe(
+        self, point: Point, desired: DesiredChain | None, *, desired_generation: int
+    ) -> ObservedChain:
+        """The hook point, read from the kernel now."""
+        return self._describe(
+            self._kernel.observe(point), self.memory(point), desired, desired_generation
+        )
+
+    def _describe(
+        self,
+        hook: ObservedHook,
+        memory: ChainMemory,
+        desired: DesiredChain | None,
+        desired_generation: int,
+    ) -> ObservedChain:
+        point = Point(memory.interface, memory.hook)
+        program = self._kernel.program(hook.link_program_id) if hook.link_is_live else None
+        return describe_chain(
+            hook=hook,
+            memory=memory,
+            desired=desired,
+            desired_generation=desired_generation,
+            program=program,
+            xdp_mode=self._kernel.xdp_mode(point) if program else "",
+        )
+
+    def _seen(self, point: Point, hook: ObservedHook) -> ObservedChain:
+        memory = self.memory(point)
+        chain = memory.current.chain if memory.current else None
+        return self._describe(hook, memory, chain, 0)
+
+    def _put(
+        self, change: _Change, hook: ObservedHook, generation: Generation, origin: str
+    ) -> None:
+        point = change.point
+        actions = plan_attachment(
+            hook,
+            pin=generation.pin,
+            program_id=generation.program_id,
+            maps={
+                MapKey(held.deployment, held.name): held.map_id
+                for held in generation.maps
+                if held.is_pinned
+            },
+            writes=self._writes(change, generation),
+        )
+        following = msgspec.structs.replace(
+            generation,
+            number=self.memory(point).last_number + 1,
+            chain=change.desired,
+            programs=describe_programs(change.desired, generation.programs),
+        )
+        self._perform(change, "attach", following, actions)
+        program_id = self._kernel.observe(point).link_program_id
+        if program_id != generation.program_id:
+            raise ReadBackError(
+                f"{point.interface}/{point.hook} runs program {program_id},"
+                f" not {generation.program_id} that was put there"
+            )
+        phases = dict(change.prepared.duration_ms)
+        self._confirm(point, {"origin": origin, "duration_ms": phases})
+
+    def _configure(self, change: _Change, current: Generation) -> None:
+        writes = self._writes(change, current)
+        described = describe_programs(change.desired, current.programs)
+        generation = msgspec.structs.replace(current, chain=change.desired, programs=described)
+        self._perform(change, "configure", generation, plan_configuration(writes))
+        self._confirm(
+            change.point, {"entries_written": sum(len(write.changes) for write in writes)}
+        )
+
+    def _remove(self, change: _Change, hook: ObservedHook) -> None:
+        self._perform(change, "detach", None, plan_removal(hook))
+        if self._kernel.observe(change.point).link_is_live:
+            place = f"{change.point.interface}/{change.point.hook}"
+            raise ReadBackError(f"{place} still runs a program")
+        self._confirm(change.point, {})
+
+    def _perform(
+        self,
+        change: _Change,
+        kind: ChangeKind,
+        generation: Generation | None,
+        actions: list[Action],
+    ) -> None:
+        """Journal what is about to be done, then do it; if it fails, that is remembered too."""
+        pending = Pending(
+            kind=kind,
+            generation=generation,
+            desired_generation=change.desired_generation,
+            cause=change.desired.cause,
+        )
+        steps = [type(action).__name__ for action in actions]
+        self._journal.request(change.point, pending, change.desired, steps)
+        try:
+            self._steps.run(actions, change.point)
+        except (RefusedError, FaultError):
+            self._journal.keep(change.point, abandoned(self.memory(change.point)))
+            raise
+
+    def _confirm(self, point: Point, details: dict[str, Any]) -> None:
+        """Journal what was read back, in one transaction with the memory of it."""
+        memory = self.memory(point)
+        pending = memory.pending
+        assert pending is not None
+        chain = pending.generation.chain if pending.generation else None
+        hook = self._kernel.observe(point)
+        seen = self._describe(hook, confirmed(memory), chain, pending.desired_generation)
+        self._journal.confirm(point, memory, seen, details)
+
+    def _writes(self, change: _Change, generation: Generation) -> list[WriteMapEntries]:
+        """The map writes that give every configured map its entries.
+
+        Raises:
+            RefusedError: The program has no such map.
+        """
+        ids = {MapKey(held.deployment, held.name): held.map_id for held in generation.maps}
+        missing = [
+            Reason(path=f"{key.deployment}.config.{key.name}", rule="the program has no such map")
+            for key, entries in change.prepared.entries.items()
+            if key not in ids and entries
+        ]
+        if missing:
+            raise RefusedError("the configuration names maps that are not there", missing)
+        kernel = self._kernel
+        return [
+            plan_entries(
+                ids[key],
+                present=kernel.read_entries(ids[key]),
+                wanted={
+                    name: kernel.stored_value(ids[key], value) for name, value in entries.items()
+                },
+                blank=kernel.blank_value(ids[key]),
+            )
+            for key, entries in sorted(change.prepared.entries.items())
+            if key in ids
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """One hook point, and what it shall be."""
+
+    point: Point
+    desired: DesiredChain
+    desired_generation: int
+    prepared: Prepared
+
+
+def _new_generation(change: _Change, memory: ChainMemory, hook: ObservedHook) -> Generation:
+    linked = change.prepared.linked
+    assert linked is not None
+    number = max((memory.last_number, *hook.program_pins)) + 1
+    return Generation(
+        number=number,
+        pin=number,
+        plan_sha256=plan_digest(change.desired),
+        chain=change.desired,
+        program_id=linked.program_id,
+        maps=linked.maps,
+        programs=linked.programs,
+    )
+
+
+def _has_drifted(hook: ObservedHook, memory: ChainMemory) -> bool:
+    """Whether the hook runs something else than what was left there, its interface being here."""
+    return (
+        memory.current is not None
+        and hook.interface_index is not None
+        and not hook.link_is_dead
+        and hook.link_program_id != memory.current.program_id
+    )
+
+
+def _nothing(point: Point) -> DesiredChain:
+    return DesiredChain(
+        interface=point.interface, hook=point.hook, programs=(), cause=Cause(command_id="")
+    )
+
+
+def _owned(point: Point, program_id: int) -> HookOwnedError:
+    place = f"{point.interface}/{point.hook}"
+    reason = Reason(path=place, rule="must be free or held by this executor", got=program_id)
+    return HookOwnedError(f"{place} is held by program {program_id} of another owner", [reason])

@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The one place where plans are performed: step by step, undone in reverse when a step fails.
+
+Everything here blocks and runs in the executor's one kernel thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol, assert_never
+
+import structlog
+
+from services.node_executor.actions import (
+    Action,
+    AttachLink,
+    DetachLink,
+    DropDeadLink,
+    EntryChange,
+    PinMap,
+    PinProgram,
+    ReplaceLinkProgram,
+    UnpinMap,
+    UnpinProgram,
+    WriteMapEntries,
+    undo,
+)
+from services.node_executor.changes import HookReader
+from services.node_executor.generations import MapKey, Point
+from shared.errors import FaultError, RefusedError
+
+log = structlog.get_logger()
+
+
+class Kernel(HookReader, Protocol):
+    """Hook points, pins and map entries.  Programs and maps are named by their ids."""
+
+    def pin_program(self, point: Point, pin: int, program_id: int) -> None:
+        """The pin names the program."""
+
+    def unpin_program(self, point: Point, pin: int) -> None:
+        """The pin is free; fine if it was."""
+
+    def pin_map(self, point: Point, key: MapKey, map_id: int) -> None:
+        """The pin names the map."""
+
+    def unpin_map(self, point: Point, key: MapKey) -> None:
+        """The pin is free; fine if it was."""
+
+    def attach(self, point: Point, *, interface_index: int, program_id: int) -> None:
+        """A new link runs the program and is pinned, or nothing happened."""
+
+    def detach(self, point: Point) -> None:
+        """The pinned link is off the hook and its pin is gone."""
+
+    def replace(self, point: Point, *, expected_program_id: int, program_id: int) -> None:
+        """The pinned link runs the program now; refused if it ran another than expected."""
+
+    def drop_dead_link(self, point: Point) -> None:
+        """The pin of a link whose interface is gone is removed."""
+
+    def write_entries(self, map_id: int, changes: Sequence[EntryChange]) -> None:
+        """Each entry is as `after` says."""
+
+
+class Steps:
+    """Performs plans on one kernel."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    def run(self, actions: Iterable[Action], point: Point) -> None:
+        """Every action is performed; or what was done is undone and the first failure raised."""
+        done: list[Action] = []
+        try:
+            for action in actions:
+                if isinstance(action, WriteMapEntries):
+                    done.append(action)  # some of its entries may be written when it fails
+                    self._perform(action, point)
+                else:
+                    self._perform(action, point)
+                    done.append(action)
+        except (RefusedError, FaultError):
+            self.try_each([back for action in reversed(done) if (back := undo(action))], point)
+            raise
+
+    def try_each(self, actions: Iterable[Action], point: Point) -> None:
+        """Every action is tried; failures are logged, and what is left is seen next time."""
+        for action in actions:
+            try:
+                self._perform(action, point)
+            except (RefusedError, FaultError) as error:
+                log.warning(
+                    "step_failed",
+                    interface=point.interface,
+                    hook=point.hook,
+                    step=type(action).__name__,
+                    error=str(error),
+                )
+
+    def _perform(self, action: Action, point: Point) -> None:
+        """The one switch from actions to the kernel."""
+        kernel = self._kernel
+        match action:
+            case PinProgram(pin, program_id):
+                kernel.pin_program(point, pin, program_id)
+            case UnpinProgram(pin):
+                kernel.unpin_program(point, pin)
+            case PinMap(key, map_id):
+                kernel.pin_map(point, key, map_id)
+            case UnpinMap(key):
+                kernel.unpin_map(point, key)
+            case WriteMapEntries(map_id, changes):
+                kernel.write_entries(map_id, changes)
+            case AttachLink(interface_index, program_id):
+                kernel.attach(point, interface_index=interface_index, program_id=program_id)
+            case DetachLink():
+                kernel.detach(point)
+            case ReplaceLinkProgram(expected, program_id):
+                kernel.replace(point, expected_program_id=expected, program_id=program_id)
+            case DropDeadLink():
+                kernel.drop_dead_link(point)
+            case _:
+                assert_never(action)

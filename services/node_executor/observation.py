@@ -1,0 +1,118 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a node says of a hook point: the kernel's own words first, then what they were made of.
+
+Pure.  A program that the memory does not know is reported as it is, without bodies.
+"""
+
+from __future__ import annotations
+
+from services.node_executor.generations import ChainMemory, Generation, plan_digest
+from services.node_executor.kernel_types import ProgramInfo, XdpMode
+from services.node_executor.reconciliation import ObservedHook
+from shared.contracts.node import (
+    Cause,
+    ChainState,
+    DesiredChain,
+    DesiredProgram,
+    ObservedChain,
+    ObservedProgram,
+)
+from shared.errors import Refusal
+
+
+def describe_chain(
+    *,
+    hook: ObservedHook,
+    memory: ChainMemory,
+    desired: DesiredChain | None,
+    desired_generation: int,
+    program: ProgramInfo | None,
+    xdp_mode: XdpMode,
+) -> ObservedChain:
+    """The hook point as the kernel has it now; `program` is what our link runs."""
+    refusal = memory.refusal
+    if program is None:
+        return ObservedChain(
+            interface=memory.interface,
+            hook=memory.hook,
+            state=_state_without_program(hook, desired, refusal),
+            generation=memory.last_number,
+            desired_generation=desired_generation,
+            cause=desired.cause if desired else None,
+            refusal=refusal,
+        )
+    generation = _linked_as(program, memory)
+    return ObservedChain(
+        interface=memory.interface,
+        hook=memory.hook,
+        state="attached",
+        generation=generation.number if generation else memory.last_number,
+        desired_generation=desired_generation,
+        plan_sha256=generation.plan_sha256 if generation else "",
+        config_sha256=memory.config_sha256 if generation else "",
+        program_id=program.id,
+        program_tag=program.tag,
+        link_id=hook.link_id,
+        xdp_mode=xdp_mode,
+        gpl_compatible=program.gpl_compatible,
+        verified_instructions=program.instructions_verified,
+        jited_bytes=program.jited_bytes,
+        map_ids=tuple(sorted(program.map_ids)),
+        programs=generation.programs if generation else (),
+        cause=_cause(generation, desired),
+        refusal=refusal,
+    )
+
+
+def describe_programs(
+    chain: DesiredChain, linked: tuple[ObservedProgram, ...]
+) -> tuple[ObservedProgram, ...]:
+    """The bodies of a linked program, named as the chain names them now.
+
+    Args:
+        chain: Has the same plan as the program, perhaps newer revisions.
+        linked: The bodies as they were when the program was linked; empty: not linked yet.
+    """
+    modes = {program.deployment: program for program in linked}
+    return tuple(_describe(program, modes.get(program.deployment)) for program in chain.programs)
+
+
+def _describe(program: DesiredProgram, linked: ObservedProgram | None) -> ObservedProgram:
+    return ObservedProgram(
+        deployment=program.deployment,
+        revision=program.revision,
+        package=program.package,
+        version=program.version,
+        archive_sha256=program.signed.archive_sha256,
+        program=program.program,
+        order=program.order,
+        mode=linked.mode if linked else "inline",
+        instructions=linked.instructions if linked else 0,
+    )
+
+
+def _state_without_program(
+    hook: ObservedHook, desired: DesiredChain | None, refusal: Refusal | None
+) -> ChainState:
+    if desired is None or not desired.programs:
+        return "absent"
+    if hook.interface_index is None:
+        return "waiting-for-interface"
+    return "failed" if refusal is not None else "absent"
+
+
+def _linked_as(program: ProgramInfo, memory: ChainMemory) -> Generation | None:
+    for kept in (memory.current, memory.previous):
+        if kept is not None and kept.program_id == program.id:
+            return kept
+    return None
+
+
+def _cause(generation: Generation | None, desired: DesiredChain | None) -> Cause | None:
+    """Of what runs, which is not always what is desired."""
+    if generation is None:
+        return None
+    if desired is not None and generation.plan_sha256 == plan_digest(desired):
+        return desired.cause
+    return generation.chain.cause
