@@ -32,6 +32,7 @@ from services.node_executor.kernel_types import (
     ATTACH_TYPES,
     PROGRAM_TYPES,
     XDP_HAS_FRAGS,
+    Handle,
     LoadedMap,
     MapInfo,
     ProgramInfo,
@@ -80,6 +81,7 @@ class LoadedBody:
         maps: Mapping[str, LoadedMap],
         durations: LoadDurations,
         bpf_object: Any,
+        bpf_program: Any,
     ) -> None:
         self.body: Final = body
         self.data: Final = data
@@ -89,6 +91,13 @@ class LoadedBody:
         """By declared name; their handles are valid until `close`."""
         self.durations: Final = durations
         self._object = bpf_object
+        self._program: Final = bpf_program
+
+    @property
+    def program(self) -> Handle:
+        """The original, loaded alone; valid until `close`."""
+        found = self._program
+        return Descriptor(libraries().bpf.bpf_program__fd(found), release=_leave)
 
     @property
     def types(self) -> Any:
@@ -211,6 +220,7 @@ class _Loading:
             maps=maps,
             durations=LoadDurations(parse_ns, loaded_at - started, perf_counter_ns() - loaded_at),
             bpf_object=given,
+            bpf_program=found,
         )
 
     def _load(self, log_level: int, log_bytes: int) -> tuple[Any, str]:

@@ -73,7 +73,8 @@ def run_packet(program: Handle, data: bytes, *, context: bytes = b"", repeat: in
     Args:
         program: Of type XDP or TC.
         data: The packet from its Ethernet header, at least 14 bytes.
-        context: struct xdp_md or __sk_buff to start from; empty: zeroes.
+        context: struct xdp_md or __sk_buff to start from, and to be given back; empty: neither.
+            Of xdp_md, `data_end` must be the packet's length: newer kernels cut the packet there.
         repeat: How often; every run after the first sees the packet as the one before left it.
 
     Raises:
@@ -86,7 +87,8 @@ def run_packet(program: Handle, data: bytes, *, context: bytes = b"", repeat: in
         "<IIIIQQIIIIQQIII4x",
         *(program.fd, 0, len(data), _DATA_SPACE_BYTES),
         *(memory.of(data), output, repeat, 0),
-        *(len(context), _CONTEXT_SPACE_BYTES, memory.of(context), changed),
+        *(len(context), _CONTEXT_SPACE_BYTES if context else 0, memory.of(context)),
+        changed if context else 0,
         *(0, 0, 0),
     )
     _, reply = bpf_reply(PROGRAM_TEST_RUN, request, action="running a program over a packet")

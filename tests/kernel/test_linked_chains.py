@@ -1,0 +1,272 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""A linked chain does what its programs do one after another; the kernel is the judge of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from services.node_executor.adapters.chain import link_chain
+from services.node_executor.adapters.kernel_errors import VerifierRejectedError
+from services.node_executor.adapters.map_access import read_number
+from services.node_executor.adapters.programs import run_packet
+from services.node_executor.kernel_types import ProgramSource
+from services.node_executor.linking.plan import LinkRefusedError
+from shared.contracts.node import TC_VERDICTS, XDP_VERDICTS
+from shared.errors import RefusedError
+from shared.identifiers import Hook
+from tests.support.chain_reference import (
+    Outcome,
+    a_classifier,
+    a_context,
+    a_source,
+    loaded_apart,
+    remembered,
+    run_apart,
+)
+
+PACKETS = tuple(bytes(14) + bytes([first, second]) + bytes(range(48)) for first, second in
+                ((0, 0), (1, 9), (2, 0), (3, 255), (255, 1)))  # fmt: skip
+ALL = ("aborted", "drop", "pass", "tx", "redirect")
+
+CHAINS: dict[str, list[ProgramSource]] = {
+    "one program": [a_source("obeys")],
+    "nothing but passing": [a_source("passes", name=f"pass-{n}") for n in range(4)],
+    "a drop in the middle": [a_source("counts"), a_source("drops"), a_source("counts", name="c")],
+    "verdicts from the packet": [
+        a_source("obeys", ("pass", "tx")),
+        a_source("rewrites"),
+        a_source("obeys", ALL, name="again"),
+        a_source("counts"),
+    ],
+    "packets that change their size": [a_source("grows"), a_source("rewrites"), a_source("obeys")],
+    "metadata in front of the packet": [a_source("marks_ahead"), a_source("reads_mark", ALL),
+                                        a_source("counts")],
+    "subprograms, callbacks and global data": [
+        a_source("calls", ("pass", "tx")),
+        a_source("calls_back"),
+        a_source("remembers", ("pass", "tx")),
+        a_source("calls", ("pass", "tx"), name="calls-again"),
+        a_source("counts"),
+    ],
+    "an empty array of next programs": [a_source("tail_calls"), a_source("counts")],
+    "a verdict wider than 32 bits": [a_source("answers_wide"), a_source("counts")],
+    "a full stack at the end": [a_source("nearly_fills_stack"), a_source("fills_stack")],
+    "an older section name": [a_source("older_section"), a_source("passes")],
+}  # fmt: skip
+
+TC_CHAINS: dict[str, list[ProgramSource]] = {
+    "a mark that the next one reads": [
+        a_classifier("marks"),
+        a_classifier("shoots_marked", name="first"),
+        a_classifier("marks", name="m2"),
+        a_classifier("shoots_marked"),
+        a_classifier("leaves_open"),
+    ],
+    "several verdicts go on": [
+        a_classifier("leaves_open", ("ok", "pipe", "unspec")),
+        a_classifier("pipes", ("ok", "pipe", "unspec")),
+        a_classifier("marks", ("ok", "pipe", "unspec")),
+        a_classifier("leaves_open", name="last"),
+    ],
+    "one verdict ends it": [
+        a_classifier("leaves_open", ("ok",)),
+        a_classifier("shoots"),
+    ],
+    "direct packet loads in last place": [a_classifier("marks"), a_classifier("loads_directly")],
+}
+
+
+def linked(sources: Sequence[ProgramSource], hook: Hook) -> list[Outcome]:
+    """What the linked chain makes of every packet."""
+    with link_chain(sources, hook, name="test") as chain:
+        outcomes = []
+        for packet in PACKETS:
+            done = run_packet(chain.program, packet, context=a_context(hook, packet))
+            maps = {name: remembered(maps) for name, maps in chain.maps.items()}
+            outcomes.append(Outcome(done.verdict, done.data, done.context, maps))
+        return outcomes
+
+
+def apart(sources: Sequence[ProgramSource], hook: Hook) -> list[Outcome]:
+    """What the programs make of every packet, one after another."""
+    with loaded_apart(sources, hook) as bodies:
+        outcomes = []
+        for packet in PACKETS:
+            verdict, data, context = run_apart(bodies, hook, packet)
+            maps = {body.body.name: remembered(body.maps) for body in bodies}
+            outcomes.append(Outcome(verdict, data, context, maps))
+        return outcomes
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_a_linked_xdp_chain_does_what_its_programs_do_one_after_another(name: str) -> None:
+    """Verdict, packet, context and every map are the same after each packet."""
+    assert linked(CHAINS[name], "xdp") == apart(CHAINS[name], "xdp")
+
+
+@pytest.mark.parametrize("hook", ["tc-ingress", "tc-egress"])
+@pytest.mark.parametrize("name", TC_CHAINS)
+def test_a_linked_tc_chain_does_what_its_programs_do_one_after_another(
+    name: str, hook: Hook
+) -> None:
+    """Verdict, packet, mark and every map are the same after each packet."""
+    assert linked(TC_CHAINS[name], hook) == apart(TC_CHAINS[name], hook)
+
+
+@pytest.mark.parametrize("verdict", ["aborted", "drop", "pass", "tx"])
+def test_the_chain_goes_on_after_each_named_verdict_and_after_no_other(verdict: str) -> None:
+    """Value by value: the next program runs exactly for the verdict that proceed_on names."""
+    sources = [a_source("obeys", (verdict,)), a_source("counts")]
+
+    with link_chain(sources, "xdp", name="test") as chain:
+        for value in range(4):
+            run_packet(chain.program, bytes(14) + bytes([value]) + bytes(49))
+
+        assert read_number(chain.maps["counts"]["seen"].handle, bytes(4)) == 1
+        seen = run_packet(chain.program, bytes(14) + bytes([XDP_VERDICTS[verdict]]) + bytes(49))
+
+    assert seen.verdict == XDP_VERDICTS["pass"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "function"),
+    [("unspec", "leaves_open"), ("ok", "marks"), ("pipe", "pipes"), ("shot", "shoots")],
+)
+def test_a_tc_chain_goes_on_after_each_named_verdict(verdict: str, function: str) -> None:
+    """Negative values are compared as the 32 bits they are."""
+    others = tuple(name for name in TC_VERDICTS if name != verdict)
+
+    for proceed_on, runs in (((verdict,), 1), (others, 0)):
+        sources = [a_classifier(function, proceed_on, name="first"), a_classifier("leaves_open")]
+        with link_chain(sources, "tc-ingress", name="test") as chain:
+            run_packet(chain.program, bytes(64))
+
+            assert read_number(chain.maps["leaves-open"]["seen"].handle, None) == runs
+
+
+@pytest.mark.parametrize("neighbour", ["leaves_scalars", "leaves_pointers"])
+def test_a_program_never_finds_what_its_neighbour_left_on_the_stack(neighbour: str) -> None:
+    """The frame is set to zero before a program that reads stack it did not write."""
+    with link_chain([a_source(neighbour), a_source("reads_leftovers")], "xdp", name="t") as chain:
+        assert chain.plan.bodies[1].zeroed_stack_bytes == 16
+        assert run_packet(chain.program, PACKETS[0]).verdict == XDP_VERDICTS["pass"]
+
+
+def test_only_programs_that_may_read_unwritten_stack_pay_for_zeroes() -> None:
+    """Whether one may is what the verifier says without CAP_PERFMON."""
+    with link_chain([a_source("passes"), a_source("counts")], "xdp", name="t") as chain:
+        assert chain.plan.bodies[1].zeroed_stack_bytes == 0
+
+
+def test_sixty_four_programs_link_and_verification_grows_linearly() -> None:
+    """Behind each check nothing but verdict, context and kept slot is live."""
+    with link_chain([a_source("obeys", ALL, name=f"p{n}", maps=None) for n in range(8)],
+                    "xdp", name="test") as short:  # fmt: skip
+        carried = short.maps["p0"]
+        sources = [a_source("obeys", ALL, name=f"p{n}", maps=carried) for n in range(64)]
+        with link_chain(sources, "xdp", name="test") as long:
+            eight = short.info.instructions_verified
+            sixty_four = long.info.instructions_verified
+
+    assert sixty_four <= 9 * eight
+
+
+def test_a_program_that_the_verifier_refuses_is_named_with_its_source_line() -> None:
+    """The refusal holds the verifier's last words and the line of C they are about."""
+    with pytest.raises(VerifierRejectedError) as refused:
+        link_chain([a_source("passes"), a_source("reads_too_far", object_name="rejected")],
+                   "xdp", name="test")  # fmt: skip
+
+    error = refused.value
+    assert error.refusal_code == "verifier_rejected"
+    assert "reads-too-far" in error.message
+    assert "outside of the packet" in error.message
+    assert "return data[60] ? XDP_PASS : XDP_DROP;" in error.message
+    assert error.log_tail
+
+
+def test_a_chain_that_only_fails_together_is_refused_in_the_verifier_s_words() -> None:
+    """Too many pending branches: each program loads alone, the chain does not."""
+    sources = [a_source("counts", name=f"p{n}") for n in range(66)]
+
+    with pytest.raises(LinkRefusedError) as refused:
+        link_chain(sources, "xdp", name="test")
+
+    assert refused.value.reasons[0].allowed == 64
+    assert refused.value.reasons[0].got == 66
+
+
+@pytest.mark.parametrize(
+    ("sources", "words"),
+    [
+        ([a_source("fills_stack"), a_source("passes")], "too much stack"),
+        ([a_source("passes"), a_source("reads_frags")], "xdp.frags"),
+        ([a_source("passes", ()), a_source("passes", name="b")], "must name a verdict"),
+        ([a_source("passes", ("ok",)), a_source("passes", name="b")], "must be verdicts of xdp"),
+        (
+            [
+                a_source("keeps_to_itself", object_name="closed"),
+                a_source("looks_up_routes", object_name="restricted"),
+            ],
+            "GPL-only",
+        ),
+        ([a_source("behind_devmap")], "not for xdp"),
+    ],
+)
+def test_a_chain_that_the_rules_forbid_is_refused_by_rule(
+    sources: list[ProgramSource], words: str
+) -> None:
+    """Nothing is linked; the reason is the rule, not the kernel's answer."""
+    with pytest.raises(LinkRefusedError, match=words):
+        link_chain(sources, "xdp", name="test")
+
+
+def test_direct_packet_loads_before_another_program_are_refused() -> None:
+    """On a short packet they would leave the whole chain."""
+    with pytest.raises(LinkRefusedError, match="LD_ABS"):
+        link_chain([a_classifier("loads_directly"), a_classifier("marks")], "tc-ingress", name="t")
+
+
+def test_an_object_without_the_program_is_refused_by_name() -> None:
+    """The function that the manifest names has to exist."""
+    with pytest.raises(RefusedError, match="no program 'absent'"):
+        link_chain([a_source("absent")], "xdp", name="test")
+
+
+def test_a_closed_program_links_with_others_that_call_nothing_restricted() -> None:
+    """The linked program then tells the kernel no GPL-compatible licence."""
+    sources = [a_source("passes"), a_source("keeps_to_itself", object_name="closed")]
+
+    with link_chain(sources, "xdp", name="test") as chain:
+        assert not chain.info.gpl_compatible
+        assert chain.plan.licence == "Proprietary"
+
+
+def test_maps_that_are_given_keep_their_entries_in_the_next_generation() -> None:
+    """A program that stays in the chain counts on where it was; constants are made anew."""
+    with link_chain([a_source("counts")], "xdp", name="one") as first:
+        run_packet(first.program, bytes(64))
+        before = first.maps["counts"]
+        sources = [a_source("passes"), a_source("counts", maps=before)]
+
+        with link_chain(sources, "xdp", name="two") as second:
+            run_packet(second.program, bytes(64))
+            after = second.maps["counts"]
+
+            assert read_number(after["seen"].handle, bytes(4)) == 2
+            assert after["seen"].info.id == before["seen"].info.id
+            assert after["seen"].is_carried_over
+            assert not after[".rodata"].is_carried_over
+        assert read_number(before["seen"].handle, bytes(4)) == 2
+
+
+def test_a_given_map_of_another_shape_is_not_used() -> None:
+    """The program gets the map it declares, so that it can never misread old entries."""
+    with link_chain([a_source("looks", object_name="layouts")], "xdp", name="one") as first:
+        given = {"seen": first.maps["looks"]["limits"]}
+
+        with link_chain([a_source("counts", maps=given)], "xdp", name="two") as second:
+            assert not second.maps["counts"]["seen"].is_carried_over
