@@ -6,6 +6,7 @@ Rules:
  * `running` is said of a place only if the node read back exactly the wanted revision and archive.
  * `failed` is said only once the node acted upon the newest desired generation; until then what it
    reports is about something older, and the place is `pending`.
+ * What a node could not do because of a fault, it tries again: that place is `pending` too.
  * A node is silent after three missed heartbeats; what it reported then is not the present.
 """
 
@@ -19,6 +20,7 @@ import msgspec
 
 from services.scheduler.chain_planning import PlaceConflict, current_revision, places_of
 from services.scheduler.desired_state import Fleet
+from shared.contracts.errors import RETRYABLE
 from shared.contracts.node import (
     HEARTBEAT_SECONDS,
     DesiredNode,
@@ -238,10 +240,16 @@ def _judge_told(
     if observed is None or observed.desired_generation < generation:
         return "pending", (Reason(path="", rule="the node has not acted upon it yet"),)
     if chain is not None and (chain.refusal is not None or chain.state == "failed"):
-        return "failed", _refusal_reasons(chain)
+        return _failed_or_retried(chain), _refusal_reasons(chain)
     if chain is not None and chain.state == "waiting-for-interface":
         return "pending", (Reason(path="", rule="the interface is away", got=chain.interface),)
     return "pending", (Reason(path="", rule="the node has not read it back yet"),)
+
+
+def _failed_or_retried(chain: ObservedChain) -> PlaceState:
+    """A fault is no refusal: the node tries again, so the place is pending."""
+    is_fault = chain.refusal is not None and chain.refusal.code in RETRYABLE
+    return "pending" if is_fault else "failed"
 
 
 def _refusal_reasons(chain: ObservedChain) -> tuple[Reason, ...]:
@@ -274,7 +282,7 @@ def _places_left(
                 PlaceView(
                     node=name,
                     interface=chain.interface,
-                    state="failed" if has_failed else "pending",
+                    state=_failed_or_retried(chain) if has_failed else "pending",
                     why=_refusal_reasons(chain) if has_failed else (),
                     chain=chain,
                     observed_version=program.version,

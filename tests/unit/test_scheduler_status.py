@@ -101,6 +101,16 @@ def test_a_refusal_of_the_newest_generation_is_failed_with_every_reason() -> Non
     ]
 
 
+def test_a_fault_of_the_newest_generation_is_pending_and_says_what_is_away() -> None:
+    """The node tries again by itself, so nothing has failed."""
+    fleet = applied(a_fleet(), a_spec())
+    fault = Refusal(code="unavailable", message="the catalog does not answer")
+
+    place = _place(fleet, {"n1": observing(fleet.desired["n1"], refusal=fault)})
+
+    assert (place.state, place.why[0].rule) == ("pending", "the catalog does not answer")
+
+
 def test_a_refusal_of_an_older_generation_is_pending() -> None:
     """An old failure says nothing about a new revision."""
     before = applied(a_fleet(), a_spec(), at=1)

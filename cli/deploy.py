@@ -1,0 +1,311 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""`l3af deploy`, `l3af rollback`, `l3af undeploy`: the plan, the command, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import tomllib
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+from cyclopts import Parameter
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from shared.adapters.bus import Bus
+
+from cli.console import CredentialsOption, JsonFlag, emit, plain, progress, refusing, run, say
+from cli.rollout import insist, until_over
+from cli.session import connected
+from shared.contracts.base import Command, Endpoint
+from shared.contracts.scheduler import (
+    APPLY_DEPLOYMENT,
+    PLAN_DEPLOYMENT,
+    REMOVE_DEPLOYMENT,
+    ROLL_BACK_DEPLOYMENT,
+    ApplyDeployment,
+    DeploymentAccepted,
+    DeploymentPlan,
+    DeploymentSpec,
+    DeploymentStatus,
+    PlanDeployment,
+    PlannedChain,
+    RemoveDeployment,
+    RollBackDeployment,
+)
+from shared.errors import Reason, RefusedError
+from shared.validation import convert_document
+
+MAX_FILE_BYTES: Final = 256 * 1024
+CommandT = TypeVar("CommandT", bound=Command)
+
+CHANGE_STYLES: Final = {"kept": "dim", "added": "green", "changed": "yellow", "removed": "red"}
+
+TimeoutOption = Annotated[
+    float,
+    Parameter(name="--timeout", help="Seconds to wait for what is away, and for every place."),
+]
+ReasonOption = Annotated[str, Parameter(name="--reason", help="Why; goes into the audit log.")]
+CommandIdOption = Annotated[
+    str,
+    Parameter(
+        name="--command-id",
+        help="8 to 64 letters, digits, _ or -; the same id again has no second effect.",
+    ),
+]
+
+
+class CommandDone(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What `--json` prints once a command is over."""
+
+    accepted: DeploymentAccepted
+    status: DeploymentStatus
+
+
+def deploy(
+    file: Path,
+    *,
+    dry_run: Annotated[
+        bool, Parameter(name="--dry-run", negative=(), help="Only show what would change.")
+    ] = False,
+    timeout: TimeoutOption = 60.0,
+    reason: ReasonOption = "",
+    command_id: CommandIdOption = "",
+    json: JsonFlag = False,
+    credentials: CredentialsOption = None,
+) -> None:
+    """Make a deployment what its TOML file says: show the plan, apply it, wait until it runs.
+
+    Parameters
+    ----------
+    file
+        The deployment, as docs/deployments.md describes.
+    """
+    run(
+        _deploy(
+            file,
+            dry_run=dry_run,
+            timeout_seconds=timeout,
+            reason=reason,
+            command_id=command_id,
+            json=json,
+            credentials=credentials,
+        ),
+        json=json,
+    )
+
+
+def rollback(
+    name: str,
+    *,
+    to: Annotated[
+        int, Parameter(name="--to", help="Revision; without it, the one before the current.")
+    ] = 0,
+    timeout: TimeoutOption = 60.0,
+    reason: ReasonOption = "",
+    command_id: CommandIdOption = "",
+    json: JsonFlag = False,
+    credentials: CredentialsOption = None,
+) -> None:
+    """Bring an earlier revision of a deployment back, as a new revision.
+
+    Parameters
+    ----------
+    name
+        The deployment.
+    """
+    fields = {"name": name, "to_revision": to, "command_id": _id(command_id), "reason": reason}
+    with refusing(json=json):
+        message = convert_document(fields, RollBackDeployment, what="rollback")
+    run(
+        _see_through(
+            ROLL_BACK_DEPLOYMENT,
+            message,
+            timeout_seconds=timeout,
+            json=json,
+            credentials=credentials,
+        ),
+        json=json,
+    )
+
+
+def undeploy(
+    name: str,
+    *,
+    timeout: TimeoutOption = 60.0,
+    reason: ReasonOption = "",
+    command_id: CommandIdOption = "",
+    json: JsonFlag = False,
+    credentials: CredentialsOption = None,
+) -> None:
+    """Take a deployment off every node; its history stays.
+
+    Parameters
+    ----------
+    name
+        The deployment.
+    """
+    fields = {"name": name, "command_id": _id(command_id), "reason": reason}
+    with refusing(json=json):
+        message = convert_document(fields, RemoveDeployment, what="undeploy")
+    run(
+        _see_through(
+            REMOVE_DEPLOYMENT,
+            message,
+            timeout_seconds=timeout,
+            json=json,
+            credentials=credentials,
+        ),
+        json=json,
+    )
+
+
+def read_deployment(file: Path) -> DeploymentSpec:
+    """The specification in a TOML file.
+
+    Raises:
+        RefusedError: With every problem and its path.
+    """
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise RefusedError(f"{file}: cannot be read: {error.strerror}") from error
+    if len(data) > MAX_FILE_BYTES:
+        reason = Reason(path="", rule="is too large", got=len(data), allowed=MAX_FILE_BYTES)
+        raise RefusedError(f"{file}: too large for a deployment", [reason], code="too_large")
+    try:
+        document = tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        reason = Reason(path="", rule=f"is not TOML: {error}")
+        raise RefusedError(f"{file}: is not TOML", [reason]) from error
+    return convert_document(document, DeploymentSpec, what=str(file))
+
+
+def render_plan(plan: DeploymentPlan) -> RenderableType:
+    """Every chain that changes, first program first; then who is left out and what to look at."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("node", "hook point", "order", "deployment", "package", "goes on after", ""):
+        table.add_column(heading, header_style="bold")
+    for chain in plan.chains:
+        _add_chain(table, chain)
+        table.add_section()
+    parts: list[RenderableType] = [
+        Text(f"{plan.deployment}: version {plan.version}, archive {plan.archive_sha256[:16]}")
+    ]
+    parts.append(table if plan.chains else Text("no chain changes"))
+    parts += [Text(f"not on {one.node}: {plain(one.why)}", style="dim") for one in plan.excluded]
+    parts += [Text(f"note: {plain(warning)}", style="yellow") for warning in plan.warnings]
+    return Group(*parts)
+
+
+def render_done(done: CommandDone) -> RenderableType:
+    """One line, and a line for each place."""
+    accepted, status = done.accepted, done.status
+    if status.removed:
+        return Text(f"{accepted.name} is on no node (command {accepted.command_id})")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("node", "hook point", "version", "program", "tag", "generation"):
+        table.add_column(heading, header_style="bold")
+    for place in status.places:
+        chain = place.chain
+        table.add_row(
+            place.node,
+            f"{place.interface}/{status.hook}",
+            place.observed_version,
+            str(chain.program_id if chain else ""),
+            chain.program_tag if chain else "",
+            str(chain.generation if chain else ""),
+        )
+    headline = (
+        f"{accepted.name} revision {accepted.revision} runs: {status.package} {status.version} "
+        f"(command {accepted.command_id})"
+    )
+    return Group(Text(headline, style="bold green"), table)
+
+
+def _add_chain(table: Table, chain: PlannedChain) -> None:
+    note = " (only map entries)" if chain.configuration_only else ""
+    for index, place in enumerate(chain.programs):
+        table.add_row(
+            chain.node if index == 0 else "",
+            f"{chain.interface}/{chain.hook}" if index == 0 else "",
+            str(place.order),
+            place.deployment,
+            f"{place.package} {place.version}",
+            ", ".join(place.proceed_on),
+            place.change + (note if place.change == "changed" else ""),
+            style=CHANGE_STYLES[place.change],
+        )
+
+
+async def _deploy(
+    file: Path,
+    *,
+    dry_run: bool,
+    timeout_seconds: float,
+    reason: str,
+    command_id: str,
+    json: bool,
+    credentials: Path | None,
+) -> None:
+    spec = read_deployment(file)
+    fields = {"command_id": _id(command_id), "reason": reason, "spec": msgspec.to_builtins(spec)}
+    message = convert_document(fields, ApplyDeployment, what="deploy")
+    deadline = asyncio.get_running_loop().time() + timeout_seconds
+    async with connected(credentials) as bus:
+        if dry_run or not json:
+            plan = await insist(
+                bus,
+                PLAN_DEPLOYMENT,
+                PlanDeployment(spec=spec),
+                deadline=deadline,
+                waiting=lambda what: say(f"waiting: {what}", json=json),
+            )
+            emit(plan, render_plan, json=json)
+        if not dry_run:
+            await _give(bus, APPLY_DEPLOYMENT, message, deadline=deadline, json=json)
+
+
+async def _see_through(
+    endpoint: Endpoint[CommandT, DeploymentAccepted],
+    message: CommandT,
+    *,
+    timeout_seconds: float,
+    json: bool,
+    credentials: Path | None,
+) -> None:
+    deadline = asyncio.get_running_loop().time() + timeout_seconds
+    async with connected(credentials) as bus:
+        await _give(bus, endpoint, message, deadline=deadline, json=json)
+
+
+async def _give(
+    bus: Bus,
+    endpoint: Endpoint[CommandT, DeploymentAccepted],
+    message: CommandT,
+    *,
+    deadline: float,
+    json: bool,
+) -> None:
+    """The command is given, and everything that follows from it has happened and is printed."""
+    accepted = await insist(
+        bus,
+        endpoint,
+        message,
+        deadline=deadline,
+        waiting=lambda what: say(f"waiting: {what}", json=json),
+    )
+    if not json and endpoint is not APPLY_DEPLOYMENT:
+        emit(accepted.plan, render_plan, json=json)
+    with progress(f"{accepted.name}: places as wanted", total=None) as update:
+        status = await until_over(
+            bus, accepted, deadline=deadline, progressed=lambda done, _: update(done)
+        )
+    emit(CommandDone(accepted=accepted, status=status), render_done, json=json)
+
+
+def _id(given: str) -> str:
+    return given or secrets.token_hex(16)

@@ -1,0 +1,213 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""`l3af node list`, `show`, `label`: what the nodes are, and which deployments they attract."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Annotated, Any
+
+import cyclopts
+from cyclopts import Parameter
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cli.console import CredentialsOption, JsonFlag, emit, plain, run
+from cli.session import connected
+from shared.contracts.scheduler import (
+    GET_NODE,
+    LABEL_NODE,
+    LIST_NODES,
+    GetNode,
+    LabelNode,
+    ListNodes,
+    NodeLabelled,
+    NodeList,
+    NodeStatus,
+)
+from shared.errors import Reason, RefusedError
+from shared.validation import convert_document
+
+app = cyclopts.App(name="node", help="List, show and label nodes.")
+
+
+@app.command(name="list")
+def list_nodes(*, json: JsonFlag = False, credentials: CredentialsOption = None) -> None:
+    """All nodes that ever registered."""
+
+    async def listed() -> NodeList:
+        async with connected(credentials) as bus:
+            return await bus.request(LIST_NODES, ListNodes())
+
+    emit(run(listed(), json=json), render_list, json=json)
+
+
+@app.command
+def show(node: str, *, json: JsonFlag = False, credentials: CredentialsOption = None) -> None:
+    """One node: inventory, labels, features, chains.
+
+    Parameters
+    ----------
+    node
+        Its name.
+    """
+
+    async def got() -> NodeStatus:
+        request = convert_document({"node": node}, GetNode, what="node show")
+        async with connected(credentials) as bus:
+            return await bus.request(GET_NODE, request)
+
+    emit(run(got(), json=json), render_node, json=json)
+
+
+@app.command
+def label(
+    node: str,
+    *changes: Annotated[str, Parameter(help="`key=value` sets a label, `key-` removes one.")],
+    reason: Annotated[str, Parameter(name="--reason", help="Goes into the audit log.")] = "",
+    command_id: Annotated[
+        str, Parameter(name="--command-id", help="The same id again has no second effect.")
+    ] = "",
+    json: JsonFlag = False,
+    credentials: CredentialsOption = None,
+) -> None:
+    """Set and remove labels; deployments follow at once.
+
+    Parameters
+    ----------
+    node
+        Its name.
+    """
+    labelled = _label(node, changes, reason=reason, command_id=command_id, credentials=credentials)
+    emit(run(labelled, json=json), render_labels, json=json)
+
+
+def parse_changes(changes: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
+    """The labels to set and those to remove.
+
+    Raises:
+        RefusedError: Naming every word that is neither `key=value` nor `key-`.
+    """
+    to_set: dict[str, str] = {}
+    to_remove: list[str] = []
+    problems: list[Reason] = []
+    for index, change in enumerate(changes):
+        key, separator, value = change.partition("=")
+        if separator and key:
+            to_set[key] = value
+        elif change.endswith("-") and len(change) > 1:
+            to_remove.append(change[:-1])
+        else:
+            rule = "is neither key=value nor key-"
+            problems.append(Reason(path=f"changes[{index}]", rule=rule, got=change))
+    if not changes:
+        problems.append(Reason(path="changes", rule="at least one label must be set or removed"))
+    if problems:
+        raise RefusedError("these are not label changes", problems)
+    return to_set, to_remove
+
+
+def render_list(listed: NodeList) -> RenderableType:
+    """A line for each node."""
+    if not listed.nodes:
+        return Text("no node ever registered")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("node", "alive", "kernel", "interfaces", "labels", "chains", "generation"):
+        table.add_column(heading, header_style="bold")
+    for node in listed.nodes:
+        attached = sum(chain.state == "attached" for chain in node.chains)
+        table.add_row(
+            node.node,
+            _liveness(node),
+            plain(node.record.kernel),
+            " ".join(plain(one.name) for one in node.record.interfaces),
+            _labels(node.labels),
+            str(attached),
+            _generations(node),
+        )
+    return table
+
+
+def render_node(node: NodeStatus) -> RenderableType:
+    """Everything that is known of one node."""
+    record = node.record
+    facts = Table(box=None, pad_edge=False, show_header=False)
+    facts.add_column(style="bold")
+    facts.add_column()
+    rows = {
+        "node": Text(node.node),
+        "alive": _liveness(node),
+        "host name": Text(plain(record.hostname)),
+        "kernel": Text(plain(f"{record.kernel} {record.architecture}")),
+        "executor": Text(plain(record.executor_version)),
+        "registered": Text(record.registered_at),
+        "labels": Text(_labels(node.labels)),
+        "features": Text(
+            " ".join(name if has else f"no-{name}" for name, has in sorted(record.features.items()))
+        ),
+        "generation": Text(_generations(node)),
+    }
+    for name, value in rows.items():
+        facts.add_row(name, value)
+    interfaces = Table(box=None, pad_edge=False)
+    for heading in ("interface", "index", "kind", "mac", "mtu", "up"):
+        interfaces.add_column(heading, header_style="bold")
+    for one in record.interfaces:
+        interfaces.add_row(
+            plain(one.name), str(one.index), one.kind, one.mac, str(one.mtu), _yes(one.up)
+        )
+    chains = Table(box=None, pad_edge=False)
+    for heading in ("hook point", "state", "deployments"):
+        chains.add_column(heading, header_style="bold")
+    for chain in node.chains:
+        chains.add_row(
+            f"{chain.interface}/{chain.hook}",
+            chain.state,
+            " → ".join(program.deployment for program in chain.programs),
+        )
+    return Group(facts, Text(""), interfaces, Text(""), chains)
+
+
+def render_labels(labelled: NodeLabelled) -> RenderableType:
+    """The labels as they are now."""
+    return Text(f"{labelled.node}: {_labels(labelled.labels) or 'no labels'}")
+
+
+async def _label(
+    node: str, changes: tuple[str, ...], *, reason: str, command_id: str, credentials: Path | None
+) -> NodeLabelled:
+    to_set, to_remove = parse_changes(changes)
+    fields: dict[str, Any] = {
+        "node": node,
+        "set": to_set,
+        "remove": to_remove,
+        "reason": reason,
+        "command_id": command_id or secrets.token_hex(16),
+    }
+    request = convert_document(fields, LabelNode, what="node label")
+    async with connected(credentials) as bus:
+        return await bus.request(LABEL_NODE, request)
+
+
+def _liveness(node: NodeStatus) -> Text:
+    if node.alive:
+        return Text("yes", style="green")
+    if node.silent_seconds is None:
+        return Text("not heard yet", style="yellow")
+    return Text(f"silent for {node.silent_seconds:.0f} s", style="red")
+
+
+def _labels(labels: dict[str, str]) -> str:
+    return plain(" ".join(f"{key}={value}" for key, value in sorted(labels.items())))
+
+
+def _generations(node: NodeStatus) -> str:
+    if node.observed_generation == node.desired_generation:
+        return str(node.desired_generation)
+    return f"{node.observed_generation} of {node.desired_generation}"
+
+
+def _yes(statement: bool) -> str:  # noqa: FBT001 because it renders one
+    return "yes" if statement else "no"

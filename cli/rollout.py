@@ -1,0 +1,165 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Giving a command to the scheduler and seeing it through, whatever is away for a while."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import ClassVar, Final, TypeVar
+
+from shared.adapters.bus import Bus
+
+from shared.contracts.base import Endpoint, Message, Request
+from shared.contracts.errors import ERROR_NUMBERS, ErrorCode
+from shared.contracts.scheduler import (
+    GET_DEPLOYMENT,
+    DeploymentAccepted,
+    DeploymentPlaceStatus,
+    DeploymentStatus,
+    GetDeployment,
+)
+from shared.errors import FaultError, Reason, RefusedError
+
+REQUEST_SECONDS: Final = 30.0
+"""Longer than the scheduler waits for its nodes."""
+FIRST_WAIT_SECONDS: Final = 0.01
+LONGEST_WAIT_SECONDS: Final = 0.5
+
+RequestT = TypeVar("RequestT", bound=Request)
+ReplyT = TypeVar("ReplyT", bound=Message)
+
+
+class DeploymentFailedError(RefusedError):
+    """A node refuses what it was told; what ran there before still runs."""
+
+    code: ClassVar[ErrorCode] = "conflict"
+
+
+async def insist(
+    bus: Bus,
+    endpoint: Endpoint[RequestT, ReplyT],
+    message: RequestT,
+    *,
+    deadline: float,
+    waiting: Callable[[str], None],
+) -> ReplyT:
+    """The reply; the same is asked again while something is away.
+
+    Args:
+        bus: The connection to speak through.
+        endpoint: What is asked.
+        message: If it is a command, its command id keeps a repeat without a second effect.
+        deadline: By the event loop's clock.
+        waiting: Told what is being waited for, whenever that changes.
+
+    Raises:
+        RefusedError: The rules say no.
+        FaultError: Something is away still, when the deadline is over.
+    """
+    loop = asyncio.get_running_loop()
+    wait_seconds, said = FIRST_WAIT_SECONDS, ""
+    while True:
+        left_seconds = deadline - loop.time()
+        try:
+            return await bus.request(
+                endpoint, message, timeout_seconds=max(1.0, min(REQUEST_SECONDS, left_seconds))
+            )
+        except FaultError as error:
+            if loop.time() + wait_seconds > deadline:
+                raise
+            if error.message != said:
+                waiting(error.message)
+            said = error.message
+        await asyncio.sleep(wait_seconds)
+        wait_seconds = min(2 * wait_seconds, LONGEST_WAIT_SECONDS)
+
+
+async def until_over(
+    bus: Bus,
+    accepted: DeploymentAccepted,
+    *,
+    deadline: float,
+    progressed: Callable[[int, int], None],
+) -> DeploymentStatus:
+    """The deployment once every place of the accepted command runs, or is free if it was removed.
+
+    Args:
+        bus: The connection to speak through.
+        accepted: What the scheduler said.
+        deadline: By the event loop's clock.
+        progressed: Told how many places are as wanted, and how many there are.
+
+    Raises:
+        DeploymentFailedError: A node refuses; with its reasons.
+        FaultError: Some place is pending still, when the deadline is over.
+    """
+    loop = asyncio.get_running_loop()
+    wait_seconds = FIRST_WAIT_SECONDS
+    while True:
+        status, problem = await _look(bus, accepted.name)
+        if status is not None:
+            _refuse_failed(status, accepted)
+            done = sum(place.state == "running" for place in status.places)
+            progressed(done, len(status.places))
+            if done == len(status.places):
+                return status
+        if loop.time() + wait_seconds > deadline:
+            raise _not_over(accepted, status, problem)
+        await asyncio.sleep(wait_seconds)
+        wait_seconds = min(1.5 * wait_seconds, LONGEST_WAIT_SECONDS)
+
+
+async def _look(bus: Bus, name: str) -> tuple[DeploymentStatus | None, str]:
+    try:
+        return await bus.request(GET_DEPLOYMENT, GetDeployment(name=name)), ""
+    except FaultError as error:
+        return None, error.message
+
+
+def _refuse_failed(status: DeploymentStatus, accepted: DeploymentAccepted) -> None:
+    if status.revision > accepted.revision:
+        reason = Reason(path="", rule="a later revision overtook this one", got=status.revision)
+        raise DeploymentFailedError(
+            f"{status.name}: revision {accepted.revision} is over", [reason]
+        )
+    failed = [place for place in status.places if place.state == "failed"]
+    if failed:
+        nodes = ", ".join(sorted({place.node for place in failed}))
+        raise DeploymentFailedError(
+            f"{status.name} revision {status.revision} is refused on {nodes}; "
+            "what ran there before still runs",
+            [reason for place in failed for reason in _located(place)],
+            code=_code(failed[0]),
+        )
+
+
+def _code(place: DeploymentPlaceStatus) -> ErrorCode | None:
+    """The code of the node's refusal, if this release knows it."""
+    refusal = place.chain.refusal if place.chain else None
+    return next((code for code in ERROR_NUMBERS if refusal and code == refusal.code), None)
+
+
+def _not_over(
+    accepted: DeploymentAccepted, status: DeploymentStatus | None, problem: str
+) -> FaultError:
+    places = [place for place in (status.places if status else ()) if place.state != "running"]
+    away = ", ".join(sorted({f"{place.node} ({place.state})" for place in places})) or problem
+    return FaultError(
+        f"{accepted.name} revision {accepted.revision} is accepted and will be done, "
+        f"but not in time: {away}",
+        [reason for place in places for reason in _located(place)],
+    )
+
+
+def _located(place: DeploymentPlaceStatus) -> list[Reason]:
+    at = f"nodes.{place.node}.{place.interface}"
+    return [
+        Reason(
+            path=f"{at}.{reason.path}" if reason.path else at,
+            rule=reason.rule,
+            got=reason.got,
+            allowed=reason.allowed,
+        )
+        for reason in place.why
+    ]

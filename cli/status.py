@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""`l3af status`: what is wanted, and what the kernels hold."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from cyclopts import Parameter
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cli.console import CredentialsOption, JsonFlag, emit, plain, run
+from cli.session import connected
+from shared.contracts.scheduler import (
+    GET_DEPLOYMENT,
+    LIST_DEPLOYMENTS,
+    DeploymentList,
+    DeploymentPlaceStatus,
+    DeploymentStatus,
+    GetDeployment,
+    ListDeployments,
+)
+from shared.validation import convert_document
+
+STATE_STYLES: Final = {
+    "running": "green",
+    "pending": "yellow",
+    "failed": "red",
+    "node-silent": "magenta",
+}
+
+
+def status(
+    name: str = "",
+    *,
+    removed: Annotated[
+        bool, Parameter(name="--removed", negative=(), help="Also those that were removed.")
+    ] = False,
+    json: JsonFlag = False,
+    credentials: CredentialsOption = None,
+) -> None:
+    """What is wanted, and what every node's kernel was read back to hold.
+
+    Parameters
+    ----------
+    name
+        One deployment, with its history; without it, all.
+    """
+
+    async def listed() -> DeploymentList:
+        async with connected(credentials) as bus:
+            return await bus.request(LIST_DEPLOYMENTS, ListDeployments(removed=removed))
+
+    async def got() -> DeploymentStatus:
+        request = convert_document({"name": name}, GetDeployment, what="status")
+        async with connected(credentials) as bus:
+            return await bus.request(GET_DEPLOYMENT, request)
+
+    if name:
+        emit(run(got(), json=json), render_deployment, json=json)
+    else:
+        emit(run(listed(), json=json), render_list, json=json)
+
+
+def render_list(listed: DeploymentList) -> RenderableType:
+    """A line for each place of each deployment."""
+    if not listed.deployments:
+        return Text("nothing is deployed")
+    table = Table(box=None, pad_edge=False)
+    headings = ("deployment", "revision", "package", "hook", "order", "node", "interface", "state")
+    for heading in headings:
+        table.add_column(heading, header_style="bold")
+    for deployment in listed.deployments:
+        head = (
+            deployment.name,
+            str(deployment.revision),
+            f"{deployment.package} {deployment.version}",
+            deployment.hook,
+            str(deployment.order),
+        )
+        if not deployment.places:
+            table.add_row(*head, "", "", "removed" if deployment.removed else "on no node")
+        for index, place in enumerate(deployment.places):
+            table.add_row(
+                *(head if index == 0 else ("",) * len(head)),
+                place.node,
+                place.interface,
+                Text(_state(place), style=STATE_STYLES[place.state]),
+            )
+    return table
+
+
+def render_deployment(deployment: DeploymentStatus) -> RenderableType:
+    """The places with their reasons, and the kept revisions, newest first."""
+    parts: list[RenderableType] = [render_list(DeploymentList(deployments=(deployment,)))]
+    for place in deployment.places:
+        parts += [
+            Text(
+                f"{place.node} {place.interface}: "
+                + (f"{plain(reason.path)}: " if reason.path else "")
+                + plain(reason.rule),
+                style="red" if place.state == "failed" else "dim",
+            )
+            for reason in place.why
+        ]
+    history = Table(box=None, pad_edge=False, title="revisions", title_justify="left")
+    for heading in ("revision", "at", "version", "order", "places", "by", "command", "why"):
+        history.add_column(heading, header_style="bold")
+    for revision in reversed(deployment.revisions):
+        note = f"rollback of {revision.rollback_of}" if revision.rollback_of else ""
+        history.add_row(
+            str(revision.revision),
+            revision.at[:19].replace("T", " "),
+            revision.version,
+            str(revision.spec.order),
+            str(len(revision.placements)),
+            f"{revision.actor_role} {revision.actor_key[:8]}",
+            revision.command_id,
+            plain("; ".join(part for part in (note, revision.reason) if part)),
+        )
+    return Group(*parts, Text(""), history)
+
+
+def _state(place: DeploymentPlaceStatus) -> str:
+    if place.state == "running" or not place.observed_version:
+        return place.state
+    return f"{place.state} ({place.observed_version} runs)"
