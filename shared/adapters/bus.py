@@ -1,0 +1,248 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The bus as everybody uses it: typed requests, telemetry, events, buckets and services."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+from nats.aio.msg import Msg
+
+from shared.adapters.connection import (
+    BusUnreachableError,
+    Connection,
+    NobodyAnswersError,
+    open_connection,
+)
+from shared.adapters.kv import KeyValue
+from shared.adapters.service_layer import ERROR_NUMBER, Handler, Service
+from shared.adapters.stored_publish import publish_stored
+from shared.canonical import canonical_bytes
+from shared.contracts.base import Bucket, Endpoint, Message, Request, Topic
+from shared.contracts.errors import ERROR_NUMBERS, RETRYABLE, ErrorCode
+from shared.contracts.events import Event
+from shared.errors import FaultError, Refusal, RefusedError
+from shared.installation_facts import InstallationFacts
+
+RequestT = TypeVar("RequestT", bound=Request)
+ReplyT = TypeVar("ReplyT", bound=Message)
+MessageT = TypeVar("MessageT", bound=msgspec.Struct)
+
+REQUEST_SECONDS: Final = 5.0
+
+
+class UnreadableReplyError(FaultError):
+    """What came back is not what the contract says."""
+
+
+class Bus:
+    """One user's view of the bus."""
+
+    def __init__(self, connection: Connection, tasks: asyncio.TaskGroup) -> None:
+        self.connection: Final = connection
+        self._tasks: Final = tasks
+        self._spawned: Final[set[asyncio.Task[None]]] = set()
+
+    @property
+    def facts(self) -> InstallationFacts:
+        """Of the installation this is connected to."""
+        return self.connection.facts
+
+    @property
+    def name(self) -> str:
+        """The name in this user's JWT."""
+        return self.connection.name
+
+    @property
+    def key(self) -> str:
+        """This user's public nkey."""
+        return self.connection.key
+
+    @property
+    def closed(self) -> asyncio.Event:
+        """Set when the connection is closed for good; `connect`'s block then ends by a fault."""
+        return self.connection.closed
+
+    def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Have `callback` called after every reconnection."""
+        self.connection.on_reconnect(callback)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs until `connect`'s block ends, then is cancelled; what it raises ends the block."""
+        task = self._tasks.create_task(work)
+        self._spawned.add(task)
+        task.add_done_callback(self._spawned.discard)
+
+    def cancel_spawned(self) -> None:
+        """Everything that was spawned is asked to end."""
+        for task in self._spawned:
+            task.cancel()
+
+    async def request(
+        self,
+        endpoint: Endpoint[RequestT, ReplyT],
+        message: RequestT,
+        *,
+        timeout_seconds: float = REQUEST_SECONDS,
+    ) -> ReplyT:
+        """The reply.
+
+        Raises:
+            RefusedError: The service's refusal; `not_permitted` at once if the bus itself refuses.
+            FaultError: Nobody answers (at once), no answer in time, or the service's fault.
+        """
+        subject = endpoint.subject
+        try:
+            answer = await self.connection.ask(
+                subject, msgspec.json.encode(message), timeout_seconds=timeout_seconds
+            )
+        except NobodyAnswersError as error:
+            raise NobodyAnswersError(f"{_addressee(subject)} is not answering") from error
+        if ERROR_NUMBER in (answer.headers or {}):
+            raise _error(answer.data)
+        try:
+            return msgspec.json.decode(answer.data, type=endpoint.reply)
+        except msgspec.DecodeError as error:
+            raise UnreadableReplyError(f"{subject}: the reply is not readable: {error}") from error
+
+    async def publish(self, topic: Topic[MessageT], message: MessageT) -> None:
+        """Sent to whoever listens right now; nobody stores it."""
+        await self.connection.publish(topic.subject, msgspec.json.encode(message))
+
+    async def publish_event(self, event: Event) -> None:
+        """In the event stream, once, however often this is called with the same event.
+
+        Raises:
+            FaultError: Not acknowledged; call again.
+        """
+        await publish_stored(
+            self.connection,
+            event.subject,
+            canonical_bytes(event),
+            message_id=event.id,
+            headers={
+                "Content-Type": "application/cloudevents+json",
+                "ce-id": event.id,
+                "ce-type": event.type,
+            },
+        )
+
+    async def subscribe(
+        self, subject: str, handler: Callable[[str, bytes], Awaitable[None]]
+    ) -> None:
+        """From now on `handler(subject, data)` gets every message, one after another.
+
+        Raises:
+            RefusedError: `not_permitted`.
+        """
+
+        async def on_message(message: Msg) -> None:
+            await handler(message.subject, message.data)
+
+        await self.connection.subscribe(subject, on_message)
+
+    def bucket(self, bucket: Bucket[MessageT]) -> KeyValue[MessageT]:
+        """A key-value bucket."""
+        return KeyValue(self.connection, bucket, spawn=self.spawn)
+
+    def serve(
+        self,
+        service: str,
+        endpoints: Mapping[Endpoint[Any, Any], Handler],
+        *,
+        version: str,
+        concurrency: int = 64,
+        tokens: Mapping[str, str] | None = None,
+    ) -> AbstractAsyncContextManager[None]:
+        """A block during which the endpoints are answered; leaving it drains them.
+
+        Args:
+            service: Name in `$SRV` (ADR-32).
+            endpoints: As the contract has them, placeholders unfilled.
+            version: SemVer.
+            concurrency: Requests that run side by side.
+            tokens: What to listen to for a placeholder, as {"node": name}; a placeholder without
+                one is a wildcard, and `Caller.tokens` says what was asked.
+        """
+        return _serving(
+            self.connection,
+            name=service,
+            endpoints=endpoints,
+            version=version,
+            concurrency=concurrency,
+            tokens=tokens or {},
+        )
+
+
+@asynccontextmanager
+async def connect(credentials_dir: Path, *, role: str | None = None) -> AsyncIterator[Bus]:
+    """A bus for the length of the block.
+
+    Raises:
+        RefusedError: The credentials are malformed or refused.
+        FaultError: No server answers; or, out of the block, the connection closed for good.
+    """
+    async with open_connection(credentials_dir, role=role) as connection:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                bus = Bus(connection, tasks)
+                bus.spawn(_fail_when_closed(connection))
+                try:
+                    yield bus
+                finally:
+                    bus.cancel_spawned()
+        except BaseExceptionGroup as group:
+            alone = _alone(group)
+            raise alone from alone.__cause__
+
+
+@asynccontextmanager
+async def _serving(
+    connection: Connection, *, concurrency: int, **options: Any
+) -> AsyncIterator[None]:
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            service = Service(connection, concurrency=concurrency, tasks=tasks, **options)
+            await service.start()
+            try:
+                yield
+            finally:
+                await service.stop()
+    except BaseExceptionGroup as group:
+        alone = _alone(group)
+        raise alone from alone.__cause__
+
+
+async def _fail_when_closed(connection: Connection) -> None:
+    await connection.closed.wait()
+    raise BusUnreachableError(f"the bus closed the connection: {connection.problem or 'no reason'}")
+
+
+def _addressee(subject: str) -> str:
+    """Who is meant by a subject: `catalog`, or `node n1`."""
+    tokens = subject.split(".")[3:]
+    return " ".join(tokens[: 2 if tokens[0] == "node" else 1])
+
+
+def _alone(error: BaseException) -> BaseException:
+    """The one exception in a group of one, however deep; otherwise the group."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _error(data: bytes) -> RefusedError | FaultError:
+    """A service's refusal as it was raised there."""
+    try:
+        refusal = msgspec.json.decode(data, type=Refusal)
+    except msgspec.DecodeError:
+        return UnreadableReplyError("the service answered with an error that is not readable")
+    code: ErrorCode | None = next((code for code in ERROR_NUMBERS if code == refusal.code), None)
+    if code is None or code in RETRYABLE:
+        return FaultError(refusal.message, refusal.reasons)
+    return RefusedError(refusal.message, refusal.reasons, code=code)

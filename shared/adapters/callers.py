@@ -1,0 +1,99 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Who asks: what the server vouches for, and nothing a client says about itself."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from shared.contracts.base import API, Endpoint, Message, Request
+from shared.contracts.events import Actor
+from shared.contracts.permissions import may_call
+from shared.errors import Reason, RefusedError
+from shared.installation_facts import InstallationFacts
+
+REQUEST_INFO: Final = "Nats-Request-Info"
+"""Set by the server on requests through a shared service import; a forged one is replaced."""
+ADDRESS_DIGITS: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, and which of the endpoint's places was asked."""
+
+    key: str
+    """Public nkey; empty when the server does not say, as inside the control account."""
+    role: str
+    name: str
+    """For display only: names change hands."""
+    attested: bool
+    """Whether the server vouches for key and role."""
+    address: str
+    """HMAC-SHA-256 of the client's address under a key of this service; empty if unknown."""
+    tokens: Mapping[str, str] = field(default_factory=dict)
+    """What stands in the subject for the endpoint's placeholders, as `node`."""
+
+    def actor(self) -> Actor:
+        """As events name the caller."""
+        return Actor(key=self.key, role=self.role, attested=self.attested, address=self.address)
+
+
+class _RequestInfo(msgspec.Struct, frozen=True):
+    acc: str = ""
+    user: str = ""
+    host: str = ""
+    issuer_key: str = ""
+    name_tag: str = ""
+
+
+def identify_caller(
+    headers: Mapping[str, str],
+    endpoint: Endpoint[Request, Message],
+    *,
+    tokens: Mapping[str, str],
+    facts: InstallationFacts,
+    address_secret: bytes,
+) -> Caller:
+    """The caller, if the permission table lets its role ask this endpoint.
+
+    Args:
+        headers: Of the request.
+        endpoint: As the contract has it, placeholders unfilled.
+        tokens: What stands for the placeholders.
+        facts: Whose account the caller must be in, and which issuer means which role.
+        address_secret: Key for the address.
+
+    Raises:
+        RefusedError: `not_permitted`.
+    """
+    if not endpoint.subject.startswith(f"{API}."):
+        return Caller("", "service", "", attested=False, address="", tokens=tokens)
+    try:
+        info = msgspec.json.decode(headers.get(REQUEST_INFO, ""), type=_RequestInfo)
+    except msgspec.DecodeError as error:
+        raise _denied("the server vouches for nobody here", endpoint) from error
+    role = facts.role_of(info.issuer_key)
+    if info.acc != facts.accounts.users or not info.user or not role:
+        raise _denied("the caller is no user of this installation", endpoint)
+    if not may_call(role, endpoint):
+        raise _denied(f"the role {role} has no right to this", endpoint)
+    address = hmac.new(address_secret, info.host.encode(), hashlib.sha256).hexdigest()
+    return Caller(
+        info.user,
+        role,
+        info.name_tag,
+        attested=True,
+        address=address[:ADDRESS_DIGITS] if info.host else "",
+        tokens=tokens,
+    )
+
+
+def _denied(why: str, endpoint: Endpoint[Request, Message]) -> RefusedError:
+    reason = Reason(path="", rule=why, got=endpoint.subject)
+    return RefusedError(f"not permitted: {why}", [reason], code="not_permitted")

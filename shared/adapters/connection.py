@@ -1,0 +1,409 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""One NATS connection: attempts for ever to be connected, answers or fails at once, never hangs.
+
+What nats-py 2.16 leaves to its user is done here:
+ * a message is measured with its headers before it is sent, because the server closes the
+   connection on one that is too large;
+ * a violated permission reaches the request or subscription that caused it, and not only a log;
+ * a connection that is closed for good is a fault that ends the process;
+ * credentials are read anew for every attempt to connect, and signed for without another library.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+import secrets
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import nats.errors
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from shared.contracts.errors import ErrorCode
+from shared.contracts.permissions import inbox_prefix
+from shared.errors import FaultError, RefusedError
+from shared.installation_facts import (
+    AUTHORITY_FILE,
+    CREDENTIALS_FILE,
+    FACTS_FILE,
+    InstallationFacts,
+    parse_facts,
+)
+from shared.nkeys import Credentials, parse_credentials
+
+CONNECT_SECONDS: Final = 5
+RECONNECT_WAIT_SECONDS: Final = 1
+PING_SECONDS: Final = 20
+"""Two pings without an answer and the connection is made anew, even if reading died silently."""
+CLOSE_SECONDS: Final = 5
+
+_VIOLATION: Final = re.compile(r'permissions violation for (publish|subscription) to "([^"]+)"')
+_STATUS: Final = "Status"
+_NO_RESPONDERS: Final = "503"
+_HEADER_FRAME_BYTES: Final = len(b"NATS/1.0\r\n\r\n")
+_HEADER_LINE_BYTES: Final = len(b": \r\n")
+
+MessageCallback = Callable[[Msg], Awaitable[None]]
+
+_log = structlog.get_logger()
+
+
+class NotPermittedError(RefusedError):
+    """The bus refuses these credentials, or a subject to them."""
+
+    code: ClassVar[ErrorCode] = "not_permitted"
+
+
+class MessageTooLargeError(RefusedError):
+    """The message with its headers is over what the server takes."""
+
+    code: ClassVar[ErrorCode] = "too_large"
+
+
+class NobodyAnswersError(FaultError):
+    """Nobody is there to answer; nothing was delivered."""
+
+
+class NoAnswerInTimeError(FaultError):
+    """No answer came; whether the request had an effect is not known."""
+
+
+class BusUnreachableError(FaultError):
+    """There is no connection."""
+
+
+class Connection:
+    """A connection in the name of one user."""
+
+    def __init__(self, credentials_dir: Path, *, role: str | None) -> None:
+        self.facts: Final[InstallationFacts] = _read_facts(credentials_dir)
+        self._credentials_dir: Final = credentials_dir
+        credentials = self._read_credentials()
+        self.name: Final[str] = credentials.name
+        self.key: Final[str] = credentials.key.public
+        self.role: Final[str] = role or self.facts.role_of(str(credentials.claims["iss"]))
+        self.address_secret: Final[bytes] = credentials.key.sign(b"l3af address digest")
+        """Known to this user alone and the same after a restart (RFC 8032 is deterministic)."""
+        self.closed: Final = asyncio.Event()
+        self.problem: str = ""
+        """The last thing that went wrong, for whoever reports that the connection closed."""
+        self._client: Final = Client()
+        self._inbox: Final = f"{inbox_prefix(self.role, self.name)}.{secrets.token_hex(8)}"
+        self._asked: Final[dict[str, tuple[str, asyncio.Queue[Msg | Exception]]]] = {}
+        self._denied: Final[set[str]] = set()
+        self._subscribing: Final[set[str]] = set()
+        self._is_open = False
+        self._reconnected: Final[list[Callable[[], Awaitable[None]]]] = []
+        self._refused: Final[asyncio.Future[str]] = asyncio.get_running_loop().create_future()
+
+    @property
+    def max_payload_bytes(self) -> int:
+        """What the server takes, headers included."""
+        return self._client.max_payload
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a server is there right now."""
+        return bool(self._client.is_connected)
+
+    def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Have `callback` called after every reconnection: messages may have been missed."""
+        self._reconnected.append(callback)
+
+    async def publish(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        headers: Mapping[str, str] | None = None,
+        reply: str = "",
+    ) -> None:
+        """Sent, or kept to be sent when the server is back.
+
+        Raises:
+            MessageTooLargeError: It was not sent.
+            BusUnreachableError: Closed, or too much is waiting to be sent.
+        """
+        self._check_size(subject, data, headers or {})
+        try:
+            await self._client.publish(
+                subject, data, reply=reply, headers=dict(headers) if headers else None
+            )
+        except (nats.errors.Error, OSError) as error:
+            raise BusUnreachableError(f"{subject}: the bus cannot be reached") from error
+
+    async def ask(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        timeout_seconds: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> Msg:
+        """The first answer.
+
+        Raises:
+            NotPermittedError: At once.
+            NobodyAnswersError: At once.
+            NoAnswerInTimeError: After the time, or as soon as the connection is lost.
+        """
+        return (
+            await self.ask_until(
+                lambda _: True, subject, data, timeout_seconds=timeout_seconds, headers=headers
+            )
+        )[0]
+
+    async def ask_until(
+        self,
+        is_last: Callable[[Msg], bool],
+        subject: str,
+        data: bytes,
+        *,
+        timeout_seconds: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> list[Msg]:
+        """All answers up to the one that `is_last`, in order.
+
+        Raises:
+            As `ask`; the time counts anew for each answer.
+        """
+        token = secrets.token_hex(8)
+        answers: asyncio.Queue[Msg | Exception] = asyncio.Queue()
+        self._asked[token] = (subject.lower(), answers)
+        received: list[Msg] = []
+        try:
+            await self.publish(subject, data, headers=headers, reply=f"{self._inbox}.{token}")
+            while True:
+                async with asyncio.timeout(timeout_seconds):
+                    answer = await answers.get()
+                if isinstance(answer, Exception):
+                    raise answer
+                if not answer.data and (answer.headers or {}).get(_STATUS) == _NO_RESPONDERS:
+                    raise NobodyAnswersError(f"{subject}: nobody is there to answer")
+                received.append(answer)
+                if is_last(answer):
+                    return received
+        except TimeoutError as error:
+            raise NoAnswerInTimeError(
+                f"{subject}: no answer within {timeout_seconds:g} s"
+            ) from error
+        finally:
+            del self._asked[token]
+
+    async def subscribe(
+        self, subject: str, callback: MessageCallback, *, queue: str = ""
+    ) -> Subscription:
+        """Subscribed, and the server agrees.
+
+        Raises:
+            NotPermittedError: The server does not.
+            BusUnreachableError: Not connected.
+        """
+        self._subscribing.add(subject.lower())
+        try:
+            subscription = await self._client.subscribe(subject, queue=queue, cb=callback)
+            await self.flush()
+        except (nats.errors.Error, OSError) as error:
+            raise BusUnreachableError(f"{subject}: the bus cannot be reached") from error
+        finally:
+            self._subscribing.discard(subject.lower())
+        if subject.lower() in self._denied:
+            raise NotPermittedError(f"{subject}: {self.role} {self.name} may not subscribe")
+        return subscription
+
+    async def drain_subscription(self, subscription: Subscription) -> None:
+        """No new message comes, and those that came were given to the callback."""
+        try:
+            await subscription.drain()  # type: ignore[no-untyped-call]  # nats-py leaves it so
+        except (nats.errors.Error, OSError) as error:
+            # Not connected: the server has forgotten the subscription already.
+            self.problem = str(error)
+
+    async def flush(self) -> None:
+        """Everything sent before has reached the server.
+
+        Raises:
+            BusUnreachableError: It may not have.
+        """
+        try:
+            await self._client.flush(CLOSE_SECONDS)
+        except (nats.errors.Error, OSError) as error:
+            raise BusUnreachableError("the bus cannot be reached") from error
+
+    async def open(self) -> None:
+        """Connected, with the inbox ready.
+
+        Raises:
+            NotPermittedError: The server refuses the credentials.
+            BusUnreachableError: No server answered within CONNECT_SECONDS.
+        """
+        attempt = asyncio.ensure_future(self._connect())
+        await asyncio.wait(
+            (attempt, self._refused),
+            timeout=CONNECT_SECONDS,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        if attempt.done():
+            attempt.result()
+            self._is_open = True
+            await self.subscribe(f"{self._inbox}.*", self._on_answer)
+            return
+        attempt.cancel()
+        await asyncio.wait((attempt,))
+        if self._refused.done():
+            raise NotPermittedError(f"{self.facts.server_url}: {self._refused.result()}")
+        raise BusUnreachableError(
+            f"{self.facts.server_url}: no bus answers there ({self.problem or 'silence'})"
+        )
+
+    async def close(self) -> None:
+        """Everything sent is flushed if the server is there, and the connection is gone."""
+        if self._client.is_connected:
+            try:
+                await self._client.flush(CLOSE_SECONDS)
+            except (nats.errors.Error, OSError) as error:
+                self.problem = str(error)
+        await self._client.close()
+
+    async def _connect(self) -> None:
+        tls: dict[str, Any] = {}
+        if self.facts.has_tls:
+            authority = self._credentials_dir / AUTHORITY_FILE
+            tls["tls"] = ssl.create_default_context(cafile=str(authority))
+            tls["tls"].minimum_version = ssl.TLSVersion.TLSv1_2
+        await self._client.connect(
+            self.facts.server_url,
+            name=f"{self.role}/{self.name}",
+            user_jwt_cb=self._present,
+            signature_cb=self._sign,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=RECONNECT_WAIT_SECONDS,
+            connect_timeout=CONNECT_SECONDS,
+            ping_interval=PING_SECONDS,
+            max_outstanding_pings=2,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnect,
+            reconnected_cb=self._on_reconnect,
+            closed_cb=self._on_closed,
+            **tls,
+        )
+
+    def _present(self) -> bytes:
+        """The user's JWT."""
+        return self._read_credentials().jwt.encode()
+
+    def _sign(self, nonce: str) -> bytes:
+        """The answer to the server's challenge, given only to one that offered TLS if it has to.
+
+        Raises:
+            OSError: The attempt to connect fails; nothing was sent.
+        """
+        offered = self._client._server_info  # noqa: SLF001 because nats-py checks no downgrade
+        if self.facts.has_tls and not offered.get("tls_required"):
+            raise OSError("the server offers no TLS although the installation has it")
+        return base64.b64encode(self._read_credentials().key.sign(nonce.encode()))
+
+    def _read_credentials(self) -> Credentials:
+        """Read anew each time, so that rotated credentials need no restart.
+
+        Raises:
+            OSError: Unreadable or malformed: the attempt to connect fails and is made again.
+        """
+        path = self._credentials_dir / CREDENTIALS_FILE
+        try:
+            return parse_credentials(path.read_text(encoding="utf-8"))
+        except RefusedError as error:
+            raise OSError(f"{path}: {error.message}") from error
+
+    def _check_size(self, subject: str, data: bytes, headers: Mapping[str, str]) -> None:
+        size_bytes = len(data)
+        if headers:
+            size_bytes += _HEADER_FRAME_BYTES + sum(
+                len(name.encode()) + len(value.encode()) + _HEADER_LINE_BYTES
+                for name, value in headers.items()
+            )
+        if size_bytes > self._client.max_payload > 0:
+            raise MessageTooLargeError(
+                f"{subject}: {size_bytes} bytes with headers, "
+                f"at most {self._client.max_payload} fit"
+            )
+
+    async def _on_answer(self, message: Msg) -> None:
+        asked = self._asked.get(message.subject.rpartition(".")[2])
+        if asked is not None:
+            asked[1].put_nowait(message)
+
+    async def _on_error(self, error: Exception) -> None:
+        self.problem = str(error)
+        violation = _VIOLATION.search(str(error).lower())
+        if violation is not None:
+            self._on_violation(violation[1], violation[2])
+        elif not self._is_open:
+            if "authorization violation" in str(error).lower() and not self._refused.done():
+                self._refused.set_result("the bus refuses these credentials")
+        else:
+            _log.warning("bus_connection_troubled", problem=repr(error))
+
+    def _on_violation(self, verb: str, subject: str) -> None:
+        if verb == "subscription":
+            self._denied.add(subject)
+            if subject not in self._subscribing:
+                _log.error("bus_subscription_denied", subject=subject)
+                self.closed.set()
+            return
+        waiting = [answers for asked, answers in self._asked.values() if asked == subject]
+        for answers in waiting:
+            answers.put_nowait(
+                NotPermittedError(f"{subject}: {self.role} {self.name} may not ask this")
+            )
+        if not waiting:
+            _log.error("bus_publish_denied", subject=subject)
+
+    async def _on_disconnect(self) -> None:
+        for subject, answers in self._asked.values():
+            answers.put_nowait(
+                NoAnswerInTimeError(f"{subject}: the connection to the bus was lost")
+            )
+
+    async def _on_reconnect(self) -> None:
+        _log.info("bus_reconnected", server=self.facts.server_url)
+        for callback in self._reconnected:
+            await callback()
+
+    async def _on_closed(self) -> None:
+        self.closed.set()
+        await self._on_disconnect()
+
+
+@asynccontextmanager
+async def open_connection(
+    credentials_dir: Path, *, role: str | None = None
+) -> AsyncIterator[Connection]:
+    """A connection for the length of the block.
+
+    Raises:
+        RefusedError: Facts or credentials are malformed, or the server refuses them.
+        FaultError: They cannot be read, or no server answers.
+    """
+    try:
+        connection = Connection(credentials_dir, role=role)
+    except OSError as error:
+        raise FaultError(f"{credentials_dir}: cannot be read: {error}") from error
+    try:
+        await connection.open()
+        yield connection
+    finally:
+        await connection.close()
+
+
+def _read_facts(credentials_dir: Path) -> InstallationFacts:
+    return parse_facts((credentials_dir / FACTS_FILE).read_bytes())

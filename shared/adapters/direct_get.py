@@ -1,0 +1,118 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Reads stored messages without a consumer: JetStream's direct get (NATS ADR-31).
+
+Nobody needs the right to create a consumer, and the server can check by subject who reads what.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from nats.aio.msg import Msg
+
+from shared.adapters.connection import Connection
+from shared.errors import FaultError
+
+READ_SECONDS: Final = 5.0
+BATCH_MESSAGES: Final = 1000
+
+_STATUS: Final = "Status"
+_END_OF_BATCH: Final = "204"
+_NOT_FOUND: Final = "404"
+_TOO_MANY: Final = "413"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One message as the stream keeps it."""
+
+    subject: str
+    sequence: int
+    headers: dict[str, str]
+    data: bytes
+
+
+class DirectGetError(FaultError):
+    """The server did not give what was asked for."""
+
+
+async def get_last(connection: Connection, stream: str, subject: str) -> Stored | None:
+    """The newest message on one subject; None if there is none.
+
+    Raises:
+        FaultError: The server cannot say.
+        NotPermittedError: The subject is not this user's to read.
+    """
+    answer = await connection.ask(
+        f"$JS.API.DIRECT.GET.{stream}.{subject}", b"", timeout_seconds=READ_SECONDS
+    )
+    return None if _status(answer) == _NOT_FOUND else _stored(answer)
+
+
+async def get_last_of_each(
+    connection: Connection, stream: str, filter_subject: str
+) -> list[Stored]:
+    """The newest message of every subject that matches, in stream order.
+
+    The server gives at most 1,024 subjects that way; when there are more, the stream is read.
+
+    Raises:
+        FaultError: The server cannot say.
+        NotPermittedError: The stream is not this user's to read.
+    """
+    found: list[Stored] = []
+    question: dict[str, Any] = {"multi_last": [filter_subject]}
+    while True:
+        *batch, end = await _batch(connection, stream, question)
+        if _status(end) == _TOO_MANY:
+            return await _read_all(connection, stream, filter_subject)
+        found += [_stored(message) for message in batch]
+        if _status(end) == _NOT_FOUND or _pending(end) == 0:
+            return found
+        upper = int((end.headers or {})["Nats-UpTo-Sequence"])
+        question = question | {"seq": found[-1].sequence + 1, "up_to_seq": upper}
+
+
+async def _read_all(connection: Connection, stream: str, filter_subject: str) -> list[Stored]:
+    newest: dict[str, Stored] = {}
+    sequence = 1
+    while True:
+        question = {"next_by_subj": filter_subject, "seq": sequence, "batch": BATCH_MESSAGES}
+        *batch, end = await _batch(connection, stream, question)
+        for message in batch:
+            stored = _stored(message)
+            newest[stored.subject] = stored
+            sequence = stored.sequence + 1
+        if _status(end) == _NOT_FOUND or _pending(end) == 0:
+            return sorted(newest.values(), key=lambda stored: stored.sequence)
+
+
+async def _batch(connection: Connection, stream: str, question: dict[str, Any]) -> list[Msg]:
+    return await connection.ask_until(
+        lambda answer: _status(answer) != "",
+        f"$JS.API.DIRECT.GET.{stream}",
+        msgspec.json.encode(question),
+        timeout_seconds=READ_SECONDS,
+    )
+
+
+def _status(message: Msg) -> str:
+    """The status in a message without body; a stored one has none."""
+    headers = message.headers or {}
+    return "" if "Nats-Sequence" in headers else str(headers.get(_STATUS, ""))
+
+
+def _pending(end: Msg) -> int:
+    if _status(end) != _END_OF_BATCH:
+        raise DirectGetError(f"{end.subject}: direct get failed with status {_status(end)}")
+    return int((end.headers or {}).get("Nats-Num-Pending", "0"))
+
+
+def _stored(message: Msg) -> Stored:
+    headers = {str(name): str(value) for name, value in (message.headers or {}).items()}
+    if "Nats-Sequence" not in headers:
+        raise DirectGetError(f"direct get failed with status {_status(message) or 'unknown'}")
+    return Stored(headers["Nats-Subject"], int(headers["Nats-Sequence"]), headers, message.data)

@@ -1,0 +1,266 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Typed key-value buckets with compare-and-set, read without consumers.
+
+Rules:
+ * A key whose newest message is a delete, purge or expiry marker does not exist, whichever of its
+   headers says so (NATS ADR-8 and ADR-48; nats-py knows only the first two).
+ * A write that was not acknowledged is repeated under one id, and one that succeeded unheard is
+   recognised by that id and not reported as a conflict.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Generic, TypeVar
+
+import msgspec
+import structlog
+
+from shared.adapters.connection import Connection
+from shared.adapters.direct_get import Stored, get_last, get_last_of_each
+from shared.adapters.following import Follower
+from shared.adapters.stored_publish import ExpectationFailedError, publish_stored
+from shared.contracts.base import Bucket
+from shared.contracts.errors import ErrorCode
+from shared.contracts.storage import kv_stream, kv_subject
+from shared.errors import FaultError, RefusedError
+
+RecordT = TypeVar("RecordT", bound=msgspec.Struct)
+
+TOMBSTONE_SECONDS: Final = 3600
+"""How long a deleted key leaves a marker in a bucket whose keys may expire."""
+
+_log = structlog.get_logger()
+
+_OPERATION: Final = "KV-Operation"
+_MARKER_REASON: Final = "Nats-Marker-Reason"
+_MESSAGE_ID: Final = "Nats-Msg-Id"
+_EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
+_EXPECTED_SUBJECT: Final = "Nats-Expected-Last-Subject-Sequence-Subject"
+_TTL: Final = "Nats-TTL"
+
+
+class RevisionConflictError(RefusedError):
+    """The key, or the bucket, is not at the revision that was expected; nothing was written."""
+
+    code: ClassVar[ErrorCode] = "conflict"
+
+
+class UnreadableRecordError(FaultError):
+    """A record is not of the bucket's type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[RecordT]):
+    """One key's newest value."""
+
+    key: str
+    value: RecordT
+    revision: int
+    """Sequence in the bucket's stream; goes up with every write to any key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot(Generic[RecordT]):
+    """All keys at one moment."""
+
+    entries: Mapping[str, Entry[RecordT]]
+    sequence: int
+    """Of the bucket's newest message, deletions included; 0 if there is none."""
+
+
+class KeyValue(Generic[RecordT]):
+    """One bucket, over one connection."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        bucket: Bucket[RecordT],
+        *,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self.bucket: Final = bucket
+        self._connection: Final = connection
+        self._spawn: Final = spawn
+        self._stream: Final = kv_stream(bucket.name)
+        self._prefix: Final = kv_subject(bucket.name, "")
+
+    async def get(self, key: str) -> Entry[RecordT] | None:
+        """The key's newest value; None if there is none.
+
+        Raises:
+            FaultError: It cannot be read.
+        """
+        stored = await self._last(key)
+        return None if stored is None else self._entry(stored)
+
+    async def snapshot(self) -> Snapshot[RecordT]:
+        """All keys, and the sequence that `update_in_bucket` takes."""
+        return await self._snapshot(">")
+
+    async def entries(self, prefix: str = "") -> list[Entry[RecordT]]:
+        """All keys that start with the tokens of `prefix`, by key.
+
+        Args:
+            prefix: Empty, or whole tokens with a final `.`.
+        """
+        found = await self._snapshot(f"{prefix}>")
+        return sorted(found.entries.values(), key=lambda entry: entry.key)
+
+    async def create(self, key: str, value: RecordT, *, ttl_seconds: int | None = None) -> int:
+        """The key exists and did not before.
+
+        Raises:
+            RevisionConflictError: It does.
+        """
+        try:
+            return await self._write(key, value, expected=0, ttl_seconds=ttl_seconds)
+        except RevisionConflictError:
+            stored = await self._last(key)
+            if stored is None or self._entry(stored) is not None:
+                raise
+        # What is there is only a marker.
+        return await self._write(key, value, expected=stored.sequence, ttl_seconds=ttl_seconds)
+
+    async def update(self, key: str, value: RecordT, *, revision: int) -> int:
+        """The key has the value; it was at `revision` (0: it had never been written).
+
+        Raises:
+            RevisionConflictError: It was not.
+        """
+        return await self._write(key, value, expected=revision)
+
+    async def update_in_bucket(self, key: str, value: RecordT, *, sequence: int) -> int:
+        """The key has the value; nothing in the whole bucket was written after `sequence`.
+
+        Raises:
+            RevisionConflictError: Something was.
+        """
+        return await self._write(key, value, expected=sequence, expected_on=f"{self._prefix}>")
+
+    async def put(self, key: str, value: RecordT, *, ttl_seconds: int | None = None) -> int:
+        """The key has the value, whatever it had; for buckets that one process writes."""
+        return await self._write(key, value, ttl_seconds=ttl_seconds)
+
+    async def delete(self, key: str) -> None:
+        """The key does not exist."""
+        headers = {_OPERATION: "PURGE", "Nats-Rollup": "sub"}
+        if self.bucket.message_ttl:
+            headers[_TTL] = str(TOMBSTONE_SECONDS)
+        await self._publish(key, b"", headers)
+
+    async def follow(
+        self,
+        key_filter: str,
+        handler: Callable[[str, RecordT | None, int], Awaitable[None]],
+        *,
+        relist_seconds: float = 60.0,
+    ) -> None:
+        """From now on `handler(key, value, revision)` is told what is stored.
+
+        Called for every key that exists, then for every change (None: deleted), one call at a
+        time, newest value first and intermediate ones left out.  All keys are read again after a
+        reconnection and every `relist_seconds`, so a change is at worst late.  A FaultError of the
+        handler makes it be called again; anything else ends the process.  A record that cannot be
+        read is logged and left out.
+
+        Args:
+            key_filter: A key, or a NATS wildcard as `>`.
+            handler: Told only what is stored: a refused compare-and-set is never seen.
+            relist_seconds: See above.
+
+        Raises:
+            NotPermittedError: The keys are not this user's to follow.
+        """
+
+        async def hand_on(stored: Stored) -> None:
+            try:
+                value = self._value(stored)
+            except UnreadableRecordError as fault:
+                _log.error("record_skipped", why=fault.message)
+                return
+            await handler(self._key(stored), value, stored.sequence)
+
+        follower = Follower(
+            read=self._stored,
+            handler=hand_on,
+            subject=f"{self._prefix}{key_filter}",
+            relist_seconds=relist_seconds,
+        )
+        self._connection.on_reconnect(follower.relist)
+        await self._connection.subscribe(follower.subject, follower.on_message)
+        self._spawn(follower.run())
+
+    async def _snapshot(self, key_filter: str) -> Snapshot[RecordT]:
+        stored = await self._stored(f"{self._prefix}{key_filter}")
+        entries = [entry for entry in map(self._entry, stored) if entry is not None]
+        return Snapshot(
+            {entry.key: entry for entry in entries},
+            max((message.sequence for message in stored), default=0),
+        )
+
+    async def _stored(self, subject: str) -> list[Stored]:
+        if "*" in subject or subject.endswith(">"):
+            return await get_last_of_each(self._connection, self._stream, subject)
+        stored = await get_last(self._connection, self._stream, subject)
+        return [] if stored is None else [stored]
+
+    async def _last(self, key: str) -> Stored | None:
+        return await get_last(self._connection, self._stream, f"{self._prefix}{key}")
+
+    async def _write(
+        self,
+        key: str,
+        value: RecordT,
+        *,
+        expected: int | None = None,
+        expected_on: str = "",
+        ttl_seconds: int | None = None,
+    ) -> int:
+        headers: dict[str, str] = {}
+        if expected is not None:
+            headers[_EXPECTED] = str(expected)
+        if expected_on:
+            headers[_EXPECTED_SUBJECT] = expected_on
+        if ttl_seconds is not None:
+            headers[_TTL] = str(ttl_seconds)
+        return await self._publish(key, msgspec.json.encode(value), headers)
+
+    async def _publish(self, key: str, data: bytes, headers: Mapping[str, str]) -> int:
+        message_id = secrets.token_hex(16)
+        try:
+            acknowledged = await publish_stored(
+                self._connection,
+                f"{self._prefix}{key}",
+                data,
+                message_id=message_id,
+                headers=headers,
+            )
+        except ExpectationFailedError as failed:
+            stored = await self._last(key) if failed.after_unknown else None
+            if stored is not None and stored.headers.get(_MESSAGE_ID) == message_id:
+                return stored.sequence
+            raise RevisionConflictError(
+                f"{self.bucket.name}/{key} was changed by somebody else meanwhile"
+            ) from failed
+        return acknowledged.sequence
+
+    def _entry(self, stored: Stored) -> Entry[RecordT] | None:
+        value = self._value(stored)
+        return None if value is None else Entry(self._key(stored), value, stored.sequence)
+
+    def _key(self, stored: Stored) -> str:
+        return stored.subject.removeprefix(self._prefix)
+
+    def _value(self, stored: Stored) -> RecordT | None:
+        if _OPERATION in stored.headers or _MARKER_REASON in stored.headers:
+            return None
+        try:
+            return msgspec.json.decode(stored.data, type=self.bucket.record)
+        except msgspec.DecodeError as error:
+            raise UnreadableRecordError(
+                f"{self.bucket.name}/{self._key(stored)}: not readable: {error}"
+            ) from error
