@@ -10,6 +10,7 @@ loses; an XDP swap waits for a grace period (8 ms), a TCX one takes microseconds
 from __future__ import annotations
 
 import errno
+import socket
 import struct
 from typing import Final
 
@@ -67,6 +68,8 @@ def attach(program: Handle, interface_index: int, hook: Hook, *, hook_point: str
         UnsupportedByKernelError: the kernel has no links for this hook.
         KernelFaultError: any other failure.
     """
+    if not _exists(interface_index):
+        raise InterfaceGoneError(f"{hook_point}: there is no such interface")
     present = occupants(interface_index, hook)
     if present:
         raise HookOwnedError(hook_point, present)
@@ -115,6 +118,8 @@ def occupants(interface_index: int, hook: Hook) -> tuple[HookOccupant, ...]:
         InterfaceGoneError: there is no such interface.
         KernelFaultError: the kernel cannot be asked.
     """
+    if not _exists(interface_index):
+        raise InterfaceGoneError(f"there is no interface with index {interface_index}")
     if hook == "xdp":
         return _xdp_occupants(interface_index)
     return _tcx_occupants(interface_index, hook)
@@ -161,6 +166,15 @@ def _create(
     raise KernelFaultError(f"attaching to {hook_point}", failure)
 
 
+def _exists(interface_index: int) -> bool:
+    """Whether there is such an interface; the kernel's answers about XDP do not tell."""
+    try:
+        socket.if_indextoname(interface_index)
+    except OSError:
+        return False
+    return True
+
+
 def _changed(link: Handle, expected_id: int) -> LinkChangedError:
     info = kernel_info.link_info(link.fd)
     actual = kernel_info.occupant(info.program_id, info.id)
@@ -182,8 +196,6 @@ def _xdp_program(interface_index: int, flags: int) -> int:
     ffi, bpf, _ = libraries()
     found = ffi.new("uint32_t *")
     result = bpf.bpf_xdp_query_id(interface_index, flags, found)
-    if result == -errno.ENODEV:
-        raise InterfaceGoneError(f"there is no interface with index {interface_index}")
     if result < 0:
         raise KernelFaultError(f"asking for the XDP program of {interface_index}", -result)
     return int(found[0])
