@@ -1,0 +1,112 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""One SQLite file as the log needs it: settings, transactions, a lock, and what its errors mean."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from services.auditor.adapters.sqlite_rows import SCHEMA, SCHEMA_VERSION
+from services.auditor.merkle import EMPTY_ROOT
+from shared.errors import FaultError, RefusedError, VerificationError
+
+BUSY_SECONDS: Final = 10.0
+CACHE_KIBIBYTES: Final = 65_536
+WAL_PAGES: Final = 4_000
+"""About 16 MiB between two checkpoints of the write-ahead log."""
+
+
+class StoreFaultError(FaultError):
+    """The disk failed; nothing of the batch was kept, and the same batch may be kept later."""
+
+
+class DamagedLogError(VerificationError):
+    """The log on disk is not the one that was written, or not the one that was signed."""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection in write-ahead mode that fsyncs at every commit."""
+    connection = sqlite3.connect(
+        path,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=64,
+    )
+    path.chmod(0o600)
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        f"wal_autocheckpoint = {WAL_PAGES}",
+        f"cache_size = -{CACHE_KIBIBYTES}",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def prepare(connection: sqlite3.Connection, origin: str) -> None:
+    """Make the tables if there are none; refuse those of another log or release."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == 0:
+        connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    elif version != SCHEMA_VERSION:
+        raise RefusedError(f"the log is of format {version}; this release reads {SCHEMA_VERSION}")
+    connection.execute("INSERT OR IGNORE INTO log VALUES (1, ?, 0, ?, '', 0)", (origin, EMPTY_ROOT))
+    (kept,) = connection.execute("SELECT origin FROM log").fetchone()
+    if kept != origin:
+        raise RefusedError(f"the store holds the log {kept}, not {origin}")
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing of what is written inside."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+    """Everything read inside is of one moment."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("COMMIT")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """What SQLite and the file system say, in the service's words; a misuse stays a bug."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StoreFaultError(f"the log cannot be kept or read: {error}") from error
+    except sqlite3.DatabaseError as error:
+        if type(error) is not sqlite3.DatabaseError:
+            raise
+        raise DamagedLogError(f"the log's file is damaged: {error}") from error
+    except OSError as error:
+        raise StoreFaultError(f"the log's directory cannot be used: {error.strerror}") from error
+
+
+def take_lock(path: Path) -> int:
+    """A lock that ends with the process, however that ends."""
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise StoreFaultError("another auditor has this log open") from error
+    return lock

@@ -1,0 +1,200 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The tables of the log, and how its values become rows and come back.
+
+One row of `log` says how far everything goes; whatever is beyond it does not exist.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from services.auditor.admission import Channel, Gap, LogState, Record
+from services.auditor.merkle import Frontier
+from services.auditor.query import StoredRecord
+from services.auditor.tiles import Tile
+from shared.contracts.events import EventBody
+
+SCHEMA_VERSION: Final = 1
+SCHEMA: Final = """
+CREATE TABLE log (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    origin TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    root BLOB NOT NULL,
+    stream_id TEXT NOT NULL,
+    stream_sequence INTEGER NOT NULL
+) STRICT;
+CREATE TABLE records (
+    idx INTEGER PRIMARY KEY,
+    emitter TEXT NOT NULL,
+    audience TEXT NOT NULL,
+    event_id TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    time_us INTEGER NOT NULL,
+    received_us INTEGER NOT NULL,
+    stream_sequence INTEGER NOT NULL,
+    leaf TEXT NOT NULL,
+    body BLOB,
+    actor TEXT NOT NULL,
+    action TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    package TEXT NOT NULL,
+    node TEXT NOT NULL,
+    deployment TEXT NOT NULL,
+    correlation TEXT NOT NULL,
+    problem TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX records_event ON records (emitter, event_id) WHERE event_id <> '';
+CREATE INDEX records_time ON records (time_us);
+CREATE INDEX records_action ON records (action);
+CREATE INDEX records_actor ON records (actor) WHERE actor <> '';
+CREATE INDEX records_package ON records (package) WHERE package <> '';
+CREATE INDEX records_node ON records (node) WHERE node <> '';
+CREATE INDEX records_deployment ON records (deployment) WHERE deployment <> '';
+CREATE INDEX records_correlation ON records (correlation) WHERE correlation <> '';
+CREATE INDEX records_trouble ON records (outcome) WHERE outcome IN ('refused', 'failed');
+CREATE TABLE tiles (
+    level INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    hashes BLOB NOT NULL,
+    PRIMARY KEY (level, position)
+) STRICT;
+CREATE TABLE channels (
+    emitter TEXT NOT NULL,
+    audience TEXT NOT NULL,
+    head INTEGER NOT NULL,
+    missing TEXT NOT NULL,
+    PRIMARY KEY (emitter, audience)
+) STRICT;
+CREATE TABLE gaps (
+    number INTEGER PRIMARY KEY,
+    gap TEXT NOT NULL,
+    is_announced INTEGER NOT NULL
+) STRICT;
+CREATE TABLE checkpoints (
+    size INTEGER PRIMARY KEY,
+    note TEXT NOT NULL,
+    signed_us INTEGER NOT NULL
+) STRICT;
+"""
+COLUMNS: Final = 18
+STORED: Final = "idx, leaf, body, received_us, stream_sequence, problem"
+_CHUNKS: Final = (500, 100, 20, 4, 1)
+"""Rows a statement: one step of 500 rows gives the interpreter lock away once, not 500 times, and
+few different sizes keep the statements prepared."""
+_RANGES: Final = msgspec.json.Decoder(tuple[tuple[int, int], ...])
+_GAP: Final = msgspec.json.Decoder(Gap)
+_NOTHING: Final = EventBody(action="", outcome="observed")
+
+
+def record_row(record: Record, received_us: int) -> tuple[Any, ...]:
+    """The values of one row of `records`, in the order of its columns."""
+    draft = record.draft
+    event = draft.event
+    body = event.data if event is not None else _NOTHING
+    is_believed = event is not None and not draft.problem
+    origin = draft.origin
+    return (
+        record.index,
+        origin.emitter,
+        origin.audience,
+        event.id if event is not None and is_believed else "",
+        draft.digest,
+        draft.time_us or received_us,
+        received_us,
+        draft.message.sequence,
+        draft.leaf.decode(),
+        draft.message.data,
+        body.actor.key if body.actor is not None else "",
+        body.action or origin.action,
+        body.outcome if event is not None else "",
+        body.package,
+        _node_of(origin.emitter) or body.node,
+        body.deployment,
+        body.correlation,
+        draft.problem,
+    )
+
+
+def insert_records(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert the rows, in the open transaction."""
+    start = 0
+    for size in _CHUNKS:
+        while len(rows) - start >= size:
+            chunk = rows[start : start + size]
+            values = ",".join([f"({','.join('?' * COLUMNS)})"] * size)
+            connection.execute(
+                f"INSERT INTO records VALUES {values}",  # noqa: S608 # question marks only
+                [value for row in chunk for value in row],
+            )
+            start += size
+
+
+def known_digests(
+    connection: sqlite3.Connection, keys: Sequence[tuple[str, str]]
+) -> Iterator[tuple[str, str, bytes]]:
+    """Emitter, id and digest of those of `keys` that are recorded."""
+    for start in range(0, len(keys), _CHUNKS[0]):
+        wanted = msgspec.json.encode(keys[start : start + _CHUNKS[0]]).decode()
+        yield from connection.execute(
+            "SELECT emitter, event_id, digest FROM json_each(?) AS wanted "
+            "CROSS JOIN records ON event_id <> '' AND emitter = wanted.value ->> 0 "
+            "AND event_id = wanted.value ->> 1",
+            (wanted,),
+        )
+
+
+def read_state(connection: sqlite3.Connection) -> tuple[str, int, bytes, LogState]:
+    """Origin, size, root, and the state with an empty frontier."""
+    origin, size, root, stream_id, sequence = connection.execute(
+        "SELECT origin, size, root, stream_id, stream_sequence FROM log"
+    ).fetchone()
+    heads, missing = {}, {}
+    for emitter, audience, head, ranges in connection.execute("SELECT * FROM channels"):
+        channel = Channel(emitter, audience)
+        heads[channel] = head
+        missing[channel] = _RANGES.decode(ranges)
+    return origin, size, root, LogState(Frontier(), stream_id, sequence, heads, missing)
+
+
+def channel_row(state: LogState, channel: Channel) -> tuple[str, str, int, str]:
+    """One row of `channels`."""
+    ranges = msgspec.json.encode(state.missing.get(channel, ())).decode()
+    return (*channel, state.heads.get(channel, 0), ranges)
+
+
+def gap_text(gap: Gap) -> str:
+    """A gap as it is kept."""
+    return msgspec.json.encode(gap).decode()
+
+
+def read_gap(text: str) -> Gap:
+    """The gap that was kept."""
+    return _GAP.decode(text)
+
+
+def read_tiles(connection: sqlite3.Connection, tiles: Sequence[Tile]) -> dict[Tile, bytes]:
+    """Those of `tiles` that exist."""
+    found = {}
+    for tile in tiles:
+        row = connection.execute(
+            "SELECT hashes FROM tiles WHERE level = ? AND position = ?", tile
+        ).fetchone()
+        if row is not None:
+            found[tile] = row[0]
+    return found
+
+
+def stored_record(row: tuple[int, str, bytes | None, int, int, str]) -> StoredRecord:
+    """A row of the columns STORED."""
+    index, leaf, body, received_us, stream_sequence, problem = row
+    return StoredRecord(index, leaf.encode(), body, received_us, stream_sequence, problem)
+
+
+def _node_of(emitter: str) -> str:
+    return emitter.removeprefix("node/") if emitter.startswith("node/") else ""

@@ -1,0 +1,348 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The log on disk: rows, tree and place in the stream in one SQLite transaction.
+
+Write-ahead log, synchronous=FULL: what was committed survives the machine.  One thread writes; two
+others read, each a consistent snapshot.  A store belongs to one process, which holds its lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from services.auditor.adapters import sqlite_rows as rows
+from services.auditor.adapters.sqlite_database import (
+    DamagedLogError,
+    connect,
+    prepare,
+    snapshot,
+    take_lock,
+    transaction,
+    translated,
+)
+from services.auditor.admission import (
+    Admission,
+    EventKey,
+    Gap,
+    LogState,
+    admit,
+    event_keys,
+    rewind,
+)
+from services.auditor.checkpoint import TreeHead
+from services.auditor.merkle import (
+    Frontier,
+    Hash,
+    leaf_hash,
+    prove_consistency,
+    prove_inclusion,
+    read_frontier,
+    tree_root,
+)
+from services.auditor.query import MAX_PAGE_BYTES, RecordQuery, StoredRecord
+from services.auditor.records import StreamMessage, read_message, time_us_of
+from services.auditor.tiles import extend_tiles, hash_reader, tail_tiles
+
+READERS: Final = 2
+
+ResultT = TypeVar("ResultT")
+
+
+class SqliteStore:
+    """The log of one origin."""
+
+    def __init__(self, writer: sqlite3.Connection, path: Path, lock: int) -> None:
+        self._writer: Final = writer
+        self._path: Final = path
+        self._lock: Final = lock
+        self._state = _load(writer)
+        self._writing: Final = ThreadPoolExecutor(1, thread_name_prefix="log-writer")
+        self._reading: Final = ThreadPoolExecutor(READERS, thread_name_prefix="log-reader")
+        self._local: Final = threading.local()
+        self._readers: Final[list[sqlite3.Connection]] = []
+
+    @classmethod
+    def open(cls, directory: Path, *, origin: str) -> SqliteStore:
+        """The store in `directory`, made if it is not there.
+
+        Raises:
+            StoreFaultError: The disk failed, or another process has the store open.
+            DamagedLogError: Rows, tree and root do not belong together.
+            RefusedError: The store is another log's.
+        """
+        with translated():
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = take_lock(directory / "log.lock")
+            path = directory / "log.db"
+            try:
+                writer = connect(path)
+                prepare(writer, origin)
+                return cls(writer, path, lock)
+            except BaseException:
+                os.close(lock)
+                raise
+
+    @property
+    def state(self) -> LogState:
+        """As of the last commit."""
+        return self._state
+
+    async def append(self, messages: Sequence[StreamMessage], *, now: datetime) -> Admission:
+        """Keep the messages that are new, and the place in the stream, or nothing.
+
+        Args:
+            messages: In stream order, from `state.stream_sequence` on.
+            now: When they were received.
+
+        Raises:
+            StoreFaultError: Nothing was kept.
+        """
+        return await self._write(lambda: self._append(messages, time_us_of(now)))
+
+    async def start_stream(self, stream_id: str, *, last_sequence: int) -> Admission:
+        """Go on from the beginning of a stream that is not the one read so far."""
+
+        def work() -> Admission:
+            admission = rewind(self._state, stream_id=stream_id, last_sequence=last_sequence)
+            self._commit(admission, 0)
+            return admission
+
+        return await self._write(work)
+
+    async def keep_checkpoint(self, size: int, note: str, *, signed_at: datetime) -> None:
+        """Keep the signed head of the first `size` leaves."""
+        signed_us = time_us_of(signed_at)
+
+        def work() -> None:
+            with transaction(self._writer):
+                self._writer.execute(
+                    "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?)", (size, note, signed_us)
+                )
+
+        await self._write(work)
+
+    async def mark_announced(self, number: int) -> None:
+        """The gap with this number was said."""
+
+        def work() -> None:
+            with transaction(self._writer):
+                self._writer.execute("UPDATE gaps SET is_announced = 1 WHERE number = ?", (number,))
+
+        await self._write(work)
+
+    async def unannounced_gaps(self) -> list[tuple[int, Gap]]:
+        """Gaps that were not said yet, with their numbers, oldest first."""
+        found = await self._read(
+            lambda db: db.execute(
+                "SELECT number, gap FROM gaps WHERE is_announced = 0 ORDER BY number"
+            ).fetchall()
+        )
+        return [(number, rows.read_gap(text)) for number, text in found]
+
+    async def newest_checkpoint(self) -> tuple[int, str] | None:
+        """Size and note of the newest checkpoint."""
+
+        def read(connection: sqlite3.Connection) -> tuple[int, str] | None:
+            found: tuple[int, str] | None = connection.execute(
+                "SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1"
+            ).fetchone()
+            return found
+
+        return await self._read(read)
+
+    async def page(self, query: RecordQuery) -> tuple[list[StoredRecord], int, bool]:
+        """Matching records, newest first; the tree's size; and whether older ones match too."""
+        return await self._read(lambda connection: _page(connection, query))
+
+    async def record(self, index: int) -> StoredRecord | None:
+        """One record; None if there is none at this index."""
+        found = await self._read(
+            lambda db: db.execute(
+                f"SELECT {rows.STORED} FROM records WHERE idx = ?",  # noqa: S608 # a constant
+                (index,),
+            ).fetchone()
+        )
+        return rows.stored_record(found) if found else None
+
+    async def of_emitter(self, emitter: str, actions: Sequence[str]) -> list[StoredRecord]:
+        """Believed records of one emitter with one of the actions, oldest first."""
+        marks = ",".join("?" * len(actions))
+        found = await self._read(
+            lambda db: db.execute(
+                f"SELECT {rows.STORED} FROM records WHERE action IN ({marks}) "  # noqa: S608
+                "AND emitter = ? AND problem = '' ORDER BY idx",
+                (*actions, emitter),
+            ).fetchall()
+        )
+        return [rows.stored_record(row) for row in found]
+
+    async def root(self, size: int) -> Hash:
+        """Root of the first `size` leaves, `size` being at most the tree's."""
+        return await self._read(lambda db: tree_root(size, _hashes(db)))
+
+    async def inclusion(self, index: int, size: int) -> tuple[Hash, ...]:
+        """Audit path of a leaf in the tree of the first `size` leaves."""
+        return await self._read(lambda db: prove_inclusion(index, size, _hashes(db)))
+
+    async def consistency(self, old_size: int, new_size: int) -> tuple[Hash, ...]:
+        """Proof that the smaller tree is a prefix of the larger one."""
+        return await self._read(lambda db: prove_consistency(old_size, new_size, _hashes(db)))
+
+    async def check_against(self, head: TreeHead) -> None:
+        """The log still begins with what `head` committed to.
+
+        Raises:
+            DamagedLogError: It is smaller, or another one: it was rolled back or altered.
+        """
+        size = self._state.frontier.size
+        if size < head.size:
+            raise DamagedLogError(
+                f"the log holds {size} records, but its signed checkpoint speaks of {head.size}: "
+                "it was rolled back"
+            )
+        if await self.root(head.size) != head.root:
+            raise DamagedLogError(f"the first {head.size} records are not those that were signed")
+
+    async def check_every_leaf(self) -> None:
+        """Rows and tree belong together, every leaf hashed anew.
+
+        Raises:
+            DamagedLogError: They do not.
+        """
+
+        def read(connection: sqlite3.Connection) -> Hash:
+            leaves = connection.execute("SELECT leaf FROM records ORDER BY idx")
+            frontier, _ = Frontier().append(leaf_hash(leaf.encode()) for (leaf,) in leaves)
+            return frontier.root()
+
+        state = self._state
+        if await self._read(read) != state.frontier.root():
+            raise DamagedLogError("the records are not those that the tree was built from")
+
+    def close(self) -> None:
+        """Finish what is being written, and let go of the store."""
+        self._writing.shutdown()
+        self._reading.shutdown()
+        for connection in (*self._readers, self._writer):
+            connection.close()
+        os.close(self._lock)
+
+    def _append(self, messages: Sequence[StreamMessage], received_us: int) -> Admission:
+        drafts = [read_message(message) for message in messages]
+        known = {
+            EventKey(emitter, event_id): digest
+            for emitter, event_id, digest in rows.known_digests(self._writer, event_keys(drafts))
+        }
+        admission = admit(self._state, drafts, known)
+        self._commit(admission, received_us)
+        return admission
+
+    def _commit(self, admission: Admission, received_us: int) -> None:
+        database, state = self._writer, admission.state
+        tails = rows.read_tiles(database, tail_tiles(self._state.frontier.size))
+        tiles = extend_tiles(tails, admission.completed)
+        with transaction(database):
+            rows.insert_records(
+                database, [rows.record_row(record, received_us) for record in admission.records]
+            )
+            database.executemany(
+                "INSERT OR REPLACE INTO tiles VALUES (?, ?, ?)",
+                [(*tile, hashes) for tile, hashes in tiles.items()],
+            )
+            database.executemany(
+                "INSERT OR REPLACE INTO channels VALUES (?, ?, ?, ?)",
+                [rows.channel_row(state, channel) for channel in admission.changed],
+            )
+            database.executemany(
+                "INSERT INTO gaps (gap, is_announced) VALUES (?, 0)",
+                [(rows.gap_text(gap),) for gap in admission.gaps],
+            )
+            database.execute(
+                "UPDATE log SET size = ?, root = ?, stream_id = ?, stream_sequence = ?",
+                (
+                    state.frontier.size,
+                    state.frontier.root(),
+                    state.stream_id,
+                    state.stream_sequence,
+                ),
+            )
+        self._state = state
+
+    async def _write(self, work: Callable[[], ResultT]) -> ResultT:
+        with translated():
+            return await asyncio.get_running_loop().run_in_executor(self._writing, work)
+
+    async def _read(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
+        def read() -> ResultT:
+            connection = getattr(self._local, "connection", None)
+            if connection is None:
+                connection = self._local.connection = connect(self._path)
+                connection.execute("PRAGMA query_only = ON")
+                self._readers.append(connection)
+            with snapshot(connection):
+                return work(connection)
+
+        with translated():
+            return await asyncio.get_running_loop().run_in_executor(self._reading, read)
+
+
+def _load(connection: sqlite3.Connection) -> LogState:
+    """The state, once the parts of the store are known to belong together."""
+    _, size, root, state = rows.read_state(connection)
+    count, last = connection.execute("SELECT count(*), max(idx) FROM records").fetchone()
+    if count != size or last != (size - 1 if size else None):
+        raise DamagedLogError(f"the log says it has {size} records and holds {count}")
+    try:
+        frontier = read_frontier(size, _hashes(connection))
+    except LookupError as error:
+        raise DamagedLogError(f"the tree has a hole: {error}") from error
+    if frontier.root() != root:
+        raise DamagedLogError("the tree does not lead to the log's root")
+    return replace(state, frontier=frontier)
+
+
+def _hashes(connection: sqlite3.Connection) -> Callable[..., Sequence[Hash]]:
+    return hash_reader(lambda tiles: rows.read_tiles(connection, tiles))
+
+
+def _page(
+    connection: sqlite3.Connection, query: RecordQuery
+) -> tuple[list[StoredRecord], int, bool]:
+    (size,) = connection.execute("SELECT size FROM log").fetchone()
+    clauses = ["idx > ?", "idx < ?"]
+    values: list[Any] = [query.above, size if query.below is None else query.below]
+    for clause, value in (("time_us >= ?", query.since_us), ("time_us < ?", query.until_us)):
+        if value is not None:
+            clauses.append(clause)
+            values.append(value)
+    for column, text in query.equal:
+        # Said so, the planner may use the index that leaves empty values out.
+        clauses.append(f"{column} = ? AND {column} <> ''")
+        values.append(text)
+    if query.action:
+        clauses.append("action GLOB ?" if query.has_glob else "action = ?")
+        values.append(query.action)
+    found = connection.execute(
+        f"SELECT {rows.STORED} FROM records WHERE {' AND '.join(clauses)} "  # noqa: S608
+        "ORDER BY idx DESC LIMIT ?",
+        (*values, query.limit + 1),
+    )
+    page: list[StoredRecord] = []
+    page_bytes = 0
+    for row in found:
+        stored = rows.stored_record(row)
+        page_bytes += len(stored.leaf) + len(stored.body or b"")
+        if len(page) == query.limit or (page and page_bytes > MAX_PAGE_BYTES):
+            found.close()
+            return page, size, True
+        page.append(stored)
+    return page, size, False

@@ -1,0 +1,169 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is asked of the log: filters, pages, and which questions are one reading.
+
+Pure.  Reading the log is itself recorded.  A follower asks the same question every second for what
+came since; that is one reading, recorded when it begins.
+
+Rules:
+ * A filter that cannot be read is refused, all of them at once; none is ignored.
+ * A page ends at its limit or at MAX_PAGE_BYTES, whichever comes first, and says whether there is
+   more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from services.auditor.records import (
+    UnbelievableError,
+    parse_time_us,
+    render_time_us,
+    try_event,
+)
+from shared.canonical import canonical_digest
+from shared.contracts.audit import AuditRecord, ListRecords, RecordList
+from shared.errors import Reason, RefusedError
+
+MAX_PAGE_BYTES: Final = 384 * 1024
+"""Of leaves and bodies: with JSON's quoting well below what one message may hold."""
+FOLLOW_LAPSE: Final = timedelta(minutes=5)
+"""A follower that was silent for longer begins a new reading."""
+GLOB_CHARACTERS: Final = frozenset("*?[")
+EQUAL_FILTERS: Final = ("actor", "package", "node", "deployment", "outcome", "correlation")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """One record as it is kept."""
+
+    index: int
+    leaf: bytes
+    body: bytes | None
+    """The message's bytes; None if erased."""
+    received_us: int
+    stream_sequence: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordQuery:
+    """A question that can be put to a store."""
+
+    since_us: int | None
+    until_us: int | None
+    equal: tuple[tuple[str, str], ...]
+    """Column and value, each column one of EQUAL_FILTERS."""
+    action: str
+    """A glob, or empty."""
+    above: int
+    """Only indexes greater than this."""
+    below: int | None
+    """Only indexes smaller than this."""
+    limit: int
+
+    @property
+    def has_glob(self) -> bool:
+        """Whether `action` is a pattern and not one action."""
+        return not GLOB_CHARACTERS.isdisjoint(self.action)
+
+
+def parse_query(request: ListRecords) -> RecordQuery:
+    """The question in the request.
+
+    Raises:
+        RefusedError: A time cannot be read; every one that cannot is named.
+    """
+    reasons: list[Reason] = []
+    moments = {name: _moment(request, name, reasons) for name in ("since", "until")}
+    if reasons:
+        raise RefusedError("the times cannot be read", reasons)
+    pairs = ((name, getattr(request, name)) for name in EQUAL_FILTERS)
+    return RecordQuery(
+        since_us=moments["since"],
+        until_us=moments["until"],
+        equal=tuple((name, value) for name, value in pairs if value),
+        action=request.action,
+        above=-1 if request.after_index is None else request.after_index,
+        below=request.before_index,
+        limit=request.limit,
+    )
+
+
+def render_record(stored: StoredRecord) -> AuditRecord:
+    """The record as it travels."""
+    return AuditRecord(
+        index=stored.index,
+        leaf=stored.leaf.decode(),
+        event=try_event(stored.body) if stored.body is not None else None,
+        received_at=render_time_us(stored.received_us),
+        stream_sequence=stored.stream_sequence,
+        problem=stored.problem,
+    )
+
+
+def render_page(stored: list[StoredRecord], *, tree_size: int, more: bool) -> RecordList:
+    """The page as it travels."""
+    records = tuple(render_record(record) for record in stored)
+    return RecordList(records=records, tree_size=tree_size, more=more)
+
+
+def reading_details(request: ListRecords) -> dict[str, Any]:
+    """What is recorded about a reading: the filters that were set, and how much was asked for."""
+    names = ("since", "until", *EQUAL_FILTERS, "action", "before_index", "after_index")
+    given = {name: getattr(request, name) for name in names}
+    filters = {name: value for name, value in given.items() if value not in {"", None}}
+    return {"filters": filters, "limit": request.limit}
+
+
+@dataclass(slots=True)
+class Readings:
+    """Who is following the log, with which question, and how far they came.
+
+    Kept in memory: after a restart each follower's next question is recorded once more.
+    """
+
+    _followed: dict[tuple[str, str], tuple[int, datetime]] = field(default_factory=dict)
+
+    def begins(self, request: ListRecords, *, caller: str, tree_size: int, now: datetime) -> bool:
+        """Whether this question begins a reading; no means it goes on with one.
+
+        A question goes on with a reading if the same caller set the same filters before, not long
+        ago, and asks only for what was added since the first answer.
+        """
+        key = (caller, _question(request))
+        followed = self._followed.get(key)
+        self._forget(now)
+        is_continued = (
+            followed is not None
+            and request.after_index is not None
+            and request.after_index >= followed[0] - 1
+            and now - followed[1] <= FOLLOW_LAPSE
+        )
+        first = followed[0] if is_continued and followed is not None else tree_size
+        self._followed[key] = (first, now)
+        return not is_continued
+
+    def _forget(self, now: datetime) -> None:
+        lapsed = [key for key, (_, at) in self._followed.items() if now - at > FOLLOW_LAPSE]
+        for key in lapsed:
+            del self._followed[key]
+
+
+def _question(request: ListRecords) -> str:
+    """What stays the same while somebody follows."""
+    return canonical_digest([getattr(request, name) for name in (*EQUAL_FILTERS, "action")])
+
+
+def _moment(request: ListRecords, name: str, reasons: list[Reason]) -> int | None:
+    text = getattr(request, name)
+    if not text:
+        return None
+    try:
+        return parse_time_us(text)
+    except UnbelievableError as error:
+        rule = error.message.replace("its time", "the time")
+        reasons.append(Reason(path=name, rule=rule, got=text, allowed="2026-01-02T03:04:05Z"))
+        return None
