@@ -1,0 +1,317 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""`l3af package`: build, publish, list and show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+from uuid import uuid4
+
+import cyclopts
+from cyclopts import Parameter
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cli import console, session
+from cli.console import CredentialsOption, JsonFlag, plain
+from cli.package_build import BuiltPackage, build_package
+from cli.package_publish import load_publisher, read_built, upload, write_built
+from cli.package_source import ARCHIVE_SUFFIX
+from shared.canonical import canonical_digest, sha256_hex
+from shared.contracts.base import Message
+from shared.contracts.catalog import (
+    GET_PACKAGE,
+    LIST_PACKAGES,
+    PUBLISH_PACKAGE,
+    ElfFacts,
+    GetPackage,
+    ListPackages,
+    PackageList,
+    PackageManifest,
+    PackagePublished,
+    PackageShown,
+    PublishPackage,
+)
+
+PUBLISH_SECONDS: Final = 30.0
+_DIGEST_SHOWN: Final = 16
+
+app = cyclopts.App(name="package", help="Build, publish, list and show packages.")
+
+
+class PackageBuilt(Message, frozen=True, kw_only=True):
+    """What `build` made."""
+
+    name: str
+    version: str
+    archive: str
+    """Path of the file."""
+    archive_sha256: str
+    manifest_sha256: str
+    size_bytes: int
+    manifest: PackageManifest
+    elf: tuple[ElfFacts, ...]
+
+
+@app.command
+def build(
+    folder: Path,
+    *,
+    out: Path | None = None,
+    out_dir: Path = Path(),
+    json: JsonFlag = False,
+) -> None:
+    """Compile a package and write its archive, and its manifest beside it.
+
+    The same sources give the same archive, byte for byte, wherever the folder lies.
+
+    Parameters
+    ----------
+    folder
+        Where `package.toml` is.
+    out
+        The archive's path; left out: `<name>-<version>.l3afpkg` in --out-dir.
+    out_dir
+        Where the archive goes when --out is left out.
+    """
+    with console.refusing(json=json), console.progress(f"building {folder.name}"):
+        built = build_package(folder)
+        manifest = built.manifest
+        path = out or out_dir / f"{manifest.name}-{manifest.version}{ARCHIVE_SUFFIX}"
+        write_built(built, path)
+    made = PackageBuilt(
+        name=manifest.name,
+        version=manifest.version,
+        archive=str(path),
+        archive_sha256=sha256_hex(built.archive),
+        manifest_sha256=canonical_digest(manifest),
+        size_bytes=len(built.archive),
+        manifest=manifest,
+        elf=built.elf,
+    )
+    console.emit(made, _render_built, json=json)
+
+
+@app.command
+def publish(
+    path: Path,
+    *,
+    channel: Annotated[tuple[str, ...], Parameter(negative=())] = ("stable",),
+    reason: str = "",
+    command_id: str = "",
+    credentials: CredentialsOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Sign a package with your publisher's key, upload it and publish it.
+
+    Parameters
+    ----------
+    path
+        A package's folder, which is built first, or an archive that `build` wrote.
+    channel
+        Where the version is released to.
+    reason
+        Why; goes into the audit log.
+    command_id
+        8 to 64 letters, digits, _ and -: a repeat with the same one has no second effect.
+    """
+    with console.refusing(json=json):
+        built = _load(path)
+    published = console.run(
+        _publish(
+            built,
+            credentials=credentials,
+            channels=channel,
+            reason=reason,
+            command_id=command_id or uuid4().hex,
+        ),
+        json=json,
+    )
+    console.emit(published, _render_published, json=json)
+
+
+@app.command(name="list")
+def list_(
+    name: str = "*", *, credentials: CredentialsOption = None, json: JsonFlag = False
+) -> None:
+    """List packages and their versions.
+
+    Parameters
+    ----------
+    name
+        Glob that the names must match.
+    """
+
+    async def ask() -> PackageList:
+        async with session.connected(credentials) as bus:
+            return await bus.request(LIST_PACKAGES, ListPackages(name=name))
+
+    console.emit(console.run(ask(), json=json), _render_list, json=json)
+
+
+@app.command
+def show(
+    name: str,
+    version: str = "",
+    *,
+    credentials: CredentialsOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Show one version of a package.
+
+    Parameters
+    ----------
+    version
+        Left out: the newest release.
+    """
+
+    async def ask() -> PackageShown:
+        async with session.connected(credentials) as bus:
+            return await bus.request(GET_PACKAGE, GetPackage(name=name, version=version))
+
+    console.emit(console.run(ask(), json=json), _render_shown, json=json)
+
+
+def _load(path: Path) -> BuiltPackage:
+    if path.is_dir():
+        with console.progress(f"building {path.name}"):
+            return build_package(path)
+    return read_built(path)
+
+
+async def _publish(
+    built: BuiltPackage,
+    *,
+    credentials: Path | None,
+    channels: tuple[str, ...],
+    reason: str,
+    command_id: str,
+) -> PackagePublished:
+    publisher = load_publisher(session.credentials_dir(credentials))
+    signed = publisher.sign(built)
+    async with session.connected(credentials) as bus:
+        with console.progress("uploading", total=len(built.archive)) as show_progress:
+            await upload(bus, built.archive, show_progress=show_progress)
+        with console.progress("publishing"):
+            return await bus.request(
+                PUBLISH_PACKAGE,
+                PublishPackage(
+                    command_id=command_id, reason=reason, signed=signed, channels=channels
+                ),
+                timeout_seconds=PUBLISH_SECONDS,
+            )
+
+
+def _render_built(made: PackageBuilt) -> RenderableType:
+    return Group(
+        _facts(
+            {
+                "package": f"{made.name} {made.version}",
+                "archive": f"{made.archive} ({made.size_bytes} bytes)",
+                "archive sha256": made.archive_sha256,
+                "manifest sha256": made.manifest_sha256,
+            }
+        ),
+        _elf_table(made.elf),
+    )
+
+
+def _render_published(published: PackagePublished) -> RenderableType:
+    return _facts(
+        {
+            "published": f"{published.name} {published.version}",
+            "archive sha256": published.archive_sha256,
+            "manifest sha256": published.manifest_sha256,
+            "command": published.command_id,
+        }
+    )
+
+
+def _render_list(listed: PackageList) -> RenderableType:
+    if not listed.packages:
+        return Text("no packages are published")
+    table = Table("package", "versions", "hooks", "licence", "summary")
+    for package in listed.packages:
+        table.add_row(
+            plain(package.name),
+            plain(", ".join(package.versions)),
+            ", ".join(package.hooks),
+            plain(package.licence),
+            plain(package.summary),
+        )
+    return table
+
+
+def _render_shown(shown: PackageShown) -> RenderableType:
+    package, manifest = shown.package, shown.package.manifest
+    programs = Table("program", "function", "hooks", "goes on after")
+    for program in manifest.programs:
+        programs.add_row(
+            plain(program.name),
+            plain(program.function),
+            ", ".join(program.hooks),
+            plain(", ".join(program.proceed_on)) or "the hook's default",
+        )
+    parts: list[RenderableType] = [
+        _facts(
+            {
+                "package": f"{manifest.name} {package.version}",
+                "summary": manifest.summary,
+                "licence": manifest.licence,
+                "channels": ", ".join(package.channels),
+                "published": f"{package.published_at} by {package.published_by}",
+                "signed by": ", ".join(
+                    signature.keyid for signature in package.signed.manifest.signatures
+                ),
+                "archive sha256": package.signed.archive_sha256,
+                "versions": ", ".join(shown.versions),
+            }
+        ),
+        programs,
+    ]
+    if manifest.maps:
+        maps = Table("map", "key", "value", "summary")
+        for name, entry in manifest.maps.items():
+            maps.add_row(
+                plain(name),
+                plain(entry.key) + _range(entry.key_minimum, entry.key_maximum),
+                plain(entry.value) + _range(entry.value_minimum, entry.value_maximum),
+                plain(entry.summary),
+            )
+        parts.append(maps)
+    if manifest.metrics:
+        metrics = Table("metric", "map", "key", "unit", "summary")
+        for name, metric in manifest.metrics.items():
+            row = (name, metric.map, metric.key, metric.unit, metric.summary)
+            metrics.add_row(*(plain(cell) for cell in row))
+        parts.append(metrics)
+    return Group(*parts, _elf_table(package.elf))
+
+
+def _elf_table(elf: tuple[ElfFacts, ...]) -> Table:
+    table = Table("object", "kernel licence", "function", "section", "instructions")
+    for facts in elf:
+        for program in facts.programs:
+            table.add_row(
+                plain(facts.path),
+                plain(facts.licence),
+                plain(program.function),
+                plain(program.section),
+                str(program.instructions),
+            )
+    return table
+
+
+def _facts(facts: dict[str, str]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for name, value in facts.items():
+        table.add_row(Text(name, style="bold"), Text(plain(value), overflow="fold"))
+    return table
+
+
+def _range(minimum: int | None, maximum: int | None) -> str:
+    if minimum is None and maximum is None:
+        return ""
+    return f" ({'' if minimum is None else minimum} to {'' if maximum is None else maximum})"

@@ -1,0 +1,166 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What stands between a built package and the catalog: files, the publisher's key, the upload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from cli.package_build import BuiltPackage
+from cli.package_source import ARCHIVE_SUFFIX, MANIFEST_SUFFIX
+from shared.bytecode.elf import read_elf_facts
+from shared.canonical import canonical_bytes, sha256_hex
+from shared.contracts.base import Endpoint
+from shared.contracts.catalog import (
+    CHUNK_BYTES,
+    WRITE_ARTIFACT,
+    ArtifactWritten,
+    DsseEnvelope,
+    PackageManifest,
+    SignedPackage,
+    WriteArtifact,
+)
+from shared.contracts.errors import ErrorCode
+from shared.dsse import KEY_BYTES, sign_manifest
+from shared.errors import FaultError, Reason, RefusedError
+from shared.installation_facts import PUBLISHER_CERTIFICATE_FILE, PUBLISHER_KEY_FILE
+from shared.package_archive import read_archive
+from shared.validation import decode_document
+
+CHUNK_SECONDS = 15.0
+UPLOAD_ROUNDS = 3
+"""A catalog that died during an upload may have to be told some chunks again."""
+
+
+class NoPublisherError(RefusedError):
+    """The principal has no key to sign packages with."""
+
+    code: ClassVar[ErrorCode] = "not_permitted"
+
+
+class Asks(Protocol):
+    """The part of the bus that an upload needs."""
+
+    async def request(
+        self, endpoint: Endpoint[Any, Any], message: Any, *, timeout_seconds: float = ...
+    ) -> Any:
+        """The reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """A key, and the installation's word for it."""
+
+    seed: bytes = field(repr=False)
+    certificate: DsseEnvelope
+
+    def sign(self, built: BuiltPackage) -> SignedPackage:
+        """The package with this publisher's word for it."""
+        return SignedPackage(
+            manifest=sign_manifest(built.manifest, seed=self.seed),
+            certificate=self.certificate,
+            archive_sha256=sha256_hex(built.archive),
+        )
+
+
+def load_publisher(credentials: Path) -> Publisher:
+    """The publisher whose key lies in a credentials directory.
+
+    Raises:
+        NoPublisherError: There is none.
+        RefusedError: The files are not what they should be.
+    """
+    key_file = credentials / PUBLISHER_KEY_FILE
+    if not key_file.is_file():
+        raise NoPublisherError(
+            f"{credentials} holds no {PUBLISHER_KEY_FILE}: this principal may not sign packages"
+        )
+    try:
+        seed = bytes.fromhex(_read(key_file).decode().strip())
+    except ValueError as error:
+        raise RefusedError(f"{key_file} is not hexadecimal") from error
+    if len(seed) != KEY_BYTES:
+        raise RefusedError(f"{key_file} does not hold {KEY_BYTES} bytes")
+    certificate = credentials / PUBLISHER_CERTIFICATE_FILE
+    return Publisher(
+        seed=seed,
+        certificate=decode_document(_read(certificate), DsseEnvelope, what=str(certificate)),
+    )
+
+
+def manifest_file(archive: Path) -> Path:
+    """Where the manifest of an archive file lies: beside it."""
+    return archive.with_name(archive.name.removesuffix(ARCHIVE_SUFFIX) + MANIFEST_SUFFIX)
+
+
+def write_built(built: BuiltPackage, archive: Path) -> None:
+    """Both files of the package exist; they are all that `read_built` needs.
+
+    Raises:
+        RefusedError: They cannot be written there.
+    """
+    try:
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        archive.write_bytes(built.archive)
+        manifest_file(archive).write_bytes(canonical_bytes(built.manifest))
+    except OSError as error:
+        raise RefusedError(f"{archive} cannot be written: {error.strerror}") from error
+
+
+def read_built(archive: Path) -> BuiltPackage:
+    """The package in an archive file, once it is exactly what the manifest beside it says.
+
+    Raises:
+        ArchiveError: It is not; with every difference.
+        RefusedError: A file is missing or malformed.
+    """
+    data = _read(archive)
+    described = manifest_file(archive)
+    manifest = decode_document(_read(described), PackageManifest, what=str(described))
+    files = read_archive(data, manifest)
+    objects = dict.fromkeys(program.object for program in manifest.programs)
+    return BuiltPackage(
+        manifest=manifest,
+        archive=data,
+        elf=tuple(read_elf_facts(files[path], path) for path in objects),
+    )
+
+
+async def upload(
+    bus: Asks, archive: bytes, *, show_progress: Callable[[int], object] = lambda _: None
+) -> None:
+    """The catalog holds the whole archive.
+
+    Raises:
+        RefusedError: The catalog does not take it.
+        FaultError: The catalog does not answer, or never has all chunks.
+    """
+    digest = sha256_hex(archive)
+    for _ in range(UPLOAD_ROUNDS):
+        for offset_bytes in range(0, len(archive), CHUNK_BYTES):
+            data = archive[offset_bytes : offset_bytes + CHUNK_BYTES]
+            written: ArtifactWritten = await bus.request(
+                WRITE_ARTIFACT,
+                WriteArtifact(
+                    sha256=digest,
+                    size_bytes=len(archive),
+                    offset_bytes=offset_bytes,
+                    data=data,
+                ),
+                timeout_seconds=CHUNK_SECONDS,
+            )
+            show_progress(offset_bytes + len(data))
+            if written.complete:
+                return
+    raise FaultError(f"the catalog took every chunk of {digest} and still lacks some")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        reason = Reason(path=str(path), rule=f"cannot be read: {error.strerror}")
+        raise RefusedError(f"{path}: {reason.rule}", [reason]) from error

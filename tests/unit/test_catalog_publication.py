@@ -1,0 +1,147 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Publication: immutable versions, every reason at once, and what the audit log says."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from services.catalog.publication import (
+    MAX_RECORD_BYTES,
+    ManifestError,
+    RecordFullError,
+    VersionConflictError,
+    decide_publication,
+    publication_event,
+    publication_reply,
+)
+from shared.canonical import canonical_digest
+from shared.contracts.catalog import PackageRecord, PackageVersion
+from shared.contracts.events import Actor
+from shared.dsse import key_id, public_key_of
+from shared.errors import RefusedError
+from tests.package_builders import (
+    PUBLISHER_SEED,
+    a_manifest,
+    a_record,
+    a_version,
+    some_facts,
+)
+
+ACTOR = Actor(key="UPUBLISHER", role="publisher", attested=True)
+
+
+def publish(record: PackageRecord | None, version: PackageVersion) -> PackageRecord:
+    """The record with the version in it."""
+    return decide_publication(record, name="one", version=version)
+
+
+def test_a_first_version_makes_the_record() -> None:
+    """The record holds the version and the command that published it."""
+    version = a_version("1.0.0", command_id="command-first")
+
+    assert publish(None, version) == PackageRecord(
+        name="one", versions=(version,), command_id="command-first"
+    )
+
+
+def test_versions_are_kept_in_order_of_precedence() -> None:
+    """A fix for an old release is published after a newer one, and stands before it."""
+    record = publish(a_record("1.0.0", "2.0.0"), a_version("1.0.1"))
+
+    assert [one.version for one in record.versions] == ["1.0.0", "1.0.1", "2.0.0"]
+
+
+@pytest.mark.parametrize("again", ["1.0.0", "1.0.0+rebuilt"])
+def test_a_published_version_never_changes(again: str) -> None:
+    """Other content under a published version is a conflict; build metadata is no way round."""
+    with pytest.raises(VersionConflictError, match="never changes") as caught:
+        publish(a_record("1.0.0"), a_version(again, summary="Other content"))
+
+    assert caught.value.refusal().code == "conflict"
+
+
+def test_the_same_content_again_is_a_conflict_that_says_so() -> None:
+    """Whoever publishes what is there already learns that nothing is missing."""
+    with pytest.raises(VersionConflictError, match="already published with the same content"):
+        publish(a_record("1.0.0"), a_version("1.0.0", command_id="another-command"))
+
+
+def test_all_reasons_come_together() -> None:
+    """Manifest, licence and channels are judged at once."""
+    version = a_version(
+        "1.0", licence="Apache-2.0", channels=("stable", "stable"), elf=(some_facts(),)
+    )
+
+    with pytest.raises(ManifestError) as caught:
+        publish(None, version)
+
+    assert {reason.path for reason in caught.value.reasons} == {
+        "manifest.version",
+        "archive[one.bpf.o].license",
+        "channels",
+    }
+
+
+def test_a_version_has_a_channel() -> None:
+    """A version that nobody could resolve is refused."""
+    with pytest.raises(ManifestError):
+        publish(None, a_version(channels=()))
+
+
+def test_a_full_record_refuses_clearly() -> None:
+    """A package that reached its record's size is told so, by number of versions."""
+    one_bytes = len(msgspec.json.encode(a_version("1.0.1000")))
+    fitting = a_record(*(f"1.0.{number}" for number in range(MAX_RECORD_BYTES // one_bytes - 1)))
+
+    publish(fitting, a_version("1.1.0"))
+    full = a_record(*(f"1.0.{number}" for number in range(MAX_RECORD_BYTES // one_bytes + 20)))
+    with pytest.raises(RecordFullError, match=r"versions and its record holds no more") as caught:
+        publish(full, a_version("1.1.0"))
+
+    assert len(fitting.versions) > 50
+    assert caught.value.refusal().code == "too_large"
+
+
+def test_the_reply_names_what_was_signed() -> None:
+    """Digests of archive and manifest let the caller check later what was published."""
+    version = a_version("1.0.0")
+    reply = publication_reply("one", version)
+
+    assert reply.manifest_sha256 == canonical_digest(a_manifest())
+    assert reply.archive_sha256 == version.signed.archive_sha256
+
+
+def test_the_event_of_a_publication_names_signer_and_licences() -> None:
+    """The audit log has who signed, what, under which statements."""
+    version = a_version("1.0.0")
+
+    event = publication_event(version.signed, version=version, actor=ACTOR, reason="first")
+
+    assert (event.action, event.outcome, event.package, event.version) == (
+        "package.publish",
+        "accepted",
+        "one",
+        "1.0.0",
+    )
+    assert event.details == {
+        "archive_sha256": version.signed.archive_sha256,
+        "manifest_sha256": canonical_digest(a_manifest()),
+        "signer": [key_id(public_key_of(PUBLISHER_SEED))],
+        "licence": "GPL-2.0-only OR BSD-2-Clause",
+        "elf_licence": {"one.bpf.o": "Dual BSD/GPL"},
+        "channels": ["stable"],
+    }
+    assert event.after == canonical_digest(a_manifest())
+
+
+def test_the_event_of_a_refusal_claims_nothing_unverified() -> None:
+    """A name that no signature vouched for is not written into the log as if it were true."""
+    refusal = RefusedError("no").refusal()
+
+    event = publication_event(
+        a_version().signed, version=None, actor=ACTOR, reason="", refusal=refusal
+    )
+
+    assert (event.outcome, event.package, event.version, event.after) == ("refused", "", "", "")
