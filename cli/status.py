@@ -106,7 +106,7 @@ def render_deployment(deployment: DeploymentStatus) -> RenderableType:
             for reason in place.why
         ]
     history = Table(box=None, pad_edge=False, title="revisions", title_justify="left")
-    for heading in ("revision", "at", "version", "order", "places", "by", "command", "why"):
+    for heading in ("revision", "at", "version", "order", "by", "command", "why"):
         history.add_column(heading, header_style="bold")
     for revision in reversed(deployment.revisions):
         note = f"rollback of {revision.rollback_of}" if revision.rollback_of else ""
@@ -115,7 +115,6 @@ def render_deployment(deployment: DeploymentStatus) -> RenderableType:
             revision.at[:19].replace("T", " "),
             revision.version,
             str(revision.spec.order),
-            str(len(revision.placements)),
             f"{revision.actor_role} {revision.actor_key[:8]}",
             revision.command_id,
             plain("; ".join(part for part in (note, revision.reason) if part)),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -38,6 +38,9 @@ from shared.contracts.scheduler import (
     DeploymentSpec,
 )
 from shared.errors import Reason, RefusedError
+
+SPARE_BYTES: Final = 192 * 1024
+"""A deployment's record travels inside the outbox's record, beside request, reply and event."""
 
 
 class RecordTooLargeError(RefusedError):
@@ -152,7 +155,7 @@ def _staging(
 
 def _refuse_too_large(record: DeploymentRecord, desired: Mapping[str, DesiredNode]) -> None:
     problems = [
-        *_size_problems("deployment", DEPLOYMENTS, record),
+        *_size_problems("deployment", DEPLOYMENTS, record, spare_bytes=SPARE_BYTES),
         *(
             problem
             for name, node in sorted(desired.items())
@@ -163,9 +166,12 @@ def _refuse_too_large(record: DeploymentRecord, desired: Mapping[str, DesiredNod
         raise RecordTooLargeError(f"{record.name}: too large to be stored", problems)
 
 
-def _size_problems(path: str, bucket: Bucket[Any], record: msgspec.Struct) -> list[Reason]:
+def _size_problems(
+    path: str, bucket: Bucket[Any], record: msgspec.Struct, *, spare_bytes: int = 0
+) -> list[Reason]:
     size_bytes = len(msgspec.json.encode(record))
-    if size_bytes <= bucket.max_value_bytes:
+    limit_bytes = bucket.max_value_bytes - spare_bytes
+    if size_bytes <= limit_bytes:
         return []
-    rule = f"a record of {bucket.name} is limited to {bucket.max_value_bytes} bytes"
-    return [Reason(path=path, rule=rule, got=size_bytes, allowed=bucket.max_value_bytes)]
+    rule = f"a record of {bucket.name} is limited to {limit_bytes} bytes"
+    return [Reason(path=path, rule=rule, got=size_bytes, allowed=limit_bytes)]

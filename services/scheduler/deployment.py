@@ -5,7 +5,8 @@
 Rules:
  * Every accepted specification is a new revision; numbers only go up, also after a removal.
  * A rollback is a new revision with an earlier one's specification and its pinned version.
- * Only the newest KEPT_REVISIONS are kept, and only the newest of them holds what it resolved to.
+ * Only the newest KEPT_REVISIONS are kept, and only the newest of them holds what it resolved to
+   and where it was placed: going back decides both anew, and the audit log has what was.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def next_record(
 ) -> DeploymentRecord:
     """The deployment with `spec` as its next revision."""
     older = tuple(
-        msgspec.structs.replace(revision, resolved=None)
+        msgspec.structs.replace(revision, resolved=None, placements=())
         for revision in (previous.revisions if previous else ())
     )
     revision = DeploymentRevision(

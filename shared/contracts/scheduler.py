@@ -90,7 +90,8 @@ class DeploymentRevision(Message, frozen=True, kw_only=True):
     version: str
     """The version the constraint resolved to, fixed for this revision."""
     archive_sha256: str
-    placements: tuple[Placement, ...]
+    placements: tuple[Placement, ...] = ()
+    """Where it was accepted for; kept, as `resolved`, in the newest revision only."""
     command_id: str
     actor_key: str
     actor_role: str
@@ -99,7 +100,7 @@ class DeploymentRevision(Message, frozen=True, kw_only=True):
     rollback_of: int = 0
     """The revision this one brought back; 0 if it is not a rollback."""
     resolved: ResolvedProgram | None = None
-    """Set in the newest revision only: older ones are resolved again when they are brought back."""
+    """Kept in the newest revision only: older ones are resolved again when brought back."""
 
 
 class DeploymentRecord(Message, frozen=True, kw_only=True):

@@ -61,8 +61,9 @@ def test_only_the_newest_revision_holds_what_it_resolved_to() -> None:
     """History stays small."""
     fleet = applied(applied(a_fleet(), a_spec(), at=1), a_spec(), at=2)
 
-    resolved = [one.resolved is not None for one in fleet.deployments["edge"].revisions]
-    assert resolved == [False, True]
+    revisions = fleet.deployments["edge"].revisions
+    assert [one.resolved is not None for one in revisions] == [False, True]
+    assert [len(one.placements) for one in revisions] == [0, 1]
 
 
 def test_history_keeps_the_newest_revisions() -> None:

@@ -1,0 +1,176 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The fleet as the bus knows it: records read once, then followed, and the scheduler's own writes.
+
+`nodes` and `observed` are written by the nodes and followed; `deployments`, `node_labels` and
+`desired` are written by the scheduler alone, so what is kept here is what is stored, and every
+write is a compare-and-set that finds out if that is ever not so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from services.scheduler.desired_state import Fleet
+from services.scheduler.placement import NodeView, view_node
+from shared.adapters.bus import Bus
+from shared.adapters.kv import Entry, KeyValue, RevisionConflictError
+from shared.contracts.node import (
+    DESIRED,
+    HEARTBEAT,
+    NODES,
+    OBSERVED,
+    DesiredNode,
+    NodeRecord,
+    ObservedNode,
+)
+from shared.contracts.scheduler import (
+    DEPLOYMENTS,
+    NODE_LABELS,
+    DeploymentRecord,
+    NodeLabels,
+)
+
+WRITES_AT_ONCE: Final = 32
+
+
+class FleetRecords:
+    """Every record the scheduler decides by, at hand."""
+
+    def __init__(self, bus: Bus, *, changed: Callable[[], None]) -> None:
+        self._bus: Final = bus
+        self._changed: Final = changed
+        self._deployments_bucket: Final[KeyValue[DeploymentRecord]] = bus.bucket(DEPLOYMENTS)
+        self._labels_bucket: Final[KeyValue[NodeLabels]] = bus.bucket(NODE_LABELS)
+        self._desired_bucket: Final[KeyValue[DesiredNode]] = bus.bucket(DESIRED)
+        self._nodes_bucket: Final[KeyValue[NodeRecord]] = bus.bucket(NODES)
+        self._observed_bucket: Final[KeyValue[ObservedNode]] = bus.bucket(OBSERVED)
+        self._deployments: Mapping[str, Entry[DeploymentRecord]] = {}
+        self._desired: dict[str, Entry[DesiredNode]] = {}
+        self._views: dict[str, NodeView] = {}
+        self._heard_at: Final[dict[str, float]] = {}
+        self.labels: Mapping[str, NodeLabels] = {}
+        """What operators set, by node."""
+        self.nodes: Final[dict[str, NodeRecord]] = {}
+        """The inventory, by node."""
+        self.observed: Final[dict[str, ObservedNode]] = {}
+        """What the nodes read back last, by node."""
+
+    @property
+    def fleet(self) -> Fleet:
+        """What is known now."""
+        return Fleet(
+            deployments={name: entry.value for name, entry in self._deployments.items()},
+            nodes=dict(self._views),
+            desired={name: entry.value for name, entry in self._desired.items()},
+        )
+
+    def heard_at(self, node: str) -> float | None:
+        """When the node's last heartbeat came, by the event loop's clock; None if none did."""
+        return self._heard_at.get(node)
+
+    async def open(self) -> None:
+        """Everything is read, and from now on `changed` is called when a node writes something.
+
+        Raises:
+            FaultError: Something could not be read.
+        """
+        await self._bus.subscribe(HEARTBEAT.at(node="*").subject, self._on_heartbeat)
+        await self.reread()
+        await self._nodes_bucket.follow(">", self._on_node)
+        await self._observed_bucket.follow(">", self._on_observed)
+
+    async def reread(self) -> None:
+        """Everything is read anew."""
+        nodes, observed, desired, _, _ = await asyncio.gather(
+            self._nodes_bucket.snapshot(),
+            self._observed_bucket.snapshot(),
+            self._desired_bucket.snapshot(),
+            self.reread_labels(),
+            self.reread_deployments(),
+        )
+        self._desired = dict(desired.entries)
+        self.nodes.update({name: entry.value for name, entry in nodes.entries.items()})
+        self.observed.update({name: entry.value for name, entry in observed.entries.items()})
+        self._view_nodes()
+
+    async def reread_deployments(self) -> int:
+        """Deployments are read anew; the last sequence of their bucket."""
+        snapshot = await self._deployments_bucket.snapshot()
+        self._deployments = snapshot.entries
+        return snapshot.sequence
+
+    async def reread_labels(self) -> int:
+        """Labels are read anew; the last sequence of their bucket."""
+        snapshot = await self._labels_bucket.snapshot()
+        self.labels = {name: entry.value for name, entry in snapshot.entries.items()}
+        self._view_nodes()
+        return snapshot.sequence
+
+    async def tell(self, desired: Mapping[str, DesiredNode]) -> bool:
+        """Whether every node's record is as given; if not, what is stored was read and differs.
+
+        Raises:
+            FaultError: Something could not be written.
+        """
+        gate = asyncio.Semaphore(WRITES_AT_ONCE)
+
+        async def write(node: DesiredNode) -> bool:
+            async with gate:
+                return await self._tell_node(node)
+
+        return all(await asyncio.gather(*(write(node) for node in desired.values())))
+
+    async def rewrite_deployment(self, record: DeploymentRecord) -> bool:
+        """Whether the record is stored; not if it was changed since it was read."""
+        entry = self._deployments[record.name]
+        try:
+            revision = await self._deployments_bucket.update(
+                record.name, record, revision=entry.revision
+            )
+        except RevisionConflictError:
+            await self.reread_deployments()
+            return False
+        self._deployments = {
+            **self._deployments,
+            record.name: Entry(record.name, record, revision),
+        }
+        return True
+
+    async def _tell_node(self, node: DesiredNode) -> bool:
+        known = self._desired.get(node.node)
+        try:
+            revision = await self._desired_bucket.update(
+                node.node, node, revision=known.revision if known else 0
+            )
+        except RevisionConflictError:
+            stored = await self._desired_bucket.get(node.node)
+            if stored is not None:
+                self._desired[node.node] = stored
+            return False
+        self._desired[node.node] = Entry(node.node, node, revision)
+        return True
+
+    def _view_nodes(self) -> None:
+        self._views = {
+            name: view_node(record, self.labels.get(name)) for name, record in self.nodes.items()
+        }
+
+    async def _on_node(self, node: str, record: NodeRecord | None, _: int) -> None:
+        if record is None or self.nodes.get(node) == record:
+            return
+        self.nodes[node] = record
+        self._views[node] = view_node(record, self.labels.get(node))
+        self._changed()
+
+    async def _on_observed(self, node: str, observed: ObservedNode | None, _: int) -> None:
+        if observed is None or self.observed.get(node) == observed:
+            return
+        self.observed[node] = observed
+        self._changed()
+
+    async def _on_heartbeat(self, subject: str, _: bytes) -> None:
+        # The node is the token before the last; no other may publish there.
+        self._heard_at[subject.split(".")[-2]] = asyncio.get_running_loop().time()

@@ -1,0 +1,132 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a change of a node's labels leads to, decided before it is made.
+
+Rules:
+ * Only what operators set can be removed; a label from the node's own configuration can be covered
+   by another value, not taken away.
+ * A change that would make two deployments claim one place is refused, and both are named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import ClassVar, Final
+
+from services.scheduler.chain_planning import ChainConflictError, PlaceConflict
+from services.scheduler.deployment import CommandFacts
+from services.scheduler.desired_state import Fleet, derive_node
+from services.scheduler.placement import effective_labels
+from shared.canonical import canonical_digest
+from shared.contracts.errors import ErrorCode
+from shared.contracts.events import EventBody
+from shared.contracts.node import NodeRecord
+from shared.contracts.scheduler import NodeLabels
+from shared.errors import Reason, RefusedError
+
+MAX_LABELS: Final = 64
+
+
+class UnknownNodeError(RefusedError):
+    """No node of this name ever registered."""
+
+    code: ClassVar[ErrorCode] = "not_found"
+
+
+class LabelChangeError(RefusedError):
+    """The labels cannot be changed like this; a reason for each that cannot."""
+
+    code: ClassVar[ErrorCode] = "invalid_request"
+
+
+def known_node(records: Mapping[str, NodeRecord], node: str) -> NodeRecord:
+    """The inventory of `node`.
+
+    Raises:
+        UnknownNodeError: It never registered.
+    """
+    if node in records:
+        return records[node]
+    reason = Reason(path="node", rule="no node of this name ever registered", got=node)
+    raise UnknownNodeError(f"{node}: there is no such node", [reason])
+
+
+def change_labels(
+    record: NodeRecord,
+    current: NodeLabels | None,
+    *,
+    to_set: Mapping[str, str],
+    to_remove: Collection[str],
+    command_id: str,
+) -> NodeLabels:
+    """The labels that operators gave the node, after the change.
+
+    Raises:
+        LabelChangeError: With every label that cannot be changed so.
+    """
+    given = current.labels if current else {}
+    problems: list[Reason] = []
+    if not to_set and not to_remove:
+        problems.append(Reason(path="set", rule="at least one label must be set or removed"))
+    for index, key in enumerate(to_remove):
+        path = f"remove[{index}]"
+        if key in to_set:
+            problems.append(Reason(path=path, rule="is also to be set", got=key))
+        elif key not in given and key in record.labels:
+            rule = "comes from the node's own configuration"
+            problems.append(Reason(path=path, rule=rule, got=key, allowed=sorted(given)))
+        elif key not in given:
+            rule = "is not a label of the node"
+            problems.append(Reason(path=path, rule=rule, got=key, allowed=sorted(given)))
+    labels = {key: value for key, value in {**given, **to_set}.items() if key not in to_remove}
+    if len(labels) > MAX_LABELS:
+        rule = "a node has too many labels"
+        problems.append(Reason(path="set", rule=rule, got=len(labels), allowed=MAX_LABELS))
+    if problems:
+        raise LabelChangeError(f"{record.node}: the labels cannot be changed like this", problems)
+    return NodeLabels(node=record.node, labels=labels, command_id=command_id)
+
+
+def refuse_label_conflicts(fleet: Fleet, record: NodeRecord, labels: NodeLabels) -> None:
+    """Nothing, if the new labels leave every chain of the node without a new contest.
+
+    Raises:
+        ChainConflictError: Naming both deployments of every contested place.
+    """
+    node = fleet.nodes[record.node]
+    desired = fleet.desired.get(record.node)
+    _, before = derive_node(node, fleet.deployments, desired)
+    relabelled = replace(node, labels=effective_labels(record, labels))
+    _, after = derive_node(relabelled, fleet.deployments, desired)
+    new = [conflict for conflict in after if conflict not in before]
+    if new:
+        raise ChainConflictError(
+            f"{record.node}: with these labels two deployments claim one place",
+            [_conflict_reason(conflict) for conflict in new],
+        )
+
+
+def labelled_event(
+    labels: NodeLabels, before: NodeLabels | None, effective: dict[str, str], facts: CommandFacts
+) -> EventBody:
+    """What the audit log says of an accepted change of labels."""
+    return EventBody(
+        action="node.label",
+        outcome="accepted",
+        correlation=facts.command_id,
+        actor=facts.actor,
+        reason=facts.reason,
+        node=labels.node,
+        before=canonical_digest(before.labels) if before else "",
+        after=canonical_digest(labels.labels),
+        details={"labels": effective},
+    )
+
+
+def _conflict_reason(conflict: PlaceConflict) -> Reason:
+    both = " and ".join(sorted((conflict.holder, conflict.left_out)))
+    return Reason(
+        path="set",
+        rule=f"place {conflict.order} of {conflict.interface}/{conflict.hook} is claimed by {both}",
+    )

@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the nodes' answers to staging mean for the command that asked.
+
+Rules:
+ * Every node's every reason is given, its path led by the node's name.
+ * A node that says no decides: the same would be refused again.  Only if none does, a node that is
+   away makes the whole a fault, so that nothing is recorded and a repeat can succeed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from shared.contracts.scheduler import DeploymentSpec
+from shared.errors import FaultError, Reason, RefusedError
+
+
+class StagingRefusedError(RefusedError):
+    """Some node cannot load what it would have to run."""
+
+
+class NodeAwayError(FaultError):
+    """Some node did not answer; nothing was changed."""
+
+
+def judge_staging(spec: DeploymentSpec, errors: Mapping[str, RefusedError | FaultError]) -> None:
+    """Nothing, if every node could load its chains.
+
+    Raises:
+        StagingRefusedError: A node refused; the code is the first such node's.
+        NodeAwayError: None refused, but some did not answer or had a fault.
+    """
+    refused = {
+        node: error for node, error in sorted(errors.items()) if isinstance(error, RefusedError)
+    }
+    if refused:
+        first = next(iter(refused.values()))
+        raise StagingRefusedError(
+            f"{spec.name}: {', '.join(refused)} refused: {first.message}",
+            [reason for node, error in refused.items() for reason in _located(node, error)],
+            code=first.refusal_code,
+        )
+    if errors:
+        raise NodeAwayError(
+            f"{spec.name}: nothing was changed, because a node it would run on is away: "
+            + "; ".join(f"{node}: {error.message}" for node, error in sorted(errors.items())),
+            [reason for node, error in sorted(errors.items()) for reason in _located(node, error)],
+        )
+
+
+def _located(node: str, error: RefusedError | FaultError) -> list[Reason]:
+    at = f"nodes.{node}"
+    if not error.reasons:
+        return [Reason(path=at, rule=error.message)]
+    return [
+        Reason(
+            path=f"{at}.{reason.path}" if reason.path else at,
+            rule=reason.rule,
+            got=reason.got,
+            allowed=reason.allowed,
+        )
+        for reason in error.reasons
+    ]
