@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whole archives by digest, in chunks, in a stream that never changes what it holds.
+
+An archive enters only after its digest was seen to be right, first chunk first: when the last
+chunk is there, all are, and no chunk of a wrong content can block a digest for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import Final
+
+from services.catalog.chunks import chunk_count
+from shared.adapters.connection import Connection
+from shared.adapters.direct_get import Stored, get_last
+from shared.adapters.stored_publish import NotStoredError, publish_stored
+from shared.contracts.catalog import CHUNK_BYTES, MAX_ARTIFACT_BYTES, ArtifactChunk
+from shared.contracts.storage import ARTIFACT_STREAM, artifact_subject
+from shared.errors import Reason, VerificationError
+
+SIZE_HEADER: Final = "L3af-Artifact-Size"
+"""Size of the whole archive in bytes, on every chunk."""
+
+
+class ArtifactDamagedError(VerificationError):
+    """What is stored, or was sent, has another digest than its name."""
+
+
+class Artifacts:
+    """The archives of one installation."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection: Final = connection
+
+    async def has(self, digest: str, *, size_bytes: int) -> bool:
+        """Whether the whole archive is stored."""
+        last = await self._chunk(digest, chunk_count(size_bytes) - 1)
+        return last is not None and _size(last) == size_bytes
+
+    async def store(self, digest: str, data: bytes) -> None:
+        """The archive is stored; storing it again changes nothing.
+
+        Raises:
+            ArtifactDamagedError: `data` has another digest.
+            FaultError: The stream did not take it.
+        """
+        await _check_digest(digest, data)
+        for number in range(chunk_count(len(data))):
+            if await self._chunk(digest, number) is None:
+                await self._write(digest, number, data)
+
+    async def read(self, digest: str) -> bytes | None:
+        """The whole archive; None if it is not stored.
+
+        Raises:
+            ArtifactDamagedError: What is stored has another digest.
+            FaultError: The stream cannot be read.
+        """
+        first = await self._chunk(digest, 0)
+        if first is None:
+            return None
+        chunks = [first.data]
+        for number in range(1, chunk_count(min(_size(first), MAX_ARTIFACT_BYTES))):
+            chunk = await self._chunk(digest, number)
+            if chunk is None:
+                return None
+            chunks.append(chunk.data)
+        data = b"".join(chunks)
+        await _check_digest(digest, data)
+        return data
+
+    async def read_chunk(self, digest: str, number: int) -> ArtifactChunk | None:
+        """One chunk; None if it is not stored."""
+        chunk = await self._chunk(digest, number)
+        return None if chunk is None else ArtifactChunk(data=chunk.data, size_bytes=_size(chunk))
+
+    async def _write(self, digest: str, number: int, data: bytes) -> None:
+        offset_bytes = number * CHUNK_BYTES
+        try:
+            await publish_stored(
+                self._connection,
+                artifact_subject(digest, number),
+                data[offset_bytes : offset_bytes + CHUNK_BYTES],
+                message_id=f"{digest}.{number}",
+                headers={SIZE_HEADER: str(len(data))},
+            )
+        except NotStoredError:
+            # Somebody else may have stored the same chunk just now.
+            if await self._chunk(digest, number) is None:
+                raise
+
+    async def _chunk(self, digest: str, number: int) -> Stored | None:
+        return await get_last(self._connection, ARTIFACT_STREAM, artifact_subject(digest, number))
+
+
+async def _check_digest(digest: str, data: bytes) -> None:
+    found = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
+    if found != digest:
+        reason = Reason(
+            path="sha256", rule="the archive has another digest", got=found, allowed=digest
+        )
+        raise ArtifactDamagedError(f"the archive {digest} has another digest", [reason])
+
+
+def _size(chunk: Stored) -> int:
+    return int(chunk.headers[SIZE_HEADER])
