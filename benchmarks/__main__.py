@@ -18,7 +18,9 @@ def main() -> int:
     names = sorted(path.stem for path in folder.glob("*.py") if path.stem not in NOT_BENCHMARKS)
     failed = []
     for name in names:
-        ended = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *sys.argv[1:]], check=False)
+        ended = subprocess.run(
+            [sys.executable, "-m", f"benchmarks.{name}", *sys.argv[1:]], check=False
+        )
         if ended.returncode != 0:
             failed.append(name)
     if failed:
