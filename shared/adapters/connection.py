@@ -24,10 +24,10 @@ from typing import Any, ClassVar, Final
 
 import nats.errors
 import structlog
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from shared.adapters.attestation import AttestingClient
 from shared.contracts.errors import ErrorCode
 from shared.contracts.permissions import inbox_prefix
 from shared.errors import FaultError, RefusedError
@@ -96,7 +96,7 @@ class Connection:
         self.closed: Final = asyncio.Event()
         self.problem: str = ""
         """The last thing that went wrong, for whoever reports that the connection closed."""
-        self._client: Final = Client()
+        self._client: Final = AttestingClient()
         self._inbox: Final = f"{inbox_prefix(self.role, self.name)}.{secrets.token_hex(8)}"
         self._asked: Final[dict[str, tuple[str, asyncio.Queue[Msg | Exception]]]] = {}
         self._denied: Final[set[str]] = set()
