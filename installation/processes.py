@@ -1,0 +1,182 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which processes make up the system: command, environment, order.  The one table.
+
+Pure.  `l3af up`, compose.yaml, deploy/systemd and deploy/env start the same commands with the same
+variables; a test compares them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from installation.layout import Layout
+from installation.registry import MemberKind
+from installation.supervision import ProcessSpec, answer_name
+from shared.identifiers import parse_token
+
+NATS_SERVER: Final = "nats-server"
+PROVISIONER: Final = "provisioner"
+NODE_EXECUTOR: Final = "node_executor"
+BPFFS_DIR: Final = "/sys/fs/bpf/l3af"
+NETWORK_NAMESPACES: Final = "/run/netns"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessKind:
+    """One kind of process."""
+
+    name: str
+    stage: int
+    """Lower stages start first and stop last."""
+    module: str = ""
+    """What Python runs; empty for nats-server."""
+    prefix: str = ""
+    """Of its environment variables."""
+    settings: tuple[str, ...] = ()
+    """Names of the variables, without the prefix."""
+    credentials: MemberKind = "service"
+    runs_once: bool = False
+    """Whether it is done when it exits with status 0."""
+    answers_as: str = ""
+    """The service name under which it answers `$SRV.PING`; empty: it does not."""
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Full names of the variables it reads."""
+        return tuple(f"{self.prefix}_{setting}" for setting in self.settings)
+
+
+_SERVICE_SETTINGS: Final = ("CREDENTIALS_DIR", "STATE_DIR", "LOG_LEVEL")
+
+
+def _service(name: str) -> ProcessKind:
+    return ProcessKind(
+        name=name,
+        stage=2,
+        module=f"services.{name}",
+        prefix=name.upper(),
+        settings=_SERVICE_SETTINGS,
+        answers_as=name,
+    )
+
+
+PROCESSES: Final[tuple[ProcessKind, ...]] = (
+    ProcessKind(name=NATS_SERVER, stage=0),
+    ProcessKind(
+        name=PROVISIONER,
+        stage=1,
+        module="installation.provision",
+        prefix="PROVISIONER",
+        settings=("CREDENTIALS_DIR", "LOG_LEVEL"),
+        runs_once=True,
+    ),
+    _service("catalog"),
+    _service("scheduler"),
+    _service("auditor"),
+    ProcessKind(
+        name=NODE_EXECUTOR,
+        stage=3,
+        module="services.node_executor",
+        prefix="NODE_EXECUTOR",
+        settings=(*_SERVICE_SETTINGS, "BPFFS_DIR", "LABELS"),
+        credentials="node",
+        answers_as="node",
+    ),
+)
+"""In the order in which they start."""
+PROCESS_NAMES: Final = tuple(kind.name for kind in PROCESSES)
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlace:
+    """One node executor on this machine."""
+
+    node: str
+    network_namespace: str = ""
+    """Name below /run/netns; empty: this process's own."""
+
+
+def parse_node_place(text: str) -> NodePlace:
+    """The place written as `NAME` or `NAME@NETWORK-NAMESPACE`.
+
+    Raises:
+        RefusedError: The name is not a label.
+    """
+    node, _, namespace = text.partition("@")
+    return NodePlace(parse_token(node, path="node"), namespace)
+
+
+def node_label(host_name: str) -> str:
+    """The node name that a host name gives: its first label, in lower case.
+
+    >>> node_label("Edge_1.example.org")
+    'edge-1'
+    """
+    first = host_name.partition(".")[0].lower()
+    label = "".join(c if c.isascii() and c.isalnum() else "-" for c in first)[:63].strip("-")
+    return label or "node"
+
+
+def process_specs(
+    layout: Layout,
+    *,
+    python: str,
+    nats_server: str,
+    nodes: Sequence[NodePlace],
+    only: Sequence[str] = (),
+    environ: Mapping[str, str],
+) -> tuple[ProcessSpec, ...]:
+    """What to run for an installation on one machine, in starting order.
+
+    Args:
+        layout: Of the installation.
+        python: Interpreter that has the product.
+        nats_server: The server's binary.
+        nodes: One executor for each.
+        only: Names of PROCESSES to run; empty: all.
+        environ: Its log levels, labels and bpffs directory win over the defaults.
+    """
+    specs: list[ProcessSpec] = []
+    for kind in PROCESSES:
+        if only and kind.name not in only:
+            continue
+        if not kind.module:
+            command = (nats_server, "-c", str(layout.server_config))
+            specs.append(ProcessSpec(name=kind.name, stage=kind.stage, command=command))
+            continue
+        places = nodes if kind.name == NODE_EXECUTOR else (None,)
+        specs += [_spec(kind, layout, python, place, environ) for place in places]
+    return tuple(specs)
+
+
+def _spec(
+    kind: ProcessKind,
+    layout: Layout,
+    python: str,
+    place: NodePlace | None,
+    environ: Mapping[str, str],
+) -> ProcessSpec:
+    command: tuple[str, ...] = (python, "-m", kind.module)
+    name = kind.name if place is None else f"{kind.name}-{place.node}"
+    member = kind.name if place is None else place.node
+    if place is not None and place.network_namespace:
+        namespace = f"{NETWORK_NAMESPACES}/{place.network_namespace}"
+        command = ("nsenter", f"--net={namespace}", *command)
+    defaults = {
+        "CREDENTIALS_DIR": str(layout.credentials(kind.credentials, member)),
+        "STATE_DIR": str(layout.state(name)),
+        "LOG_LEVEL": environ.get(f"{kind.prefix}_LOG_LEVEL", "info"),
+        "BPFFS_DIR": environ.get(f"{kind.prefix}_BPFFS_DIR", BPFFS_DIR),
+        "LABELS": environ.get(f"{kind.prefix}_LABELS", ""),
+    }
+    return ProcessSpec(
+        name=name,
+        stage=kind.stage,
+        command=command,
+        environment={f"{kind.prefix}_{setting}": defaults[setting] for setting in kind.settings},
+        runs_once=kind.runs_once,
+        answers_as=kind.answers_as if place is None else answer_name(kind.answers_as, place.node),
+    )
