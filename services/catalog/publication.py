@@ -31,11 +31,12 @@ from shared.contracts.catalog import (
     SignedPackage,
 )
 from shared.contracts.errors import ErrorCode
-from shared.contracts.events import Actor, EventBody
+from shared.contracts.events import EventBody
 from shared.dsse import manifest_digest
 from shared.errors import Reason, Refusal, RefusedError
 from shared.versions import parse_version
 
+MAX_MANIFEST_BYTES: Final = 32 * 1024
 MAX_RECORD_BYTES: Final = CATALOG.max_value_bytes - 64 * 1024
 """A record travels inside the outbox's record, beside the request and the event."""
 ACTION: Final = "package.publish"
@@ -55,7 +56,7 @@ class ManifestError(RefusedError):
 
 
 class RecordFullError(RefusedError):
-    """The package has as many versions as its record holds."""
+    """The manifest, or the package's record with it, is too large."""
 
     code: ClassVar[ErrorCode] = "too_large"
 
@@ -106,6 +107,23 @@ def decide_publication(
     return new
 
 
+def check_manifest_size(signed: SignedPackage) -> None:
+    """The manifest is small enough to be kept with its siblings.
+
+    Raises:
+        RecordFullError: It is over MAX_MANIFEST_BYTES.
+    """
+    size_bytes = len(signed.manifest.payload) * 3 // 4
+    if size_bytes > MAX_MANIFEST_BYTES:
+        reason = Reason(
+            path="signed.manifest.payload",
+            rule="the manifest is too large",
+            got=size_bytes,
+            allowed=MAX_MANIFEST_BYTES,
+        )
+        raise RecordFullError(reason.rule, [reason])
+
+
 def draft_version(
     signed: SignedPackage,
     *,
@@ -144,8 +162,6 @@ def publication_event(
     signed: SignedPackage,
     *,
     version: PackageVersion | None,
-    actor: Actor,
-    reason: str,
     refusal: Refusal | None = None,
 ) -> EventBody:
     """What the audit log says about a publication.
@@ -157,8 +173,6 @@ def publication_event(
     Args:
         signed: As it came.
         version: What was verified; None if it did not come so far.
-        actor: Who asked.
-        reason: Why, in the caller's words.
         refusal: Why not; None if it was accepted.
     """
     details: dict[str, Any] = {
@@ -170,11 +184,11 @@ def publication_event(
         details["licence"] = version.manifest.licence
         details["elf_licence"] = {facts.path: facts.licence for facts in version.elf}
         details["channels"] = list(version.channels)
+    if refusal is not None:
+        details |= {"code": refusal.code, "message": refusal.message}
     return EventBody(
         action=ACTION,
         outcome="refused" if refusal else "accepted",
-        actor=actor,
-        reason=reason,
         package=version.manifest.name if version else "",
         version=version.version if version else "",
         reasons=refusal.reasons if refusal else (),

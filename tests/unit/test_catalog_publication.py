@@ -18,7 +18,6 @@ from services.catalog.publication import (
 )
 from shared.canonical import canonical_digest
 from shared.contracts.catalog import PackageRecord, PackageVersion
-from shared.contracts.events import Actor
 from shared.dsse import key_id, public_key_of
 from shared.errors import RefusedError
 from tests.package_builders import (
@@ -28,8 +27,6 @@ from tests.package_builders import (
     a_version,
     some_facts,
 )
-
-ACTOR = Actor(key="UPUBLISHER", role="publisher", attested=True)
 
 
 def publish(record: PackageRecord | None, version: PackageVersion) -> PackageRecord:
@@ -117,7 +114,7 @@ def test_the_event_of_a_publication_names_signer_and_licences() -> None:
     """The audit log has who signed, what, under which statements."""
     version = a_version("1.0.0")
 
-    event = publication_event(version.signed, version=version, actor=ACTOR, reason="first")
+    event = publication_event(version.signed, version=version)
 
     assert (event.action, event.outcome, event.package, event.version) == (
         "package.publish",
@@ -140,8 +137,6 @@ def test_the_event_of_a_refusal_claims_nothing_unverified() -> None:
     """A name that no signature vouched for is not written into the log as if it were true."""
     refusal = RefusedError("no").refusal()
 
-    event = publication_event(
-        a_version().signed, version=None, actor=ACTOR, reason="", refusal=refusal
-    )
+    event = publication_event(a_version().signed, version=None, refusal=refusal)
 
     assert (event.outcome, event.package, event.version, event.after) == ("refused", "", "", "")

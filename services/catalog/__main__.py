@@ -1,0 +1,47 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m services.catalog`: configuration, adapters, service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import UTC, datetime
+
+from services.catalog.adapters.artifacts import Artifacts
+from services.catalog.adapters.own_key import read_ticket_key
+from services.catalog.adapters.uploads import Uploads
+from services.catalog.service import VERSION, CatalogService
+from shared.adapters import lifecycle
+from shared.adapters.bus import connect
+from shared.adapters.logs import configure_logs
+from shared.adapters.outbox import Outbox
+from shared.config import ServiceConfig, load_config
+from shared.contracts.catalog import CATALOG
+from shared.contracts.node import DESIRED
+
+
+async def main(stop: asyncio.Event) -> None:
+    """Serve until `stop` is set."""
+    config = load_config(ServiceConfig, os.environ, prefix="CATALOG_")
+    configure_logs(service="catalog", level=config.log_level)
+    async with connect(config.credentials_dir) as bus:
+        outbox = Outbox(bus, "catalog")
+        service = CatalogService(
+            packages=bus.bucket(CATALOG),
+            desired=bus.bucket(DESIRED),
+            artifacts=Artifacts(bus.connection),
+            uploads=Uploads(config.state_dir / "uploads"),
+            outbox=outbox,
+            trust_root=bytes.fromhex(bus.facts.trust_root),
+            ticket_key=read_ticket_key(config.credentials_dir),
+            now=lambda: datetime.now(UTC),
+        )
+        endpoints = service.endpoints()
+        await outbox.open()
+        async with bus.serve("catalog", endpoints, version=VERSION):
+            await stop.wait()
+
+
+if __name__ == "__main__":
+    lifecycle.run(main)

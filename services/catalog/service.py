@@ -1,0 +1,258 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The catalog's shell: gather, ask the decisions, perform, reply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, ClassVar, Final, Protocol
+
+import structlog
+
+from services.catalog.chunks import check_chunk, check_reader, chunk_number
+from services.catalog.publication import (
+    check_manifest_size,
+    decide_publication,
+    draft_version,
+    publication_event,
+    publication_reply,
+)
+from services.catalog.resolution import resolve, show, summarise
+from services.catalog.ticket import issue_ticket
+from shared.adapters.callers import Caller
+from shared.adapters.kv import Entry, Snapshot
+from shared.adapters.outbox import Outbox
+from shared.adapters.service_layer import Handler
+from shared.bytecode.elf import read_elf_facts
+from shared.contracts.base import Endpoint
+from shared.contracts.catalog import (
+    CATALOG,
+    GET_PACKAGE,
+    LIST_PACKAGES,
+    MAX_ARTIFACT_BYTES,
+    PUBLISH_PACKAGE,
+    READ_ARTIFACT,
+    RESOLVE_PACKAGE,
+    WRITE_ARTIFACT,
+    ArtifactChunk,
+    ArtifactWritten,
+    GetPackage,
+    ListPackages,
+    PackageList,
+    PackagePublished,
+    PackageRecord,
+    PackageResolved,
+    PackageShown,
+    PackageVersion,
+    PublishPackage,
+    ReadArtifact,
+    ResolvePackage,
+    SignedPackage,
+    WriteArtifact,
+)
+from shared.contracts.errors import ErrorCode
+from shared.contracts.node import DesiredNode
+from shared.dsse import verify_signed_package
+from shared.errors import Reason, RefusedError
+from shared.outbox_records import Change, Decision
+from shared.package_archive import read_archive
+
+VERSION: Final = "0.1.0"
+
+_log = structlog.get_logger()
+
+
+class UnknownArtifactError(RefusedError):
+    """The archive, or this chunk of it, was never written."""
+
+    code: ClassVar[ErrorCode] = "not_found"
+
+
+class Artifacts(Protocol):
+    """Whole archives by digest."""
+
+    async def has(self, digest: str, *, size_bytes: int) -> bool:
+        """Whether the whole is stored."""
+
+    async def store(self, digest: str, data: bytes) -> None:
+        """The whole is stored."""
+
+    async def read(self, digest: str) -> bytes | None:
+        """The whole, its digest checked."""
+
+    async def read_chunk(self, digest: str, number: int) -> ArtifactChunk | None:
+        """One chunk."""
+
+
+class Uploads(Protocol):
+    """Archives that are not complete yet."""
+
+    async def add(self, digest: str, *, size_bytes: int, number: int, data: bytes) -> bytes | None:
+        """The whole, if this chunk completes it."""
+
+    async def forget(self, digest: str, *, size_bytes: int) -> None:
+        """Nothing of it is kept."""
+
+
+class Packages(Protocol):
+    """The bucket of package records."""
+
+    async def get(self, key: str) -> Entry[PackageRecord] | None:
+        """One package."""
+
+    async def entries(self, prefix: str = "") -> list[Entry[PackageRecord]]:
+        """All packages."""
+
+    async def snapshot(self) -> Snapshot[PackageRecord]:
+        """All packages at one moment."""
+
+
+class DesiredNodes(Protocol):
+    """The bucket of desired records."""
+
+    async def get(self, key: str) -> Entry[DesiredNode] | None:
+        """One node's."""
+
+
+class CatalogService:
+    """One method for each endpoint; the rules are in the decision modules."""
+
+    def __init__(
+        self,
+        *,
+        packages: Packages,
+        desired: DesiredNodes,
+        artifacts: Artifacts,
+        uploads: Uploads,
+        outbox: Outbox,
+        trust_root: bytes,
+        ticket_key: bytes,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._packages: Final = packages
+        self._desired: Final = desired
+        self._artifacts: Final = artifacts
+        self._uploads: Final = uploads
+        self._outbox: Final = outbox
+        self._trust_root: Final = trust_root
+        self._ticket_key: Final = ticket_key
+        self._now: Final = now
+
+    def endpoints(self) -> dict[Endpoint[Any, Any], Handler]:
+        """What is served, and by which method."""
+        return {
+            WRITE_ARTIFACT: self.write_artifact,
+            PUBLISH_PACKAGE: self._outbox.command(PUBLISH_PACKAGE, self.publish_package),
+            LIST_PACKAGES: self.list_packages,
+            GET_PACKAGE: self.get_package,
+            RESOLVE_PACKAGE: self.resolve_package,
+            READ_ARTIFACT: self.read_artifact,
+        }
+
+    async def write_artifact(self, request: WriteArtifact, caller: Caller) -> ArtifactWritten:
+        """The chunk is kept, and with the last one the archive is stored."""
+        number = check_chunk(request)
+        digest, size_bytes = request.sha256, request.size_bytes
+        if await self._artifacts.has(digest, size_bytes=size_bytes):
+            return ArtifactWritten(complete=True)
+        whole = await self._uploads.add(
+            digest, size_bytes=size_bytes, number=number, data=request.data
+        )
+        if whole is None:
+            return ArtifactWritten(complete=False)
+        await self._artifacts.store(digest, whole)
+        await self._uploads.forget(digest, size_bytes=size_bytes)
+        _log.info("artifact_stored", sha256=digest, size_bytes=size_bytes, actor=caller.key)
+        return ArtifactWritten(complete=True)
+
+    async def publish_package(
+        self, request: PublishPackage, caller: Caller, command_id: str, now: datetime
+    ) -> Decision[PackagePublished]:
+        """The version exists if signature, archive, manifest and licence all agree."""
+        version: PackageVersion | None = None
+        try:
+            version = await self._verified(request, caller, command_id, now)
+            snapshot = await self._packages.snapshot()
+            name = version.manifest.name
+            entry = snapshot.entries.get(name)
+            record = decide_publication(entry.value if entry else None, name=name, version=version)
+        except RefusedError as error:
+            refusal = error.refusal()
+            _log.info("package_refused", command_id=command_id, code=refusal.code)
+            event = publication_event(request.signed, version=version, refusal=refusal)
+            return Decision(refusal=refusal, events=(event,))
+        return Decision(
+            reply=publication_reply(name, version),
+            change=Change(CATALOG, name, record, snapshot.sequence),
+            events=(publication_event(request.signed, version=version),),
+        )
+
+    async def list_packages(self, request: ListPackages, _caller: Caller) -> PackageList:
+        """One line a package."""
+        entries = await self._packages.entries()
+        records = [entry.value for entry in entries]
+        return PackageList(packages=summarise(records, glob=request.name))
+
+    async def get_package(self, request: GetPackage, _caller: Caller) -> PackageShown:
+        """One version, in full."""
+        record = await self._record(request.name)
+        return show(record, name=request.name, version=request.version)
+
+    async def resolve_package(self, request: ResolvePackage, _caller: Caller) -> PackageResolved:
+        """The newest version that meets the constraint, and a ticket for its archive."""
+        record = await self._record(request.name)
+        package = resolve(
+            record, name=request.name, constraint=request.constraint, channel=request.channel
+        )
+        digest = package.signed.archive_sha256
+        ticket = issue_ticket(digest, key=self._ticket_key, now=self._now())
+        return PackageResolved(package=package, ticket=ticket)
+
+    async def read_artifact(self, request: ReadArtifact, caller: Caller) -> ArtifactChunk:
+        """One chunk, for a node that shall run the archive or was told that it soon will."""
+        node = caller.tokens["node"]
+        desired = await self._desired.get(node)
+        check_reader(
+            request,
+            node=node,
+            desired=desired.value if desired else None,
+            ticket_key=self._ticket_key,
+            now=self._now(),
+        )
+        number = chunk_number(request.offset_bytes, size_bytes=MAX_ARTIFACT_BYTES)
+        chunk = await self._artifacts.read_chunk(request.sha256, number)
+        if chunk is None:
+            raise _unknown_artifact(request.sha256, "no such archive, or no chunk at this offset")
+        return chunk
+
+    async def _verified(
+        self, request: PublishPackage, caller: Caller, command_id: str, now: datetime
+    ) -> PackageVersion:
+        """The version with facts of its object files, once signatures and archive are right."""
+        signed: SignedPackage = request.signed
+        check_manifest_size(signed)
+        manifest, _ = verify_signed_package(signed, trust_root=self._trust_root)
+        archive = await self._artifacts.read(signed.archive_sha256)
+        if archive is None:
+            raise _unknown_artifact(signed.archive_sha256, "write the archive before publishing it")
+        files = read_archive(archive, manifest)
+        objects = dict.fromkeys(program.object for program in manifest.programs)
+        return draft_version(
+            signed,
+            manifest=manifest,
+            elf=[read_elf_facts(files[path], path) for path in objects],
+            channels=request.channels,
+            publisher_key=caller.key,
+            command_id=command_id,
+            now=now,
+        )
+
+    async def _record(self, name: str) -> PackageRecord | None:
+        entry = await self._packages.get(name)
+        return entry.value if entry else None
+
+
+def _unknown_artifact(digest: str, rule: str) -> UnknownArtifactError:
+    reason = Reason(path="sha256", rule=rule, got=digest)
+    return UnknownArtifactError(f"archive {digest} is not stored", [reason])
