@@ -22,6 +22,7 @@ import msgspec
 
 from services.node_executor.actions import Action, WriteMapEntries
 from services.node_executor.chain_journal import ChainJournal
+from services.node_executor.configuration import MapReader, plan_writes
 from services.node_executor.generations import (
     ChainMemory,
     ChangeKind,
@@ -30,7 +31,6 @@ from services.node_executor.generations import (
     Pending,
     Point,
     carried_maps,
-    configured_maps,
     plan_digest,
     whole_digest,
 )
@@ -51,7 +51,6 @@ from services.node_executor.reconciliation import (
     decide,
     plan_attachment,
     plan_configuration,
-    plan_entries,
     plan_removal,
     plan_tidying,
     recover,
@@ -60,7 +59,7 @@ from shared.contracts.node import Cause, DesiredChain, ObservedChain
 from shared.errors import FaultError, Reason, RefusedError
 
 
-class HookReader(Protocol):
+class HookReader(MapReader, Protocol):
     """What can be read from the kernel."""
 
     def observe(self, point: Point) -> ObservedHook:
@@ -71,15 +70,6 @@ class HookReader(Protocol):
 
     def xdp_mode(self, point: Point) -> XdpMode:
         """How XDP runs on the point's interface; empty for TC."""
-
-    def read_entries(self, map_id: int) -> dict[bytes, bytes]:
-        """All entries, values as the kernel stores them."""
-
-    def stored_value(self, map_id: int, value: bytes) -> bytes:
-        """A value as the kernel stores it: once for each processor in a per-CPU map."""
-
-    def blank_value(self, map_id: int) -> bytes | None:
-        """What an unwanted entry becomes where entries cannot be deleted; None: they can."""
 
 
 class Steps(Protocol):
@@ -96,6 +86,12 @@ class HookOwnedError(RefusedError):
     """Somebody else's program holds the hook."""
 
     code = "hook_owned"
+
+
+class InterfaceMissingError(RefusedError):
+    """The node has no such interface now."""
+
+    code = "not_found"
 
 
 class ReadBackError(FaultError):
@@ -131,6 +127,27 @@ class HookPoints:
             if hook.link_is_live:
                 self._journal.adopt(point, hook, self._seen(point, hook))
 
+    def admit(self, point: Point, desired: DesiredChain) -> None:
+        """The point could take the chain now.
+
+        Raises:
+            RefusedError: There is no such interface, or somebody else's program holds the hook.
+        """
+        match decide(self._kernel.observe(point), self.memory(point), desired):
+            case Wait():
+                reason = Reason(
+                    path=point.interface, rule="there is no such interface on this node"
+                )
+                raise InterfaceMissingError(f"no interface {point.interface}", [reason])
+            case LeaveToOwner(program_id):
+                raise _owned(point, program_id)
+            case _:
+                return
+
+    def verified_instructions(self, generation: Generation) -> int:
+        """How many instructions the verifier walked for a program that is loaded."""
+        return self._kernel.program(generation.program_id).instructions_verified
+
     def needs(self, point: Point, desired: DesiredChain | None) -> Needs | None:
         """What must be prepared for the change that the point needs; None: nothing."""
         hook = self._kernel.observe(point)
@@ -139,7 +156,6 @@ class HookPoints:
         if desired is None or not isinstance(decision, Configure | PutBack | LinkAnew):
             return None
         return Needs(
-            configuration=configured_maps(memory, desired),
             link=isinstance(decision, LinkAnew),
             carried=carried_maps(hook.map_pins, memory, desired),
         )
@@ -316,32 +332,8 @@ class HookPoints:
         self._journal.confirm(point, memory, seen, details)
 
     def _writes(self, change: _Change, generation: Generation) -> list[WriteMapEntries]:
-        """The map writes that give every configured map its entries.
-
-        Raises:
-            RefusedError: The program has no such map.
-        """
-        ids = {MapKey(held.deployment, held.name): held.map_id for held in generation.maps}
-        missing = [
-            Reason(path=f"{key.deployment}.config.{key.name}", rule="the program has no such map")
-            for key, entries in change.prepared.entries.items()
-            if key not in ids and entries
-        ]
-        if missing:
-            raise RefusedError("the configuration names maps that are not there", missing)
-        kernel = self._kernel
-        return [
-            plan_entries(
-                ids[key],
-                present=kernel.read_entries(ids[key]),
-                wanted={
-                    name: kernel.stored_value(ids[key], value) for name, value in entries.items()
-                },
-                blank=kernel.blank_value(ids[key]),
-            )
-            for key, entries in sorted(change.prepared.entries.items())
-            if key in ids
-        ]
+        memory = self.memory(change.point)
+        return plan_writes(self._kernel, memory, change.desired, generation.maps)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the environment may say to a node executor, and what is refused there.
+"""What the environment may say to a node executor.
 
 Pure: `shared.config.load_config` fills it from variables that begin with `NODE_EXECUTOR_`.
 """
@@ -8,53 +8,35 @@ Pure: `shared.config.load_config` fills it from variables that begin with `NODE_
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
 
 import msgspec
 
-from shared.contracts.node import Labels
+from shared.config import Labels, ServiceConfig
+from shared.contracts import node
 from shared.errors import Reason, RefusedError
 
 
-class NodeExecutorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NodeExecutorConfig(ServiceConfig, frozen=True, kw_only=True):
     """One node executor.  The node's name is the name in its credentials."""
 
-    credentials_dir: Annotated[str, msgspec.Meta(min_length=1)]
-    state_dir: Annotated[str, msgspec.Meta(min_length=1)]
-    """Event journal, chain generations and artifact cache."""
-    bpffs_dir: Annotated[str, msgspec.Meta(pattern="^/")] = "/sys/fs/bpf/l3af"
-    """On a BPF file system; pins lie in a folder of the node's name."""
-    labels: str = ""
-    """`key=value,key=value`; labels set through the scheduler win."""
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-
-    @property
-    def credentials_path(self) -> Path:
-        """Where `user.creds` and `installation.json` lie."""
-        return Path(self.credentials_dir)
-
-    @property
-    def state_path(self) -> Path:
-        """Where this executor alone writes."""
-        return Path(self.state_dir)
+    bpffs_dir: Path = Path("/sys/fs/bpf/l3af")
+    """On a BPF file system, mounted if need be; pins lie in a folder of the node's name."""
+    labels: Labels = {}
+    """What the node says of itself; labels set through the scheduler win."""
 
 
-def parse_labels(text: str) -> dict[str, str]:
-    """Labels of `key=value,key=value`; empty text: none.
+def check_labels(labels: Labels) -> Labels:
+    """The labels, if the contract allows them all.
 
     Raises:
-        RefusedError: With every part that is no label.
+        RefusedError: With every label that it does not.
     """
-    labels: dict[str, str] = {}
     reasons: list[Reason] = []
-    for index, part in enumerate(filter(None, text.split(","))):
-        key, separator, value = part.strip().partition("=")
+    for key, value in labels.items():
         try:
-            if not separator or key in labels:
-                raise msgspec.ValidationError("must be key=value, each key once")
-            labels.update(msgspec.convert({key: value}, Labels))
+            msgspec.convert({key: value}, node.Labels)
         except msgspec.ValidationError as error:
-            reasons.append(Reason(path=f"labels[{index}]", rule=str(error), got=part))
+            reasons.append(Reason(path=f"labels.{key}", rule=str(error), got=value))
     if reasons:
-        raise RefusedError("NODE_EXECUTOR_LABELS cannot be read", reasons)
+        raise RefusedError("the node's own labels are not allowed", reasons)
     return labels

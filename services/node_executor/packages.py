@@ -17,9 +17,13 @@ from shared.canonical import sha256_hex
 from shared.contracts.catalog import MapEntry, PackageManifest, ProgramEntry, SignedPackage
 from shared.contracts.node import DesiredProgram, verdicts_of
 from shared.dsse import verify_signed_package
-from shared.errors import Reason, VerificationError
+from shared.errors import Reason, RefusedError, VerificationError
 from shared.identifiers import Hook
 from shared.package_archive import read_archive
+
+
+class PackageMismatchError(RefusedError):
+    """A desired program is not one that its signed manifest offers; with every difference."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from services.node_executor.generations import HeldMap, MapKey
-from shared.contracts.node import MapConfig, ObservedProgram
+from shared.contracts.errors import ErrorCode
+from shared.contracts.node import ObservedProgram
+from shared.errors import RefusedError
 
 
 class Linked(Protocol):
@@ -30,13 +32,18 @@ class Linked(Protocol):
     def programs(self) -> tuple[ObservedProgram, ...]:
         """The bodies, in order."""
 
+    @property
+    def verified_instructions(self) -> int:
+        """How many instructions the verifier walked; 0 on kernels before 5.16."""
+
+    def close(self) -> None:
+        """What is neither pinned nor attached is given up."""
+
 
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What must be prepared before the change can be made."""
 
-    configuration: Mapping[MapKey, MapConfig]
-    """Entries that must become bytes."""
     link: bool
     """Whether a program must be linked."""
     carried: Mapping[MapKey, int]
@@ -44,9 +51,24 @@ class Needs:
 
 
 @dataclass(frozen=True, slots=True)
+class Ready:
+    """A chain that loads here."""
+
+    linked: Linked
+    duration_ms: Mapping[str, float]
+    """By phase."""
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """What `Needs` asked for, made for exactly one desired chain."""
 
-    entries: Mapping[MapKey, Mapping[bytes, bytes]] = field(default_factory=dict)
     linked: Linked | None = None
     duration_ms: Mapping[str, float] = field(default_factory=dict)
+    """By phase."""
+
+
+class MapMismatchError(RefusedError):
+    """A new version declares a map in another shape than the instance's map has."""
+
+    code: ClassVar[ErrorCode] = "conflict"

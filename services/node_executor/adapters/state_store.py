@@ -13,19 +13,18 @@ Rules:
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from services.node_executor.generations import ChainMemory
+from services.node_executor.generations import ChainMemory, Point
 from shared.canonical import canonical_bytes
 from shared.contracts.events import PUBLIC, Audience, Event, EventBody, draft_event
 from shared.errors import FaultError
-from shared.identifiers import HookPoint, render_hook_point
+from shared.identifiers import render_hook_point
 
 KEPT_PUBLISHED_EVENTS: Final = 10_000
 """Published events that are kept, so that their ids stay known."""
@@ -50,15 +49,6 @@ class StateStoreError(FaultError):
     """The state directory cannot be read or written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """An event that has no sequence yet."""
-
-    event_id: str
-    body: EventBody
-    audience: Audience = PUBLIC
-
-
 class StateStore:
     """The journal and the memory of one node."""
 
@@ -69,11 +59,13 @@ class StateStore:
         emitter: str,
         now: Callable[[], str],
         new_salt: Callable[[], bytes],
+        on_event: Callable[[], None],
     ) -> None:
         self._connection = connection
         self._emitter = emitter
         self._now = now
         self._new_salt = new_salt
+        self._on_event = on_event
         self._decoder = msgspec.json.Decoder(ChainMemory)
 
     @classmethod
@@ -84,6 +76,7 @@ class StateStore:
         emitter: str,
         now: Callable[[], str],
         new_salt: Callable[[], bytes],
+        on_event: Callable[[], None],
     ) -> StateStore:
         """The store in this file, made if it is not there.
 
@@ -92,6 +85,7 @@ class StateStore:
             emitter: Who says the events, as `node/<node>`.
             now: RFC 3339 UTC with microseconds.
             new_salt: 16 random bytes.
+            on_event: Called after events were journaled, in the thread that did it.
         """
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -103,17 +97,20 @@ class StateStore:
             connection.executescript(_SCHEMA)
         except (OSError, sqlite3.Error) as error:
             raise StateStoreError(f"{path} cannot be opened: {error}") from error
-        return cls(connection, emitter=emitter, now=now, new_salt=new_salt)
+        return cls(connection, emitter=emitter, now=now, new_salt=new_salt, on_event=on_event)
 
     def close(self) -> None:
         """Nothing is lost: every transaction is on the disk already."""
         self._connection.close()
 
-    def record(self, *drafts: Draft, memory: ChainMemory | None = None) -> None:
+    def journal(
+        self, entries: Iterable[tuple[str, EventBody]], memory: ChainMemory | None = None
+    ) -> None:
         """Events and memory are on the disk together; ids that are there already change nothing."""
+        drafts = list(entries)
         with self._transaction() as connection:
-            for draft in drafts:
-                self._journal(connection, draft)
+            for event_id, body in drafts:
+                self._journal(connection, event_id, body, PUBLIC)
             if memory is not None:
                 connection.execute(
                     "INSERT INTO chain VALUES (?, ?) ON CONFLICT (hook_point)"
@@ -123,12 +120,15 @@ class StateStore:
                         msgspec.json.encode(memory),
                     ),
                 )
+        if drafts:
+            self._on_event()
 
-    def memories(self) -> dict[HookPoint, ChainMemory]:
+    def remembered(self) -> dict[Point, ChainMemory]:
         """What is remembered of every hook point that ever had a chain."""
         with self._transaction() as connection:
-            rows = connection.execute("SELECT hook_point, memory FROM chain").fetchall()
-        return {HookPoint(point): self._decoder.decode(memory) for point, memory in rows}
+            rows = connection.execute("SELECT memory FROM chain").fetchall()
+        memories = [self._decoder.decode(row[0]) for row in rows]
+        return {Point(memory.interface, memory.hook): memory for memory in memories}
 
     def unpublished(self, limit: int = 100) -> list[Event]:
         """Events that nobody was told yet, oldest first."""
@@ -150,27 +150,29 @@ class StateStore:
                 (KEPT_PUBLISHED_EVENTS,),
             )
 
-    def _journal(self, connection: sqlite3.Connection, draft: Draft) -> None:
-        known = connection.execute("SELECT 1 FROM event WHERE id = ?", (draft.event_id,))
+    def _journal(
+        self, connection: sqlite3.Connection, event_id: str, body: EventBody, audience: Audience
+    ) -> None:
+        known = connection.execute("SELECT 1 FROM event WHERE id = ?", (event_id,))
         if known.fetchone() is not None:
             return
         (sequence,) = connection.execute(
             "INSERT INTO head VALUES (?, 1) ON CONFLICT (audience)"
             " DO UPDATE SET sequence = sequence + 1 RETURNING sequence",
-            (draft.audience,),
+            (audience,),
         ).fetchone()
         event = draft_event(
-            draft.body,
-            event_id=draft.event_id,
+            body,
+            event_id=event_id,
             emitter=self._emitter,
             sequence=sequence,
             time=self._now(),
             salt=self._new_salt(),
-            audience=draft.audience,
+            audience=audience,
         )
         connection.execute(
             "INSERT INTO event (id, audience, sequence, bytes) VALUES (?, ?, ?, ?)",
-            (event.id, event.audience, sequence, canonical_bytes(event)),
+            (event_id, audience, sequence, canonical_bytes(event)),
         )
 
     @contextmanager

@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Starts one node executor: `python -m services.node_executor`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from time import monotonic
+
+from services.node_executor.adapters.archives import Archives
+from services.node_executor.adapters.artifact_cache import ArtifactCache
+from services.node_executor.adapters.hook_points import HookPointKernel
+from services.node_executor.adapters.inventory import Inventory
+from services.node_executor.adapters.kernel_thread import KernelThread
+from services.node_executor.adapters.netlink import Netlink
+from services.node_executor.adapters.preparer import Preparer
+from services.node_executor.adapters.state_store import StateStore
+from services.node_executor.chain_journal import ChainJournal
+from services.node_executor.changes import HookPoints
+from services.node_executor.config import NodeExecutorConfig, check_labels
+from services.node_executor.execution import Steps
+from services.node_executor.service import NodeExecutorService
+from services.node_executor.staging import Staging
+from shared.adapters import lifecycle
+from shared.adapters.bus import connect
+from shared.adapters.logs import configure_logs
+from shared.config import load_config
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+async def main(stop: asyncio.Event) -> None:
+    """Runs until `stop` is set."""
+    config = load_config(NodeExecutorConfig, os.environ, prefix="NODE_EXECUTOR_")
+    configure_logs(service="node_executor", level=config.log_level)
+    labels = check_labels(config.labels)
+    async with AsyncExitStack() as held:
+        thread = KernelThread()
+        bus = await held.enter_async_context(connect(config.credentials_dir, role="node"))
+        loop, journaled = asyncio.get_running_loop(), asyncio.Event()
+        store = await thread(
+            StateStore.open,
+            config.state_dir / "state.sqlite",
+            emitter=f"node/{bus.name}",
+            now=_now,
+            new_salt=lambda: secrets.token_bytes(16),
+            on_event=lambda: loop.call_soon_threadsafe(journaled.set),
+        )
+        held.callback(store.close)
+        netlink = Netlink()
+        held.callback(netlink.close)
+        held.callback(thread.close)  # first of all at the end: what runs there uses the others
+        base = PurePosixPath(config.bpffs_dir) / bus.name
+        kernel = await thread(HookPointKernel, base)
+        journal = ChainJournal(node=bus.name, start=secrets.token_hex(16), store=store)
+        points = HookPoints(kernel=kernel, steps=Steps(kernel), journal=journal)
+        archives = Archives(
+            bus=bus, cache=ArtifactCache(config.state_dir / "artifacts"), thread=thread
+        )
+        trust_root = bytes.fromhex(bus.facts.trust_root)
+        preparer = Preparer(archives=archives, thread=thread, trust_root=trust_root)
+        service = NodeExecutorService(
+            bus=bus,
+            thread=thread,
+            points=points,
+            staging=Staging(
+                points=points, reader=kernel, preparer=preparer, thread=thread, clock=monotonic
+            ),
+            reader=kernel,
+            store=store,
+            inventory=Inventory(node=bus.name, labels=labels, netlink=netlink, now=_now),
+            journaled=journaled,
+            now=_now,
+        )
+        await service.run(stop)
+
+
+if __name__ == "__main__":
+    lifecycle.run(main)

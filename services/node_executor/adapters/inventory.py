@@ -1,0 +1,53 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What this node is: kernel, architecture, interfaces, and what its kernel can do."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from services.node_executor.adapters.netlink import Netlink
+from services.node_executor.adapters.probes import probe_features
+from shared.contracts.node import NodeRecord
+from shared.errors import FaultError
+
+EXECUTOR_VERSION: Final = "0.1.0"
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Inventory:
+    """Reads the node; features are probed once, they do not change while the kernel runs."""
+
+    def __init__(
+        self, *, node: str, labels: dict[str, str], netlink: Netlink, now: Callable[[], str]
+    ) -> None:
+        self._node = node
+        self._labels = labels
+        self._netlink = netlink
+        self._now = now
+        self._features = probe_features()
+
+    def read(self) -> NodeRecord:
+        """The node as it is now."""
+        names = os.uname()
+        try:
+            boot_id = _BOOT_ID.read_text().strip()
+        except OSError as error:
+            raise FaultError(f"{_BOOT_ID} cannot be read: {error}") from error
+        return NodeRecord(
+            node=self._node,
+            hostname=socket.gethostname(),
+            architecture=platform.machine(),
+            kernel=names.release,
+            executor_version=EXECUTOR_VERSION,
+            boot_id=boot_id,
+            labels=self._labels,
+            interfaces=self._netlink.interfaces(),
+            features=self._features,
+            registered_at=self._now(),
+        )

@@ -1,0 +1,31 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The one thread in which the executor blocks: kernel, journal and disk, one call at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
+
+ResultT = TypeVar("ResultT")
+
+
+class KernelThread:
+    """Runs blocking calls off the event loop, in the order in which they were asked for."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kernel")
+
+    async def __call__(
+        self, call: Callable[..., ResultT], *arguments: Any, **options: Any
+    ) -> ResultT:
+        """What `call` returns.  It is finished in any case, even if the caller is cancelled."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, partial(call, *arguments, **options))
+
+    def close(self) -> None:
+        """All calls are finished."""
+        self._pool.shutdown(wait=True)

@@ -1,0 +1,91 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Makes chains ready: archives fetched, signatures and digests verified, programs linked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from services.node_executor.adapters.archives import Archives
+from services.node_executor.adapters.kernel_thread import KernelThread
+from services.node_executor.adapters.linker import link
+from services.node_executor.generations import Point
+from services.node_executor.packages import (
+    OpenedPackage,
+    PackageMismatchError,
+    open_package,
+    program_problems,
+)
+from services.node_executor.preparation import Needs, Ready
+from shared.contracts.node import DesiredChain
+from shared.dsse import verify_signed_package
+from shared.errors import Reason
+
+
+class Preparer:
+    """Touches no hook."""
+
+    def __init__(self, *, archives: Archives, thread: KernelThread, trust_root: bytes) -> None:
+        self._archives = archives
+        self._thread = thread
+        self._trust_root = trust_root
+
+    async def check(self, desired: DesiredChain) -> None:
+        """Every program is what its publisher signed, and is used as its manifest allows.
+
+        Raises:
+            VerificationError: A signature does not match.
+            RefusedError: With everything that the manifests do not offer.
+        """
+        await self._thread(_check_manifests, desired, self._trust_root)
+
+    async def link(
+        self, point: Point, desired: DesiredChain, needs: Needs, *, tickets: Mapping[str, str]
+    ) -> Ready:
+        """The chain as one loaded program; whoever gets it closes it.
+
+        Raises:
+            RefusedError: It cannot be verified, loaded or linked.
+            FaultError: The catalog or the kernel failed.
+        """
+        started = time.perf_counter()
+        archives: dict[str, bytes] = {}
+        for program in desired.programs:
+            sha256 = program.signed.archive_sha256
+            if sha256 not in archives:
+                ticket = tickets.get(sha256, "")
+                archives[sha256] = await self._archives.fetch(sha256, ticket=ticket)
+        fetched = time.perf_counter()
+        packages = await self._thread(_open_packages, desired, archives, self._trust_root)
+        verified = time.perf_counter()
+        linked = await self._thread(link, point, desired, packages, carried=needs.carried)
+        durations = {
+            "fetch": (fetched - started) * 1000,
+            "verify": (verified - fetched) * 1000,
+            **linked.duration_ms,
+        }
+        return Ready(linked, {phase: round(ms, 3) for phase, ms in durations.items()})
+
+
+def _check_manifests(desired: DesiredChain, trust_root: bytes) -> None:
+    problems: list[Reason] = []
+    for index, program in enumerate(desired.programs):
+        manifest, _ = verify_signed_package(program.signed, trust_root=trust_root)
+        path = f"chain[{index}]"
+        problems += program_problems(program, manifest, hook=desired.hook, path=path)
+    if problems:
+        first = f"{problems[0].path}: {problems[0].rule}"
+        raise PackageMismatchError(f"the chain is not what its packages offer: {first}", problems)
+
+
+def _open_packages(
+    desired: DesiredChain, archives: Mapping[str, bytes], trust_root: bytes
+) -> list[OpenedPackage]:
+    opened = {
+        program.signed: open_package(
+            program.signed, archives[program.signed.archive_sha256], trust_root=trust_root
+        )
+        for program in desired.programs
+    }
+    return [opened[program.signed] for program in desired.programs]

@@ -1,0 +1,321 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The node executor: takes in what is desired, settles hook points, says what they run.
+
+Level-triggered: a message is a hint, the desired record is truth, and the newest one wins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from services.node_executor.adapters.inventory import EXECUTOR_VERSION, Inventory
+from services.node_executor.adapters.kernel_thread import KernelThread
+from services.node_executor.adapters.state_store import StateStore, StateStoreError
+from services.node_executor.changes import HookPoints
+from services.node_executor.configuration import MapReader
+from services.node_executor.events import registration_body
+from services.node_executor.generations import Point
+from services.node_executor.metrics_sampling import metric_values, read_metrics
+from services.node_executor.preparation import Prepared
+from services.node_executor.registration import is_outdated, registration_event_id
+from services.node_executor.staging import Staging
+from shared.adapters.bus import Bus
+from shared.adapters.callers import Caller
+from shared.adapters.service_layer import Handler
+from shared.contracts.base import Endpoint
+from shared.contracts.node import (
+    DESIRED,
+    GET_CHAINS,
+    HEARTBEAT,
+    HEARTBEAT_SECONDS,
+    METRICS,
+    NODES,
+    OBSERVED,
+    STAGE_CHAINS,
+    ChainShown,
+    ChainsShown,
+    ChainsStaged,
+    DesiredChain,
+    DesiredNode,
+    GetChains,
+    Heartbeat,
+    MetricValue,
+    NodeMetrics,
+    ObservedChain,
+    ObservedNode,
+    StageChains,
+)
+from shared.errors import FaultError, Refusal, RefusedError
+
+LOCAL_SECONDS: Final = 15.0
+"""How often the kernel is compared with what is desired, without anybody asking."""
+FIRST_RETRY_SECONDS: Final = 0.5
+"""After a fault; doubled each time, up to LOCAL_SECONDS."""
+PUBLISH_RETRY_SECONDS: Final = 1.0
+
+log = structlog.get_logger()
+
+
+class NodeExecutorService:
+    """One node."""
+
+    def __init__(
+        self,
+        *,
+        bus: Bus,
+        thread: KernelThread,
+        points: HookPoints,
+        staging: Staging,
+        reader: MapReader,
+        store: StateStore,
+        inventory: Inventory,
+        journaled: asyncio.Event,
+        now: Callable[[], str],
+    ) -> None:
+        """Nothing is touched yet; `journaled` is set when there are events to publish."""
+        self._bus = bus
+        self._thread = thread
+        self._points = points
+        self._staging = staging
+        self._reader = reader
+        self._store = store
+        self._inventory = inventory
+        self._now = now
+        self._desired: DesiredNode | None = None
+        self._acted_generation = 0
+        self._faults: dict[Point, Refusal] = {}
+        self._observed: ObservedNode | None = None
+        self._reported: ObservedNode | None = None
+        self._retry_seconds = FIRST_RETRY_SECONDS
+        self._one_at_a_time = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._journaled = journaled
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serves until `stop` is set.  The data path goes on without it."""
+        await self._thread(self._points.adopt)
+        log.info("adopted", node=self._bus.name, hook_points=len(self._points.points()))
+        await self._beat()
+        self._bus.on_reconnect(self._on_reconnect)
+        await self._bus.bucket(DESIRED).follow(self._bus.name, self._on_desired)
+        endpoints: dict[Endpoint[Any, Any], Handler] = {
+            STAGE_CHAINS: self.stage_chains,
+            GET_CHAINS: self.get_chains,
+        }
+        loops = (self._reconciling, self._publishing, self._beating, self._registering)
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(loop()) for loop in loops]
+            async with self._bus.serve(
+                "node", endpoints, version=EXECUTOR_VERSION, tokens={"node": self._bus.name}
+            ):
+                log.info("serving", node=self._bus.name)
+                await stop.wait()
+            for task in running:
+                task.cancel()
+        await self._staging.let_go(everything=True)
+
+    async def stage_chains(self, request: StageChains, _caller: Caller) -> ChainsStaged:
+        """All chains load here; nothing was attached."""
+        async with self._one_at_a_time:
+            staged = await self._staging.stage(request)
+        log.info("chains_staged", chains=len(staged.chains), duration_ms=staged.duration_ms)
+        return staged
+
+    async def get_chains(self, _request: GetChains, _caller: Caller) -> ChainsShown:
+        """What the kernel runs now, with counters."""
+        sampled = await self._thread(self._sample, self._desired)
+        shown = tuple(ChainShown(chain=chain, metrics=metrics) for chain, metrics in sampled)
+        return ChainsShown(node=self._bus.name, chains=shown)
+
+    async def _on_desired(self, _key: str, desired: DesiredNode | None, _revision: int) -> None:
+        self._desired = desired
+        self._retry_seconds = FIRST_RETRY_SECONDS
+        self._wake.set()
+
+    async def _on_reconnect(self) -> None:
+        self._reported = None
+        self._wake.set()
+        self._journaled.set()
+
+    async def _reconciling(self) -> None:
+        while True:
+            wait_seconds = LOCAL_SECONDS
+            self._wake.clear()
+            await self._reconcile()
+            if self._faults or self._reported != self._observed:
+                wait_seconds = self._retry_seconds
+                self._retry_seconds = min(2 * self._retry_seconds, LOCAL_SECONDS)
+            await self._staging.let_go()
+            await _wait(self._wake, wait_seconds)
+
+    async def _reconcile(self) -> None:
+        """Every hook point is settled, or it is known why not; then what runs is said."""
+        desired = self._desired
+        async with self._one_at_a_time:
+            if desired is not None and await self._settle_all(desired):
+                self._acted_generation = desired.generation
+        sampled = await self._thread(self._sample, desired)
+        self._observed = ObservedNode(
+            node=self._bus.name,
+            desired_generation=self._acted_generation,
+            chains=tuple(self._with_fault(chain) for chain, _ in sampled),
+            at="",
+        )
+        await self._report(self._observed)
+
+    async def _settle_all(self, desired: DesiredNode) -> bool:
+        """Whether every hook point was acted upon, and the desired record is still the newest."""
+        chains = {Point(chain.interface, chain.hook): chain for chain in desired.chains}
+        self._faults = {}
+        for point in sorted({*chains, *self._points.points()}):
+            if self._desired is not desired:
+                return False
+            try:
+                await self._settle(point, chains.get(point), desired.generation)
+            except StateStoreError:
+                raise  # without a journal nothing may be changed
+            except FaultError as fault:
+                self._faults[point] = fault.refusal()
+                log.warning("settling_failed", **point._asdict(), why=fault.message)
+        return not self._faults
+
+    async def _settle(self, point: Point, chain: DesiredChain | None, generation: int) -> None:
+        if self._points.is_refused(point, chain):
+            return
+        prepared = Prepared()
+        try:
+            needs = await self._thread(self._points.needs, point, chain)
+            if needs is not None and chain is not None:
+                prepared = await self._staging.prepare(point, chain, needs)
+            await self._thread(
+                self._points.settle,
+                point,
+                chain,
+                desired_generation=generation,
+                prepared=prepared,
+            )
+        except RefusedError as error:
+            log.info("chain_refused", **point._asdict(), code=error.refusal_code, why=error.message)
+            if chain is not None:
+                await self._thread(
+                    self._points.refuse, point, chain, desired_generation=generation, error=error
+                )
+        finally:
+            if prepared.linked is not None:
+                await self._thread(prepared.linked.close)
+
+    def _sample(
+        self, desired: DesiredNode | None
+    ) -> list[tuple[ObservedChain, tuple[MetricValue, ...]]]:
+        """Every hook point with its metrics, read from the kernel now."""
+        generation = desired.generation if desired else 0
+        chains = desired.chains if desired else ()
+        wanted = {Point(chain.interface, chain.hook): chain for chain in chains}
+        sampled = []
+        for point in sorted({*wanted, *self._points.points()}):
+            chain = wanted.get(point)
+            seen = self._points.describe(point, chain, desired_generation=generation)
+            if seen.state != "absent" or point in wanted:
+                metrics = read_metrics(self._reader, self._points.memory(point).current)
+                sampled.append((seen, metrics))
+        return sampled
+
+    def _with_fault(self, chain: ObservedChain) -> ObservedChain:
+        fault = self._faults.get(Point(chain.interface, chain.hook))
+        if fault is None or chain.refusal is not None:
+            return chain
+        return msgspec.structs.replace(chain, refusal=fault)
+
+    async def _report(self, observed: ObservedNode) -> None:
+        if observed == self._reported:
+            return
+        stamped = msgspec.structs.replace(observed, at=self._now())
+        try:
+            await self._bus.bucket(OBSERVED).put(self._bus.name, stamped)
+        except FaultError as fault:
+            log.warning("report_failed", why=fault.message)
+        else:
+            self._reported = observed
+
+    async def _publishing(self) -> None:
+        """Journaled events are on the bus, in order; what a former run left comes first."""
+        while True:
+            self._journaled.clear()
+            try:
+                await self._publish_all()
+            except FaultError as fault:
+                log.warning("publishing_failed", why=fault.message)
+                await asyncio.sleep(PUBLISH_RETRY_SECONDS)
+            else:
+                await self._journaled.wait()
+
+    async def _publish_all(self) -> None:
+        while events := await self._thread(self._store.unpublished):
+            for event in events:
+                await self._bus.publish_event(event)
+            await self._thread(self._store.mark_published, [event.id for event in events])
+
+    async def _registering(self) -> None:
+        """The bus has the node's inventory as it is."""
+        while True:
+            try:
+                await self._register()
+            except StateStoreError:
+                raise
+            except FaultError as fault:
+                log.warning("registration_failed", why=fault.message)
+                await asyncio.sleep(PUBLISH_RETRY_SECONDS)
+            else:
+                await asyncio.sleep(LOCAL_SECONDS)
+
+    async def _register(self) -> None:
+        bucket = self._bus.bucket(NODES)
+        stored = await bucket.get(self._bus.name)
+        current = await self._thread(self._inventory.read)
+        if not is_outdated(stored.value if stored else None, current):
+            return
+        replaced = stored.revision if stored else 0
+        event_id = registration_event_id(current, replaced_revision=replaced)
+        await self._thread(self._store.journal, [(event_id, registration_body(current))])
+        await bucket.put(self._bus.name, current)
+        log.info("registered", node=self._bus.name)
+
+    async def _beating(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await self._beat()
+
+    async def _beat(self) -> None:
+        """A heartbeat and the metrics; nobody stores them, so a lost one does not matter."""
+        try:
+            sampled = await self._thread(self._sample, self._desired)
+            chains = [chain for chain, _ in sampled]
+            heartbeat = Heartbeat(
+                node=self._bus.name,
+                at=self._now(),
+                desired_generation=self._acted_generation,
+                chains_attached=sum(chain.state == "attached" for chain in chains),
+                chains_failed=sum(chain.refusal is not None for chain in chains),
+            )
+            await self._bus.publish(HEARTBEAT.at(node=self._bus.name), heartbeat)
+            values = metric_values(sampled)
+            if values:
+                metrics = NodeMetrics(node=self._bus.name, at=heartbeat.at, values=values)
+                await self._bus.publish(METRICS.at(node=self._bus.name), metrics)
+        except FaultError as fault:
+            log.warning("heartbeat_failed", why=fault.message)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """Until the event is set, at most `seconds`."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return
