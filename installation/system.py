@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from shared.errors import FaultError, Reason, RefusedError
 from shared.installation_facts import CREDENTIALS_FILE
 
 READY_SECONDS: Final = 60.0
+CERTIFICATE_CHECK_SECONDS: Final = 6 * 3600
 
 
 class NotReadyError(FaultError):
@@ -46,16 +47,20 @@ class System:
     specs: tuple[ProcessSpec, ...]
     supervisor: Supervisor
 
-    async def wait_until_ready(self, *, seconds: float = READY_SECONDS) -> None:
-        """Every process answers on the bus.
+    async def wait_until_ready(
+        self, stop: asyncio.Event, *, seconds: float = READY_SECONDS
+    ) -> bool:
+        """Every process answers on the bus; False if `stop` came first.
 
         Raises:
             NotReadyError: Naming each that does not, with the end of its log.
         """
         credentials = self.layout.credentials("service", "supervisor")
-        missing = await missing_after(credentials, self.specs, seconds=seconds)
+        missing = await missing_after(credentials, self.specs, stop, seconds=seconds)
+        if stop.is_set():
+            return False
         if not missing:
-            return
+            return True
         suspects = {spec.name for spec in missing}
         suspects |= {s.name for s in self.supervisor.statuses if s.state == "ended"}
         reasons = [
@@ -110,14 +115,18 @@ async def running_system(
         yield System(layout, specs, supervisor)
 
 
-async def follow_certificate(directory: Path, *, pause_seconds: float) -> AsyncIterator[str]:
-    """Warnings about the server's certificate as they become due, for ever; nothing ends."""
+async def certificate_warnings(
+    directory: Path, stop: asyncio.Event, *, pause_seconds: float = CERTIFICATE_CHECK_SECONDS
+) -> AsyncIterator[str]:
+    """Warnings about the server's certificate as they become due, until `stop`; nothing ends."""
     path = _layout(directory).server_certificate
-    while True:
+    while not stop.is_set():
         warning = expiry_warning(read_bytes(path), now=datetime.now(UTC)) if path.exists() else ""
         if warning:
             yield warning
-        await asyncio.sleep(pause_seconds)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause_seconds):
+                await stop.wait()
 
 
 def _ensure_node(layout: Layout, node: str) -> None:

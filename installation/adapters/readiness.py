@@ -28,13 +28,14 @@ class _Ping(msgspec.Struct, frozen=True):
 
 
 async def missing_after(
-    credentials_dir: Path, specs: Sequence[ProcessSpec], *, seconds: float
+    credentials_dir: Path, specs: Sequence[ProcessSpec], stop: asyncio.Event, *, seconds: float
 ) -> tuple[ProcessSpec, ...]:
     """Who did not answer one and the same question before `seconds` were over; empty: all did.
 
     Args:
         credentials_dir: Of the supervisor.
         specs: Those without a service name are not waited for.
+        stop: Ends the waiting early.
         seconds: Counted from now; the server may still be starting.
 
     Raises:
@@ -45,10 +46,10 @@ async def missing_after(
         return ()
     clock = asyncio.get_running_loop().time
     deadline = clock() + seconds
-    while clock() < deadline:
+    while clock() < deadline and not stop.is_set():
         try:
             async with open_connection(credentials_dir) as connection:
-                while clock() < deadline:
+                while clock() < deadline and not stop.is_set():
                     missing = await _missing_in_one_round(connection, specs)
                     if not missing:
                         return ()

@@ -1,0 +1,190 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""`l3af principal add|list|revoke|rotate`: the people and systems that may ask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import cyclopts
+import msgspec
+from cyclopts import Parameter
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cli.console import JsonFlag, emit, plain, refusing, run, say
+from cli.session import installation_dir
+from installation import members
+from installation.members import MemberChange
+from installation.registry import Member, MemberKind, parse_user_role
+
+app = cyclopts.App(name="principal", help="Add, list, revoke and rotate people and systems.")
+
+InstallationOption = Annotated[
+    Path | None,
+    Parameter(
+        name="--installation",
+        help="Directory of the installation.  Default: L3AF_INSTALLATION or ~/.local/share/l3af.",
+    ),
+]
+ExpiresOption = Annotated[
+    datetime | None,
+    Parameter(
+        name="--expires",
+        help="From when the key is refused, as 2027-12-31 or 2027-12-31T18:00:00+01:00; "
+        "UTC if no zone is given.",
+    ),
+]
+
+
+class MemberChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """What `--json` prints of one change."""
+
+    member: Member
+    credentials: str
+    """Directory; empty once the credentials are gone."""
+    is_in_force: bool
+    """Whether a running server knows; else it will from its next start."""
+
+
+@app.command
+def add(
+    name: str,
+    *,
+    role: str,
+    expires: ExpiresOption = None,
+    installation: InstallationOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Give a person or system a key; the running server knows it at once.
+
+    Parameters
+    ----------
+    name
+        Lower-case letters, digits and '-'.
+    role
+        viewer, operator, publisher, code-owner, approver, auditor or administrator.
+    """
+    with refusing(json=json):
+        change = members.add(
+            chosen(installation),
+            name=name,
+            role=parse_user_role(role),
+            now=datetime.now(UTC),
+            expires_at=in_utc(expires),
+        )
+    show_change(change, json=json)
+
+
+@app.command(name="list")
+def list_principals(*, installation: InstallationOption = None, json: JsonFlag = False) -> None:
+    """Everybody who ever had a key, oldest first."""
+    show_members(chosen(installation), "principal", json=json)
+
+
+@app.command
+def revoke(name: str, *, installation: InstallationOption = None, json: JsonFlag = False) -> None:
+    """Refuse a principal's key from now on and cut its connections.
+
+    Parameters
+    ----------
+    name
+        Whose.
+    """
+    revoke_member(chosen(installation), "principal", name, json=json)
+
+
+@app.command
+def rotate(
+    name: str,
+    *,
+    expires: ExpiresOption = None,
+    installation: InstallationOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Give a principal a new key with the same role; the old one is refused from now on.
+
+    Parameters
+    ----------
+    name
+        Whose.
+    """
+    rotate_member(chosen(installation), "principal", name, in_utc(expires), json=json)
+
+
+def chosen(installation: Path | None) -> Path:
+    """The installation's directory."""
+    return installation.expanduser() if installation else installation_dir()
+
+
+def in_utc(moment: datetime | None) -> datetime | None:
+    """The moment with a zone."""
+    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
+
+
+def show_members(installation: Path, kind: MemberKind, *, json: bool) -> None:
+    """Print everybody of a kind."""
+    with refusing(json=json):
+        found = members.members(installation, kind=kind)
+    emit(found, _render_members, json=json)
+
+
+def revoke_member(installation: Path, kind: MemberKind, name: str, *, json: bool) -> None:
+    """Revoke, and print what became of it."""
+    now = datetime.now(UTC)
+    change = run(members.revoke(installation, kind=kind, name=name, now=now), json=json)
+    show_change(change, json=json)
+
+
+def rotate_member(
+    installation: Path, kind: MemberKind, name: str, expires: datetime | None, *, json: bool
+) -> None:
+    """Rotate, and print what became of it."""
+    rotating = members.rotate(
+        installation, kind=kind, name=name, now=datetime.now(UTC), expires_at=expires
+    )
+    show_change(run(rotating, json=json), json=json)
+
+
+def show_change(change: MemberChange, *, json: bool) -> None:
+    """Print what became of a member."""
+    revoked = change.member.revoked_at is not None
+    if not change.is_in_force:
+        say("nats-server does not run; it will know from its next start", json=json)
+    printed = MemberChanged(
+        member=change.member,
+        credentials="" if revoked else str(change.credentials_dir),
+        is_in_force=change.is_in_force,
+    )
+    emit(printed, _render_change, json=json)
+
+
+def _render_change(changed: MemberChanged) -> RenderableType:
+    member = changed.member
+    if member.revoked_at is not None:
+        return Text(f"revoked: {member.kind} {plain(member.name)} ({member.key})")
+    table = Table.grid(padding=(0, 2))
+    table.add_row(member.kind, f"{plain(member.name)} ({member.role})")
+    table.add_row("key", member.key)
+    table.add_row("credentials", plain(changed.credentials))
+    return table
+
+
+def _render_members(found: Sequence[Member]) -> RenderableType:
+    table = Table("name", "role", "since", "state", "key")
+    now = datetime.now(UTC)
+    for member in found:
+        if member.revoked_at is not None:
+            state = f"revoked {member.revoked_at:%Y-%m-%d %H:%M}"
+        elif member.expires_at is not None:
+            word = "until" if member.is_valid(now=now) else "expired"
+            state = f"{word} {member.expires_at:%Y-%m-%d %H:%M}"
+        else:
+            state = "valid"
+        created = f"{member.created_at:%Y-%m-%d %H:%M}"
+        table.add_row(plain(member.name), member.role, created, state, member.key)
+    return table
