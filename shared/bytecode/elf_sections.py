@@ -35,6 +35,11 @@ _RELOCATIONS: Final = 9
 _EXECUTABLE: Final = 0x4
 _COMPRESSED: Final = 0x800
 _MACHINE_BPF: Final = 247
+_UNREADABLE: Final = (
+    *(ELFError, ConstructError, struct.error),
+    *(ValueError, KeyError, AttributeError, OverflowError),
+)
+"""What reading the headers of a damaged file raises."""
 _SYMBOL: Final = struct.Struct("<IBBHQQ")
 _RELOCATION: Final = struct.Struct("<QQ")
 
@@ -138,7 +143,7 @@ def _headers(data: bytes, path: str) -> list[_Header]:
             for index in range(elf.num_sections())
         ]
         names_index = elf.get_shstrndx()
-    except (ELFError, ConstructError, struct.error, ValueError, KeyError, AttributeError) as error:
+    except _UNREADABLE as error:
         raise MalformedObjectError(path, "is not a readable ELF file") from error
     contents = [_contents(data, header, path) for header in raw]
     if not 0 <= names_index < len(raw):
