@@ -24,10 +24,10 @@ from shared.adapters.service_layer import ERROR_NUMBER, Handler, Service
 from shared.adapters.stored_publish import publish_stored
 from shared.canonical import canonical_bytes
 from shared.contracts.base import Bucket, Endpoint, Message, Request, Topic
-from shared.contracts.errors import ERROR_NUMBERS, RETRYABLE, ErrorCode
 from shared.contracts.events import Event
 from shared.errors import FaultError, Refusal, RefusedError
 from shared.installation_facts import InstallationFacts
+from shared.refusals import parse_refusal
 
 RequestT = TypeVar("RequestT", bound=Request)
 ReplyT = TypeVar("ReplyT", bound=Message)
@@ -62,6 +62,16 @@ class Bus:
     def key(self) -> str:
         """This user's public nkey."""
         return self.connection.key
+
+    @property
+    def role(self) -> str:
+        """This user's role."""
+        return self.connection.role
+
+    @property
+    def max_payload_bytes(self) -> int:
+        """What the server takes in one message, headers included."""
+        return self.connection.max_payload_bytes
 
     @property
     def closed(self) -> asyncio.Event:
@@ -242,7 +252,4 @@ def _error(data: bytes) -> RefusedError | FaultError:
         refusal = msgspec.json.decode(data, type=Refusal)
     except msgspec.DecodeError:
         return UnreadableReplyError("the service answered with an error that is not readable")
-    code: ErrorCode | None = next((code for code in ERROR_NUMBERS if code == refusal.code), None)
-    if code is None or code in RETRYABLE:
-        return FaultError(refusal.message, refusal.reasons)
-    return RefusedError(refusal.message, refusal.reasons, code=code)
+    return parse_refusal(refusal)

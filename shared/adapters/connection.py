@@ -48,6 +48,7 @@ CLOSE_SECONDS: Final = 5
 
 _VIOLATION: Final = re.compile(r'permissions violation for (publish|subscription) to "([^"]+)"')
 _STATUS: Final = "Status"
+_STORED_AT: Final = "Nats-Sequence"
 _NO_RESPONDERS: Final = "503"
 _HEADER_FRAME_BYTES: Final = len(b"NATS/1.0\r\n\r\n")
 _HEADER_LINE_BYTES: Final = len(b": \r\n")
@@ -97,7 +98,7 @@ class Connection:
         self.problem: str = ""
         """The last thing that went wrong, for whoever reports that the connection closed."""
         self._client: Final = AttestingClient()
-        self._inbox: Final = f"{inbox_prefix(self.role, self.name)}.{secrets.token_hex(8)}"
+        self._inbox: Final = self.new_inbox()
         self._asked: Final[dict[str, tuple[str, asyncio.Queue[Msg | Exception]]]] = {}
         self._denied: Final[set[str]] = set()
         self._subscribing: Final[set[str]] = set()
@@ -114,6 +115,10 @@ class Connection:
     def is_connected(self) -> bool:
         """Whether a server is there right now."""
         return bool(self._client.is_connected)
+
+    def new_inbox(self) -> str:
+        """A subject of this user's own, to subscribe to below."""
+        return f"{inbox_prefix(self.role, self.name)}.{secrets.token_hex(8)}"
 
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Have `callback` called after every reconnection: messages may have been missed."""
@@ -187,7 +192,7 @@ class Connection:
                     answer = await answers.get()
                 if isinstance(answer, Exception):
                     raise answer
-                if not answer.data and (answer.headers or {}).get(_STATUS) == _NO_RESPONDERS:
+                if status_of(answer) == _NO_RESPONDERS:
                     raise NobodyAnswersError(f"{subject}: nobody is there to answer")
                 received.append(answer)
                 if is_last(answer):
@@ -382,6 +387,18 @@ class Connection:
     async def _on_closed(self) -> None:
         self.closed.set()
         await self._on_disconnect()
+
+
+def status_of(message: Msg) -> str:
+    """The status in a message of the server's own; empty for any other.
+
+    A stored message that is given back may hold whatever a client wrote, a status line too; but
+    then the server has added where it is stored.
+    """
+    headers = message.headers or {}
+    if message.data or _STORED_AT in headers:
+        return ""
+    return str(headers.get(_STATUS, ""))
 
 
 @asynccontextmanager

@@ -13,13 +13,12 @@ from typing import Any, Final
 import msgspec
 from nats.aio.msg import Msg
 
-from shared.adapters.connection import Connection
+from shared.adapters.connection import Connection, status_of
 from shared.errors import FaultError
 
 READ_SECONDS: Final = 5.0
 BATCH_MESSAGES: Final = 1000
 
-_STATUS: Final = "Status"
 _END_OF_BATCH: Final = "204"
 _NOT_FOUND: Final = "404"
 _TOO_MANY: Final = "413"
@@ -49,7 +48,7 @@ async def get_last(connection: Connection, stream: str, subject: str) -> Stored 
     answer = await connection.ask(
         f"$JS.API.DIRECT.GET.{stream}.{subject}", b"", timeout_seconds=READ_SECONDS
     )
-    return None if _status(answer) == _NOT_FOUND else _stored(answer)
+    return None if status_of(answer) == _NOT_FOUND else _stored(answer)
 
 
 async def get_last_of_each(
@@ -67,10 +66,10 @@ async def get_last_of_each(
     question: dict[str, Any] = {"multi_last": [filter_subject]}
     while True:
         *batch, end = await _batch(connection, stream, question)
-        if _status(end) == _TOO_MANY:
+        if status_of(end) == _TOO_MANY:
             return await _read_all(connection, stream, filter_subject)
         found += [_stored(message) for message in batch]
-        if _status(end) == _NOT_FOUND or _pending(end) == 0:
+        if status_of(end) == _NOT_FOUND or _pending(end) == 0:
             return found
         upper = int((end.headers or {})["Nats-UpTo-Sequence"])
         question = question | {"seq": found[-1].sequence + 1, "up_to_seq": upper}
@@ -86,33 +85,30 @@ async def _read_all(connection: Connection, stream: str, filter_subject: str) ->
             stored = _stored(message)
             newest[stored.subject] = stored
             sequence = stored.sequence + 1
-        if _status(end) == _NOT_FOUND or _pending(end) == 0:
+        if status_of(end) == _NOT_FOUND or _pending(end) == 0:
             return sorted(newest.values(), key=lambda stored: stored.sequence)
 
 
 async def _batch(connection: Connection, stream: str, question: dict[str, Any]) -> list[Msg]:
     return await connection.ask_until(
-        lambda answer: _status(answer) != "",
+        lambda answer: status_of(answer) != "",
         f"$JS.API.DIRECT.GET.{stream}",
         msgspec.json.encode(question),
         timeout_seconds=READ_SECONDS,
     )
 
 
-def _status(message: Msg) -> str:
-    """The status in a message without body; a stored one has none."""
-    headers = message.headers or {}
-    return "" if "Nats-Sequence" in headers else str(headers.get(_STATUS, ""))
-
-
 def _pending(end: Msg) -> int:
-    if _status(end) != _END_OF_BATCH:
-        raise DirectGetError(f"{end.subject}: direct get failed with status {_status(end)}")
+    if status_of(end) != _END_OF_BATCH:
+        raise DirectGetError(f"{end.subject}: direct get failed with status {status_of(end)}")
     return int((end.headers or {}).get("Nats-Num-Pending", "0"))
 
 
 def _stored(message: Msg) -> Stored:
     headers = {str(name): str(value) for name, value in (message.headers or {}).items()}
-    if "Nats-Sequence" not in headers:
-        raise DirectGetError(f"direct get failed with status {_status(message) or 'unknown'}")
-    return Stored(headers["Nats-Subject"], int(headers["Nats-Sequence"]), headers, message.data)
+    try:
+        sequence = int(headers["Nats-Sequence"])
+        return Stored(headers["Nats-Subject"], sequence, headers, message.data)
+    except (KeyError, ValueError) as error:
+        status = status_of(message) or "unknown"
+        raise DirectGetError(f"direct get failed with status {status}") from error

@@ -109,6 +109,7 @@ class Service:
         self._running: Final = asyncio.Semaphore(concurrency)
         self._limit: Final = concurrency * (1 + WAITING_PER_RUNNING)
         self._accepted = 0
+        self._performing: Final[set[asyncio.Task[None]]] = set()
         self._idle: Final = asyncio.Event()
         self._idle.set()
         self._subscriptions: Final[list[Subscription]] = []
@@ -126,7 +127,7 @@ class Service:
                 await self._subscribe(f"$SRV.{verb}{suffix}", self._monitoring(answer))
 
     async def stop(self) -> None:
-        """No new request is taken; those that were are answered, or DRAIN_SECONDS have passed."""
+        """No new request is taken; the others are answered, or given up after DRAIN_SECONDS."""
         for subscription in self._subscriptions:
             await self._connection.drain_subscription(subscription)
         try:
@@ -134,6 +135,8 @@ class Service:
                 await self._idle.wait()
         except TimeoutError:
             _log.warning("requests_abandoned", service=self._name, requests=self._accepted)
+            for task in self._performing:
+                task.cancel()
 
     async def _listen(self, served: _Served) -> None:
         async def take(message: Msg) -> None:
@@ -153,7 +156,9 @@ class Service:
             return
         self._accepted += 1
         self._idle.clear()
-        self._tasks.create_task(self._perform(served, message))
+        task = self._tasks.create_task(self._perform(served, message))
+        self._performing.add(task)
+        task.add_done_callback(self._performing.discard)
 
     async def _perform(self, served: _Served, message: Msg) -> None:
         try:

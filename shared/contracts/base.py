@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -55,7 +55,8 @@ class Accepted(Message, frozen=True, kw_only=True):
 class CommandOutcome(Message, frozen=True, kw_only=True):
     """What the outbox stores as the answer to a command: exactly one of the two is set."""
 
-    reply: msgspec.Raw | None = None
+    reply: Any = None
+    """The reply as plain JSON."""
     refusal: Refusal | None = None
 
 

@@ -1,0 +1,357 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Commands whose effects happen exactly once, whichever instruction the process dies at.
+
+The order of writes, each acknowledged before the next:
+
+  1. `pending.<command id>`: the answer, the state change and the events, complete
+  2. the state change, if nothing else was changed since the decision
+  3. the events, under ids that follow from the command id
+  4. `heads.heads`: the last event sequences used
+  5. `done.<command id>`: the answer, kept for COMMAND_MEMORY_SECONDS
+  6. `pending.<command id>` is deleted, and then the caller is answered
+
+Whoever finds a pending record does 2 to 6 again; each of them is without effect if it was done.
+
+Rules:
+ * One process writes an outbox; its commands are decided one after another.
+ * A fault while deciding leaves nothing behind.  A fault while writing is repaired before
+   anything else is decided, and from time to time until it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol, TypeVar, cast
+
+import msgspec
+import structlog
+
+from shared.adapters.callers import Caller
+from shared.adapters.kv import Entry, RevisionConflictError
+from shared.adapters.service_layer import Handler
+from shared.contracts.base import Bucket, Command, Endpoint, Message
+from shared.contracts.events import Actor, Audience, Event, EventBody
+from shared.contracts.storage import (
+    BUCKETS,
+    COMMAND_MEMORY_SECONDS,
+    OutboxRecord,
+    StateChange,
+    outbox_bucket,
+)
+from shared.errors import FaultError, RefusedError
+from shared.outbox_records import (
+    DONE,
+    HEADS_KEY,
+    PENDING,
+    SALT_BYTES,
+    Decision,
+    Origin,
+    check_repeat,
+    check_sizes,
+    done_record,
+    draft_emission,
+    draft_heads,
+    draft_record,
+    draft_refused,
+)
+from shared.refusals import parse_refusal
+
+DECISION_ATTEMPTS: Final = 5
+REPAIR_PAUSE_SECONDS: Final = 1.0
+HEADER_ROOM_BYTES: Final = 1024
+
+RecordT = TypeVar("RecordT", bound=msgspec.Struct)
+CommandT = TypeVar("CommandT", bound=Command)
+ReplyT = TypeVar("ReplyT", bound=Message)
+Decide = Callable[[CommandT, Caller, str, datetime], Awaitable[Decision[ReplyT]]]
+
+_log = structlog.get_logger()
+
+
+class Records(Protocol[RecordT]):
+    """The part of a bucket that the outbox uses."""
+
+    async def get(self, key: str) -> Entry[RecordT] | None:
+        """The key's newest value."""
+
+    async def entries(self, prefix: str = "") -> list[Entry[RecordT]]:
+        """All keys under a prefix."""
+
+    async def create(self, key: str, value: RecordT, *, ttl_seconds: int | None = None) -> int:
+        """A key that was not there."""
+
+    async def update_in_bucket(self, key: str, value: RecordT, *, sequence: int) -> int:
+        """Compare-and-set on the whole bucket."""
+
+    async def put(self, key: str, value: RecordT, *, ttl_seconds: int | None = None) -> int:
+        """Whatever was there."""
+
+    async def delete(self, key: str) -> None:
+        """The key is gone."""
+
+
+class OutboxBus(Protocol):
+    """The part of the bus that the outbox uses."""
+
+    @property
+    def key(self) -> str:
+        """Of this service."""
+
+    @property
+    def role(self) -> str:
+        """Of this service."""
+
+    @property
+    def max_payload_bytes(self) -> int:
+        """What the server takes."""
+
+    def bucket(self, bucket: Bucket[RecordT]) -> Records[RecordT]:
+        """A bucket."""
+
+    async def publish_event(self, event: Event) -> None:
+        """Stored once."""
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs beside."""
+
+
+class StateMovedError(FaultError):
+    """Others changed the state faster than a decision could be made."""
+
+
+class OutboxSharedError(FaultError):
+    """Another process writes this outbox."""
+
+
+class Outbox:
+    """The outbox of one service."""
+
+    def __init__(self, bus: OutboxBus, service: str) -> None:
+        self._bus: Final = bus
+        self._service: Final = service
+        self._bucket: Final = outbox_bucket(service)
+        self._records: Final = bus.bucket(self._bucket)
+        self._actor: Final = Actor(key=bus.key, role=bus.role, attested=False)
+        self._commands: Final[dict[str, tuple[Endpoint[Any, Any], Decide[Any, Any]]]] = {}
+        self._lock: Final = asyncio.Lock()
+        self._heads: dict[Audience, int] = {}
+        self._is_clean = False
+        self._is_being_repaired = False
+
+    async def open(self) -> None:
+        """Every command that was recorded before is done.  Register all commands first.
+
+        Raises:
+            FaultError: The bus does not answer; call again.
+        """
+        async with self._lock:
+            await self._recover()
+
+    def command(
+        self, endpoint: Endpoint[CommandT, ReplyT], decide: Decide[CommandT, ReplyT]
+    ) -> Handler:
+        """The handler that serves `endpoint` by what `decide(request, caller, id, now)` says.
+
+        A RefusedError of `decide` is a decision too: recorded, answered the same way again, and
+        told to the audit log as `<entity>.<verb>` with outcome `refused`.
+        """
+        self._commands[endpoint.subject] = (endpoint, decide)
+
+        async def handle(request: CommandT, caller: Caller) -> ReplyT:
+            command_id = request.command_id or secrets.token_hex(16)
+            origin = Origin(self._service, command_id, endpoint.subject, request, caller.actor())
+            async with self._lock:
+                await self._recover_if_needed()
+                record = await self._remembered(origin)
+                if record is None:
+                    record = await self._execute(origin, caller)
+            if record.outcome.refusal is not None:
+                raise parse_refusal(record.outcome.refusal)
+            return msgspec.convert(record.outcome.reply, endpoint.reply, str_keys=True)
+
+        return handle
+
+    async def emit(self, body: EventBody, *, event_id: str) -> None:
+        """The event is in the stream, once, however often this is called with its id.
+
+        Args:
+            body: What happened.
+            event_id: Of letters, digits, `.`, `_` and `-`.
+
+        Raises:
+            FaultError: It is not certain yet; call again.
+        """
+        async with self._lock:
+            await self._recover_if_needed()
+            if await self._records.get(f"{DONE}{event_id}") is not None:
+                return
+            record = draft_emission(
+                body,
+                event_id=event_id,
+                service=self._service,
+                actor=self._actor,
+                heads=self._heads,
+                salt=secrets.token_bytes(SALT_BYTES),
+                now=datetime.now(UTC),
+            )
+            await self._commit(record)
+
+    async def _remembered(self, origin: Origin) -> OutboxRecord | None:
+        done = await self._records.get(f"{DONE}{origin.command_id}")
+        if done is None:
+            return None
+        check_repeat(done.value, origin)
+        return done.value
+
+    async def _execute(self, origin: Origin, caller: Caller) -> OutboxRecord:
+        """Decided and done; decided again if the state moved meanwhile."""
+        for _ in range(DECISION_ATTEMPTS):
+            record = await self._decide(origin, caller)
+            if await self._commit(record):
+                return record
+        raise StateMovedError("the state changes faster than can be decided; ask again")
+
+    async def _decide(self, origin: Origin, caller: Caller) -> OutboxRecord:
+        endpoint, decide = self._commands[origin.subject]
+        now = datetime.now(UTC)
+        decision: Decision[Any]
+        try:
+            decision = await decide(origin.request, caller, origin.command_id, now)
+        except RefusedError as error:
+            decision = draft_refused(endpoint, error)
+        salts = [secrets.token_bytes(SALT_BYTES) for _ in decision.events]
+        record = draft_record(origin, decision, heads=self._heads, salts=salts, now=now)
+        check_sizes(
+            record,
+            record_limit_bytes=self._bucket.max_value_bytes,
+            change_limit_bytes=_limit_bytes(record.change),
+            event_limit_bytes=self._bus.max_payload_bytes - HEADER_ROOM_BYTES,
+        )
+        return record
+
+    async def _commit(self, record: OutboxRecord) -> bool:
+        """Whether all writes are done; if not, the state had moved and nothing is left behind."""
+        self._is_clean = False
+        try:
+            await self._create_pending(record)
+            is_done = await self._finish(record)
+            if not is_done:
+                await self._records.delete(f"{PENDING}{record.command_id}")
+        except FaultError:
+            self._repair_soon()
+            raise
+        self._is_clean = True
+        return is_done
+
+    async def _create_pending(self, record: OutboxRecord) -> None:
+        try:
+            await self._records.create(f"{PENDING}{record.command_id}", record)
+        except RevisionConflictError as error:
+            raise OutboxSharedError("another process writes this outbox") from error
+
+    async def _finish(self, record: OutboxRecord) -> bool:
+        """Everything after the pending record; False, and nothing done, if the state had moved."""
+        if record.change is not None and not await self._change(record.change, record.command_id):
+            return False
+        for event in record.events:
+            await self._bus.publish_event(event)
+        heads = {
+            audience: max(sequence, self._heads.get(audience, 0))
+            for audience, sequence in (self._heads | record.heads).items()
+        }
+        await self._write_heads(heads)
+        self._heads = heads
+        await self._records.put(
+            f"{DONE}{record.command_id}",
+            done_record(record),
+            ttl_seconds=COMMAND_MEMORY_SECONDS,
+        )
+        await self._records.delete(f"{PENDING}{record.command_id}")
+        return True
+
+    async def _change(self, change: StateChange, command_id: str) -> bool:
+        """Whether the state is changed, by this call or by an earlier one for the same command."""
+        # The record goes as the bytes that were decided; msgspec.Raw passes them through.
+        raw = self._bus.bucket(Bucket(change.bucket, cast("Any", msgspec.Raw)))
+        try:
+            await raw.update_in_bucket(
+                change.key, change.value, sequence=change.expected_bucket_sequence
+            )
+        except RevisionConflictError:
+            current = await raw.get(change.key)
+            return current is not None and _command_of(current.value) == command_id
+        return True
+
+    async def _write_heads(self, heads: dict[Audience, int]) -> None:
+        record = draft_heads(heads, actor=self._actor, now=datetime.now(UTC))
+        await self._records.put(HEADS_KEY, record)
+
+    async def _recover_if_needed(self) -> None:
+        if not self._is_clean:
+            await self._recover()
+
+    async def _recover(self) -> None:
+        """No pending record is left, and the heads are those that were used last."""
+        stored = await self._records.get(HEADS_KEY)
+        self._heads = dict(stored.value.heads) if stored is not None else {}
+        # Writes of one connection are stored in order: after this one is acknowledged, all that
+        # were sent before it, and given up waiting for, can be read.
+        await self._write_heads(self._heads)
+        pending = await self._records.entries(PENDING)
+        for entry in sorted(pending, key=lambda entry: entry.revision):
+            await self._resume(entry.value)
+        self._is_clean = True
+
+    async def _resume(self, record: OutboxRecord) -> None:
+        """All of the record's writes are done; decided again if the state moved before them."""
+        _log.info("command_resumed", command_id=record.command_id, subject=record.subject)
+        for _ in range(DECISION_ATTEMPTS):
+            if await self._finish(record):
+                return
+            if record.subject not in self._commands:
+                raise StateMovedError(f"{record.subject}: a command waits that nobody here decides")
+            endpoint, _decide = self._commands[record.subject]
+            request = msgspec.convert(record.request, endpoint.request, str_keys=True)
+            actor = record.actor
+            origin = Origin(self._service, record.command_id, record.subject, request, actor)
+            record = await self._decide(origin, _caller(actor))
+            await self._records.put(f"{PENDING}{record.command_id}", record)
+        raise StateMovedError("the state changes faster than can be decided")
+
+    def _repair_soon(self) -> None:
+        if not self._is_being_repaired:
+            self._is_being_repaired = True
+            self._bus.spawn(self._repair())
+
+    async def _repair(self) -> None:
+        """What a fault left behind is finished, even if no further command comes."""
+        while not self._is_clean:
+            await asyncio.sleep(REPAIR_PAUSE_SECONDS)
+            try:
+                async with self._lock:
+                    await self._recover_if_needed()
+            except FaultError as fault:
+                _log.warning("outbox_repair_delayed", why=fault.message)
+        self._is_being_repaired = False
+
+
+def _caller(actor: Actor) -> Caller:
+    return Caller(actor.key, actor.role, "", attested=actor.attested, address=actor.address)
+
+
+class _Marked(msgspec.Struct, frozen=True):
+    command_id: str = ""
+
+
+def _command_of(value: msgspec.Raw) -> str:
+    return msgspec.json.decode(value, type=_Marked).command_id
+
+
+def _limit_bytes(change: StateChange | None) -> int:
+    """What the changed bucket takes."""
+    name = "" if change is None else change.bucket
+    return next((bucket.max_value_bytes for bucket in BUCKETS if bucket.name == name), 0)

@@ -1,0 +1,276 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What one decision becomes: an outbox record that holds every effect before any of them happens.
+
+Rules:
+ * A command has either a reply or a refusal.
+ * Event ids follow from the service, the command id and the place in the decision, so that a
+   repetition after a crash makes the same events.
+ * Each audience's sequence goes on from the heads, without gaps, in the order of the decision.
+ * The same command id means the same request by the same key, or it is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Final, Generic, TypeVar
+
+import msgspec
+
+from shared.canonical import canonical_bytes, canonical_digest
+from shared.contracts.base import Bucket, Command, CommandOutcome, Endpoint, Message
+from shared.contracts.errors import ErrorCode
+from shared.contracts.events import PUBLIC, Actor, Audience, EventBody, draft_event
+from shared.contracts.storage import OutboxRecord, StateChange
+from shared.errors import Reason, Refusal, RefusedError
+
+ReplyT = TypeVar("ReplyT", bound=Message)
+
+SALT_BYTES: Final = 16
+HEADS_KEY: Final = "heads.heads"
+PENDING: Final = "pending."
+DONE: Final = "done."
+
+
+class CommandReusedError(RefusedError):
+    """A command id was used before, for something else or by somebody else."""
+
+    code: ClassVar[ErrorCode] = "conflict"
+
+
+class EffectTooLargeError(RefusedError):
+    """What the command would lead to is over a stated limit."""
+
+    code: ClassVar[ErrorCode] = "too_large"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The one write a command leads to."""
+
+    bucket: Bucket[Any]
+    key: str
+    value: msgspec.Struct
+    """Has the command's id in its field `command_id`."""
+    bucket_sequence: int
+    """`Snapshot.sequence` when the decision was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Generic[ReplyT]):
+    """What a command leads to: exactly one of reply and refusal, and what follows from it."""
+
+    reply: ReplyT | None = None
+    refusal: Refusal | None = None
+    change: Change | None = None
+    events: tuple[EventBody, ...] = ()
+    """Actor, reason and correlation are filled in where they are empty."""
+    audience: Audience = PUBLIC
+
+    def __post_init__(self) -> None:
+        if (self.reply is None) == (self.refusal is None):
+            raise AssertionError("a decision is either a reply or a refusal")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a command came from."""
+
+    service: str
+    command_id: str
+    subject: str
+    request: Command
+    actor: Actor
+
+
+def request_digest(origin: Origin) -> str:
+    """Equal for equal requests at one endpoint."""
+    request = msgspec.structs.replace(origin.request, command_id=origin.command_id)
+    return canonical_digest([origin.subject, request])
+
+
+def draft_refused(endpoint: Endpoint[Any, Any], error: RefusedError) -> Decision[Message]:
+    """The decision that a raised refusal is: recorded, and told to the audit log."""
+    refusal = error.refusal()
+    event = EventBody(
+        action=".".join(endpoint.subject.split(".")[-2:]),
+        outcome="refused",
+        reasons=refusal.reasons,
+        details={"code": refusal.code, "message": refusal.message},
+    )
+    return Decision(refusal=refusal, events=(event,))
+
+
+def draft_record(
+    origin: Origin,
+    decision: Decision[Any],
+    *,
+    heads: Mapping[Audience, int],
+    salts: Sequence[bytes],
+    now: datetime,
+) -> OutboxRecord:
+    """Everything that the decision leads to, in one record.
+
+    Args:
+        origin: Where the command came from.
+        decision: What was decided.
+        heads: Last sequence used for each audience.
+        salts: SALT_BYTES of randomness for each event.
+        now: Aware.
+    """
+    at = render_time(now)
+    first = heads.get(decision.audience, 0) + 1
+    events = tuple(
+        draft_event(
+            _completed(body, origin),
+            event_id=f"{origin.service}.{origin.command_id}.{place}",
+            emitter=origin.service,
+            sequence=first + place,
+            time=at,
+            salt=salts[place],
+            audience=decision.audience,
+        )
+        for place, body in enumerate(decision.events)
+    )
+    return OutboxRecord(
+        command_id=origin.command_id,
+        subject=origin.subject,
+        request_sha256=request_digest(origin),
+        request=msgspec.to_builtins(origin.request),
+        actor=origin.actor,
+        outcome=CommandOutcome(
+            reply=None if decision.reply is None else msgspec.to_builtins(decision.reply),
+            refusal=decision.refusal,
+        ),
+        change=_drafted_change(decision.change, origin.command_id),
+        events=events,
+        heads={**heads, decision.audience: first - 1 + len(events)},
+        at=at,
+    )
+
+
+def draft_emission(
+    body: EventBody,
+    *,
+    event_id: str,
+    service: str,
+    actor: Actor,
+    heads: Mapping[Audience, int],
+    salt: bytes,
+    now: datetime,
+    audience: Audience = PUBLIC,
+) -> OutboxRecord:
+    """The record of one event that no command asked for."""
+    at = render_time(now)
+    sequence = heads.get(audience, 0) + 1
+    event = draft_event(
+        body,
+        event_id=event_id,
+        emitter=service,
+        sequence=sequence,
+        time=at,
+        salt=salt,
+        audience=audience,
+    )
+    return OutboxRecord(
+        command_id=event_id,
+        subject="",
+        request_sha256="",
+        actor=actor,
+        outcome=CommandOutcome(),
+        events=(event,),
+        heads={**heads, audience: sequence},
+        at=at,
+    )
+
+
+def draft_heads(heads: Mapping[Audience, int], *, actor: Actor, now: datetime) -> OutboxRecord:
+    """The record under HEADS_KEY."""
+    return OutboxRecord(
+        command_id="heads",
+        subject="",
+        request_sha256="",
+        actor=actor,
+        outcome=CommandOutcome(),
+        heads=dict(heads),
+        at=render_time(now),
+    )
+
+
+def done_record(record: OutboxRecord) -> OutboxRecord:
+    """What is remembered of a command whose effects are all done: enough to answer a repeat."""
+    return msgspec.structs.replace(record, request=None, change=None, events=(), heads={})
+
+
+def check_repeat(remembered: OutboxRecord, origin: Origin) -> None:
+    """The repeat is the command that is remembered.
+
+    Raises:
+        CommandReusedError: It is another request, or another key's.
+    """
+    if remembered.request_sha256 != request_digest(origin):
+        raise _reused("was used for another request", origin)
+    if (remembered.actor.key, remembered.actor.role) != (origin.actor.key, origin.actor.role):
+        raise _reused("was used by somebody else", origin)
+
+
+def check_sizes(
+    record: OutboxRecord,
+    *,
+    record_limit_bytes: int,
+    change_limit_bytes: int,
+    event_limit_bytes: int,
+) -> None:
+    """Every effect fits where it goes, so that none fails after the first has happened.
+
+    Raises:
+        EffectTooLargeError: Naming each that does not.
+    """
+    sizes = [("record", len(msgspec.json.encode(record)), record_limit_bytes)]
+    if record.change is not None:
+        sizes.append(("change", len(bytes(record.change.value)), change_limit_bytes))
+    sizes += [
+        (f"events[{place}]", len(canonical_bytes(event)), event_limit_bytes)
+        for place, event in enumerate(record.events)
+    ]
+    reasons = [
+        Reason(path=path, rule="is too large", got=f"{size} bytes", allowed=f"{limit} bytes")
+        for path, size, limit in sizes
+        if size > limit
+    ]
+    if reasons:
+        raise EffectTooLargeError("the command's effects are too large to be recorded", reasons)
+
+
+def render_time(moment: datetime) -> str:
+    """RFC 3339 UTC with microseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _completed(body: EventBody, origin: Origin) -> EventBody:
+    return msgspec.structs.replace(
+        body,
+        actor=body.actor or origin.actor,
+        correlation=body.correlation or origin.command_id,
+        reason=body.reason or origin.request.reason,
+    )
+
+
+def _drafted_change(change: Change | None, command_id: str) -> StateChange | None:
+    if change is None:
+        return None
+    if getattr(change.value, "command_id", None) != command_id:
+        raise AssertionError(f"{change.bucket.name}/{change.key}: not marked with its command")
+    return StateChange(
+        bucket=change.bucket.name,
+        key=change.key,
+        value=msgspec.Raw(msgspec.json.encode(change.value)),
+        expected_bucket_sequence=change.bucket_sequence,
+    )
+
+
+def _reused(why: str, origin: Origin) -> CommandReusedError:
+    reason = Reason(path="command_id", rule=why, got=origin.command_id)
+    return CommandReusedError(f"command id {origin.command_id} {why}", [reason])

@@ -1,0 +1,305 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The outbox's promise: accepted means done in the end, once, whenever the process died."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+
+import pytest
+
+from shared.adapters.bus import Bus
+from shared.adapters.callers import Caller
+from shared.adapters.outbox import Outbox, OutboxBus
+from shared.adapters.service_layer import Handler
+from shared.contracts.events import Event, EventBody
+from shared.contracts.scheduler import LABEL_NODE, NODE_LABELS, LabelNode, NodeLabelled, NodeLabels
+from shared.contracts.storage import outbox_bucket
+from shared.errors import FaultError, RefusedError
+from shared.outbox_records import Change, Decision
+from tests.integration.conftest import Buses
+from tests.support.event_stream import stored_events
+from tests.support.mortal_bus import MortalBus, ProcessDiedError
+
+ALICE = Caller("UALICE", "operator", "alice", attested=True, address="")
+BOB = Caller("UBOB", "operator", "bob", attested=True, address="")
+
+
+@dataclass
+class Labelling:
+    """A small service: labels a node, tells two events; refuses the node `forbidden`."""
+
+    bus: Bus
+    decisions: int = 0
+
+    async def decide(
+        self, request: LabelNode, _caller: Caller, command_id: str, _now: datetime
+    ) -> Decision[NodeLabelled]:
+        """Labels the node as asked."""
+        self.decisions += 1
+        if request.node == "forbidden":
+            raise RefusedError("no", code="not_found")
+        labels = self.bus.bucket(NODE_LABELS)
+        snapshot = await labels.snapshot()
+        before = snapshot.entries.get(request.node)
+        merged = {**(before.value.labels if before else {}), **request.set}
+        return Decision(
+            reply=NodeLabelled(command_id=command_id, node=request.node, labels=merged),
+            change=Change(
+                NODE_LABELS,
+                request.node,
+                NodeLabels(node=request.node, labels=merged, command_id=command_id),
+                snapshot.sequence,
+            ),
+            events=(
+                EventBody(action="node.label", outcome="accepted", node=request.node),
+                EventBody(action="node.label", outcome="observed", node=request.node),
+            ),
+        )
+
+
+async def open_outbox(bus: Bus, over: OutboxBus | None = None) -> tuple[Handler, Outbox, Labelling]:
+    """A process that has started: its handler serves."""
+    outbox, labelling = Outbox(over or bus, "scheduler"), Labelling(bus)
+    handler = outbox.command(LABEL_NODE, labelling.decide)
+    await outbox.open()
+    return handler, outbox, labelling
+
+
+async def revisions_of(bus: Bus, node: str) -> dict[str, str]:
+    """The labels stored for a node."""
+    entry = await bus.bucket(NODE_LABELS).get(node)
+    return {} if entry is None else entry.value.labels
+
+
+def assert_gapless(events: list[Event]) -> None:
+    """Every event once, numbered from 1 without gaps in the order of the stream."""
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    assert len({event.id for event in events}) == len(events)
+
+
+async def test_command_has_its_effects_and_leaves_no_pending_record(buses: Buses) -> None:
+    """Reply, state and events agree; what remains is the memory of the answer."""
+    bus = await buses.open("service-scheduler")
+    handler, _, _ = await open_outbox(bus)
+
+    reply = await handler(
+        LabelNode(node="n1", set={"zone": "a"}, command_id="command-1", reason="why"), ALICE
+    )
+
+    events = await stored_events(await buses.open("service-auditor"))
+    assert reply == NodeLabelled(command_id="command-1", node="n1", labels={"zone": "a"})
+    assert await revisions_of(bus, "n1") == {"zone": "a"}
+    assert [event.id for event in events] == ["scheduler.command-1.0", "scheduler.command-1.1"]
+    assert events[0].data.actor == ALICE.actor()
+    assert (events[0].data.correlation, events[0].data.reason) == ("command-1", "why")
+    assert_gapless(events)
+    keys = {entry.key for entry in await bus.bucket(outbox_bucket("scheduler")).entries()}
+    assert keys == {"done.command-1", "heads.heads"}
+
+
+@pytest.mark.parametrize("lands", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("node", ["n1", "forbidden"])
+async def test_process_may_die_at_any_write(buses: Buses, node: str, lands: bool) -> None:
+    """Killed before or after each single write, then started again: done once or not at all.
+
+    Not at all only if the command was never recorded; the caller's repeat then does it.
+    """
+    bus = await buses.open("service-scheduler")
+    _, _, _ = await open_outbox(bus)
+    answers: list[object] = []
+    dies_at = 0
+    while len(answers) == dies_at:
+        dies_at += 1
+        # Opening is a write of its own (the heads), so dying counts from the next one.
+        mortal = MortalBus(bus, dies_at=dies_at + 1, lands=lands)
+        handler, _, _ = await open_outbox(bus, mortal)
+        request = LabelNode(node=node, set={f"k{dies_at}": "v"}, command_id=f"command-{dies_at}")
+        try:
+            await handler(request, ALICE)
+        except ProcessDiedError:
+            restarted, _, labelling = await open_outbox(bus)
+            answers.append(await answer_of(restarted, request))
+            recorded = dies_at > 1 or lands
+            assert labelling.decisions == (0 if recorded else 1)
+            assert await answer_of(restarted, request) == answers[-1]
+        except RefusedError:
+            break
+
+    pending = await bus.bucket(outbox_bucket("scheduler")).entries("pending.")
+    events = await stored_events(await buses.open("service-auditor"))
+    # pending, change, two events, heads, done, pending deleted; and one command undisturbed.
+    commands = 6 if node == "forbidden" else 8
+    assert dies_at == commands
+    assert pending == []
+    assert_gapless(events)
+    if node == "n1":
+        assert set(await revisions_of(bus, "n1")) == {
+            f"k{place}" for place in range(1, commands + 1)
+        }
+        assert answers == [
+            ("n1", frozenset(f"k{place}" for place in range(1, dies_at + 1)))
+            for dies_at in range(1, commands)
+        ]
+        assert len(events) == 2 * commands
+    else:
+        assert set(answers) == {"not_found"}
+        assert {event.data.outcome for event in events} == {"refused"}
+        assert len(events) == commands
+
+
+async def answer_of(handler: Handler, request: LabelNode) -> object:
+    """What the caller is told, comparably."""
+    try:
+        reply = await handler(request, ALICE)
+    except RefusedError as error:
+        return error.refusal_code
+    assert isinstance(reply, NodeLabelled)
+    return reply.node, frozenset(reply.labels)
+
+
+@pytest.mark.parametrize("lands", [False, True], ids=["before", "after"])
+async def test_recovery_may_die_at_any_write_too(buses: Buses, lands: bool) -> None:
+    """However often the next start dies as well, the one after it finishes the command."""
+    bus = await buses.open("service-scheduler")
+    handler, _, _ = await open_outbox(bus, MortalBus(bus, dies_at=3, lands=False))
+    request = LabelNode(node="n1", set={"zone": "a"}, command_id="command-1")
+    with pytest.raises(ProcessDiedError):
+        await handler(request, ALICE)
+
+    deaths = 0
+    for dies_at in range(1, 20):
+        try:
+            await open_outbox(bus, MortalBus(bus, dies_at=dies_at, lands=lands))
+        except ProcessDiedError:
+            deaths += 1
+    restarted, _, labelling = await open_outbox(bus)
+
+    assert deaths > 0
+    assert await answer_of(restarted, request) == ("n1", frozenset({"zone"}))
+    assert labelling.decisions == 0
+    events = await stored_events(await buses.open("service-auditor"))
+    assert len(events) == 2
+    assert_gapless(events)
+
+
+async def test_event_nobody_asked_for_is_emitted_once(buses: Buses) -> None:
+    """The same event id again has no effect, nor has death at any write in between."""
+    bus = await buses.open("service-scheduler")
+    body = EventBody(action="deployment.complete", outcome="succeeded")
+    for dies_at in range(1, 8):
+        _, outbox, _ = await open_outbox(bus, MortalBus(bus, dies_at=dies_at + 1, lands=True))
+        try:
+            await outbox.emit(body, event_id=f"command-{dies_at}.complete")
+        except ProcessDiedError:
+            _, outbox, _ = await open_outbox(bus)
+        await outbox.emit(body, event_id=f"command-{dies_at}.complete")
+
+    events = await stored_events(await buses.open("service-auditor"))
+    assert [event.id for event in events] == [f"command-{n}.complete" for n in range(1, 8)]
+    assert_gapless(events)
+
+
+async def test_concurrent_repeats_have_one_effect_and_one_answer(buses: Buses) -> None:
+    """Twenty times the same command at once is one command."""
+    bus = await buses.open("service-scheduler")
+    handler, _, labelling = await open_outbox(bus)
+    request = LabelNode(node="n1", set={"zone": "a"}, command_id="command-1")
+
+    replies = await asyncio.gather(*(handler(request, ALICE) for _ in range(20)))
+
+    assert len({reply.command_id for reply in replies if isinstance(reply, NodeLabelled)}) == 1
+    assert all(reply == replies[0] for reply in replies)
+    assert labelling.decisions == 1
+    assert len(await stored_events(await buses.open("service-auditor"))) == 2
+
+
+async def test_command_id_is_not_reused_for_anything_else(buses: Buses) -> None:
+    """Another request, or another caller, under a known id is refused and changes nothing."""
+    bus = await buses.open("service-scheduler")
+    handler, _, labelling = await open_outbox(bus)
+    request = LabelNode(node="n1", set={"zone": "a"}, command_id="command-1")
+    await handler(request, ALICE)
+
+    for other, caller in (
+        (LabelNode(node="n1", set={"zone": "b"}, command_id="command-1"), ALICE),
+        (request, BOB),
+    ):
+        with pytest.raises(RefusedError) as refused:
+            await handler(other, caller)
+        assert refused.value.refusal_code == "conflict"
+        assert refused.value.reasons[0].path == "command_id"
+
+    assert labelling.decisions == 1
+    assert await revisions_of(bus, "n1") == {"zone": "a"}
+
+
+async def test_refusal_is_remembered_and_told(buses: Buses) -> None:
+    """A refused command has one event with every reason, and the same refusal for ever."""
+    bus = await buses.open("service-scheduler")
+    handler, _, labelling = await open_outbox(bus)
+    request = LabelNode(node="forbidden", command_id="command-1")
+
+    codes = [await answer_of(handler, request) for _ in range(3)]
+
+    events = await stored_events(await buses.open("service-auditor"))
+    assert codes == ["not_found"] * 3
+    assert labelling.decisions == 1
+    assert [(event.data.action, event.data.outcome) for event in events] == [
+        ("node.label", "refused")
+    ]
+    assert events[0].data.details == {"code": "not_found", "message": "no"}
+
+
+async def test_state_that_moved_is_decided_again(buses: Buses) -> None:
+    """A change by somebody else between decision and write is never overwritten."""
+    bus = await buses.open("service-scheduler")
+    labelling = Labelling(bus)
+    labels = bus.bucket(NODE_LABELS)
+
+    async def decide_slowly(
+        request: LabelNode, caller: Caller, command_id: str, now: datetime
+    ) -> Decision[NodeLabelled]:
+        decision = await labelling.decide(request, caller, command_id, now)
+        if labelling.decisions == 1:
+            await labels.put("n1", NodeLabels(node="n1", labels={"rack": "r1"}))
+        return decision
+
+    outbox = Outbox(bus, "scheduler")
+    handler = outbox.command(LABEL_NODE, decide_slowly)
+    await outbox.open()
+    await handler(LabelNode(node="n1", set={"zone": "a"}, command_id="command-1"), ALICE)
+
+    assert labelling.decisions == 2
+    assert await revisions_of(bus, "n1") == {"zone": "a", "rack": "r1"}
+    assert_gapless(await stored_events(await buses.open("service-auditor")))
+
+
+async def test_fault_while_deciding_leaves_nothing(buses: Buses) -> None:
+    """If something outside is down, nothing is recorded and a repeat is decided anew."""
+    bus = await buses.open("service-scheduler")
+    calls = 0
+
+    async def decide(
+        request: LabelNode, _caller: Caller, command_id: str, _now: datetime
+    ) -> Decision[NodeLabelled]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise FaultError("catalog is not answering")
+        return Decision(reply=NodeLabelled(command_id=command_id, node=request.node, labels={}))
+
+    outbox = Outbox(bus, "scheduler")
+    handler = outbox.command(LABEL_NODE, decide)
+    await outbox.open()
+    request = LabelNode(node="n1", command_id="command-1")
+
+    with pytest.raises(FaultError):
+        await handler(request, ALICE)
+    keys = {entry.key for entry in await bus.bucket(outbox_bucket("scheduler")).entries()}
+    await handler(request, ALICE)
+
+    assert keys == {"heads.heads"}
+    assert calls == 2
