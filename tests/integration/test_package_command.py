@@ -1,0 +1,173 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""`l3af package` as a person runs it: exit statuses, JSON, readable refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import Buses
+from tests.support.catalog_process import ROOT, CatalogProcess, write_publisher
+from tests.support.operator_mode import OperatorModeServer
+
+L3AF = Path(sys.executable).parent / "l3af"
+PACKAGE = ROOT / "packages" / "rate-limit"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command said."""
+
+    status: int
+    output: str
+    message: str
+
+    @property
+    def document(self) -> Any:
+        """The JSON on stdout."""
+        return json.loads(self.output)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where the commands are run, as a publisher."""
+
+    catalog: CatalogProcess
+    credentials: Path
+    folder: Path
+
+    async def l3af(self, *words: str) -> Answer:
+        """Run one command."""
+        process = await asyncio.create_subprocess_exec(
+            L3AF,
+            *words,
+            cwd=self.folder,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={"PATH": "/usr/bin:/bin", "L3AF_CREDENTIALS": str(self.credentials)},
+        )
+        output, message = await process.communicate()
+        assert process.returncode is not None
+        assert b"Traceback" not in message, message.decode()
+        return Answer(process.returncode, output.decode(), message.decode())
+
+
+@pytest.fixture
+async def desk(
+    provisioned: OperatorModeServer, buses: Buses, tmp_path: Path
+) -> AsyncIterator[Desk]:
+    """A catalog that answers, and a publisher's credentials."""
+    catalog = CatalogProcess(provisioned, tmp_path / "state")
+    await catalog.start(await buses.open("viewer", "vera"))
+    credentials = provisioned.credentials("publisher", "paula")
+    write_publisher(credentials)
+    folder = tmp_path / "desk"
+    folder.mkdir()
+    try:
+        yield Desk(catalog, credentials, folder)
+    finally:
+        catalog.kill()
+
+
+async def test_a_package_goes_from_a_folder_into_the_catalog(desk: Desk) -> None:
+    """Build, publish, list and show agree on what was published."""
+    built = await desk.l3af("package", "build", str(PACKAGE), "--json")
+    published = await desk.l3af("package", "publish", str(PACKAGE), "--json")
+    listed = await desk.l3af("package", "list", "--json")
+    shown = await desk.l3af("package", "show", "rate-limit", "1.0.0", "--json")
+
+    assert [answer.status for answer in (built, published, listed, shown)] == [0, 0, 0, 0]
+    assert (desk.folder / "rate-limit-1.0.0.l3afpkg").is_file()
+    for name in ("archive_sha256", "manifest_sha256", "version"):
+        assert published.document[name] == built.document[name]
+    assert listed.document["packages"][0]["hooks"] == ["xdp"]
+    assert shown.document["package"]["manifest"] == built.document["manifest"]
+    assert shown.document["package"]["elf"] == built.document["elf"]
+
+
+async def test_people_get_tables(desk: Desk) -> None:
+    """Without --json the same facts are readable."""
+    published = await desk.l3af("package", "publish", str(PACKAGE))
+    listed = await desk.l3af("package", "list")
+    shown = await desk.l3af("package", "show", "rate-limit")
+
+    assert "rate-limit 1.0.0" in published.output
+    assert "rate-limit" in listed.output
+    assert "rl_limits" in shown.output
+    assert "Dual BSD/GPL" in shown.output
+
+
+async def test_a_built_archive_is_published_as_it_was_built(desk: Desk) -> None:
+    """Building and publishing may happen on different days."""
+    await desk.l3af("package", "build", str(PACKAGE), "--out", "one.l3afpkg")
+
+    assert (await desk.l3af("package", "publish", "one.l3afpkg")).status == 0
+
+
+async def test_a_tampered_archive_is_never_signed(desk: Desk) -> None:
+    """A byte that changed between build and publication is refused with status 2."""
+    await desk.l3af("package", "build", str(PACKAGE), "--out", "one.l3afpkg")
+    archive = bytearray((desk.folder / "one.l3afpkg").read_bytes())
+    archive[len(archive) // 2] ^= 1
+    (desk.folder / "one.l3afpkg").write_bytes(bytes(archive))
+
+    answer = await desk.l3af("package", "publish", "one.l3afpkg", "--json")
+
+    assert answer.status == 2
+    assert json.loads(answer.message)["code"] == "verification_failed"
+    assert (await desk.l3af("package", "list", "--json")).document["packages"] == []
+
+
+async def test_refusals_exit_2_and_say_why(desk: Desk) -> None:
+    """What is refused once is refused again: a version twice, an unknown package, no key."""
+    await desk.l3af("package", "publish", str(PACKAGE))
+
+    twice = await desk.l3af("package", "publish", str(PACKAGE))
+    unknown = await desk.l3af("package", "show", "no-such-package")
+    (desk.credentials / "publisher.key").unlink()
+    keyless = await desk.l3af("package", "publish", str(PACKAGE))
+    missing = await desk.l3af("package", "publish", "nothing-here")
+
+    assert [one.status for one in (twice, unknown, keyless, missing)] == [2, 2, 2, 2]
+    assert "already published with the same content" in twice.message
+    assert "unknown package no-such-package" in unknown.message
+    assert "may not sign packages" in keyless.message
+    assert "cannot be read" in missing.message
+
+
+async def test_a_fault_exits_3_at_once(desk: Desk) -> None:
+    """A catalog that is down is no refusal: the same command may work later."""
+    desk.catalog.kill()
+
+    answer = await desk.l3af("package", "list", "--json")
+
+    assert answer.status == 3
+    assert json.loads(answer.message) == {
+        "code": "unavailable",
+        "message": "catalog is not answering",
+    }
+
+
+async def test_a_source_that_does_not_compile_is_refused_by_line(desk: Desk) -> None:
+    """The compiler's words and places are the reasons."""
+    folder = desk.folder / "broken"
+    shutil.copytree(PACKAGE, folder)
+    source = folder / "rate_limit.bpf.c"
+    source.write_text(source.read_text().replace("return XDP_DROP;", "return XDP_DROPP;"))
+
+    answer = await desk.l3af("package", "build", "broken", "--json")
+
+    refusal = json.loads(answer.message)
+    assert answer.status == 2
+    assert refusal["message"] == "rate_limit.bpf.c does not compile"
+    assert refusal["reasons"][0]["path"].startswith("rate_limit.bpf.c:")
+    assert "XDP_DROPP" in refusal["reasons"][0]["rule"]

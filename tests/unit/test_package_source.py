@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""`package.toml`: what it may say, and what becomes of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from cli.package_source import licence_files, make_manifest, parse_source
+from shared.contracts.catalog import MapEntry
+from shared.errors import RefusedError
+
+GOOD = """
+[package]
+name = "one"
+version = "1.0.0"
+summary = "One program"
+licence = "GPL-2.0-only OR BSD-2-Clause"
+
+[[programs]]
+name = "one"
+source = "src/one.bpf.c"
+function = "one"
+hooks = ["xdp"]
+proceed_on = ["pass"]
+
+[maps.limits]
+key = "port"
+key_minimum = 1
+key_maximum = 65535
+"""
+
+
+def paths(text: str) -> set[str]:
+    """Where the file is refused."""
+    with pytest.raises(RefusedError) as caught:
+        parse_source(text)
+    return {reason.path for reason in caught.value.reasons}
+
+
+def test_the_manifest_says_what_the_file_says() -> None:
+    """Objects are named after their sources; every file has its digest."""
+    manifest = make_manifest(parse_source(GOOD), {"src/one.bpf.o": b"elf", "README.md": b""})
+
+    assert (manifest.name, manifest.version) == ("one", "1.0.0")
+    assert manifest.programs[0].object == "src/one.bpf.o"
+    assert manifest.maps == {"limits": MapEntry(key="port", key_minimum=1, key_maximum=65535)}
+    assert [file.path for file in manifest.files] == ["README.md", "src/one.bpf.o"]
+
+
+def test_every_unknown_field_and_wrong_value_is_named() -> None:
+    """All problems of a file are reported at once, each with its path."""
+    text = (
+        GOOD.replace('name = "one"\nversion', 'name = "One!"\ncolour = "red"\nversion')
+        .replace('hooks = ["xdp"]', 'hooks = ["wifi"]\npriority = 1')
+        .replace("key_minimum = 1", 'key_minimum = "one"\nkey_size = 2')
+    )
+
+    assert paths(text) == {
+        "package.name",
+        "package.colour",
+        "programs[0].hooks[0]",
+        "programs[0].priority",
+        "maps.limits.key_minimum",
+        "maps.limits.key_size",
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path"),
+    [
+        ('"1.0.0"', '"1.0"', "package.version"),
+        ('"src/one.bpf.c"', '"../one.bpf.c"', "programs[0].source"),
+        ('"src/one.bpf.c"', '"/etc/passwd"', "programs[0].source"),
+        ('"src/one.bpf.c"', '"src/one.rs"', "programs[0].source"),
+        ('hooks = ["xdp"]', "hooks = []", "programs[0].hooks"),
+    ],
+)
+def test_a_wrong_value_is_refused_at_its_place(old: str, new: str, path: str) -> None:
+    """One wrong value gives one reason."""
+    assert paths(GOOD.replace(old, new)) == {path}
+
+
+def test_what_is_no_toml_is_refused() -> None:
+    """The parser's words are passed on."""
+    assert paths("[package") == {"package.toml"}
+
+
+def test_two_sources_cannot_become_one_object() -> None:
+    """Programs of one object are compiled from one source."""
+    more = """
+[[programs]]
+name = "two"
+source = "two.bpf.c"
+object = "src/one.bpf.o"
+function = "two"
+hooks = ["xdp"]
+"""
+    assert paths(GOOD + more) == {"programs[1].object"}
+
+
+def test_licence_texts_follow_from_the_expression() -> None:
+    """Each identifier needs its text; operators and exceptions' words do not hide one."""
+    assert licence_files("(GPL-2.0-only WITH Linux-syscall-note) OR BSD-2-Clause") == (
+        "LICENSES/GPL-2.0-only.txt",
+        "LICENSES/Linux-syscall-note.txt",
+        "LICENSES/BSD-2-Clause.txt",
+    )
