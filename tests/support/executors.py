@@ -1,0 +1,288 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Chains of small programs with signed packages, and an executor's parts over the real kernel."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pyroute2 import IPRoute
+
+from services.node_executor.adapters.hook_points import HookPointKernel
+from services.node_executor.adapters.linker import LinkedProgram, link
+from services.node_executor.adapters.state_store import StateStore
+from services.node_executor.chain_journal import ChainJournal
+from services.node_executor.changes import HookPoints
+from services.node_executor.execution import Kernel, Steps
+from services.node_executor.generations import Point
+from services.node_executor.packages import OpenedPackage, open_package
+from services.node_executor.preparation import Prepared
+from shared.contracts.catalog import MapEntry, PackageManifest, ProgramEntry, SignedPackage
+from shared.contracts.events import Event
+from shared.contracts.node import Cause, DesiredChain, DesiredProgram
+from shared.identifiers import Hook
+from shared.package_archive import describe_files, write_archive
+from tests.package_builders import TRUST_ROOT, sign
+from tests.support.bpf_objects import compile_source
+
+_SOURCE = """
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, 1);
+} packets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, __u16);
+	__type(value, __u32);
+	__uint(max_entries, LIMITS);
+} limits SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(max_entries, 4);
+} settings SEC(".maps");
+
+unsigned long stamp;
+
+SEC("SECTION")
+int counts(struct CONTEXT *ctx)
+{
+	__u32 zero = 0;
+	__u16 port = 80;
+	__u64 *value = bpf_map_lookup_elem(&packets, &zero);
+
+	if (value)
+		*value += STEP;
+	stamp += 1;
+	bpf_map_lookup_elem(&limits, &port);
+	bpf_map_lookup_elem(&settings, &zero);
+	return VERDICT;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+"""
+VERSIONS: dict[str, dict[str, str]] = {
+    "1.0.0": {},
+    "2.0.0": {"STEP": "2"},
+    "3.0.0": {"LIMITS": "64"},
+    "4.0.0": {"VERDICT": "DROP"},
+}
+"""1 counts packets, 2 counts double, 3 has a larger map, 4 drops."""
+PACKETS = "packets"
+
+
+@cache
+def counting_object(version: str, hook: Hook) -> bytes:
+    """The object of one version for one kind of hook."""
+    is_xdp = hook == "xdp"
+    verdicts = {"PASS": "XDP_PASS" if is_xdp else "0", "DROP": "XDP_DROP" if is_xdp else "2"}
+    words = {"STEP": "1", "LIMITS": "8", "VERDICT": "PASS"} | VERSIONS[version]
+    source = _SOURCE.replace("SECTION", "xdp" if is_xdp else "tc")
+    source = source.replace("CONTEXT", "xdp_md" if is_xdp else "__sk_buff")
+    source = source.replace("VERDICT", verdicts[words["VERDICT"]])
+    return compile_source(source.replace("STEP", words["STEP"]).replace("LIMITS", words["LIMITS"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A package as the catalog would hold it."""
+
+    manifest: PackageManifest
+    signed: SignedPackage
+    archive: bytes
+
+    def opened(self) -> OpenedPackage:
+        """Verified again, as before every load."""
+        return open_package(self.signed, self.archive, trust_root=TRUST_ROOT)
+
+
+@cache
+def published(version: str = "1.0.0", hook: Hook = "xdp") -> Published:
+    """Package `counter` in one version."""
+    files = {"counter.bpf.o": counting_object(version, hook)}
+    manifest = PackageManifest(
+        name="counter",
+        version=version,
+        summary="Counts",
+        licence="GPL-2.0-only OR BSD-2-Clause",
+        programs=(
+            ProgramEntry(name="counts", object="counter.bpf.o", function="counts", hooks=(hook,)),
+        ),
+        maps={
+            "limits": MapEntry(key_minimum=1, key_maximum=65535, value_maximum=1000000),
+            "settings": MapEntry(),
+        },
+        files=describe_files(files),
+    )
+    archive = write_archive(files)
+    return Published(manifest, sign(manifest, archive=archive), archive)
+
+
+def a_program(
+    deployment: str = "one", version: str = "1.0.0", hook: Hook = "xdp", **changes: Any
+) -> DesiredProgram:
+    """One program of package `counter`."""
+    fields: dict[str, Any] = {
+        "deployment": deployment,
+        "revision": 1,
+        "package": "counter",
+        "version": version,
+        "program": "counts",
+        "function": "counts",
+        "object": "counter.bpf.o",
+        "order": 10,
+        "proceed_on": ("pass",) if hook == "xdp" else ("ok",),
+        "signed": published(version, hook).signed,
+    }
+    return DesiredProgram(**{**fields, **changes})
+
+
+def a_chain(
+    interface: str, *programs: DesiredProgram, hook: Hook = "xdp", command: str = "command-1"
+) -> DesiredChain:
+    """A desired chain."""
+    cause = Cause(command_id=command, actor_key="UALICE", actor_role="operator")
+    return DesiredChain(interface=interface, hook=hook, programs=programs, cause=cause)
+
+
+class Executor:
+    """One run of an executor without its bus; `start` again is what a restart is."""
+
+    def __init__(self, kernel: Kernel, path: Path) -> None:
+        self.kernel = kernel
+        self._path = path
+        self._counter = itertools.count()
+
+    def start(self) -> None:
+        """Open the journal and adopt."""
+        ticks = itertools.count()
+        self.store = StateStore.open(
+            self._path,
+            emitter="node/n1",
+            now=lambda: f"2026-01-01T00:00:00.{next(ticks):06}Z",
+            new_salt=lambda: uuid.uuid4().bytes,
+            on_event=lambda: None,
+        )
+        start = f"start-{next(self._counter)}"
+        journal = ChainJournal(node="n1", start=start, store=self.store)
+        self.points = HookPoints(kernel=self.kernel, steps=Steps(self.kernel), journal=journal)
+        self.points.adopt()
+
+    def stop(self) -> None:
+        """As the process ends, however it ends."""
+        self.store.close()
+
+    def settle(self, chain: DesiredChain | None, point: Point, generation: int) -> bool:
+        """What the service does for one hook point; returns whether something was linked."""
+        needs = self.points.needs(point, chain)
+        linked: LinkedProgram | None = None
+        if needs is not None and needs.link and chain is not None:
+            packages = [
+                published(program.version, point.hook).opened() for program in chain.programs
+            ]
+            linked = link(point, chain, packages, carried=needs.carried)
+        try:
+            self.points.settle(
+                point, chain, desired_generation=generation, prepared=Prepared(linked=linked)
+            )
+        finally:
+            if linked is not None:
+                linked.close()
+        return linked is not None
+
+    def events(self) -> list[Event]:
+        """Everything journaled and not published."""
+        return self.store.unpublished(limit=10_000)
+
+    def actions(self) -> list[str]:
+        """What the journal says, oldest first."""
+        return [event.data.action for event in self.events()]
+
+    def scalar(self, point: Point, deployment: str, name: str = PACKETS, key: str = "*") -> int:
+        """A number out of a map that the running chain uses."""
+        pins = self.kernel.observe(point).map_pins
+        found = next(pins[pinned] for pinned in pins if pinned == (deployment, name))
+        return self.kernel.read_scalar(found, key)
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """Two ends of a veth pair; what one sends the other receives, and nothing else is on it."""
+
+    name: str
+    peer: str
+
+
+@contextmanager
+def a_wire(stem: str = "") -> Iterator[Wire]:
+    """A veth pair in this network namespace, gone afterwards; without IPv6, so it is silent."""
+    used = stem or f"w{uuid.uuid4().hex[:8]}"
+    no_addresses = {"attrs": [["IFLA_INET6_ADDR_GEN_MODE", 1]]}
+    with IPRoute() as route:
+        route.link("add", ifname=f"{used}a", kind="veth", peer=f"{used}b")
+        try:
+            for name in (f"{used}a", f"{used}b"):
+                index = route.link_lookup(ifname=name)[0]
+                route.link("set", index=index, IFLA_AF_SPEC={"attrs": [["AF_INET6", no_addresses]]})
+                route.link("set", index=index, state="up")
+            yield Wire(f"{used}a", f"{used}b")
+        finally:
+            for index in route.link_lookup(ifname=f"{used}a"):
+                route.link("del", index=index)
+
+
+@contextmanager
+def pin_directory() -> Iterator[PurePosixPath]:
+    """A folder of bpffs for one test; whatever is left in it is let go."""
+    base = PurePosixPath("/sys/fs/bpf") / f"t{uuid.uuid4().hex[:8]}"
+    try:
+        yield base
+    finally:
+        remove_pins(base)
+
+
+def remove_pins(base: PurePosixPath) -> None:
+    """Nothing is pinned below `base`, and it is gone."""
+    for path in sorted(Path(base).rglob("*"), reverse=True):
+        if path.is_dir():
+            path.rmdir()
+        else:
+            path.unlink()
+    if Path(base).exists():
+        Path(base).rmdir()
+
+
+def pins_below(base: PurePosixPath) -> list[str]:
+    """Paths of everything pinned, relative to `base`."""
+    found = (path for path in Path(base).rglob("*") if not path.is_dir())
+    return sorted(str(path.relative_to(base)) for path in found)
+
+
+def real_kernel(base: PurePosixPath) -> HookPointKernel:
+    """The kernel that runs this test."""
+    return HookPointKernel(base)
+
+
+def send_frames(interface: str, count: int) -> None:
+    """`count` frames of a protocol that nobody answers leave the interface."""
+    frame = bytes.fromhex("ffffffffffff020000000001") + b"\x88\xb5" + bytes(50)
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
+        sender.bind((interface, 0))
+        for _ in range(count):
+            sender.send(frame)
