@@ -13,7 +13,7 @@ import cyclopts
 import msgspec
 from cyclopts import Parameter
 from rich.console import RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from cli.console import JsonFlag, emit, plain, refusing, run, say
@@ -175,7 +175,7 @@ def _render_change(changed: MemberChanged) -> RenderableType:
 
 
 def _render_members(found: Sequence[Member]) -> RenderableType:
-    table = Table("name", "role", "since", "state", "key")
+    table = Table("name", "role", "since", "state", Column("key", overflow="fold"))
     now = datetime.now(UTC)
     for member in found:
         if member.revoked_at is not None:

@@ -71,6 +71,8 @@ class Supervisor:
         stop_seconds: float,
     ) -> None:
         self._stages: Final = tuple(tuple(_Kept(spec) for spec in stage) for stage in stages(specs))
+        self.started: Final = asyncio.Event()
+        """Set once everything was started and what runs once is done."""
         self._logs_dir: Final = logs_dir
         self._run_dir: Final = run_dir
         self._on_change: Final = on_change
@@ -99,6 +101,7 @@ class Supervisor:
             for kept in stage:
                 if kept.spec.runs_once:
                     await kept.finished.wait()
+        self.started.set()
 
     async def stop(self) -> None:
         """Everything has ended, last started first."""
@@ -108,31 +111,36 @@ class Supervisor:
             await asyncio.gather(*(self._stop(kept) for kept in stage))
 
     async def _keep(self, kept: _Kept) -> None:
-        ends_in_a_row, spec = 0, kept.spec
+        ends_in_a_row = 0
+        clock = asyncio.get_running_loop().time
         while not kept.stopping.is_set():
-            started = asyncio.get_running_loop().time()
-            kept.child = await start_child(
-                spec.command, environment=spec.environment, log=self._log(spec.name)
-            )
-            exit_status = NOT_STARTED
-            if kept.child is not None:
-                self._note(kept, "running", pid=kept.child.pid)
-                if kept.stopping.is_set():
-                    await kept.child.stop(seconds=self._stop_seconds)
-                exit_status = await kept.child.ended()
-            if is_finished(spec, exit_status):
+            started_at = clock()
+            exit_status = await self._run(kept)
+            if is_finished(kept.spec, exit_status):
                 self._note(kept, "done", exit_status=exit_status)
                 break
-            ran_seconds = asyncio.get_running_loop().time() - started
+            if kept.stopping.is_set():
+                self._note(kept, "stopped", exit_status=exit_status)
+                break
+            self._note(kept, "ended", exit_status=exit_status)
             ends_in_a_row, wait_seconds = self._policy.after_end(
-                ends_in_a_row, ran_seconds=ran_seconds
+                ends_in_a_row, ran_seconds=clock() - started_at
             )
-            if not kept.stopping.is_set():
-                self._note(kept, "ended", exit_status=exit_status)
-                await _set_within(kept.stopping, wait_seconds)
-        else:
-            self._note(kept, "stopped")
+            await _set_within(kept.stopping, wait_seconds)
         kept.finished.set()
+
+    async def _run(self, kept: _Kept) -> int:
+        """Exit status of one run, from start to end."""
+        spec = kept.spec
+        kept.child = await start_child(
+            spec.command, environment=spec.environment, log=self._log(spec.name)
+        )
+        if kept.child is None:
+            return NOT_STARTED
+        self._note(kept, "running", pid=kept.child.pid)
+        if kept.stopping.is_set():
+            await kept.child.stop(seconds=self._stop_seconds)
+        return await kept.child.ended()
 
     async def _stop(self, kept: _Kept) -> None:
         if kept.status.pid and kept.child is not None:

@@ -26,6 +26,7 @@ from shared.errors import FaultError, Reason, RefusedError
 from shared.installation_facts import CREDENTIALS_FILE
 
 READY_SECONDS: Final = 60.0
+POLL_SECONDS: Final = 0.2
 CERTIFICATE_CHECK_SECONDS: Final = 6 * 3600
 
 
@@ -57,6 +58,8 @@ class System:
         """
         credentials = self.layout.credentials("service", "supervisor")
         missing = await missing_after(credentials, self.specs, stop, seconds=seconds)
+        if not missing and not stop.is_set():
+            missing = await self._unfinished_after(stop, seconds=seconds)
         if stop.is_set():
             return False
         if not missing:
@@ -69,6 +72,19 @@ class System:
         ]
         names = ", ".join(spec.name for spec in missing)
         raise NotReadyError(f"not ready after {seconds:g} s: {names} did not answer", reasons)
+
+    async def _unfinished_after(
+        self, stop: asyncio.Event, *, seconds: float
+    ) -> tuple[ProcessSpec, ...]:
+        """What was to run once and is not done."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + seconds
+        while clock() < deadline and not (self.supervisor.started.is_set() or stop.is_set()):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self.supervisor.started.wait()
+        done = {status.name for status in self.supervisor.statuses if status.state == "done"}
+        return tuple(spec for spec in self.specs if spec.runs_once and spec.name not in done)
 
 
 @asynccontextmanager
