@@ -20,7 +20,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from services.scheduler.chain_planning import PlaceConflict
-from services.scheduler.deployment import state_digest
+from services.scheduler.deployment import PLACES_IN_EVENT, state_digest
 from services.scheduler.desired_state import Fleet
 from services.scheduler.status import PlaceView, view_places
 from shared.contracts.events import Actor, EventBody
@@ -29,8 +29,6 @@ from shared.contracts.scheduler import DeploymentRecord, DeploymentRevision
 from shared.errors import Reason
 
 ACTION: Final = "deployment.complete"
-PLACES_IN_EVENT: Final = 200
-"""More would not fit an audit entry; the count is always there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ from shared.contracts.scheduler import (
 from shared.errors import Reason, Refusal, RefusedError, VerificationError
 
 REFUSAL_REASONS_IN_EVENT: Final = 50
+PLACES_IN_EVENT: Final = 200
+"""More would not fit an audit entry; the count is always there."""
 
 
 class UnknownDeploymentError(RefusedError):
@@ -103,6 +105,18 @@ def next_record(
     )
 
 
+def known_record(record: DeploymentRecord | None, *, name: str) -> DeploymentRecord:
+    """The deployment, removed or not.
+
+    Raises:
+        UnknownDeploymentError: It never was.
+    """
+    if record is None or not record.revisions:
+        reason = Reason(path="name", rule="no deployment of this name ever was", got=name)
+        raise UnknownDeploymentError(f"{name}: there is no such deployment", [reason])
+    return record
+
+
 def removed_record(
     previous: DeploymentRecord | None, *, name: str, facts: CommandFacts
 ) -> DeploymentRecord:
@@ -135,9 +149,7 @@ def rollback_target(
         UnknownDeploymentError: The deployment never was.
         NoEarlierRevisionError: The revision is not kept, is the current one, or there is none.
     """
-    if record is None or not record.revisions:
-        reason = Reason(path="name", rule="no deployment of this name ever was", got=name)
-        raise UnknownDeploymentError(f"{name}: there is no such deployment", [reason])
+    record = known_record(record, name=name)
     candidates = record.revisions if record.removed else record.revisions[:-1]
     if not candidates:
         only = record.revisions[-1].revision
@@ -185,7 +197,10 @@ def accepted_event(
         "constraint": revision.spec.version,
         "order": revision.spec.order,
         "archive_sha256": revision.archive_sha256,
-        "places": [[place.node, place.interface] for place in revision.placements],
+        "place_count": len(revision.placements),
+        "places": [
+            [place.node, place.interface] for place in revision.placements[:PLACES_IN_EVENT]
+        ],
     }
     if revision.rollback_of and not record.removed:
         details["rollback_of"] = revision.rollback_of

@@ -10,13 +10,16 @@ write is a compare-and-set that finds out if that is ever not so.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, TypeVar
 
+import msgspec
+
+from services.scheduler.adapters.watched_bus import StoredChange
 from services.scheduler.desired_state import Fleet
 from services.scheduler.placement import NodeView, view_node
 from shared.adapters.bus import Bus
-from shared.adapters.kv import Entry, KeyValue, RevisionConflictError
+from shared.adapters.kv import Entry, KeyValue, RevisionConflictError, Snapshot
 from shared.contracts.node import (
     DESIRED,
     HEARTBEAT,
@@ -33,26 +36,30 @@ from shared.contracts.scheduler import (
     NodeLabels,
 )
 
+RecordT = TypeVar("RecordT", bound=msgspec.Struct)
+
 WRITES_AT_ONCE: Final = 32
 
 
 class FleetRecords:
     """Every record the scheduler decides by, at hand."""
 
-    def __init__(self, bus: Bus, *, changed: Callable[[], None]) -> None:
+    def __init__(self, bus: Bus) -> None:
         self._bus: Final = bus
-        self._changed: Final = changed
+        self.nodes_concerned: Final = asyncio.Event()
+        """Set when something changed that the nodes may have to be told of."""
+        self.endings_concerned: Final = asyncio.Event()
+        """Set when something changed that a command may have waited for."""
         self._deployments_bucket: Final[KeyValue[DeploymentRecord]] = bus.bucket(DEPLOYMENTS)
         self._labels_bucket: Final[KeyValue[NodeLabels]] = bus.bucket(NODE_LABELS)
         self._desired_bucket: Final[KeyValue[DesiredNode]] = bus.bucket(DESIRED)
         self._nodes_bucket: Final[KeyValue[NodeRecord]] = bus.bucket(NODES)
         self._observed_bucket: Final[KeyValue[ObservedNode]] = bus.bucket(OBSERVED)
         self._deployments: Mapping[str, Entry[DeploymentRecord]] = {}
+        self._labels: Mapping[str, Entry[NodeLabels]] = {}
         self._desired: dict[str, Entry[DesiredNode]] = {}
         self._views: dict[str, NodeView] = {}
         self._heard_at: Final[dict[str, float]] = {}
-        self.labels: Mapping[str, NodeLabels] = {}
-        """What operators set, by node."""
         self.nodes: Final[dict[str, NodeRecord]] = {}
         """The inventory, by node."""
         self.observed: Final[dict[str, ObservedNode]] = {}
@@ -67,12 +74,17 @@ class FleetRecords:
             desired={name: entry.value for name, entry in self._desired.items()},
         )
 
+    def labels_of(self, node: str) -> NodeLabels | None:
+        """What operators set."""
+        entry = self._labels.get(node)
+        return entry.value if entry is not None else None
+
     def heard_at(self, node: str) -> float | None:
         """When the node's last heartbeat came, by the event loop's clock; None if none did."""
         return self._heard_at.get(node)
 
     async def open(self) -> None:
-        """Everything is read, and from now on `changed` is called when a node writes something.
+        """Everything is read, and from now on what the nodes write is followed.
 
         Raises:
             FaultError: Something could not be read.
@@ -91,7 +103,7 @@ class FleetRecords:
             self.reread_labels(),
             self.reread_deployments(),
         )
-        self._desired = dict(desired.entries)
+        self._desired = dict(_newest(desired, self._desired))
         self.nodes.update({name: entry.value for name, entry in nodes.entries.items()})
         self.observed.update({name: entry.value for name, entry in observed.entries.items()})
         self._view_nodes()
@@ -99,15 +111,28 @@ class FleetRecords:
     async def reread_deployments(self) -> int:
         """Deployments are read anew; the last sequence of their bucket."""
         snapshot = await self._deployments_bucket.snapshot()
-        self._deployments = snapshot.entries
+        self._deployments = _newest(snapshot, self._deployments)
         return snapshot.sequence
 
     async def reread_labels(self) -> int:
         """Labels are read anew; the last sequence of their bucket."""
         snapshot = await self._labels_bucket.snapshot()
-        self.labels = {name: entry.value for name, entry in snapshot.entries.items()}
+        self._labels = _newest(snapshot, self._labels)
         self._view_nodes()
         return snapshot.sequence
+
+    def note(self, change: StoredChange) -> None:
+        """A command's change is known without reading it back."""
+        if change.bucket == DEPLOYMENTS.name:
+            record = msgspec.json.decode(change.data, type=DeploymentRecord)
+            entry = Entry(change.key, record, change.revision)
+            self._deployments = {**self._deployments, change.key: entry}
+        else:
+            labels = msgspec.json.decode(change.data, type=NodeLabels)
+            entry_of_labels = Entry(change.key, labels, change.revision)
+            self._labels = {**self._labels, change.key: entry_of_labels}
+            self._view_nodes()
+        self.nodes_concerned.set()
 
     async def tell(self, desired: Mapping[str, DesiredNode]) -> bool:
         """Whether every node's record is as given; if not, what is stored was read and differs.
@@ -155,22 +180,30 @@ class FleetRecords:
 
     def _view_nodes(self) -> None:
         self._views = {
-            name: view_node(record, self.labels.get(name)) for name, record in self.nodes.items()
+            name: view_node(record, self.labels_of(name)) for name, record in self.nodes.items()
         }
 
     async def _on_node(self, node: str, record: NodeRecord | None, _: int) -> None:
         if record is None or self.nodes.get(node) == record:
             return
         self.nodes[node] = record
-        self._views[node] = view_node(record, self.labels.get(node))
-        self._changed()
+        self._views[node] = view_node(record, self.labels_of(node))
+        self.nodes_concerned.set()
 
     async def _on_observed(self, node: str, observed: ObservedNode | None, _: int) -> None:
         if observed is None or self.observed.get(node) == observed:
             return
         self.observed[node] = observed
-        self._changed()
+        self.endings_concerned.set()
 
     async def _on_heartbeat(self, subject: str, _: bytes) -> None:
         # The node is the token before the last; no other may publish there.
         self._heard_at[subject.split(".")[-2]] = asyncio.get_running_loop().time()
+
+
+def _newest(
+    snapshot: Snapshot[RecordT], known: Mapping[str, Entry[RecordT]]
+) -> dict[str, Entry[RecordT]]:
+    """What was read, and over it what was written while it was being read."""
+    written = {key: entry for key, entry in known.items() if entry.revision > snapshot.sequence}
+    return {**snapshot.entries, **written}

@@ -1,0 +1,52 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m services.scheduler`: configuration, adapters, service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from services.scheduler.adapters.fleet_records import FleetRecords
+from services.scheduler.adapters.neighbours import Neighbours
+from services.scheduler.adapters.watched_bus import WatchedBus
+from services.scheduler.execution import Execution
+from services.scheduler.service import VERSION, SchedulerService
+from shared.adapters.bus import Bus, connect
+from shared.adapters.lifecycle import run
+from shared.adapters.logs import configure_logs
+from shared.adapters.outbox import Outbox
+from shared.config import ServiceConfig, load_config
+
+
+@asynccontextmanager
+async def scheduling(bus: Bus) -> AsyncIterator[None]:
+    """A block during which the scheduler answers, tells nodes and says endings."""
+    records = FleetRecords(bus)
+    outbox = Outbox(WatchedBus(bus, stored=records.note), "scheduler")
+    execution = Execution(records=records, outbox=outbox)
+    service = SchedulerService(
+        records=records, neighbours=Neighbours(bus), outbox=outbox, execution=execution
+    )
+    endpoints = service.endpoints()
+    await records.open()
+    await outbox.open()
+    bus.on_reconnect(execution.mark_reconnected)
+    bus.spawn(execution.keep_telling())
+    bus.spawn(execution.keep_ending())
+    async with bus.serve("scheduler", endpoints, version=VERSION):
+        yield
+
+
+async def main(stop: asyncio.Event) -> None:
+    """Serves until `stop` is set."""
+    config = load_config(ServiceConfig, os.environ, prefix="SCHEDULER_")
+    configure_logs(service="scheduler", level=config.log_level)
+    async with connect(config.credentials_dir) as bus, scheduling(bus):
+        await stop.wait()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,146 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Performs what follows from the records: nodes are told what to run, and endings are said.
+
+Level-triggered: it derives from what is stored, so it does not matter who died before, and doing
+it once more does nothing.  Telling and ending run beside each other, because an ending waits for
+the command that is being written and the nodes must not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
+from typing import Final
+
+import structlog
+
+from services.scheduler.adapters.fleet_records import FleetRecords
+from services.scheduler.chain_planning import PlaceConflict
+from services.scheduler.completion import endings, settle
+from services.scheduler.desired_state import derive_desired
+from shared.adapters.outbox import Outbox
+from shared.errors import FaultError
+
+RECONCILE_SECONDS: Final = 30.0
+"""Everything is read and derived anew this often, whether or not it is known to have changed."""
+RETRY_SECONDS: Final = 1.0
+
+_log = structlog.get_logger()
+
+
+class Execution:
+    """Brings `desired` in line with the deployments, and each command to its end."""
+
+    def __init__(self, *, records: FleetRecords, outbox: Outbox) -> None:
+        self._records: Final = records
+        self._outbox: Final = outbox
+        self._changing: Final = asyncio.Lock()
+        self._is_stale = True
+        self.conflicts: Collection[PlaceConflict] = ()
+        """Deployments that found a place taken when the nodes were told last."""
+
+    async def keep_telling(self) -> None:
+        """For ever: the nodes are told whenever something changed, and from time to time."""
+        await self._keep(self._records.nodes_concerned, self.tell_nodes)
+
+    async def keep_ending(self) -> None:
+        """For ever: endings are said whenever a node reported, and from time to time."""
+        await self._keep(self._records.endings_concerned, self.say_endings)
+
+    @asynccontextmanager
+    async def change(self) -> AsyncIterator[None]:
+        """A block in which a command may change deployments; no ending settles one meanwhile."""
+        async with self._changing:
+            try:
+                yield
+            except FaultError:
+                self.distrust()
+                raise
+
+    def distrust(self) -> None:
+        """What was read may not be what is stored: everything is read anew before it is used."""
+        self._is_stale = True
+        self._records.nodes_concerned.set()
+
+    async def mark_reconnected(self) -> None:
+        """Writes may have been made that were never acknowledged."""
+        self.distrust()
+
+    async def tell_nodes(self) -> None:
+        """Every node's desired record is what follows from the deployments.
+
+        Raises:
+            FaultError: Some could not be written.
+        """
+        if self._is_stale:
+            await self._records.reread()
+            self._is_stale = False
+        while True:
+            derived = derive_desired(self._records.fleet)
+            self._log_new(derived.conflicts)
+            self.conflicts = derived.conflicts
+            if await self._records.tell(derived.changed):
+                break
+        for node in derived.changed.values():
+            _log.info("node_told", node=node.node, generation=node.generation)
+        self._records.endings_concerned.set()
+
+    async def say_endings(self) -> None:
+        """Every command that is over has its event, once.
+
+        Raises:
+            FaultError: An event could not be stored, or a record.
+        """
+        fleet = self._records.fleet
+        for record in fleet.deployments.values():
+            if not record.unfinished:
+                continue
+            over = endings(record, fleet, self._records.observed, self.conflicts)
+            for ending in over:
+                await self._outbox.emit(ending.body, event_id=ending.event_id)
+                _log.info(
+                    "deployment_complete",
+                    deployment=record.name,
+                    outcome=ending.body.outcome,
+                    command_id=ending.command_id,
+                )
+            if over:
+                async with self._changing:
+                    await self._settle(record.name, [ending.command_id for ending in over])
+
+    async def _settle(self, name: str, command_ids: list[str]) -> None:
+        """The record no longer owes these events; if it changed, another round sees to it."""
+        record = self._records.fleet.deployments[name]
+        if not await self._records.rewrite_deployment(settle(record, command_ids)):
+            self._records.endings_concerned.set()
+
+    async def _keep(self, concerned: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            concerned.clear()
+            pause_seconds = RECONCILE_SECONDS
+            try:
+                await work()
+            except FaultError as fault:
+                _log.warning("reconciliation_interrupted", why=fault.message)
+                self._is_stale = True
+                pause_seconds = RETRY_SECONDS
+            try:
+                async with asyncio.timeout(pause_seconds):
+                    await concerned.wait()
+            except TimeoutError:
+                self._is_stale = True
+
+    def _log_new(self, conflicts: Collection[PlaceConflict]) -> None:
+        for conflict in conflicts:
+            if conflict not in self.conflicts:
+                _log.warning(
+                    "place_contested",
+                    node=conflict.node,
+                    interface=conflict.interface,
+                    hook=conflict.hook,
+                    order=conflict.order,
+                    holder=conflict.holder,
+                    left_out=conflict.left_out,
+                )

@@ -1,0 +1,317 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The scheduler's shell: gather, ask the decisions, perform, reply."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+from services.scheduler.acceptance import Draft, draft_application, draft_removal
+from services.scheduler.adapters.fleet_records import FleetRecords
+from services.scheduler.adapters.neighbours import Neighbours
+from services.scheduler.deployment import (
+    CommandFacts,
+    accepted_event,
+    known_record,
+    refused_event,
+    rollback_target,
+)
+from services.scheduler.execution import Execution
+from services.scheduler.labelling import (
+    change_labels,
+    known_node,
+    labelled_event,
+    refuse_label_conflicts,
+)
+from services.scheduler.placement import effective_labels
+from services.scheduler.staging import judge_staging
+from services.scheduler.status import Silence, deployment_status, judge_silence, node_status
+from shared.adapters.callers import Caller
+from shared.adapters.outbox import Decide, Outbox
+from shared.adapters.service_layer import Handler
+from shared.contracts.base import Command, Endpoint, Message
+from shared.contracts.catalog import PackageResolved
+from shared.contracts.events import Actor, EventBody
+from shared.contracts.scheduler import (
+    APPLY_DEPLOYMENT,
+    DEPLOYMENTS,
+    GET_DEPLOYMENT,
+    GET_NODE,
+    LABEL_NODE,
+    LIST_DEPLOYMENTS,
+    LIST_NODES,
+    NODE_LABELS,
+    PLAN_DEPLOYMENT,
+    REMOVE_DEPLOYMENT,
+    ROLL_BACK_DEPLOYMENT,
+    ApplyDeployment,
+    DeploymentAccepted,
+    DeploymentList,
+    DeploymentPlan,
+    DeploymentSpec,
+    DeploymentStatus,
+    GetDeployment,
+    GetNode,
+    LabelNode,
+    ListDeployments,
+    ListNodes,
+    NodeLabelled,
+    NodeList,
+    NodeStatus,
+    PlanDeployment,
+    RemoveDeployment,
+    RollBackDeployment,
+)
+from shared.errors import RefusedError
+from shared.outbox_records import Change, Decision, render_time
+
+VERSION: Final = "0.1.0"
+PLANNING: Final = CommandFacts(
+    command_id="plan-only", actor=Actor(key="", role="", attested=False), at=""
+)
+"""A plan is drafted as if a command had come, and is never written."""
+
+ReplyT = TypeVar("ReplyT", bound=Message)
+
+
+class SchedulerService:
+    """One method for each endpoint; the rules are in the decision modules."""
+
+    def __init__(
+        self,
+        *,
+        records: FleetRecords,
+        neighbours: Neighbours,
+        outbox: Outbox,
+        execution: Execution,
+    ) -> None:
+        self._records: Final = records
+        self._neighbours: Final = neighbours
+        self._outbox: Final = outbox
+        self._execution: Final = execution
+        self._started_at: Final = asyncio.get_running_loop().time()
+
+    def endpoints(self) -> dict[Endpoint[Any, Any], Handler]:
+        """What is served, and by which method."""
+        return {
+            PLAN_DEPLOYMENT: self.plan_deployment,
+            APPLY_DEPLOYMENT: self._command(APPLY_DEPLOYMENT, self.apply_deployment),
+            ROLL_BACK_DEPLOYMENT: self._command(ROLL_BACK_DEPLOYMENT, self.roll_back_deployment),
+            REMOVE_DEPLOYMENT: self._command(REMOVE_DEPLOYMENT, self.remove_deployment),
+            LIST_DEPLOYMENTS: self.list_deployments,
+            GET_DEPLOYMENT: self.get_deployment,
+            LABEL_NODE: self._command(LABEL_NODE, self.label_node),
+            LIST_NODES: self.list_nodes,
+            GET_NODE: self.get_node,
+        }
+
+    async def plan_deployment(self, request: PlanDeployment, _: Caller) -> DeploymentPlan:
+        """What applying would do; staged on the nodes, changes nothing."""
+        resolved, _sequence = await self._resolve(request.spec)
+        fleet = self._records.fleet
+        draft = draft_application(fleet, request.spec, resolved.package, PLANNING)
+        await self._stage(draft, request.spec, resolved)
+        return draft.plan
+
+    async def apply_deployment(
+        self, command: ApplyDeployment, caller: Caller, command_id: str, now: datetime
+    ) -> Decision[DeploymentAccepted]:
+        """The deployment is what the specification says, or the refusal why not."""
+        facts = command_facts(command, caller, command_id, now)
+        spec = command.spec
+
+        async def accept() -> Decision[DeploymentAccepted]:
+            resolved, sequence = await self._resolve(spec)
+            draft = draft_application(self._records.fleet, spec, resolved.package, facts)
+            await self._stage(draft, spec, resolved)
+            return self._accepted("deployment.apply", draft, facts, sequence)
+
+        def refuse(error: RefusedError) -> EventBody:
+            return refused_event(
+                "deployment.apply", error.refusal(), facts, deployment=spec.name, spec=spec
+            )
+
+        return await _decided(accept, refuse)
+
+    async def roll_back_deployment(
+        self, command: RollBackDeployment, caller: Caller, command_id: str, now: datetime
+    ) -> Decision[DeploymentAccepted]:
+        """An earlier revision is back as a new one, or the refusal why not."""
+        facts = command_facts(command, caller, command_id, now)
+
+        async def accept() -> Decision[DeploymentAccepted]:
+            sequence = await self._records.reread_deployments()
+            record = self._records.fleet.deployments.get(command.name)
+            target = rollback_target(record, name=command.name, to_revision=command.to_revision)
+            resolved = await self._neighbours.resolve(target.spec.package, target.version)
+            draft = draft_application(
+                self._records.fleet, target.spec, resolved.package, facts, rollback_of=target
+            )
+            await self._stage(draft, target.spec, resolved)
+            return self._accepted("deployment.rollback", draft, facts, sequence)
+
+        def refuse(error: RefusedError) -> EventBody:
+            return refused_event(
+                "deployment.rollback", error.refusal(), facts, deployment=command.name
+            )
+
+        return await _decided(accept, refuse)
+
+    async def remove_deployment(
+        self, command: RemoveDeployment, caller: Caller, command_id: str, now: datetime
+    ) -> Decision[DeploymentAccepted]:
+        """The deployment holds no place, or the refusal why not."""
+        facts = command_facts(command, caller, command_id, now)
+
+        async def accept() -> Decision[DeploymentAccepted]:
+            sequence = await self._records.reread_deployments()
+            draft = draft_removal(self._records.fleet, command.name, facts)
+            return self._accepted("deployment.remove", draft, facts, sequence)
+
+        def refuse(error: RefusedError) -> EventBody:
+            return refused_event(
+                "deployment.remove", error.refusal(), facts, deployment=command.name
+            )
+
+        return await _decided(accept, refuse)
+
+    async def label_node(
+        self, command: LabelNode, caller: Caller, command_id: str, now: datetime
+    ) -> Decision[NodeLabelled]:
+        """The node has the labels, or the refusal why not."""
+        facts = command_facts(command, caller, command_id, now)
+        node = command.node
+
+        async def accept() -> Decision[NodeLabelled]:
+            sequence = await self._records.reread_labels()
+            record = known_node(self._records.nodes, node)
+            before = self._records.labels_of(node)
+            labels = change_labels(
+                record,
+                before,
+                to_set=command.set,
+                to_remove=command.remove,
+                command_id=command_id,
+            )
+            refuse_label_conflicts(self._records.fleet, record, labels)
+            effective = effective_labels(record, labels)
+            return Decision(
+                reply=NodeLabelled(command_id=command_id, node=node, labels=effective),
+                change=Change(NODE_LABELS, node, labels, sequence),
+                events=(labelled_event(labels, before, effective, facts),),
+            )
+
+        def refuse(error: RefusedError) -> EventBody:
+            return refused_event("node.label", error.refusal(), facts, node=node)
+
+        return await _decided(accept, refuse)
+
+    async def list_deployments(self, request: ListDeployments, _: Caller) -> DeploymentList:
+        """By name."""
+        fleet, silences = self._records.fleet, self._silences()
+        return DeploymentList(
+            deployments=tuple(
+                deployment_status(
+                    record,
+                    fleet,
+                    self._records.observed,
+                    silences=silences,
+                    conflicts=self._execution.conflicts,
+                    with_history=False,
+                )
+                for _, record in sorted(fleet.deployments.items())
+                if request.removed or not record.removed
+            )
+        )
+
+    async def get_deployment(self, request: GetDeployment, _: Caller) -> DeploymentStatus:
+        """With its history."""
+        fleet = self._records.fleet
+        return deployment_status(
+            known_record(fleet.deployments.get(request.name), name=request.name),
+            fleet,
+            self._records.observed,
+            silences=self._silences(),
+            conflicts=self._execution.conflicts,
+        )
+
+    async def list_nodes(self, _: ListNodes, __: Caller) -> NodeList:
+        """By name."""
+        nodes = sorted(self._records.nodes)
+        return NodeList(nodes=tuple(self._node_status(node) for node in nodes))
+
+    async def get_node(self, request: GetNode, _: Caller) -> NodeStatus:
+        """Inventory, liveness, chains."""
+        return self._node_status(known_node(self._records.nodes, request.node).node)
+
+    def _command(self, endpoint: Endpoint[Any, Any], decide: Decide[Any, Any]) -> Handler:
+        handler = self._outbox.command(endpoint, decide)
+
+        async def perform(command: Command, caller: Caller) -> Message:
+            async with self._execution.change():
+                return await handler(command, caller)
+
+        return perform
+
+    async def _resolve(self, spec: DeploymentSpec) -> tuple[PackageResolved, int]:
+        """The package version; meanwhile deployments are read, whose bucket sequence is given."""
+        return await asyncio.gather(
+            self._neighbours.resolve(spec.package, spec.version),
+            self._records.reread_deployments(),
+        )
+
+    async def _stage(self, draft: Draft, spec: DeploymentSpec, resolved: PackageResolved) -> None:
+        tickets = {resolved.package.signed.archive_sha256: resolved.ticket}
+        judge_staging(spec, await self._neighbours.stage(draft.staging, tickets))
+
+    def _accepted(
+        self, action: str, draft: Draft, facts: CommandFacts, sequence: int
+    ) -> Decision[DeploymentAccepted]:
+        before = self._records.fleet.deployments.get(draft.record.name)
+        return Decision(
+            reply=draft.reply(facts.command_id),
+            change=Change(DEPLOYMENTS, draft.record.name, draft.record, sequence),
+            events=(accepted_event(action, draft.record, before, facts),),
+        )
+
+    def _silences(self) -> Mapping[str, Silence]:
+        return {node: self._silence(node) for node in self._records.nodes}
+
+    def _silence(self, node: str) -> Silence:
+        return judge_silence(
+            self._records.heard_at(node),
+            started_at=self._started_at,
+            now=asyncio.get_running_loop().time(),
+        )
+
+    def _node_status(self, node: str) -> NodeStatus:
+        return node_status(
+            self._records.nodes[node],
+            self._records.fleet,
+            self._records.observed.get(node),
+            self._silence(node),
+        )
+
+
+def command_facts(command: Command, caller: Caller, command_id: str, now: datetime) -> CommandFacts:
+    """Who asked for what, as records and events keep it."""
+    return CommandFacts(
+        command_id=command_id,
+        actor=caller.actor(),
+        at=render_time(now),
+        reason=command.reason,
+    )
+
+
+async def _decided(
+    accept: Callable[[], Awaitable[Decision[ReplyT]]],
+    refuse: Callable[[RefusedError], EventBody],
+) -> Decision[ReplyT]:
+    """What `accept` decides; a refusal is a decision too, and has its event."""
+    try:
+        return await accept()
+    except RefusedError as error:
+        return Decision(refusal=error.refusal(), events=(refuse(error),))

@@ -1,0 +1,146 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The scheduler's neighbours, small and on the real subjects: a catalog and node executors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from shared.adapters.bus import Bus
+from shared.adapters.callers import Caller
+from shared.contracts.catalog import (
+    RESOLVE_PACKAGE,
+    PackageResolved,
+    PackageVersion,
+    ResolvePackage,
+)
+from shared.contracts.node import (
+    DESIRED,
+    HEARTBEAT,
+    NODES,
+    OBSERVED,
+    STAGE_CHAINS,
+    ChainsStaged,
+    DesiredNode,
+    Heartbeat,
+    StageChains,
+)
+from shared.contracts.scheduler import (
+    DEPLOYMENTS,
+    GET_DEPLOYMENT,
+    DeploymentStatus,
+    GetDeployment,
+)
+from shared.errors import Reason, Refusal, RefusedError
+from tests.fleets import a_node_record, observing
+
+WAIT_SECONDS = 10.0
+
+
+@asynccontextmanager
+async def a_catalog(bus: Bus, *versions: PackageVersion) -> AsyncIterator[None]:
+    """Resolves an exact version, or `*` to the last one given of that name."""
+
+    async def resolve(request: ResolvePackage, _: Caller) -> PackageResolved:
+        named = [one for one in versions if one.manifest.name == request.name]
+        if not named:
+            reason = Reason(path="name", rule="no such package", got=request.name)
+            raise RefusedError(f"{request.name}: no such package", [reason], code="not_found")
+        meeting = [one for one in named if request.constraint in ("*", one.version)]
+        if not meeting:
+            reason = Reason(path="version", rule="nothing meets it", got=request.constraint)
+            raise RefusedError("nothing meets it", [reason], code="version_unsatisfied")
+        return PackageResolved(package=meeting[-1], ticket="a-ticket")
+
+    async with bus.serve("catalog", {RESOLVE_PACKAGE: resolve}, version="0.1.0"):
+        yield
+
+
+class TestNode:
+    """An executor that runs whatever it is told, without a kernel."""
+
+    __test__ = False
+
+    def __init__(self, bus: Bus, *interfaces: str, labels: Mapping[str, str]) -> None:
+        self.bus = bus
+        self.record = a_node_record(bus.name, *interfaces, **labels)
+        self.staged: list[StageChains] = []
+        self.told: list[DesiredNode] = []
+        self.staging_refusal: RefusedError | None = None
+        """What staging is answered with."""
+        self.refusal: Refusal | None = None
+        """What it reports instead of running what it is told."""
+        self.acts = asyncio.Event()
+        """Cleared: it hears what it is told and does nothing."""
+        self.acts.set()
+
+    async def open(self) -> None:
+        """Registered, heard of and following its desired record."""
+        await self.register()
+        await self.beat()
+        await self.bus.bucket(DESIRED).follow(self.bus.name, self._on_desired)
+
+    async def register(self) -> None:
+        """The inventory is written."""
+        await self.bus.bucket(NODES).put(self.bus.name, self.record)
+
+    async def beat(self) -> None:
+        """One heartbeat."""
+        await self.bus.publish(
+            HEARTBEAT.at(node=self.bus.name),
+            Heartbeat(
+                node=self.bus.name,
+                at="",
+                desired_generation=0,
+                chains_attached=0,
+                chains_failed=0,
+            ),
+        )
+
+    async def stage(self, request: StageChains, _: Caller) -> ChainsStaged:
+        """Everything loads, unless `staging_refusal` says otherwise."""
+        self.staged.append(request)
+        if self.staging_refusal is not None:
+            raise self.staging_refusal
+        return ChainsStaged(chains=())
+
+    async def _on_desired(self, _: str, desired: DesiredNode | None, __: int) -> None:
+        if desired is None:
+            return
+        self.told.append(desired)
+        await self.acts.wait()
+        observed = observing(desired, refusal=self.refusal)
+        await self.bus.bucket(OBSERVED).put(self.bus.name, observed)
+
+
+@asynccontextmanager
+async def a_test_node(
+    bus: Bus, *interfaces: str, labels: Mapping[str, str] | None = None
+) -> AsyncIterator[TestNode]:
+    """A node on the bus, named as its credentials say."""
+    node = TestNode(bus, *interfaces, labels=labels or {})
+    await node.open()
+    async with bus.serve(
+        "node", {STAGE_CHAINS: node.stage}, version="0.1.0", tokens={"node": bus.name}
+    ):
+        yield node
+
+
+async def until_running(asker: Bus, name: str) -> DeploymentStatus:
+    """The deployment once every place of it runs, or is free."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while True:
+            status = await asker.request(GET_DEPLOYMENT, GetDeployment(name=name))
+            if all(place.state == "running" for place in status.places):
+                return status
+            await asyncio.sleep(0.005)
+
+
+async def until_settled(scheduler: Bus) -> None:
+    """Every ending was said and every record settled."""
+    deployments = scheduler.bucket(DEPLOYMENTS)
+    async with asyncio.timeout(WAIT_SECONDS):
+        while any(entry.value.unfinished for entry in await deployments.entries()):
+            await asyncio.sleep(0.005)
