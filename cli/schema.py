@@ -1,0 +1,38 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the contract's JSON Schemas where reviewers and clients find them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from shared.contract_schema import contract_document, message_schemas, render_schema
+
+ROOT: Final = Path(__file__).parent.parent
+SNAPSHOT: Final = ROOT / "tests" / "snapshots" / "contracts.v1.json"
+SCHEMAS_DIR: Final = ROOT / "docs" / "schemas"
+
+
+def schema_files() -> dict[Path, str]:
+    """Every file that follows from the contract, and what it holds."""
+    files = {SNAPSHOT: render_schema(contract_document())}
+    for name, schema in message_schemas().items():
+        plain = name.translate(str.maketrans("", "", "{}$"))
+        files[SCHEMAS_DIR / f"{plain}.json"] = render_schema(schema)
+    return files
+
+
+def main() -> None:
+    """The files are as the code says, and no others lie beside the schemas."""
+    files = schema_files()
+    SCHEMAS_DIR.mkdir(parents=True, exist_ok=True)
+    SNAPSHOT.parent.mkdir(parents=True, exist_ok=True)
+    for stale in set(SCHEMAS_DIR.glob("*.json")) - set(files):
+        stale.unlink()
+    for path, text in files.items():
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
