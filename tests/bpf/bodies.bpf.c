@@ -228,6 +228,18 @@ SEC("xdp") __attribute__((naked)) int nearly_fills_stack(void)
 		     "exit;" ::: "r0");
 }
 
+/* 2000 branches that the verifier keeps in mind until it has seen the end: alone that is fine. */
+SEC("xdp") __attribute__((naked)) int branches(void)
+{
+	asm volatile("r2 = *(u32 *)(r1 + 12);"
+		     "r3 = *(u32 *)(r1 + 16);"
+		     "r0 = 2;"
+		     ".rept 2000;"
+		     "if r2 == r3 goto l0_%=;"
+		     ".endr;"
+		     "l0_%=: exit;" ::: "r0", "r2", "r3");
+}
+
 SEC("xdp.frags") int reads_frags(struct xdp_md *ctx)
 {
 	return XDP_PASS;

@@ -189,14 +189,27 @@ def test_a_program_that_the_verifier_refuses_is_named_with_its_source_line() -> 
 
 
 def test_a_chain_that_only_fails_together_is_refused_in_the_verifier_s_words() -> None:
-    """Too many pending branches: each program loads alone, the chain does not."""
-    sources = [a_source("counts", name=f"p{n}") for n in range(66)]
+    """Each program loads alone; together they have too many pending branches."""
+    sources = [a_source("branches", name=f"p{n}") for n in range(5)]
+
+    with (
+        link_chain(sources[:1], "xdp", name="test"),
+        pytest.raises(VerifierRejectedError) as refused,
+    ):
+        link_chain(sources, "xdp", name="test")
+
+    assert "the linked chain" in refused.value.message
+    assert "too complex" in refused.value.message
+
+
+def test_a_chain_with_more_maps_than_a_program_may_have_is_refused() -> None:
+    """The kernel's limit, with the numbers."""
+    sources = [a_source("counts", name=f"p{n}") for n in range(65)]
 
     with pytest.raises(LinkRefusedError) as refused:
         link_chain(sources, "xdp", name="test")
 
-    assert refused.value.reasons[0].allowed == 64
-    assert refused.value.reasons[0].got == 66
+    assert (refused.value.reasons[0].got, refused.value.reasons[0].allowed) == (65, 64)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import errno
 import os
 import re
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from time import perf_counter_ns
 from types import TracebackType
@@ -141,11 +142,9 @@ def load_body(source: ProgramSource, hook: Hook, *, is_first: bool) -> LoadedBod
     capture = the_capture()
     with capture.lock:
         loading = _Loading(source, hook, program, capture)
-        try:
+        # What `finish` gives away is not closed here.
+        with closing(loading):
             return loading.finish(parsed.licence, parse_ns=parse_ns, is_first=is_first)
-        except BaseException:
-            loading.close()
-            raise
 
 
 def _wanted(program: ObjectProgram | None, source: ProgramSource, hook: Hook) -> ObjectProgram:
