@@ -44,7 +44,6 @@ PINS: Final = Path("/sys/fs/bpf/l3af-bench")
 P50_TARGET_MS: Final = 25.0
 P99_TARGET_MS: Final = 100.0
 KERNEL_BTF_SOURCE: Final = """\
-// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>

@@ -27,7 +27,7 @@ app.command("cli.node:app", name="node", help="List, show, label, add and revoke
 app.command("cli.chain:app", name="chain", help="What runs on a hook, read from the kernel.")
 app.command("cli.audit:app", name="audit", help="Ask the log, prove records, verify proofs.")
 app.command("cli.events:app", name="events", help="Follow events, live or from a durable place.")
-app.command("cli.principal:app", name="principal", help="Add, revoke and rotate people and systems.")
+app.command("cli.principal:app", name="principal", help="Add, revoke and rotate users of the bus.")
 
 
 def main() -> None:

@@ -30,7 +30,9 @@ from shared.contracts.scheduler import (
 from shared.errors import Reason, RefusedError
 from shared.validation import convert_document
 
-app = cyclopts.App(name="node", help="List, show and label nodes.")
+app = cyclopts.App(name="node", help="List, show and label nodes; give and take their keys.")
+for _administration in ("add", "revoke", "rotate"):
+    app.command(f"cli.node_admin:{_administration}", name=_administration)
 
 
 @app.command(name="list")

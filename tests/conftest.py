@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""What holds for every test: markers by folder, Hypothesis profiles, root where the kernel is used."""
+"""What holds for every test: markers by folder, Hypothesis profiles, root for the kernel."""
 
 from __future__ import annotations
 

@@ -20,7 +20,10 @@ PRODUCT_FOLDERS = ("shared", "services", "installation", "cli", "lab", "demo")
 def _tracked(*patterns: str) -> list[Path]:
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns],
-        cwd=ROOT, check=True, capture_output=True, text=True,
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return [ROOT / line for line in listed.stdout.splitlines() if (ROOT / line).exists()]
 
@@ -106,12 +109,13 @@ def test_every_module_is_pure_or_says_that_it_is_not() -> None:
 
 def test_no_machine_path_or_package_index_is_in_the_tree() -> None:
     """What is committed holds no path of a developer's machine and no index address."""
-    pattern = re.compile(r"--(extra-)?index-url|https?://[^ \"']*/simple\b|[\"' =(]/(root|home|work)/[a-z]")
+    pattern = re.compile(
+        r"--(extra-)?index-url|https?://[^ \"']*/simple\b|[\"' =(]/(root|home|work)/[a-z]"
+    )
     found = [
         str(path.relative_to(ROOT))
         for path in _tracked()
-        if path.suffix not in {".png"} and path.name != Path(__file__).name
-        and pattern.search(path.read_text(errors="replace"))
+        if path.name != Path(__file__).name and pattern.search(path.read_text(errors="replace"))
     ]
 
     assert found == []
