@@ -24,6 +24,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from services.auditor.merkle import HASH_BYTES, Hash
+from shared.contracts.events import EventBody
 from shared.errors import VerificationError
 
 ED25519: Final = b"\x01"
@@ -34,6 +35,7 @@ SIGNATURE_BYTES: Final = 64
 SIGNATURE_MARK: Final = "\N{EM DASH} "
 SMALLEST_INTERVAL: Final = timedelta(seconds=1)
 LONGEST_INTERVAL: Final = timedelta(minutes=1)
+CHECKPOINT_ACTION: Final = "log.checkpoint"
 _HEAD_LINES: Final = 3
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 _FORBIDDEN_IN_NAME: Final = re.compile(r"[\s+]")
@@ -184,6 +186,21 @@ def checkpoint_due_at(
     if size > signed_size:
         return max(grown_at, signed_at + SMALLEST_INTERVAL)
     return signed_at + LONGEST_INTERVAL
+
+
+def checkpoint_event(head: TreeHead, note: str) -> tuple[EventBody, str]:
+    """What is said about a head, for whoever compares heads, and the id it is said under once."""
+    body = EventBody(
+        action=CHECKPOINT_ACTION,
+        outcome="observed",
+        details={"tree_size": head.size, "root": head.root.hex(), "checkpoint": note},
+    )
+    return body, f"log-checkpoint-{head.size}"
+
+
+def is_checkpoint_leaf(leaf: bytes) -> bool:
+    """Whether a leaf is the record of `checkpoint_event` itself."""
+    return f'"type":"org.l3af.v1.{CHECKPOINT_ACTION}.observed"'.encode() in leaf
 
 
 def _check_signature(line: str, text: str, key: VerifierKey) -> bool:

@@ -53,6 +53,15 @@ class StreamMessage(NamedTuple):
     data: bytes
 
 
+class StreamEnd(NamedTuple):
+    """Which stream it is, and how far it goes."""
+
+    stream_id: str
+    """Names this stream among those of its name: when it was created."""
+    sequence: int
+    """Of the newest message; 0: none."""
+
+
 class ProblemLeaf(msgspec.Struct, frozen=True, kw_only=True):
     """The leaf of a message that cannot be recorded as an event."""
 

@@ -78,6 +78,9 @@ class ProofBundle(Message, frozen=True, kw_only=True):
     """The leaf's exact bytes: the envelope in canonical JSON."""
     event: Event | None = None
     """Whose body hashes to the envelope's `bodyhash`; None if erased."""
+    body: str = ""
+    """The exact bytes that follow the salt in `bodyhash`: canonical JSON of data and subject.  Of a
+    message that was not believed: its bytes, if they are text.  Empty if erased."""
     inclusion: tuple[str, ...]
     """RFC 6962 audit path, hexadecimal SHA-256, leaf's sibling first."""
     checkpoint: str
@@ -100,6 +103,8 @@ class Checkpoint(Message, frozen=True, kw_only=True):
     tree_size: int
     root: str
     verifier_key: str
+    signed_at: str = ""
+    """By the auditor's clock; an idle log is signed anew every minute."""
     consistency: tuple[str, ...] = ()
     """RFC 6962 consistency path, hexadecimal."""
 
@@ -120,6 +125,8 @@ class SubscriptionCreated(Accepted, frozen=True, kw_only=True):
 
     name: str
     subjects: tuple[str, ...]
+    position: int = 0
+    """It shows what comes after this position."""
 
 
 class FetchEvents(Request, frozen=True, kw_only=True):

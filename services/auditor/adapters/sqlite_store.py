@@ -96,6 +96,11 @@ class SqliteStore:
         """As of the last commit."""
         return self._state
 
+    @property
+    def size(self) -> int:
+        """Leaves in the tree."""
+        return self._state.frontier.size
+
     async def append(self, messages: Sequence[StreamMessage], *, now: datetime) -> Admission:
         """Keep the messages that are new, and the place in the stream, or nothing.
 

@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m services.auditor`: configuration, adapters, service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+
+from services.auditor.adapters.checkpoint_file import CheckpointFile
+from services.auditor.adapters.event_stream import EventStream
+from services.auditor.adapters.places import Places
+from services.auditor.adapters.signing_key import read_signing_key
+from services.auditor.adapters.sqlite_store import SqliteStore
+from services.auditor.execution import Heads, Recording, at_work
+from services.auditor.service import CONCURRENCY, VERSION, AuditorService
+from shared.adapters.bus import Bus, connect
+from shared.adapters.lifecycle import run
+from shared.adapters.logs import configure_logs
+from shared.adapters.outbox import Outbox
+from shared.config import ServiceConfig, load_config
+
+
+@asynccontextmanager
+async def auditing(bus: Bus, config: ServiceConfig) -> AsyncIterator[None]:
+    """A block during which everything is recorded and the log answers."""
+    origin = bus.facts.log_origin
+    seed = read_signing_key(config.credentials_dir, bus.facts)
+    with closing(SqliteStore.open(config.state_dir, origin=origin)) as store:
+        safe = CheckpointFile(config.state_dir)
+        heads = Heads(log=store, safe=safe, origin=origin, seed=seed)
+        await heads.open()
+        outbox = Outbox(bus, "auditor")
+        stream = EventStream(bus.connection)
+        places = Places(bus.connection)
+        service = AuditorService(log=store, heads=heads, places=places, outbox=outbox)
+        recording = Recording(stream=stream, log=store, heads=heads, emitter=outbox)
+        async with at_work(recording):
+            await outbox.open()
+            await recording.reached(await places.newest_sequence())
+            await service.open()
+            async with bus.serve(
+                "auditor", service.endpoints(), version=VERSION, concurrency=CONCURRENCY
+            ):
+                yield
+
+
+async def main(stop: asyncio.Event) -> None:
+    """Serves until `stop` is set."""
+    config = load_config(ServiceConfig, os.environ, prefix="AUDITOR_")
+    configure_logs(service="auditor", level=config.log_level)
+    async with connect(config.credentials_dir) as bus, auditing(bus, config):
+        await stop.wait()
+
+
+if __name__ == "__main__":
+    run(main)

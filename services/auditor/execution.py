@@ -1,0 +1,275 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the auditor does unasked: record what the stream holds, sign heads, say what is missing.
+
+A fault is waited out; nothing is acknowledged that was not kept, and nothing is passed over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+import structlog
+
+from services.auditor.admission import Admission, Gap, LogState, gap_event, usable
+from services.auditor.checkpoint import (
+    LONGEST_INTERVAL,
+    TreeHead,
+    VerifierKey,
+    checkpoint_due_at,
+    checkpoint_event,
+    is_checkpoint_leaf,
+    open_checkpoint,
+    sign_checkpoint,
+    verifier_key,
+)
+from services.auditor.query import StoredRecord
+from services.auditor.records import StreamEnd, StreamMessage
+from shared.contracts.events import EventBody
+from shared.errors import FaultError
+
+PAUSE_SECONDS: Final = 0.5
+"""Between two attempts after a fault."""
+
+_log = structlog.get_logger()
+
+
+class Stream(Protocol):
+    """The event stream, from a place on."""
+
+    async def end(self) -> StreamEnd:
+        """As it is now."""
+
+    async def seek(self, sequence: int) -> None:
+        """Go on from there."""
+
+    async def fetch(self) -> list[StreamMessage] | None:
+        """What comes next; None: the place was lost."""
+
+    async def acknowledge(self) -> None:
+        """What was fetched is kept."""
+
+
+class Log(Protocol):
+    """The log on disk."""
+
+    @property
+    def state(self) -> LogState:
+        """As of the last commit."""
+
+    async def append(self, messages: Sequence[StreamMessage], *, now: datetime) -> Admission:
+        """Keep all or nothing."""
+
+    async def start_stream(self, stream_id: str, *, last_sequence: int) -> Admission:
+        """Go on with another stream."""
+
+    async def keep_checkpoint(self, size: int, note: str, *, signed_at: datetime) -> None:
+        """Keep a signed head."""
+
+    async def newest_checkpoint(self) -> tuple[int, str] | None:
+        """The newest signed head."""
+
+    async def check_against(self, head: TreeHead) -> None:
+        """The log still begins with what was signed."""
+
+    async def unannounced_gaps(self) -> list[tuple[int, Gap]]:
+        """Gaps not said yet."""
+
+    async def mark_announced(self, number: int) -> None:
+        """A gap was said."""
+
+    async def record(self, index: int) -> StoredRecord | None:
+        """One record."""
+
+
+class SafeNote(Protocol):
+    """A place for the newest signed head beside the log."""
+
+    async def read(self) -> str | None:
+        """The note that was written last."""
+
+    async def write(self, note: str) -> None:
+        """On disk when this returns."""
+
+
+class Emitter(Protocol):
+    """Says things."""
+
+    async def emit(self, body: EventBody, *, event_id: str) -> None:
+        """In the event stream, once under this id."""
+
+
+class Heads:
+    """Signs the log's heads and knows the newest one."""
+
+    def __init__(self, *, log: Log, safe: SafeNote, origin: str, seed: bytes) -> None:
+        self._log: Final = log
+        self._safe: Final = safe
+        self._seed: Final = seed
+        self._lock: Final = asyncio.Lock()
+        self.key: Final[VerifierKey] = verifier_key(origin, seed=seed)
+        self._newest: tuple[TreeHead, str, datetime] | None = None
+
+    async def open(self) -> None:
+        """The log holds everything that was ever signed, by its own word and by the safe's.
+
+        Raises:
+            DamagedLogError: It was rolled back or altered; it must not go on.
+        """
+        kept = await self._log.newest_checkpoint()
+        for note in (kept[1] if kept is not None else None, await self._safe.read()):
+            if note is not None:
+                await self._log.check_against(open_checkpoint(note, key=self.key))
+
+    async def newest(self, *, at_least: int = 0) -> tuple[TreeHead, str, datetime]:
+        """The newest signed head, its note and when it was signed; signed now if it is too small.
+
+        Args:
+            at_least: Smallest size wanted, at most that of the log.
+        """
+        newest = self._newest
+        if newest is None or newest[0].size < at_least:
+            return await self.sign()
+        return newest
+
+    async def sign(self) -> tuple[TreeHead, str, datetime]:
+        """The log as it is now, signed, kept in the log and in the safe."""
+        async with self._lock:
+            frontier = self._log.state.frontier
+            head = TreeHead(self.key.name, frontier.size, frontier.root())
+            note = sign_checkpoint(head, seed=self._seed)
+            signed_at = datetime.now(UTC)
+            await self._log.keep_checkpoint(head.size, note, signed_at=signed_at)
+            await self._safe.write(note)
+            self._newest = (head, note, signed_at)
+            return self._newest
+
+    @property
+    def signed_size(self) -> int:
+        """Size of the newest head that this process signed; -1 if none."""
+        return -1 if self._newest is None else self._newest[0].size
+
+    def due_at(self, *, size: int, grown_at: datetime) -> datetime:
+        """When the next head is to be signed; at once if none was."""
+        if self._newest is None:
+            return grown_at
+        head, _, signed_at = self._newest
+        return checkpoint_due_at(
+            size=size, signed_size=head.size, signed_at=signed_at, grown_at=grown_at
+        )
+
+
+class Recording:
+    """Moves the stream into the log and looks after it, until it is cancelled."""
+
+    def __init__(self, *, stream: Stream, log: Log, heads: Heads, emitter: Emitter) -> None:
+        self._stream: Final = stream
+        self._log: Final = log
+        self._heads: Final = heads
+        self._emitter: Final = emitter
+        self._moved: Final = asyncio.Condition()
+        self._grown_at = datetime.now(UTC)
+        self._said_at = datetime.min.replace(tzinfo=UTC)
+
+    async def record(self) -> None:
+        """Everything the stream holds and will hold is recorded."""
+        while True:
+            try:
+                await self._record_until_lost()
+            except FaultError as fault:
+                _log.warning("recording_delayed", why=fault.message)
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def look_after(self) -> None:
+        """Heads are signed when they are due, and gaps are said."""
+        while True:
+            try:
+                await self._look_after()
+            except FaultError as fault:
+                _log.warning("signing_delayed", why=fault.message)
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def reached(self, sequence: int) -> None:
+        """Returns when everything up to this stream sequence is recorded."""
+        async with self._moved:
+            await self._moved.wait_for(lambda: self._log.state.stream_sequence >= sequence)
+
+    async def _record_until_lost(self) -> None:
+        end = await self._stream.end()
+        state = self._log.state
+        if end.stream_id != state.stream_id or end.sequence < state.stream_sequence:
+            _log.info("stream_started", stream_created_at=end.stream_id)
+            await self._log.start_stream(end.stream_id, last_sequence=end.sequence)
+        await self._stream.seek(self._log.state.stream_sequence + 1)
+        is_sought = True
+        while (messages := await self._stream.fetch()) is not None:
+            after = self._log.state.stream_sequence
+            fitting, is_torn = usable(messages, after=after, is_sought=is_sought)
+            if fitting:
+                await self._keep(fitting)
+                is_sought = False
+            if is_torn:
+                return
+            await self._stream.acknowledge()
+
+    async def _keep(self, messages: Sequence[StreamMessage]) -> None:
+        now = datetime.now(UTC)
+        admission = await self._log.append(messages, now=now)
+        for record in admission.records:
+            if record.draft.problem:
+                _log.warning("problem_recorded", index=record.index, problem=record.draft.problem)
+        async with self._moved:
+            self._grown_at = now
+            self._moved.notify_all()
+
+    async def _look_after(self) -> None:
+        for number, gap in await self._log.unannounced_gaps():
+            body, event_id = gap_event(gap)
+            _log.warning("gap_found", **body.details)
+            await self._emitter.emit(body, event_id=event_id)
+            await self._log.mark_announced(number)
+        size = self._log.state.frontier.size
+        due_at = self._heads.due_at(size=size, grown_at=self._grown_at)
+        wait_seconds = (due_at - datetime.now(UTC)).total_seconds()
+        if wait_seconds > 0:
+            await self._wait_for_growth(wait_seconds)
+            return
+        head, note, signed_at = await self._heads.sign()
+        if signed_at - self._said_at >= LONGEST_INTERVAL and await self._has_news(head.size):
+            body, event_id = checkpoint_event(head, note)
+            await self._emitter.emit(body, event_id=event_id)
+            self._said_at = signed_at
+
+    async def _wait_for_growth(self, wait_seconds: float) -> None:
+        """Until the time is up, or there is something to sign."""
+        if self._log.state.frontier.size > self._heads.signed_size:
+            await asyncio.sleep(wait_seconds)
+            return
+        try:
+            async with asyncio.timeout(wait_seconds), self._moved:
+                await self._moved.wait_for(
+                    lambda: self._log.state.frontier.size > self._heads.signed_size
+                )
+        except TimeoutError:
+            return
+
+    async def _has_news(self, size: int) -> bool:
+        """Whether anything was recorded since the last head was said, but that saying itself."""
+        last = await self._log.record(size - 1) if size else None
+        return last is not None and not is_checkpoint_leaf(last.leaf)
+
+
+@asynccontextmanager
+async def at_work(recording: Recording) -> AsyncIterator[None]:
+    """A block during which the stream is recorded; what cannot be waited out ends it."""
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(work) for work in (recording.record(), recording.look_after())]
+        try:
+            yield
+        finally:
+            for task in running:
+                task.cancel()

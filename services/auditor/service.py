@@ -1,0 +1,271 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The auditor's shell: one method for each endpoint; the rules are in the decision modules."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+from services.auditor.checkpoint import render_verifier_key
+from services.auditor.execution import Heads
+from services.auditor.merkle import Hash
+from services.auditor.proofs import render_bundle
+from services.auditor.query import (
+    Readings,
+    RecordQuery,
+    StoredRecord,
+    parse_query,
+    reading_details,
+    render_page,
+)
+from services.auditor.records import Draft, render_time_us, time_us_of, try_event
+from services.auditor.subscriptions import (
+    CREATED,
+    DELETED,
+    Subscription,
+    consumer_name,
+    created_event,
+    deleted_event,
+    find_subscription,
+    live_subscriptions,
+    plan_subscription,
+)
+from shared.adapters.callers import Caller
+from shared.adapters.outbox import Outbox
+from shared.adapters.service_layer import Handler
+from shared.contracts.audit import (
+    CREATE_SUBSCRIPTION,
+    DELETE_SUBSCRIPTION,
+    FETCH_EVENTS,
+    GET_CHECKPOINT,
+    LIST_RECORDS,
+    PROVE_RECORD,
+    Checkpoint,
+    CreateSubscription,
+    DeleteSubscription,
+    FetchedEvents,
+    FetchEvents,
+    GetCheckpoint,
+    ListRecords,
+    PositionedEvent,
+    ProofBundle,
+    ProveRecord,
+    RecordList,
+    SubscriptionCreated,
+    SubscriptionDeleted,
+)
+from shared.contracts.base import Endpoint
+from shared.contracts.events import EventBody
+from shared.errors import Reason, RefusedError
+from shared.outbox_records import Decision
+
+VERSION: Final = "0.1.0"
+CONCURRENCY: Final = 512
+"""Requests side by side: most of them are subscribers that wait for events."""
+GONE_KEPT: Final = 64
+"""How many of the subscriptions given up last are looked for again at a start."""
+
+
+class Answers(Protocol):
+    """What the log can be asked."""
+
+    @property
+    def size(self) -> int:
+        """Leaves in the tree."""
+
+    async def page(self, query: RecordQuery) -> tuple[list[StoredRecord], int, bool]:
+        """Matching records, the tree's size, whether there are more."""
+
+    async def record(self, index: int) -> StoredRecord | None:
+        """One record."""
+
+    async def of_emitter(self, emitter: str, actions: Sequence[str]) -> list[StoredRecord]:
+        """Believed records of an emitter, oldest first."""
+
+    async def inclusion(self, index: int, size: int) -> tuple[Hash, ...]:
+        """Audit path."""
+
+    async def consistency(self, old_size: int, new_size: int) -> tuple[Hash, ...]:
+        """Consistency path."""
+
+
+class SubscribedPlaces(Protocol):
+    """The consumers of the event stream."""
+
+    async def newest_sequence(self) -> int:
+        """The stream's last."""
+
+    async def ensure(self, subscription: Subscription) -> None:
+        """There."""
+
+    async def remove(self, consumer: str) -> None:
+        """Not there."""
+
+    async def fetch(
+        self, subscription: Subscription, *, acknowledged: int, limit: int, wait_seconds: float
+    ) -> list[Draft]:
+        """What comes next."""
+
+
+class AuditorService:
+    """Answers from the log, and keeps subscribers' places."""
+
+    def __init__(
+        self, *, log: Answers, heads: Heads, places: SubscribedPlaces, outbox: Outbox
+    ) -> None:
+        self._log: Final = log
+        self._heads: Final = heads
+        self._places: Final = places
+        self._outbox: Final = outbox
+        self._readings: Final = Readings()
+        self._live: dict[str, Subscription] = {}
+        self._create: Final = outbox.command(CREATE_SUBSCRIPTION, self._decide_creation)
+        self._delete: Final = outbox.command(DELETE_SUBSCRIPTION, self._decide_deletion)
+
+    def endpoints(self) -> dict[Endpoint[Any, Any], Handler]:
+        """What is served, and by which method."""
+        return {
+            LIST_RECORDS: self.list_records,
+            PROVE_RECORD: self.prove_record,
+            GET_CHECKPOINT: self.get_checkpoint,
+            CREATE_SUBSCRIPTION: self.create_subscription,
+            FETCH_EVENTS: self.fetch_events,
+            DELETE_SUBSCRIPTION: self.delete_subscription,
+        }
+
+    async def open(self) -> None:
+        """The stream's consumers are those that the log says; the log must be up to date.
+
+        Raises:
+            FaultError: The stream cannot be reached.
+        """
+        stored = await self._log.of_emitter("auditor", (CREATED, DELETED))
+        events = [try_event(record.body or b"") for record in stored]
+        self._live, gone = live_subscriptions(event for event in events if event is not None)
+        for subscription in self._live.values():
+            await self._places.ensure(subscription)
+        for consumer in gone[-GONE_KEPT:]:
+            await self._places.remove(consumer)
+
+    async def list_records(self, request: ListRecords, caller: Caller) -> RecordList:
+        """One page of the log."""
+        query = parse_query(request)
+        begins = self._readings.begins(
+            request, caller=caller.key, tree_size=self._log.size, now=datetime.now(UTC)
+        )
+        if begins:
+            await self._note_reading(caller, reading_details(request))
+        stored, tree_size, more = await self._log.page(query)
+        return render_page(stored, tree_size=tree_size, more=more)
+
+    async def prove_record(self, request: ProveRecord, caller: Caller) -> ProofBundle:
+        """One record, proved against a head that is at least as new."""
+        stored = await self._log.record(request.index)
+        if stored is None:
+            reason = Reason(path="index", rule="the log has no such record", got=request.index)
+            raise RefusedError(f"there is no record {request.index}", [reason], code="not_found")
+        await self._note_reading(caller, {"proved_index": request.index})
+        head, note, _ = await self._heads.newest(at_least=request.index + 1)
+        inclusion = await self._log.inclusion(request.index, head.size)
+        return render_bundle(stored, inclusion=inclusion, checkpoint=note, key=self._heads.key)
+
+    async def get_checkpoint(self, request: GetCheckpoint, _: Caller) -> Checkpoint:
+        """The newest signed head, consistent with the older one that was named."""
+        head, note, signed_at = await self._heads.newest()
+        older = request.consistent_with_size
+        if older > head.size:
+            reason = Reason(
+                path="consistent_with_size",
+                rule="the log has never been so large",
+                got=older,
+                allowed=f"at most {head.size}",
+            )
+            raise RefusedError("there is no such older head", [reason])
+        consistency = await self._log.consistency(older, head.size) if older else ()
+        return Checkpoint(
+            checkpoint=note,
+            tree_size=head.size,
+            root=head.root.hex(),
+            verifier_key=render_verifier_key(self._heads.key),
+            signed_at=render_time_us(time_us_of(signed_at)),
+            consistency=tuple(item.hex() for item in consistency),
+        )
+
+    async def create_subscription(
+        self, request: CreateSubscription, caller: Caller
+    ) -> SubscriptionCreated:
+        """A durable place for the caller; its consumer exists when this returns."""
+        reply = await self._create(request, caller)
+        assert isinstance(reply, SubscriptionCreated)
+        await self._agree(consumer_name(caller.key, reply.name))
+        return reply
+
+    async def fetch_events(self, request: FetchEvents, caller: Caller) -> FetchedEvents:
+        """What comes next in the caller's subscription."""
+        subscription = find_subscription(self._live.values(), key=caller.key, name=request.name)
+        drafts = await self._places.fetch(
+            subscription,
+            acknowledged=request.acknowledge,
+            limit=request.limit,
+            wait_seconds=request.wait_seconds,
+        )
+        return FetchedEvents(
+            events=tuple(
+                PositionedEvent(position=draft.message.sequence, event=draft.event)
+                for draft in drafts
+                if draft.event is not None
+            )
+        )
+
+    async def delete_subscription(
+        self, request: DeleteSubscription, caller: Caller
+    ) -> SubscriptionDeleted:
+        """The caller's place is given up; its consumer is gone when this returns."""
+        reply = await self._delete(request, caller)
+        assert isinstance(reply, SubscriptionDeleted)
+        await self._agree(consumer_name(caller.key, reply.name))
+        return reply
+
+    async def _decide_creation(
+        self, request: CreateSubscription, caller: Caller, command_id: str, _: datetime
+    ) -> Decision[SubscriptionCreated]:
+        subscription = plan_subscription(
+            request,
+            key=caller.key,
+            live=self._live.values(),
+            newest_sequence=await self._places.newest_sequence(),
+        )
+        self._live[subscription.consumer] = subscription
+        reply = SubscriptionCreated(
+            command_id=command_id,
+            name=subscription.name,
+            subjects=subscription.subjects,
+            position=subscription.after,
+        )
+        return Decision(reply=reply, events=(created_event(subscription),))
+
+    async def _decide_deletion(
+        self, request: DeleteSubscription, caller: Caller, command_id: str, _: datetime
+    ) -> Decision[SubscriptionDeleted]:
+        subscription = find_subscription(self._live.values(), key=caller.key, name=request.name)
+        del self._live[subscription.consumer]
+        reply = SubscriptionDeleted(command_id=command_id, name=subscription.name)
+        return Decision(reply=reply, events=(deleted_event(subscription),))
+
+    async def _agree(self, consumer: str) -> None:
+        """The consumer exists if the subscription does; a repeated command changes nothing."""
+        subscription = self._live.get(consumer)
+        if subscription is None:
+            await self._places.remove(consumer)
+        else:
+            await self._places.ensure(subscription)
+
+    async def _note_reading(self, caller: Caller, details: dict[str, Any]) -> None:
+        """That the log is read is recorded before anything of it is given away."""
+        body = EventBody(
+            action="log.read", outcome="accepted", actor=caller.actor(), details=details
+        )
+        await self._outbox.emit(body, event_id=f"log-read-{secrets.token_hex(16)}")
