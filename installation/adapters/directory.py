@@ -89,9 +89,8 @@ def write_installation(
                 _write_synced(place, data)
             refuse_occupied(root)
             draft.rename(root)
-        except BaseException:
+        finally:
             shutil.rmtree(draft, ignore_errors=True)
-            raise
         _sync_directory(root.parent)
 
 
@@ -103,9 +102,8 @@ def write_private(path: Path, data: bytes) -> None:
         try:
             _write_synced(draft, data)
             draft.replace(path)
-        except BaseException:
+        finally:
             draft.unlink(missing_ok=True)
-            raise
         _sync_directory(path.parent)
 
 
@@ -120,9 +118,8 @@ def write_credentials(directory: Path, files: Mapping[str, bytes]) -> None:
                 _write_synced(draft / name, data)
             shutil.rmtree(directory, ignore_errors=True)
             draft.rename(directory)
-        except BaseException:
+        finally:
             shutil.rmtree(draft, ignore_errors=True)
-            raise
         _sync_directory(directory.parent)
 
 
