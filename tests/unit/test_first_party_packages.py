@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The packages that come with the product: reproducible, publishable, with examples that hold."""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from cli.package_build import build_package
+from cli.package_source import parse_source
+from services.catalog.licensing import licence_reasons
+from services.catalog.manifest import manifest_reasons
+from shared.contracts.scheduler import DeploymentSpec
+from shared.errors import RefusedError
+from shared.package_archive import unpack_archive
+from shared.validation import convert_document
+
+PACKAGES = Path(__file__).parents[2] / "packages"
+NAMES = ("port-count", "rate-limit")
+EXAMPLES = sorted(PACKAGES.glob("*/examples/*.toml"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_sources_make_the_same_bytes_anywhere(name: str, tmp_path: Path) -> None:
+    """Two folders with the same files give one archive digest, and no path gets into it."""
+    elsewhere = tmp_path / "a folder" / "of another name"
+    shutil.copytree(PACKAGES / name, elsewhere)
+
+    here, there = build_package(PACKAGES / name), build_package(elsewhere)
+
+    assert here == there
+    assert str(PACKAGES).encode() not in here.archive
+    assert str(tmp_path).encode() not in there.archive
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_package_holds_all_that_its_licences_ask_for(name: str) -> None:
+    """Object, complete source, licence texts and README are in the archive."""
+    built = build_package(PACKAGES / name)
+    stem = name.replace("-", "_")
+
+    assert unpack_archive(built.archive).keys() == {
+        "LICENSES/BSD-2-Clause.txt",
+        "LICENSES/GPL-2.0-only.txt",
+        "README.md",
+        "package.toml",
+        f"{stem}.bpf.c",
+        f"{stem}.bpf.o",
+        "transport.h",
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_package_can_be_published_and_needs_no_kernel_btf(name: str) -> None:
+    """Its manifest keeps its word, and it loads on kernels that describe no types."""
+    built = build_package(PACKAGES / name)
+
+    assert [*manifest_reasons(built.manifest, built.elf)] == []
+    assert [*licence_reasons(built.manifest, built.elf)] == []
+    assert [(facts.has_btf, facts.needs_kernel_btf) for facts in built.elf] == [(True, False)]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_a_deployment_of_its_package(path: Path) -> None:
+    """It decodes without a problem and names package, program, hook and maps that exist."""
+    spec = convert_document(tomllib.loads(path.read_text()), DeploymentSpec, what=path.name)
+    source = parse_source((path.parents[1] / "package.toml").read_text())
+    fitting = [
+        program.name
+        for program in source.programs
+        if spec.hook in program.hooks and spec.program in {"", program.name}
+    ]
+
+    assert spec.package == source.package.name
+    assert len(fitting) == 1
+    assert spec.config.keys() <= source.maps.keys()
+
+
+def test_a_package_without_its_licence_texts_is_not_built(tmp_path: Path) -> None:
+    """The archive would be distributed without what its licences ask for."""
+    shutil.copytree(PACKAGES / "rate-limit", tmp_path / "package")
+    (tmp_path / "package" / "LICENSES" / "GPL-2.0-only.txt").unlink()
+
+    with pytest.raises(RefusedError, match="licence texts are missing") as caught:
+        build_package(tmp_path / "package")
+
+    assert [reason.path for reason in caught.value.reasons] == ["LICENSES/GPL-2.0-only.txt"]
+
+
+def test_a_header_from_elsewhere_is_refused(tmp_path: Path) -> None:
+    """The archive would not hold the complete source."""
+    folder = tmp_path / "package"
+    shutil.copytree(PACKAGES / "rate-limit", folder)
+    (folder / "transport.h").rename(tmp_path / "transport.h")
+    source = folder / "rate_limit.bpf.c"
+    source.write_text(source.read_text().replace('"transport.h"', '"../transport.h"'))
+
+    with pytest.raises(RefusedError, match="sources are not complete"):
+        build_package(folder)
