@@ -1,0 +1,117 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""An auditor over a real nats-server, and emitters that give it something to record."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from services.auditor.__main__ import auditing
+from services.auditor.checkpoint import render_verifier_key, verifier_key
+from shared.adapters.bus import Bus, connect
+from shared.canonical import canonical_bytes
+from shared.config import ServiceConfig
+from shared.contracts.events import Event, EventBody, draft_event
+from shared.installation_facts import FACTS_FILE, render_facts
+from tests.support.operator_mode import OperatorModeServer
+
+SEED = bytes(range(32))
+TIME = "2026-01-02T03:04:05.000006Z"
+DEADLINE_SECONDS = 20.0
+
+
+async def eventually(condition: Callable[[], Any], *, seconds: float = DEADLINE_SECONDS) -> Any:
+    """What `condition` gives as soon as it is true; it may be a coroutine function."""
+    async with asyncio.timeout(seconds):
+        while True:
+            found = condition()
+            if asyncio.iscoroutine(found):
+                found = await found
+            if found:
+                return found
+            await asyncio.sleep(0.02)
+
+
+def vkey(server: OperatorModeServer) -> str:
+    """The log's verifier key."""
+    return render_verifier_key(verifier_key(server.facts.log_origin, seed=SEED))
+
+
+def auditor_config(server: OperatorModeServer, state_dir: Path) -> ServiceConfig:
+    """Credentials of the auditor, with its signing key."""
+    directory = server.credentials("service-auditor")
+    facts = msgspec.structs.replace(server.facts, log_verifier_key=vkey(server))
+    (directory / FACTS_FILE).write_bytes(render_facts(facts))
+    (directory / "checkpoint.key").write_text(SEED.hex())
+    return ServiceConfig(credentials_dir=directory, state_dir=state_dir)
+
+
+@asynccontextmanager
+async def running_auditor(server: OperatorModeServer, state_dir: Path) -> AsyncIterator[Bus]:
+    """An auditor in this process; yields its own bus."""
+    config = auditor_config(server, state_dir)
+    async with connect(config.credentials_dir) as bus, auditing(bus, config):
+        yield bus
+
+
+def start_auditor(
+    server: OperatorModeServer, state_dir: Path, log: Path
+) -> subprocess.Popen[bytes]:
+    """An auditor as a process of its own."""
+    config = auditor_config(server, state_dir)
+    environ = os.environ | {
+        "AUDITOR_CREDENTIALS_DIR": str(config.credentials_dir),
+        "AUDITOR_STATE_DIR": str(state_dir),
+    }
+    with log.open("ab") as file:
+        return subprocess.Popen(
+            [sys.executable, "-m", "services.auditor"], env=environ, stderr=file
+        )
+
+
+class EmittingBus:
+    """Publishes events of one emitter as the contract has them, with gapless sequences."""
+
+    def __init__(self, bus: Bus, emitter: str) -> None:
+        self.bus = bus
+        self.emitter = emitter
+        self.sequence = 0
+
+    def draft(self, action: str = "package.publish", **fields: Any) -> Event:
+        """The next event."""
+        self.sequence += 1
+        body = EventBody(action=action, **{"outcome": "succeeded", **fields})
+        return draft_event(
+            body,
+            event_id=f"{self.emitter.replace('/', '.')}.{self.sequence}",
+            emitter=self.emitter,
+            sequence=self.sequence,
+            time=TIME,
+            salt=secrets.token_bytes(16),
+        )
+
+    async def emit(self, action: str = "package.publish", **fields: Any) -> Event:
+        """The next event, stored."""
+        event = self.draft(action, **fields)
+        await self.bus.publish_event(event)
+        return event
+
+    async def emit_many(self, count: int, **fields: Any) -> list[Event]:
+        """Many events, stored in order, without waiting for each."""
+        events = [self.draft(**fields) for _ in range(count)]
+        for event in events:
+            await self.bus.connection.publish(
+                event.subject, canonical_bytes(event), headers={"Nats-Msg-Id": event.id}
+            )
+        await self.bus.publish_event(events[-1])
+        return events
