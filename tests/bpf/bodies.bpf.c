@@ -41,7 +41,7 @@ static __always_inline void count(__u32 key)
 	__u64 *value = bpf_map_lookup_elem(&seen, &key);
 
 	if (value)
-		*value += 1;
+		__sync_fetch_and_add(value, 1);
 }
 
 BODY passes(struct xdp_md *ctx)
@@ -57,6 +57,16 @@ BODY drops(struct xdp_md *ctx)
 BODY counts(struct xdp_md *ctx)
 {
 	count(0);
+	return XDP_PASS;
+}
+
+/* Frames of the local experimental Ethertype (IEEE 802, 0x88b5) only. */
+BODY counts_experiments(struct xdp_md *ctx)
+{
+	BYTES(ctx, data, end);
+
+	if (data + 14 <= end && data[12] == 0x88 && data[13] == 0xb5)
+		count(0);
 	return XDP_PASS;
 }
 
@@ -123,7 +133,7 @@ static __noinline int bump(__u32 key)
 	__u64 start = 1, *value = bpf_map_lookup_elem(&by_byte, &key);
 
 	if (value)
-		*value += 1;
+		__sync_fetch_and_add(value, 1);
 	else
 		bpf_map_update_elem(&by_byte, &key, &start, BPF_ANY);
 	return value ? XDP_PASS : XDP_TX;

@@ -48,6 +48,7 @@ struct {
 	__uint(max_entries, 8);
 	__uint(key_size, 4);
 	__uint(value_size, 3);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } plain SEC(".maps");
 
 struct {

@@ -101,6 +101,29 @@ def test_xdp_falls_back_to_generic_where_the_driver_cannot() -> None:
             assert attached.xdp_mode == hooks.xdp_mode(loopback) == "generic"
 
 
+@pytest.mark.parametrize(("function", "mode"), [("reads_frags", "native"), ("passes", "generic")])
+def test_a_linked_chain_reads_large_packets_if_its_programs_do(
+    veth: Veth, function: str, mode: str
+) -> None:
+    """The driver takes only such programs at a large MTU, so the flag survives linking."""
+    with IPRoute() as route:
+        route.link("set", index=veth.index, mtu=9000)
+        route.link("set", index=route.link_lookup(ifname=veth.peer)[0], mtu=9000)
+    sources = [a_source(function, name=f"p{n}") for n in range(2)]
+
+    with link_chain(sources, "xdp", name="chain") as chain:
+        attached = hooks.attach(chain.program, veth.index, "xdp", hook_point="p")
+        with attached.link:
+            assert attached.xdp_mode == mode
+
+
+def test_maps_that_ask_to_be_pinned_are_pinned_by_the_executor_alone() -> None:
+    """What libbpf pins would be shared by all instances, and outlive them."""
+    with link_chain([a_source("looks", object_name="layouts")], "xdp", name="chain") as chain:
+        assert "plain" in chain.maps["looks"]
+        assert not Path("/sys/fs/bpf/plain").exists()
+
+
 @pytest.mark.parametrize("hook", ALL_HOOKS)
 def test_a_swap_replaces_exactly_the_expected_program(veth: Veth, hook: Hook) -> None:
     """The hook goes from one generation to the next in one update."""
