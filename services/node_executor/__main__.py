@@ -54,9 +54,9 @@ async def main(stop: asyncio.Event) -> None:
             on_event=lambda: loop.call_soon_threadsafe(journaled.set),
         )
         held.callback(store.close)
-        netlink = Netlink()
-        held.callback(netlink.close)
-        held.callback(thread.close)  # first of all at the end: what runs there uses the others
+        held.callback(thread.close)
+        netlink = await thread(Netlink)  # pyroute2 brings its own event loop, one for each thread
+        held.push_async_callback(thread, netlink.close)
         base = PurePosixPath(config.bpffs_dir) / bus.name
         kernel = await thread(HookPointKernel, base)
         journal = ChainJournal(node=bus.name, start=secrets.token_hex(16), store=store)

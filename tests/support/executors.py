@@ -7,7 +7,7 @@ from __future__ import annotations
 import itertools
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -164,9 +164,12 @@ def a_chain(
 class Executor:
     """One run of an executor without its bus; `start` again is what a restart is."""
 
-    def __init__(self, kernel: Kernel, path: Path) -> None:
+    def __init__(
+        self, kernel: Kernel, path: Path, *, wrap_store: Callable[[StateStore], Any] = lambda s: s
+    ) -> None:
         self.kernel = kernel
         self._path = path
+        self._wrap_store = wrap_store
         self._counter = itertools.count()
 
     def start(self) -> None:
@@ -180,7 +183,8 @@ class Executor:
             on_event=lambda: None,
         )
         start = f"start-{next(self._counter)}"
-        journal = ChainJournal(node="n1", start=start, store=self.store)
+        store = self._wrap_store(self.store)
+        journal = ChainJournal(node="n1", start=start, store=store)
         self.points = HookPoints(kernel=self.kernel, steps=Steps(self.kernel), journal=journal)
         self.points.adopt()
 

@@ -18,7 +18,7 @@ class NetlinkFaultError(FaultError):
 
 
 class Netlink:
-    """One netlink socket; used by one thread."""
+    """One netlink socket; made, used and closed in one thread that runs no event loop."""
 
     def __init__(self) -> None:
         try:
