@@ -27,7 +27,7 @@ import structlog
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from shared.adapters.attestation import AttestingClient
+from shared.adapters.ordered_client import OrderedClient
 from shared.contracts.errors import ErrorCode
 from shared.contracts.permissions import inbox_prefix
 from shared.errors import FaultError, RefusedError
@@ -97,7 +97,7 @@ class Connection:
         self.closed: Final = asyncio.Event()
         self.problem: str = ""
         """The last thing that went wrong, for whoever reports that the connection closed."""
-        self._client: Final = AttestingClient()
+        self._client: Final = OrderedClient()
         self._inbox: Final = self.new_inbox()
         self._asked: Final[dict[str, tuple[str, asyncio.Queue[Msg | Exception]]]] = {}
         self._denied: Final[set[str]] = set()
