@@ -24,6 +24,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from shared.adapters.logs import silence_tls_endings
 from shared.errors import FaultError, Reason, RefusedError
 
 REFUSED: Final = 2
@@ -50,6 +51,7 @@ MessageT = TypeVar("MessageT")
 
 def run(coroutine: Coroutine[Any, Any, ResultT], *, json: bool) -> ResultT:
     """What the coroutine returns; its refusals and faults end the process (see `refused`)."""
+    silence_tls_endings()
     try:
         return uvloop.run(coroutine)
     except (RefusedError, FaultError) as error:

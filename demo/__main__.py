@@ -11,6 +11,7 @@ import signal
 import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 from rich.console import Console
@@ -28,7 +29,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave the system up to play with")
     keep = parser.parse_args().keep
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _end_on_sigterm()
     console = Console(width=min(Console().width, 120) if sys.stdout.isatty() else 110)
     if os.geteuid() != 0:
         console.print(
@@ -69,6 +70,18 @@ def main() -> int:
         f"[bold green]All {narrator.claims_shown} claims held.[/] Everything was cleaned up."
     )
     return 0
+
+
+def _end_on_sigterm() -> None:
+    """SIGTERM ends the story with its cleaning up; in a forked helper it just ends the helper."""
+    storyteller = os.getpid()
+
+    def on_sigterm(_number: int, _frame: FrameType | None) -> None:
+        if os.getpid() == storyteller:
+            raise KeyboardInterrupt
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def _play(console: Console, stage: Stage) -> None:

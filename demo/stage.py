@@ -40,7 +40,7 @@ class Answer:
 
     status: int
     output: Any
-    """The decoded JSON on standard output; None if there was none."""
+    """The decoded JSON: the result, or the refusal; None if there was none."""
     message: str
     """Standard error."""
 
@@ -89,7 +89,7 @@ class Stage:
         )
         output = None
         with suppress(ValueError):
-            output = json.loads(ended.stdout)
+            output = json.loads(ended.stdout or ended.stderr)
         return Answer(status=ended.returncode, output=output, message=ended.stderr.strip())
 
     def must(self, *words: str, show: bool = True) -> Any:

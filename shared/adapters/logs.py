@@ -30,3 +30,13 @@ def configure_logs(*, service: str, level: str = "info") -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
+    silence_tls_endings()
+
+
+def silence_tls_endings() -> None:
+    """The event loop's word about every TLS connection that a peer ends is not printed.
+
+    nats-py keeps asyncio's default `eof_received`, which asyncio warns about for TLS and then
+    handles as it should.
+    """
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
