@@ -31,7 +31,8 @@ from shared.contracts.catalog import (
     PublisherCertificate,
     SignedPackage,
 )
-from shared.errors import Reason, VerificationError
+from shared.errors import Reason, RefusedError, VerificationError
+from shared.validation import decode_document
 
 MANIFEST_TYPE: Final = "application/vnd.l3af.package-manifest.v1+json"
 CERTIFICATE_TYPE: Final = "application/vnd.l3af.publisher-certificate.v1+json"
@@ -191,10 +192,15 @@ def manifest_digest(signed: SignedPackage) -> str:
 
 
 def _document(payload: bytes, kind: type[DocumentT], *, path: str) -> DocumentT:
+    place = _join(path, "payload")
     try:
-        document = msgspec.json.decode(payload, type=kind)
-    except msgspec.DecodeError as error:
-        raise _refused(path, "payload", f"is not a {kind.__name__}: {error}", None, None) from error
+        document = decode_document(payload, kind, what=place)
+    except RefusedError as error:
+        reasons = [
+            msgspec.structs.replace(reason, path=f"{place}.{reason.path}" if reason.path else place)
+            for reason in error.reasons
+        ]
+        raise SignatureError(f"{place}: is not a {kind.__name__}", reasons) from error
     if canonical_bytes(document) != payload:
         raise _refused(path, "payload", "is not in canonical form", None, None)
     return document

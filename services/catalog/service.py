@@ -182,6 +182,7 @@ class CatalogService:
             _log.info("package_refused", command_id=command_id, code=refusal.code)
             event = publication_event(request.signed, version=version, refusal=refusal)
             return Decision(refusal=refusal, events=(event,))
+        _log.info("package_accepted", command_id=command_id, package=name, version=version.version)
         return Decision(
             reply=publication_reply(name, version),
             change=Change(CATALOG, name, record, snapshot.sequence),

@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Unfinished uploads on a real disk: bounded, kept over a restart, forgotten when wrong."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from services.catalog.adapters.artifacts import ArtifactDamagedError
+from services.catalog.adapters.uploads import Uploads, UploadStoreError
+from shared.contracts.catalog import CHUNK_BYTES
+
+FIRST, LAST = b"a" * CHUNK_BYTES, b"tail"
+WHOLE = FIRST + LAST
+DIGEST = hashlib.sha256(WHOLE).hexdigest()
+
+
+async def add(uploads: Uploads, number: int, data: bytes, *, digest: str = DIGEST) -> bytes | None:
+    """One chunk of the upload."""
+    return await uploads.add(digest, size_bytes=len(WHOLE), number=number, data=data)
+
+
+async def test_the_last_missing_chunk_gives_the_whole(tmp_path: Path) -> None:
+    """In any order, and over a restart."""
+    assert await add(Uploads(tmp_path), 1, LAST) is None
+
+    assert await add(Uploads(tmp_path), 0, FIRST) == WHOLE
+
+
+async def test_a_wrong_whole_is_forgotten(tmp_path: Path) -> None:
+    """After a wrong chunk the next upload begins from nothing."""
+    uploads = Uploads(tmp_path)
+    await add(uploads, 0, b"b" * CHUNK_BYTES)
+    with pytest.raises(ArtifactDamagedError):
+        await add(uploads, 1, LAST)
+
+    assert await add(uploads, 1, LAST) is None
+    assert await add(uploads, 0, FIRST) == WHOLE
+
+
+async def test_a_new_upload_makes_room_for_itself(tmp_path: Path) -> None:
+    """The upload that was longest without a chunk goes first."""
+    uploads = Uploads(tmp_path, kept_bytes=2 * len(WHOLE))
+    names = [hashlib.sha256(bytes([number])).hexdigest() for number in range(3)]
+    for digest in names:
+        await add(uploads, 0, FIRST, digest=digest)
+
+    kept = {path.name.partition("-")[0] for path in tmp_path.iterdir()}
+    assert kept == set(names[1:])
+
+
+async def test_what_is_stored_is_not_kept_here(tmp_path: Path) -> None:
+    """A finished upload leaves nothing behind, however often it is forgotten."""
+    uploads = Uploads(tmp_path)
+    await add(uploads, 0, FIRST)
+
+    await uploads.forget(DIGEST, size_bytes=len(WHOLE))
+    await uploads.forget(DIGEST, size_bytes=len(WHOLE))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_disk_that_fails_is_a_fault(tmp_path: Path) -> None:
+    """The caller may try again later."""
+    (tmp_path / "file").touch()
+
+    with pytest.raises(UploadStoreError):
+        await add(Uploads(tmp_path / "file"), 0, FIRST)
