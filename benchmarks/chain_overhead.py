@@ -69,7 +69,7 @@ SEC("xdp") int counts(struct xdp_md *ctx) {
 char _license[] SEC("license") = "Dual BSD/GPL";
 """
 MEMORY_SCRIPT: Final = """
-from services.node_executor.adapters.kernel import LinuxKernel
+from services.node_executor.adapters import chain, hooks, map_access, pins
 from services.node_executor.adapters.capture import the_capture
 the_capture()
 print(next(l.split()[1] for l in open("/proc/self/status") if l.startswith("VmRSS")))

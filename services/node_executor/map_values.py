@@ -17,7 +17,6 @@ from typing import Any, Final
 import msgspec
 
 from shared.bytecode.btf import ArrayType, Btf, IntegerType, Layout, OpaqueType
-from shared.bytecode.elf import ObjectFile
 from shared.bytecode.map_declarations import MapDeclaration
 from shared.errors import Reason, RefusedError
 
@@ -43,11 +42,6 @@ class MapLayout:
     value: Layout
     max_entries: int
     type_name: str
-
-
-def map_layouts(parsed: ObjectFile) -> dict[str, MapLayout]:
-    """The layout of every declared map, by name."""
-    return {declared.name: map_layout(declared, parsed.btf) for declared in parsed.maps}
 
 
 def map_layout(declared: MapDeclaration, btf: Btf | None) -> MapLayout:
@@ -249,17 +243,3 @@ def _encode_array(value: Any, layout: ArrayType, path: str, problems: list[Reaso
         _encode(element, layout.element, f"{path}[{position}]", problems)
         for position, element in enumerate(value)
     )
-
-
-def layout_of(layouts: Mapping[str, MapLayout], name: str, *, path: str) -> MapLayout:
-    """The layout of the map called `name`.
-
-    Raises:
-        MapValueError: the program has no such map.
-    """
-    if name not in layouts:
-        reason = Reason(
-            path=path, rule="must be a map of the program", got=name, allowed=sorted(layouts)
-        )
-        raise MapValueError(f"{path}: the program has no map {name}", [reason])
-    return layouts[name]

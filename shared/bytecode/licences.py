@@ -8,7 +8,6 @@ SPDX identifiers are not in its list.  It keeps one bit only, not the string.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Final
 
 GPL_COMPATIBLE_LICENCES: Final = frozenset(
@@ -36,8 +35,3 @@ at id 211 (Documentation/bpf/helpers.rst); newer functionality comes as kfuncs, 
 def is_gpl_compatible(licence: str) -> bool:
     """Whether the kernel lets a program with this licence string call GPL-only functions."""
     return licence in GPL_COMPATIBLE_LICENCES
-
-
-def needs_gpl(helpers: Collection[int], *, calls_kfuncs: bool) -> bool:
-    """Whether the kernel demands a GPL-compatible licence of a program that calls these."""
-    return calls_kfuncs or not GPL_ONLY_HELPERS.isdisjoint(helpers)

@@ -12,10 +12,9 @@ from pathlib import Path, PurePosixPath
 import pytest
 from pyroute2 import IPRoute
 
-from services.node_executor.adapters import hooks, kernel_info, pins
+from services.node_executor.adapters import hooks, kernel_info, map_access, pins
 from services.node_executor.adapters.bpf_syscall import Descriptor
 from services.node_executor.adapters.chain import LinkedChain, link_chain
-from services.node_executor.adapters.kernel import LinuxKernel
 from services.node_executor.adapters.kernel_errors import (
     HookOwnedError,
     InterfaceGoneError,
@@ -238,31 +237,30 @@ def test_what_is_pinned_runs_on_without_its_maker(
     veth: Veth, hook: Hook, base: PurePosixPath
 ) -> None:
     """Link, program and maps are found again by their paths, entries and all."""
-    kernel = LinuxKernel()
     sources = [a_source("counts")] if hook == "xdp" else [a_classifier("leaves_open")]
     with link_chain(sources, hook, name="chain") as chain:
         program_id = chain.info.id
         name, maps = next(iter(chain.maps.items()))
         seen = maps["seen"]
-        kernel.replace_entries(seen.handle, {bytes(4): (5).to_bytes(8, "little")})
-        kernel.pin(chain.program, program_path(base, veth.name, hook, 1))
-        kernel.pin(seen.handle, map_path(base, veth.name, hook, name, "seen"))
-        with kernel.attach(chain.program, veth.index, hook, hook_point="p").link as link:
-            kernel.pin(link, link_path(base, veth.name, hook))
+        map_access.update(seen.handle, bytes(4), (5).to_bytes(8, "little"))
+        pins.pin(chain.program, program_path(base, veth.name, hook, 1))
+        pins.pin(seen.handle, map_path(base, veth.name, hook, name, "seen"))
+        with hooks.attach(chain.program, veth.index, hook, hook_point="p").link as link:
+            pins.pin(link, link_path(base, veth.name, hook))
     assert program_exists(program_id)
 
     with _opened(link_path(base, veth.name, hook)) as link:
-        assert kernel.link_info(link).program_id == program_id
-        link_id = kernel.link_info(link).id
+        assert kernel_info.link_info(link.fd).program_id == program_id
+        link_id = kernel_info.link_info(link.fd).id
     with _opened(program_path(base, veth.name, hook, 1)) as program:
-        assert kernel.program_info(program).id == program_id
+        assert kernel_info.program_info(program.fd).id == program_id
     with _opened(map_path(base, veth.name, hook, name, "seen")) as found:
         # The interface has packets of its own, which were counted too.
-        assert (kernel.read_number(found, bytes(4)) or 0) >= 5
+        assert (map_access.read_number(found, bytes(4)) or 0) >= 5
 
-    kernel.unpin(link_path(base, veth.name, hook))
-    kernel.unpin(program_path(base, veth.name, hook, 1))
-    kernel.unpin(map_path(base, veth.name, hook, name, "seen"))
+    pins.unpin(link_path(base, veth.name, hook))
+    pins.unpin(program_path(base, veth.name, hook, 1))
+    pins.unpin(map_path(base, veth.name, hook, name, "seen"))
     wait_until_gone(programs=(program_id,), maps=(seen.info.id,), links=(link_id,))
 
 

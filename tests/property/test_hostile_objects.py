@@ -14,7 +14,7 @@ from services.node_executor.map_values import (
     MapLayout,
     decode_value,
     encode_config,
-    map_layouts,
+    map_layout,
     render_key,
 )
 from shared.bytecode.btf import ArrayType, IntegerType, Layout
@@ -60,7 +60,9 @@ def test_hostile_section_headers_are_read_or_refused(field: int, section: int, v
 def _read(data: bytes) -> None:
     with suppress(RefusedError):
         read_elf_facts(data, "damaged.bpf.o")
-        map_layouts(read_object(data, "damaged.bpf.o"))
+        parsed = read_object(data, "damaged.bpf.o")
+        for declared in parsed.maps:
+            map_layout(declared, parsed.btf)
 
 
 @st.composite

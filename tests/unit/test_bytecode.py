@@ -18,7 +18,7 @@ from shared.bytecode.btf import (
 )
 from shared.bytecode.elf import read_elf_facts, read_object
 from shared.bytecode.instructions import Instruction, decode, encode, subprogram_starts
-from shared.bytecode.licences import GPL_ONLY_HELPERS, is_gpl_compatible, needs_gpl
+from shared.bytecode.licences import is_gpl_compatible
 from shared.contracts.catalog import MapFacts
 from shared.errors import RefusedError
 from tests.support.bpf_objects import bpf_object, compile_source
@@ -192,14 +192,6 @@ def test_the_kernel_knows_exactly_six_licence_strings() -> None:
     """SPDX identifiers and other spellings are not among them."""
     assert is_gpl_compatible("Dual BSD/GPL")
     assert not any(map(is_gpl_compatible, ("GPL-2.0-only", "gpl", "GPL ", "Dual Apache/GPL", "")))
-
-
-def test_gpl_only_helpers_and_every_kernel_function_need_a_gpl_licence() -> None:
-    """44 of the 211 helpers."""
-    assert len(GPL_ONLY_HELPERS) == 44
-    assert needs_gpl({1, 6}, calls_kfuncs=False)
-    assert needs_gpl((), calls_kfuncs=True)
-    assert not needs_gpl({1, 2, 3}, calls_kfuncs=False)
 
 
 def a_btf(types: bytes) -> bytes:

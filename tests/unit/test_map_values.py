@@ -14,7 +14,7 @@ from services.node_executor.map_values import (
     decode_value,
     encode_config,
     encode_key,
-    map_layouts,
+    map_layout,
     render_key,
 )
 from shared.bytecode.btf import ArrayType, IntegerType
@@ -31,6 +31,12 @@ def a_layout(key: Any = U32, value: Any = U64, entries: int = 16, kind: str = "h
     return MapLayout(key=key, value=value, max_entries=entries, type_name=kind)
 
 
+def layouts_of(name: str) -> dict[str, MapLayout]:
+    """The layouts of an object's maps, by name."""
+    parsed = read_object(bpf_object(name), name)
+    return {declared.name: map_layout(declared, parsed.btf) for declared in parsed.maps}
+
+
 def problems_of(config: dict[str, Any], **layouts: MapLayout) -> dict[str, str]:
     """Path to rule of everything that does not fit."""
     with pytest.raises(MapValueError) as refused:
@@ -40,7 +46,7 @@ def problems_of(config: dict[str, Any], **layouts: MapLayout) -> dict[str, str]:
 
 def test_layouts_come_from_the_object_s_btf() -> None:
     """Typedefs, enumerations and nested arrays are seen through; sizes alone become bytes."""
-    layouts = map_layouts(read_object(bpf_object("layouts"), "layouts"))
+    layouts = layouts_of("layouts")
 
     assert encode_config({"limits": {"443": -7}}, layouts)["limits"] == {
         b"\xbb\x01": b"\xf9\xff\xff\xff"
@@ -108,7 +114,7 @@ def test_every_problem_is_listed_with_its_path() -> None:
 
 def test_structs_are_refused_and_not_guessed() -> None:
     """Their bytes would depend on padding that the text does not show."""
-    layouts = map_layouts(read_object(bpf_object("layouts"), "layouts"))
+    layouts = layouts_of("layouts")
 
     with pytest.raises(MapValueError, match="struct"):
         encode_config({"pairs": {"1": 5}}, layouts)

@@ -1,6 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""From package programs to one linked program in the kernel, attached to nothing yet."""
+"""From package programs to one linked program in the kernel, attached to nothing yet.
+
+The order of one change: `link_chain` (nothing has changed so far), entries of new maps written
+(`map_access`), maps and program pinned (`pins`), then a new link attached and pinned, or the
+present one swapped against the program expected there (`hooks`), then read back (`kernel_info`).
+Going back is the same swap with the previous generation's pinned program.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 from services.node_executor.adapters import kernel_info
@@ -77,34 +77,6 @@ def entries(handle: Handle) -> Iterator[tuple[bytes, bytes]]:
         if error.number not in _NOT_SUPPORTED:
             raise
         yield from _one_by_one(handle, info)
-
-
-def replace_entries(handle: Handle, wanted: Mapping[bytes, bytes]) -> int:
-    """The map holds exactly `wanted`; in an array map all other values are zero.
-
-    Only what differs is written: new and changed entries first, then others are removed.  Returns
-    how many entries were touched.
-    """
-    info = kernel_info.map_info(handle.fd)
-    zero = bytes(info.value_size_bytes)
-    slot = _slot_bytes(info)
-    present = dict(entries(handle))
-    touched = 0
-    for key, value in wanted.items():
-        stored = value.ljust(slot, b"\0") * _processors() if info.is_per_cpu else value
-        if present.get(key) != stored:
-            update(handle, key, value)
-            touched += 1
-    for key, stored in present.items():
-        if key in wanted:
-            continue
-        if not info.is_array:
-            delete(handle, key)
-            touched += 1
-        elif any(stored):
-            update(handle, key, zero)
-            touched += 1
-    return touched
 
 
 def read_number(handle: Handle, key: bytes | None) -> int | None:
