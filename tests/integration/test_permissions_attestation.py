@@ -123,8 +123,7 @@ async def _publish_raw(
     """A message whose header block nats-py would not write."""
     sizes = f"{len(headers)} {len(headers) + len(data)}"
     line = f"HPUB {subject} {reply} {sizes}\r\n".encode()
-    assert client._transport is not None
-    client._transport.write(line + headers + data + b"\r\n")
+    await client._send_command(line + headers + data + b"\r\n")
     await client.flush()
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import nats
 from nats.aio.client import Client
 
 from installation.adapters.directory import read_facts, read_registry
@@ -24,6 +23,7 @@ from installation.adapters.server_binary import find_server_binary
 from installation.layout import Layout
 from installation.registry import MemberKind, find_member
 from shared.adapters.connection import Connection, open_connection
+from shared.adapters.ordered_client import OrderedClient
 from shared.contracts.permissions import inbox_prefix
 from shared.installation_facts import AUTHORITY_FILE, CREDENTIALS_FILE
 from shared.nkeys import parse_credentials
@@ -81,7 +81,8 @@ async def bare_client(
         return
 
     role = find_member(read_registry(layout), kind, name).role
-    client = await nats.connect(
+    client = OrderedClient()
+    await client.connect(
         read_facts(layout).server_url,
         user_jwt_cb=credentials.jwt.encode,
         signature_cb=signed,
