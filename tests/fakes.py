@@ -1,0 +1,236 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Fakes that keep state and can be told to fail.
+
+A fake may only behave as the real thing was seen to behave: `test_fakes_match_reality.py` runs one
+suite against both.  Change that suite first.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.node_executor.actions import EntryChange
+from services.node_executor.generations import ChainMemory, MapKey, Point
+from services.node_executor.kernel_types import ProgramInfo, XdpMode
+from services.node_executor.reconciliation import ObservedHook
+from shared.contracts.events import EventBody
+from shared.contracts.node import MapConfig
+from shared.errors import FaultError, Reason, RefusedError
+
+
+class FakeFaultError(FaultError):
+    """A failure that the test ordered, or that the real kernel would give too."""
+
+
+@dataclass
+class _Link:
+    link_id: int
+    interface_index: int
+    program_id: int
+
+
+@dataclass
+class FakeKernel:
+    """Interfaces, links, pins and maps in memory."""
+
+    interfaces: dict[str, int] = field(default_factory=dict)
+    programs: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """Program to the maps it uses."""
+    maps: dict[int, dict[bytes, bytes]] = field(default_factory=dict)
+    arrays: set[int] = field(default_factory=set)
+    foreign: dict[Point, int] = field(default_factory=dict)
+    fails_at: int | None = None
+    """Number of the changing call, from 0, that raises; later ones work again."""
+    calls: int = 0
+    _links: dict[Point, _Link] = field(default_factory=dict)
+    _program_pins: dict[Point, dict[int, int]] = field(default_factory=dict)
+    _map_pins: dict[Point, dict[MapKey, int]] = field(default_factory=dict)
+    _ids: Callable[[], int] = field(default_factory=lambda: itertools.count(1).__next__)
+
+    def add_interface(self, name: str) -> None:
+        """There is an interface of that name now."""
+        self.interfaces[name] = self._ids()
+
+    def remove_interface(self, name: str) -> None:
+        """Its links run nothing any more; their pins stay."""
+        del self.interfaces[name]
+
+    def add_map(self, entries: dict[bytes, bytes] | None = None, *, is_array: bool = False) -> int:
+        """A new map's id."""
+        map_id = self._ids()
+        self.maps[map_id] = dict(entries or {})
+        if is_array:
+            self.arrays.add(map_id)
+        return map_id
+
+    def add_program(self, *map_ids: int) -> int:
+        """A new program's id."""
+        program_id = self._ids()
+        self.programs[program_id] = map_ids
+        return program_id
+
+    def observe(self, point: Point) -> ObservedHook:
+        """As bpffs and links are."""
+        index = self.interfaces.get(point.interface)
+        link = self._links.get(point)
+        runs = link is not None and link.interface_index == index
+        return ObservedHook(
+            interface_index=index,
+            link_id=link.link_id if link else 0,
+            link_program_id=link.program_id if link and runs else 0,
+            foreign_program_id=0 if runs or index is None else self.foreign.get(point, 0),
+            program_pins=dict(self._program_pins.get(point, {})),
+            map_pins=dict(self._map_pins.get(point, {})),
+        )
+
+    def program(self, program_id: int) -> ProgramInfo:
+        """Plausible facts."""
+        self._exists(program_id, self.programs)
+        return ProgramInfo(
+            id=program_id,
+            name="fake",
+            tag=f"{program_id:016x}",
+            gpl_compatible=True,
+            instructions_verified=10,
+            xlated_bytes=80,
+            jited_bytes=100,
+            map_ids=self.programs[program_id],
+        )
+
+    def xdp_mode(self, point: Point) -> XdpMode:
+        """Always in the driver."""
+        return "native" if point.hook == "xdp" else ""
+
+    def pin_program(self, point: Point, pin: int, program_id: int) -> None:
+        """The pin names the program, instead of what it named before."""
+        self._step()
+        self._exists(program_id, self.programs)
+        self._program_pins.setdefault(point, {})[pin] = program_id
+
+    def unpin_program(self, point: Point, pin: int) -> None:
+        """Fine if it was free."""
+        self._step()
+        self._program_pins.get(point, {}).pop(pin, None)
+
+    def pin_map(self, point: Point, key: MapKey, map_id: int) -> None:
+        """The pin names the map, instead of what it named before."""
+        self._step()
+        self._exists(map_id, self.maps)
+        self._map_pins.setdefault(point, {})[key] = map_id
+
+    def unpin_map(self, point: Point, key: MapKey) -> None:
+        """Fine if it was free."""
+        self._step()
+        self._map_pins.get(point, {}).pop(key, None)
+
+    def attach(self, point: Point, *, interface_index: int, program_id: int) -> None:
+        """A new pinned link, if the hook is free."""
+        self._step()
+        self._exists(program_id, self.programs)
+        if self.interfaces.get(point.interface) != interface_index:
+            raise FakeFaultError("there is no such interface")
+        if self.foreign.get(point) or self.observe(point).link_is_live:
+            raise RefusedError("the hook is held", code="hook_owned")
+        self._links[point] = _Link(self._ids(), interface_index, program_id)
+
+    def detach(self, point: Point) -> None:
+        """Fine if there was no link."""
+        self._step()
+        self._links.pop(point, None)
+
+    def replace(self, point: Point, *, expected_program_id: int, program_id: int) -> None:
+        """Refused if the link runs another program than expected."""
+        self._step()
+        self._exists(program_id, self.programs)
+        link = self._links.get(point)
+        if link is None:
+            raise FakeFaultError("there is no link")
+        if not self.observe(point).link_is_live:
+            raise FakeFaultError("the interface is gone")
+        if link.program_id != expected_program_id:
+            raise RefusedError("the link runs another program", code="conflict")
+        link.program_id = program_id
+
+    def drop_dead_link(self, point: Point) -> None:
+        """Fine if there was none."""
+        self._step()
+        self._links.pop(point, None)
+
+    def write_entries(self, map_id: int, changes: Sequence[EntryChange]) -> None:
+        """A failure comes after half of the entries."""
+        self._exists(map_id, self.maps)
+        entries = self.maps[map_id]
+        for number, change in enumerate(changes):
+            if number == len(changes) // 2:
+                self._step()
+            if change.after is None:
+                entries.pop(change.key, None)
+            else:
+                entries[change.key] = change.after
+
+    def read_entries(self, map_id: int) -> dict[bytes, bytes]:
+        """A copy."""
+        self._exists(map_id, self.maps)
+        return dict(self.maps[map_id])
+
+    def stored_value(self, _map_id: int, value: bytes) -> bytes:
+        """There are no per-CPU maps here."""
+        return value
+
+    def blank_value(self, map_id: int) -> bytes | None:
+        """Four zeros for arrays."""
+        return bytes(4) if map_id in self.arrays else None
+
+    def encode_entries(
+        self, _map_id: int, _name: str, config: MapConfig
+    ) -> tuple[dict[bytes, bytes], tuple[Reason, ...]]:
+        """Keys of two bytes, values of four."""
+        return {
+            int(key).to_bytes(2, "little"): int(value).to_bytes(4, "little")
+            for key, value in config.items()
+        }, ()
+
+    def read_scalar(self, map_id: int, key: str) -> int:
+        """Little-endian numbers."""
+        entries = self.read_entries(map_id)
+        if key == "*":
+            return sum(int.from_bytes(value, "little") for value in entries.values())
+        return int.from_bytes(entries.get(int(key).to_bytes(2, "little"), b""), "little")
+
+    def _step(self) -> None:
+        number, self.calls = self.calls, self.calls + 1
+        if number == self.fails_at:
+            raise FakeFaultError(f"call {number} fails")
+
+    def _exists(self, number: int, known: dict[int, Any]) -> None:
+        if number not in known:
+            raise FakeFaultError(f"there is no object {number}")
+
+
+@dataclass
+class FakeStore:
+    """Journal and memory of one node."""
+
+    events: dict[str, EventBody] = field(default_factory=dict)
+    memories: dict[Point, ChainMemory] = field(default_factory=dict)
+
+    def journal(
+        self, entries: Iterable[tuple[str, EventBody]], memory: ChainMemory | None = None
+    ) -> None:
+        """Ids that are known change nothing."""
+        for event_id, body in entries:
+            self.events.setdefault(event_id, body)
+        if memory is not None:
+            self.memories[Point(memory.interface, memory.hook)] = memory
+
+    def remembered(self) -> dict[Point, ChainMemory]:
+        """A copy."""
+        return dict(self.memories)
+
+    def actions(self) -> list[str]:
+        """What was said, oldest first."""
+        return [body.action for body in self.events.values()]

@@ -1,0 +1,286 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""One suite for each fake and its real counterpart: a fake may only do what the real one does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from services.node_executor.actions import EntryChange
+from services.node_executor.adapters.linker import link
+from services.node_executor.adapters.state_store import StateStore
+from services.node_executor.chain_journal import Store
+from services.node_executor.execution import Kernel
+from services.node_executor.generations import ChainMemory, MapKey, Point
+from shared.contracts.events import EventBody
+from shared.errors import FaultError, RefusedError
+from tests.fakes import FakeKernel, FakeStore
+from tests.support.executors import (
+    a_chain,
+    a_program,
+    a_wire,
+    pin_directory,
+    published,
+    real_kernel,
+)
+
+NOBODY = 0x7FFFFFF0
+"""An id that no object has."""
+
+
+@dataclass
+class World:
+    """A kernel with one interface, two loaded programs and a map."""
+
+    kernel: Kernel
+    point: Point
+    programs: tuple[int, int]
+    map_id: int
+    array_id: int
+    take_interface_away: Callable[[], None]
+    bring_interface_back: Callable[[], None]
+
+
+@pytest.fixture(params=["fake", "real"])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """The fake one, then the real one."""
+    with ExitStack() as stack:
+        yield a_fake_world() if request.param == "fake" else a_real_world(stack)
+
+
+def a_fake_world() -> World:
+    """In memory."""
+    kernel = FakeKernel()
+    kernel.add_interface("data0")
+    map_id, array_id = kernel.add_map(), kernel.add_map({b"\1\0": bytes(4)}, is_array=True)
+    programs = (kernel.add_program(map_id), kernel.add_program(map_id))
+    return World(
+        kernel,
+        Point("data0", "xdp"),
+        programs,
+        map_id,
+        array_id,
+        lambda: kernel.remove_interface("data0"),
+        lambda: kernel.add_interface("data0"),
+    )
+
+
+def a_real_world(stack: ExitStack) -> World:
+    """On the kernel that runs this test."""
+    wires = stack.enter_context(ExitStack())
+    wire = wires.enter_context(a_wire())
+    point = Point(wire.name, "xdp")
+    kernel = real_kernel(stack.enter_context(pin_directory()))
+    linked = [
+        link(
+            point,
+            a_chain(wire.name, a_program("one", version)),
+            [published(version).opened()],
+            carried={},
+        )
+        for version in ("1.0.0", "2.0.0")
+    ]
+    for one in linked:
+        stack.callback(one.close)
+    maps = {held.name: held.map_id for held in linked[0].maps}
+    return World(
+        kernel,
+        point,
+        (linked[0].program_id, linked[1].program_id),
+        maps["limits"],
+        maps["settings"],
+        wires.close,
+        lambda: _bring_back(stack, wire.name[:-1]),
+    )
+
+
+def _bring_back(stack: ExitStack, stem: str) -> None:
+    stack.enter_context(a_wire(stem))
+
+
+def attach_first(world: World) -> None:
+    """The first program runs on the hook."""
+    index = world.kernel.observe(world.point).interface_index
+    assert index is not None
+    world.kernel.attach(world.point, interface_index=index, program_id=world.programs[0])
+
+
+def test_a_free_hook_has_nothing(world: World) -> None:
+    """An interface without us has an index and nothing else."""
+    hook = world.kernel.observe(world.point)
+
+    assert hook.interface_index
+    assert (hook.link_id, hook.link_program_id, hook.foreign_program_id) == (0, 0, 0)
+    assert (dict(hook.program_pins), dict(hook.map_pins)) == ({}, {})
+
+
+def test_attaching_runs_the_program(world: World) -> None:
+    """The link is pinned and runs what was given."""
+    attach_first(world)
+
+    hook = world.kernel.observe(world.point)
+    assert hook.link_program_id == world.programs[0]
+    assert hook.link_id
+
+
+def test_a_held_hook_takes_no_second_link(world: World) -> None:
+    """A second attachment is refused and changes nothing."""
+    attach_first(world)
+
+    with pytest.raises(RefusedError) as caught:
+        attach_first(world)
+
+    assert caught.value.refusal_code == "hook_owned"
+    assert world.kernel.observe(world.point).link_program_id == world.programs[0]
+
+
+def test_replacing_needs_the_expected_program(world: World) -> None:
+    """The link keeps its id; a wrong expectation is refused."""
+    attach_first(world)
+    before = world.kernel.observe(world.point)
+    first, second = world.programs
+
+    world.kernel.replace(world.point, expected_program_id=first, program_id=second)
+    with pytest.raises(RefusedError) as caught:
+        world.kernel.replace(world.point, expected_program_id=first, program_id=second)
+
+    after = world.kernel.observe(world.point)
+    assert caught.value.refusal_code == "conflict"
+    assert (after.link_id, after.link_program_id) == (before.link_id, second)
+
+
+def test_replacing_without_a_link_is_a_fault(world: World) -> None:
+    """There is nothing to replace."""
+    first, second = world.programs
+
+    with pytest.raises(FaultError):
+        world.kernel.replace(world.point, expected_program_id=first, program_id=second)
+
+
+def test_detaching_frees_the_hook(world: World) -> None:
+    """And doing it again is fine."""
+    attach_first(world)
+
+    world.kernel.detach(world.point)
+    world.kernel.detach(world.point)
+
+    assert world.kernel.observe(world.point).link_id == 0
+
+
+def test_a_program_that_does_not_exist_is_a_fault(world: World) -> None:
+    """For attaching, pinning and asking."""
+    index = world.kernel.observe(world.point).interface_index
+    assert index is not None
+
+    with pytest.raises(FaultError):
+        world.kernel.attach(world.point, interface_index=index, program_id=NOBODY)
+    with pytest.raises(FaultError):
+        world.kernel.pin_program(world.point, 1, NOBODY)
+    with pytest.raises(FaultError):
+        world.kernel.program(NOBODY)
+
+
+def test_pins_are_seen_replaced_and_let_go(world: World) -> None:
+    """A pin names one object at a time; letting a free one go is fine."""
+    first, second = world.programs
+    key = MapKey("one", "limits")
+    kernel, point = world.kernel, world.point
+
+    kernel.pin_program(point, 1, first)
+    kernel.pin_program(point, 1, second)
+    kernel.pin_map(point, key, world.map_id)
+    pinned = kernel.observe(point)
+    for _ in range(2):
+        kernel.unpin_program(point, 1)
+        kernel.unpin_map(point, key)
+    free = kernel.observe(point)
+
+    assert (dict(pinned.program_pins), dict(pinned.map_pins)) == ({1: second}, {key: world.map_id})
+    assert (dict(free.program_pins), dict(free.map_pins)) == ({}, {})
+
+
+def test_entries_are_written_and_removed(world: World) -> None:
+    """Removing what is not there is fine."""
+    key, value = b"\x50\0", b"\x05\0\0\0"
+
+    world.kernel.write_entries(world.map_id, [EntryChange(key, None, value)])
+    written = world.kernel.read_entries(world.map_id)
+    for _ in range(2):
+        world.kernel.write_entries(world.map_id, [EntryChange(key, value, None)])
+
+    assert written == {key: value}
+    assert world.kernel.read_entries(world.map_id) == {}
+
+
+def test_only_arrays_have_a_blank_value(world: World) -> None:
+    """Entries of other maps are removed."""
+    assert world.kernel.blank_value(world.map_id) is None
+    assert world.kernel.blank_value(world.array_id) == bytes(4)
+
+
+def test_configuration_becomes_bytes(world: World) -> None:
+    """By the types of the map."""
+    entries, problems = world.kernel.encode_entries(world.map_id, "limits", {"80": 5})
+
+    assert (entries, list(problems)) == ({b"\x50\0": b"\x05\0\0\0"}, [])
+
+
+def test_numbers_are_read_by_key_and_as_sum(world: World) -> None:
+    """A key that is not there counts as zero."""
+    entries = [EntryChange(b"\x50\0", None, b"\x05\0\0\0"), EntryChange(b"\1\0", None, b"\2\0\0\0")]
+
+    world.kernel.write_entries(world.map_id, entries)
+
+    read = world.kernel.read_scalar
+    assert [read(world.map_id, key) for key in ("80", "443", "*")] == [5, 0, 7]
+
+
+def test_a_link_dies_with_its_interface(world: World) -> None:
+    """The pin stays and runs nothing, also when the name comes back; dropping it frees the hook."""
+    attach_first(world)
+
+    world.take_interface_away()
+    away = world.kernel.observe(world.point)
+    world.bring_interface_back()
+    back = world.kernel.observe(world.point)
+    world.kernel.drop_dead_link(world.point)
+    free = world.kernel.observe(world.point)
+    attach_first(world)
+
+    assert (away.interface_index, away.link_is_dead) == (None, True)
+    assert (back.link_is_dead, back.link_is_live) == (True, False)
+    assert (free.link_is_dead, free.link_is_live) == (False, False)
+    assert world.kernel.observe(world.point).link_is_live
+
+
+@pytest.fixture(params=["fake", "real"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """The fake one, then the real one."""
+    if request.param == "fake":
+        yield FakeStore()
+        return
+    real = StateStore.open(
+        tmp_path / "state.sqlite",
+        emitter="node/n1",
+        now=lambda: "2026-01-01T00:00:00.000000Z",
+        new_salt=lambda: bytes(16),
+        on_event=lambda: None,
+    )
+    yield real
+    real.close()
+
+
+def test_memory_is_what_was_kept_last(store: Store) -> None:
+    """One memory for each hook point."""
+    first = ChainMemory(interface="data0", hook="xdp", last_number=1)
+    second = ChainMemory(interface="data0", hook="xdp", last_number=2)
+
+    store.journal([("id-1", EventBody(action="chain.attach", outcome="succeeded"))], first)
+    store.journal([], second)
+
+    assert store.remembered() == {Point("data0", "xdp"): second}
