@@ -23,6 +23,7 @@ from rich.console import Console
 
 from benchmarks.report import Row, report
 from demo.narration import Narrator
+from demo.small_package import write_package
 from demo.stage import ROOT, Stage, running_services
 from lab.hosts import create_lab
 from shared.adapters.bus import Bus, connect
@@ -154,18 +155,6 @@ async def run(stage: Stage) -> list[Row]:
     return [*rows_of(plain, kind="plain"), *rows_of(kernel_btf, kind="kernel BTF")]
 
 
-def _package_that_needs_btf(parent: Path) -> Path:
-    folder = parent / "needs-btf"
-    folder.mkdir()
-    (folder / "needs_btf.bpf.c").write_text(KERNEL_BTF_SOURCE)
-    (folder / "package.toml").write_text(
-        '[package]\nname = "needs-btf"\nversion = "1.0.0"\nsummary = "asks the kernel BTF"\n'
-        'licence = "GPL-2.0-only OR BSD-2-Clause"\n[[programs]]\nname = "needs-btf"\n'
-        'source = "needs_btf.bpf.c"\nfunction = "needs_btf"\nhooks = ["xdp"]\n'
-    )
-    return folder
-
-
 def main() -> None:
     """Raise a lab and a whole system, measure, and leave nothing behind."""
     os.environ["NODE_EXECUTOR_BPFFS_DIR"] = str(PINS)
@@ -177,7 +166,11 @@ def main() -> None:
         stage.must("init", str(stage.installation), "--listen", f"{lab.management_address}:4222")
         cleanup.enter_context(running_services(stage))
         stage.must("package", "publish", str(ROOT / "packages" / "port-count"))
-        stage.must("package", "publish", str(_package_that_needs_btf(folder)))
+        stage.must(
+            "package",
+            "publish",
+            str(write_package(folder, name="needs-btf", source=KERNEL_BTF_SOURCE)),
+        )
         rows = asyncio.run(run(stage))
     report("deploy_latency", rows)
 

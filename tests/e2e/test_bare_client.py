@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,8 +27,7 @@ GET = "l3af.v1.api.scheduler.deployment.get"
 
 
 def _credentials(text: str) -> tuple[bytes, Ed25519PrivateKey]:
-    blocks = [block.split("------")[0] for block in text.split("------\n")]
-    token, seed = blocks[1].split("\n-")[0].strip(), blocks[3].split("\n-")[0].strip()
+    token, seed = re.findall(r"-----\n([A-Za-z0-9._-]{20,}?)\n-----", text)
     raw = base64.b32decode(seed + "=" * (-len(seed) % 8))
     return token.encode(), Ed25519PrivateKey.from_private_bytes(raw[2:34])
 

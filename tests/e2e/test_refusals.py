@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from demo.small_package import write_package
 from demo.stage import ROOT, Answer, Stage
 
 DeploymentText = Callable[..., str]
@@ -83,36 +83,18 @@ def test_a_port_that_does_not_exist_is_refused_by_the_type_of_the_map(system: St
     assert _state(system) == before
 
 
-def _changed_package(folder: Path, *, replace: tuple[str, str], name: str) -> Path:
-    copy = folder / name
-    shutil.copytree(ROOT / "packages" / "port-count", copy)
-    manifest = copy / "package.toml"
-    manifest.write_text(manifest.read_text().replace('name = "port-count"', f'name = "{name}"', 1))
-    source = copy / "port_count.bpf.c"
-    text = source.read_text()
-    assert replace[0] in text
-    source.write_text(text.replace(*replace))
-    return copy
-
-
 def test_what_the_verifier_rejects_is_refused_with_the_source_line(
     system: Stage, tmp_path: Path
 ) -> None:
     """The message holds the verifier's last word and the file and line it is about."""
-    folder = tmp_path / "unsafe"
-    folder.mkdir()
-    (folder / "unsafe.bpf.c").write_text(
+    source = (
         "#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\n"
         'SEC("xdp") int unsafe(struct xdp_md *ctx)\n{\n'
         "    unsigned char *data = (void *)(long)ctx->data;\n"
         "    return data[7] ? XDP_PASS : XDP_DROP;\n}\n"
         'char _license[] SEC("license") = "Dual BSD/GPL";\n'
     )
-    (folder / "package.toml").write_text(
-        '[package]\nname = "unsafe"\nversion = "1.0.0"\nsummary = "reads past the packet"\n'
-        'licence = "GPL-2.0-only OR BSD-2-Clause"\n[[programs]]\nname = "unsafe"\n'
-        'source = "unsafe.bpf.c"\nobject = "unsafe.bpf.o"\nfunction = "unsafe"\nhooks = ["xdp"]\n'
-    )
+    folder = write_package(tmp_path, name="unsafe", source=source)
     system.must("package", "publish", str(folder))
     text = (
         'name = "unsafe"\npackage = "unsafe"\nhook = "xdp"\ninterfaces = ["data0"]\norder = 30\n'
@@ -123,7 +105,7 @@ def test_what_the_verifier_rejects_is_refused_with_the_source_line(
     answer = system.l3af("deploy", str(system.document("unsafe.toml", text)))
 
     refusal = str(_refused(answer, "verifier_rejected"))
-    assert "invalid access to packet" in refusal
+    assert "outside of the packet" in refusal
     assert "unsafe.bpf.c:6" in refusal
     assert _state(system) == before
 
