@@ -67,7 +67,7 @@ def decide_publication(
     name: str,
     version: PackageVersion,
 ) -> PackageRecord:
-    """The package's record with `version` in it, versions in order of precedence.
+    """The package's record with `version` as its youngest.
 
     Args:
         record: What is published under this name; None if nothing is.
@@ -91,10 +91,8 @@ def decide_publication(
     for existing in published:
         if parse_version(existing.version, path="version") == wanted:
             raise _conflict(name, existing, version)
-    versions = sorted(
-        (*published, version), key=lambda one: parse_version(one.version, path="version")
-    )
-    new = PackageRecord(name=name, versions=tuple(versions), command_id=version.command_id)
+    versions = (*published, version)
+    new = PackageRecord(name=name, versions=versions, command_id=version.command_id)
     size_bytes = len(msgspec.json.encode(new))
     if size_bytes > MAX_RECORD_BYTES:
         reason = Reason(

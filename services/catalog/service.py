@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, ClassVar, Final, Protocol
@@ -37,9 +38,11 @@ from shared.contracts.catalog import (
     WRITE_ARTIFACT,
     ArtifactChunk,
     ArtifactWritten,
+    ElfFacts,
     GetPackage,
     ListPackages,
     PackageList,
+    PackageManifest,
     PackagePublished,
     PackageRecord,
     PackageResolved,
@@ -237,12 +240,12 @@ class CatalogService:
         archive = await self._artifacts.read(signed.archive_sha256)
         if archive is None:
             raise _unknown_artifact(signed.archive_sha256, "write the archive before publishing it")
-        files = read_archive(archive, manifest)
-        objects = dict.fromkeys(program.object for program in manifest.programs)
+        # In a thread, because a large archive takes long enough to make other callers wait.
+        elf = await asyncio.to_thread(_read_objects, archive, manifest)
         return draft_version(
             signed,
             manifest=manifest,
-            elf=[read_elf_facts(files[path], path) for path in objects],
+            elf=elf,
             channels=request.channels,
             publisher_key=caller.key,
             command_id=command_id,
@@ -252,6 +255,13 @@ class CatalogService:
     async def _record(self, name: str) -> PackageRecord | None:
         entry = await self._packages.get(name)
         return entry.value if entry else None
+
+
+def _read_objects(archive: bytes, manifest: PackageManifest) -> list[ElfFacts]:
+    """Facts of every object file that a program names, once the archive is the manifest's."""
+    files = read_archive(archive, manifest)
+    objects = dict.fromkeys(program.object for program in manifest.programs)
+    return [read_elf_facts(files[path], path) for path in objects]
 
 
 def _unknown_artifact(digest: str, rule: str) -> UnknownArtifactError:

@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,119 +13,37 @@ import msgspec
 import pytest
 
 from cli.package_build import BuiltPackage
-from cli.package_publish import upload
-from shared.adapters.bus import Bus
 from shared.canonical import sha256_hex
-from shared.contracts.base import EVENTS
 from shared.contracts.catalog import (
     CHUNK_BYTES,
     GET_PACKAGE,
     LIST_PACKAGES,
     PUBLISH_PACKAGE,
     READ_ARTIFACT,
-    RESOLVE_PACKAGE,
     WRITE_ARTIFACT,
     GetPackage,
     ListPackages,
-    PackagePublished,
-    PackageResolved,
     PublisherCertificate,
     PublishPackage,
     ReadArtifact,
-    ResolvePackage,
     SignedPackage,
     WriteArtifact,
 )
-from shared.contracts.events import PUBLIC, Event
 from shared.contracts.node import DESIRED, Cause, DesiredChain, DesiredNode, DesiredProgram
 from shared.dsse import MANIFEST_TYPE, key_id, public_key_of, sign_envelope
 from shared.errors import RefusedError
 from shared.package_archive import unpack_archive, write_archive
 from tests.integration.conftest import Buses
 from tests.package_builders import PUBLISHER_SEED, STRANGER_SEED, a_certificate, sign
-from tests.support.catalog_process import CatalogProcess, a_built_package
-from tests.support.operator_mode import OperatorModeServer
-
-DEADLINE_SECONDS = 10.0
-BUILT = a_built_package()
-
-
-class Stage:
-    """A running catalog, a publisher who talks to it, and what the event stream says."""
-
-    def __init__(self, catalog: CatalogProcess, buses: Buses, publisher: Bus) -> None:
-        self.catalog = catalog
-        self.buses = buses
-        self.publisher = publisher
-        self.events: list[Event] = []
-
-    async def publish(
-        self,
-        built: BuiltPackage = BUILT,
-        *,
-        signed: SignedPackage | None = None,
-        command_id: str = "",
-    ) -> PackagePublished:
-        """Upload and publish."""
-        await upload(self.publisher, built.archive)
-        command = PublishPackage(
-            signed=signed or sign(built.manifest, archive=built.archive),
-            command_id=command_id,
-            reason="a test",
-        )
-        return await self.publisher.request(PUBLISH_PACKAGE, command)
-
-    async def refused(self, **arguments: Any) -> RefusedError:
-        """Why a publication is refused; nothing is published by it."""
-        before = await self.publisher.request(LIST_PACKAGES, ListPackages())
-        with pytest.raises(RefusedError) as caught:
-            await self.publish(**arguments)
-        assert await self.publisher.request(LIST_PACKAGES, ListPackages()) == before
-        return caught.value
-
-    async def resolve(self, constraint: str = "*") -> PackageResolved:
-        """As the scheduler asks."""
-        scheduler = await self.buses.open("service-scheduler")
-        question = ResolvePackage(name="rate-limit", constraint=constraint)
-        return await scheduler.request(RESOLVE_PACKAGE, question)
-
-    async def read(self, node: Bus, digest: str, *, ticket: str = "") -> bytes:
-        """A whole archive, as a node reads it."""
-        data = b""
-        while True:
-            chunk = await node.request(
-                READ_ARTIFACT.at(node=node.name),
-                ReadArtifact(sha256=digest, offset_bytes=len(data), ticket=ticket),
-            )
-            data += chunk.data
-            if len(data) == chunk.size_bytes:
-                return data
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """The events say it."""
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while not condition():
-                await asyncio.sleep(0.01)
+from tests.support.catalog_process import a_built_package
+from tests.support.catalog_stage import BUILT, Stage, a_stage
 
 
 @pytest.fixture
-async def stage(
-    provisioned: OperatorModeServer, buses: Buses, tmp_path: Path
-) -> AsyncIterator[Stage]:
+async def stage(buses: Buses, tmp_path: Path) -> AsyncIterator[Stage]:
     """A catalog that answers, and an ear on its events."""
-    catalog = CatalogProcess(provisioned, tmp_path / "state")
-    publisher = await buses.open("publisher", "paula")
-    stage = Stage(catalog, buses, publisher)
-
-    async def note(_subject: str, data: bytes) -> None:
-        stage.events.append(msgspec.json.decode(data, type=Event))
-
-    await publisher.subscribe(f"{EVENTS}.{PUBLIC}.>", note)
-    try:
-        await catalog.start(publisher)
+    async with a_stage(buses, tmp_path / "state") as stage:
         yield stage
-    finally:
-        catalog.kill()
 
 
 async def test_what_is_published_is_found_and_can_be_read(stage: Stage) -> None:

@@ -43,11 +43,11 @@ def test_a_first_version_makes_the_record() -> None:
     )
 
 
-def test_versions_are_kept_in_order_of_precedence() -> None:
-    """A fix for an old release is published after a newer one, and stands before it."""
+def test_versions_are_kept_oldest_first() -> None:
+    """A fix for an old release is the youngest, although it does not have the highest number."""
     record = publish(a_record("1.0.0", "2.0.0"), a_version("1.0.1"))
 
-    assert [one.version for one in record.versions] == ["1.0.0", "1.0.1", "2.0.0"]
+    assert [one.version for one in record.versions] == ["1.0.0", "2.0.0", "1.0.1"]
 
 
 @pytest.mark.parametrize("again", ["1.0.0", "1.0.0+rebuilt"])
