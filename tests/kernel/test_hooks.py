@@ -7,6 +7,7 @@ from __future__ import annotations
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -56,6 +57,8 @@ def base(veth: Veth) -> Iterator[PurePosixPath]:
     for path in sorted(Path(directory).rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     Path(directory).rmdir()
+    with suppress(OSError):  # because another test may be using it
+        Path(BASE).rmdir()
 
 
 def a_chain(hook: Hook, *, name: str = "chain") -> LinkedChain:
