@@ -8,16 +8,19 @@ import shutil
 import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cli.package_build import build_package
 from cli.package_source import parse_source
 from services.catalog.licensing import licence_reasons
 from services.catalog.manifest import manifest_reasons
+from services.catalog.publication import MAX_RECORD_BYTES, draft_version
 from shared.contracts.scheduler import DeploymentSpec
 from shared.errors import RefusedError
 from shared.package_archive import unpack_archive
 from shared.validation import convert_document
+from tests.package_builders import NOW, sign
 
 PACKAGES = Path(__file__).parents[2] / "packages"
 NAMES = ("port-count", "rate-limit")
@@ -62,6 +65,23 @@ def test_a_package_can_be_published_and_needs_no_kernel_btf(name: str) -> None:
     assert [*manifest_reasons(built.manifest, built.elf)] == []
     assert [*licence_reasons(built.manifest, built.elf)] == []
     assert [(facts.has_btf, facts.needs_kernel_btf) for facts in built.elf] == [(True, False)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fifty_versions_of_a_package_fit_into_its_record(name: str) -> None:
+    """A record holds manifest, signatures and facts of at least fifty versions."""
+    built = build_package(PACKAGES / name)
+    version = draft_version(
+        sign(built.manifest, archive=built.archive),
+        manifest=built.manifest,
+        elf=built.elf,
+        channels=("stable",),
+        publisher_key="U" * 56,
+        command_id="c" * 32,
+        now=NOW,
+    )
+
+    assert 50 * len(msgspec.json.encode(version)) < MAX_RECORD_BYTES
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
