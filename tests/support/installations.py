@@ -82,17 +82,22 @@ async def bare_client(
 
     role = find_member(read_registry(layout), kind, name).role
     client = OrderedClient()
-    await client.connect(
-        read_facts(layout).server_url,
-        user_jwt_cb=credentials.jwt.encode,
-        signature_cb=signed,
-        inbox_prefix=inbox_prefix(role, name),
-        **{"allow_reconnect": False, "error_cb": ignored, **options},
-    )
+    settings = {
+        "user_jwt_cb": credentials.jwt.encode,
+        "signature_cb": signed,
+        "inbox_prefix": inbox_prefix(role, name),
+        "allow_reconnect": False,
+        "error_cb": ignored,
+        **options,
+    }
     try:
+        await client.connect(read_facts(layout).server_url, **settings)
         yield client
     finally:
         await client.close()
+        transport: Any = client._transport
+        if transport is not None:  # because nats-py leaves a refused one open
+            transport.close()
 
 
 def _accepts(host: str, port: int) -> bool:
