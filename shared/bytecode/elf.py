@@ -104,6 +104,7 @@ def read_elf_facts(data: bytes, path: str) -> ElfFacts:
                 section=program.section,
                 instructions=program.instructions,
                 helpers=program.helpers,
+                kernel_functions=program.kernel_functions,
             )
             for program in parsed.programs
         ),
