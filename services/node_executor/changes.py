@@ -121,7 +121,7 @@ class HookPoints:
             hook = self._kernel.observe(point)
             recovered, is_done = recover(hook, memory)
             if memory.pending is not None and is_done:
-                self._confirm(point, {"recovered": True})
+                self._confirm(point, hook, {"recovered": True})
             elif memory.pending is not None:
                 self._journal.keep(point, recovered)
             if hook.link_is_live:
@@ -184,6 +184,7 @@ class HookPoints:
         memory = self.memory(point)
         if _has_drifted(hook, memory):
             self._journal.drift(point, hook, self._seen(point, hook))
+        after = hook
         wanted = desired or _nothing(point)
         change = _Change(point, wanted, desired_generation, prepared)
         match decide(hook, memory, desired):
@@ -192,18 +193,18 @@ class HookPoints:
             case LeaveToOwner(program_id):
                 raise _owned(point, program_id)
             case Remove():
-                self._remove(change, hook)
+                after = self._remove(change, hook)
             case Configure():
                 assert memory.current is not None
-                self._configure(change, memory.current)
+                after = self._configure(change, memory.current)
             case PutBack(generation):
-                self._put(change, hook, generation, "kept")
+                after = self._put(change, hook, generation, "kept")
             case LinkAnew():
-                self._put(change, hook, _new_generation(change, memory, hook), "linked")
+                after = self._put(change, hook, _new_generation(change, memory, hook), "linked")
         if self.memory(point).refusal is not None:
             cleared = msgspec.structs.replace(self.memory(point), refusal=None)
             self._journal.keep(point, cleared)
-        self._steps.try_each(plan_tidying(self._kernel.observe(point), self.memory(point)), point)
+        self._steps.try_each(plan_tidying(after, self.memory(point)), point)
 
     def refuse(
         self, point: Point, desired: DesiredChain, *, desired_generation: int, error: RefusedError
@@ -254,7 +255,7 @@ class HookPoints:
 
     def _put(
         self, change: _Change, hook: ObservedHook, generation: Generation, origin: str
-    ) -> None:
+    ) -> ObservedHook:
         point = change.point
         actions = plan_attachment(
             hook,
@@ -274,30 +275,34 @@ class HookPoints:
             programs=describe_programs(change.desired, generation.programs),
         )
         self._perform(change, "attach", following, actions)
-        program_id = self._kernel.observe(point).link_program_id
-        if program_id != generation.program_id:
+        after = self._kernel.observe(point)
+        if after.link_program_id != generation.program_id:
             raise ReadBackError(
-                f"{point.interface}/{point.hook} runs program {program_id},"
+                f"{point.interface}/{point.hook} runs program {after.link_program_id},"
                 f" not {generation.program_id} that was put there"
             )
         phases = dict(change.prepared.duration_ms)
-        self._confirm(point, {"origin": origin, "duration_ms": phases})
+        self._confirm(point, after, {"origin": origin, "duration_ms": phases})
+        return after
 
-    def _configure(self, change: _Change, current: Generation) -> None:
+    def _configure(self, change: _Change, current: Generation) -> ObservedHook:
         writes = self._writes(change, current)
         described = describe_programs(change.desired, current.programs)
         generation = msgspec.structs.replace(current, chain=change.desired, programs=described)
         self._perform(change, "configure", generation, plan_configuration(writes))
-        self._confirm(
-            change.point, {"entries_written": sum(len(write.changes) for write in writes)}
-        )
+        after = self._kernel.observe(change.point)
+        entries = sum(len(write.changes) for write in writes)
+        self._confirm(change.point, after, {"entries_written": entries})
+        return after
 
-    def _remove(self, change: _Change, hook: ObservedHook) -> None:
+    def _remove(self, change: _Change, hook: ObservedHook) -> ObservedHook:
         self._perform(change, "detach", None, plan_removal(hook))
-        if self._kernel.observe(change.point).link_is_live:
+        after = self._kernel.observe(change.point)
+        if after.link_is_live:
             place = f"{change.point.interface}/{change.point.hook}"
             raise ReadBackError(f"{place} still runs a program")
-        self._confirm(change.point, {})
+        self._confirm(change.point, after, {})
+        return after
 
     def _perform(
         self,
@@ -321,13 +326,12 @@ class HookPoints:
             self._journal.keep(change.point, abandoned(self.memory(change.point)))
             raise
 
-    def _confirm(self, point: Point, details: dict[str, Any]) -> None:
+    def _confirm(self, point: Point, hook: ObservedHook, details: dict[str, Any]) -> None:
         """Journal what was read back, in one transaction with the memory of it."""
         memory = self.memory(point)
         pending = memory.pending
         assert pending is not None
         chain = pending.generation.chain if pending.generation else None
-        hook = self._kernel.observe(point)
         seen = self._describe(hook, confirmed(memory), chain, pending.desired_generation)
         self._journal.confirm(point, memory, seen, details)
 

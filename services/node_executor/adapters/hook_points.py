@@ -9,6 +9,7 @@ pins and links decide what lives.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from typing import Final
 
 from services.node_executor.actions import EntryChange
 from services.node_executor.adapters import hooks, kernel_info, map_access, pins
-from services.node_executor.adapters.bpf_syscall import LINK_DETACH, bpf
+from services.node_executor.adapters.bpf_syscall import LINK_DETACH, PIN, Memory, bpf
 from services.node_executor.adapters.kernel_errors import (
     InterfaceGoneError,
     KernelFaultError,
@@ -25,7 +26,7 @@ from services.node_executor.adapters.kernel_errors import (
 )
 from services.node_executor.adapters.libbpf_cdef import libraries
 from services.node_executor.generations import MapKey, Point
-from services.node_executor.kernel_types import MapInfo, ProgramInfo, XdpMode
+from services.node_executor.kernel_types import Handle, MapInfo, ProgramInfo, XdpMode
 from services.node_executor.map_values import (
     MapLayout,
     MapValueError,
@@ -37,7 +38,6 @@ from services.node_executor.pin_paths import (
     hook_point_path,
     link_path,
     map_path,
-    maps_path,
     parse_pin_name,
     program_path,
 )
@@ -46,6 +46,8 @@ from shared.contracts.node import MapConfig
 from shared.errors import Reason
 
 _WORD_BYTES: Final = 8
+_UNFINISHED: Final = "-new"
+"""Ends the name under which `pins.pin` makes a pin before it takes its place."""
 
 
 class HookPointKernel:
@@ -54,6 +56,7 @@ class HookPointKernel:
     def __init__(self, base: PurePosixPath) -> None:
         """Pins lie below `base`, which is made, and bpffs mounted, if need be."""
         pins.prepare_pin_directory(base)
+        _sweep(base)
         self._base = base
 
     def observe(self, point: Point) -> ObservedHook:
@@ -113,7 +116,7 @@ class HookPointKernel:
         with kernel_info.program_by_id(program_id) as program:
             made = hooks.attach(program, interface_index, point.hook, hook_point=place)
         with made.link:
-            pins.pin(made.link, self._link(point))
+            self._pin_link(made.link, point)
 
     def detach(self, point: Point) -> None:
         """The pinned link is off the hook, whoever else holds it, and its pin is gone."""
@@ -185,30 +188,58 @@ class HookPointKernel:
         with kernel_info.map_by_id(map_id) as opened:
             return map_layout(*kernel_info.map_declaration(opened.fd))
 
+    def _pin_link(self, link: Handle, point: Point) -> None:
+        """In one step and not under another name first: a kill must not leave a link unnamed."""
+        path = self._link(point)
+        Path(path.parent).mkdir(mode=0o700, parents=True, exist_ok=True)
+        memory = Memory()
+        request = struct.pack("<QII", memory.text(str(path)), link.fd, 0)
+        bpf(PIN, request, action=f"pinning {path}")
+
     def _link(self, point: Point) -> PurePosixPath:
         return link_path(self._base, *point)
 
     def _program_pins(self, point: Point) -> dict[int, int]:
-        folder = program_path(self._base, *point, 0).parent
+        folder = f"{self._folder(point)}/programs"
         found: dict[int, int] = {}
-        for name in pins.list_pins(folder):
-            program = pins.open_pinned(folder / name)
+        for name in _names(folder):
+            program = pins.open_pinned(PurePosixPath(f"{folder}/{name}"))
             if program is not None and name.isdecimal():
                 with program:
                     found[int(name)] = kernel_info.program_info(program.fd).id
         return found
 
     def _map_pins(self, point: Point) -> dict[MapKey, int]:
-        folder = Path(hook_point_path(self._base, *point) / "maps")
+        folder = f"{self._folder(point)}/maps"
         found: dict[MapKey, int] = {}
-        for deployment in sorted(path.name for path in folder.iterdir()) if folder.is_dir() else ():
-            for name in pins.list_pins(maps_path(self._base, *point, deployment)):
-                key = MapKey(deployment, parse_pin_name(name))
-                opened = pins.open_pinned(map_path(self._base, *point, *key))
+        for deployment in _names(folder):
+            for name in _names(f"{folder}/{deployment}"):
+                if name.endswith(_UNFINISHED):
+                    continue
+                opened = pins.open_pinned(PurePosixPath(f"{folder}/{deployment}/{name}"))
                 if opened is not None:
                     with opened:
-                        found[key] = kernel_info.map_info(opened.fd).id
+                        map_id = kernel_info.map_info(opened.fd).id
+                    found[MapKey(deployment, parse_pin_name(name))] = map_id
         return found
+
+    def _folder(self, point: Point) -> PurePosixPath:
+        return hook_point_path(self._base, *point)
+
+
+def _sweep(base: PurePosixPath) -> None:
+    """Pins that a killed executor had not given their names yet hold nothing that runs."""
+    for path in Path(base).rglob(f"*{_UNFINISHED}"):
+        if not path.is_dir():
+            path.unlink()
+
+
+def _names(folder: str) -> list[str]:
+    """What is in a directory of bpffs, ascending; nothing if there is no such directory."""
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208 because it is five times as fast
+    except FileNotFoundError:
+        return []
 
 
 def _interface_index(name: str) -> int | None:
