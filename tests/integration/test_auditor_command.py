@@ -1,0 +1,241 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""`l3af audit` and `l3af events` as processes: what they print, and when they refuse."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from shared.installation_facts import FACTS_FILE, render_facts
+from tests.integration.conftest import Buses
+from tests.support.auditing import DEADLINE_SECONDS, EmittingBus, running_auditor, vkey
+
+COMMAND = Path(sys.executable).parent / "l3af"
+
+
+class Person:
+    """Somebody with credentials at a terminal."""
+
+    def __init__(self, credentials: Path, home: Path) -> None:
+        self.home = home
+        self.environ = {**os.environ, "L3AF_CREDENTIALS": str(credentials), "HOME": str(home)}
+        for name in ("L3AF_INSTALLATION", "COLUMNS"):
+            self.environ.pop(name, None)
+        self.environ["COLUMNS"] = "200"
+
+    async def l3af(self, *words: str) -> tuple[int, str, str]:
+        """Status, stdout and stderr of one command."""
+        process = await self.start(words)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            out, err = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, out.decode(), err.decode()
+
+    async def must(self, *words: str) -> Any:
+        """The JSON output of a command that has to work."""
+        status, out, err = await self.l3af(*words, "--json")
+        assert status == 0, err
+        return json.loads(out)
+
+    async def start(self, words: Sequence[str]) -> asyncio.subprocess.Process:
+        """A command that runs."""
+        return await asyncio.create_subprocess_exec(
+            COMMAND, *words, env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+
+@pytest.fixture
+async def ann(buses: Buses, tmp_path: Path) -> AsyncIterator[Person]:
+    """An auditor by role, while the service runs."""
+    credentials = buses.server.credentials("auditor", "ann")
+    facts = msgspec.structs.replace(buses.server.facts, log_verifier_key=vkey(buses.server))
+    (credentials / FACTS_FILE).write_bytes(render_facts(facts))
+    async with running_auditor(buses.server, tmp_path / "auditor"):
+        yield Person(credentials, tmp_path)
+
+
+@pytest.fixture
+async def catalog(buses: Buses) -> EmittingBus:
+    """The catalog's voice."""
+    return EmittingBus(await buses.open("service-catalog"), "catalog")
+
+
+async def until_recorded(person: Person, count: int, *words: str) -> list[dict[str, Any]]:
+    """Records once there are so many."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while True:
+            found = await person.must("audit", "log", *words)
+            if len(found["records"]) >= count:
+                records: list[dict[str, Any]] = found["records"]
+                return records
+
+
+async def test_the_log_is_shown_newest_first(ann: Person, catalog: EmittingBus) -> None:
+    """The table has a line for each record, and the filters apply."""
+    await catalog.emit(package="rate-limit", version="1.0.0", reason="first")
+    await catalog.emit(package="rate-limit", version="1.1.0", outcome="refused", reason="second")
+    await until_recorded(ann, 2, "--package", "rate-limit")
+
+    status, out, _ = await ann.l3af("audit", "log", "--package", "rate-limit")
+    assert status == 0
+    assert out.index("second") < out.index("first")
+    assert "rate-limit 1.1.0" in out
+
+    found = await ann.must("audit", "log", "--action", "package.*", "--outcome", "refused")
+    assert [r["event"]["data"]["version"] for r in found["records"]] == ["1.1.0"]
+
+
+async def test_a_proof_verifies_offline_and_not_when_altered(
+    ann: Person, catalog: EmittingBus, buses: Buses, tmp_path: Path
+) -> None:
+    """Without server and credentials: 0 for the bundle as it is, 2 with any other claim in it."""
+    await catalog.emit(package="rate-limit")
+    (record,) = await until_recorded(ann, 1, "--package", "rate-limit")
+    bundle = tmp_path / "proof.json"
+    status, _, err = await ann.l3af("audit", "prove", str(record["index"]), "--out", str(bundle))
+    assert status == 0, err
+    offline = Person(tmp_path / "nowhere", tmp_path)
+    buses.server.stop()
+
+    status, out, err = await offline.l3af("audit", "verify", str(bundle))
+    assert status == 0, err
+    assert out.startswith("verified")
+    assert "the bundle's own word: compare it" in out
+    given = await offline.must("audit", "verify", str(bundle), "--key", vkey(buses.server))
+    assert given["verified"] is True
+    assert given["event"]["data"]["package"] == "rate-limit"
+
+    forged = bundle.read_text().replace("rate-limit", "port-count", 1)
+    bundle.write_text(forged)
+    status, _, err = await offline.l3af("audit", "verify", str(bundle))
+    assert status == 2
+    assert err.startswith("refused: ")
+    buses.server.start()
+
+
+async def test_a_bundle_of_another_log_is_refused(
+    ann: Person, catalog: EmittingBus, tmp_path: Path
+) -> None:
+    """A trusted key that did not sign it is named in the refusal."""
+    await catalog.emit(package="rate-limit")
+    (record,) = await until_recorded(ann, 1, "--package", "rate-limit")
+    bundle = tmp_path / "proof.json"
+    await ann.must("audit", "prove", str(record["index"]), "--out", str(bundle))
+    key = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
+
+    status, _, err = await ann.l3af("audit", "verify", str(bundle), "--key", key)
+
+    assert status == 2
+    assert "another log" in err
+
+
+async def test_heads_are_compared_with_older_ones(
+    ann: Person, catalog: EmittingBus, tmp_path: Path
+) -> None:
+    """A log that only grew is consistent with the head that was kept."""
+    older = tmp_path / "older"
+    await catalog.emit()
+    await until_recorded(ann, 1, "--action", "package.publish")
+    await ann.must("audit", "checkpoint", "--out", str(older))
+    await catalog.emit_many(5)
+    records = await until_recorded(ann, 6, "--action", "package.publish")
+    await ann.must("audit", "prove", str(records[0]["index"]))
+
+    status, out, err = await ann.l3af("audit", "checkpoint", "--older", str(older))
+
+    assert status == 0, err
+    assert "unchanged" in out
+    older.write_text(older.read_text().replace("\n", "\n\n", 1))
+    assert (await ann.l3af("audit", "checkpoint", "--older", str(older)))[0] == 2
+
+
+async def test_following_shows_what_comes(ann: Person, catalog: EmittingBus) -> None:
+    """`--follow` prints each new record once, as a line of JSON each."""
+    process = await ann.start(["audit", "log", "--follow", "--action", "package.*", "--json"])
+    assert process.stdout is not None
+    try:
+        seen = []
+        for number in range(3):
+            await catalog.emit(package=f"p{number}")
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                line = await process.stdout.readline()
+            seen.append(json.loads(line)["event"]["data"]["package"])
+    finally:
+        process.kill()
+        await process.communicate()
+
+    assert seen == ["p0", "p1", "p2"]
+
+
+async def test_a_subscription_is_made_drained_and_given_up(
+    ann: Person, catalog: EmittingBus
+) -> None:
+    """What came while nobody fetched is there, once it was acknowledged it is not."""
+    subject = "l3af.v1.evt.public.catalog.>"
+    await ann.must("events", "subscribe", "billing", "--subject", subject)
+    await catalog.emit_many(3)
+
+    status, out, _ = await ann.l3af(
+        "events", "fetch", "billing", "--drain", "--wait", "0.3", "--json"
+    )
+    again = await ann.must("events", "fetch", "billing", "--wait", "0.2")
+
+    assert status == 0
+    assert [json.loads(line)["sequence"] for line in out.splitlines()] == [1, 2, 3]
+    assert again.get("events", []) == []
+    await ann.must("events", "unsubscribe", "billing")
+    status, _, err = await ann.l3af("events", "fetch", "billing")
+    assert (status, "no subscription billing" in err) == (2, True)
+
+
+async def test_live_events_are_printed_as_they_happen(ann: Person, catalog: EmittingBus) -> None:
+    """`events follow` needs no durable place."""
+    process = await ann.start(["events", "follow", "--json"])
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while True:
+                await catalog.emit(package="live")
+                try:
+                    line = await asyncio.wait_for(process.stdout.readline(), 0.3)
+                except TimeoutError:
+                    continue
+                break
+    finally:
+        process.kill()
+        await process.communicate()
+
+    assert json.loads(line)["data"]["package"] == "live"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["audit", "log", "--since", "yesterday"],
+        ["audit", "log", "--actor", "nobody"],
+        ["audit", "log", "--outcome", "perhaps"],
+        ["audit", "log", "--limit", "0"],
+        ["audit", "prove", "-1"],
+        ["audit", "prove", "1000000"],
+        ["audit", "verify", "/nowhere/bundle.json"],
+        ["events", "subscribe", "Not A Name"],
+        ["events", "subscribe", "wide", "--subject", "l3af.v1.evt.>"],
+    ],
+)
+async def test_what_cannot_be_is_refused(ann: Person, words: list[str]) -> None:
+    """Status 2, one readable line, no traceback."""
+    status, out, err = await ann.l3af(*words)
+
+    assert (status, out) == (2, "")
+    assert err.startswith("refused: ")
+    assert "Traceback" not in err
