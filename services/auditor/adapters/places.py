@@ -81,13 +81,13 @@ class Places:
             FaultError: The stream cannot be read right now.
         """
         consumer = subscription.consumer
-        earlier = self._pulls.pop(consumer, None)
-        if earlier is not None:
-            await earlier.close()
-        await self._settle(subscription, acknowledged)
+        earlier = self._pulls.get(consumer)
         pull = self._pulls[consumer] = Pull(self._connection, consumer)
-        await pull.open()
         try:
+            if earlier is not None:
+                await earlier.close()
+            await self._settle(subscription, acknowledged)
+            await pull.open()
             return await self._gather(pull, limit=limit, wait_seconds=wait_seconds)
         finally:
             if self._pulls.get(consumer) is pull:
@@ -125,7 +125,7 @@ class Places:
         loop = asyncio.get_running_loop()
         left_seconds = max(wait_seconds, SHORTEST_WAIT_SECONDS)
         ends_at = loop.time() + left_seconds
-        while left_seconds > 0:
+        while left_seconds > 0 and not pull.is_lost():
             if pull.outstanding <= 0:
                 await pull.ask(limit, expires_seconds=left_seconds)
             await pull.wait(wait_seconds=left_seconds)
