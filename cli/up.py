@@ -29,7 +29,7 @@ from installation.create import create_installation
 from installation.layout import Layout
 from installation.processes import NATS_SERVER, NodePlace, node_label, parse_node_place
 from installation.server_config import DEFAULT_LISTEN
-from installation.supervision import ProcessStatus, status_line
+from installation.supervision import ProcessStatus, is_telling, status_line
 from installation.supervisor import OnChange
 from installation.system import READY_SECONDS, System, certificate_warnings, running_system
 
@@ -149,7 +149,7 @@ def _announce(
 
 @contextmanager
 def _shown(*, json: bool) -> Iterator[OnChange]:
-    """Every change as one line on stderr; on a terminal the line is replaced."""
+    """Changes as one line on stderr; on a terminal the line is replaced."""
     console = Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
     if json:
         yield lambda _: None
@@ -157,7 +157,7 @@ def _shown(*, json: bool) -> Iterator[OnChange]:
         with Live(console=console, auto_refresh=False) as live:
             yield lambda statuses: live.update(_line(statuses), refresh=True)
     else:
-        yield lambda statuses: console.print(_line(statuses))
+        yield lambda statuses: console.print(_line(statuses)) if is_telling(statuses) else None
 
 
 def _line(statuses: tuple[ProcessStatus, ...]) -> Text:

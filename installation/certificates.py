@@ -10,7 +10,7 @@ exit, and a renewed one is taken up by the running server.
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -39,7 +39,7 @@ class CertifiedKey:
     """A certificate and its private key, both PEM."""
 
     certificate: bytes
-    key: bytes
+    key: bytes = field(repr=False)
 
 
 def issue_authority(
@@ -107,7 +107,7 @@ def expiry_warning(certificate: bytes, *, now: datetime) -> str:
     left = days_left(certificate, now=now)
     if left > WARNING_DAYS:
         return ""
-    when = f"ends in {left:.0f} days" if left > 0 else f"ended {-left:.0f} days ago"
+    when = f"ends in {left:.0f} days" if left > 0 else f"ended {abs(left):.0f} days ago"
     return f"the server's certificate {when}: run `l3af init --renew-certificates`"
 
 

@@ -103,6 +103,12 @@ def status_line(statuses: Iterable[ProcessStatus]) -> str:
     return "  ".join(_status_word(status) for status in statuses)
 
 
+def is_telling(statuses: Iterable[ProcessStatus]) -> bool:
+    """Whether the line is worth printing where lines stay: not while all is merely starting."""
+    states = {status.state for status in statuses}
+    return "waiting" not in states or "ended" in states
+
+
 def _status_word(status: ProcessStatus) -> str:
     again = f" (start {status.starts})" if status.starts > 1 else ""
     if status.state == "running":

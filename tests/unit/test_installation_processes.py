@@ -1,0 +1,130 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which processes are started, and how."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from installation.layout import Layout
+from installation.processes import (
+    PROCESS_NAMES,
+    NodePlace,
+    node_label,
+    parse_node_place,
+    process_specs,
+)
+from installation.supervision import ProcessSpec
+from shared.errors import RefusedError
+
+LAYOUT = Layout(Path("/srv/l3af"))
+
+
+def specs(*, only: tuple[str, ...] = (), **environ: str) -> dict[str, ProcessSpec]:
+    """What would run, by name."""
+    wanted = process_specs(
+        LAYOUT,
+        python="/venv/bin/python",
+        nats_server="/venv/bin/nats-server",
+        nodes=[NodePlace("n1"), NodePlace("n2", "lab-2")],
+        only=only,
+        environ=environ,
+    )
+    return {spec.name: spec for spec in wanted}
+
+
+def test_everything_starts_in_order() -> None:
+    """The server, what it stores in, the services, the executors."""
+    assert list(specs()) == [
+        "nats-server",
+        "provisioner",
+        "catalog",
+        "scheduler",
+        "auditor",
+        "node_executor-n1",
+        "node_executor-n2",
+    ]
+
+
+def test_a_service_gets_its_own_credentials_and_state() -> None:
+    """No process is told where another's keys are."""
+    environment = specs()["catalog"].environment
+
+    assert environment == {
+        "CATALOG_CREDENTIALS_DIR": "/srv/l3af/credentials/services/catalog",
+        "CATALOG_STATE_DIR": "/srv/l3af/state/catalog",
+        "CATALOG_LOG_LEVEL": "info",
+    }
+
+
+def test_an_executor_runs_in_its_network_namespace() -> None:
+    """Only the network is another; the executor's id is that of the started process."""
+    spec = specs()["node_executor-n2"]
+
+    assert spec.command == (
+        "nsenter",
+        "--net=/run/netns/lab-2",
+        "/venv/bin/python",
+        "-m",
+        "services.node_executor",
+    )
+    assert spec.environment["NODE_EXECUTOR_CREDENTIALS_DIR"].endswith("/nodes/n2")
+    assert spec.answers_as == "node/n2"
+
+
+def test_some_can_be_run_apart() -> None:
+    """`--only` leaves the rest to another machine."""
+    assert list(specs(only=("catalog", "node_executor"))) == [
+        "catalog",
+        "node_executor-n1",
+        "node_executor-n2",
+    ]
+
+
+def test_the_callers_variables_count() -> None:
+    """Log levels, labels and the bpffs directory are the caller's; key directories are not."""
+    environment = specs(
+        NODE_EXECUTOR_LABELS="zone=a",
+        NODE_EXECUTOR_BPFFS_DIR="/sys/fs/bpf/other",
+        NODE_EXECUTOR_LOG_LEVEL="debug",
+        NODE_EXECUTOR_CREDENTIALS_DIR="/elsewhere",
+    )["node_executor-n1"].environment
+
+    assert environment["NODE_EXECUTOR_LABELS"] == "zone=a"
+    assert environment["NODE_EXECUTOR_BPFFS_DIR"] == "/sys/fs/bpf/other"
+    assert environment["NODE_EXECUTOR_LOG_LEVEL"] == "debug"
+    assert environment["NODE_EXECUTOR_CREDENTIALS_DIR"] == "/srv/l3af/credentials/nodes/n1"
+
+
+def test_a_place_is_a_name_or_a_name_and_a_namespace() -> None:
+    """The name is a label, because it stands in subjects."""
+    assert parse_node_place("n1") == NodePlace("n1")
+    assert parse_node_place("n1@lab-1") == NodePlace("n1", "lab-1")
+    with pytest.raises(RefusedError):
+        parse_node_place("N.1")
+
+
+@pytest.mark.parametrize(
+    ("host", "node"),
+    [
+        ("edge-1", "edge-1"),
+        ("Edge1.example.org", "edge1"),
+        ("a_b", "a-b"),
+        ("_", "node"),
+        ("", "node"),
+    ],
+)
+def test_a_host_name_gives_a_node_name(host: str, node: str) -> None:
+    """Whatever a host is called, its node's name is a label."""
+    assert node_label(host) == node
+
+
+def test_the_names_on_the_command_line_are_those_of_the_table() -> None:
+    """`--only` knows every process and no other."""
+    from typing import get_args
+
+    from cli.up import ProcessName
+
+    assert get_args(ProcessName) == PROCESS_NAMES
