@@ -30,6 +30,7 @@ from shared.adapters import lifecycle
 from shared.adapters.bus import connect
 from shared.adapters.logs import configure_logs
 from shared.config import load_config
+from shared.contracts.events import Event
 
 
 def _now() -> str:
@@ -44,14 +45,14 @@ async def main(stop: asyncio.Event) -> None:
     async with AsyncExitStack() as held:
         thread = KernelThread()
         bus = await held.enter_async_context(connect(config.credentials_dir, role="node"))
-        loop, journaled = asyncio.get_running_loop(), asyncio.Event()
+        loop, journaled = asyncio.get_running_loop(), asyncio.Queue[Event]()
         store = await thread(
             StateStore.open,
             config.state_dir / "state.sqlite",
             emitter=f"node/{bus.name}",
             now=_now,
             new_salt=lambda: secrets.token_bytes(16),
-            on_event=lambda: loop.call_soon_threadsafe(journaled.set),
+            on_event=lambda event: loop.call_soon_threadsafe(journaled.put_nowait, event),
         )
         held.callback(store.close)
         held.callback(thread.close)

@@ -29,6 +29,7 @@ from shared.adapters.bus import Bus
 from shared.adapters.callers import Caller
 from shared.adapters.service_layer import Handler
 from shared.contracts.base import Endpoint
+from shared.contracts.events import Event
 from shared.contracts.node import (
     DESIRED,
     GET_CHAINS,
@@ -75,10 +76,10 @@ class NodeExecutorService:
         reader: MapReader,
         store: StateStore,
         inventory: Inventory,
-        journaled: asyncio.Event,
+        journaled: asyncio.Queue[Event],
         now: Callable[[], str],
     ) -> None:
-        """Nothing is touched yet; `journaled` is set when there are events to publish."""
+        """Nothing is touched yet; `journaled` gets every event that the store journals."""
         self._bus = bus
         self._thread = thread
         self._points = points
@@ -99,6 +100,8 @@ class NodeExecutorService:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serves until `stop` is set.  The data path goes on without it."""
+        for event in await self._thread(self._store.unpublished):
+            self._journaled.put_nowait(event)
         await self._thread(self._points.adopt)
         log.info("adopted", node=self._bus.name, hook_points=len(self._points.points()))
         await self._beat()
@@ -141,7 +144,6 @@ class NodeExecutorService:
     async def _on_reconnect(self) -> None:
         self._reported = None
         self._wake.set()
-        self._journaled.set()
 
     async def _reconciling(self) -> None:
         while True:
@@ -244,22 +246,24 @@ class NodeExecutorService:
             self._reported = observed
 
     async def _publishing(self) -> None:
-        """Journaled events are on the bus, in order; what a former run left comes first."""
+        """Journaled events are on the bus, in order, each as often as it takes."""
         while True:
-            self._journaled.clear()
+            events = [await self._journaled.get()]
+            while not self._journaled.empty():
+                events.append(self._journaled.get_nowait())
+            for event in events:
+                await self._publish(event)
+            await self._thread(self._store.mark_published, [event.id for event in events])
+
+    async def _publish(self, event: Event) -> None:
+        while True:
             try:
-                await self._publish_all()
+                await self._bus.publish_event(event)
             except FaultError as fault:
                 log.warning("publishing_failed", why=fault.message)
                 await asyncio.sleep(PUBLISH_RETRY_SECONDS)
             else:
-                await self._journaled.wait()
-
-    async def _publish_all(self) -> None:
-        while events := await self._thread(self._store.unpublished):
-            for event in events:
-                await self._bus.publish_event(event)
-            await self._thread(self._store.mark_published, [event.id for event in events])
+                return
 
     async def _registering(self) -> None:
         """The bus has the node's inventory as it is."""

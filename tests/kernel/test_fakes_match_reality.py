@@ -269,7 +269,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         emitter="node/n1",
         now=lambda: "2026-01-01T00:00:00.000000Z",
         new_salt=lambda: bytes(16),
-        on_event=lambda: None,
+        on_event=lambda _event: None,
     )
     yield real
     real.close()

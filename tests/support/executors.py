@@ -180,7 +180,7 @@ class Executor:
             emitter="node/n1",
             now=lambda: f"2026-01-01T00:00:00.{next(ticks):06}Z",
             new_salt=lambda: uuid.uuid4().bytes,
-            on_event=lambda: None,
+            on_event=lambda _event: None,
         )
         start = f"start-{next(self._counter)}"
         store = self._wrap_store(self.store)
@@ -212,7 +212,7 @@ class Executor:
 
     def events(self) -> list[Event]:
         """Everything journaled and not published."""
-        return self.store.unpublished(limit=10_000)
+        return self.store.unpublished()
 
     def actions(self) -> list[str]:
         """What the journal says, oldest first."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Final
 
 from services.node_executor.adapters.archives import Archives
 from services.node_executor.adapters.kernel_thread import KernelThread
@@ -18,9 +19,12 @@ from services.node_executor.packages import (
     program_problems,
 )
 from services.node_executor.preparation import Needs, Ready
+from shared.contracts.catalog import PackageManifest, SignedPackage
 from shared.contracts.node import DesiredChain
 from shared.dsse import verify_signed_package
 from shared.errors import Reason
+
+KEPT_MANIFESTS: Final = 256
 
 
 class Preparer:
@@ -30,6 +34,7 @@ class Preparer:
         self._archives = archives
         self._thread = thread
         self._trust_root = trust_root
+        self._manifests: dict[SignedPackage, PackageManifest] = {}
 
     async def check(self, desired: DesiredChain) -> None:
         """Every program is what its publisher signed, and is used as its manifest allows.
@@ -38,7 +43,7 @@ class Preparer:
             VerificationError: A signature does not match.
             RefusedError: With everything that the manifests do not offer.
         """
-        await self._thread(_check_manifests, desired, self._trust_root)
+        await self._thread(self._check, desired)
 
     async def link(
         self, point: Point, desired: DesiredChain, needs: Needs, *, tickets: Mapping[str, str]
@@ -67,16 +72,27 @@ class Preparer:
         }
         return Ready(linked, {phase: round(ms, 3) for phase, ms in durations.items()})
 
+    def _check(self, desired: DesiredChain) -> None:
+        problems: list[Reason] = []
+        for index, program in enumerate(desired.programs):
+            manifest = self._manifest(program.signed)
+            path = f"chain[{index}]"
+            problems += program_problems(program, manifest, hook=desired.hook, path=path)
+        if problems:
+            first = f"{problems[0].path}: {problems[0].rule}"
+            raise PackageMismatchError(
+                f"the chain is not what its packages offer: {first}", problems
+            )
 
-def _check_manifests(desired: DesiredChain, trust_root: bytes) -> None:
-    problems: list[Reason] = []
-    for index, program in enumerate(desired.programs):
-        manifest, _ = verify_signed_package(program.signed, trust_root=trust_root)
-        path = f"chain[{index}]"
-        problems += program_problems(program, manifest, hook=desired.hook, path=path)
-    if problems:
-        first = f"{problems[0].path}: {problems[0].rule}"
-        raise PackageMismatchError(f"the chain is not what its packages offer: {first}", problems)
+    def _manifest(self, signed: SignedPackage) -> PackageManifest:
+        """Verified once for the same bytes: signatures do not change their mind."""
+        manifest = self._manifests.get(signed)
+        if manifest is None:
+            manifest, _ = verify_signed_package(signed, trust_root=self._trust_root)
+            if len(self._manifests) >= KEPT_MANIFESTS:
+                self._manifests.clear()
+            self._manifests[signed] = manifest
+        return manifest
 
 
 def _open_packages(

@@ -59,7 +59,7 @@ class StateStore:
         emitter: str,
         now: Callable[[], str],
         new_salt: Callable[[], bytes],
-        on_event: Callable[[], None],
+        on_event: Callable[[Event], object],
     ) -> None:
         self._connection = connection
         self._emitter = emitter
@@ -76,7 +76,7 @@ class StateStore:
         emitter: str,
         now: Callable[[], str],
         new_salt: Callable[[], bytes],
-        on_event: Callable[[], None],
+        on_event: Callable[[Event], object],
     ) -> StateStore:
         """The store in this file, made if it is not there.
 
@@ -85,7 +85,7 @@ class StateStore:
             emitter: Who says the events, as `node/<node>`.
             now: RFC 3339 UTC with microseconds.
             new_salt: 16 random bytes.
-            on_event: Called after events were journaled, in the thread that did it.
+            on_event: Told of every new event once it is on the disk, in the thread that wrote it.
         """
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -107,10 +107,10 @@ class StateStore:
         self, entries: Iterable[tuple[str, EventBody]], memory: ChainMemory | None = None
     ) -> None:
         """Events and memory are on the disk together; ids that are there already change nothing."""
-        drafts = list(entries)
         with self._transaction() as connection:
-            for event_id, body in drafts:
-                self._journal(connection, event_id, body, PUBLIC)
+            journaled = [
+                self._journal(connection, event_id, body, PUBLIC) for event_id, body in entries
+            ]
             if memory is not None:
                 connection.execute(
                     "INSERT INTO chain VALUES (?, ?) ON CONFLICT (hook_point)"
@@ -120,8 +120,9 @@ class StateStore:
                         msgspec.json.encode(memory),
                     ),
                 )
-        if drafts:
-            self._on_event()
+        for event in journaled:
+            if event is not None:
+                self._on_event(event)
 
     def remembered(self) -> dict[Point, ChainMemory]:
         """What is remembered of every hook point that ever had a chain."""
@@ -130,11 +131,11 @@ class StateStore:
         memories = [self._decoder.decode(row[0]) for row in rows]
         return {Point(memory.interface, memory.hook): memory for memory in memories}
 
-    def unpublished(self, limit: int = 100) -> list[Event]:
+    def unpublished(self) -> list[Event]:
         """Events that nobody was told yet, oldest first."""
         with self._transaction() as connection:
             rows = connection.execute(
-                "SELECT bytes FROM event WHERE published = 0 ORDER BY position LIMIT ?", (limit,)
+                "SELECT bytes FROM event WHERE published = 0 ORDER BY position"
             ).fetchall()
         return [msgspec.json.decode(row[0], type=Event) for row in rows]
 
@@ -152,10 +153,11 @@ class StateStore:
 
     def _journal(
         self, connection: sqlite3.Connection, event_id: str, body: EventBody, audience: Audience
-    ) -> None:
+    ) -> Event | None:
+        """The new event; None if its id was there before."""
         known = connection.execute("SELECT 1 FROM event WHERE id = ?", (event_id,))
         if known.fetchone() is not None:
-            return
+            return None
         (sequence,) = connection.execute(
             "INSERT INTO head VALUES (?, 1) ON CONFLICT (audience)"
             " DO UPDATE SET sequence = sequence + 1 RETURNING sequence",
@@ -174,6 +176,7 @@ class StateStore:
             "INSERT INTO event (id, audience, sequence, bytes) VALUES (?, ?, ?, ?)",
             (event_id, audience, sequence, canonical_bytes(event)),
         )
+        return event
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
