@@ -23,6 +23,7 @@ app = cyclopts.App(name="chain", help="What runs on a hook, read from the kernel
 @app.command
 def show(
     node: str,
+    /,
     *,
     interface: Annotated[
         str, Parameter(name="--interface", help="Only the hooks of this interface.")

@@ -15,11 +15,11 @@ from cyclopts import Parameter
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
-from shared.adapters.bus import Bus
 
 from cli.console import CredentialsOption, JsonFlag, emit, plain, progress, refusing, run, say
 from cli.rollout import insist, until_over
 from cli.session import connected
+from shared.adapters.bus import Bus
 from shared.contracts.base import Command, Endpoint
 from shared.contracts.scheduler import (
     APPLY_DEPLOYMENT,
@@ -67,6 +67,7 @@ class CommandDone(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 def deploy(
     file: Path,
+    /,
     *,
     dry_run: Annotated[
         bool, Parameter(name="--dry-run", negative=(), help="Only show what would change.")
@@ -100,6 +101,7 @@ def deploy(
 
 def rollback(
     name: str,
+    /,
     *,
     to: Annotated[
         int, Parameter(name="--to", help="Revision; without it, the one before the current.")
@@ -134,6 +136,7 @@ def rollback(
 
 def undeploy(
     name: str,
+    /,
     *,
     timeout: TimeoutOption = 60.0,
     reason: ReasonOption = "",

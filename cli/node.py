@@ -31,8 +31,9 @@ from shared.errors import Reason, RefusedError
 from shared.validation import convert_document
 
 app = cyclopts.App(name="node", help="List, show and label nodes; give and take their keys.")
-for _administration in ("add", "revoke", "rotate"):
-    app.command(f"cli.node_admin:{_administration}", name=_administration)
+app.command("cli.node_admin:add", help="Give a node a key.")
+app.command("cli.node_admin:revoke", help="Refuse a node's key from now on.")
+app.command("cli.node_admin:rotate", help="Give a node a new key; the old one is refused.")
 
 
 @app.command(name="list")
@@ -47,7 +48,7 @@ def list_nodes(*, json: JsonFlag = False, credentials: CredentialsOption = None)
 
 
 @app.command
-def show(node: str, *, json: JsonFlag = False, credentials: CredentialsOption = None) -> None:
+def show(node: str, /, *, json: JsonFlag = False, credentials: CredentialsOption = None) -> None:
     """One node: inventory, labels, features, chains.
 
     Parameters
@@ -67,6 +68,7 @@ def show(node: str, *, json: JsonFlag = False, credentials: CredentialsOption = 
 @app.command
 def label(
     node: str,
+    /,
     *changes: Annotated[str, Parameter(help="`key=value` sets a label, `key-` removes one.")],
     reason: Annotated[str, Parameter(name="--reason", help="Goes into the audit log.")] = "",
     command_id: Annotated[

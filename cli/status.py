@@ -34,6 +34,7 @@ STATE_STYLES: Final = {
 
 def status(
     name: str = "",
+    /,
     *,
     removed: Annotated[
         bool, Parameter(name="--removed", negative=(), help="Also those that were removed.")

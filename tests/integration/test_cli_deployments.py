@@ -1,0 +1,174 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The deployment commands as processes, over a real bus with a scheduler and a small node."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.errors import Reason, Refusal
+from tests.integration.conftest import Buses
+from tests.integration.test_scheduler import System, system
+from tests.support.scheduler_neighbours import TestNode
+
+__all__ = ["system"]
+
+DOCUMENT = """\
+name = "{name}"
+package = "rate-limit"
+version = "{version}"
+hook = "xdp"
+interfaces = ["eth0"]
+order = {order}
+"""
+COMMAND = (sys.executable, "-c", "from cli.app import main; main()")
+
+
+@dataclass
+class Answer:
+    """How a command ended."""
+
+    status: int
+    output: str
+    message: str
+
+    @property
+    def document(self) -> Any:
+        """What `--json` printed."""
+        return json.loads(self.output)
+
+
+@dataclass
+class Shell:
+    """Runs commands as an operator."""
+
+    credentials: Path
+    folder: Path
+
+    async def l3af(self, *words: str) -> Answer:
+        """The command has ended."""
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND,
+            *words,
+            "--credentials",
+            str(self.credentials),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=os.environ | {"COLUMNS": "200"},
+        )
+        output, message = await process.communicate()
+        assert process.returncode is not None
+        return Answer(process.returncode, output.decode(), message.decode())
+
+    def document(self, name: str = "edge", *, version: str = "*", order: int = 500) -> str:
+        """A deployment file."""
+        path = self.folder / f"{name}-{version.strip('*')}.toml"
+        path.write_text(DOCUMENT.format(name=name, version=version, order=order))
+        return str(path)
+
+
+@pytest.fixture
+async def shell(buses: Buses, tmp_path: Path) -> Shell:
+    """Commands of an operator."""
+    return Shell(buses.server.credentials("operator", "somebody"), tmp_path)
+
+
+@pytest.fixture
+async def node(system: System) -> TestNode:
+    """A node, and a catalog."""
+    await system.catalog()
+    return await system.node("n1")
+
+
+async def test_the_life_of_a_deployment_from_the_shell(shell: Shell, node: TestNode) -> None:
+    """Plan, deploy, upgrade, look, roll back, undeploy; each ends when the node has done it."""
+    planned = await shell.l3af("deploy", shell.document(), "--dry-run")
+    assert (planned.status, "added" in planned.output) == (0, True)
+    assert node.told == []
+
+    deployed = await shell.l3af("deploy", shell.document(version="1.0.0"), "--reason", "first")
+    assert deployed.status == 0, deployed
+    assert "edge revision 1 runs: rate-limit 1.0.0" in deployed.output
+
+    upgraded = await shell.l3af("deploy", shell.document(version="1.1.0"), "--json")
+    assert upgraded.status == 0, upgraded
+    assert upgraded.document["status"]["places"][0]["state"] == "running"
+
+    back = await shell.l3af("rollback", "edge", "--command-id", "go-back-1", "--json")
+    again = await shell.l3af("rollback", "edge", "--command-id", "go-back-1", "--json")
+    assert (back.status, back.document["status"]["version"]) == (0, "1.0.0")
+    assert again.document["accepted"] == back.document["accepted"]
+
+    shown = await shell.l3af("status", "edge")
+    assert "rollback of 1" in shown.output
+
+    gone = await shell.l3af("undeploy", "edge")
+    assert (gone.status, node.told[-1].chains[0].programs) == (0, ())
+    assert "nothing is deployed" in (await shell.l3af("status")).output
+
+
+@pytest.mark.usefixtures("node")
+async def test_labels_and_nodes_from_the_shell(shell: Shell) -> None:
+    """Set, seen, removed."""
+    labelled = await shell.l3af("node", "label", "n1", "role=edge", "--json")
+    assert labelled.document["labels"] == {"role": "edge"}
+
+    listed = await shell.l3af("node", "list")
+    assert "role=edge" in listed.output
+    shown = await shell.l3af("node", "show", "n1", "--json")
+    assert shown.document["alive"] is True
+
+    removed = await shell.l3af("node", "label", "n1", "role-")
+    assert (removed.status, "no labels" in removed.output) == (0, True)
+
+
+async def test_a_refusal_exits_with_2_and_names_every_reason(shell: Shell, node: TestNode) -> None:
+    """Whether the plan or a node says no."""
+    await shell.l3af("deploy", shell.document("base"))
+    taken = await shell.l3af("deploy", shell.document("other"))
+    assert taken.status == 2
+    assert "claimed by base and other" in taken.message
+
+    node.refusal = Refusal(
+        code="hook_owned", message="somebody else holds it", reasons=(Reason(path="x", rule="y"),)
+    )
+    failed = await shell.l3af("deploy", shell.document("late", order=1))
+    assert failed.status == 2
+    assert "late revision 1 is refused on n1" in failed.message
+    assert "somebody else holds it" in failed.message
+
+
+async def test_what_is_away_is_waited_for_and_then_a_fault_exits_with_3(
+    system: System, shell: Shell
+) -> None:
+    """The catalog comes back in time once, and once it does not."""
+    await system.node("n1")
+
+    late = await shell.l3af("deploy", shell.document(), "--timeout", "0.5")
+    assert late.status == 3
+    assert "catalog is not answering" in late.message
+
+    waiting = asyncio.create_task(shell.l3af("deploy", shell.document(), "--timeout", "20"))
+    await system.catalog()
+    assert (await waiting).status == 0
+
+
+async def test_a_place_that_stays_pending_is_a_fault_that_says_what_is_certain(
+    shell: Shell, node: TestNode
+) -> None:
+    """Accepted is accepted, though the waiting is over."""
+    node.acts.clear()
+
+    pending = await shell.l3af("deploy", shell.document(), "--timeout", "0.8")
+
+    assert pending.status == 3
+    assert "is accepted and will be done, but not in time: n1 (pending)" in pending.message
+    node.acts.set()
