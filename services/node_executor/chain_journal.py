@@ -87,6 +87,7 @@ class ChainJournal:
             "chain.request",
             desired_generation=pending.desired_generation,
             number=0,
+            command_id=pending.cause.command_id,
         )
         intended = msgspec.structs.replace(memory, pending=pending)
         self.keep(point, intended, [(event_id, body)])
@@ -114,6 +115,7 @@ class ChainJournal:
             action,
             desired_generation=pending.desired_generation,
             number=generation.number if generation else memory.last_number,
+            command_id=pending.cause.command_id,
         )
         self._last_drift.pop(point, None)
         self.keep(point, confirmed(memory), [(event_id, body)])
@@ -122,7 +124,7 @@ class ChainJournal:
         self, point: Point, desired: DesiredChain, *, desired_generation: int, error: RefusedError
     ) -> None:
         """The desired chain cannot run; said once for each desired generation."""
-        refusal = error.refusal()
+        refusal = events.bounded(error.refusal())
         memory = msgspec.structs.replace(
             self.memory(point), refusal=refusal, refused_sha256=whole_digest(desired)
         )
@@ -137,7 +139,12 @@ class ChainJournal:
             refusal=refusal,
         )
         event_id = events.change_event_id(
-            self._node, point, action, desired_generation=desired_generation, number=0
+            self._node,
+            point,
+            action,
+            desired_generation=desired_generation,
+            number=0,
+            command_id=desired.cause.command_id,
         )
         self.keep(point, memory, [(event_id, body)])
 

@@ -82,6 +82,10 @@ class Steps(Protocol):
         """Every action is tried."""
 
 
+_PASSING = frozenset({"hook_owned", "conflict"})
+"""Refusals that depend on others, who may change their mind: they are tried again."""
+
+
 class HookOwnedError(RefusedError):
     """Somebody else's program holds the hook."""
 
@@ -218,7 +222,7 @@ class HookPoints:
         return (
             desired is not None
             and memory.refusal is not None
-            and memory.refusal.code != HookOwnedError.code
+            and memory.refusal.code not in _PASSING
             and memory.refused_sha256 == whole_digest(desired)
         )
 

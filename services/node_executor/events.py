@@ -2,20 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a node says into the audit log, and under which ids.
 
-Pure.  An id is a digest of node, hook point, desired generation, the chain's own generation and
-the action: whoever journals the same step again, after whatever crash, gets the same id.
+Pure.  An id is a digest of node, hook point, desired generation, command, the chain's own
+generation and the action: whoever journals the same step again, after whatever crash, gets the
+same id.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from services.node_executor.generations import Generation, Point, plan_digest
-from shared.canonical import sha256_hex
+from shared.canonical import canonical_bytes, sha256_hex
 from shared.contracts.events import Actor, EventBody, Outcome
 from shared.contracts.node import Cause, DesiredChain, DesiredProgram, NodeRecord, ObservedChain
-from shared.errors import Refusal
+from shared.errors import Reason, Refusal
 from shared.identifiers import Digest
 
 ChainAction = Literal[
@@ -27,6 +28,10 @@ ChainAction = Literal[
     "chain.adopt",
     "chain.drift",
 ]
+MAX_REASONS: Final = 32
+MAX_TEXT_CHARACTERS: Final = 512
+MAX_MESSAGE_CHARACTERS: Final = 4096
+
 _OUTCOMES: dict[ChainAction, Outcome] = {
     "chain.request": "accepted",
     "chain.attach": "succeeded",
@@ -39,11 +44,26 @@ _OUTCOMES: dict[ChainAction, Outcome] = {
 
 
 def change_event_id(
-    node: str, point: Point, action: str, *, desired_generation: int, number: int
+    node: str, point: Point, action: str, *, desired_generation: int, number: int, command_id: str
 ) -> Digest:
-    """The id of one step of one change."""
-    text = f"{node}|{point.interface}/{point.hook}|{desired_generation}|{number}|{action}"
-    return sha256_hex(text.encode())
+    """The id of one step of one change; `command_id` is what led to it."""
+    place = f"{node}|{point.interface}/{point.hook}"
+    return sha256_hex(f"{place}|{desired_generation}|{command_id}|{number}|{action}".encode())
+
+
+def bounded(refusal: Refusal) -> Refusal:
+    """The refusal, cut so that it fits events and records whatever was refused."""
+    reasons = tuple(
+        Reason(
+            path=reason.path[:MAX_TEXT_CHARACTERS],
+            rule=reason.rule[:MAX_TEXT_CHARACTERS],
+            got=_short(reason.got),
+            allowed=_short(reason.allowed),
+        )
+        for reason in refusal.reasons[:MAX_REASONS]
+    )
+    message = refusal.message[:MAX_MESSAGE_CHARACTERS]
+    return Refusal(code=refusal.code, message=message, reasons=reasons)
 
 
 def sight_event_id(node: str, place: str, action: str, *, occasion: str) -> Digest:
@@ -124,6 +144,13 @@ def registration_body(record: NodeRecord) -> EventBody:
             "interfaces": [interface.name for interface in record.interfaces],
         },
     )
+
+
+def _short(value: Any) -> Any:
+    encoded = canonical_bytes(value)
+    if len(encoded) <= MAX_TEXT_CHARACTERS:
+        return value
+    return encoded[:MAX_TEXT_CHARACTERS].decode(errors="ignore") + "…"
 
 
 def _actor(cause: Cause | None) -> Actor | None:

@@ -63,6 +63,10 @@ PUBLISH_RETRY_SECONDS: Final = 1.0
 log = structlog.get_logger()
 
 
+class RemovalError(FaultError):
+    """A chain that nobody wants could not be taken off; it is tried again."""
+
+
 class NodeExecutorService:
     """One node."""
 
@@ -146,15 +150,34 @@ class NodeExecutorService:
         self._wake.set()
 
     async def _reconciling(self) -> None:
+        await self._learn()
         while True:
             wait_seconds = LOCAL_SECONDS
             self._wake.clear()
-            await self._reconcile()
-            if self._faults or self._reported != self._observed:
+            try:
+                await self._reconcile()
+            except StateStoreError:
+                raise  # without a journal nothing may be changed
+            except FaultError as fault:
+                log.warning("reconciling_failed", why=fault.message)
+                self._reported = None
+            if self._faults or self._reported is None or self._reported != self._observed:
                 wait_seconds = self._retry_seconds
                 self._retry_seconds = min(2 * self._retry_seconds, LOCAL_SECONDS)
             await self._staging.let_go()
             await _wait(self._wake, wait_seconds)
+
+    async def _learn(self) -> None:
+        """What is desired is known, so that the first report does not fall behind the last one."""
+        while True:
+            try:
+                entry = await self._bus.bucket(DESIRED).get(self._bus.name)
+            except FaultError as fault:
+                log.warning("learning_failed", why=fault.message)
+                await asyncio.sleep(FIRST_RETRY_SECONDS)
+            else:
+                self._desired = self._desired or (entry.value if entry else None)
+                return
 
     async def _reconcile(self) -> None:
         """Every hook point is settled, or it is known why not; then what runs is said."""
@@ -181,7 +204,7 @@ class NodeExecutorService:
             try:
                 await self._settle(point, chains.get(point), desired.generation)
             except StateStoreError:
-                raise  # without a journal nothing may be changed
+                raise
             except FaultError as fault:
                 self._faults[point] = fault.refusal()
                 log.warning("settling_failed", **point._asdict(), why=fault.message)
@@ -204,10 +227,11 @@ class NodeExecutorService:
             )
         except RefusedError as error:
             log.info("chain_refused", **point._asdict(), code=error.refusal_code, why=error.message)
-            if chain is not None:
-                await self._thread(
-                    self._points.refuse, point, chain, desired_generation=generation, error=error
-                )
+            if chain is None:
+                raise RemovalError(error.message, error.reasons) from error
+            await self._thread(
+                self._points.refuse, point, chain, desired_generation=generation, error=error
+            )
         finally:
             if prepared.linked is not None:
                 await self._thread(prepared.linked.close)

@@ -90,7 +90,10 @@ class HookPointKernel:
         index = _interface_index(point.interface)
         if point.hook != "xdp" or index is None:
             return ""
-        return hooks.xdp_mode(index)
+        try:
+            return hooks.xdp_mode(index)
+        except InterfaceGoneError:
+            return ""
 
     def pin_program(self, point: Point, pin: int, program_id: int) -> None:
         """The pin names the program."""
