@@ -16,8 +16,8 @@ import pytest
 
 from shared.errors import Reason, Refusal
 from tests.integration.conftest import Buses
-from tests.integration.test_scheduler import System, system
 from tests.support.scheduler_neighbours import TestNode
+from tests.support.scheduler_system import System, system
 
 __all__ = ["system"]
 

@@ -1,136 +1,46 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""The scheduler over a real bus, with a small catalog and nodes that need no kernel."""
+"""Commands to the scheduler, with a small catalog and nodes that need no kernel."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import pytest
 
-from services.scheduler.__main__ import scheduling
-from shared.adapters.bus import Bus
 from shared.contracts.events import Event
-from shared.contracts.node import DESIRED
 from shared.contracts.scheduler import (
     APPLY_DEPLOYMENT,
-    DEPLOYMENTS,
     GET_DEPLOYMENT,
     GET_NODE,
     LABEL_NODE,
     LIST_DEPLOYMENTS,
-    LIST_NODES,
     PLAN_DEPLOYMENT,
     REMOVE_DEPLOYMENT,
     ROLL_BACK_DEPLOYMENT,
     ApplyDeployment,
     DeploymentAccepted,
-    DeploymentSpec,
     GetDeployment,
     GetNode,
     LabelNode,
     ListDeployments,
-    ListNodes,
     PlanDeployment,
     RemoveDeployment,
     RollBackDeployment,
 )
-from shared.contracts.storage import outbox_bucket
-from shared.errors import FaultError, Reason, Refusal, RefusedError
-from tests.fleets import a_package, a_spec
-from tests.integration.conftest import Buses
+from shared.errors import FaultError, RefusedError
+from tests.fleets import a_spec
 from tests.support.event_stream import stored_events
 from tests.support.scheduler_neighbours import (
     WAIT_SECONDS,
-    TestNode,
-    a_catalog,
-    a_test_node,
     until_running,
     until_settled,
 )
+from tests.support.scheduler_system import NOTHING_STORED, VERIFIER, System, system
 
-VERIFIER = RefusedError(
-    "the verifier refused limiter",
-    [Reason(path="chains[0].programs[0]", rule="invalid access, limiter.bpf.c:7")],
-    code="verifier_rejected",
-)
-
-
-@dataclass
-class System:
-    """What a test talks to."""
-
-    buses: Buses
-    scheduler: Bus
-    operator: Bus
-    auditor: Bus
-    stack: AsyncExitStack
-
-    async def catalog(self) -> AsyncExitStack:
-        """Two versions of rate-limit; leave the stack to take the catalog down."""
-        bus = await self.buses.open("service-catalog")
-        serving = AsyncExitStack()
-        await serving.enter_async_context(
-            a_catalog(bus, a_package(version="1.0.0"), a_package(version="1.1.0"))
-        )
-        self.stack.push_async_callback(serving.aclose)
-        return serving
-
-    async def node(self, name: str, *interfaces: str, **labels: str) -> TestNode:
-        """A node that is registered and known to the scheduler."""
-        bus = await self.buses.open("node", name)
-        node = await self.stack.enter_async_context(a_test_node(bus, *interfaces, labels=labels))
-        async with asyncio.timeout(WAIT_SECONDS):
-            while True:
-                listed = await self.operator.request(LIST_NODES, ListNodes())
-                if any(one.node == name and one.alive for one in listed.nodes):
-                    return node
-                await asyncio.sleep(0.005)
-
-    async def apply(self, spec: DeploymentSpec, command_id: str = "") -> DeploymentAccepted:
-        """The specification is accepted, or the refusal raised."""
-        return await self.operator.request(
-            APPLY_DEPLOYMENT, ApplyDeployment(spec=spec, command_id=command_id)
-        )
-
-    async def events(self) -> list[tuple[str, str, str]]:
-        """Action, outcome and correlation of every event so far, once all endings were said."""
-        await until_settled(self.scheduler)
-        return [
-            (event.data.action, event.data.outcome, event.data.correlation)
-            for event in await stored_events(self.auditor)
-            if event.emitter == "scheduler"
-        ]
-
-    async def stored(self) -> tuple[set[str], set[str], set[str]]:
-        """Keys of deployments, desired records and the outbox."""
-        return (
-            {one.key for one in await self.scheduler.bucket(DEPLOYMENTS).entries()},
-            {one.key for one in await self.scheduler.bucket(DESIRED).entries()},
-            {
-                one.key
-                for one in await self.scheduler.bucket(outbox_bucket("scheduler")).entries()
-                if not one.key.startswith("heads.")
-            },
-        )
-
-
-NOTHING_STORED: tuple[set[str], set[str], set[str]] = (set(), set(), set())
-
-
-@pytest.fixture
-async def system(buses: Buses) -> AsyncIterator[System]:
-    """A scheduler without catalog and nodes."""
-    scheduler = await buses.open("service-scheduler")
-    operator = await buses.open("operator")
-    auditor = await buses.open("service-auditor")
-    async with scheduling(scheduler), AsyncExitStack() as stack:
-        yield System(buses, scheduler, operator, auditor, stack)
+__all__ = ["system"]
 
 
 async def test_a_deployment_is_accepted_told_run_and_ended(system: System) -> None:
@@ -183,28 +93,6 @@ async def test_a_command_published_without_a_reply_subject_is_executed(system: S
     await until_running(system.operator, "edge")
 
 
-async def test_a_node_that_is_down_makes_a_fault_that_names_it_and_changes_nothing(
-    system: System,
-) -> None:
-    """And the same command succeeds once the node is back."""
-    await system.catalog()
-    await system.node("n1")
-    bus = await system.buses.open("node", "n2")
-    gone = TestNode(bus, labels={})
-    await gone.open()
-    async with asyncio.timeout(WAIT_SECONDS):
-        while len((await system.operator.request(LIST_NODES, ListNodes())).nodes) < 2:
-            await asyncio.sleep(0.005)
-
-    with pytest.raises(FaultError, match="n2: node n2 is not answering"):
-        await system.apply(a_spec(), "command-1")
-    assert await system.stored() == NOTHING_STORED
-
-    await system.stack.enter_async_context(a_test_node(bus))
-    await system.apply(a_spec(), "command-1")
-    await until_running(system.operator, "edge")
-
-
 async def test_a_catalog_that_is_down_makes_a_fault_that_names_it_and_changes_nothing(
     system: System,
 ) -> None:
@@ -241,25 +129,6 @@ async def test_of_two_that_claim_one_place_at_once_exactly_one_wins(system: Syst
     await until_running(system.operator, accepted[0].name)
     outcomes = sorted(outcome for action, outcome, _ in await system.events() if "apply" in action)
     assert outcomes == ["accepted", "refused"]
-
-
-async def test_what_a_node_cannot_load_is_refused_before_anything_changes(
-    system: System,
-) -> None:
-    """The verifier's essence, led by the node's name; the refusal is in the log."""
-    await system.catalog()
-    await system.node("n1")
-    broken = await system.node("n2")
-    broken.staging_refusal = VERIFIER
-
-    with pytest.raises(RefusedError, match="n2 refused: the verifier refused") as caught:
-        await system.apply(a_spec(), "command-1")
-
-    assert caught.value.refusal_code == "verifier_rejected"
-    assert caught.value.reasons[0].path == "nodes.n2.chains[0].programs[0]"
-    deployments, desired, _ = await system.stored()
-    assert (deployments, desired) == (set(), set())
-    assert await system.events() == [("deployment.apply", "refused", "command-1")]
 
 
 @pytest.mark.parametrize(
@@ -335,84 +204,6 @@ async def test_a_removed_deployment_leaves_every_node_and_ends(system: System) -
     assert (await system.events())[-1] == ("deployment.complete", "succeeded", "remove-01")
     listed = await system.operator.request(LIST_DEPLOYMENTS, ListDeployments())
     assert listed.deployments == ()
-
-
-async def test_a_removal_does_not_wait_for_a_node_that_is_away(system: System) -> None:
-    """It is accepted; the node learns of it when it is back."""
-    await system.catalog()
-    node = await system.node("n1")
-    await system.apply(a_spec())
-    await until_running(system.operator, "edge")
-    node.acts.clear()
-
-    await system.operator.request(REMOVE_DEPLOYMENT, RemoveDeployment(name="edge"))
-    status = await system.operator.request(GET_DEPLOYMENT, GetDeployment(name="edge"))
-    assert [place.state for place in status.places] == ["pending"]
-
-    node.acts.set()
-    await until_running(system.operator, "edge")
-
-
-async def test_a_label_moves_deployments_at_once_without_a_new_revision(system: System) -> None:
-    """Set: the node gets it.  Removed: it loses it."""
-    await system.catalog()
-    await system.node("n1", role="edge")
-    late = await system.node("n2")
-    await system.apply(a_spec(labels={"role": "edge"}))
-
-    labelled = await system.operator.request(
-        LABEL_NODE, LabelNode(node="n2", set={"role": "edge"}, command_id="label-001")
-    )
-    assert labelled.labels == {"role": "edge"}
-    async with asyncio.timeout(WAIT_SECONDS):
-        while len((await until_running(system.operator, "edge")).places) < 2:
-            await asyncio.sleep(0.005)
-    assert late.told[-1].chains[0].programs[0].revision == 1
-
-    await system.operator.request(LABEL_NODE, LabelNode(node="n2", remove=("role",)))
-    async with asyncio.timeout(WAIT_SECONDS):
-        while late.told[-1].chains[0].programs:
-            await asyncio.sleep(0.005)
-    assert ("node.label", "accepted", "label-001") in await system.events()
-
-
-async def test_a_node_that_registers_later_gets_what_it_matches(system: System) -> None:
-    """And so does an interface that appears later."""
-    await system.catalog()
-    await system.node("n1")
-    await system.apply(a_spec(interfaces=("eth*",)))
-
-    late = await system.node("n2", "eth0")
-    async with asyncio.timeout(WAIT_SECONDS):
-        while not late.told:
-            await asyncio.sleep(0.005)
-    late.record = TestNode(late.bus, "eth0", "eth1", labels={}).record
-    await late.register()
-    async with asyncio.timeout(WAIT_SECONDS):
-        while len(late.told[-1].chains) < 2:
-            await asyncio.sleep(0.005)
-
-    assert {chain.cause.command_id for chain in late.told[-1].chains} == {
-        (await until_running(system.operator, "edge")).revisions[0].command_id
-    }
-
-
-async def test_a_node_that_refuses_what_it_is_told_fails_the_command_once(
-    system: System,
-) -> None:
-    """The status has the reasons, and so has the event."""
-    await system.catalog()
-    node = await system.node("n1")
-    node.refusal = Refusal(code="hook_owned", message="somebody else holds the hook")
-
-    await system.apply(a_spec(), "command-1")
-    events = await system.events()
-    status = await system.operator.request(GET_DEPLOYMENT, GetDeployment(name="edge"))
-
-    assert events[-1] == ("deployment.complete", "failed", "command-1")
-    assert [(place.state, place.why[0].rule) for place in status.places] == [
-        ("failed", "somebody else holds the hook")
-    ]
 
 
 async def test_unknown_names_are_not_found(system: System) -> None:

@@ -1,0 +1,150 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The scheduler and its nodes: away, refusing, labelled, new."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from shared.contracts.scheduler import (
+    GET_DEPLOYMENT,
+    LABEL_NODE,
+    LIST_NODES,
+    REMOVE_DEPLOYMENT,
+    GetDeployment,
+    LabelNode,
+    ListNodes,
+    RemoveDeployment,
+)
+from shared.errors import FaultError, Refusal, RefusedError
+from tests.fleets import a_spec
+from tests.support.scheduler_neighbours import (
+    WAIT_SECONDS,
+    TestNode,
+    a_test_node,
+    until_running,
+)
+from tests.support.scheduler_system import NOTHING_STORED, VERIFIER, System, system
+
+__all__ = ["system"]
+
+
+async def test_a_node_that_is_down_makes_a_fault_that_names_it_and_changes_nothing(
+    system: System,
+) -> None:
+    """And the same command succeeds once the node is back."""
+    await system.catalog()
+    await system.node("n1")
+    bus = await system.buses.open("node", "n2")
+    gone = TestNode(bus, labels={})
+    await gone.open()
+    async with asyncio.timeout(WAIT_SECONDS):
+        while len((await system.operator.request(LIST_NODES, ListNodes())).nodes) < 2:
+            await asyncio.sleep(0.005)
+
+    with pytest.raises(FaultError, match="n2: node n2 is not answering"):
+        await system.apply(a_spec(), "command-1")
+    assert await system.stored() == NOTHING_STORED
+
+    await system.stack.enter_async_context(a_test_node(bus))
+    await system.apply(a_spec(), "command-1")
+    await until_running(system.operator, "edge")
+
+
+async def test_what_a_node_cannot_load_is_refused_before_anything_changes(
+    system: System,
+) -> None:
+    """The verifier's essence, led by the node's name; the refusal is in the log."""
+    await system.catalog()
+    await system.node("n1")
+    broken = await system.node("n2")
+    broken.staging_refusal = VERIFIER
+
+    with pytest.raises(RefusedError, match="n2 refused: the verifier refused") as caught:
+        await system.apply(a_spec(), "command-1")
+
+    assert caught.value.refusal_code == "verifier_rejected"
+    assert caught.value.reasons[0].path == "nodes.n2.chains[0].programs[0]"
+    deployments, desired, _ = await system.stored()
+    assert (deployments, desired) == (set(), set())
+    assert await system.events() == [("deployment.apply", "refused", "command-1")]
+
+
+async def test_a_removal_does_not_wait_for_a_node_that_is_away(system: System) -> None:
+    """It is accepted; the node learns of it when it is back."""
+    await system.catalog()
+    node = await system.node("n1")
+    await system.apply(a_spec())
+    await until_running(system.operator, "edge")
+    node.acts.clear()
+
+    await system.operator.request(REMOVE_DEPLOYMENT, RemoveDeployment(name="edge"))
+    status = await system.operator.request(GET_DEPLOYMENT, GetDeployment(name="edge"))
+    assert [place.state for place in status.places] == ["pending"]
+
+    node.acts.set()
+    await until_running(system.operator, "edge")
+
+
+async def test_a_label_moves_deployments_at_once_without_a_new_revision(system: System) -> None:
+    """Set: the node gets it.  Removed: it loses it."""
+    await system.catalog()
+    await system.node("n1", role="edge")
+    late = await system.node("n2")
+    await system.apply(a_spec(labels={"role": "edge"}))
+
+    labelled = await system.operator.request(
+        LABEL_NODE, LabelNode(node="n2", set={"role": "edge"}, command_id="label-001")
+    )
+    assert labelled.labels == {"role": "edge"}
+    async with asyncio.timeout(WAIT_SECONDS):
+        while len((await until_running(system.operator, "edge")).places) < 2:
+            await asyncio.sleep(0.005)
+    assert late.told[-1].chains[0].programs[0].revision == 1
+
+    await system.operator.request(LABEL_NODE, LabelNode(node="n2", remove=("role",)))
+    async with asyncio.timeout(WAIT_SECONDS):
+        while late.told[-1].chains[0].programs:
+            await asyncio.sleep(0.005)
+    assert ("node.label", "accepted", "label-001") in await system.events()
+
+
+async def test_a_node_that_registers_later_gets_what_it_matches(system: System) -> None:
+    """And so does an interface that appears later."""
+    await system.catalog()
+    await system.node("n1")
+    await system.apply(a_spec(interfaces=("eth*",)))
+
+    late = await system.node("n2", "eth0")
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not late.told:
+            await asyncio.sleep(0.005)
+    late.record = TestNode(late.bus, "eth0", "eth1", labels={}).record
+    await late.register()
+    async with asyncio.timeout(WAIT_SECONDS):
+        while len(late.told[-1].chains) < 2:
+            await asyncio.sleep(0.005)
+
+    assert {chain.cause.command_id for chain in late.told[-1].chains} == {
+        (await until_running(system.operator, "edge")).revisions[0].command_id
+    }
+
+
+async def test_a_node_that_refuses_what_it_is_told_fails_the_command_once(
+    system: System,
+) -> None:
+    """The status has the reasons, and so has the event."""
+    await system.catalog()
+    node = await system.node("n1")
+    node.refusal = Refusal(code="hook_owned", message="somebody else holds the hook")
+
+    await system.apply(a_spec(), "command-1")
+    events = await system.events()
+    status = await system.operator.request(GET_DEPLOYMENT, GetDeployment(name="edge"))
+
+    assert events[-1] == ("deployment.complete", "failed", "command-1")
+    assert [(place.state, place.why[0].rule) for place in status.places] == [
+        ("failed", "somebody else holds the hook")
+    ]
