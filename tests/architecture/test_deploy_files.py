@@ -1,0 +1,156 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is deployed is what `l3af up` runs: same commands, same variables, one table."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from installation.processes import NATS_SERVER, NODE_EXECUTOR, PROCESSES, ProcessKind
+from installation.provision import ProvisionerConfig
+from installation.server_config import ServerFiles, parse_listener, server_config
+from services.node_executor.config import NodeExecutorConfig
+from shared.config import ServiceConfig, load_config
+
+ROOT = Path(__file__).parents[2]
+INSTALLATION = "/var/lib/l3af/installation"
+CONFIGURED = [kind for kind in PROCESSES if kind.module]
+
+
+def expected_command(kind: ProcessKind) -> list[str]:
+    """The command of the table, with the program's bare name."""
+    if kind.name == NATS_SERVER:
+        return ["nats-server", "-c", f"{INSTALLATION}/server/nats.conf"]
+    return ["python", "-m", kind.module]
+
+
+def env_file(kind: ProcessKind) -> Path:
+    """The process's variables."""
+    return ROOT / "deploy" / "env" / f"{kind.name}.env"
+
+
+def variables(path: Path) -> dict[str, str]:
+    """Of an environment file."""
+    lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
+    return dict(line.split("=", 1) for line in lines)
+
+
+def unit(kind: ProcessKind) -> dict[str, list[str]]:
+    """Every setting of the process's systemd unit, in order."""
+    name = f"l3af-{kind.name.replace('_', '-')}.service"
+    settings: dict[str, list[str]] = {}
+    for line in (ROOT / "deploy" / "systemd" / name).read_text().splitlines():
+        if "=" in line and not line.startswith("#"):
+            key, value = line.split("=", 1)
+            settings.setdefault(key, []).append(value)
+    return settings
+
+
+def compose_block(name: str) -> str:
+    """The lines of one service in compose.yaml."""
+    services = (ROOT / "compose.yaml").read_text().split("\nservices:\n")[1]
+    blocks = re.split(r"^  (?=[a-z_-]+:$)", services, flags=re.MULTILINE)
+    return next(block for block in blocks if block.startswith(f"{name}:"))
+
+
+@pytest.mark.parametrize("kind", PROCESSES, ids=lambda kind: kind.name)
+def test_compose_starts_the_same_command(kind: ProcessKind) -> None:
+    """Each process is a container with the table's command and its own variables."""
+    block = compose_block(kind.name)
+    command = re.search(r"^ *command: (\[.*\])$", block, re.MULTILINE)
+
+    assert command is not None
+    assert json.loads(command[1]) == expected_command(kind)
+    assert (f"env_file: deploy/env/{kind.name}.env" in block) == bool(kind.module)
+
+
+def test_compose_has_no_process_of_its_own() -> None:
+    """Nothing runs in containers that `l3af up` does not run; `init` ends."""
+    services = (ROOT / "compose.yaml").read_text().split("\nservices:\n")[1].split("\nvolumes:")[0]
+
+    assert set(re.findall(r"^  ([a-z_-]+):$", services, re.MULTILINE)) == {
+        "init",
+        *(kind.name for kind in PROCESSES),
+    }
+
+
+@pytest.mark.parametrize("kind", PROCESSES, ids=lambda kind: kind.name)
+def test_systemd_starts_the_same_command(kind: ProcessKind) -> None:
+    """Each process is a unit with the table's command and its own variables."""
+    settings = unit(kind)
+    program, *words = settings["ExecStart"][0].split()
+
+    assert [Path(program).name, *words] == expected_command(kind)
+    assert settings.get("EnvironmentFile") == (
+        [f"/etc/l3af/{kind.name}.env"] if kind.module else None
+    )
+
+
+@pytest.mark.parametrize("kind", CONFIGURED, ids=lambda kind: kind.name)
+def test_environment_files_list_every_variable(kind: ProcessKind) -> None:
+    """The variables of the table, all of them and no others."""
+    assert tuple(variables(env_file(kind))) == kind.variables
+
+
+@pytest.mark.parametrize("kind", CONFIGURED, ids=lambda kind: kind.name)
+def test_processes_read_the_variables_of_the_table(kind: ProcessKind) -> None:
+    """What a process can be told is what the table names, and the shipped file is accepted."""
+    configurations: dict[str, type[msgspec.Struct]] = {
+        "provisioner": ProvisionerConfig,
+        NODE_EXECUTOR: NodeExecutorConfig,
+    }
+    configuration = configurations.get(kind.name, ServiceConfig)
+    read = {field.name.upper() for field in msgspec.structs.fields(configuration)}
+
+    load_config(configuration, variables(env_file(kind)), prefix=f"{kind.prefix}_")
+
+    assert read == set(kind.settings)
+
+
+def test_only_the_node_executor_has_capabilities() -> None:
+    """Everything else runs without any, as another user than root."""
+    for kind in PROCESSES:
+        settings = unit(kind)
+        capabilities = settings["CapabilityBoundingSet"][0].split()
+        if kind.name == NODE_EXECUTOR:
+            assert capabilities == ["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON", "CAP_SYS_ADMIN"]
+            added = re.search(r"cap_add: \[(.*)\]", compose_block(kind.name))
+            assert added is not None
+            assert [f"CAP_{name}" for name in added[1].split(", ")] == capabilities
+        else:
+            assert capabilities == []
+            assert settings["User"] == ["l3af"]
+            assert "cap_add" not in compose_block(kind.name)
+
+
+def test_whatever_keeps_running_is_started_again() -> None:
+    """Systemd restarts without giving up; what runs once is started again only if it failed."""
+    for kind in PROCESSES:
+        settings = unit(kind)
+        assert settings["Restart"] == ["on-failure" if kind.runs_once else "always"]
+        assert ("Type" in settings) == kind.runs_once
+
+
+def test_the_example_of_the_servers_configuration_is_what_init_writes() -> None:
+    """deploy/nats/nats.conf shows the generated text for a listener with TLS."""
+    server = f"{INSTALLATION}/server"
+    expected = server_config(
+        name="example",
+        listener=parse_listener(":4222", names=("bus.example.org",)),
+        operator_jwt="(the operator's JWT)",
+        files=ServerFiles(
+            accounts_dir=f"{server}/jwt",
+            jetstream_dir=f"{server}/jetstream",
+            pid_file=f"{server}/nats-server.pid",
+            certificate=f"{server}/tls/server.crt",
+            key=f"{server}/tls/server.key",
+        ),
+    )
+    text = (ROOT / "deploy" / "nats" / "nats.conf").read_text()
+
+    assert text.split("\n", 3)[3] == expected
