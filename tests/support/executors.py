@@ -79,11 +79,12 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 """
 VERSIONS: dict[str, dict[str, str]] = {
     "1.0.0": {},
+    "1.1.0": {},
     "2.0.0": {"STEP": "2"},
     "3.0.0": {"LIMITS": "64"},
     "4.0.0": {"VERDICT": "DROP"},
 }
-"""1 counts packets, 2 counts double, 3 has a larger map, 4 drops."""
+"""1 and 1.1 count packets, 2 counts double, 3 has a larger map, 4 drops."""
 PACKETS = "packets"
 
 

@@ -26,6 +26,8 @@ from shared.contracts.events import PUBLIC, Audience, Event, EventBody, draft_ev
 from shared.errors import FaultError
 from shared.identifiers import render_hook_point
 
+LOCK_SECONDS: Final = 1.0
+"""How long a start waits for another process to let go of the state."""
 KEPT_PUBLISHED_EVENTS: Final = 10_000
 """Published events that are kept, so that their ids stay known."""
 
@@ -89,7 +91,9 @@ class StateStore:
         """
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            connection = sqlite3.connect(
+                path, check_same_thread=False, isolation_level=None, timeout=LOCK_SECONDS
+            )
             # A second executor on the same state is refused instead of sharing its sequences.
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("PRAGMA journal_mode = WAL")

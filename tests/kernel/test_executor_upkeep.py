@@ -1,0 +1,189 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What others do to a hook point, what is lost, and what traffic sees of a change."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from services.node_executor.adapters import kernel_info, pins
+from services.node_executor.adapters.artifact_cache import ArtifactCache
+from services.node_executor.adapters.state_store import StateStoreError
+from services.node_executor.generations import MapKey, Point
+from shared.canonical import sha256_hex
+from shared.identifiers import Hook
+from tests.support.executors import (
+    Executor,
+    Wire,
+    a_chain,
+    a_program,
+    a_wire,
+    pin_directory,
+    pins_below,
+    real_kernel,
+    send_frames,
+)
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    """A silent pair of interfaces."""
+    with a_wire() as made:
+        yield made
+
+
+@pytest.fixture
+def base() -> Iterator[PurePosixPath]:
+    """Where pins lie."""
+    with pin_directory() as directory:
+        yield directory
+
+
+@pytest.fixture
+def executor(base: PurePosixPath, tmp_path: Path) -> Iterator[Executor]:
+    """A started executor."""
+    made = Executor(real_kernel(base), tmp_path / "state" / "state.sqlite")
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.mark.parametrize("hook", ["xdp", "tc-ingress"])
+def test_no_packet_is_missed_while_programs_are_exchanged(
+    executor: Executor, wire: Wire, hook: Hook
+) -> None:
+    """Upgrades and rollbacks under traffic: the program counted every frame that was sent."""
+    point = Point(wire.name, hook)
+    executor.settle(a_chain(wire.name, a_program("one", hook=hook), hook=hook), point, 1)
+    changes, enough = 0, threading.Event()
+
+    with ThreadPoolExecutor(1) as sender:
+        sending = sender.submit(_send_until, enough, wire.peer)
+        while changes < 20:
+            version = ("1.1.0", "1.0.0")[changes % 2]
+            chain = a_chain(wire.name, a_program("one", version, hook), hook=hook)
+            executor.settle(chain, point, changes + 2)
+            changes += 1
+        enough.set()
+
+    assert sending.result() > changes
+    assert executor.scalar(point, "one") == sending.result()
+
+
+def _send_until(enough: threading.Event, interface: str) -> int:
+    sent = 0
+    while not enough.is_set():
+        send_frames(interface, 5)
+        sent += 5
+    return sent
+
+
+def test_a_link_that_was_taken_away_is_noticed_and_put_back(
+    executor: Executor, wire: Wire, base: PurePosixPath
+) -> None:
+    """The log says what was found; the program that is still pinned goes on again."""
+    point = Point(wire.name, "xdp")
+    chain = a_chain(wire.name, a_program("one"))
+    executor.settle(chain, point, 1)
+    Path(base / wire.name / "xdp" / "link").unlink()
+
+    executor.settle(chain, point, 1)
+
+    assert executor.kernel.observe(point).link_is_live
+    assert executor.actions()[2:] == ["chain.drift", "chain.attach"]
+
+
+def test_a_program_that_somebody_exchanged_is_noticed_once_and_corrected(
+    executor: Executor, wire: Wire
+) -> None:
+    """Our link runs our program again, whoever changed it."""
+    point = Point(wire.name, "xdp")
+    executor.settle(a_chain(wire.name, a_program("one")), point, 1)
+    executor.settle(a_chain(wire.name, a_program("one", "2.0.0")), point, 2)
+    hook = executor.kernel.observe(point)
+    older = next(one for one in hook.program_pins.values() if one != hook.link_program_id)
+    executor.kernel.replace(point, expected_program_id=hook.link_program_id, program_id=older)
+
+    for _ in range(2):
+        executor.settle(a_chain(wire.name, a_program("one", "2.0.0")), point, 2)
+
+    assert executor.kernel.observe(point).link_program_id == hook.link_program_id
+    assert executor.actions()[4:] == ["chain.drift", "chain.attach"]
+
+
+def test_a_lost_state_directory_costs_no_packet_and_no_count(
+    executor: Executor, wire: Wire, base: PurePosixPath, tmp_path: Path
+) -> None:
+    """What runs goes on; the next desired chain takes its place and its maps over."""
+    point = Point(wire.name, "xdp")
+    chain = a_chain(wire.name, a_program("one"))
+    executor.settle(chain, point, 1)
+    send_frames(wire.peer, 5)
+    running = executor.kernel.observe(point).link_program_id
+
+    forgetful = Executor(real_kernel(base), tmp_path / "other" / "state.sqlite")
+    forgetful.start()
+    adopted = forgetful.kernel.observe(point).link_program_id
+    forgetful.settle(chain, point, 1)
+    send_frames(wire.peer, 5)
+
+    assert adopted == running
+    assert forgetful.scalar(point, "one") == 10
+    assert len([pin for pin in pins_below(base) if "/programs/" in pin]) == 1
+    forgetful.stop()
+
+
+def test_half_made_pins_of_a_killed_run_are_swept(
+    executor: Executor, wire: Wire, base: PurePosixPath
+) -> None:
+    """A pin that had not taken its name yet holds an object for nothing; deployments stay."""
+    point = Point(wire.name, "xdp")
+    executor.settle(a_chain(wire.name, a_program("is-new")), point, 1)
+    before = pins_below(base)
+    limits = executor.kernel.observe(point).map_pins[MapKey("is-new", "limits")]
+    with kernel_info.map_by_id(limits) as opened:
+        pins.pin(opened, base / wire.name / "xdp" / "maps" / "is-new" / "limits-new")
+
+    real_kernel(base)
+
+    assert pins_below(base) == before
+    assert MapKey("is-new", "limits") in executor.kernel.observe(point).map_pins
+
+
+def test_two_executors_never_share_a_state_directory(executor: Executor, tmp_path: Path) -> None:
+    """The second one is told so; sequences would not stay without gaps otherwise."""
+    second = Executor(executor.kernel, tmp_path / "state" / "state.sqlite")
+
+    with pytest.raises(StateStoreError, match="locked"):
+        second.start()
+
+
+def test_a_cached_artifact_is_never_believed(tmp_path: Path) -> None:
+    """Bytes that are not what their name says are gone, and fetched again."""
+    cache = ArtifactCache(tmp_path / "artifacts")
+    data = b"archive"
+    name = sha256_hex(data)
+    cache.write(name, data)
+    whole = cache.read(name)
+    (tmp_path / "artifacts" / name).write_bytes(b"Archive")
+
+    assert whole == data
+    assert cache.read(name) is None
+    assert not (tmp_path / "artifacts" / name).exists()
+
+
+def test_the_cache_forgets_what_was_not_used_for_longest(tmp_path: Path) -> None:
+    """It stays below its limit."""
+    cache = ArtifactCache(tmp_path / "artifacts", max_bytes=25)
+    names = []
+    for letter in (b"a", b"b", b"c"):
+        data = letter * 10
+        names.append(sha256_hex(data))
+        cache.write(names[-1], data)
+
+    assert [cache.read(name) is not None for name in names] == [False, True, True]
