@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import re
 import secrets
 import ssl
@@ -41,6 +42,8 @@ from shared.installation_facts import (
 from shared.nkeys import Credentials, parse_credentials
 
 CONNECT_SECONDS: Final = 5
+FIRST_ATTEMPTS: Final = 2
+"""How many may fail when there has been no connection yet; later ones are made for ever."""
 RECONNECT_WAIT_SECONDS: Final = 1
 PING_SECONDS: Final = 20
 """Two pings without an answer and the connection is made anew, even if reading died silently."""
@@ -88,12 +91,14 @@ class Connection:
     def __init__(self, credentials_dir: Path, *, role: str | None) -> None:
         self.facts: Final[InstallationFacts] = _read_facts(credentials_dir)
         self._credentials_dir: Final = credentials_dir
-        credentials = self._read_credentials()
+        credentials = _read_credentials(credentials_dir)
         self.name: Final[str] = credentials.name
         self.key: Final[str] = credentials.key.public
         self.role: Final[str] = role or self.facts.role_of(str(credentials.claims["iss"]))
-        self.address_secret: Final[bytes] = credentials.key.sign(b"l3af address digest")
-        """Known to this user alone and the same after a restart (RFC 8032 is deterministic)."""
+        self.address_secret: Final[bytes] = hashlib.sha256(
+            b"l3af address digest" + credentials.key.seed
+        ).digest()
+        """Known to this user alone, and the same after a restart."""
         self.closed: Final = asyncio.Event()
         self.problem: str = ""
         """The last thing that went wrong, for whoever reports that the connection closed."""
@@ -104,7 +109,10 @@ class Connection:
         self._subscribing: Final[set[str]] = set()
         self._is_open = False
         self._reconnected: Final[list[Callable[[], Awaitable[None]]]] = []
-        self._refused: Final[asyncio.Future[str]] = asyncio.get_running_loop().create_future()
+        self._failed_attempts = 0
+        self._hopeless: Final[asyncio.Future[Exception]] = (
+            asyncio.get_running_loop().create_future()
+        )
 
     @property
     def max_payload_bytes(self) -> int:
@@ -249,26 +257,25 @@ class Connection:
 
         Raises:
             NotPermittedError: The server refuses the credentials.
-            BusUnreachableError: No server answered within CONNECT_SECONDS.
+            BusUnreachableError: FIRST_ATTEMPTS failed, or took longer than CONNECT_SECONDS.
         """
         attempt = asyncio.ensure_future(self._connect())
-        await asyncio.wait(
-            (attempt, self._refused),
-            timeout=CONNECT_SECONDS,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
-        if attempt.done():
-            attempt.result()
-            self._is_open = True
-            await self.subscribe(f"{self._inbox}.*", self._on_answer)
-            return
-        attempt.cancel()
-        await asyncio.wait((attempt,))
-        if self._refused.done():
-            raise NotPermittedError(f"{self.facts.server_url}: {self._refused.result()}")
-        raise BusUnreachableError(
-            f"{self.facts.server_url}: no bus answers there ({self.problem or 'silence'})"
-        )
+        try:
+            await asyncio.wait(
+                (attempt, self._hopeless),
+                timeout=CONNECT_SECONDS,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not attempt.done():
+                if not self._hopeless.done():
+                    self._give_up()
+                raise self._hopeless.result()
+        finally:
+            attempt.cancel()
+            await asyncio.wait((attempt,))
+        attempt.result()
+        self._is_open = True
+        await self.subscribe(f"{self._inbox}.*", self._on_answer)
 
     async def close(self) -> None:
         """Everything sent is flushed if the server is there, and the connection is gone."""
@@ -304,7 +311,7 @@ class Connection:
 
     def _present(self) -> bytes:
         """The user's JWT."""
-        return self._read_credentials().jwt.encode()
+        return self._current_credentials().jwt.encode()
 
     def _sign(self, nonce: str) -> bytes:
         """The answer to the server's challenge, given only to one that offered TLS if it has to.
@@ -312,22 +319,22 @@ class Connection:
         Raises:
             OSError: The attempt to connect fails; nothing was sent.
         """
-        offered = self._client._server_info  # noqa: SLF001 because nats-py checks no downgrade
-        if self.facts.has_tls and not offered.get("tls_required"):
+        if self.facts.has_tls and not self._client.server_offers_tls:
+            self._client.abandon_attempt()
             raise OSError("the server offers no TLS although the installation has it")
-        return base64.b64encode(self._read_credentials().key.sign(nonce.encode()))
+        return base64.b64encode(self._current_credentials().key.sign(nonce.encode()))
 
-    def _read_credentials(self) -> Credentials:
+    def _current_credentials(self) -> Credentials:
         """Read anew each time, so that rotated credentials need no restart.
 
         Raises:
             OSError: Unreadable or malformed: the attempt to connect fails and is made again.
         """
-        path = self._credentials_dir / CREDENTIALS_FILE
         try:
-            return parse_credentials(path.read_text(encoding="utf-8"))
-        except RefusedError as error:
-            raise OSError(f"{path}: {error.message}") from error
+            return _read_credentials(self._credentials_dir)
+        except (OSError, RefusedError) as error:
+            self._client.abandon_attempt()
+            raise OSError(f"{self._credentials_dir}: {error}") from error
 
     def _check_size(self, subject: str, data: bytes, headers: Mapping[str, str]) -> None:
         size_bytes = len(data)
@@ -353,10 +360,27 @@ class Connection:
         if violation is not None:
             self._on_violation(violation[1], violation[2])
         elif not self._is_open:
-            if "authorization violation" in str(error).lower() and not self._refused.done():
-                self._refused.set_result("the bus refuses these credentials")
+            self._on_failed_attempt()
         else:
             _log.warning("bus_connection_troubled", problem=repr(error))
+
+    def _on_failed_attempt(self) -> None:
+        self._failed_attempts += 1
+        if self._hopeless.done():
+            return
+        if "authorization violation" in self.problem.lower():
+            self._hopeless.set_result(
+                NotPermittedError(f"{self.facts.server_url}: the bus refuses these credentials")
+            )
+        elif self._failed_attempts >= FIRST_ATTEMPTS:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self._hopeless.set_result(
+            BusUnreachableError(
+                f"{self.facts.server_url}: no bus answers there ({self.problem or 'silence'})"
+            )
+        )
 
     def _on_violation(self, verb: str, subject: str) -> None:
         if verb == "subscription":
@@ -424,3 +448,8 @@ async def open_connection(
 
 def _read_facts(credentials_dir: Path) -> InstallationFacts:
     return parse_facts((credentials_dir / FACTS_FILE).read_bytes())
+
+
+def _read_credentials(credentials_dir: Path) -> Credentials:
+    data = (credentials_dir / CREDENTIALS_FILE).read_bytes()
+    return parse_credentials(data.decode("ascii", "replace"))

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 import msgspec
 import structlog
 
-from shared.adapters.connection import Connection
+from shared.adapters.connection import Connection, MessageTooLargeError
 from shared.adapters.direct_get import Stored, get_last, get_last_of_each
 from shared.adapters.following import Follower
 from shared.adapters.stored_publish import ExpectationFailedError, publish_stored
@@ -142,7 +142,12 @@ class KeyValue(Generic[RecordT]):
         return await self._write(key, value, expected=sequence, expected_on=f"{self._prefix}>")
 
     async def put(self, key: str, value: RecordT, *, ttl_seconds: int | None = None) -> int:
-        """The key has the value, whatever it had; for buckets that one process writes."""
+        """The key has the value, whatever it had; for keys that one process writes.
+
+        Raises:
+            MessageTooLargeError: Here and in the other writes; nothing was stored.
+            FaultError: It may not be stored.
+        """
         return await self._write(key, value, ttl_seconds=ttl_seconds)
 
     async def delete(self, key: str) -> None:
@@ -227,7 +232,13 @@ class KeyValue(Generic[RecordT]):
             headers[_EXPECTED_SUBJECT] = expected_on
         if ttl_seconds is not None:
             headers[_TTL] = str(ttl_seconds)
-        return await self._publish(key, msgspec.json.encode(value), headers)
+        data = msgspec.json.encode(value)
+        if len(data) > self.bucket.max_value_bytes:
+            raise MessageTooLargeError(
+                f"{self.bucket.name}/{key}: {len(data)} bytes, "
+                f"at most {self.bucket.max_value_bytes} fit"
+            )
+        return await self._publish(key, data, headers)
 
     async def _publish(self, key: str, data: bytes, headers: Mapping[str, str]) -> int:
         message_id = secrets.token_hex(16)

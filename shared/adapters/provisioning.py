@@ -26,6 +26,8 @@ from shared.contracts.storage import (
 from shared.errors import FaultError
 
 API_SECONDS: Final = 10.0
+HEADER_ROOM_BYTES: Final = 1024
+"""The server measures a record with its headers."""
 AUDITOR_ACK_WAIT_SECONDS: Final = 30
 AUDITOR_MAX_ACK_PENDING: Final = 20_000
 
@@ -96,7 +98,7 @@ def bucket_settings(bucket: Bucket[Any]) -> dict[str, Any]:
         "storage": "file",
         "num_replicas": 1,
         "max_msgs_per_subject": bucket.history,
-        "max_msg_size": bucket.max_value_bytes,
+        "max_msg_size": bucket.max_value_bytes + HEADER_ROOM_BYTES,
         "discard": "new",
         "deny_delete": True,
         "allow_rollup_hdrs": True,

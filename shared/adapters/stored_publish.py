@@ -21,9 +21,9 @@ from shared.contracts.errors import ErrorCode
 from shared.errors import FaultError, RefusedError
 
 ACK_SECONDS: Final = 2.0
-ATTEMPTS: Final = 4
-FIRST_PAUSE_SECONDS: Final = 0.1
-"""Doubled after each attempt; a stream's leader election takes about as long as all pauses."""
+ATTEMPTS: Final = 3
+FIRST_PAUSE_SECONDS: Final = 0.2
+"""Doubled after each attempt."""
 
 # nats-server errors.json: JSStreamWrongLastSequenceErrF, JSStreamWrongLastSequenceConstantErr.
 _WRONG_LAST_SEQUENCE: Final = frozenset({10071, 10164})

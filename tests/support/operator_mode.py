@@ -12,7 +12,7 @@ import secrets
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,14 @@ def new_key(kind: KeyKind) -> NKey:
 class OperatorModeServer:
     """One server and the keys to make users of every role."""
 
-    def __init__(self, directory: Path, *, feature_flags: str = "js_ack_fc_v2: false") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        feature_flags: str = "js_ack_fc_v2: false",
+        certificate: tuple[Path, Path] | None = None,
+    ) -> None:
+        self._certificate = certificate
         self.directory = directory
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
@@ -62,7 +69,8 @@ class OperatorModeServer:
     @property
     def url(self) -> str:
         """Where clients connect."""
-        return f"nats://127.0.0.1:{self.port}"
+        scheme = "nats" if self._certificate is None else "tls"
+        return f"{scheme}://127.0.0.1:{self.port}"
 
     @property
     def facts(self) -> InstallationFacts:
@@ -101,11 +109,14 @@ class OperatorModeServer:
         self.stop()
         self.start()
 
-    def credentials(self, role: Role, name: str | None = None) -> Path:
+    def credentials(
+        self, role: Role, name: str | None = None, *, lives_seconds: int | None = None
+    ) -> Path:
         """A credentials directory of a user of that role; the same for the same name.
 
         Services are named after their role, as the permission table expects.
         """
+        now = datetime.now(UTC)
         user = name or role.removeprefix("service-")
         key = self._users.setdefault((role, user), new_key("user"))
         directory = self.directory / "credentials" / f"{role}-{user}"
@@ -114,7 +125,8 @@ class OperatorModeServer:
             key=key.public,
             name=user,
             account_key=self._accounts[account_of(role)].public,
-            now=datetime.now(UTC),
+            now=now,
+            expires_at=None if lives_seconds is None else now + timedelta(seconds=lives_seconds),
         )
         jwt = render_jwt(claims, signer=self._roles[role])
         (directory / CREDENTIALS_FILE).write_text(render_credentials(jwt, key))
@@ -153,11 +165,18 @@ class OperatorModeServer:
             f"max_payload: {MAX_PAYLOAD_BYTES}\n"
             f'ports_file_dir: "{self.directory}"\n'
             f'jetstream {{ store_dir: "{self.directory / "jetstream"}", sync_interval: always }}\n'
+            f"{self._tls()}"
             f"feature_flags {{ {self._feature_flags} }}\n"
             f"operator: {operator}\n"
             "resolver: MEMORY\n"
             f"resolver_preload {{\n{accounts}\n}}\n"
         )
+
+    def _tls(self) -> str:
+        if self._certificate is None:
+            return ""
+        certificate, key = self._certificate
+        return f'tls {{ cert_file: "{certificate}", key_file: "{key}", timeout: 5 }}\n'
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         ports = self.directory / f"nats-server_{process.pid}.ports"
