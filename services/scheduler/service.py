@@ -7,7 +7,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from time import perf_counter_ns
 from typing import Any, Final, TypeVar
+
+import structlog
 
 from services.scheduler.acceptance import Draft, draft_application, draft_removal
 from services.scheduler.adapters.fleet_records import FleetRecords
@@ -74,6 +77,8 @@ PLANNING: Final = CommandFacts(
 )
 """A plan is drafted as if a command had come, and is never written."""
 
+_log = structlog.get_logger()
+
 ReplyT = TypeVar("ReplyT", bound=Message)
 
 
@@ -124,9 +129,21 @@ class SchedulerService:
         spec = command.spec
 
         async def accept() -> Decision[DeploymentAccepted]:
+            started_ns = perf_counter_ns()
             resolved, sequence = await self._resolve(spec)
+            resolved_ns = perf_counter_ns()
             draft = draft_application(self._records.fleet, spec, resolved.package, facts)
+            drafted_ns = perf_counter_ns()
             await self._stage(draft, spec, resolved)
+            _log.info(
+                "deployment_staged",
+                deployment=spec.name,
+                command_id=command_id,
+                nodes=len(draft.staging),
+                resolve_ms=(resolved_ns - started_ns) / 1e6,
+                draft_ms=(drafted_ns - resolved_ns) / 1e6,
+                stage_ms=(perf_counter_ns() - drafted_ns) / 1e6,
+            )
             return self._accepted("deployment.apply", draft, facts, sequence)
 
         def refuse(error: RefusedError) -> EventBody:
@@ -251,8 +268,18 @@ class SchedulerService:
         handler = self._outbox.command(endpoint, decide)
 
         async def perform(command: Command, caller: Caller) -> Message:
+            asked_ns = perf_counter_ns()
             async with self._execution.change():
-                return await handler(command, caller)
+                started_ns = perf_counter_ns()
+                reply = await handler(command, caller)
+                _log.info(
+                    "command_done",
+                    subject=endpoint.subject,
+                    command_id=command.command_id,
+                    waited_ms=(started_ns - asked_ns) / 1e6,
+                    duration_ms=(perf_counter_ns() - started_ns) / 1e6,
+                )
+                return reply
 
         return perform
 
