@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
+import structlog
 from nats.aio.msg import Msg
 
 from shared.adapters.connection import (
@@ -34,6 +35,8 @@ ReplyT = TypeVar("ReplyT", bound=Message)
 MessageT = TypeVar("MessageT", bound=msgspec.Struct)
 
 REQUEST_SECONDS: Final = 5.0
+
+_log = structlog.get_logger()
 
 
 class UnreadableReplyError(FaultError):
@@ -79,8 +82,18 @@ class Bus:
         return self.connection.closed
 
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None:
-        """Have `callback` called after every reconnection."""
-        self.connection.on_reconnect(callback)
+        """Have `callback` called after every reconnection; a FaultError of it is only logged."""
+
+        async def call() -> None:
+            try:
+                await callback()
+            except FaultError as fault:
+                _log.warning("reconnection_not_handled", why=fault.message)
+
+        async def schedule() -> None:
+            self.spawn(call())
+
+        self.connection.on_reconnect(schedule)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs until `connect`'s block ends, then is cancelled; what it raises ends the block."""

@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import re
 import secrets
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,18 +26,13 @@ import structlog
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from shared.adapters.identity import Identity
+from shared.adapters.messages import NO_RESPONDERS, message_bytes, status_of
 from shared.adapters.ordered_client import OrderedClient
 from shared.contracts.errors import ErrorCode
 from shared.contracts.permissions import inbox_prefix
 from shared.errors import FaultError, RefusedError
-from shared.installation_facts import (
-    AUTHORITY_FILE,
-    CREDENTIALS_FILE,
-    FACTS_FILE,
-    InstallationFacts,
-    parse_facts,
-)
-from shared.nkeys import Credentials, parse_credentials
+from shared.nkeys import Credentials
 
 CONNECT_SECONDS: Final = 5
 FIRST_ATTEMPTS: Final = 2
@@ -50,11 +43,6 @@ PING_SECONDS: Final = 20
 CLOSE_SECONDS: Final = 5
 
 _VIOLATION: Final = re.compile(r'permissions violation for (publish|subscription) to "([^"]+)"')
-_STATUS: Final = "Status"
-_STORED_AT: Final = "Nats-Sequence"
-_NO_RESPONDERS: Final = "503"
-_HEADER_FRAME_BYTES: Final = len(b"NATS/1.0\r\n\r\n")
-_HEADER_LINE_BYTES: Final = len(b": \r\n")
 
 MessageCallback = Callable[[Msg], Awaitable[None]]
 
@@ -88,17 +76,14 @@ class BusUnreachableError(FaultError):
 class Connection:
     """A connection in the name of one user."""
 
-    def __init__(self, credentials_dir: Path, *, role: str | None) -> None:
-        self.facts: Final[InstallationFacts] = _read_facts(credentials_dir)
-        self._credentials_dir: Final = credentials_dir
-        credentials = _read_credentials(credentials_dir)
-        self.name: Final[str] = credentials.name
-        self.key: Final[str] = credentials.key.public
-        self.role: Final[str] = role or self.facts.role_of(str(credentials.claims["iss"]))
-        self.address_secret: Final[bytes] = hashlib.sha256(
-            b"l3af address digest" + credentials.key.seed
-        ).digest()
-        """Known to this user alone, and the same after a restart."""
+    def __init__(self, identity: Identity) -> None:
+        self._identity: Final = identity
+        self.facts: Final = identity.facts
+        self.name: Final = identity.name
+        self.key: Final = identity.key
+        self.role: Final = identity.role
+        self.address_secret: Final = identity.address_secret
+        """Key for digests of client addresses."""
         self.closed: Final = asyncio.Event()
         self.problem: str = ""
         """The last thing that went wrong, for whoever reports that the connection closed."""
@@ -200,7 +185,7 @@ class Connection:
                     answer = await answers.get()
                 if isinstance(answer, Exception):
                     raise answer
-                if status_of(answer) == _NO_RESPONDERS:
+                if status_of(answer) == NO_RESPONDERS:
                     raise NobodyAnswersError(f"{subject}: nobody is there to answer")
                 received.append(answer)
                 if is_last(answer):
@@ -287,11 +272,8 @@ class Connection:
         await self._client.close()
 
     async def _connect(self) -> None:
-        tls: dict[str, Any] = {}
-        if self.facts.has_tls:
-            authority = self._credentials_dir / AUTHORITY_FILE
-            tls["tls"] = ssl.create_default_context(cafile=str(authority))
-            tls["tls"].minimum_version = ssl.TLSVersion.TLSv1_2
+        context = self._identity.tls_context()
+        tls: dict[str, Any] = {} if context is None else {"tls": context}
         await self._client.connect(
             self.facts.server_url,
             name=f"{self.role}/{self.name}",
@@ -325,24 +307,14 @@ class Connection:
         return base64.b64encode(self._current_credentials().key.sign(nonce.encode()))
 
     def _current_credentials(self) -> Credentials:
-        """Read anew each time, so that rotated credentials need no restart.
-
-        Raises:
-            OSError: Unreadable or malformed: the attempt to connect fails and is made again.
-        """
         try:
-            return _read_credentials(self._credentials_dir)
-        except (OSError, RefusedError) as error:
+            return self._identity.current_credentials()
+        except OSError:
             self._client.abandon_attempt()
-            raise OSError(f"{self._credentials_dir}: {error}") from error
+            raise
 
     def _check_size(self, subject: str, data: bytes, headers: Mapping[str, str]) -> None:
-        size_bytes = len(data)
-        if headers:
-            size_bytes += _HEADER_FRAME_BYTES + sum(
-                len(name.encode()) + len(value.encode()) + _HEADER_LINE_BYTES
-                for name, value in headers.items()
-            )
+        size_bytes = message_bytes(data, headers)
         if size_bytes > self._client.max_payload > 0:
             raise MessageTooLargeError(
                 f"{subject}: {size_bytes} bytes with headers, "
@@ -413,18 +385,6 @@ class Connection:
         await self._on_disconnect()
 
 
-def status_of(message: Msg) -> str:
-    """The status in a message of the server's own; empty for any other.
-
-    A stored message that is given back may hold whatever a client wrote, a status line too; but
-    then the server has added where it is stored.
-    """
-    headers = message.headers or {}
-    if message.data or _STORED_AT in headers:
-        return ""
-    return str(headers.get(_STATUS, ""))
-
-
 @asynccontextmanager
 async def open_connection(
     credentials_dir: Path, *, role: str | None = None
@@ -435,21 +395,9 @@ async def open_connection(
         RefusedError: Facts or credentials are malformed, or the server refuses them.
         FaultError: They cannot be read, or no server answers.
     """
-    try:
-        connection = Connection(credentials_dir, role=role)
-    except OSError as error:
-        raise FaultError(f"{credentials_dir}: cannot be read: {error}") from error
+    connection = Connection(Identity(credentials_dir, role=role))
     try:
         await connection.open()
         yield connection
     finally:
         await connection.close()
-
-
-def _read_facts(credentials_dir: Path) -> InstallationFacts:
-    return parse_facts((credentials_dir / FACTS_FILE).read_bytes())
-
-
-def _read_credentials(credentials_dir: Path) -> Credentials:
-    data = (credentials_dir / CREDENTIALS_FILE).read_bytes()
-    return parse_credentials(data.decode("ascii", "replace"))

@@ -17,7 +17,8 @@ from typing import Final
 import msgspec
 from nats.aio.msg import Msg
 
-from shared.adapters.connection import Connection, NobodyAnswersError, status_of
+from shared.adapters.connection import Connection, NobodyAnswersError
+from shared.adapters.messages import NO_RESPONDERS, status_of
 from shared.errors import FaultError
 
 ANSWER_SLACK_SECONDS: Final = 2.0
@@ -28,7 +29,6 @@ _V1_TOKENS: Final = 9
 """`$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`"""
 _V2_PREFIX_TOKENS: Final = 2
 """V2 has domain and account hash after `$JS.ACK` (nats-server, feature flag js_ack_fc_v2)."""
-_NO_RESPONDERS: Final = "503"
 _END_STATUS: Final = frozenset({"404", "408", "409"})
 """No messages; the time is over; the consumer's limits or its deletion ended the request."""
 
@@ -121,7 +121,7 @@ class PullConsumer:
 
     def _is_end(self, message: Msg) -> bool:
         status = status_of(message)
-        if status == _NO_RESPONDERS:
+        if status == NO_RESPONDERS:
             raise NobodyAnswersError(f"{self._next}: there is no such consumer")
         return status in _END_STATUS
 

@@ -13,7 +13,8 @@ from typing import Any, Final
 import msgspec
 from nats.aio.msg import Msg
 
-from shared.adapters.connection import Connection, status_of
+from shared.adapters.connection import Connection
+from shared.adapters.messages import status_of
 from shared.errors import FaultError
 
 READ_SECONDS: Final = 5.0
