@@ -7,7 +7,7 @@ Pure: bytes in, verified files out.  Nothing is loaded that did not come out of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,19 @@ def open_package(signed: SignedPackage, archive: bytes, *, trust_root: bytes) ->
     manifest, certificate = verify_signed_package(signed, trust_root=trust_root)
     files = read_archive(archive, manifest)
     return OpenedPackage(manifest=manifest, files=files, publisher=certificate.publisher)
+
+
+def instance_problems(programs: Sequence[DesiredProgram], *, path: str) -> Iterator[Reason]:
+    """Maps and counters belong to an instance, so its name stands in a chain once."""
+    seen: set[str] = set()
+    for index, program in enumerate(programs):
+        if program.deployment in seen:
+            yield Reason(
+                path=f"{path}[{index}].deployment",
+                rule="is in the chain twice",
+                got=program.deployment,
+            )
+        seen.add(program.deployment)
 
 
 def program_problems(

@@ -136,6 +136,8 @@ class Staging:
         self, chain: DesiredChain, tickets: Mapping[str, str]
     ) -> tuple[StagedChain, Mapping[str, float]]:
         point = Point(chain.interface, chain.hook)
+        if not chain.programs:
+            return _nothing(chain), {}
         problems: list[RefusedError] = []
         for check in (self._preparer.check(chain), self._thread(self._points.admit, point, chain)):
             try:
@@ -208,6 +210,17 @@ def merge(problems: Iterable[RefusedError]) -> RefusedError:
     ]
     messages = "; ".join(dict.fromkeys(error.message for error in errors))
     return RefusedError(messages, reasons, code=errors[0].refusal_code)
+
+
+def _nothing(chain: DesiredChain) -> StagedChain:
+    """An empty chain needs nothing to be ready."""
+    return StagedChain(
+        interface=chain.interface,
+        hook=chain.hook,
+        plan_sha256=plan_digest(chain),
+        verified_instructions=0,
+        programs=(),
+    )
 
 
 def _describe(chain: DesiredChain, linked: Linked) -> StagedChain:

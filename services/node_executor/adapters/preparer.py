@@ -15,6 +15,7 @@ from services.node_executor.generations import Point
 from services.node_executor.packages import (
     OpenedPackage,
     PackageMismatchError,
+    instance_problems,
     open_package,
     program_problems,
 )
@@ -73,7 +74,7 @@ class Preparer:
         return Ready(linked, {phase: round(ms, 3) for phase, ms in durations.items()})
 
     def _check(self, desired: DesiredChain) -> None:
-        problems: list[Reason] = []
+        problems: list[Reason] = list(instance_problems(desired.programs, path="chain"))
         for index, program in enumerate(desired.programs):
             manifest = self._manifest(program.signed)
             path = f"chain[{index}]"
