@@ -213,7 +213,7 @@ def _bare(annotation: Any) -> tuple[Any, list[msgspec.Meta]]:
 def _at(path: str, name: object) -> str:
     text = str(name)
     plain = text.replace("_", "a").replace("-", "a").isalnum()
-    shown = text if plain else f"[{json.dumps(_shown(text))}]"
+    shown = str(_shown(text)) if plain else f"[{json.dumps(_shown(text))}]"
     return f"{path}.{shown}" if path and plain else f"{path}{shown}"
 
 

@@ -8,11 +8,11 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from shared.contracts.base import API, Endpoint, Message, Request
+from shared.contracts.base import API, Endpoint
 from shared.contracts.events import Actor
 from shared.contracts.permissions import may_call
 from shared.errors import Reason, RefusedError
@@ -54,7 +54,7 @@ class _RequestInfo(msgspec.Struct, frozen=True):
 
 def identify_caller(
     headers: Mapping[str, str],
-    endpoint: Endpoint[Request, Message],
+    endpoint: Endpoint[Any, Any],
     *,
     tokens: Mapping[str, str],
     facts: InstallationFacts,
@@ -94,6 +94,6 @@ def identify_caller(
     )
 
 
-def _denied(why: str, endpoint: Endpoint[Request, Message]) -> RefusedError:
+def _denied(why: str, endpoint: Endpoint[Any, Any]) -> RefusedError:
     reason = Reason(path="", rule=why, got=endpoint.subject)
     return RefusedError(f"not permitted: {why}", [reason], code="not_permitted")

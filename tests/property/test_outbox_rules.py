@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Laws of the outbox record that hold for every decision."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.contracts.events import Actor, EventBody
+from shared.contracts.scheduler import LABEL_NODE, LabelNode, NodeLabelled
+from shared.contracts.storage import OutboxRecord
+from shared.errors import RefusedError
+from shared.outbox_records import (
+    CommandReusedError,
+    Decision,
+    EffectTooLargeError,
+    Origin,
+    check_repeat,
+    check_sizes,
+    done_record,
+    draft_record,
+    draft_refused,
+)
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+COMMAND_IDS = st.from_regex(r"[A-Za-z0-9_-]{8,64}", fullmatch=True)
+ACTORS = st.builds(
+    Actor, key=st.sampled_from(["UA", "UB"]), role=st.just("operator"), attested=st.just(True)
+)
+REQUESTS = st.builds(
+    LabelNode,
+    node=st.sampled_from(["n1", "n2"]),
+    reason=st.sampled_from(["", "why"]),
+    set=st.dictionaries(st.sampled_from(["a", "b"]), st.sampled_from(["1", "2"])),
+)
+ORIGINS = st.builds(
+    Origin,
+    service=st.just("scheduler"),
+    command_id=COMMAND_IDS,
+    subject=st.just(LABEL_NODE.subject),
+    request=REQUESTS,
+    actor=ACTORS,
+)
+BODIES = st.lists(
+    st.builds(
+        EventBody, action=st.sampled_from(["node.label", "x.y"]), outcome=st.just("accepted")
+    ),
+    max_size=4,
+).map(tuple)
+HEADS = st.dictionaries(st.sampled_from(["public", "r_a"]), st.integers(0, 1000))
+AUDIENCES = st.sampled_from(["public", "r_a", "p_b"])
+
+
+def drafted(
+    origin: Origin, bodies: tuple[EventBody, ...], heads: dict[str, int], audience: str
+) -> OutboxRecord:
+    """The record of an accepted command with those events."""
+    reply = NodeLabelled(command_id=origin.command_id, node="n1", labels={})
+    decision = Decision(reply=reply, events=bodies, audience=audience)
+    salts = [bytes([place]) * 16 for place in range(len(bodies))]
+    return draft_record(origin, decision, heads=heads, salts=salts, now=NOW)
+
+
+@given(ORIGINS, BODIES, HEADS, AUDIENCES)
+def test_sequences_go_on_without_gaps(
+    origin: Origin, bodies: tuple[EventBody, ...], heads: dict[str, int], audience: str
+) -> None:
+    """Each audience counts for itself, and the record's heads are where the next one starts."""
+    record = drafted(origin, bodies, heads, audience)
+
+    first = heads.get(audience, 0) + 1
+    assert [event.sequence for event in record.events] == list(range(first, first + len(bodies)))
+    assert record.heads == heads | {audience: heads.get(audience, 0) + len(bodies)}
+
+
+@given(ORIGINS, BODIES, HEADS, AUDIENCES)
+def test_repetition_makes_the_same_events(
+    origin: Origin, bodies: tuple[EventBody, ...], heads: dict[str, int], audience: str
+) -> None:
+    """Ids are distinct, follow from the command, and every event names who asked and why."""
+    record = drafted(origin, bodies, heads, audience)
+
+    ids = [event.id for event in record.events]
+    assert ids == [event.id for event in drafted(origin, bodies, {}, audience).events]
+    assert len(set(ids)) == len(ids)
+    assert all(origin.command_id in event_id for event_id in ids)
+    for event in record.events:
+        assert event.data.actor == origin.actor
+        assert event.data.correlation == origin.command_id
+        assert event.data.reason == origin.request.reason
+
+
+@given(ORIGINS, BODIES, HEADS, AUDIENCES)
+def test_record_survives_being_stored(
+    origin: Origin, bodies: tuple[EventBody, ...], heads: dict[str, int], audience: str
+) -> None:
+    """What another process reads is what was decided, events and their hashes included."""
+    record = drafted(origin, bodies, heads, audience)
+
+    read = msgspec.json.decode(msgspec.json.encode(record), type=OutboxRecord)
+
+    assert read == record
+    assert [event.envelope() for event in read.events] == [
+        event.envelope() for event in record.events
+    ]
+
+
+@given(ORIGINS, ORIGINS)
+def test_repeat_is_known_by_request_and_key(first: Origin, second: Origin) -> None:
+    """The same id with the same request by the same key is a repeat, and nothing else is."""
+    done = done_record(drafted(first, (), {}, "public"))
+    again = Origin(second.service, first.command_id, second.subject, second.request, second.actor)
+
+    if (again.request, again.actor) == (first.request, first.actor):
+        check_repeat(done, again)
+    else:
+        with pytest.raises(CommandReusedError):
+            check_repeat(done, again)
+
+
+@given(ORIGINS)
+def test_command_id_in_the_request_or_made_for_it_is_the_same_command(origin: Origin) -> None:
+    """A caller that repeats under the id it was given repeats the command."""
+    done = done_record(drafted(origin, (), {}, "public"))
+    named = msgspec.structs.replace(origin.request, command_id=origin.command_id)
+
+    check_repeat(
+        done, Origin(origin.service, origin.command_id, origin.subject, named, origin.actor)
+    )
+
+
+@given(st.sampled_from(["not_found", "conflict", "too_large"]), st.text(max_size=20))
+def test_refusal_becomes_one_event_of_the_endpoints_name(code: str, message: str) -> None:
+    """The audit log learns what was refused and why."""
+    decision = draft_refused(LABEL_NODE, RefusedError(message, code=code))  # type: ignore[arg-type]
+
+    (event,) = decision.events
+    assert (event.action, event.outcome) == ("node.label", "refused")
+    assert event.details == {"code": code, "message": message}
+
+
+@given(st.integers(0, 3), st.integers(200, 2000))
+def test_effects_that_do_not_fit_are_named_before_any_happens(large: int, limit: int) -> None:
+    """Each event over the limit is in the refusal, and those within are not."""
+    bodies = tuple(
+        EventBody(action="x.y", outcome="accepted", reason="x" * (5000 if n < large else 1))
+        for n in range(3)
+    )
+    origin = Origin(
+        "scheduler",
+        "command-1",
+        LABEL_NODE.subject,
+        LabelNode(node="n1"),
+        Actor(key="UA", role="operator", attested=True),
+    )
+    record = drafted(origin, bodies, {}, "public")
+
+    def check() -> None:
+        check_sizes(
+            record, record_limit_bytes=10**6, change_limit_bytes=0, event_limit_bytes=limit + 600
+        )
+
+    if large == 0:
+        check()
+    else:
+        with pytest.raises(EffectTooLargeError) as refused:
+            check()
+        assert {reason.path for reason in refused.value.reasons} == {
+            f"events[{n}]" for n in range(large)
+        }
