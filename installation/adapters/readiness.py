@@ -13,7 +13,8 @@ import msgspec
 from nats.aio.msg import Msg
 
 from installation.supervision import ProcessSpec, answer_name, missing_answers
-from shared.adapters.connection import Connection, NobodyAnswersError, open_connection
+from shared.adapters.bus_errors import NobodyAnswersError
+from shared.adapters.connection import Connection, open_connection
 from shared.errors import FaultError
 
 PING_SUBJECT: Final = "$SRV.PING"

@@ -14,12 +14,8 @@ import msgspec
 import structlog
 from nats.aio.msg import Msg
 
-from shared.adapters.connection import (
-    BusUnreachableError,
-    Connection,
-    NobodyAnswersError,
-    open_connection,
-)
+from shared.adapters.bus_errors import BusUnreachableError, NobodyAnswersError
+from shared.adapters.connection import Connection, open_connection
 from shared.adapters.kv import KeyValue
 from shared.adapters.service_layer import ERROR_NUMBER, Handler, Service
 from shared.adapters.stored_publish import publish_stored
@@ -160,6 +156,8 @@ class Bus:
     ) -> None:
         """From now on `handler(subject, data)` gets every message, one after another.
 
+        A FaultError of `handler` is logged; anything else that it raises ends `connect`'s block.
+
         Raises:
             RefusedError: `not_permitted`.
         """
@@ -243,6 +241,8 @@ async def _serving(
 
 async def _fail_when_closed(connection: Connection) -> None:
     await connection.closed.wait()
+    if connection.bug is not None:
+        raise connection.bug
     raise BusUnreachableError(f"the bus closed the connection: {connection.problem or 'no reason'}")
 
 

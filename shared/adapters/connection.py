@@ -19,19 +19,25 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import nats.errors
 import structlog
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from shared.adapters.bus_errors import (
+    BusUnreachableError,
+    MessageTooLargeError,
+    NoAnswerInTimeError,
+    NobodyAnswersError,
+    NotPermittedError,
+)
 from shared.adapters.identity import Identity
 from shared.adapters.messages import NO_RESPONDERS, message_bytes, status_of
+from shared.adapters.noted_bugs import BugsNoted
 from shared.adapters.ordered_client import OrderedClient
-from shared.contracts.errors import ErrorCode
 from shared.contracts.permissions import inbox_prefix
-from shared.errors import FaultError, RefusedError
 from shared.nkeys import Credentials
 
 CONNECT_SECONDS: Final = 5
@@ -49,30 +55,6 @@ MessageCallback = Callable[[Msg], Awaitable[None]]
 _log = structlog.get_logger()
 
 
-class NotPermittedError(RefusedError):
-    """The bus refuses these credentials, or a subject to them."""
-
-    code: ClassVar[ErrorCode] = "not_permitted"
-
-
-class MessageTooLargeError(RefusedError):
-    """The message with its headers is over what the server takes."""
-
-    code: ClassVar[ErrorCode] = "too_large"
-
-
-class NobodyAnswersError(FaultError):
-    """Nobody is there to answer; nothing was delivered."""
-
-
-class NoAnswerInTimeError(FaultError):
-    """No answer came; whether the request had an effect is not known."""
-
-
-class BusUnreachableError(FaultError):
-    """There is no connection."""
-
-
 class Connection:
     """A connection in the name of one user."""
 
@@ -87,6 +69,8 @@ class Connection:
         self.closed: Final = asyncio.Event()
         self.problem: str = ""
         """The last thing that went wrong, for whoever reports that the connection closed."""
+        self.bug: Exception | None = None
+        """What a callback raised that is no fault; the connection counts as closed then."""
         self._client: Final = OrderedClient()
         self._inbox: Final = self.new_inbox()
         self._asked: Final[dict[str, tuple[str, asyncio.Queue[Msg | Exception]]]] = {}
@@ -202,13 +186,20 @@ class Connection:
     ) -> Subscription:
         """Subscribed, and the server agrees.
 
+        A FaultError of `callback` is logged; anything else that it raises is a `bug`.
+
         Raises:
             NotPermittedError: The server does not.
             BusUnreachableError: Not connected.
         """
+
+        async def guarded(message: Msg) -> None:
+            with BugsNoted(self._on_bug):
+                await callback(message)
+
         self._subscribing.add(subject.lower())
         try:
-            subscription = await self._client.subscribe(subject, queue=queue, cb=callback)
+            subscription = await self._client.subscribe(subject, queue=queue, cb=guarded)
             await self.flush()
         except (nats.errors.Error, OSError) as error:
             raise BusUnreachableError(f"{subject}: the bus cannot be reached") from error
@@ -325,6 +316,10 @@ class Connection:
         asked = self._asked.get(message.subject.rpartition(".")[2])
         if asked is not None:
             asked[1].put_nowait(message)
+
+    def _on_bug(self, error: Exception) -> None:
+        self.bug = error
+        self.closed.set()
 
     async def _on_error(self, error: Exception) -> None:
         self.problem = str(error)

@@ -17,7 +17,8 @@ from typing import Final
 import msgspec
 from nats.aio.msg import Msg
 
-from shared.adapters.connection import Connection, NobodyAnswersError
+from shared.adapters.bus_errors import NobodyAnswersError
+from shared.adapters.connection import Connection
 from shared.adapters.messages import NO_RESPONDERS, status_of
 from shared.errors import FaultError
 

@@ -19,7 +19,8 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 import msgspec
 import structlog
 
-from shared.adapters.connection import Connection, MessageTooLargeError
+from shared.adapters.bus_errors import MessageTooLargeError
+from shared.adapters.connection import Connection
 from shared.adapters.direct_get import Stored, get_last, get_last_of_each
 from shared.adapters.following import Follower
 from shared.adapters.stored_publish import ExpectationFailedError, publish_stored

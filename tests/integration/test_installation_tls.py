@@ -22,7 +22,7 @@ from installation.layout import Layout
 from installation.members import revoke
 from installation.renewal import renew_server_certificate
 from installation.system import certificate_warnings
-from shared.adapters.connection import NobodyAnswersError
+from shared.adapters.bus_errors import NobodyAnswersError
 from shared.contracts.scheduler import LIST_DEPLOYMENTS
 from tests.support.installations import connected, running_server, utc_now
 

@@ -5,12 +5,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 import pytest
+from nats.aio.msg import Msg
 
 from shared.adapters.bus import Bus
+from shared.adapters.bus_errors import NoAnswerInTimeError
+from shared.adapters.connection import Connection
+from shared.adapters.identity import Identity
 from shared.adapters.kv import KeyValue, RevisionConflictError
 from shared.adapters.provisioning import provision
 from shared.contracts.base import CommandOutcome
@@ -20,7 +25,7 @@ from shared.contracts.scheduler import NODE_LABELS, NodeLabels
 from shared.contracts.storage import BUCKETS, STREAMS, OutboxRecord, kv_stream, outbox_bucket
 from shared.errors import FaultError, RefusedError
 from tests.integration.conftest import Buses
-from tests.integration.test_bus import eventually
+from tests.support.conversations import eventually
 
 AT = "2026-01-01T00:00:00Z"
 
@@ -88,6 +93,50 @@ async def test_update_needs_the_revision_that_is_there(scheduler: Bus) -> None:
 
     assert sum(isinstance(result, int) for result in results) == 1
     assert sum(isinstance(result, RevisionConflictError) for result in results) == 9
+
+
+class ForgetfulConnection(Connection):
+    """A connection that loses the acknowledgement of the next write."""
+
+    loses = 0
+
+    async def ask(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        timeout_seconds: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> Msg:
+        """The answer, unless it is to be lost."""
+        answer = await super().ask(subject, data, timeout_seconds=timeout_seconds, headers=headers)
+        if subject.startswith("$KV.") and self.loses:
+            self.loses -= 1
+            raise NoAnswerInTimeError("lost")
+        return answer
+
+
+async def test_write_whose_acknowledgement_was_lost_is_no_conflict(buses: Buses) -> None:
+    """It is recognised as our own; somebody else's is a conflict all the same."""
+    directory = buses.server.credentials("service-scheduler")
+    connection = ForgetfulConnection(Identity(directory, role=None))
+    await connection.open()
+    bucket = KeyValue(connection, DESIRED, spawn=lambda work: work.close())
+    connection.loses = 1
+    created = await bucket.create("n1", desired("n1", 1))
+    connection.loses = 1
+    updated = await bucket.update("n1", desired("n1", 2), revision=created)
+    connection.loses = 1
+    moved = await bucket.update_in_bucket("n1", desired("n1", 3), sequence=updated)
+    connection.loses = 1
+    with pytest.raises(RevisionConflictError):
+        await bucket.update("n1", desired("n1", 4), revision=updated)
+
+    entry = await bucket.get("n1")
+    await connection.close()
+    assert (created, updated, moved) == (1, 2, 3)
+    assert entry is not None
+    assert (entry.value.generation, entry.revision) == (3, 3)
 
 
 async def test_update_in_bucket_sees_changes_of_other_keys(scheduler: Bus) -> None:

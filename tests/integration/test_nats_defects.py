@@ -23,7 +23,8 @@ from nats.aio.msg import Msg
 from nats.micro.request import Request as MicroRequest
 
 from shared.adapters.bus import connect
-from shared.adapters.connection import NotPermittedError, open_connection
+from shared.adapters.bus_errors import NotPermittedError
+from shared.adapters.connection import open_connection
 from shared.adapters.consuming import PullConsumer
 from shared.adapters.kv import KeyValue
 from shared.adapters.provisioning import provision
@@ -33,7 +34,7 @@ from shared.contracts.events import Event, EventBody, draft_event
 from shared.contracts.node import OBSERVED, ObservedNode
 from shared.errors import FaultError, RefusedError
 from tests.integration.conftest import Buses
-from tests.integration.test_bus import eventually
+from tests.support.conversations import eventually
 from tests.support.event_stream import stored_events
 from tests.support.operator_mode import MAX_PAYLOAD_BYTES, OperatorModeServer
 from tests.support.raw_nats import raw_client, unrestricted_client

@@ -303,3 +303,61 @@ async def test_fault_while_deciding_leaves_nothing(buses: Buses) -> None:
 
     assert keys == {"heads.heads"}
     assert calls == 2
+
+
+@pytest.mark.parametrize("lands", [False, True], ids=["before", "after"])
+async def test_fault_at_any_write_is_repaired_without_a_restart(buses: Buses, lands: bool) -> None:
+    """The caller is told that it is not certain; a repeat of the command has the answer."""
+    bus = await buses.open("service-scheduler")
+    for dies_at in range(1, 8):
+        mortal = MortalBus(bus, dies_at=dies_at + 1, lands=lands, error=FaultError)
+        handler, _, labelling = await open_outbox(bus, mortal)
+        request = LabelNode(node="n1", set={f"k{dies_at}": "v"}, command_id=f"command-{dies_at}")
+
+        with pytest.raises(FaultError):
+            await handler(request, ALICE)
+        answer = await answer_of(handler, request)
+
+        assert answer == ("n1", frozenset(f"k{place}" for place in range(1, dies_at + 1)))
+        assert labelling.decisions == (2 if dies_at == 1 and not lands else 1)
+
+    events = await stored_events(await buses.open("service-auditor"))
+    assert len(events) == 14
+    assert_gapless(events)
+
+
+async def test_fault_is_repaired_even_if_nobody_asks_again(buses: Buses) -> None:
+    """A recorded command is finished although its caller has gone."""
+    bus = await buses.open("service-scheduler")
+    mortal = MortalBus(bus, dies_at=3, error=FaultError)
+    handler, _, _ = await open_outbox(bus, mortal)
+
+    with pytest.raises(FaultError):
+        await handler(LabelNode(node="n1", set={"a": "b"}, command_id="command-1"), ALICE)
+
+    async with asyncio.timeout(10):
+        while await revisions_of(bus, "n1") != {"a": "b"}:
+            await asyncio.sleep(0.02)
+    async with asyncio.timeout(10):
+        while await bus.bucket(outbox_bucket("scheduler")).entries("pending."):
+            await asyncio.sleep(0.02)
+    assert_gapless(await stored_events(await buses.open("service-auditor")))
+
+
+async def test_command_that_waits_for_recovery_is_decided_by_what_is_true_now(
+    buses: Buses,
+) -> None:
+    """If the state moved between the record and a crash, the old decision is not carried out."""
+    bus = await buses.open("service-scheduler")
+    handler, _, _ = await open_outbox(bus, MortalBus(bus, dies_at=3, lands=False))
+    request = LabelNode(node="n1", set={"zone": "a"}, command_id="command-1")
+    with pytest.raises(ProcessDiedError):
+        await handler(request, ALICE)
+    await bus.bucket(NODE_LABELS).put("n1", NodeLabels(node="n1", labels={"rack": "r1"}))
+
+    restarted, _, labelling = await open_outbox(bus)
+
+    assert labelling.decisions == 1
+    assert await answer_of(restarted, request) == ("n1", frozenset({"zone", "rack"}))
+    assert await revisions_of(bus, "n1") == {"zone": "a", "rack": "r1"}
+    assert_gapless(await stored_events(await buses.open("service-auditor")))

@@ -17,7 +17,7 @@ from installation.create import create_installation
 from installation.layout import Layout
 from installation.members import add, refresh_stored_accounts, revoke, rotate, update_accounts
 from installation.registry import UnknownMemberError
-from shared.adapters.connection import NobodyAnswersError, NotPermittedError
+from shared.adapters.bus_errors import NobodyAnswersError, NotPermittedError
 from shared.contracts.scheduler import LIST_DEPLOYMENTS
 from shared.errors import RefusedError
 from tests.support.installations import bare_client, connected, running_server, utc_now

@@ -14,7 +14,7 @@ import pytest
 from installation.create import create_installation
 from installation.members import add
 from installation.registry import SERVICE_ROLES
-from shared.adapters.connection import NobodyAnswersError, NotPermittedError
+from shared.adapters.bus_errors import NobodyAnswersError, NotPermittedError
 from shared.adapters.provisioning import provision
 from shared.contracts import catalog, node, scheduler
 from shared.contracts.base import EVENTS, Endpoint

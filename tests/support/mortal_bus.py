@@ -27,10 +27,21 @@ class ProcessDiedError(Exception):
 
 
 class MortalBus:
-    """Implements OutboxBus; dies at write number `dies_at`, counted from 1 (0: never)."""
+    """Implements OutboxBus; dies at write number `dies_at`, counted from 1 (0: never).
 
-    def __init__(self, bus: Bus, *, dies_at: int = 0, lands: bool = False) -> None:
+    With another `error` it is not the process that dies: that one write fails with it.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        *,
+        dies_at: int = 0,
+        lands: bool = False,
+        error: type[Exception] = ProcessDiedError,
+    ) -> None:
         self.bus = bus
+        self._error = error
         self.writes = 0
         self._dies_at = dies_at
         self._lands = lands
@@ -69,7 +80,7 @@ class MortalBus:
             if self._lands:
                 await effect
             effect.close()
-            raise ProcessDiedError
+            raise self._error("at a write")
         return await effect
 
 
