@@ -17,7 +17,7 @@ from nats.aio.msg import Msg
 from shared.adapters.bus_errors import BusUnreachableError, NobodyAnswersError
 from shared.adapters.connection import Connection, open_connection
 from shared.adapters.kv import KeyValue
-from shared.adapters.service_layer import ERROR_NUMBER, Handler, Service
+from shared.adapters.service_layer import DRAIN_SECONDS, ERROR_NUMBER, Handler, Service
 from shared.adapters.stored_publish import publish_stored
 from shared.canonical import canonical_bytes
 from shared.contracts.base import Bucket, Endpoint, Message, Request, Topic
@@ -178,6 +178,7 @@ class Bus:
         *,
         version: str,
         concurrency: int = 64,
+        drain_seconds: float = DRAIN_SECONDS,
         tokens: Mapping[str, str] | None = None,
     ) -> AbstractAsyncContextManager[None]:
         """A block during which the endpoints are answered; leaving it drains them.
@@ -187,6 +188,7 @@ class Bus:
             endpoints: As the contract has them, placeholders unfilled.
             version: SemVer.
             concurrency: Requests that run side by side.
+            drain_seconds: How long the end of the block waits for requests that run.
             tokens: What to listen to for a placeholder, as {"node": name}; a placeholder without
                 one is a wildcard, and `Caller.tokens` says what was asked.
         """
@@ -196,6 +198,7 @@ class Bus:
             endpoints=endpoints,
             version=version,
             concurrency=concurrency,
+            drain_seconds=drain_seconds,
             tokens=tokens or {},
         )
 

@@ -21,7 +21,7 @@ from shared.errors import FaultError
 
 STORED_WITHIN_SECONDS: Final = (0.0, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128)
 """Pauses between looking whether a hint has been stored; after the last it was refused."""
-FAULT_PAUSE_SECONDS: Final = 1.0
+FAULT_PAUSE_SECONDS: Final = 0.5
 GONE: Final = {"KV-Operation": "DEL"}
 """Headers that say that a key does not exist (NATS ADR-8)."""
 

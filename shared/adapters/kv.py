@@ -99,7 +99,13 @@ class KeyValue(Generic[RecordT]):
         return None if stored is None else self._entry(stored)
 
     async def snapshot(self) -> Snapshot[RecordT]:
-        """All keys, and the sequence that `update_in_bucket` takes."""
+        """All keys, and the sequence that `update_in_bucket` takes.
+
+        In a bucket where each key has its own writer, an unreadable record is logged and left out.
+
+        Raises:
+            UnreadableRecordError: In any other bucket.
+        """
         return await self._snapshot(">")
 
     async def entries(self, prefix: str = "") -> list[Entry[RecordT]]:
@@ -202,7 +208,7 @@ class KeyValue(Generic[RecordT]):
 
     async def _snapshot(self, key_filter: str) -> Snapshot[RecordT]:
         stored = await self._stored(f"{self._prefix}{key_filter}")
-        entries = [entry for entry in map(self._entry, stored) if entry is not None]
+        entries = [entry for entry in map(self._listed, stored) if entry is not None]
         return Snapshot(
             {entry.key: entry for entry in entries},
             max((message.sequence for message in stored), default=0),
@@ -259,6 +265,15 @@ class KeyValue(Generic[RecordT]):
                 f"{self.bucket.name}/{key} was changed by somebody else meanwhile"
             ) from failed
         return acknowledged.sequence
+
+    def _listed(self, stored: Stored) -> Entry[RecordT] | None:
+        try:
+            return self._entry(stored)
+        except UnreadableRecordError as fault:
+            if not self.bucket.has_writer_per_key:
+                raise
+            _log.warning("record_left_out", why=fault.message)
+            return None
 
     def _entry(self, stored: Stored) -> Entry[RecordT] | None:
         value = self._value(stored)

@@ -93,6 +93,7 @@ class Service:
         endpoints: Mapping[Endpoint[Any, Any], Handler],
         tokens: Mapping[str, str],
         concurrency: int,
+        drain_seconds: float,
         tasks: asyncio.TaskGroup,
     ) -> None:
         self._connection: Final = connection
@@ -105,6 +106,7 @@ class Service:
             _Served(endpoint, handler, _listening_subject(endpoint, tokens))
             for endpoint, handler in endpoints.items()
         ]
+        self._drain_seconds: Final = drain_seconds
         self._tasks: Final = tasks
         self._running: Final = asyncio.Semaphore(concurrency)
         self._limit: Final = concurrency * (1 + WAITING_PER_RUNNING)
@@ -127,11 +129,11 @@ class Service:
                 await self._subscribe(f"$SRV.{verb}{suffix}", self._monitoring(answer))
 
     async def stop(self) -> None:
-        """No new request is taken; the others are answered, or given up after DRAIN_SECONDS."""
+        """No new request is taken; the others are answered, or given up when the time is over."""
         for subscription in self._subscriptions:
             await self._connection.drain_subscription(subscription)
         try:
-            async with asyncio.timeout(DRAIN_SECONDS):
+            async with asyncio.timeout(self._drain_seconds):
                 await self._idle.wait()
         except TimeoutError:
             _log.warning("requests_abandoned", service=self._name, requests=self._accepted)

@@ -107,3 +107,5 @@ class Bucket(Generic[MessageT]):
     message_ttl: bool = False
     """Whether single keys may expire (ADR-48)."""
     max_value_bytes: int = 512 * 1024
+    has_writer_per_key: bool = False
+    """Whether an unreadable record concerns its key alone, because each key has its own writer."""

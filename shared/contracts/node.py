@@ -145,7 +145,7 @@ class ObservedNode(Message, frozen=True, kw_only=True):
     at: str
 
 
-OBSERVED: Final = Bucket("observed", ObservedNode)
+OBSERVED: Final = Bucket("observed", ObservedNode, has_writer_per_key=True)
 
 
 class Interface(Message, frozen=True, kw_only=True):
@@ -178,7 +178,7 @@ class NodeRecord(Message, frozen=True, kw_only=True):
     registered_at: str = ""
 
 
-NODES: Final = Bucket("nodes", NodeRecord)
+NODES: Final = Bucket("nodes", NodeRecord, has_writer_per_key=True)
 
 
 class Heartbeat(Message, frozen=True, kw_only=True):

@@ -91,6 +91,28 @@ async def test_stop_answers_what_it_took(buses: Buses) -> None:
         await alice.request(catalog.LIST_PACKAGES, catalog.ListPackages())
 
 
+async def test_stop_does_not_wait_for_ever(buses: Buses) -> None:
+    """What does not end in time is given up, and its caller is told so."""
+    service, alice = await buses.open("service-catalog"), await buses.open("viewer", "alice")
+    seen = Conversation()
+    seen.answering.clear()
+
+    async with (
+        asyncio.timeout(5),
+        service.serve(
+            "catalog",
+            {catalog.LIST_PACKAGES: seen.list_packages},
+            version=VERSION,
+            drain_seconds=0.1,
+        ),
+    ):
+        asked = asyncio.create_task(alice.request(catalog.LIST_PACKAGES, catalog.ListPackages()))
+        await eventually(lambda: seen.running == 1)
+
+    with pytest.raises(FaultError, match="starts again"):
+        await asyncio.wait_for(asked, 5)
+
+
 async def test_no_request_is_lost_when_one_of_two_instances_stops(buses: Buses) -> None:
     """Under steady requests an instance can be taken away without anybody noticing."""
     alice = await buses.open("viewer", "alice")

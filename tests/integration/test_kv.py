@@ -266,16 +266,19 @@ async def test_follower_is_not_told_what_the_stream_refused(buses: Buses) -> Non
 
 
 async def test_follower_catches_up_after_the_server_crashed(buses: Buses) -> None:
-    """What was written while nobody listened is told after the reconnection."""
+    """What was written while a node could not come back is told when it can."""
     scheduler, n1 = await buses.open("service-scheduler"), await buses.open("node", "n1")
     bucket, followed = scheduler.bucket(DESIRED), Followed()
     await n1.bucket(DESIRED).follow("n1", followed.note)
     await bucket.put("n1", desired("n1", 1))
     await eventually(lambda: followed.told == [("n1", 1)])
+    (buses.server.credentials("node", "n1") / "user.creds").write_text("taken away")
 
     await asyncio.to_thread(buses.server.restart)
     await eventually(lambda: scheduler.connection.is_connected, seconds=10)
     await bucket.put("n1", desired("n1", 2))
+    assert not n1.connection.is_connected
+    buses.server.credentials("node", "n1")
 
     await eventually(lambda: followed.told[-1] == ("n1", 2), seconds=10)
 
