@@ -115,6 +115,22 @@ async def test_only_the_newest_of_many_hints_is_waited_for() -> None:
     assert stream.reads < 10
 
 
+async def test_newer_hint_ends_the_wait_for_an_older_one() -> None:
+    """A refused write does not delay the one that follows it."""
+    stream, told = Stream(), list[tuple[str, bytes]]()
+    async with following(stream, told) as follower:
+        await follower.on_message(hint("a", b"refused"))
+        async with asyncio.timeout(5):
+            while stream.reads < 3:
+                await asyncio.sleep(0)
+        stream.put("a", 1, b"one")
+        await follower.on_message(hint("a", b"one"))
+        await told_at_last(told, [("a", b"one")])
+
+    # One list, some looks for the refused one, one for its successor; nine looks are a full wait.
+    assert stream.reads < 9
+
+
 async def test_everything_is_read_again_after_a_reconnection() -> None:
     """Hints were missed; the list is not."""
     stream, told = Stream(), list[tuple[str, bytes]]()

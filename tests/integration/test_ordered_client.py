@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The order of what a client writes, seen by a server that only listens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from nats.aio.client import Client
+
+from shared.adapters.ordered_client import OrderedClient
+
+INFO = b'INFO {"server_id":"x","version":"2.15.1","max_payload":1048576,"headers":true}\r\n'
+
+
+@asynccontextmanager
+async def listening_server() -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Its address, and the verbs it is sent; answers pings and nothing else."""
+    verbs: list[bytes] = []
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(INFO)
+        while line := await reader.readline():
+            verbs.append(line.partition(b" ")[0].strip())
+            if line.startswith(b"PING"):
+                writer.write(b"PONG\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(converse, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    try:
+        yield f"nats://{host}:{port}", verbs
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("client", "order"),
+    [(Client(), [b"PING", b"SUB"]), (OrderedClient(), [b"SUB", b"PING"])],
+    ids=["nats-py", "ours"],
+)
+async def test_flush_comes_after_what_was_sent_before_it(
+    client: Client, order: list[bytes]
+) -> None:
+    """A subscription is with the server when `flush` returns; nats-py's ping overtakes it."""
+
+    async def ignore(_message: object) -> None:
+        pass
+
+    async with listening_server() as (url, verbs):
+        await client.connect(url)
+        verbs.clear()
+        await client.subscribe("a", cb=ignore)
+        await client.flush()
+        async with asyncio.timeout(5):
+            while len(verbs) < len(order):
+                await asyncio.sleep(0.001)
+        await client.close()
+
+    assert verbs[:2] == order
