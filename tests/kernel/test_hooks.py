@@ -61,10 +61,10 @@ def base(veth: Veth) -> Iterator[PurePosixPath]:
         Path(BASE).rmdir()
 
 
-def a_chain(hook: Hook, *, name: str = "chain") -> LinkedChain:
+def a_chain(hook: Hook) -> LinkedChain:
     """A chain that lets packets pass."""
     sources = [a_source("passes")] if hook == "xdp" else [a_classifier("marks")]
-    return link_chain(sources, hook, name=name)
+    return link_chain(sources, hook, name="chain")
 
 
 @pytest.mark.parametrize("hook", ALL_HOOKS)
@@ -131,7 +131,7 @@ def test_a_swap_replaces_exactly_the_expected_program(veth: Veth, hook: Hook) ->
     """The hook goes from one generation to the next in one update."""
     with (
         a_chain(hook) as one,
-        a_chain(hook, name="two") as two,
+        a_chain(hook) as two,
         hooks.attach(one.program, veth.index, hook, hook_point="p").link as link,
     ):
         hooks.replace_program(link, two.program, expected_id=one.info.id)
@@ -144,7 +144,7 @@ def test_the_loser_of_a_race_is_told_which_program_is_there(veth: Veth, hook: Ho
     """Two writers expect the same program; one of them wins, the other changes nothing."""
     with (
         a_chain(hook) as one,
-        a_chain(hook, name="winner") as two,
+        a_chain(hook) as two,
         a_chain(hook) as three,
         hooks.attach(one.program, veth.index, hook, hook_point="p").link as link,
     ):
@@ -154,7 +154,7 @@ def test_the_loser_of_a_race_is_told_which_program_is_there(veth: Veth, hook: Ho
             hooks.replace_program(link, three.program, expected_id=one.info.id)
 
         assert refused.value.refusal_code == "conflict"
-        assert "winner" in refused.value.message
+        assert f"runs program {two.info.id}" in refused.value.message
         assert refused.value.actual.program_id == two.info.id
         assert kernel_info.link_info(link.fd).program_id == two.info.id
 
@@ -163,8 +163,8 @@ def test_of_two_threads_that_swap_at_once_exactly_one_wins(veth: Veth) -> None:
     """The kernel compares and swaps in one step."""
     with (
         a_chain("xdp") as one,
-        a_chain("xdp", name="a") as a,
-        a_chain("xdp", name="b") as b,
+        a_chain("xdp") as a,
+        a_chain("xdp") as b,
         hooks.attach(one.program, veth.index, "xdp", hook_point="p").link as link,
     ):
         lost: list[Exception] = []
@@ -190,7 +190,7 @@ def test_of_two_threads_that_swap_at_once_exactly_one_wins(veth: Veth) -> None:
 def test_a_hook_with_somebody_else_s_program_is_refused_by_its_name(veth: Veth, hook: Hook) -> None:
     """The refusal names program, id and tag, and the other program stays."""
     with (
-        a_chain(hook, name="stranger") as other,
+        a_chain(hook) as other,
         a_chain(hook) as ours,
         hooks.attach(other.program, veth.index, hook, hook_point="p").link,
     ):
@@ -198,19 +198,19 @@ def test_a_hook_with_somebody_else_s_program_is_refused_by_its_name(veth: Veth, 
             hooks.attach(ours.program, veth.index, hook, hook_point=f"{veth.name}/{hook}")
 
         assert refused.value.refusal_code == "hook_owned"
-        for part in (f"{veth.name}/{hook}", "stranger", str(other.info.id), other.info.tag):
+        for part in (f"{veth.name}/{hook}", other.info.name, str(other.info.id), other.info.tag):
             assert part in refused.value.message
         assert hooks.occupants(veth.index, hook)[0].program_id == other.info.id
 
 
 def test_an_xdp_program_without_a_link_is_found_too(veth: Veth, base: PurePosixPath) -> None:
     """`ip link set xdp` makes no link, but holds the hook all the same."""
-    with a_chain("xdp", name="by_netlink") as other, a_chain("xdp") as ours:
+    with a_chain("xdp") as other, a_chain("xdp") as ours:
         path = base / "other"
         pins.pin(other.program, path)
         subprocess.run(("ip", "link", "set", veth.name, "xdp", "pinned", str(path)), check=True)
 
-        with pytest.raises(HookOwnedError, match="by_netlink"):
+        with pytest.raises(HookOwnedError, match=f"program {other.info.id}"):
             hooks.attach(ours.program, veth.index, "xdp", hook_point="p")
 
         subprocess.run(("ip", "link", "set", veth.name, "xdp", "off"), check=True)

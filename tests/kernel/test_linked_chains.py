@@ -283,3 +283,9 @@ def test_a_given_map_of_another_shape_is_not_used() -> None:
 
         with link_chain([a_source("counts", maps=given)], "xdp", name="two") as second:
             assert not second.maps["counts"]["seen"].is_carried_over
+
+
+def test_a_chain_of_one_is_that_program_and_is_loaded_once() -> None:
+    """Nothing is linked anew: the program that verified alone is the one that is attached."""
+    with link_chain([a_source("passes")], "xdp", name="chain") as chain:
+        assert chain.info.id == chain.body_infos[0].id

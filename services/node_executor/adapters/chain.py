@@ -10,6 +10,7 @@ Going back is the same swap with the previous generation's pinned program.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from time import perf_counter_ns
@@ -125,6 +126,8 @@ def link_chain(
 
 
 def _load(bodies: Sequence[LoadedBody], linked: LinkedProgram, name: str) -> Descriptor:
+    if len(bodies) == 1:  # emitted as it is, and so the program that is loaded already
+        return Descriptor(os.dup(bodies[0].program.fd))
     if not linked.functions:
         return load_program(linked, None, name=name)
     types = _types(bodies, linked)

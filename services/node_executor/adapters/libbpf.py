@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import lru_cache
 from time import perf_counter_ns
 from types import TracebackType
 from typing import Any, Final, Self
@@ -124,6 +125,10 @@ class LoadedBody:
         self.close()
 
 
+_read_object: Final = lru_cache(maxsize=32)(read_object)
+"""The same objects are loaded again and again: for every chain, and for every generation."""
+
+
 def load_body(source: ProgramSource, hook: Hook, *, is_first: bool) -> LoadedBody:
     """The program of `source`, verified by the kernel as if it were alone on `hook`.
 
@@ -136,7 +141,7 @@ def load_body(source: ProgramSource, hook: Hook, *, is_first: bool) -> LoadedBod
         KernelFaultError: the kernel lacks memory, or forbids loading at all.
     """
     started = perf_counter_ns()
-    parsed = read_object(source.data, source.object_path)
+    parsed = _read_object(source.data, source.object_path)
     program = _wanted(parsed.program(source.function), source, hook)
     parse_ns = perf_counter_ns() - started
     capture = the_capture()
