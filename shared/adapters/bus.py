@@ -16,6 +16,7 @@ from nats.aio.msg import Msg
 
 from shared.adapters.bus_errors import BusUnreachableError, NobodyAnswersError
 from shared.adapters.connection import Connection, open_connection
+from shared.adapters.exception_groups import plain_task_group
 from shared.adapters.kv import KeyValue
 from shared.adapters.service_layer import DRAIN_SECONDS, ERROR_NUMBER, Handler, Service
 from shared.adapters.stored_publish import publish_stored
@@ -211,35 +212,29 @@ async def connect(credentials_dir: Path, *, role: str | None = None) -> AsyncIte
         RefusedError: The credentials are malformed or refused.
         FaultError: No server answers; or, out of the block, the connection closed for good.
     """
-    async with open_connection(credentials_dir, role=role) as connection:
+    async with (
+        open_connection(credentials_dir, role=role) as connection,
+        plain_task_group() as tasks,
+    ):
+        bus = Bus(connection, tasks)
+        bus.spawn(_fail_when_closed(connection))
         try:
-            async with asyncio.TaskGroup() as tasks:
-                bus = Bus(connection, tasks)
-                bus.spawn(_fail_when_closed(connection))
-                try:
-                    yield bus
-                finally:
-                    bus.cancel_spawned()
-        except BaseExceptionGroup as group:
-            alone = _alone(group)
-            raise alone from alone.__cause__
+            yield bus
+        finally:
+            bus.cancel_spawned()
 
 
 @asynccontextmanager
 async def _serving(
     connection: Connection, *, concurrency: int, **options: Any
 ) -> AsyncIterator[None]:
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            service = Service(connection, concurrency=concurrency, tasks=tasks, **options)
-            await service.start()
-            try:
-                yield
-            finally:
-                await service.stop()
-    except BaseExceptionGroup as group:
-        alone = _alone(group)
-        raise alone from alone.__cause__
+    async with plain_task_group() as tasks:
+        service = Service(connection, concurrency=concurrency, tasks=tasks, **options)
+        await service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
 
 
 async def _fail_when_closed(connection: Connection) -> None:
@@ -253,13 +248,6 @@ def _addressee(subject: str) -> str:
     """Who is meant by a subject: `catalog`, or `node n1`."""
     tokens = subject.split(".")[3:]
     return " ".join(tokens[: 2 if tokens[0] == "node" else 1])
-
-
-def _alone(error: BaseException) -> BaseException:
-    """The one exception in a group of one, however deep; otherwise the group."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
 
 
 def _error(data: bytes) -> RefusedError | FaultError:

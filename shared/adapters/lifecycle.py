@@ -16,6 +16,7 @@ from typing import Final, NoReturn
 import structlog
 import uvloop
 
+from shared.adapters.exception_groups import leaves
 from shared.errors import FaultError, RefusedError
 
 EXIT_CLEAN: Final = 0
@@ -44,8 +45,10 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> NoReturn:
 
 def exit_status(error: BaseException) -> int:
     """The status that says what kind of failure `error` is; of several, a bug counts most."""
-    if isinstance(error, BaseExceptionGroup):
-        return min(exit_status(inner) for inner in error.exceptions)
+    return min(_status_of(leaf) for leaf in leaves(error))
+
+
+def _status_of(error: BaseException) -> int:
     if isinstance(error, FaultError):
         return EXIT_FAULT
     return EXIT_REFUSED if isinstance(error, RefusedError) else EXIT_BUG

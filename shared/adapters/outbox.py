@@ -6,12 +6,12 @@ The order of writes, each acknowledged before the next:
 
   1. `pending.<command id>`: the answer, the state change and the events, complete
   2. the state change, if nothing else was changed since the decision
-  3. the events, under ids that follow from the command id
-  4. `heads.heads`: the last event sequences used
-  5. `done.<command id>`: the answer, kept for COMMAND_MEMORY_SECONDS
-  6. `pending.<command id>` is deleted, and then the caller is answered
+  3. side by side: the events in their order, under ids that follow from the command id;
+     `heads.heads`, the last event sequences used; `done.<command id>`, the answer, kept for
+     COMMAND_MEMORY_SECONDS
+  4. `pending.<command id>` is deleted, and then the caller is answered
 
-Whoever finds a pending record does 2 to 6 again; each of them is without effect if it was done.
+Whoever finds a pending record does 2 to 4 again; each of them is without effect if it was done.
 
 Rules:
  * One process writes an outbox; its commands are decided one after another.
@@ -31,6 +31,7 @@ import msgspec
 import structlog
 
 from shared.adapters.callers import Caller
+from shared.adapters.exception_groups import plain_task_group
 from shared.adapters.kv import Entry, RevisionConflictError
 from shared.adapters.service_layer import Handler
 from shared.contracts.base import Bucket, Command, Endpoint, Message
@@ -257,21 +258,28 @@ class Outbox:
         """Everything after the pending record; False, and nothing done, if the state had moved."""
         if record.change is not None and not await self._change(record.change, record.command_id):
             return False
-        for event in record.events:
-            await self._bus.publish_event(event)
         heads = {
             audience: max(sequence, self._heads.get(audience, 0))
             for audience, sequence in (self._heads | record.heads).items()
         }
-        await self._write_heads(heads)
+        async with plain_task_group() as tasks:
+            tasks.create_task(self._publish(record.events))
+            tasks.create_task(self._write_heads(heads))
+            tasks.create_task(self._remember(record))
         self._heads = heads
+        await self._records.delete(f"{PENDING}{record.command_id}")
+        return True
+
+    async def _publish(self, events: tuple[Event, ...]) -> None:
+        for event in events:
+            await self._bus.publish_event(event)
+
+    async def _remember(self, record: OutboxRecord) -> None:
         await self._records.put(
             f"{DONE}{record.command_id}",
             done_record(record),
             ttl_seconds=COMMAND_MEMORY_SECONDS,
         )
-        await self._records.delete(f"{PENDING}{record.command_id}")
-        return True
 
     async def _change(self, change: StateChange, command_id: str) -> bool:
         """Whether the state is changed, by this call or by an earlier one for the same command."""
