@@ -40,7 +40,7 @@ def main() -> int:
     narrator = Narrator(console, steps=CHAPTERS)
     try:
         with ExitStack() as cleanup:
-            folder = cleanup.enter_context(working_folder(keep=keep))
+            folder = cleanup.enter_context(working_folder())
             cleanup.callback(shutil.rmtree, PINS, ignore_errors=True)
             lab = cleanup.enter_context(create_lab(PREFIX, 2))
             stage = Stage(folder=folder, lab=lab, narrator=narrator)

@@ -62,6 +62,14 @@ class Measured:
         """SYNs that the host's IP layer received."""
         return self.passed.counted
 
+    def sent_to(self, port: int) -> int:
+        """SYNs that left the peer for this port."""
+        return self.sent.sent_by_port.get(port, 0)
+
+    def passed_to(self, port: int) -> int:
+        """SYNs for this port that the host's IP layer received."""
+        return self.passed.counted_by_port.get(port, 0)
+
 
 class Stage:
     """Runs the product's commands and sends packets."""
@@ -109,21 +117,21 @@ class Stage:
         path.write_text(text)
         return path
 
-    def measure(self, host: Host, *, port: int, rate: float, count: int) -> Measured:
-        """Send SYNs to one port and count those that get past the host's hooks."""
-        with counting(host, ports=(port,)) as arrivals:
-            sent = send(host, ports=(port,), rate=rate, count=count)
+    def measure(self, host: Host, *, ports: tuple[int, ...], rate: float, count: int) -> Measured:
+        """Send SYNs to the ports in turn and count those that get past the host's hooks."""
+        with counting(host, ports=ports) as arrivals:
+            sent = send(host, ports=ports, rate=rate, count=count)
             wait_until_quiet()
         return Measured(sent=sent, passed=arrivals.result())
 
     @contextmanager
     def steady_traffic(
-        self, host: Host, *, port: int, rate: float, count: int
+        self, host: Host, *, ports: tuple[int, ...], rate: float, count: int
     ) -> Iterator[list[Measured]]:
         """SYNs flow while the block runs; at its end all were sent and counted."""
         measured: list[Measured] = []
         sender = threading.Thread(
-            target=lambda: measured.append(self.measure(host, port=port, rate=rate, count=count))
+            target=lambda: measured.append(self.measure(host, ports=ports, rate=rate, count=count))
         )
         sender.start()
         sleep(0.3)
@@ -181,11 +189,10 @@ def running_services(stage: Stage) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextmanager
-def working_folder(*, keep: bool) -> Iterator[Path]:
-    """A private folder, removed at the end unless it is to be kept."""
+def working_folder() -> Iterator[Path]:
+    """A private folder that is removed at the end: it holds keys."""
     folder = Path(tempfile.mkdtemp(prefix="l3af-demo-"))
     try:
         yield folder
     finally:
-        if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -264,7 +264,7 @@ class Story:
 
     def _burst(self) -> Measured:
         with self._narrator.waiting("sending and counting packets"):
-            return self._stage.measure(self._edge, port=LIMITED_PORT, rate=RATE, count=BURST)
+            return self._stage.measure(self._edge, ports=(LIMITED_PORT,), rate=RATE, count=BURST)
 
     def _chain(self) -> dict[str, Any]:
         shown = self._stage.must("chain", "show", self._node, show=False)
@@ -335,22 +335,36 @@ class Story:
         return folder
 
     def _swap_under_traffic(self, what: str, words: list[str], version: str) -> None:
-        before = self._chain()["chain"]["generation"]
+        """Steady traffic to a limited and to a free port: what is not lost and not unfiltered."""
+        generation = self._chain()["chain"]["generation"]
+        before = self._metrics()
         with self._stage.steady_traffic(
-            self._edge, port=FREE_PORT, rate=2000, count=6000
+            self._edge, ports=(FREE_PORT, LIMITED_PORT), rate=2000, count=6000
         ) as measured:
             self._stage.must(*words)
             chain = self._chain()["chain"]
+        after = self._metrics()
+        seen = measured[0]
         limit = next(p for p in chain["programs"] if p["deployment"] == "limit")
         self._narrator.claim(
             f"the kernel runs {version} now",
             limit["version"] == version,
-            seen=f"generation {before} to {chain['generation']}",
+            seen=f"generation {generation} to {chain['generation']}",
         )
+        free_sent, free_passed = seen.sent_to(FREE_PORT), seen.passed_to(FREE_PORT)
         self._narrator.claim(
             f"no packet was lost during the {what}",
-            measured[0].passed_count == measured[0].sent_count,
-            seen=_counts(measured[0]),
+            free_passed == free_sent,
+            seen=f"port {FREE_PORT}: {free_sent} sent, {free_passed} arrived",
+        )
+        sent, passed = seen.sent_to(LIMITED_PORT), seen.passed_to(LIMITED_PORT)
+        received = after["received"] - before["received"]
+        dropped = after["dropped"] - before["dropped"]
+        self._narrator.claim(
+            "and none passed unfiltered: both versions together counted every one",
+            received == sent and dropped == sent - passed,
+            seen=f"port {LIMITED_PORT}: {sent} sent, {passed} arrived; {received} received,"
+            f" {dropped} dropped",
         )
 
     def _tampered_archive(self) -> Path:
