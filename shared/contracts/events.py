@@ -21,6 +21,9 @@ Audience = str
 """`public`, `p_<namespace>` or `r_<embargo>`; the first subject token after the prefix."""
 PUBLIC: Final = "public"
 
+MAX_EVENT_BYTES: Final = 65_535
+"""Largest event that the audit log takes: an entry of a C2SP tlog-tiles log has a uint16 length."""
+
 Outcome = Literal["accepted", "refused", "succeeded", "failed", "observed"]
 
 

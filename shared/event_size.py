@@ -1,0 +1,128 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What of an event's body is said when all of it does not fit into the audit log.
+
+Rules:
+ * A body that fits is said as it is.
+ * Of one that does not, what happened, where and by whom stays; then the details, up to half of
+   the room, and the first broken rules.  What is left out is counted under the detail LEFT_OUT.
+"""
+
+from __future__ import annotations
+
+import operator
+from itertools import takewhile
+from typing import Any, Final
+
+import msgspec
+
+from shared.canonical import canonical_bytes
+from shared.contracts.events import MAX_EVENT_BYTES, Actor, EventBody
+from shared.errors import Reason
+
+LEFT_OUT: Final = "left_out"
+"""The detail that counts what did not fit: `reasons` and `details` that are missing, `values` of
+reasons (what was found, what is allowed) and `characters` of texts.
+"""
+FRAME_BYTES: Final = 2048
+"""What an event needs at most beside its body, for names as long as the contract allows."""
+MAX_TEXT_CHARACTERS: Final = 256
+MAX_WHY_CHARACTERS: Final = 1000
+MAX_REASON_BYTES: Final = 4096
+_COUNTS_BYTES: Final = 128
+"""What LEFT_OUT itself takes at most."""
+_TEXTS: Final = (
+    "correlation",
+    "node",
+    "interface",
+    "hook",
+    "deployment",
+    "package",
+    "version",
+    "before",
+    "after",
+)
+
+
+def fit_event_body(body: EventBody, *, event_limit_bytes: int = MAX_EVENT_BYTES) -> EventBody:
+    """`body`, or as much of it as fits into an event.
+
+    Args:
+        body: Its action as the contract says: two tokens of at most 63 characters each.
+        event_limit_bytes: Of the whole event in canonical bytes; at least 32 KiB for any body.
+    """
+    limit = event_limit_bytes - FRAME_BYTES
+    if _size(body) <= limit:
+        return body
+    short = _with_short_texts(body)
+    reasons = tuple(map(_short_reason, body.reasons))
+    bare = msgspec.structs.replace(short, reasons=(), details={})
+    room = limit - _size(bare) - len('"details":{},"reasons":[],') - _COUNTS_BYTES
+    for_details = _Room(room // 2)
+    details = {
+        name: value
+        for name, value in body.details.items()
+        if name != LEFT_OUT and for_details.takes({name: value})
+    }
+    for_reasons = _Room(room - room // 2 + for_details.left_bytes)
+    kept_reasons = tuple(takewhile(for_reasons.takes, reasons))
+    counts = {
+        "reasons": len(reasons) - len(kept_reasons),
+        "details": len(body.details.keys() - {LEFT_OUT}) - len(details),
+        "characters": _characters(body) - _characters(short),
+        "values": sum(map(operator.is_not, body.reasons, reasons)),
+    }
+    left_out = {name: count for name, count in counts.items() if count}
+    return msgspec.structs.replace(
+        short, reasons=kept_reasons, details={**details, LEFT_OUT: left_out}
+    )
+
+
+class _Room:
+    """Bytes that can be taken until they are used up."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self.left_bytes = size_bytes
+
+    def takes(self, item: Any) -> bool:
+        """Whether the item, with a comma, had room; if so it has it now."""
+        size_bytes = _size(item) + 1
+        if size_bytes > self.left_bytes:
+            return False
+        self.left_bytes -= size_bytes
+        return True
+
+
+def _size(item: Any) -> int:
+    return len(canonical_bytes(item))
+
+
+def _with_short_texts(body: EventBody) -> EventBody:
+    texts = {name: getattr(body, name)[:MAX_TEXT_CHARACTERS] for name in _TEXTS}
+    return msgspec.structs.replace(
+        body, reason=body.reason[:MAX_WHY_CHARACTERS], actor=_short_actor(body.actor), **texts
+    )
+
+
+def _short_actor(actor: Actor | None) -> Actor | None:
+    if actor is None:
+        return None
+    return Actor(
+        key=actor.key[:MAX_TEXT_CHARACTERS],
+        role=actor.role[:MAX_TEXT_CHARACTERS],
+        attested=actor.attested,
+        address=actor.address[:MAX_TEXT_CHARACTERS],
+    )
+
+
+def _short_reason(reason: Reason) -> Reason:
+    """The reason, or its place and rule alone if it is large."""
+    if _size(reason) <= MAX_REASON_BYTES:
+        return reason
+    return Reason(path=reason.path[:MAX_TEXT_CHARACTERS], rule=reason.rule[:MAX_TEXT_CHARACTERS])
+
+
+def _characters(body: EventBody) -> int:
+    actor = body.actor
+    by_whom = 0 if actor is None else len(actor.key) + len(actor.role) + len(actor.address)
+    return by_whom + len(body.reason) + sum(len(getattr(body, name)) for name in _TEXTS)
