@@ -13,7 +13,7 @@ from services.auditor.adapters.checkpoint_file import CheckpointFile
 from services.auditor.adapters.event_stream import EventStream
 from services.auditor.adapters.places import Places
 from services.auditor.adapters.signing_key import read_signing_key
-from services.auditor.adapters.sqlite_store import SqliteStore
+from services.auditor.adapters.sqlite_store import SqliteStore, share_interpreter
 from services.auditor.execution import Heads, Recording, at_work
 from services.auditor.service import CONCURRENCY, VERSION, AuditorService
 from shared.adapters.bus import Bus, connect
@@ -51,6 +51,7 @@ async def main(stop: asyncio.Event) -> None:
     """Serves until `stop` is set."""
     config = load_config(ServiceConfig, os.environ, prefix="AUDITOR_")
     configure_logs(service="auditor", level=config.log_level)
+    share_interpreter()
     async with connect(config.credentials_dir) as bus, auditing(bus, config):
         await stop.wait()
 

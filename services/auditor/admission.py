@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-from services.auditor.merkle import Frontier, Hash, Node, leaf_hash
+from services.auditor.merkle import Frontier, Run, leaf_hash
 from services.auditor.records import Draft, StreamMessage, as_problem
 from shared.contracts.events import EventBody
 
@@ -86,7 +86,7 @@ class Admission:
 
     state: LogState
     records: tuple[Record, ...]
-    completed: tuple[tuple[Node, Hash], ...]
+    completed: tuple[Run, ...]
     """Subtrees that became complete."""
     changed: frozenset[Channel]
     """Channels whose head or gaps changed."""
@@ -132,8 +132,9 @@ def admit(state: LogState, drafts: Sequence[Draft], known: Mapping[EventKey, byt
 
     Args:
         state: Of the log before.
-        drafts: With growing stream sequences, all greater than `state.stream_sequence`.
-        known: Digest of the message recorded under each of `event_keys(drafts)`, if there is one.
+        drafts: With growing stream sequences.
+        known: Leaf recorded under each of `event_keys(drafts)`, if there is one.  Equal leaves
+            are equal events, for everything an event says is in its envelope or its body.
     """
     batch = _Batch(state, known)
     for draft in drafts:
@@ -190,6 +191,8 @@ class _Batch:
     def take(self, draft: Draft) -> None:
         """Decide about one message."""
         sequence = draft.message.sequence
+        if sequence <= self._stream_sequence:
+            return
         if sequence != self._stream_sequence + 1:
             channel = Channel(STREAM_EMITTER, "")
             self._note_gap("expired", channel, self._stream_sequence + 1, sequence - 1)
@@ -200,12 +203,12 @@ class _Batch:
             return
         key = EventKey(event.emitter, event.id)
         earlier = self._known.get(key)
-        if earlier == draft.digest:
+        if earlier == draft.leaf:
             return
         if earlier is not None:
             self._record(as_problem(draft, "its id was used before for another event"))
             return
-        self._known[key] = draft.digest
+        self._known[key] = draft.leaf
         self._note_sequence(Channel(event.emitter, event.audience), event.sequence)
         self._record(draft)
 

@@ -28,12 +28,15 @@ from services.auditor.checkpoint import (
     verifier_key,
 )
 from services.auditor.query import StoredRecord
-from services.auditor.records import StreamEnd, StreamMessage
+from services.auditor.records import Draft, StreamEnd, StreamMessage, read_message
 from shared.contracts.events import EventBody
 from shared.errors import FaultError
 
 PAUSE_SECONDS: Final = 0.5
 """Between two attempts after a fault."""
+
+BATCHES_WAITING: Final = 2
+"""One being kept and one ready, so that the disk does not wait for the reading."""
 
 _log = structlog.get_logger()
 
@@ -50,8 +53,8 @@ class Stream(Protocol):
     async def fetch(self) -> list[StreamMessage] | None:
         """What comes next; None: the place was lost."""
 
-    async def acknowledge(self) -> None:
-        """What was fetched is kept."""
+    async def acknowledge(self, sequence: int) -> None:
+        """Everything up to this sequence is kept."""
 
 
 class Log(Protocol):
@@ -61,8 +64,8 @@ class Log(Protocol):
     def state(self) -> LogState:
         """As of the last commit."""
 
-    async def append(self, messages: Sequence[StreamMessage], *, now: datetime) -> Admission:
-        """Keep all or nothing."""
+    async def append(self, drafts: Sequence[Draft], *, after: int, now: datetime) -> Admission:
+        """Keep all or nothing, after what was given before."""
 
     async def start_stream(self, stream_id: str, *, last_sequence: int) -> Admission:
         """Go on with another stream."""
@@ -204,21 +207,34 @@ class Recording:
         if end.stream_id != state.stream_id or end.sequence < state.stream_sequence:
             _log.info("stream_started", stream_created_at=end.stream_id)
             await self._log.start_stream(end.stream_id, last_sequence=end.sequence)
-        await self._stream.seek(self._log.state.stream_sequence + 1)
+        after = self._log.state.stream_sequence
+        await self._stream.seek(after + 1)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                await self._record_on(after, tasks)
+        except* FaultError as faults:
+            raise faults.exceptions[0] from None
+
+    async def _record_on(self, after: int, tasks: asyncio.TaskGroup) -> None:
+        """Until the place is lost; batches are read while others are being kept."""
         is_sought = True
+        room = asyncio.Semaphore(BATCHES_WAITING)
         while (messages := await self._stream.fetch()) is not None:
-            after = self._log.state.stream_sequence
             fitting, is_torn = usable(messages, after=after, is_sought=is_sought)
-            if fitting:
-                await self._keep(fitting)
-                is_sought = False
+            drafts = [read_message(message) for message in fitting]
+            if drafts:
+                await room.acquire()
+                tasks.create_task(self._keep(drafts, after, room))
+                after, is_sought = drafts[-1].message.sequence, False
             if is_torn:
                 return
-            await self._stream.acknowledge()
+            await asyncio.sleep(0)  # what was read begins to be kept before more is read
 
-    async def _keep(self, messages: Sequence[StreamMessage]) -> None:
+    async def _keep(self, drafts: Sequence[Draft], after: int, room: asyncio.Semaphore) -> None:
         now = datetime.now(UTC)
-        admission = await self._log.append(messages, now=now)
+        admission = await self._log.append(drafts, after=after, now=now)
+        room.release()
+        await self._stream.acknowledge(drafts[-1].message.sequence)
         for record in admission.records:
             if record.draft.problem:
                 _log.warning("problem_recorded", index=record.index, problem=record.draft.problem)

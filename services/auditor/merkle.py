@@ -38,6 +38,15 @@ class Node(NamedTuple):
     offset: int
 
 
+class Run(NamedTuple):
+    """Neighbouring complete subtrees of one size."""
+
+    level: int
+    offset: int
+    """Of the first one."""
+    hashes: Sequence[Hash]
+
+
 HashReader = Callable[[Sequence[Node]], Sequence[Hash]]
 """Hashes of complete subtrees, in the order asked."""
 
@@ -65,24 +74,25 @@ class Frontier:
         """Root of the tree with `size` leaves."""
         return _fold(self.peaks)
 
-    def append(self, leaves: Iterable[Hash]) -> tuple[Frontier, list[tuple[Node, Hash]]]:
+    def append(self, leaves: Iterable[Hash]) -> tuple[Frontier, list[Run]]:
         """The frontier with `leaves` added, and every subtree that became complete."""
-        peaks = list(self.peaks)
-        completed: list[tuple[Node, Hash]] = []
-        size = self.size
-        for leaf in leaves:
-            current = leaf
-            index = size
-            level = 0
-            completed.append((Node(0, index), current))
-            while index & 1:
-                current = node_hash(peaks.pop(), current)
-                index >>= 1
-                level += 1
-                completed.append((Node(level, index), current))
-            peaks.append(current)
-            size += 1
-        return Frontier(size, tuple(peaks)), completed
+        waiting = dict(zip(_levels(self.size), self.peaks, strict=True))
+        added = list(leaves)
+        size = self.size + len(added)
+        runs: list[Run] = []
+        level, offset = 0, self.size
+        while added:
+            runs.append(Run(level, offset, added))
+            left = waiting.pop(level, None)
+            row = added if left is None else [left, *added]
+            if len(row) & 1:
+                waiting[level] = row[-1]
+            added = [
+                Hash(hashlib.sha256(b"\x01" + first + second).digest())
+                for first, second in zip(row[::2], row[1::2], strict=False)
+            ]
+            level, offset = level + 1, offset // 2
+        return Frontier(size, tuple(waiting[level] for level in _levels(size))), runs
 
 
 def read_frontier(size: int, read: HashReader) -> Frontier:
@@ -192,6 +202,11 @@ def _sides(position: int, last: int, count: int) -> list[bool]:
 
 def _trailing_ones(number: int) -> int:
     return (~number & (number + 1)).bit_length() - 1
+
+
+def _levels(size: int) -> list[int]:
+    """Levels of the complete subtrees that a tree of `size` leaves is made of, largest first."""
+    return [level for level in range(size.bit_length() - 1, -1, -1) if size >> level & 1]
 
 
 def _fold(peaks: Sequence[Hash]) -> Hash:

@@ -13,16 +13,16 @@ Rules:
 
 from __future__ import annotations
 
-import hashlib
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, get_args
 
 import msgspec
 
 from shared.canonical import canonical_bytes, sha256_hex
 from shared.contracts.base import EVENTS, ServiceName
-from shared.contracts.events import Envelope, Event, event_subject
+from shared.contracts.events import Envelope, Event
 from shared.errors import RefusedError
 from shared.identifiers import LABEL_PATTERN
 
@@ -30,11 +30,14 @@ MAX_EVENT_BYTES: Final = 65_535
 """Largest entry of a C2SP tlog-tiles log; larger bodies travel by digest."""
 SALT_BYTES: Final = 16
 PROBLEM_KIND: Final = "l3af-problem/v1"
-_MICROSECOND: Final = 1_000_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ONE_MICROSECOND: Final = timedelta(microseconds=1)
+_MICROSECONDS: Final = 1_000_000
 _ENVELOPE_FIELDS: Final = frozenset(Envelope.__struct_fields__)
 _LABEL: Final = re.compile(LABEL_PATTERN)
 _AUDIENCE: Final = re.compile(r"public|[pr]_[a-z0-9-]{1,63}")
 _ACTION: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\.[a-z0-9][a-z0-9_-]{0,62}")
+_SALT: Final = re.compile(f"[0-9a-f]{{{2 * SALT_BYTES}}}")
 _SERVICES: Final = frozenset(get_args(ServiceName)) - {"node"}
 _EVENT: Final = msgspec.json.Decoder(Event)
 _ANY: Final = msgspec.json.Decoder()
@@ -88,8 +91,6 @@ class Draft(NamedTuple):
     message: StreamMessage
     origin: Origin
     """By the subject; its fields are empty if the subject is no event's."""
-    digest: bytes
-    """SHA-256 of the message's bytes."""
     event: Event | None
     """None if the message cannot be read as one; with a `problem` it is only what it claims."""
     leaf: bytes
@@ -103,6 +104,7 @@ class UnbelievableError(RefusedError):
     """An event that is not what it claims to be."""
 
 
+@lru_cache(maxsize=4096)
 def parse_event_subject(subject: str) -> Origin | None:
     """Audience, emitter and action of `l3af.v1.evt.<audience>.<emitter>.<entity>.<verb>`.
 
@@ -125,7 +127,6 @@ def parse_event_subject(subject: str) -> Origin | None:
 
 def read_message(message: StreamMessage) -> Draft:
     """The message as it can be recorded; never refuses, never raises."""
-    digest = hashlib.sha256(message.data).digest()
     origin = parse_event_subject(message.subject)
     event, time_us = None, 0
     try:
@@ -134,12 +135,10 @@ def read_message(message: StreamMessage) -> Draft:
         envelope = _envelope(event, message.data)
         _check_claims(event, message, origin)
     except UnbelievableError as error:
-        return _problem_draft(
-            message, origin, digest, event=event, time_us=time_us, problem=error.message
-        )
+        return _problem_draft(message, origin, event=event, time_us=time_us, problem=error.message)
     if origin is None:
         raise AssertionError("an event was believed whose subject proves nothing")
-    return Draft(message, origin, digest, event, canonical_bytes(envelope), "", time_us)
+    return Draft(message, origin, event, canonical_bytes(envelope), "", time_us)
 
 
 def as_problem(draft: Draft, problem: str) -> Draft:
@@ -147,7 +146,6 @@ def as_problem(draft: Draft, problem: str) -> Draft:
     return _problem_draft(
         draft.message,
         draft.origin,
-        draft.digest,
         event=draft.event,
         time_us=draft.time_us,
         problem=problem,
@@ -171,13 +169,12 @@ def parse_time_us(text: str) -> int:
 
 def time_us_of(moment: datetime) -> int:
     """Microseconds since 1970, exact."""
-    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * _MICROSECOND + since.microseconds
+    return (moment - _EPOCH) // _ONE_MICROSECOND
 
 
 def render_time_us(time_us: int) -> str:
     """RFC 3339 UTC with microseconds."""
-    seconds, microseconds = divmod(time_us, _MICROSECOND)
+    seconds, microseconds = divmod(time_us, _MICROSECONDS)
     moment = datetime.fromtimestamp(seconds, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{microseconds:06d}Z"
 
@@ -210,7 +207,7 @@ def _decode(data: bytes) -> Event:
 
 def _envelope(event: Event, data: bytes) -> Envelope:
     """The envelope, once the bytes are known to be the one canonical form."""
-    if len(event.bodysalt) != 2 * SALT_BYTES or not _is_hexadecimal(event.bodysalt):
+    if not _SALT.fullmatch(event.bodysalt):
         raise UnbelievableError(f"its salt is not {SALT_BYTES} bytes in hexadecimal")
     try:
         if canonical_bytes(event) == data:
@@ -235,15 +232,16 @@ def _check_claims(event: Event, message: StreamMessage, origin: Origin | None) -
         raise UnbelievableError("its subject is not one that events are published on")
     if event.subject != message.subject:
         raise UnbelievableError("it says it was published on another subject")
-    expected = event_subject(audience=event.audience, emitter=event.emitter, body=event.data)
-    if (event.audience, event.emitter) != origin[:2] or expected != message.subject:
+    if (event.audience, event.emitter, event.data.action) != origin:
         raise UnbelievableError("its subject is not that of its audience, emitter and action")
     if event.id != message.message_id:
         raise UnbelievableError("its id is not its Nats-Msg-Id")
     if not event.id:
         raise UnbelievableError("it has no id")
-    if event.source != f"/l3af/{event.emitter}" or event.specversion != "1.0":
-        raise UnbelievableError("its source is not its emitter, or it is not CloudEvents 1.0")
+    if (event.specversion, event.datacontenttype) != ("1.0", "application/json"):
+        raise UnbelievableError("it is not CloudEvents 1.0 with a JSON body")
+    if event.source != f"/l3af/{event.emitter}":
+        raise UnbelievableError("its source is not its emitter")
     if event.type != f"org.l3af.v1.{event.data.action}.{event.data.outcome}":
         raise UnbelievableError("its type is not that of its action and outcome")
     if event.sequence < 1:
@@ -253,7 +251,6 @@ def _check_claims(event: Event, message: StreamMessage, origin: Origin | None) -
 def _problem_draft(
     message: StreamMessage,
     origin: Origin | None,
-    digest: bytes,
     *,
     event: Event | None,
     time_us: int,
@@ -261,20 +258,15 @@ def _problem_draft(
 ) -> Draft:
     leaf = ProblemLeaf(
         problem=problem,
-        sha256=digest.hex(),
+        sha256=sha256_hex(message.data),
         stream_sequence=message.sequence,
         subject=message.subject,
     )
     return Draft(
         message,
         origin or Origin("", "", ""),
-        digest,
         event,
         canonical_bytes(leaf),
         problem,
         time_us,
     )
-
-
-def _is_hexadecimal(text: str) -> bool:
-    return all(digit in "0123456789abcdef" for digit in text)

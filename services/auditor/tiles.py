@@ -8,10 +8,10 @@ levels between are hashed anew when asked for.  Two rows a batch instead of two 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from services.auditor.merkle import HASH_BYTES, Hash, HashReader, Node, node_hash
+from services.auditor.merkle import HASH_BYTES, Hash, HashReader, Node, Run, node_hash
 
 TILE_LEVELS: Final = 8
 TILE_WIDTH: Final = 1 << TILE_LEVELS
@@ -46,27 +46,28 @@ def hash_reader(read_tiles: TileReader) -> HashReader:
     return read
 
 
-def extend_tiles(
-    tails: dict[Tile, bytes], completed: Iterable[tuple[Node, Hash]]
-) -> dict[Tile, bytes]:
+def extend_tiles(tails: Mapping[Tile, bytes], completed: Iterable[Run]) -> dict[Tile, bytes]:
     """Every tile that `completed` changes, with its new contents.
 
     Args:
         tails: Contents of the tiles that are not full yet; a missing one is empty.
-        completed: In the order in which `Frontier.append` gives them.
+        completed: As `Frontier.append` gives them.
     """
-    changed: dict[Tile, bytearray] = {}
-    for node, value in completed:
-        if node.level % TILE_LEVELS:
+    changed: dict[Tile, bytes] = {}
+    for run in completed:
+        if run.level % TILE_LEVELS:
             continue
-        tile = Tile(node.level // TILE_LEVELS, node.offset // TILE_WIDTH)
-        contents = changed.get(tile)
-        if contents is None:
-            contents = changed[tile] = bytearray(tails.get(tile, b""))
-        if len(contents) != node.offset % TILE_WIDTH * HASH_BYTES:
-            raise AssertionError(f"tile {tile} holds {len(contents)} bytes before {node}")
-        contents += value
-    return {tile: bytes(contents) for tile, contents in changed.items()}
+        start = 0
+        while start < len(run.hashes):
+            offset = run.offset + start
+            tile = Tile(run.level // TILE_LEVELS, offset // TILE_WIDTH)
+            count = TILE_WIDTH - offset % TILE_WIDTH
+            kept = tails.get(tile, b"")
+            if len(kept) != offset % TILE_WIDTH * HASH_BYTES:
+                raise AssertionError(f"tile {tile} holds {len(kept)} bytes before {offset}")
+            changed[tile] = kept + b"".join(run.hashes[start : start + count])
+            start += count
+    return changed
 
 
 def tail_tiles(size: int) -> list[Tile]:

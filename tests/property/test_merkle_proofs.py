@@ -23,6 +23,7 @@ from services.auditor.merkle import (
     Frontier,
     Hash,
     HashReader,
+    Node,
     ProofError,
     check_consistency,
     check_inclusion,
@@ -41,7 +42,11 @@ names = st.text(
 def kept(size: int) -> HashReader:
     """A reader over a tree of `size` leaves."""
     _, completed = Frontier().append([leaf_hash(b"%d" % index) for index in range(size)])
-    hashes = dict(completed)
+    hashes = {
+        Node(run.level, run.offset + place): item
+        for run in completed
+        for place, item in enumerate(run.hashes)
+    }
     return lambda nodes: [hashes[node] for node in nodes]
 
 
@@ -93,15 +98,19 @@ def test_a_consistency_proof_with_any_flipped_bit_is_refused(
 def test_appending_in_any_batches_gives_one_tree(batches: list[int]) -> None:
     """The root depends on the leaves and their order alone."""
     leaves = [leaf_hash(b"%d" % index) for index in range(sum(batches))]
-    whole, nodes = Frontier().append(leaves)
+    whole, runs = Frontier().append(leaves)
 
-    frontier, completed, start = Frontier(), [], 0
+    frontier, start = Frontier(), 0
+    completed: dict[int, list[Hash]] = {}
     for count in batches:
         frontier, more = frontier.append(leaves[start : start + count])
-        completed += more
         start += count
+        for run in more:
+            assert run.offset == len(completed.setdefault(run.level, []))
+            completed[run.level] += run.hashes
 
-    assert (frontier, completed) == (whole, nodes)
+    assert frontier == whole
+    assert completed == {run.level: list(run.hashes) for run in runs}
 
 
 @given(names, st.integers(0, 2**62), st.binary(min_size=32, max_size=32))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -33,9 +34,10 @@ _PENDING: Final = "Nats-Pending-Messages"
 _HEARTBEAT: Final = "100"
 _ENDED: Final = frozenset({"404", "408"})
 """A pull that found nothing, or whose time is up."""
-_SEQUENCE_FROM_END: Final = -4
-"""In an acknowledgement subject, with and without domain: stream sequence, consumer sequence,
-time, pending."""
+_PLAIN_TOKENS: Final = 9
+_SEQUENCE_TOKEN: Final = 5
+_SEQUENCE_TOKEN_WITH_DOMAIN: Final = 7
+"""Of an acknowledgement subject: the longer form has domain and account before the stream."""
 
 
 class StreamFaultError(FaultError):
@@ -188,20 +190,26 @@ class Pull:
 
     async def _on_message(self, message: Msg) -> None:
         # A stored message comes under its own subject, whatever headers its publisher gave it.
-        status = (message.headers or {}).get(_STATUS, "")
         if message.subject != self._inbox:
             self.outstanding -= 1
             self._arrived.append(message)
-        elif status in _ENDED:
-            self.outstanding -= int((message.headers or {}).get(_PENDING, "0"))
+        else:
+            self._on_status(message.headers or {})
+        self._news.set()
+
+    def _on_status(self, headers: Mapping[str, str]) -> None:
+        status = headers.get(_STATUS, "")
+        if status in _ENDED:
+            self.outstanding -= int(headers.get(_PENDING, "0"))
         elif status != _HEARTBEAT:
             self._is_lost = True
-        self._news.set()
 
 
 def stream_message(message: Msg) -> StreamMessage:
     """A message that a consumer gave, with its place in the stream."""
-    sequence = int(message.reply.split(".")[_SEQUENCE_FROM_END])
+    parts = message.reply.split(".")
+    is_plain = len(parts) == _PLAIN_TOKENS
+    sequence = int(parts[_SEQUENCE_TOKEN if is_plain else _SEQUENCE_TOKEN_WITH_DOMAIN])
     message_id = (message.headers or {}).get(_MESSAGE_ID, "")
     return StreamMessage(sequence, message.subject, message_id, message.data)
 

@@ -47,7 +47,7 @@ class EventStream:
     def __init__(self, connection: Connection) -> None:
         self._connection: Final = connection
         self._pull: Pull | None = None
-        self._last: Msg | None = None
+        self._fetched: Final[dict[int, Msg]] = {}
         connection.on_reconnect(self._on_reconnect)
 
     async def end(self) -> StreamEnd:
@@ -85,18 +85,21 @@ class EventStream:
         if 0 < len(pull) < BATCH_MESSAGES:
             await asyncio.sleep(LINGER_SECONDS)
         taken = pull.take(BATCH_MESSAGES)
+        messages = [stream_message(message) for message in taken]
         if taken:
-            self._last = taken[-1]
-        return [stream_message(message) for message in taken]
+            self._fetched[messages[-1].sequence] = taken[-1]
+        return messages
 
-    async def acknowledge(self) -> None:
-        """Everything fetched so far was kept; only monitoring relies on it."""
-        if self._last is not None:
-            await acknowledge(self._connection, self._last)
+    async def acknowledge(self, sequence: int) -> None:
+        """Everything up to the last message of an answer was kept; only monitoring relies on it."""
+        message = self._fetched.pop(sequence, None)
+        if message is not None:
+            await acknowledge(self._connection, message)
 
     async def close(self) -> None:
         """Nothing is under way."""
-        pull, self._pull, self._last = self._pull, None, None
+        pull, self._pull = self._pull, None
+        self._fetched.clear()
         if pull is not None:
             await pull.close()
 

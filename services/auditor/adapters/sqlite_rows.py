@@ -8,7 +8,7 @@ One row of `log` says how far everything goes; whatever is beyond it does not ex
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -34,7 +34,6 @@ CREATE TABLE records (
     emitter TEXT NOT NULL,
     audience TEXT NOT NULL,
     event_id TEXT NOT NULL,
-    digest BLOB NOT NULL,
     time_us INTEGER NOT NULL,
     received_us INTEGER NOT NULL,
     stream_sequence INTEGER NOT NULL,
@@ -82,7 +81,6 @@ CREATE TABLE checkpoints (
     signed_us INTEGER NOT NULL
 ) STRICT;
 """
-COLUMNS: Final = 18
 STORED: Final = "idx, leaf, body, received_us, stream_sequence, problem"
 _CHUNKS: Final = (500, 100, 20, 4, 1)
 """Rows a statement: one step of 500 rows gives the interpreter lock away once, not 500 times, and
@@ -104,7 +102,6 @@ def record_row(record: Record, received_us: int) -> tuple[Any, ...]:
         origin.emitter,
         origin.audience,
         event.id if event is not None and is_believed else "",
-        draft.digest,
         draft.time_us or received_us,
         received_us,
         draft.message.sequence,
@@ -121,28 +118,43 @@ def record_row(record: Record, received_us: int) -> tuple[Any, ...]:
     )
 
 
-def insert_records(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert the rows, in the open transaction."""
-    start = 0
-    for size in _CHUNKS:
-        while len(rows) - start >= size:
-            chunk = rows[start : start + size]
-            values = ",".join([f"({','.join('?' * COLUMNS)})"] * size)
-            connection.execute(
-                f"INSERT INTO records VALUES {values}",  # noqa: S608 # question marks only
-                [value for row in chunk for value in row],
-            )
-            start += size
+def insert_records(connection: sqlite3.Connection, records: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows of `record_row`, in the open transaction."""
+    _write(connection, "INSERT INTO records", records)
 
 
-def known_digests(
+def replace_tiles(connection: sqlite3.Connection, tiles: Mapping[Tile, bytes]) -> None:
+    """The tiles have these contents, in the open transaction."""
+    changed = [(*tile, hashes) for tile, hashes in tiles.items()]
+    _write(connection, "INSERT OR REPLACE INTO tiles", changed)
+
+
+def replace_channels(
+    connection: sqlite3.Connection, state: LogState, changed: Iterable[Channel]
+) -> None:
+    """The channels are as in `state`, in the open transaction."""
+    heads = [
+        (*channel, state.heads[channel], _text(state.missing.get(channel, ())))
+        for channel in changed
+    ]
+    _write(connection, "INSERT OR REPLACE INTO channels", heads)
+
+
+def add_gaps(connection: sqlite3.Connection, gaps: Iterable[Gap]) -> None:
+    """The gaps are kept and not announced, in the open transaction."""
+    connection.executemany(
+        "INSERT INTO gaps (gap, is_announced) VALUES (?, 0)", [(_text(gap),) for gap in gaps]
+    )
+
+
+def known_leaves(
     connection: sqlite3.Connection, keys: Sequence[tuple[str, str]]
-) -> Iterator[tuple[str, str, bytes]]:
-    """Emitter, id and digest of those of `keys` that are recorded."""
+) -> Iterator[tuple[str, str, str]]:
+    """Emitter, id and leaf of those of `keys` that are recorded."""
     for start in range(0, len(keys), _CHUNKS[0]):
-        wanted = msgspec.json.encode(keys[start : start + _CHUNKS[0]]).decode()
+        wanted = _text(keys[start : start + _CHUNKS[0]])
         yield from connection.execute(
-            "SELECT emitter, event_id, digest FROM json_each(?) AS wanted "
+            "SELECT emitter, event_id, leaf FROM json_each(?) AS wanted "
             "CROSS JOIN records ON event_id <> '' AND emitter = wanted.value ->> 0 "
             "AND event_id = wanted.value ->> 1",
             (wanted,),
@@ -160,17 +172,6 @@ def read_state(connection: sqlite3.Connection) -> tuple[str, int, bytes, LogStat
         heads[channel] = head
         missing[channel] = _RANGES.decode(ranges)
     return origin, size, root, LogState(Frontier(), stream_id, sequence, heads, missing)
-
-
-def channel_row(state: LogState, channel: Channel) -> tuple[str, str, int, str]:
-    """One row of `channels`."""
-    ranges = msgspec.json.encode(state.missing.get(channel, ())).decode()
-    return (*channel, state.heads.get(channel, 0), ranges)
-
-
-def gap_text(gap: Gap) -> str:
-    """A gap as it is kept."""
-    return msgspec.json.encode(gap).decode()
 
 
 def read_gap(text: str) -> Gap:
@@ -194,6 +195,24 @@ def stored_record(row: tuple[int, str, bytes | None, int, int, str]) -> StoredRe
     """A row of the columns STORED."""
     index, leaf, body, received_us, stream_sequence, problem = row
     return StoredRecord(index, leaf.encode(), body, received_us, stream_sequence, problem)
+
+
+def _write(connection: sqlite3.Connection, verb: str, written: Sequence[tuple[Any, ...]]) -> None:
+    """Write rows of one width by `verb`, few to many in a statement."""
+    start = 0
+    for size in _CHUNKS:
+        while len(written) - start >= size:
+            chunk = written[start : start + size]
+            row = f"({','.join('?' * len(chunk[0]))})"
+            connection.execute(
+                f"{verb} VALUES {','.join([row] * size)}",
+                [value for values in chunk for value in values],
+            )
+            start += size
+
+
+def _text(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _node_of(emitter: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from typing import Any, Final, TypeVar
 from services.auditor.adapters import sqlite_rows as rows
 from services.auditor.adapters.sqlite_database import (
     DamagedLogError,
+    StoreFaultError,
     connect,
     prepare,
     snapshot,
@@ -49,12 +51,21 @@ from services.auditor.merkle import (
     tree_root,
 )
 from services.auditor.query import MAX_PAGE_BYTES, RecordQuery, StoredRecord
-from services.auditor.records import StreamMessage, read_message, time_us_of
+from services.auditor.records import Draft, time_us_of
 from services.auditor.tiles import extend_tiles, hash_reader, tail_tiles
 
 READERS: Final = 2
 
+LOCK_SECONDS: Final = 0.0002
+"""How long a thread may keep the interpreter from the others.  The writer gives the lock away at
+every step of SQLite, a dozen times a batch, and would wait 5 ms each time to have it back."""
+
 ResultT = TypeVar("ResultT")
+
+
+def share_interpreter() -> None:
+    """Threads of this process take turns every LOCK_SECONDS."""
+    sys.setswitchinterval(LOCK_SECONDS)
 
 
 class SqliteStore:
@@ -65,6 +76,7 @@ class SqliteStore:
         self._path: Final = path
         self._lock: Final = lock
         self._state = _load(writer)
+        self._tails = rows.read_tiles(writer, tail_tiles(self._state.frontier.size))
         self._writing: Final = ThreadPoolExecutor(1, thread_name_prefix="log-writer")
         self._reading: Final = ThreadPoolExecutor(READERS, thread_name_prefix="log-reader")
         self._local: Final = threading.local()
@@ -101,17 +113,21 @@ class SqliteStore:
         """Leaves in the tree."""
         return self._state.frontier.size
 
-    async def append(self, messages: Sequence[StreamMessage], *, now: datetime) -> Admission:
+    async def append(self, drafts: Sequence[Draft], *, after: int, now: datetime) -> Admission:
         """Keep the messages that are new, and the place in the stream, or nothing.
 
+        Batches may be given one after another without waiting; they are kept in that order.
+
         Args:
-            messages: In stream order, from `state.stream_sequence` on.
+            drafts: In stream order.
+            after: The last stream sequence that was given before; if that was not kept, this is
+                not kept either.
             now: When they were received.
 
         Raises:
             StoreFaultError: Nothing was kept.
         """
-        return await self._write(lambda: self._append(messages, time_us_of(now)))
+        return await self._write(lambda: self._append(drafts, after, time_us_of(now)))
 
     async def start_stream(self, stream_id: str, *, last_sequence: int) -> Admission:
         """Go on from the beginning of a stream that is not the one read so far."""
@@ -241,36 +257,30 @@ class SqliteStore:
             connection.close()
         os.close(self._lock)
 
-    def _append(self, messages: Sequence[StreamMessage], received_us: int) -> Admission:
-        drafts = [read_message(message) for message in messages]
-        known = {
-            EventKey(emitter, event_id): digest
-            for emitter, event_id, digest in rows.known_digests(self._writer, event_keys(drafts))
-        }
-        admission = admit(self._state, drafts, known)
-        self._commit(admission, received_us)
+    def _append(self, drafts: Sequence[Draft], after: int, received_us: int) -> Admission:
+        if self._state.stream_sequence != after:
+            raise StoreFaultError(f"what came before stream sequence {after} was not kept")
+        admission = admit(self._state, drafts, {})
+        try:
+            self._commit(admission, received_us)
+        except sqlite3.IntegrityError:
+            # An id that is there already: seldom, because the stream itself drops most of them.
+            found = rows.known_leaves(self._writer, event_keys(drafts))
+            known = {EventKey(emitter, event): leaf.encode() for emitter, event, leaf in found}
+            admission = admit(self._state, drafts, known)
+            self._commit(admission, received_us)
         return admission
 
     def _commit(self, admission: Admission, received_us: int) -> None:
         database, state = self._writer, admission.state
-        tails = rows.read_tiles(database, tail_tiles(self._state.frontier.size))
-        tiles = extend_tiles(tails, admission.completed)
+        tiles = extend_tiles(self._tails, admission.completed)
         with transaction(database):
             rows.insert_records(
                 database, [rows.record_row(record, received_us) for record in admission.records]
             )
-            database.executemany(
-                "INSERT OR REPLACE INTO tiles VALUES (?, ?, ?)",
-                [(*tile, hashes) for tile, hashes in tiles.items()],
-            )
-            database.executemany(
-                "INSERT OR REPLACE INTO channels VALUES (?, ?, ?, ?)",
-                [rows.channel_row(state, channel) for channel in admission.changed],
-            )
-            database.executemany(
-                "INSERT INTO gaps (gap, is_announced) VALUES (?, 0)",
-                [(rows.gap_text(gap),) for gap in admission.gaps],
-            )
+            rows.replace_tiles(database, tiles)
+            rows.replace_channels(database, state, admission.changed)
+            rows.add_gaps(database, admission.gaps)
             database.execute(
                 "UPDATE log SET size = ?, root = ?, stream_id = ?, stream_sequence = ?",
                 (
@@ -281,6 +291,10 @@ class SqliteStore:
                 ),
             )
         self._state = state
+        known = self._tails | tiles
+        self._tails = {
+            tile: known[tile] for tile in tail_tiles(state.frontier.size) if tile in known
+        }
 
     async def _write(self, work: Callable[[], ResultT]) -> ResultT:
         with translated():
