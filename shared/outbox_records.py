@@ -7,24 +7,34 @@ Rules:
  * Event ids follow from the service, the command id and the place in the decision, so that a
    repetition after a crash makes the same events.
  * Each audience's sequence goes on from the heads, without gaps, in the order of the decision.
+ * Every event fits into the audit log; a decision whose other effects have no room is refused.
  * The same command id means the same request by the same key, or it is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import msgspec
 
-from shared.canonical import canonical_bytes, canonical_digest
+from shared.canonical import canonical_digest
 from shared.contracts.base import Bucket, Command, CommandOutcome, Endpoint, Message
 from shared.contracts.errors import ErrorCode
-from shared.contracts.events import PUBLIC, Actor, Audience, EventBody, draft_event
+from shared.contracts.events import (
+    MAX_EVENT_BYTES,
+    PUBLIC,
+    Actor,
+    Audience,
+    EventBody,
+    draft_event,
+)
 from shared.contracts.storage import OutboxRecord, StateChange
 from shared.errors import Reason, Refusal, RefusedError
+from shared.event_size import fit_event_body
+from shared.moments import render_time
 
 ReplyT = TypeVar("ReplyT", bound=Message)
 
@@ -103,6 +113,13 @@ def draft_refused(endpoint: Endpoint[Any, Any], error: RefusedError) -> Decision
     return Decision(refusal=refusal, events=(event,))
 
 
+def draft_too_large(
+    endpoint: Endpoint[Any, Any], error: EffectTooLargeError, *, audience: Audience
+) -> Decision[Message]:
+    """The refusal of a decision whose effects have no room, told to whom the decision would be."""
+    return replace(draft_refused(endpoint, error), audience=audience)
+
+
 def draft_record(
     origin: Origin,
     decision: Decision[Any],
@@ -110,6 +127,7 @@ def draft_record(
     heads: Mapping[Audience, int],
     salts: Sequence[bytes],
     now: datetime,
+    event_limit_bytes: int = MAX_EVENT_BYTES,
 ) -> OutboxRecord:
     """Everything that the decision leads to, in one record.
 
@@ -119,12 +137,13 @@ def draft_record(
         heads: Last sequence used for each audience.
         salts: SALT_BYTES of randomness for each event.
         now: Aware.
+        event_limit_bytes: What an event may have; a larger one says how much it leaves out.
     """
     at = render_time(now)
     first = heads.get(decision.audience, 0) + 1
     events = tuple(
         draft_event(
-            _completed(body, origin),
+            fit_event_body(_completed(body, origin), event_limit_bytes=event_limit_bytes),
             event_id=f"{origin.service}.{origin.command_id}.{place}",
             emitter=origin.service,
             sequence=first + place,
@@ -138,7 +157,8 @@ def draft_record(
         command_id=origin.command_id,
         subject=origin.subject,
         request_sha256=request_digest(origin),
-        request=msgspec.to_builtins(origin.request),
+        # A request is kept to be decided again, which happens only if there is a change.
+        request=None if decision.change is None else msgspec.to_builtins(origin.request),
         actor=origin.actor,
         outcome=CommandOutcome(
             reply=None if decision.reply is None else msgspec.to_builtins(decision.reply),
@@ -161,12 +181,13 @@ def draft_emission(
     salt: bytes,
     now: datetime,
     audience: Audience = PUBLIC,
+    event_limit_bytes: int = MAX_EVENT_BYTES,
 ) -> OutboxRecord:
     """The record of one event that no command asked for."""
     at = render_time(now)
     sequence = heads.get(audience, 0) + 1
     event = draft_event(
-        body,
+        fit_event_body(body, event_limit_bytes=event_limit_bytes),
         event_id=event_id,
         emitter=service,
         sequence=sequence,
@@ -216,14 +237,8 @@ def check_repeat(remembered: OutboxRecord, origin: Origin) -> None:
         raise _reused("was used by somebody else", origin)
 
 
-def check_sizes(
-    record: OutboxRecord,
-    *,
-    record_limit_bytes: int,
-    change_limit_bytes: int,
-    event_limit_bytes: int,
-) -> None:
-    """Every effect fits where it goes, so that none fails after the first has happened.
+def check_sizes(record: OutboxRecord, *, record_limit_bytes: int, change_limit_bytes: int) -> None:
+    """Record and change fit where they go, so that neither fails after an effect has happened.
 
     Raises:
         EffectTooLargeError: Naming each that does not.
@@ -231,10 +246,6 @@ def check_sizes(
     sizes = [("record", len(msgspec.json.encode(record)), record_limit_bytes)]
     if record.change is not None:
         sizes.append(("change", len(bytes(record.change.value)), change_limit_bytes))
-    sizes += [
-        (f"events[{place}]", len(canonical_bytes(event)), event_limit_bytes)
-        for place, event in enumerate(record.events)
-    ]
     reasons = [
         Reason(path=path, rule="is too large", got=f"{size} bytes", allowed=f"{limit} bytes")
         for path, size, limit in sizes
@@ -242,11 +253,6 @@ def check_sizes(
     ]
     if reasons:
         raise EffectTooLargeError("the command's effects are too large to be recorded", reasons)
-
-
-def render_time(moment: datetime) -> str:
-    """RFC 3339 UTC with microseconds."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _completed(body: EventBody, origin: Origin) -> EventBody:

@@ -35,7 +35,7 @@ from shared.adapters.exception_groups import plain_task_group
 from shared.adapters.kv import Entry, RevisionConflictError
 from shared.adapters.service_layer import Handler
 from shared.contracts.base import Bucket, Command, Endpoint, Message
-from shared.contracts.events import Actor, Audience, Event, EventBody
+from shared.contracts.events import MAX_EVENT_BYTES, Actor, Audience, Event, EventBody
 from shared.contracts.storage import (
     BUCKETS,
     COMMAND_MEMORY_SECONDS,
@@ -50,6 +50,7 @@ from shared.outbox_records import (
     PENDING,
     SALT_BYTES,
     Decision,
+    EffectTooLargeError,
     Origin,
     check_repeat,
     check_sizes,
@@ -58,6 +59,7 @@ from shared.outbox_records import (
     draft_heads,
     draft_record,
     draft_refused,
+    draft_too_large,
 )
 from shared.refusals import parse_refusal
 
@@ -158,7 +160,8 @@ class Outbox:
         """The handler that serves `endpoint` by what `decide(request, caller, id, now)` says.
 
         A RefusedError of `decide` is a decision too: recorded, answered the same way again, and
-        told to the audit log as `<entity>.<verb>` with outcome `refused`.
+        told to the audit log as `<entity>.<verb>` with outcome `refused`.  So is the refusal
+        (`too_large`) of what `decide` accepted if its effects cannot be stored.
         """
         self._commands[endpoint.subject] = (endpoint, decide)
 
@@ -180,7 +183,7 @@ class Outbox:
         """The event is in the stream, once, however often this is called with its id.
 
         Args:
-            body: What happened.
+            body: What happened; of one that has no room in the audit log, as much as has.
             event_id: Of letters, digits, `.`, `_` and `-`.
 
         Raises:
@@ -198,6 +201,9 @@ class Outbox:
                 heads=self._heads,
                 salt=secrets.token_bytes(SALT_BYTES),
                 now=datetime.now(UTC),
+                event_limit_bytes=min(
+                    MAX_EVENT_BYTES, self._bus.max_payload_bytes - HEADER_ROOM_BYTES
+                ),
             )
             await self._commit(record)
 
@@ -224,13 +230,26 @@ class Outbox:
             decision = await decide(origin.request, caller, origin.command_id, now)
         except RefusedError as error:
             decision = draft_refused(endpoint, error)
-        salts = [secrets.token_bytes(SALT_BYTES) for _ in decision.events]
-        record = draft_record(origin, decision, heads=self._heads, salts=salts, now=now)
+        try:
+            return self._drafted(origin, decision, now)
+        except EffectTooLargeError as error:
+            decision = draft_too_large(endpoint, error, audience=decision.audience)
+            return self._drafted(origin, decision, now)
+
+    def _drafted(self, origin: Origin, decision: Decision[Any], now: datetime) -> OutboxRecord:
+        payload_limit_bytes = self._bus.max_payload_bytes - HEADER_ROOM_BYTES
+        record = draft_record(
+            origin,
+            decision,
+            heads=self._heads,
+            salts=[secrets.token_bytes(SALT_BYTES) for _ in decision.events],
+            now=now,
+            event_limit_bytes=min(MAX_EVENT_BYTES, payload_limit_bytes),
+        )
         check_sizes(
             record,
-            record_limit_bytes=self._bucket.max_value_bytes,
-            change_limit_bytes=_limit_bytes(record.change),
-            event_limit_bytes=self._bus.max_payload_bytes - HEADER_ROOM_BYTES,
+            record_limit_bytes=min(self._bucket.max_value_bytes, payload_limit_bytes),
+            change_limit_bytes=min(_limit_bytes(record.change), payload_limit_bytes),
         )
         return record
 

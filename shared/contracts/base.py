@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -42,7 +42,7 @@ class Command(Request, frozen=True, kw_only=True):
 
     command_id: CommandIdText = ""
     """Chosen by the caller so that a repeat has no second effect; empty: the service makes one."""
-    reason: str = ""
+    reason: Annotated[str, msgspec.Meta(max_length=1000)] = ""
     """Why, in the caller's words; goes into the audit log."""
 
 

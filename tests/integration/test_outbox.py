@@ -5,79 +5,29 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from datetime import datetime
 
 import pytest
 
-from shared.adapters.bus import Bus
 from shared.adapters.callers import Caller
-from shared.adapters.outbox import Outbox, OutboxBus
-from shared.adapters.service_layer import Handler
-from shared.contracts.events import Event, EventBody
+from shared.adapters.outbox import Outbox
+from shared.contracts.events import EventBody
 from shared.contracts.scheduler import LABEL_NODE, NODE_LABELS, LabelNode, NodeLabelled, NodeLabels
 from shared.contracts.storage import outbox_bucket
 from shared.errors import FaultError, RefusedError
-from shared.outbox_records import Change, Decision
+from shared.outbox_records import Decision
 from tests.integration.conftest import Buses
 from tests.support.event_stream import stored_events
+from tests.support.labelling import (
+    ALICE,
+    BOB,
+    Labelling,
+    answer_of,
+    assert_gapless,
+    open_outbox,
+    revisions_of,
+)
 from tests.support.mortal_bus import MortalBus, ProcessDiedError
-
-ALICE = Caller("UALICE", "operator", "alice", attested=True, address="")
-BOB = Caller("UBOB", "operator", "bob", attested=True, address="")
-
-
-@dataclass
-class Labelling:
-    """A small service: labels a node, tells two events; refuses the node `forbidden`."""
-
-    bus: Bus
-    decisions: int = 0
-
-    async def decide(
-        self, request: LabelNode, _caller: Caller, command_id: str, _now: datetime
-    ) -> Decision[NodeLabelled]:
-        """Labels the node as asked."""
-        self.decisions += 1
-        if request.node == "forbidden":
-            raise RefusedError("no", code="not_found")
-        labels = self.bus.bucket(NODE_LABELS)
-        snapshot = await labels.snapshot()
-        before = snapshot.entries.get(request.node)
-        merged = {**(before.value.labels if before else {}), **request.set}
-        return Decision(
-            reply=NodeLabelled(command_id=command_id, node=request.node, labels=merged),
-            change=Change(
-                NODE_LABELS,
-                request.node,
-                NodeLabels(node=request.node, labels=merged, command_id=command_id),
-                snapshot.sequence,
-            ),
-            events=(
-                EventBody(action="node.label", outcome="accepted", node=request.node),
-                EventBody(action="node.label", outcome="observed", node=request.node),
-            ),
-        )
-
-
-async def open_outbox(bus: Bus, over: OutboxBus | None = None) -> tuple[Handler, Outbox, Labelling]:
-    """A process that has started: its handler serves."""
-    outbox, labelling = Outbox(over or bus, "scheduler"), Labelling(bus)
-    handler = outbox.command(LABEL_NODE, labelling.decide)
-    await outbox.open()
-    return handler, outbox, labelling
-
-
-async def revisions_of(bus: Bus, node: str) -> dict[str, str]:
-    """The labels stored for a node."""
-    entry = await bus.bucket(NODE_LABELS).get(node)
-    return {} if entry is None else entry.value.labels
-
-
-def assert_gapless(events: list[Event]) -> None:
-    """Every event once, numbered from 1 without gaps in the order of the stream."""
-    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
-    assert len({event.id for event in events}) == len(events)
 
 
 async def test_command_has_its_effects_and_leaves_no_pending_record(buses: Buses) -> None:
@@ -148,16 +98,6 @@ async def test_process_may_die_at_any_write(buses: Buses, node: str, lands: bool
         assert set(answers) == {"not_found"}
         assert {event.data.outcome for event in events} == {"refused"}
         assert len(events) == commands
-
-
-async def answer_of(handler: Handler, request: LabelNode) -> object:
-    """What the caller is told, comparably."""
-    try:
-        reply = await handler(request, ALICE)
-    except RefusedError as error:
-        return error.refusal_code
-    assert isinstance(reply, NodeLabelled)
-    return reply.node, frozenset(reply.labels)
 
 
 @pytest.mark.parametrize("lands", [False, True], ids=["before", "after"])

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contracts.events import Actor, EventBody
+from shared.canonical import canonical_bytes
+from shared.contracts.events import MAX_EVENT_BYTES, Actor, EventBody
 from shared.contracts.scheduler import LABEL_NODE, LabelNode, NodeLabelled
-from shared.contracts.storage import OutboxRecord
-from shared.errors import RefusedError
+from shared.contracts.storage import OutboxRecord, StateChange
+from shared.errors import Reason, RefusedError
 from shared.outbox_records import (
     CommandReusedError,
     Decision,
@@ -23,8 +24,10 @@ from shared.outbox_records import (
     check_repeat,
     check_sizes,
     done_record,
+    draft_emission,
     draft_record,
     draft_refused,
+    draft_too_large,
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -52,6 +55,13 @@ BODIES = st.lists(
     ),
     max_size=4,
 ).map(tuple)
+AN_ORIGIN = Origin(
+    "scheduler",
+    "command-1",
+    LABEL_NODE.subject,
+    LabelNode(node="n1"),
+    Actor(key="UA", role="operator", attested=True),
+)
 HEADS = st.dictionaries(st.sampled_from(["public", "r_a"]), st.integers(0, 1000))
 AUDIENCES = st.sampled_from(["public", "r_a", "p_b"])
 
@@ -144,32 +154,60 @@ def test_refusal_becomes_one_event_of_the_endpoints_name(code: str, message: str
     assert event.details == {"code": code, "message": message}
 
 
-@given(st.integers(0, 3), st.integers(200, 2000))
-def test_effects_that_do_not_fit_are_named_before_any_happens(large: int, limit: int) -> None:
-    """Each event over the limit is in the refusal, and those within are not."""
-    bodies = tuple(
-        EventBody(action="x.y", outcome="accepted", reason="x" * (5000 if n < large else 1))
-        for n in range(3)
+@given(st.booleans(), st.booleans())
+def test_effects_that_do_not_fit_are_named_before_any_happens(
+    record_is_large: bool, change_is_large: bool
+) -> None:
+    """Record and change that are over their limits are in the refusal, and no other."""
+    record = msgspec.structs.replace(
+        drafted(AN_ORIGIN, (), {}, "public"),
+        change=StateChange(
+            bucket="node_labels", key="n1", value=msgspec.Raw(b"12345"), expected_bucket_sequence=1
+        ),
     )
-    origin = Origin(
-        "scheduler",
-        "command-1",
-        LABEL_NODE.subject,
-        LabelNode(node="n1"),
-        Actor(key="UA", role="operator", attested=True),
-    )
-    record = drafted(origin, bodies, {}, "public")
+    limit = len(msgspec.json.encode(record)) - record_is_large
+    large = {"record": record_is_large, "change": change_is_large}
 
     def check() -> None:
-        check_sizes(
-            record, record_limit_bytes=10**6, change_limit_bytes=0, event_limit_bytes=limit + 600
-        )
+        check_sizes(record, record_limit_bytes=limit, change_limit_bytes=5 - change_is_large)
 
-    if large == 0:
-        check()
-    else:
+    if any(large.values()):
         with pytest.raises(EffectTooLargeError) as refused:
             check()
         assert {reason.path for reason in refused.value.reasons} == {
-            f"events[{n}]" for n in range(large)
+            name for name, is_large in large.items() if is_large
         }
+    else:
+        check()
+
+
+@given(st.integers(0, 200_000), st.integers(0, 5000))
+def test_every_event_fits_into_the_audit_log(characters: int, reason_count: int) -> None:
+    """Whatever was decided or seen: its event has at most MAX_EVENT_BYTES."""
+    body = EventBody(
+        action="x.y",
+        outcome="failed",
+        reasons=(Reason(path="a", rule="b" * 20),) * reason_count,
+        details={"text": "x" * characters},
+    )
+    actor = AN_ORIGIN.actor
+    emission = draft_emission(
+        body, event_id="e", service="scheduler", actor=actor, heads={}, salt=bytes(16), now=NOW
+    )
+
+    for record in (drafted(AN_ORIGIN, (body, body), {}, "public"), emission):
+        for event in record.events:
+            assert len(canonical_bytes(event)) <= MAX_EVENT_BYTES
+
+
+def test_refusal_for_size_is_told_to_whom_the_decision_would_have_been() -> None:
+    """What concerns a closed audience is not told to the public because it is large."""
+    decision = draft_too_large(LABEL_NODE, EffectTooLargeError("too large"), audience="r_a")
+
+    record = draft_record(AN_ORIGIN, decision, heads={"r_a": 4}, salts=[bytes(16)], now=NOW)
+
+    (event,) = record.events
+    assert (event.audience, event.sequence, event.data.outcome) == ("r_a", 5, "refused")
+    assert record.outcome.refusal is not None
+    assert record.outcome.refusal.code == "too_large"
+    assert record.request is None
