@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from shared.errors import Reason, RefusedError
+from shared.moments import render_time
 
 _AGO: Final = re.compile(r"([0-9]{1,6})([smhdw])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -33,4 +34,4 @@ def parse_moment(text: str, *, now: datetime, path: str) -> str:
         reason = Reason(path=path, rule="is not a time", got=text, allowed=allowed)
         raise RefusedError(f"{path}: cannot be read", [reason]) from error
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return aware.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return render_time(aware)

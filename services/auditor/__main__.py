@@ -15,12 +15,13 @@ from services.auditor.adapters.places import Places
 from services.auditor.adapters.signing_key import read_signing_key
 from services.auditor.adapters.sqlite_store import SqliteStore, share_interpreter
 from services.auditor.execution import Heads, Recording, at_work
-from services.auditor.service import CONCURRENCY, VERSION, AuditorService
+from services.auditor.service import CONCURRENCY, AuditorService
 from shared.adapters.bus import Bus, connect
 from shared.adapters.lifecycle import run
 from shared.adapters.logs import configure_logs
 from shared.adapters.outbox import Outbox
 from shared.config import ServiceConfig, load_config
+from shared.version import VERSION
 
 
 @asynccontextmanager

@@ -62,7 +62,6 @@ from shared.contracts.events import EventBody
 from shared.errors import Reason, RefusedError
 from shared.outbox_records import Decision
 
-VERSION: Final = "0.1.0"
 CONCURRENCY: Final = 512
 """Requests side by side: most of them are subscribers that wait for events."""
 GONE_KEPT: Final = 64

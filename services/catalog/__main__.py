@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from services.catalog.adapters.artifacts import Artifacts
 from services.catalog.adapters.own_key import read_ticket_key
 from services.catalog.adapters.uploads import Uploads
-from services.catalog.service import VERSION, CatalogService
+from services.catalog.service import CatalogService
 from shared.adapters import lifecycle
 from shared.adapters.bus import connect
 from shared.adapters.logs import configure_logs
@@ -19,6 +19,7 @@ from shared.adapters.outbox import Outbox
 from shared.config import ServiceConfig, load_config
 from shared.contracts.catalog import CATALOG
 from shared.contracts.node import DESIRED
+from shared.version import VERSION
 
 
 async def main(stop: asyncio.Event) -> None:

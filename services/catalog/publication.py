@@ -34,6 +34,7 @@ from shared.contracts.errors import ErrorCode
 from shared.contracts.events import EventBody
 from shared.dsse import manifest_digest
 from shared.errors import Reason, Refusal, RefusedError
+from shared.moments import render_time
 from shared.versions import parse_version
 
 MAX_MANIFEST_BYTES: Final = 32 * 1024
@@ -138,7 +139,7 @@ def draft_version(
         signed=signed,
         manifest=manifest,
         elf=tuple(elf),
-        published_at=now.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        published_at=render_time(now),
         published_by=publisher_key,
         channels=tuple(channels),
         command_id=command_id,

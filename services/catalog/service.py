@@ -61,8 +61,6 @@ from shared.errors import Reason, RefusedError
 from shared.outbox_records import Change, Decision
 from shared.package_archive import read_archive
 
-VERSION: Final = "0.1.0"
-
 _log = structlog.get_logger()
 
 

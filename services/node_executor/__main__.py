@@ -31,10 +31,11 @@ from shared.adapters.bus import connect
 from shared.adapters.logs import configure_logs
 from shared.config import load_config
 from shared.contracts.events import Event
+from shared.moments import render_time
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return render_time(datetime.now(UTC))
 
 
 async def main(stop: asyncio.Event) -> None:

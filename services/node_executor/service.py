@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from services.node_executor.adapters.inventory import EXECUTOR_VERSION, Inventory
+from services.node_executor.adapters.inventory import Inventory
 from services.node_executor.adapters.kernel_thread import KernelThread
 from services.node_executor.adapters.state_store import StateStore, StateStoreError
 from services.node_executor.changes import HookPoints
@@ -53,6 +53,7 @@ from shared.contracts.node import (
     StageChains,
 )
 from shared.errors import FaultError, Refusal, RefusedError
+from shared.version import VERSION
 
 LOCAL_SECONDS: Final = 15.0
 """How often the kernel is compared with what is desired, without anybody asking."""
@@ -119,7 +120,7 @@ class NodeExecutorService:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(loop()) for loop in loops]
             async with self._bus.serve(
-                "node", endpoints, version=EXECUTOR_VERSION, tokens={"node": self._bus.name}
+                "node", endpoints, version=VERSION, tokens={"node": self._bus.name}
             ):
                 log.info("serving", node=self._bus.name)
                 await stop.wait()

@@ -13,12 +13,13 @@ from services.scheduler.adapters.fleet_records import FleetRecords
 from services.scheduler.adapters.neighbours import Neighbours
 from services.scheduler.adapters.watched_bus import WatchedBus
 from services.scheduler.execution import Execution
-from services.scheduler.service import VERSION, SchedulerService
+from services.scheduler.service import SchedulerService
 from shared.adapters.bus import Bus, connect
 from shared.adapters.lifecycle import run
 from shared.adapters.logs import configure_logs
 from shared.adapters.outbox import Outbox
 from shared.config import ServiceConfig, load_config
+from shared.version import VERSION
 
 
 @asynccontextmanager

@@ -69,9 +69,9 @@ from shared.contracts.scheduler import (
     RollBackDeployment,
 )
 from shared.errors import RefusedError
-from shared.outbox_records import Change, Decision, render_time
+from shared.moments import render_time
+from shared.outbox_records import Change, Decision
 
-VERSION: Final = "0.1.0"
 PLANNING: Final = CommandFacts(
     command_id="plan-only", actor=Actor(key="", role="", attested=False), at=""
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from shared.contracts.errors import ERROR_NUMBERS, ErrorCode
+from shared.version import VERSION
 
 ROOT = Path(__file__).parents[2]
 SHELLS = {"__main__.py", "service.py", "execution.py"}
@@ -83,6 +84,20 @@ def test_error_codes_are_closed_and_their_numbers_distinct() -> None:
     """Every code has one number and no number stands for two codes."""
     assert set(get_args(ErrorCode)) == set(ERROR_NUMBERS)
     assert len(set(ERROR_NUMBERS.values())) == len(ERROR_NUMBERS)
+
+
+def test_release_is_said_once() -> None:
+    """The version that services tell is the package's, and no module writes it again."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pattern = re.compile(rf"[\"']{re.escape(VERSION)}[\"']")
+    found = {
+        str(path.relative_to(ROOT))
+        for path in _tracked("shared/**.py", "services/**.py", "cli/**.py", "installation/**.py")
+        if pattern.search(path.read_text())
+    }
+
+    assert project["version"] == VERSION
+    assert found == {"shared/version.py"}
 
 
 def _module_name(path: Path) -> str:

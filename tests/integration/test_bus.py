@@ -18,10 +18,9 @@ from shared.adapters.service_layer import ERROR_NUMBER, ERROR_TEXT, Handler
 from shared.contracts import catalog, node, scheduler
 from shared.contracts.base import Endpoint, Message
 from shared.errors import FaultError, Reason, RefusedError
+from shared.version import VERSION
 from tests.integration.conftest import Buses
 from tests.support.conversations import Conversation, eventually
-
-VERSION = "0.1.0"
 
 
 async def test_request_is_answered_and_the_caller_is_attested(buses: Buses) -> None:

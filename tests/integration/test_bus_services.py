@@ -16,10 +16,9 @@ from shared.adapters.service_layer import Handler
 from shared.contracts import catalog
 from shared.contracts.base import Endpoint, Message
 from shared.errors import FaultError, RefusedError
+from shared.version import VERSION
 from tests.integration.conftest import Buses
 from tests.support.conversations import Conversation, eventually
-
-VERSION = "0.1.0"
 
 
 async def test_bug_ends_the_service_and_tells_the_caller_nothing(buses: Buses) -> None:

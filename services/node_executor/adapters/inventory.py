@@ -15,8 +15,8 @@ from services.node_executor.adapters.netlink import Netlink
 from services.node_executor.adapters.probes import probe_features
 from shared.contracts.node import NodeRecord
 from shared.errors import FaultError
+from shared.version import VERSION
 
-EXECUTOR_VERSION: Final = "0.1.0"
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -44,7 +44,7 @@ class Inventory:
             hostname=socket.gethostname(),
             architecture=platform.machine(),
             kernel=names.release,
-            executor_version=EXECUTOR_VERSION,
+            executor_version=VERSION,
             boot_id=boot_id,
             labels=self._labels,
             interfaces=self._netlink.interfaces(),
