@@ -26,17 +26,38 @@ from services.auditor.query import StoredRecord
 from services.auditor.records import PROBLEM_KIND, ProblemLeaf, body_bytes, try_event
 from shared.canonical import canonical_bytes, sha256_hex
 from shared.contracts.audit import ProofBundle
-from shared.contracts.events import Envelope, Event, EventBody
-from shared.errors import RefusedError
+from shared.contracts.events import Actor, Envelope, Event, EventBody
+from shared.errors import Reason, RefusedError
 from shared.validation import decode_document
 
 BUNDLE_KIND: Final = "l3af-proof-bundle/v1"
-_FIELDS: Final = frozenset(ProofBundle.__struct_fields__)
 
 
 class _Body(msgspec.Struct, frozen=True):
     subject: str
     data: EventBody
+
+
+# Messages tolerate fields they do not know; a bundle must not say anything that is not checked.
+class _ExactActor(Actor, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class _ExactReason(Reason, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class _ExactData(EventBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    actor: _ExactActor | None = None
+    reasons: tuple[_ExactReason, ...] = ()
+
+
+class _ExactEvent(Event, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    data: _ExactData
+
+
+class _ExactBundle(ProofBundle, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    event: _ExactEvent | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +100,9 @@ def read_bundle(data: bytes) -> ProofBundle:
         ProofError: It is not one, or has a field that bundles do not have.
     """
     try:
-        bundle = decode_document(data, ProofBundle, what="bundle")
-        unknown = decode_document(data, dict, what="bundle").keys() - _FIELDS
+        return decode_document(data, _ExactBundle, what="bundle")
     except RefusedError as error:
         raise ProofError(f"this is not a proof bundle: {error.message}", error.reasons) from error
-    if unknown:
-        raise ProofError(f"the bundle has fields that are not known: {', '.join(sorted(unknown))}")
-    return bundle
 
 
 def verify_bundle(bundle: ProofBundle, *, key: VerifierKey) -> Proved:
