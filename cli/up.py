@@ -27,7 +27,13 @@ from installation.adapters.directory import read_facts, write_private
 from installation.adapters.server_binary import ServerBinary, find_server_binary
 from installation.create import create_installation
 from installation.layout import Layout
-from installation.processes import NATS_SERVER, NodePlace, node_label, parse_node_place
+from installation.processes import (
+    NATS_SERVER,
+    NodePlace,
+    node_label,
+    parse_node_place,
+    refuse_unreachable_server,
+)
 from installation.server_config import DEFAULT_LISTEN
 from installation.supervision import ProcessStatus, is_telling, status_line
 from installation.supervisor import OnChange
@@ -94,6 +100,7 @@ def up(
             create_installation(root, listen=listen, hosts=host, now=datetime.now(UTC))
             say(f"new installation in {root}", json=json)
         url = read_facts(Layout(root)).server_url
+        refuse_unreachable_server(url, nodes)
     if not only or NATS_SERVER in only:
         say(f"nats-server: {binary.path} ({binary.origin})\n  sha256 {binary.sha256}", json=json)
     if ready_file is not None:

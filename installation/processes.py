@@ -8,13 +8,16 @@ variables; a test compares them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 from installation.layout import Layout
 from installation.registry import MemberKind
+from installation.server_config import is_loopback
 from installation.supervision import ProcessSpec, answer_name
+from shared.errors import Reason, RefusedError
 from shared.identifiers import parse_token
 
 NATS_SERVER: Final = "nats-server"
@@ -97,6 +100,30 @@ class NodePlace:
     node: str
     network_namespace: str = ""
     """Name below /run/netns; empty: this process's own."""
+
+
+def refuse_unreachable_server(server_url: str, nodes: Iterable[NodePlace]) -> None:
+    """Nothing, if every node's network namespace can reach the server.
+
+    Raises:
+        RefusedError: A node is in a namespace of its own and the server listens on loopback, which
+            every namespace has to itself.
+    """
+    host = urlsplit(server_url).hostname or ""
+    if not is_loopback(host):
+        return
+    reasons = [
+        Reason(
+            path=f"node {place.node}@{place.network_namespace}",
+            rule="cannot reach a server on loopback from a network namespace of its own",
+            got=server_url,
+            allowed="an installation made with --listen ADDRESS:PORT that the namespace can reach",
+        )
+        for place in nodes
+        if place.network_namespace
+    ]
+    if reasons:
+        raise RefusedError(f"{reasons[0].path} {reasons[0].rule}", reasons)
 
 
 def parse_node_place(text: str) -> NodePlace:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -111,6 +112,12 @@ class Supervisor:
             await asyncio.gather(*(self._stop(kept) for kept in stage))
 
     async def _keep(self, kept: _Kept) -> None:
+        try:
+            await self._keep_running(kept)
+        finally:
+            kept.finished.set()
+
+    async def _keep_running(self, kept: _Kept) -> None:
         ends_in_a_row = 0
         clock = asyncio.get_running_loop().time
         while not kept.stopping.is_set():
@@ -127,7 +134,6 @@ class Supervisor:
                 ends_in_a_row, ran_seconds=clock() - started_at
             )
             await _set_within(kept.stopping, wait_seconds)
-        kept.finished.set()
 
     async def _run(self, kept: _Kept) -> int:
         """Exit status of one run, from start to end."""
@@ -160,13 +166,20 @@ class Supervisor:
             since=datetime.now(UTC).isoformat(),
             last_exit=before.last_exit if exit_status is None else exit_status,
         )
-        pid_file = self._run_dir / f"{before.name}.pid"
-        if pid:
-            _replace(pid_file, f"{pid}\n".encode())
-        else:
-            pid_file.unlink(missing_ok=True)
-        _merge_statuses(self._run_dir / STATUS_FILE, self.statuses)
+        self._write_down(before.name, pid)
         self._on_change(self.statuses)
+
+    def _write_down(self, name: str, pid: int) -> None:
+        """For those who look from outside.  A full disk must not stop the keeping."""
+        pid_file = self._run_dir / f"{name}.pid"
+        try:
+            if pid:
+                _replace(pid_file, f"{pid}\n".encode())
+            else:
+                pid_file.unlink(missing_ok=True)
+            _merge_statuses(self._run_dir / STATUS_FILE, self.statuses)
+        except OSError as error:
+            sys.stderr.write(f"l3af up: {self._run_dir} cannot be written: {error}\n")
 
     def _log(self, name: str) -> Path:
         return self._logs_dir / f"{name}.log"
@@ -253,5 +266,8 @@ def _merge_statuses(path: Path, statuses: tuple[ProcessStatus, ...]) -> None:
 
 def _replace(path: Path, data: bytes) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(data)
-    draft.replace(path)
+    try:
+        draft.write_bytes(data)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

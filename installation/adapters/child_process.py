@@ -56,21 +56,24 @@ class Child:
 async def start_child(
     command: Sequence[str], *, environment: Mapping[str, str], log: Path
 ) -> Child | None:
-    """The started child; None if the command cannot be run, with the reason in its log."""
-    with _opened_log(log) as output:
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *_BOUND_TO_PARENT,
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, **environment},
-                start_new_session=True,
-            )
-        except OSError as error:
-            output.write(f"{command[0]}: {error.strerror}\n".encode())
-            return None
+    """The started child; None if there can be none, with the reason in its log if possible."""
+    try:
+        with _opened_log(log) as output:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *_BOUND_TO_PARENT,
+                    *command,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env={**os.environ, **environment},
+                    start_new_session=True,
+                )
+            except OSError as error:
+                output.write(f"{command[0]}: {error.strerror}\n".encode())
+                return None
+    except OSError:  # a full disk: it is tried again
+        return None
     return Child(process)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -202,3 +203,25 @@ asyncio.run(main())
     while is_alive(child):
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+async def test_a_run_directory_that_cannot_be_written_stops_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What ends is still started again, and everything is still stopped."""
+    run_dir = tmp_path / "run"
+    async with supervising(
+        [stub("one", "exec sleep 60"), stub("two", "exec sleep 60")],
+        logs_dir=tmp_path / "logs",
+        run_dir=run_dir,
+        policy=QUICK,
+    ) as supervisor:
+        await until(lambda: supervisor.pid("one") > 0 and supervisor.pid("two") > 0)
+        first = supervisor.pid("one")
+        shutil.rmtree(run_dir)
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: supervisor.pid("one") not in {0, first})
+        second = supervisor.pid("one")
+
+    assert not is_alive(second)
+    assert "cannot be written" in capsys.readouterr().err

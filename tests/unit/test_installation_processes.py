@@ -15,6 +15,7 @@ from installation.processes import (
     node_label,
     parse_node_place,
     process_specs,
+    refuse_unreachable_server,
 )
 from installation.supervision import ProcessSpec
 from shared.errors import RefusedError
@@ -128,3 +129,18 @@ def test_the_names_on_the_command_line_are_those_of_the_table() -> None:
     from cli.up import ProcessName
 
     assert get_args(ProcessName) == PROCESS_NAMES
+
+
+def test_a_node_in_a_namespace_cannot_have_a_server_on_loopback() -> None:
+    """Every namespace has its own loopback; the refusal names each such node."""
+    places = (NodePlace("near"), NodePlace("far", "lab-1"), NodePlace("farther", "lab-2"))
+
+    with pytest.raises(RefusedError) as refused:
+        refuse_unreachable_server("nats://127.0.0.1:4222", places)
+
+    assert [reason.path for reason in refused.value.reasons] == [
+        "node far@lab-1",
+        "node farther@lab-2",
+    ]
+    refuse_unreachable_server("tls://198.18.0.1:4222", places)
+    refuse_unreachable_server("nats://127.0.0.1:4222", places[:1])
