@@ -12,6 +12,10 @@ from shared.contracts.base import API, Accepted, Command, Endpoint, Message, Req
 from shared.contracts.events import Event, Outcome
 from shared.identifiers import Token
 
+MAX_POSITION: Final = 2**53 - 1
+"""The largest integer that every JSON reader holds exactly (RFC 8259 section 6)."""
+Position = Annotated[int, Meta(ge=0, le=MAX_POSITION)]
+
 
 class AuditRecord(Message, frozen=True, kw_only=True):
     """One entry of the log."""
@@ -46,9 +50,9 @@ class ListRecords(Request, frozen=True, kw_only=True):
     outcome: Outcome | Literal[""] = ""
     correlation: str = ""
     """Command id."""
-    before_index: Annotated[int, Meta(ge=0)] | None = None
+    before_index: Position | None = None
     """Only records with a smaller index: the next page starts at the last index seen."""
-    after_index: Annotated[int, Meta(ge=-1)] | None = None
+    after_index: Annotated[int, Meta(ge=-1, le=MAX_POSITION)] | None = None
     """Only records with a greater index: how a follower asks for what is new."""
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
@@ -66,7 +70,7 @@ class RecordList(Message, frozen=True, kw_only=True):
 class ProveRecord(Request, frozen=True, kw_only=True):
     """Prove that one record is in the log."""
 
-    index: Annotated[int, Meta(ge=0)]
+    index: Position
 
 
 class ProofBundle(Message, frozen=True, kw_only=True):
@@ -92,7 +96,7 @@ class ProofBundle(Message, frozen=True, kw_only=True):
 class GetCheckpoint(Request, frozen=True, kw_only=True):
     """The newest signed tree head, and its consistency with an older one."""
 
-    consistent_with_size: Annotated[int, Meta(ge=0)] = 0
+    consistent_with_size: Position = 0
     """An older tree size to prove consistency with; 0: no proof wanted."""
 
 
@@ -133,7 +137,7 @@ class FetchEvents(Request, frozen=True, kw_only=True):
     """The next events, oldest first; events come again until they are acknowledged."""
 
     name: Token
-    acknowledge: Annotated[int, Meta(ge=0)] = 0
+    acknowledge: Position = 0
     """Position up to which the caller has dealt with everything."""
     limit: Annotated[int, Meta(ge=1, le=500)] = 100
     wait_seconds: Annotated[float, Meta(ge=0, le=30)] = 5.0

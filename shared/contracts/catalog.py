@@ -204,7 +204,7 @@ class WriteArtifact(Request, frozen=True, kw_only=True):
     """Of the whole artifact."""
     size_bytes: Annotated[int, Meta(ge=1, le=MAX_ARTIFACT_BYTES)]
     """Of the whole artifact."""
-    offset_bytes: Annotated[int, Meta(ge=0)]
+    offset_bytes: Annotated[int, Meta(ge=0, le=MAX_ARTIFACT_BYTES)]
     """A multiple of CHUNK_BYTES."""
     data: bytes
     """Base64 on the wire; CHUNK_BYTES long unless it is the last."""
@@ -295,7 +295,7 @@ class ReadArtifact(Request, frozen=True, kw_only=True):
     """
 
     sha256: DigestText
-    offset_bytes: Annotated[int, Meta(ge=0)] = 0
+    offset_bytes: Annotated[int, Meta(ge=0, le=MAX_ARTIFACT_BYTES)] = 0
     ticket: str = ""
 
 
