@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import ClassVar, Final, TypeVar
 
 from shared.adapters.bus import Bus
-
 from shared.contracts.base import Endpoint, Message, Request
 from shared.contracts.errors import ERROR_NUMBERS, ErrorCode
 from shared.contracts.scheduler import (
@@ -21,7 +20,9 @@ from shared.contracts.scheduler import (
 )
 from shared.errors import FaultError, Reason, RefusedError
 
-REQUEST_SECONDS: Final = 30.0
+FIRST_REQUEST_SECONDS: Final = 5.0
+"""Who died with a request cannot say so: it is asked again, each time with twice the patience."""
+LONGEST_REQUEST_SECONDS: Final = 30.0
 """Longer than the scheduler waits for its nodes."""
 FIRST_WAIT_SECONDS: Final = 0.01
 LONGEST_WAIT_SECONDS: Final = 0.5
@@ -59,13 +60,15 @@ async def insist(
     """
     loop = asyncio.get_running_loop()
     wait_seconds, said = FIRST_WAIT_SECONDS, ""
+    request_seconds = FIRST_REQUEST_SECONDS
     while True:
         left_seconds = deadline - loop.time()
         try:
             return await bus.request(
-                endpoint, message, timeout_seconds=max(1.0, min(REQUEST_SECONDS, left_seconds))
+                endpoint, message, timeout_seconds=max(1.0, min(request_seconds, left_seconds))
             )
         except FaultError as error:
+            request_seconds = min(2 * request_seconds, LONGEST_REQUEST_SECONDS)
             if loop.time() + wait_seconds > deadline:
                 raise
             if error.message != said:
