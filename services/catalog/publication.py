@@ -9,6 +9,7 @@ Rules:
    another; only the same command gives the same answer again, and that is the outbox's part.
  * Versions of equal precedence are one version: build metadata does not tell them apart.
  * The manifest keeps its word (`manifest`) and the licence statements agree (`licensing`).
+ * A publisher publishes what its own key signed: the certificate names who asks.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from shared.contracts.catalog import (
     PackagePublished,
     PackageRecord,
     PackageVersion,
+    PublisherCertificate,
     SignedPackage,
 )
 from shared.contracts.errors import ErrorCode
@@ -60,6 +62,12 @@ class RecordFullError(RefusedError):
     """The manifest, or the package's record with it, is too large."""
 
     code: ClassVar[ErrorCode] = "too_large"
+
+
+class NotOwnSignatureError(RefusedError):
+    """Somebody asks to publish what another one's key signed."""
+
+    code: ClassVar[ErrorCode] = "not_permitted"
 
 
 def decide_publication(
@@ -121,6 +129,39 @@ def check_manifest_size(signed: SignedPackage) -> None:
             allowed=MAX_MANIFEST_BYTES,
         )
         raise RecordFullError(reason.rule, [reason])
+
+
+def check_signer(certificate: PublisherCertificate, *, caller_name: str) -> None:
+    """The certificate is the caller's own.
+
+    Args:
+        certificate: Of the key that signed the manifest.
+        caller_name: As the server read it in the caller's JWT.
+
+    Raises:
+        NotOwnSignatureError: It is another publisher's.
+    """
+    if certificate.publisher != caller_name:
+        reason = Reason(
+            path="signed.certificate.payload.publisher",
+            rule="a publisher publishes only what its own key signed",
+            got=certificate.publisher,
+            allowed=caller_name,
+        )
+        raise NotOwnSignatureError(
+            f"not permitted: {certificate.publisher} signed this package, and {caller_name} asks",
+            [reason],
+        )
+
+
+def check_has_name(caller_name: str) -> None:
+    """The server says who asks.
+
+    Raises:
+        NotOwnSignatureError: It does not, so nobody's signature can be the caller's own.
+    """
+    if not caller_name:
+        raise NotOwnSignatureError("not permitted: the caller's key belongs to no name")
 
 
 def draft_version(

@@ -13,7 +13,9 @@ import structlog
 
 from services.catalog.chunks import check_chunk, check_reader, chunk_number
 from services.catalog.publication import (
+    check_has_name,
     check_manifest_size,
+    check_signer,
     decide_publication,
     draft_version,
     publication_event,
@@ -26,7 +28,7 @@ from shared.adapters.kv import Entry, Snapshot
 from shared.adapters.outbox import Outbox
 from shared.adapters.service_layer import Handler
 from shared.bytecode.elf import read_elf_facts
-from shared.contracts.base import Endpoint
+from shared.contracts.base import Endpoint, Message
 from shared.contracts.catalog import (
     CATALOG,
     GET_PACKAGE,
@@ -89,10 +91,12 @@ class Artifacts(Protocol):
 class Uploads(Protocol):
     """Archives that are not complete yet."""
 
-    async def add(self, digest: str, *, size_bytes: int, number: int, data: bytes) -> bytes | None:
+    async def add(
+        self, owner: str, digest: str, *, size_bytes: int, number: int, data: bytes
+    ) -> bytes | None:
         """The whole, if this chunk completes it."""
 
-    async def forget(self, digest: str, *, size_bytes: int) -> None:
+    async def forget(self, owner: str, digest: str, *, size_bytes: int) -> None:
         """Nothing of it is kept."""
 
 
@@ -135,7 +139,7 @@ class CatalogService:
         self._desired: Final = desired
         self._artifacts: Final = artifacts
         self._uploads: Final = uploads
-        self._outbox: Final = outbox
+        self._publish: Final = outbox.command(PUBLISH_PACKAGE, self.publish_package)
         self._trust_root: Final = trust_root
         self._ticket_key: Final = ticket_key
         self._now: Final = now
@@ -144,7 +148,7 @@ class CatalogService:
         """What is served, and by which method."""
         return {
             WRITE_ARTIFACT: self.write_artifact,
-            PUBLISH_PACKAGE: self._outbox.command(PUBLISH_PACKAGE, self.publish_package),
+            PUBLISH_PACKAGE: self.publish_own_package,
             LIST_PACKAGES: self.list_packages,
             GET_PACKAGE: self.get_package,
             RESOLVE_PACKAGE: self.resolve_package,
@@ -158,14 +162,19 @@ class CatalogService:
         if await self._artifacts.has(digest, size_bytes=size_bytes):
             return ArtifactWritten(complete=True)
         whole = await self._uploads.add(
-            digest, size_bytes=size_bytes, number=number, data=request.data
+            caller.key, digest, size_bytes=size_bytes, number=number, data=request.data
         )
         if whole is None:
             return ArtifactWritten(complete=False)
         await self._artifacts.store(digest, whole)
-        await self._uploads.forget(digest, size_bytes=size_bytes)
+        await self._uploads.forget(caller.key, digest, size_bytes=size_bytes)
         _log.info("artifact_stored", sha256=digest, size_bytes=size_bytes, actor=caller.key)
         return ArtifactWritten(complete=True)
+
+    async def publish_own_package(self, request: PublishPackage, caller: Caller) -> Message:
+        """As `publish_package` decides, for somebody whose name the server vouches for."""
+        check_has_name(caller.name)
+        return await self._publish(request, caller)
 
     async def publish_package(
         self, request: PublishPackage, caller: Caller, command_id: str, now: datetime
@@ -234,7 +243,10 @@ class CatalogService:
         """The version with facts of its object files, once signatures and archive are right."""
         signed: SignedPackage = request.signed
         check_manifest_size(signed)
-        manifest, _ = verify_signed_package(signed, trust_root=self._trust_root)
+        manifest, certificate = verify_signed_package(signed, trust_root=self._trust_root)
+        # The outbox decides a recorded command again without a name; it was compared before that.
+        if caller.name:
+            check_signer(certificate, caller_name=caller.name)
         archive = await self._artifacts.read(signed.archive_sha256)
         if archive is None:
             raise _unknown_artifact(signed.archive_sha256, "write the archive before publishing it")

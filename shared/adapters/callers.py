@@ -31,7 +31,7 @@ class Caller:
     """Public nkey; empty when the server does not say, as inside the control account."""
     role: str
     name: str
-    """For display only: names change hands."""
+    """In the JWT that the server checked; names change hands, and keys do not."""
     attested: bool
     """Whether the server vouches for key and role."""
     address: str

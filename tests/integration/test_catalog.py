@@ -153,6 +153,20 @@ async def test_a_package_without_a_good_word_for_it_is_refused(
     assert [reason.path for reason in error.reasons] == [path]
 
 
+async def test_nobody_publishes_what_another_publisher_signed(stage: Stage) -> None:
+    """A good signature and certificate are not enough: the name in it is that of who asks."""
+    certificate = a_certificate(STRANGER_SEED, publisher="paula")
+
+    error = await stage.refused(signed=_signed(seed=STRANGER_SEED, certificate=certificate))
+    await stage.until(lambda: len(stage.events) == 1)
+
+    assert error.refusal_code == "not_permitted"
+    (reason,) = error.reasons
+    assert (reason.got, reason.allowed) == ("paula", "acme")
+    assert stage.events[0].data.outcome == "refused"
+    assert stage.events[0].data.details["code"] == "not_permitted"
+
+
 async def test_statements_that_the_object_does_not_keep_are_refused(stage: Stage) -> None:
     """A false licence and an unknown map are refused together, after all signatures held."""
     manifest = msgspec.structs.replace(

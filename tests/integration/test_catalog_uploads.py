@@ -18,9 +18,11 @@ WHOLE = FIRST + LAST
 DIGEST = hashlib.sha256(WHOLE).hexdigest()
 
 
-async def add(uploads: Uploads, number: int, data: bytes, *, digest: str = DIGEST) -> bytes | None:
+async def add(
+    uploads: Uploads, number: int, data: bytes, *, digest: str = DIGEST, owner: str = "UONE"
+) -> bytes | None:
     """One chunk of the upload."""
-    return await uploads.add(digest, size_bytes=len(WHOLE), number=number, data=data)
+    return await uploads.add(owner, digest, size_bytes=len(WHOLE), number=number, data=data)
 
 
 async def test_the_last_missing_chunk_gives_the_whole(tmp_path: Path) -> None:
@@ -48,8 +50,30 @@ async def test_a_new_upload_makes_room_for_itself(tmp_path: Path) -> None:
     for digest in names:
         await add(uploads, 0, FIRST, digest=digest)
 
-    kept = {path.name.partition("-")[0] for path in tmp_path.iterdir()}
+    kept = {path.name.split("-")[1] for path in tmp_path.iterdir()}
     assert kept == set(names[1:])
+
+
+async def test_nobody_spoils_the_upload_of_another(tmp_path: Path) -> None:
+    """A wrong chunk under the same digest is a chunk of somebody else's upload."""
+    uploads = Uploads(tmp_path)
+    await add(uploads, 0, FIRST)
+    await add(uploads, 0, b"b" * CHUNK_BYTES, owner="UTWO")
+    with pytest.raises(ArtifactDamagedError):
+        await add(uploads, 1, LAST, owner="UTWO")
+
+    assert await add(uploads, 1, LAST) == WHOLE
+
+
+async def test_room_is_made_at_the_cost_of_ones_own_uploads(tmp_path: Path) -> None:
+    """Whoever begins many uploads loses the first of them, and others lose nothing."""
+    uploads = Uploads(tmp_path, kept_bytes=3 * len(WHOLE))
+    await add(uploads, 0, FIRST)
+    for number in range(5):
+        digest = hashlib.sha256(bytes([number])).hexdigest()
+        await add(uploads, 0, FIRST, digest=digest, owner="UTWO")
+
+    assert await add(uploads, 1, LAST) == WHOLE
 
 
 async def test_what_is_stored_is_not_kept_here(tmp_path: Path) -> None:
@@ -57,8 +81,8 @@ async def test_what_is_stored_is_not_kept_here(tmp_path: Path) -> None:
     uploads = Uploads(tmp_path)
     await add(uploads, 0, FIRST)
 
-    await uploads.forget(DIGEST, size_bytes=len(WHOLE))
-    await uploads.forget(DIGEST, size_bytes=len(WHOLE))
+    await uploads.forget("UONE", DIGEST, size_bytes=len(WHOLE))
+    await uploads.forget("UONE", DIGEST, size_bytes=len(WHOLE))
 
     assert list(tmp_path.iterdir()) == []
 

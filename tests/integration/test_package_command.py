@@ -68,7 +68,7 @@ async def desk(
     """A catalog that answers, and a publisher's credentials."""
     catalog = CatalogProcess(provisioned, tmp_path / "state")
     await catalog.start(await buses.open("viewer", "vera"))
-    credentials = provisioned.credentials("publisher", "paula")
+    credentials = provisioned.credentials("publisher", "acme")
     write_publisher(credentials)
     folder = tmp_path / "desk"
     folder.mkdir()
@@ -142,6 +142,22 @@ async def test_refusals_exit_2_and_say_why(desk: Desk) -> None:
     assert "unknown package no-such-package" in unknown.message
     assert "may not sign packages" in keyless.message
     assert "cannot be read" in missing.message
+
+
+async def test_a_key_of_another_publisher_is_refused_by_name(
+    desk: Desk, provisioned: OperatorModeServer
+) -> None:
+    """The refusal says who signed, who asks, and the rule."""
+    borrowed = provisioned.credentials("publisher", "paula")
+    write_publisher(borrowed)
+    words = ("package", "publish", str(PACKAGE), "--credentials", str(borrowed))
+
+    told, printed = await desk.l3af(*words), await desk.l3af(*words, "--json")
+
+    assert (told.status, printed.status) == (2, 2)
+    assert "not permitted: acme signed this package, and paula asks" in told.message
+    assert "a publisher publishes only what its own key signed" in told.message
+    assert json.loads(printed.message)["code"] == "not_permitted"
 
 
 async def test_a_fault_exits_3_at_once(desk: Desk) -> None:

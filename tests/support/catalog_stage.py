@@ -112,7 +112,7 @@ class Stage:
 async def a_stage(buses: OpensBuses, state_dir: Path) -> AsyncIterator[Stage]:
     """A catalog that answers for the length of the block."""
     catalog = CatalogProcess(buses.server, state_dir)
-    publisher = await buses.open("publisher", "paula")
+    publisher = await buses.open("publisher", "acme")
     stage = Stage(catalog, buses, publisher)
 
     async def note(_subject: str, data: bytes) -> None:

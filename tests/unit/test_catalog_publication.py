@@ -10,8 +10,11 @@ import pytest
 from services.catalog.publication import (
     MAX_RECORD_BYTES,
     ManifestError,
+    NotOwnSignatureError,
     RecordFullError,
     VersionConflictError,
+    check_has_name,
+    check_signer,
     decide_publication,
     publication_event,
     publication_reply,
@@ -22,6 +25,7 @@ from shared.dsse import key_id, public_key_of
 from shared.errors import RefusedError
 from tests.package_builders import (
     PUBLISHER_SEED,
+    a_certificate,
     a_manifest,
     a_record,
     a_version,
@@ -48,6 +52,17 @@ def test_versions_are_kept_oldest_first() -> None:
     record = publish(a_record("1.0.0", "2.0.0"), a_version("1.0.1"))
 
     assert [one.version for one in record.versions] == ["1.0.0", "2.0.0", "1.0.1"]
+
+
+def test_a_publisher_publishes_what_its_own_key_signed() -> None:
+    """The certificate's name is the caller's, or the refusal says both; no name is nobody's."""
+    check_signer(a_certificate(), caller_name="acme")
+    check_has_name("acme")
+
+    with pytest.raises(NotOwnSignatureError, match="acme signed this package, and paula asks"):
+        check_signer(a_certificate(), caller_name="paula")
+    with pytest.raises(NotOwnSignatureError):
+        check_has_name("")
 
 
 @pytest.mark.parametrize("again", ["1.0.0", "1.0.0+rebuilt"])

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Archives that are not complete yet, on disk, until their digest can be seen to be right.
 
-One folder an upload, `<digest>-<size>`, one file a chunk; a chunk is written beside and renamed, so
-a chunk that is there is whole.  What is kept survives a restart and is bounded: the upload that was
-longest without a new chunk makes room.
+One folder an upload, `<owner>-<digest>-<size>`, one file a chunk; a chunk is written beside and
+renamed, so a chunk that is there is whole.  Each owner has uploads of its own, so that nobody can
+spoil another's.  What is kept survives a restart and is bounded: an upload makes room at the cost
+of its owner's others first, then of those that were longest without a new chunk.
 """
 
 from __future__ import annotations
@@ -40,19 +41,29 @@ class Uploads:
         self._kept_bytes: Final = kept_bytes
         self._lock: Final = asyncio.Lock()
 
-    async def add(self, digest: str, *, size_bytes: int, number: int, data: bytes) -> bytes | None:
+    async def add(
+        self, owner: str, digest: str, *, size_bytes: int, number: int, data: bytes
+    ) -> bytes | None:
         """The chunk is kept; returns the whole archive if this completes it, else None.
+
+        Args:
+            owner: Public key of who uploads; only chunks of the same owner become one whole.
+            digest: Of the whole.
+            size_bytes: Of the whole.
+            number: Which chunk, from 0.
+            data: The chunk.
 
         Raises:
             ArtifactDamagedError: All chunks are there, but the whole has another digest; they are
                 forgotten, so that a new upload begins from nothing.
             UploadStoreError: The disk failed.
         """
-        return await self._locked(lambda: self._add(digest, size_bytes, number, data))
+        upload = self._folder / f"{owner}-{digest}-{size_bytes}"
+        return await self._locked(lambda: self._add(upload, digest, size_bytes, number, data))
 
-    async def forget(self, digest: str, *, size_bytes: int) -> None:
+    async def forget(self, owner: str, digest: str, *, size_bytes: int) -> None:
         """Nothing of this upload is kept."""
-        await self._locked(lambda: self._remove(self._upload(digest, size_bytes)))
+        await self._locked(lambda: self._remove(self._folder / f"{owner}-{digest}-{size_bytes}"))
 
     async def _locked(self, work: Callable[[], ResultT]) -> ResultT:
         async with self._lock:
@@ -61,8 +72,9 @@ class Uploads:
             except OSError as error:
                 raise UploadStoreError(f"uploads cannot be kept: {error.strerror}") from error
 
-    def _add(self, digest: str, size_bytes: int, number: int, data: bytes) -> bytes | None:
-        upload = self._upload(digest, size_bytes)
+    def _add(
+        self, upload: Path, digest: str, size_bytes: int, number: int, data: bytes
+    ) -> bytes | None:
         upload.mkdir(parents=True, exist_ok=True)
         self._make_room(upload)
         written = upload / f"{number}.new"
@@ -85,9 +97,10 @@ class Uploads:
         return whole
 
     def _make_room(self, upload: Path) -> None:
+        owner = _owner(upload)
         uploads = sorted(
             (other for other in self._folder.iterdir() if other != upload),
-            key=lambda other: other.stat().st_mtime_ns,
+            key=lambda other: (_owner(other) != owner, other.stat().st_mtime_ns),
         )
         kept_bytes = sum(_claimed_bytes(other) for other in (upload, *uploads))
         for other in uploads:
@@ -100,8 +113,9 @@ class Uploads:
         with suppress(FileNotFoundError):
             shutil.rmtree(upload)
 
-    def _upload(self, digest: str, size_bytes: int) -> Path:
-        return self._folder / f"{digest}-{size_bytes}"
+
+def _owner(upload: Path) -> str:
+    return upload.name.partition("-")[0]
 
 
 def _claimed_bytes(upload: Path) -> int:
