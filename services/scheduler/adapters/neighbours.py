@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from typing import Final
 
 from shared.adapters.bus import Bus
+from shared.adapters.bus_errors import NoAnswerInTimeError
 from shared.contracts.catalog import RESOLVE_PACKAGE, PackageResolved, ResolvePackage
 from shared.contracts.node import STAGE_CHAINS, DesiredChain, StageChains
 from shared.errors import FaultError, RefusedError
 
 RESOLVE_SECONDS: Final = 5.0
-STAGE_SECONDS: Final = 20.0
-"""Fetching, verifying and linking a long chain on a slow node fits in."""
+STAGE_ATTEMPTS_SECONDS: Final = (5.0, 15.0)
+"""A node that died with the request is asked again; fetching, verifying and linking a long chain on
+a slow node fits into the second attempt."""
 NODES_AT_ONCE: Final = 32
 
 
@@ -46,15 +48,24 @@ class Neighbours:
         ) -> RefusedError | FaultError | None:
             request = StageChains(chains=chains, tickets=tickets)
             async with gate:
-                try:
-                    await self._bus.request(
-                        STAGE_CHAINS.at(node=node), request, timeout_seconds=STAGE_SECONDS
-                    )
-                except (RefusedError, FaultError) as error:
-                    return error
-            return None
+                return await self._stage_on(node, request)
 
         results = await asyncio.gather(*(trial(*item) for item in staging.items()))
         return {
             node: error for node, error in zip(staging, results, strict=True) if error is not None
         }
+
+    async def _stage_on(self, node: str, request: StageChains) -> RefusedError | FaultError | None:
+        problem: RefusedError | FaultError | None = None
+        for seconds in STAGE_ATTEMPTS_SECONDS:
+            try:
+                await self._bus.request(
+                    STAGE_CHAINS.at(node=node), request, timeout_seconds=seconds
+                )
+            except NoAnswerInTimeError as error:
+                problem = error
+            except (RefusedError, FaultError) as error:
+                return error
+            else:
+                return None
+        return problem
