@@ -35,8 +35,8 @@ from shared.validation import decode_document
 QUEUE_GROUP: Final = "q"
 WAITING_PER_RUNNING: Final = 16
 """How many requests may wait for each that may run."""
-DRAIN_SECONDS: Final = 10.0
-"""How long a stop waits for requests that run."""
+DRAIN_SECONDS: Final = 7.0
+"""How long a stop waits for requests; supervisors give a process 10 s for the whole of it."""
 
 ERROR_TEXT: Final = "Nats-Service-Error"
 ERROR_NUMBER: Final = "Nats-Service-Error-Code"
@@ -47,6 +47,7 @@ _BUG: Final = Refusal(
     code="unavailable", message="the service met an error of its own and starts again"
 )
 _BUSY: Final = Refusal(code="unavailable", message="too many requests wait already; ask again")
+_STOPPING: Final = Refusal(code="unavailable", message="the service is stopping; ask again")
 _HEADER_TEXT_CHARACTERS: Final = 200
 
 _log = structlog.get_logger()
@@ -163,12 +164,16 @@ class Service:
         task.add_done_callback(self._performing.discard)
 
     async def _perform(self, served: _Served, message: Msg) -> None:
+        has_started = False
         try:
             async with self._running:
+                has_started = True
                 started_ns = time.perf_counter_ns()
                 await self._answer(served, message)
                 served.processing_time_ns += time.perf_counter_ns() - started_ns
         finally:
+            if not has_started:
+                await self._refuse(served, message, _STOPPING)
             self._accepted -= 1
             if self._accepted == 0:
                 self._idle.set()

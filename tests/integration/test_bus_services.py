@@ -112,6 +112,37 @@ async def test_stop_does_not_wait_for_ever(buses: Buses) -> None:
         await asyncio.wait_for(asked, 5)
 
 
+async def test_stop_tells_those_that_still_wait_for_their_turn(buses: Buses) -> None:
+    """Requests that never ran are answered too, so that their callers ask elsewhere at once."""
+    service, alice = await buses.open("service-catalog"), await buses.open("viewer", "alice")
+    seen = Conversation()
+    seen.answering.clear()
+
+    async with service.serve(
+        "catalog",
+        {catalog.LIST_PACKAGES: seen.list_packages},
+        version=VERSION,
+        concurrency=1,
+        drain_seconds=0.1,
+    ):
+        asked = [
+            asyncio.create_task(
+                alice.request(catalog.LIST_PACKAGES, catalog.ListPackages(), timeout_seconds=5)
+            )
+            for _ in range(6)
+        ]
+        await eventually(lambda: seen.running == 1)
+        # The sixth is refused neither for lack of room nor before it was taken.
+        await monitored_requests(await buses.open("supervisor"), 6)
+
+    async with asyncio.timeout(2):
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+    told = [answer.message for answer in answers if isinstance(answer, FaultError)]
+    assert sum("is stopping" in message for message in told) == 5
+    assert len(told) == 6
+    assert len(seen.requests) == 1
+
+
 async def test_no_request_is_lost_when_one_of_two_instances_stops(buses: Buses) -> None:
     """Under steady requests an instance can be taken away without anybody noticing."""
     alice = await buses.open("viewer", "alice")
@@ -158,6 +189,15 @@ async def test_monitoring_speaks_adr_32(buses: Buses) -> None:
     assert info["endpoints"][0]["subject"] == catalog.LIST_PACKAGES.subject
     assert (stats["endpoints"][0]["num_requests"], stats["endpoints"][0]["num_errors"]) == (1, 1)
     assert stats["endpoints"][0]["last_error"] == "404:not_found"
+
+
+async def monitored_requests(supervisor: Bus, count: int) -> None:
+    """Wait until the catalog has taken that many requests."""
+    async with asyncio.timeout(5):
+        while True:
+            stats = await monitoring(supervisor, "STATS.catalog")
+            if stats["endpoints"][0]["num_requests"] == count:
+                return
 
 
 async def monitoring(bus: Bus, question: str) -> dict[str, Any]:
