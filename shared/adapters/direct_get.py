@@ -34,6 +34,12 @@ class Stored:
     headers: dict[str, str]
     data: bytes
 
+    @property
+    def stored_at(self) -> str:
+        """When, by the server's clock; the later of two is the greater text, empty: not known."""
+        # RFC 3339 with as many decimals as there are: without the Z a shorter one sorts first.
+        return self.headers.get("Nats-Time-Stamp", "").removesuffix("Z")
+
 
 class DirectGetError(FaultError):
     """The server did not give what was asked for."""

@@ -4,13 +4,15 @@
 
 A core message on a key's subject is a hint: it comes before the stream has stored it, it comes
 even if the stream refuses it, and it can be missed.  So each hint leads to a read, each reading
-is handed on once, and everything is read again after a reconnection and from time to time.
+is handed on once, and everything is read again after a reconnection and from time to time.  A
+bucket that was deleted and made anew counts from 1 again; what it holds is known by being later.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -43,7 +45,7 @@ class Follower:
         self._read: Final = read
         self._handler: Final = handler
         self._relist_seconds: Final = relist_seconds
-        self._handed: Final[dict[str, int]] = {}
+        self._handed: Final[dict[str, Stored]] = {}
         self._hints: Final[dict[str, bytes]] = {}
         self._relist_wanted = True
         self._wake: Final = asyncio.Event()
@@ -91,7 +93,7 @@ class Follower:
             await self._hand_on(stored)
         for subject in set(self._handed) - {stored.subject for stored in found}:
             # Deleted, and the marker of it has expired.
-            await self._handler(Stored(subject, self._handed[subject], GONE, b""))
+            await self._handler(replace(self._handed[subject], headers=GONE, data=b""))
             del self._handed[subject]
 
     async def _settle(self, subject: str, data: bytes) -> None:
@@ -107,6 +109,12 @@ class Follower:
 
     async def _hand_on(self, stored: Stored) -> None:
         """Handed on, once for each revision; only afterwards it counts as handed on."""
-        if self._handed.get(stored.subject, 0) < stored.sequence:
+        before = self._handed.get(stored.subject)
+        if before is None or _is_newer(stored, before):
             await self._handler(stored)
-            self._handed[stored.subject] = stored.sequence
+            self._handed[stored.subject] = replace(stored, data=b"")
+
+
+def _is_newer(stored: Stored, before: Stored) -> bool:
+    """Whether it was stored after `before`, in the same stream or in one made anew."""
+    return stored.sequence > before.sequence or stored.stored_at > before.stored_at

@@ -26,6 +26,7 @@ from shared.contracts.storage import BUCKETS, STREAMS, OutboxRecord, kv_stream, 
 from shared.errors import FaultError, RefusedError
 from tests.integration.conftest import Buses
 from tests.support.conversations import eventually
+from tests.support.raw_nats import unrestricted_client
 
 AT = "2026-01-01T00:00:00Z"
 
@@ -33,6 +34,11 @@ AT = "2026-01-01T00:00:00Z"
 def desired(node: str, generation: int) -> DesiredNode:
     """A record that differs by its generation."""
     return DesiredNode(node=node, generation=generation, chains=())
+
+
+def observed(generation: int) -> ObservedNode:
+    """A record of the node n1."""
+    return ObservedNode(node="n1", desired_generation=generation, chains=(), at=AT)
 
 
 def an_outbox_record() -> OutboxRecord:
@@ -281,6 +287,27 @@ async def test_follower_catches_up_after_the_server_crashed(buses: Buses) -> Non
     buses.server.credentials("node", "n1")
 
     await eventually(lambda: followed.told[-1] == ("n1", 2), seconds=10)
+
+
+async def test_follower_sees_a_bucket_that_was_made_anew(buses: Buses) -> None:
+    """Deleted and provisioned again, the bucket counts from 1; its values are told all the same."""
+    n1, provisioner = await buses.open("node", "n1"), await buses.open("provisioner")
+    told: list[tuple[int, int]] = []
+
+    async def note(_key: str, value: ObservedNode | None, revision: int) -> None:
+        if value is not None:
+            told.append((value.desired_generation, revision))
+
+    for generation in (1, 2, 3):
+        await n1.bucket(OBSERVED).put("n1", observed(generation))
+    await (await buses.open("service-scheduler")).bucket(OBSERVED).follow(">", note)
+    await eventually(lambda: told == [(3, 3)])
+    async with unrestricted_client(buses.server) as raw:
+        await raw.jetstream().delete_stream(kv_stream(OBSERVED.name))
+    await provision(provisioner.connection)
+    await n1.bucket(OBSERVED).put("n1", observed(4))
+
+    await eventually(lambda: told == [(3, 3), (4, 1)])
 
 
 async def test_follower_is_told_again_after_a_fault_of_its_own(buses: Buses) -> None:

@@ -27,9 +27,10 @@ class Stream:
     reads: int = 0
     faults: int = 0
 
-    def put(self, key: str, sequence: int, data: bytes) -> None:
+    def put(self, key: str, sequence: int, data: bytes, *, second: str = "00") -> None:
         """Stored at once."""
-        self.stored[key] = Stored(key, sequence, {}, data)
+        time = f"2026-01-01T00:00:{second}Z"
+        self.stored[key] = Stored(key, sequence, {"Nats-Time-Stamp": time}, data)
 
     async def read(self, subject: str) -> list[Stored]:
         """As direct get does."""
@@ -163,3 +164,29 @@ async def test_key_that_left_no_marker_is_told_as_gone() -> None:
         stream.put("a", 2, b"two")
         await follower.relist()
         await told_at_last(told, [("a", b"one"), ("a", b""), ("a", b"two")])
+
+
+async def test_bucket_that_was_made_anew_is_followed_from_its_start() -> None:
+    """Its sequences are those of the old one again, or smaller; its values are later."""
+    stream, told = Stream(), list[tuple[str, bytes]]()
+    stream.put("a", 1, b"one")
+    stream.put("b", 9, b"nine", second="00.1")
+    before = [("a", b"one"), ("b", b"nine")]
+    async with following(stream, told) as follower:
+        await told_at_last(told, before)
+        stream.put("a", 1, b"new one", second="00.15")
+        stream.put("b", 2, b"new two", second="00.15")
+        await follower.relist()
+        await told_at_last(told, [*before, ("a", b"new one"), ("b", b"new two")])
+
+
+async def test_answer_of_a_server_that_lags_behind_is_not_handed_on() -> None:
+    """A smaller sequence that was stored earlier is old news."""
+    stream, told = Stream(), list[tuple[str, bytes]]()
+    stream.put("a", 2, b"two", second="02")
+    async with following(stream, told) as follower:
+        await told_at_last(told, [("a", b"two")])
+        stream.put("a", 1, b"one", second="01")
+        stream.put("b", 3, b"three", second="03")
+        await follower.relist()
+        await told_at_last(told, [("a", b"two"), ("b", b"three")])
