@@ -4,19 +4,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
-from cli.console import JsonFlag, refusing
-from cli.principal import (
-    ExpiresOption,
-    InstallationOption,
-    chosen,
-    in_utc,
-    revoke_member,
-    rotate_member,
-    show_change,
-)
-from installation import members
+from cli.console import JsonFlag
+from cli.principal import ExpiresOption, InstallationOption, add_member, change_member
 
 
 def add(
@@ -33,15 +22,7 @@ def add(
     name
         Lower-case letters, digits and '-'; it is the node's name everywhere.
     """
-    with refusing(json=json):
-        change = members.add(
-            chosen(installation),
-            name=name,
-            role="node",
-            now=datetime.now(UTC),
-            expires_at=in_utc(expires),
-        )
-    show_change(change, json=json)
+    add_member(name, "node", expires, installation, json=json)
 
 
 def revoke(name: str, *, installation: InstallationOption = None, json: JsonFlag = False) -> None:
@@ -52,7 +33,7 @@ def revoke(name: str, *, installation: InstallationOption = None, json: JsonFlag
     name
         Which.
     """
-    revoke_member(chosen(installation), "node", name, json=json)
+    change_member("node", "revoke", name, None, installation, json=json)
 
 
 def rotate(
@@ -69,4 +50,4 @@ def rotate(
     name
         Which.
     """
-    rotate_member(chosen(installation), "node", name, in_utc(expires), json=json)
+    change_member("node", "rotate", name, expires, installation, json=json)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import cyclopts
 import msgspec
@@ -21,6 +21,7 @@ from cli.session import installation_dir
 from installation import members
 from installation.members import MemberChange
 from installation.registry import Member, MemberKind, parse_user_role
+from shared.contracts.permissions import Role
 
 app = cyclopts.App(name="principal", help="Add, list, revoke and rotate people and systems.")
 
@@ -70,14 +71,8 @@ def add(
         viewer, operator, publisher, code-owner, approver, auditor or administrator.
     """
     with refusing(json=json):
-        change = members.add(
-            chosen(installation),
-            name=name,
-            role=parse_user_role(role),
-            now=datetime.now(UTC),
-            expires_at=in_utc(expires),
-        )
-    show_change(change, json=json)
+        parsed = parse_user_role(role)
+    add_member(name, parsed, expires, installation, json=json)
 
 
 @app.command(name="list")
@@ -95,7 +90,7 @@ def revoke(name: str, *, installation: InstallationOption = None, json: JsonFlag
     name
         Whose.
     """
-    revoke_member(chosen(installation), "principal", name, json=json)
+    change_member("principal", "revoke", name, None, installation, json=json)
 
 
 @app.command
@@ -113,7 +108,7 @@ def rotate(
     name
         Whose.
     """
-    rotate_member(chosen(installation), "principal", name, in_utc(expires), json=json)
+    change_member("principal", "rotate", name, expires, installation, json=json)
 
 
 def chosen(installation: Path | None) -> Path:
@@ -121,7 +116,7 @@ def chosen(installation: Path | None) -> Path:
     return installation.expanduser() if installation else installation_dir()
 
 
-def in_utc(moment: datetime | None) -> datetime | None:
+def _in_utc(moment: datetime | None) -> datetime | None:
     """The moment with a zone."""
     return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
 
@@ -133,24 +128,42 @@ def show_members(installation: Path, kind: MemberKind, *, json: bool) -> None:
     emit(found, _render_members, json=json)
 
 
-def revoke_member(installation: Path, kind: MemberKind, name: str, *, json: bool) -> None:
-    """Revoke, and print what became of it."""
-    now = datetime.now(UTC)
-    change = run(members.revoke(installation, kind=kind, name=name, now=now), json=json)
-    show_change(change, json=json)
-
-
-def rotate_member(
-    installation: Path, kind: MemberKind, name: str, expires: datetime | None, *, json: bool
+def add_member(
+    name: str, role: Role, expires: datetime | None, installation: Path | None, *, json: bool
 ) -> None:
-    """Rotate, and print what became of it."""
-    rotating = members.rotate(
-        installation, kind=kind, name=name, now=datetime.now(UTC), expires_at=expires
-    )
-    show_change(run(rotating, json=json), json=json)
+    """Give somebody a key, and print where it lies."""
+    with refusing(json=json):
+        change = members.add(
+            chosen(installation),
+            name=name,
+            role=role,
+            now=datetime.now(UTC),
+            expires_at=_in_utc(expires),
+        )
+    _show_change(change, json=json)
 
 
-def show_change(change: MemberChange, *, json: bool) -> None:
+def change_member(
+    kind: MemberKind,
+    change: Literal["revoke", "rotate"],
+    name: str,
+    expires: datetime | None,
+    installation: Path | None,
+    *,
+    json: bool,
+) -> None:
+    """Take a key back or replace it, and print what became of it."""
+    directory, now = chosen(installation), datetime.now(UTC)
+    if change == "revoke":
+        changing = members.revoke(directory, kind=kind, name=name, now=now)
+    else:
+        changing = members.rotate(
+            directory, kind=kind, name=name, now=now, expires_at=_in_utc(expires)
+        )
+    _show_change(run(changing, json=json), json=json)
+
+
+def _show_change(change: MemberChange, *, json: bool) -> None:
     """Print what became of a member."""
     revoked = change.member.revoked_at is not None
     if not change.is_in_force:
