@@ -8,6 +8,7 @@ Rules:
  * An apply or rollback succeeded when every place it was accepted for, and still wants, runs;
    it failed when some refuse and none is pending.
  * A removal succeeded when no node holds any part of the deployment.
+ * A forgotten node is not waited for.
  * A command that a later one overtook before it ended failed, and the event names the later one.
 """
 
@@ -20,7 +21,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from services.scheduler.chain_planning import PlaceConflict
-from services.scheduler.deployment import PLACES_IN_EVENT, state_digest
+from services.scheduler.deployment import state_digest
 from services.scheduler.desired_state import Fleet
 from services.scheduler.status import PlaceView, view_places
 from shared.contracts.events import Actor, EventBody
@@ -29,6 +30,13 @@ from shared.contracts.scheduler import DeploymentRecord, DeploymentRevision
 from shared.errors import Reason
 
 ACTION: Final = "deployment.complete"
+PLACES_IN_ENDING: Final = 80
+"""At most 300 bytes each; failed ones first, and the count is always there."""
+REASONS_IN_ENDING: Final = 40
+REASON_BYTES: Final = 400
+"""A reason over this goes without its values and with its texts cut."""
+TEXT_CHARACTERS: Final = 160
+"""Of a text that is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +85,8 @@ def _current_ending(
     if record.removed:
         is_written = not any(
             program.deployment == record.name
-            for node in fleet.desired.values()
+            for name, node in fleet.desired.items()
+            if not fleet.is_forgotten(name)
             for chain in node.chains
             for program in chain.programs
         )
@@ -95,7 +104,7 @@ def _current_ending(
         revision,
         outcome="failed" if failed else "succeeded",
         reasons=tuple(reason for view in failed for reason in _located(view)),
-        details=_evidence(views),
+        details={**_evidence(views), **_given_up(revision, fleet)},
     )
 
 
@@ -134,9 +143,9 @@ def _ending(
             deployment=record.name,
             package=revision.spec.package,
             version=revision.version,
-            reasons=reasons[:PLACES_IN_EVENT],
+            reasons=tuple(map(_short, reasons[:REASONS_IN_ENDING])),
             after=state_digest(record) if is_latest else "",
-            details={"revision": revision.revision, **details},
+            details={"revision": revision.revision, "reason_count": len(reasons), **details},
         ),
     )
 
@@ -149,8 +158,22 @@ def _located(view: PlaceView) -> list[Reason]:
     ]
 
 
+def _short(reason: Reason) -> Reason:
+    """The reason; of a large one, where and which rule, as far as there is room."""
+    if len(msgspec.json.encode(reason)) <= REASON_BYTES:
+        return reason
+    return Reason(path=reason.path[:TEXT_CHARACTERS], rule=reason.rule[:TEXT_CHARACTERS])
+
+
+def _given_up(revision: DeploymentRevision, fleet: Fleet) -> dict[str, Any]:
+    """The nodes that it was accepted for and that were forgotten meanwhile."""
+    nodes = {place.node for place in revision.placements if fleet.is_forgotten(place.node)}
+    return {"forgotten": sorted(nodes)[:PLACES_IN_ENDING]} if nodes else {}
+
+
 def _evidence(views: Sequence[PlaceView]) -> dict[str, Any]:
     """What the kernels were read back to hold."""
+    shown = sorted(views, key=lambda view: view.state == "running")[:PLACES_IN_ENDING]
     places = [
         {
             "node": view.node,
@@ -161,6 +184,6 @@ def _evidence(views: Sequence[PlaceView]) -> dict[str, Any]:
             "program_id": view.chain.program_id if view.chain else 0,
             "program_tag": view.chain.program_tag if view.chain else "",
         }
-        for view in views[:PLACES_IN_EVENT]
+        for view in shown
     ]
     return {"place_count": len(views), "places": places}

@@ -9,6 +9,7 @@ Rules:
  * The generation goes up by one if, and only if, a chain changed.
  * A chain that did not change keeps its cause; one that did has as cause the newest command among
    the deployments that it differs by.
+ * A forgotten node's record stays as it is: should the node be alive, it keeps filtering.
  * An emptied chain stays, empty, while its interface exists: it tells the node to detach, and why.
 """
 
@@ -33,6 +34,10 @@ class Fleet:
     deployments: Mapping[str, DeploymentRecord]
     nodes: Mapping[str, NodeView]
     desired: Mapping[str, DesiredNode]
+
+    def is_forgotten(self, node: str) -> bool:
+        """Whether an operator gave the node up."""
+        return node in self.nodes and self.nodes[node].is_forgotten
 
     def with_deployment(self, record: DeploymentRecord) -> Fleet:
         """The same moment, had the deployment been this."""
@@ -69,6 +74,8 @@ def derive_node(
     node: NodeView, deployments: Mapping[str, DeploymentRecord], current: DesiredNode | None
 ) -> tuple[DesiredNode | None, tuple[PlaceConflict, ...]]:
     """What one node shall run; None if it runs nothing and never did."""
+    if node.is_forgotten:
+        return current, ()
     planned = plan_node(node, deployments.values(), current)
     before = {
         render_hook_point(chain.interface, chain.hook): chain

@@ -85,7 +85,12 @@ def change_labels(
         problems.append(Reason(path="set", rule=rule, got=len(labels), allowed=MAX_LABELS))
     if problems:
         raise LabelChangeError(f"{record.node}: the labels cannot be changed like this", problems)
-    return NodeLabels(node=record.node, labels=labels, command_id=command_id)
+    return NodeLabels(
+        node=record.node,
+        labels=labels,
+        command_id=command_id,
+        forgotten=current is not None and current.forgotten,
+    )
 
 
 def refuse_label_conflicts(fleet: Fleet, record: NodeRecord, labels: NodeLabels) -> None:

@@ -3,6 +3,7 @@
 """Which nodes and interfaces a deployment runs on, and why it does not run on the others.
 
 Rules:
+ * Nothing is placed on a node that was forgotten.
  * A node must match the name globs, then every label, then have the kernel feature of the hook,
    then have an interface that matches; the first requirement it fails is what is said of it.
  * What is named without a wildcard must exist: an interface on some matching node, a node in the
@@ -45,6 +46,7 @@ class NodeView:
     """Effective: those set by operators win over the node's own."""
     interfaces: tuple[str, ...] = ()
     features: Mapping[str, bool] = field(default_factory=dict)
+    is_forgotten: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,14 @@ def view_node(record: NodeRecord, labels: NodeLabels | None) -> NodeView:
         labels=effective_labels(record, labels),
         interfaces=tuple(sorted(interface.name for interface in record.interfaces)),
         features=record.features,
+        is_forgotten=labels is not None and labels.forgotten,
     )
 
 
 def unmet_requirement(spec: DeploymentSpec, node: NodeView) -> str | None:
     """The first requirement, other than an interface, that `node` fails; None if it meets all."""
+    if node.is_forgotten:
+        return "was forgotten"
     if not _matches_any(node.name, spec.nodes.names):
         return f"its name matches none of {', '.join(spec.nodes.names)}"
     for key, wanted in sorted(spec.nodes.labels.items()):

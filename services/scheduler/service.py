@@ -23,6 +23,7 @@ from services.scheduler.deployment import (
     rollback_target,
 )
 from services.scheduler.execution import Execution
+from services.scheduler.forgetting import forget_node, forgotten_event
 from services.scheduler.labelling import (
     change_labels,
     known_node,
@@ -37,10 +38,11 @@ from shared.adapters.outbox import Decide, Outbox
 from shared.adapters.service_layer import Handler
 from shared.contracts.base import Command, Endpoint, Message
 from shared.contracts.catalog import PackageResolved
-from shared.contracts.events import Actor, EventBody
+from shared.contracts.events import Actor
 from shared.contracts.scheduler import (
     APPLY_DEPLOYMENT,
     DEPLOYMENTS,
+    FORGET_NODE,
     GET_DEPLOYMENT,
     GET_NODE,
     LABEL_NODE,
@@ -56,11 +58,13 @@ from shared.contracts.scheduler import (
     DeploymentPlan,
     DeploymentSpec,
     DeploymentStatus,
+    ForgetNode,
     GetDeployment,
     GetNode,
     LabelNode,
     ListDeployments,
     ListNodes,
+    NodeForgotten,
     NodeLabelled,
     NodeList,
     NodeStatus,
@@ -109,6 +113,7 @@ class SchedulerService:
             LIST_DEPLOYMENTS: self.list_deployments,
             GET_DEPLOYMENT: self.get_deployment,
             LABEL_NODE: self._command(LABEL_NODE, self.label_node),
+            FORGET_NODE: self._command(FORGET_NODE, self.forget_node),
             LIST_NODES: self.list_nodes,
             GET_NODE: self.get_node,
         }
@@ -146,12 +151,7 @@ class SchedulerService:
             )
             return self._accepted("deployment.apply", draft, facts, sequence)
 
-        def refuse(error: RefusedError) -> EventBody:
-            return refused_event(
-                "deployment.apply", error.refusal(), facts, deployment=spec.name, spec=spec
-            )
-
-        return await _decided(accept, refuse)
+        return await _decided("deployment.apply", accept, facts, deployment=spec.name, spec=spec)
 
     async def roll_back_deployment(
         self, command: RollBackDeployment, caller: Caller, command_id: str, now: datetime
@@ -170,12 +170,7 @@ class SchedulerService:
             await self._stage(draft, target.spec, resolved)
             return self._accepted("deployment.rollback", draft, facts, sequence)
 
-        def refuse(error: RefusedError) -> EventBody:
-            return refused_event(
-                "deployment.rollback", error.refusal(), facts, deployment=command.name
-            )
-
-        return await _decided(accept, refuse)
+        return await _decided("deployment.rollback", accept, facts, deployment=command.name)
 
     async def remove_deployment(
         self, command: RemoveDeployment, caller: Caller, command_id: str, now: datetime
@@ -188,12 +183,7 @@ class SchedulerService:
             draft = draft_removal(self._records.fleet, command.name, facts)
             return self._accepted("deployment.remove", draft, facts, sequence)
 
-        def refuse(error: RefusedError) -> EventBody:
-            return refused_event(
-                "deployment.remove", error.refusal(), facts, deployment=command.name
-            )
-
-        return await _decided(accept, refuse)
+        return await _decided("deployment.remove", accept, facts, deployment=command.name)
 
     async def label_node(
         self, command: LabelNode, caller: Caller, command_id: str, now: datetime
@@ -221,10 +211,32 @@ class SchedulerService:
                 events=(labelled_event(labels, before, effective, facts),),
             )
 
-        def refuse(error: RefusedError) -> EventBody:
-            return refused_event("node.label", error.refusal(), facts, node=node)
+        return await _decided("node.label", accept, facts, node=node)
 
-        return await _decided(accept, refuse)
+    async def forget_node(
+        self, command: ForgetNode, caller: Caller, command_id: str, now: datetime
+    ) -> Decision[NodeForgotten]:
+        """The node is given up or taken back, or the refusal why not."""
+        facts = command_facts(command, caller, command_id, now)
+        node = command.node
+
+        async def accept() -> Decision[NodeForgotten]:
+            sequence = await self._records.reread_labels()
+            known_node(self._records.nodes, node)
+            record = forget_node(
+                node,
+                self._records.labels_of(node),
+                self._silence(node),
+                undo=command.undo,
+                command_id=command_id,
+            )
+            return Decision(
+                reply=NodeForgotten(command_id=command_id, node=node, forgotten=record.forgotten),
+                change=Change(NODE_LABELS, node, record, sequence),
+                events=(forgotten_event(record, facts),),
+            )
+
+        return await _decided("node.forget", accept, facts, node=node)
 
     async def list_deployments(self, request: ListDeployments, _: Caller) -> DeploymentList:
         """By name."""
@@ -255,10 +267,12 @@ class SchedulerService:
             conflicts=self._execution.conflicts,
         )
 
-    async def list_nodes(self, _: ListNodes, __: Caller) -> NodeList:
+    async def list_nodes(self, request: ListNodes, _: Caller) -> NodeList:
         """By name."""
-        nodes = sorted(self._records.nodes)
-        return NodeList(nodes=tuple(self._node_status(node) for node in nodes))
+        nodes = (self._node_status(node) for node in sorted(self._records.nodes))
+        return NodeList(
+            nodes=tuple(node for node in nodes if request.forgotten or not node.forgotten)
+        )
 
     async def get_node(self, request: GetNode, _: Caller) -> NodeStatus:
         """Inventory, liveness, chains."""
@@ -334,11 +348,18 @@ def command_facts(command: Command, caller: Caller, command_id: str, now: dateti
 
 
 async def _decided(
+    action: str,
     accept: Callable[[], Awaitable[Decision[ReplyT]]],
-    refuse: Callable[[RefusedError], EventBody],
+    facts: CommandFacts,
+    *,
+    deployment: str = "",
+    node: str = "",
+    spec: DeploymentSpec | None = None,
 ) -> Decision[ReplyT]:
     """What `accept` decides; a refusal is a decision too, and has its event."""
     try:
         return await accept()
     except RefusedError as error:
-        return Decision(refusal=error.refusal(), events=(refuse(error),))
+        refusal = error.refusal()
+        event = refused_event(action, refusal, facts, deployment=deployment, node=node, spec=spec)
+        return Decision(refusal=refusal, events=(event,))

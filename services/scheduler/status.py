@@ -7,6 +7,7 @@ Rules:
  * `failed` is said only once the node acted upon the newest desired generation; until then what it
    reports is about something older, and the place is `pending`.
  * What a node could not do because of a fault, it tries again: that place is `pending` too.
+ * A forgotten node has no places.
  * A node is silent after three missed heartbeats; what it reported then is not the present.
 """
 
@@ -166,6 +167,7 @@ def node_status(
         desired_generation=desired.generation if desired else 0,
         observed_generation=observed.desired_generation if observed else 0,
         chains=observed.chains if observed else (),
+        forgotten=fleet.is_forgotten(record.node),
     )
 
 
@@ -271,6 +273,8 @@ def _places_left(
 ) -> list[PlaceView]:
     views: list[PlaceView] = []
     for name, node in sorted(observed.items()):
+        if fleet.is_forgotten(name):
+            continue
         desired = fleet.desired.get(name)
         generation = desired.generation if desired else 0
         for chain in node.chains:

@@ -79,7 +79,7 @@ ALLOWED_ENDPOINTS: Final[dict[UserRole, tuple[Endpoint[Any, Any], ...]]] = {
     "code-owner": _READ,
     "approver": _READ,
     "auditor": (*_READ, *_AUDIT),
-    "administrator": (*_READ, *_OPERATE, *_PUBLISH, *_AUDIT),
+    "administrator": (*_READ, *_OPERATE, *_PUBLISH, *_AUDIT, scheduler.FORGET_NODE),
 }
 """What each role of a person or system may ask.  An endpoint not named here is refused."""
 
@@ -187,8 +187,10 @@ def control_permissions(role: ControlRole) -> Permissions:
                 role,
                 publish=(
                     f"$JS.API.STREAM.INFO.{EVENT_STREAM}",
-                    f"$JS.API.CONSUMER.*.{EVENT_STREAM}.>",
-                    f"$JS.API.CONSUMER.MSG.NEXT.{EVENT_STREAM}.>",
+                    *(
+                        f"$JS.API.CONSUMER.{verb}.{EVENT_STREAM}.*"
+                        for verb in ("CREATE", "INFO", "RESET", "DELETE", "MSG.NEXT")
+                    ),
                     f"$JS.ACK.{EVENT_STREAM}.>",
                 ),
                 subscribe=(f"{API}.auditor.>", f"{API}.events.>"),

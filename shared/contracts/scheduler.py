@@ -130,6 +130,8 @@ class NodeLabels(Message, frozen=True, kw_only=True):
     node: str
     labels: dict[str, str]
     command_id: str = ""
+    forgotten: bool = False
+    """Whether an operator gave the node up: nothing is placed on it and nothing waits for it."""
 
 
 NODE_LABELS: Final = Bucket("node_labels", NodeLabels)
@@ -191,7 +193,7 @@ class RollBackDeployment(Command, frozen=True, kw_only=True):
     """Bring an earlier revision back, as a new revision."""
 
     name: Token
-    to_revision: Annotated[int, Meta(ge=0)] = 0
+    to_revision: Annotated[int, Meta(ge=0, le=2**31)] = 0
     """0: the one before the current."""
 
 
@@ -271,8 +273,25 @@ class NodeLabelled(Accepted, frozen=True, kw_only=True):
     labels: dict[str, str]
 
 
+class ForgetNode(Command, frozen=True, kw_only=True):
+    """Give a lost node up: nothing is placed on it, and no command waits for it any more."""
+
+    node: Token
+    undo: bool = False
+    """Take the node back instead."""
+
+
+class NodeForgotten(Accepted, frozen=True, kw_only=True):
+    """Whether the node is given up now."""
+
+    node: str
+    forgotten: bool
+
+
 class ListNodes(Request, frozen=True, kw_only=True):
-    """All nodes that ever registered."""
+    """All nodes that ever registered, without those that were forgotten unless asked for."""
+
+    forgotten: bool = False
 
 
 class GetNode(Request, frozen=True, kw_only=True):
@@ -294,6 +313,7 @@ class NodeStatus(Message, frozen=True, kw_only=True):
     desired_generation: int = 0
     observed_generation: int = 0
     chains: tuple[ObservedChain, ...] = ()
+    forgotten: bool = False
 
 
 class NodeList(Message, frozen=True, kw_only=True):
@@ -319,5 +339,6 @@ LIST_DEPLOYMENTS: Final = Endpoint(
 )
 GET_DEPLOYMENT: Final = Endpoint(f"{API}.scheduler.deployment.get", GetDeployment, DeploymentStatus)
 LABEL_NODE: Final = Endpoint(f"{API}.scheduler.node.label", LabelNode, NodeLabelled)
+FORGET_NODE: Final = Endpoint(f"{API}.scheduler.node.forget", ForgetNode, NodeForgotten)
 LIST_NODES: Final = Endpoint(f"{API}.scheduler.node.list", ListNodes, NodeList)
 GET_NODE: Final = Endpoint(f"{API}.scheduler.node.get", GetNode, NodeStatus)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Final, TypeVar
 
 import msgspec
+import structlog
 
 from services.scheduler.adapters.watched_bus import StoredChange
 from services.scheduler.desired_state import Fleet
@@ -38,7 +39,11 @@ from shared.contracts.scheduler import (
 
 RecordT = TypeVar("RecordT", bound=msgspec.Struct)
 
+NodesOwnT = TypeVar("NodesOwnT", NodeRecord, ObservedNode)
+
 WRITES_AT_ONCE: Final = 32
+
+_log = structlog.get_logger()
 
 
 class FleetRecords:
@@ -104,8 +109,8 @@ class FleetRecords:
             self.reread_deployments(),
         )
         self._desired = dict(_newest(desired, self._desired))
-        self.nodes.update({name: entry.value for name, entry in nodes.entries.items()})
-        self.observed.update({name: entry.value for name, entry in observed.entries.items()})
+        self.nodes.update(_own(nodes))
+        self.observed.update(_own(observed))
         self._view_nodes()
 
     async def reread_deployments(self) -> int:
@@ -184,14 +189,14 @@ class FleetRecords:
         }
 
     async def _on_node(self, node: str, record: NodeRecord | None, _: int) -> None:
-        if record is None or self.nodes.get(node) == record:
+        if record is None or self.nodes.get(node) == record or not _is_own(node, record):
             return
         self.nodes[node] = record
         self._views[node] = view_node(record, self.labels_of(node))
         self.nodes_concerned.set()
 
     async def _on_observed(self, node: str, observed: ObservedNode | None, _: int) -> None:
-        if observed is None or self.observed.get(node) == observed:
+        if observed is None or self.observed.get(node) == observed or not _is_own(node, observed):
             return
         self.observed[node] = observed
         self.endings_concerned.set()
@@ -199,6 +204,26 @@ class FleetRecords:
     async def _on_heartbeat(self, subject: str, _: bytes) -> None:
         # The node is the token before the last; no other may publish there.
         self._heard_at[subject.split(".")[-2]] = asyncio.get_running_loop().time()
+
+
+def _own(snapshot: Snapshot[NodesOwnT]) -> dict[str, NodesOwnT]:
+    """By node, what each wrote of itself."""
+    return {
+        node: entry.value for node, entry in snapshot.entries.items() if _is_own(node, entry.value)
+    }
+
+
+def _is_own(node: str, record: NodeRecord | ObservedNode) -> bool:
+    """Whether a record speaks of the node under whose key it lies; it is logged if not.
+
+    The server proves who wrote under the key; what the record says of itself proves nothing.
+    """
+    if record.node == node:
+        return True
+    _log.warning(
+        "record_ignored", why="it names another node", node=node, record=type(record).__name__
+    )
+    return False
 
 
 def _newest(
