@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from cyclopts import Parameter
@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import CredentialsOption, JsonFlag, emit, plain, progress, refusing, run, say
-from cli.rollout import insist, until_over
+from cli.rollout import CommandIdOption, ReasonOption, chosen_id, insist, until_over
 from cli.session import connected
 from shared.adapters.bus import Bus
 from shared.contracts.base import Command, Endpoint
@@ -44,18 +44,22 @@ CommandT = TypeVar("CommandT", bound=Command)
 
 CHANGE_STYLES: Final = {"kept": "dim", "added": "green", "changed": "yellow", "removed": "red"}
 
-TimeoutOption = Annotated[
-    float,
-    Parameter(name="--timeout", help="Seconds to wait for what is away, and for every place."),
-]
-ReasonOption = Annotated[str, Parameter(name="--reason", help="Why; goes into the audit log.")]
-CommandIdOption = Annotated[
-    str,
-    Parameter(
-        name="--command-id",
-        help="8 to 64 letters, digits, _ or -; the same id again has no second effect.",
-    ),
-]
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class CommandOptions:
+    """What every command that changes a deployment can be told."""
+
+    timeout: Annotated[
+        float, Parameter(help="Seconds to wait for what is away, and for every place.")
+    ] = 60.0
+    reason: ReasonOption = ""
+    command_id: CommandIdOption = ""
+    json: JsonFlag = False
+    credentials: CredentialsOption = None
+
+
+_DEFAULTS: Final = CommandOptions()
 
 
 class CommandDone(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -72,11 +76,7 @@ def deploy(
     dry_run: Annotated[
         bool, Parameter(name="--dry-run", negative=(), help="Only show what would change.")
     ] = False,
-    timeout: TimeoutOption = 60.0,
-    reason: ReasonOption = "",
-    command_id: CommandIdOption = "",
-    json: JsonFlag = False,
-    credentials: CredentialsOption = None,
+    options: CommandOptions = _DEFAULTS,
 ) -> None:
     """Make a deployment what its TOML file says: show the plan, apply it, wait until it runs.
 
@@ -85,18 +85,7 @@ def deploy(
     file
         The deployment, as docs/deployments.md describes.
     """
-    run(
-        _deploy(
-            file,
-            dry_run=dry_run,
-            timeout_seconds=timeout,
-            reason=reason,
-            command_id=command_id,
-            json=json,
-            credentials=credentials,
-        ),
-        json=json,
-    )
+    run(_deploy(file, options, dry_run=dry_run), json=options.json)
 
 
 def rollback(
@@ -106,11 +95,7 @@ def rollback(
     to: Annotated[
         int, Parameter(name="--to", help="Revision; without it, the one before the current.")
     ] = 0,
-    timeout: TimeoutOption = 60.0,
-    reason: ReasonOption = "",
-    command_id: CommandIdOption = "",
-    json: JsonFlag = False,
-    credentials: CredentialsOption = None,
+    options: CommandOptions = _DEFAULTS,
 ) -> None:
     """Bring an earlier revision of a deployment back, as a new revision.
 
@@ -119,31 +104,13 @@ def rollback(
     name
         The deployment.
     """
-    fields = {"name": name, "to_revision": to, "command_id": _id(command_id), "reason": reason}
-    with refusing(json=json):
+    fields = {"name": name, "to_revision": to, **_given(options)}
+    with refusing(json=options.json):
         message = convert_document(fields, RollBackDeployment, what="rollback")
-    run(
-        _see_through(
-            ROLL_BACK_DEPLOYMENT,
-            message,
-            timeout_seconds=timeout,
-            json=json,
-            credentials=credentials,
-        ),
-        json=json,
-    )
+    run(_see_through(ROLL_BACK_DEPLOYMENT, message, options), json=options.json)
 
 
-def undeploy(
-    name: str,
-    /,
-    *,
-    timeout: TimeoutOption = 60.0,
-    reason: ReasonOption = "",
-    command_id: CommandIdOption = "",
-    json: JsonFlag = False,
-    credentials: CredentialsOption = None,
-) -> None:
+def undeploy(name: str, /, *, options: CommandOptions = _DEFAULTS) -> None:
     """Take a deployment off every node; its history stays.
 
     Parameters
@@ -151,19 +118,10 @@ def undeploy(
     name
         The deployment.
     """
-    fields = {"name": name, "command_id": _id(command_id), "reason": reason}
-    with refusing(json=json):
+    fields = {"name": name, **_given(options)}
+    with refusing(json=options.json):
         message = convert_document(fields, RemoveDeployment, what="undeploy")
-    run(
-        _see_through(
-            REMOVE_DEPLOYMENT,
-            message,
-            timeout_seconds=timeout,
-            json=json,
-            credentials=credentials,
-        ),
-        json=json,
-    )
+    run(_see_through(REMOVE_DEPLOYMENT, message, options), json=options.json)
 
 
 def read_deployment(file: Path) -> DeploymentSpec:
@@ -244,45 +202,31 @@ def _add_chain(table: Table, chain: PlannedChain) -> None:
         )
 
 
-async def _deploy(
-    file: Path,
-    *,
-    dry_run: bool,
-    timeout_seconds: float,
-    reason: str,
-    command_id: str,
-    json: bool,
-    credentials: Path | None,
-) -> None:
+async def _deploy(file: Path, options: CommandOptions, *, dry_run: bool) -> None:
     spec = read_deployment(file)
-    fields = {"command_id": _id(command_id), "reason": reason, "spec": msgspec.to_builtins(spec)}
+    fields = {"spec": msgspec.to_builtins(spec), **_given(options)}
     message = convert_document(fields, ApplyDeployment, what="deploy")
-    deadline = asyncio.get_running_loop().time() + timeout_seconds
-    async with connected(credentials) as bus:
-        if dry_run or not json:
+    deadline = asyncio.get_running_loop().time() + options.timeout
+    async with connected(options.credentials) as bus:
+        if dry_run or not options.json:
             plan = await insist(
                 bus,
                 PLAN_DEPLOYMENT,
                 PlanDeployment(spec=spec),
                 deadline=deadline,
-                waiting=lambda what: say(f"waiting: {what}", json=json),
+                waiting=lambda what: say(f"waiting: {what}", json=options.json),
             )
-            emit(plan, render_plan, json=json)
+            emit(plan, render_plan, json=options.json)
         if not dry_run:
-            await _give(bus, APPLY_DEPLOYMENT, message, deadline=deadline, json=json)
+            await _give(bus, APPLY_DEPLOYMENT, message, deadline=deadline, json=options.json)
 
 
 async def _see_through(
-    endpoint: Endpoint[CommandT, DeploymentAccepted],
-    message: CommandT,
-    *,
-    timeout_seconds: float,
-    json: bool,
-    credentials: Path | None,
+    endpoint: Endpoint[CommandT, DeploymentAccepted], message: CommandT, options: CommandOptions
 ) -> None:
-    deadline = asyncio.get_running_loop().time() + timeout_seconds
-    async with connected(credentials) as bus:
-        await _give(bus, endpoint, message, deadline=deadline, json=json)
+    deadline = asyncio.get_running_loop().time() + options.timeout
+    async with connected(options.credentials) as bus:
+        await _give(bus, endpoint, message, deadline=deadline, json=options.json)
 
 
 async def _give(
@@ -310,5 +254,6 @@ async def _give(
     emit(CommandDone(accepted=accepted, status=status), render_done, json=json)
 
 
-def _id(given: str) -> str:
-    return given or secrets.token_hex(16)
+def _given(options: CommandOptions) -> dict[str, Any]:
+    """What every command carries."""
+    return {"command_id": chosen_id(options.command_id), "reason": options.reason}

@@ -1,10 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""`l3af node list`, `show`, `label`: what the nodes are, and which deployments they attract."""
+"""`l3af node list`, `show`, `label`, `forget`: the nodes, and which deployments they attract."""
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,14 +14,18 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import CredentialsOption, JsonFlag, emit, plain, run
+from cli.rollout import CommandIdOption, ReasonOption, chosen_id
 from cli.session import connected
 from shared.contracts.scheduler import (
+    FORGET_NODE,
     GET_NODE,
     LABEL_NODE,
     LIST_NODES,
+    ForgetNode,
     GetNode,
     LabelNode,
     ListNodes,
+    NodeForgotten,
     NodeLabelled,
     NodeList,
     NodeStatus,
@@ -30,19 +33,28 @@ from shared.contracts.scheduler import (
 from shared.errors import Reason, RefusedError
 from shared.validation import convert_document
 
-app = cyclopts.App(name="node", help="List, show and label nodes; give and take their keys.")
+app = cyclopts.App(
+    name="node", help="List, show, label and forget nodes; give and take their keys."
+)
 app.command("cli.node_admin:add", help="Give a node a key.")
 app.command("cli.node_admin:revoke", help="Refuse a node's key from now on.")
 app.command("cli.node_admin:rotate", help="Give a node a new key; the old one is refused.")
 
 
 @app.command(name="list")
-def list_nodes(*, json: JsonFlag = False, credentials: CredentialsOption = None) -> None:
-    """All nodes that ever registered."""
+def list_nodes(
+    *,
+    forgotten: Annotated[
+        bool, Parameter(name="--all", negative=(), help="Also those that were forgotten.")
+    ] = False,
+    json: JsonFlag = False,
+    credentials: CredentialsOption = None,
+) -> None:
+    """The nodes that registered and were not forgotten."""
 
     async def listed() -> NodeList:
         async with connected(credentials) as bus:
-            return await bus.request(LIST_NODES, ListNodes())
+            return await bus.request(LIST_NODES, ListNodes(forgotten=forgotten))
 
     emit(run(listed(), json=json), render_list, json=json)
 
@@ -70,10 +82,8 @@ def label(
     node: str,
     /,
     *changes: Annotated[str, Parameter(help="`key=value` sets a label, `key-` removes one.")],
-    reason: Annotated[str, Parameter(name="--reason", help="Goes into the audit log.")] = "",
-    command_id: Annotated[
-        str, Parameter(name="--command-id", help="The same id again has no second effect.")
-    ] = "",
+    reason: ReasonOption = "",
+    command_id: CommandIdOption = "",
     json: JsonFlag = False,
     credentials: CredentialsOption = None,
 ) -> None:
@@ -86,6 +96,41 @@ def label(
     """
     labelled = _label(node, changes, reason=reason, command_id=command_id, credentials=credentials)
     emit(run(labelled, json=json), render_labels, json=json)
+
+
+@app.command
+def forget(
+    node: str,
+    /,
+    *,
+    undo: Annotated[
+        bool, Parameter(name="--undo", negative=(), help="Take a forgotten node back.")
+    ] = False,
+    reason: ReasonOption = "",
+    command_id: CommandIdOption = "",
+    json: JsonFlag = False,
+    credentials: CredentialsOption = None,
+) -> None:
+    """Give up a node that is lost for ever, so that nothing waits for it (administrators only).
+
+    Parameters
+    ----------
+    node
+        Its name.
+    """
+    fields: dict[str, Any] = {
+        "node": node,
+        "undo": undo,
+        "reason": reason,
+        "command_id": chosen_id(command_id),
+    }
+
+    async def forgotten() -> NodeForgotten:
+        request = convert_document(fields, ForgetNode, what="node forget")
+        async with connected(credentials) as bus:
+            return await bus.request(FORGET_NODE, request)
+
+    emit(run(forgotten(), json=json), render_forgotten, json=json)
 
 
 def parse_changes(changes: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
@@ -116,7 +161,7 @@ def parse_changes(changes: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
 def render_list(listed: NodeList) -> RenderableType:
     """A line for each node."""
     if not listed.nodes:
-        return Text("no node ever registered")
+        return Text("there is no node")
     table = Table(box=None, pad_edge=False)
     for heading in ("node", "alive", "kernel", "interfaces", "labels", "chains", "generation"):
         table.add_column(heading, header_style="bold")
@@ -179,6 +224,11 @@ def render_labels(labelled: NodeLabelled) -> RenderableType:
     return Text(f"{labelled.node}: {_labels(labelled.labels) or 'no labels'}")
 
 
+def render_forgotten(done: NodeForgotten) -> RenderableType:
+    """Whether it is given up now."""
+    return Text(f"{done.node} is {'forgotten' if done.forgotten else 'taken back'}")
+
+
 async def _label(
     node: str, changes: tuple[str, ...], *, reason: str, command_id: str, credentials: Path | None
 ) -> NodeLabelled:
@@ -188,7 +238,7 @@ async def _label(
         "set": to_set,
         "remove": to_remove,
         "reason": reason,
-        "command_id": command_id or secrets.token_hex(16),
+        "command_id": chosen_id(command_id),
     }
     request = convert_document(fields, LabelNode, what="node label")
     async with connected(credentials) as bus:
@@ -196,6 +246,11 @@ async def _label(
 
 
 def _liveness(node: NodeStatus) -> Text:
+    liveness = _heard(node)
+    return liveness.append(" (forgotten)", style="dim") if node.forgotten else liveness
+
+
+def _heard(node: NodeStatus) -> Text:
     if node.alive:
         return Text("yes", style="green")
     if node.silent_seconds is None:

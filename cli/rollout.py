@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable
-from typing import ClassVar, Final, TypeVar
+from typing import Annotated, ClassVar, Final, TypeVar
+
+from cyclopts import Parameter
 
 from shared.adapters.bus import Bus
 from shared.contracts.base import Endpoint, Message, Request
@@ -27,6 +30,15 @@ LONGEST_REQUEST_SECONDS: Final = 30.0
 FIRST_WAIT_SECONDS: Final = 0.01
 LONGEST_WAIT_SECONDS: Final = 0.5
 
+ReasonOption = Annotated[str, Parameter(name="--reason", help="Why; goes into the audit log.")]
+CommandIdOption = Annotated[
+    str,
+    Parameter(
+        name="--command-id",
+        help="8 to 64 letters, digits, _ or -; the same id again has no second effect.",
+    ),
+]
+
 RequestT = TypeVar("RequestT", bound=Request)
 ReplyT = TypeVar("ReplyT", bound=Message)
 
@@ -35,6 +47,11 @@ class DeploymentFailedError(RefusedError):
     """A node refuses what it was told; what ran there before still runs."""
 
     code: ClassVar[ErrorCode] = "conflict"
+
+
+def chosen_id(given: str) -> str:
+    """The command id that was given, or a new one."""
+    return given or secrets.token_hex(16)
 
 
 async def insist(
