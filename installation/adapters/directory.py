@@ -95,12 +95,18 @@ def write_installation(
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """The file holds `data`, mode 0600, on disk; a reader sees the old or the new content."""
+    """The file holds `data`, mode 0600, on disk; a reader sees the old or the new content.
+
+    What root writes belongs to the directory's owner, so that nats-server reads what is renewed.
+    """
     with _disk_faults(path):
         _make_private_directory(path.parent)
         draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
             _write_synced(draft, data)
+            if os.geteuid() == 0:
+                owner = path.parent.stat()
+                os.chown(draft, owner.st_uid, owner.st_gid, follow_symlinks=False)
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)

@@ -124,8 +124,87 @@ def test_only_the_node_executor_has_capabilities() -> None:
             assert [f"CAP_{name}" for name in added[1].split(", ")] == capabilities
         else:
             assert capabilities == []
-            assert settings["User"] == ["l3af"]
+            assert settings["User"] == [f"l3af-{kind.name}"]
             assert "cap_add" not in compose_block(kind.name)
+
+
+SECRETS = [
+    "operator/operator.seed",
+    "operator/trust-root.seed",
+    "server/jwt/ACCOUNT.jwt",
+    "server/tls/server.key",
+    *(f"credentials/services/{kind.name}/user.creds" for kind in CONFIGURED[:-1]),
+    "credentials/principals/admin/publisher.key",
+    "credentials/nodes/node-1/user.creds",
+]
+
+
+def own_directory(kind: ProcessKind) -> str:
+    """All of the installation that a process needs."""
+    if kind.name == NATS_SERVER:
+        return "server"
+    if kind.name == NODE_EXECUTOR:
+        return "credentials/nodes/node-1"
+    return f"credentials/services/{kind.name}"
+
+
+def reachable(paths: list[str]) -> list[str]:
+    """The secrets that lie at or below paths of the machine."""
+    secrets = {secret: Path(INSTALLATION, secret) for secret in SECRETS}
+    return [
+        secret
+        for secret, place in secrets.items()
+        if any(place.is_relative_to(path) for path in paths)
+    ]
+
+
+def mounts(block: str) -> dict[str, bool]:
+    """Paths of the machine that a container has, and whether it may write there."""
+    short = re.findall(r'"(/[^:"]+):([^:"]+)(:ro)?"', block)
+    long = re.findall(r"source: (\S+)\n +target: (\S+)\n( +read_only: true\n)?", block)
+    assert all(source == target for source, target, _ in (*short, *long))
+    return {source: not read_only for source, _, read_only in (*short, *long)}
+
+
+@pytest.mark.parametrize("kind", PROCESSES, ids=lambda kind: kind.name)
+def test_a_container_sees_its_own_credentials_alone(kind: ProcessKind) -> None:
+    """No container but nats-server's has server/, none has operator/, none writes credentials."""
+    seen = mounts(compose_block(kind.name))
+    own = own_directory(kind)
+
+    assert reachable(list(seen)) == [secret for secret in SECRETS if secret.startswith(own)]
+    assert seen[f"{INSTALLATION}/{own}"] == (kind.name == NATS_SERVER)
+    assert "volumes" not in (ROOT / "compose.yaml").read_text().split("\nservices:\n")[0]
+
+
+@pytest.mark.parametrize("kind", PROCESSES, ids=lambda kind: kind.name)
+def test_a_unit_sees_its_own_credentials_alone(kind: ProcessKind) -> None:
+    """Whatever is not bound into the unit's own view of /var/lib/l3af is not there."""
+    settings = unit(kind)
+    bound = settings.get("BindPaths", []) + settings.get("BindReadOnlyPaths", [])
+
+    if kind.name == NODE_EXECUTOR:  # its credentials are a copy in /etc/l3af/node
+        assert settings["InaccessiblePaths"] == ["-/var/lib/l3af"]
+        assert bound == []
+        return
+    own = own_directory(kind)
+    writable = [f"{INSTALLATION}/{own}"] if kind.name == NATS_SERVER else []
+    state = [f"/var/lib/l3af/{kind.name}"] if "STATE_DIR" in kind.settings else []
+    assert settings["TemporaryFileSystem"] == ["/var/lib/l3af:ro"]
+    assert settings.get("BindPaths", []) == writable + state
+    assert reachable(bound) == [secret for secret in SECRETS if secret.startswith(own)]
+    assert settings["ExecStartPre"][0].split()[-1] == f"{INSTALLATION}/{own}"
+
+
+def test_every_unit_has_a_user_of_its_own() -> None:
+    """Processes of one user reach each other's files; each user is made by sysusers.d."""
+    users = [unit(kind)["User"][0] for kind in PROCESSES]
+    made = re.findall(
+        r"^u (\S+)", (ROOT / "deploy" / "sysusers.d" / "l3af.conf").read_text(), re.MULTILINE
+    )
+
+    assert len(set(users)) == len(users)
+    assert set(made) == {user for user in users if user != "root"}
 
 
 def test_whatever_keeps_running_is_started_again() -> None:
