@@ -22,16 +22,17 @@ import pytest
 from nats.aio.msg import Msg
 from nats.micro.request import Request as MicroRequest
 
+from services.auditor.adapters.consumers import Pull, acknowledge, consumer_info, stream_message
 from shared.adapters.bus import connect
 from shared.adapters.bus_errors import NotPermittedError
 from shared.adapters.connection import open_connection
-from shared.adapters.consuming import PullConsumer
 from shared.adapters.kv import KeyValue
 from shared.adapters.provisioning import provision
 from shared.contracts import catalog
 from shared.contracts.base import Bucket, Message
 from shared.contracts.events import Event, EventBody, draft_event
 from shared.contracts.node import OBSERVED, ObservedNode
+from shared.contracts.storage import AUDITOR_CONSUMER
 from shared.errors import FaultError, RefusedError
 from tests.integration.conftest import Buses
 from tests.support.conversations import eventually
@@ -97,13 +98,20 @@ async def test_acknowledgements_of_the_second_form_are_read(tmp_path: Path) -> N
             connect(server.credentials("service-auditor")) as auditor,
         ):
             await scheduler.publish_event(an_event(1))
-            consumer = PullConsumer(auditor.connection, "EVT", "auditor")
-            (message,) = await consumer.fetch(10, wait_seconds=5)
-            await consumer.acknowledge(message)
+            pull = Pull(auditor.connection, AUDITOR_CONSUMER)
+            await pull.open()
+            await pull.ask(1, expires_seconds=5)
+            assert await pull.wait(wait_seconds=5)
+            (message,) = pull.take(10)
+            await acknowledge(auditor.connection, message)
+            await auditor.connection.flush()
+            info = await consumer_info(auditor.connection, AUDITOR_CONSUMER)
 
-            assert message.ack_subject.count(".") > 9, "the server speaks V2"
-            assert (message.stream_sequence, message.deliveries) == (1, 1)
-            assert await consumer.fetch(10, wait_seconds=0) == []
+            assert message.reply.count(".") > 9, "the server speaks V2"
+            assert stream_message(message).sequence == 1
+            assert info is not None
+            assert info.ack_floor.stream_seq == 1
+            await pull.close()
         async with unrestricted_client(server) as raw:
             subscription = await raw.jetstream().subscribe(
                 "l3af.v1.evt.>", stream="EVT", ordered_consumer=True
