@@ -8,18 +8,22 @@ import asyncio
 
 import pytest
 
+from services.scheduler.adapters.fleet_records import FleetRecords
+from shared.contracts.node import DESIRED, NODES, OBSERVED, ObservedNode
 from shared.contracts.scheduler import (
+    FORGET_NODE,
     GET_DEPLOYMENT,
     LABEL_NODE,
     LIST_NODES,
     REMOVE_DEPLOYMENT,
+    ForgetNode,
     GetDeployment,
     LabelNode,
     ListNodes,
     RemoveDeployment,
 )
 from shared.errors import FaultError, Refusal, RefusedError
-from tests.fleets import a_spec
+from tests.fleets import a_node_record, a_spec
 from tests.support.scheduler_neighbours import (
     WAIT_SECONDS,
     TestNode,
@@ -148,3 +152,67 @@ async def test_a_node_that_refuses_what_it_is_told_fails_the_command_once(
     assert [(place.state, place.why[0].rule) for place in status.places] == [
         ("failed", "somebody else holds the hook")
     ]
+
+
+async def test_a_lost_node_is_forgotten_and_taken_back(system: System) -> None:
+    """Until then it stops every deployment; only administrators may, and not if it is alive."""
+    await system.catalog()
+    await system.node("n1")
+    lost = await system.buses.open("node", "n2")
+    await lost.bucket(NODES).put("n2", a_node_record("n2"))
+    administrator = await system.buses.open("administrator")
+    async with asyncio.timeout(WAIT_SECONDS):
+        while await _listed(system) != ["n1", "n2"]:
+            await asyncio.sleep(0.005)
+    with pytest.raises(FaultError, match="n2: node n2 is not answering"):
+        await system.apply(a_spec(), "command-1")
+    with pytest.raises(RefusedError, match="n1 is alive"):
+        await administrator.request(FORGET_NODE, ForgetNode(node="n1"))
+    with pytest.raises((RefusedError, FaultError)):
+        await system.operator.request(FORGET_NODE, ForgetNode(node="n2"))
+
+    forgotten = await administrator.request(
+        FORGET_NODE, ForgetNode(node="n2", command_id="forget-01")
+    )
+    accepted = await system.apply(a_spec(), "command-1")
+
+    assert (forgotten.node, forgotten.forgotten) == ("n2", True)
+    assert [(one.node, one.why) for one in accepted.plan.excluded] == [("n2", "was forgotten")]
+    events = await system.events()
+    assert events[-1] == ("deployment.complete", "succeeded", "command-1")
+    assert ("node.forget", "accepted", "forget-01") in events
+    assert await _listed(system) == ["n1"]
+    assert await _listed(system, forgotten=True) == ["n1", "n2"]
+
+    await administrator.request(FORGET_NODE, ForgetNode(node="n2", undo=True))
+    async with asyncio.timeout(WAIT_SECONDS):
+        while await system.scheduler.bucket(DESIRED).get("n2") is None:
+            await asyncio.sleep(0.005)
+    assert await _listed(system) == ["n1", "n2"]
+
+
+async def test_a_record_that_names_another_node_is_ignored(system: System) -> None:
+    """Followed or read anew: a node speaks of itself alone."""
+    await system.catalog()
+    await system.node("n1")
+    await system.apply(a_spec())
+    status = await until_running(system.operator, "edge")
+    liar = await system.buses.open("node", "n2")
+
+    await liar.bucket(NODES).put("n2", a_node_record("n1", "eth7"))
+    await liar.bucket(OBSERVED).put(
+        "n2", ObservedNode(node="n1", desired_generation=99, chains=(), at="")
+    )
+    records = FleetRecords(system.scheduler)
+    await records.reread()
+    await system.node("n3")
+
+    assert (set(records.nodes), set(records.observed)) == ({"n1"}, {"n1"})
+    assert await _listed(system) == ["n1", "n3"]
+    places = (await until_running(system.operator, "edge")).places
+    assert [place for place in places if place.node == "n1"] == list(status.places)
+
+
+async def _listed(system: System, *, forgotten: bool = False) -> list[str]:
+    listed = await system.operator.request(LIST_NODES, ListNodes(forgotten=forgotten))
+    return [one.node for one in listed.nodes]

@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console, RenderableType
 
@@ -187,6 +188,9 @@ def test_nodes_are_shown_with_labels_chains_and_generations() -> None:
 
     assert "role=edge" in listed
     assert "silent for 99 s" in listed
+    assert "silent for 99 s (forgotten)" in _shown(
+        render_list(NodeList(nodes=(msgspec.structs.replace(silent, forgotten=True),)))
+    )
     assert "0 of 1" in listed
     assert "eth0/xdp" in _shown(render_node(node))
 

@@ -8,6 +8,8 @@ from dataclasses import replace
 
 from services.scheduler.completion import endings, settle
 from services.scheduler.desired_state import Fleet
+from shared.canonical import canonical_bytes
+from shared.contracts.events import MAX_EVENT_BYTES
 from shared.contracts.node import ObservedNode
 from shared.errors import Reason, Refusal
 from tests.fleets import (
@@ -111,3 +113,22 @@ def test_a_settled_command_is_not_ended_again() -> None:
 
     assert record.unfinished == ()
     assert endings(record, fleet, all_observing(fleet)) == []
+
+
+def test_an_ending_of_many_places_and_large_reasons_fits_the_audit_log() -> None:
+    """Failed places come first, everything is counted, and there is room to spare."""
+    names = [f"{number:03d}-{'n' * 59}" for number in range(300)]
+    fleet = applied(a_fleet(*(a_node(name, "i" * 15) for name in names)), a_spec(interfaces=["i*"]))
+    large = Reason(path="p" * 300, rule="r" * 3000, got="g" * 3000)
+    refusal = Refusal(code="verifier_rejected", message="m" * 3000, reasons=(large,) * 3)
+    observed = {
+        name: observing(desired, refusal=refusal if name >= "030" else None)
+        for name, desired in fleet.desired.items()
+    }
+
+    (ending,) = endings(fleet.deployments["edge"], fleet, observed)
+
+    details = ending.body.details
+    assert len(canonical_bytes(ending.body)) < MAX_EVENT_BYTES * 3 / 4
+    assert (details["place_count"], details["reason_count"]) == (300, 270 * 4)
+    assert {place["state"] for place in details["places"]} == {"failed"}
