@@ -40,7 +40,7 @@ from shared.adapters.bus import Bus, connect
 from shared.adapters.logs import configure_logs
 from shared.canonical import canonical_bytes
 from shared.contracts.events import Actor, Event, EventBody, draft_event
-from shared.outbox_records import render_time
+from shared.moments import render_time
 
 EVENTS: Final = 200_000
 ROUNDS: Final = 3
