@@ -23,7 +23,9 @@ app.command("cli.deploy:deploy", help="Make a deployment what its file says.")
 app.command("cli.deploy:rollback", help="Bring an earlier revision of a deployment back.")
 app.command("cli.deploy:undeploy", help="Take a deployment off every node.")
 app.command("cli.status:status", help="What is wanted, and what the kernels hold.")
-app.command("cli.node:app", name="node", help="List, show, label, add and revoke nodes.")
+app.command(
+    "cli.node:app", name="node", help="List, show, label and forget nodes; give and take keys."
+)
 app.command("cli.chain:app", name="chain", help="What runs on a hook, read from the kernel.")
 app.command("cli.audit:app", name="audit", help="Ask the log, prove records, verify proofs.")
 app.command("cli.events:app", name="events", help="Follow events, live or from a durable place.")

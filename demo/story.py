@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from demo.narration import Narrator
 from demo.stage import ROOT, Measured, Stage, StageError
+from demo.wording import counts, essence, record_row
 
 CHAPTERS: Final = 10
 LIMIT: Final = 100
@@ -129,7 +130,7 @@ class Story:
         )
         measured = self._burst()
         self._narrator.claim(
-            "all SYNs pass", measured.passed_count == measured.sent_count, seen=_counts(measured)
+            "all SYNs pass", measured.passed_count == measured.sent_count, seen=counts(measured)
         )
 
     def deploy(self) -> None:
@@ -211,7 +212,7 @@ class Story:
             ("an archive with one byte changed", ["package", "publish", str(tampered)]),
         ):
             answer = self._stage.l3af(*words)
-            self._narrator.quote(_essence(answer.output, answer.message))
+            self._narrator.quote(essence(answer.output, answer.message))
             self._narrator.claim(f"{title} is refused", answer.status == 2)
         after = self._chain()["chain"]
         self._narrator.claim(
@@ -229,7 +230,7 @@ class Story:
         deploys = [r for r in records if r["event"]["data"]["action"].startswith("deployment.")]
         self._narrator.table(
             ["record", "time", "action", "outcome", "what", "who"],
-            [_record_row(record) for record in reversed(deploys)],
+            [record_row(record) for record in reversed(deploys)],
         )
         attested = all(
             r["event"]["data"]["actor"]["attested"]
@@ -247,7 +248,7 @@ class Story:
         forged_file = self._stage.folder / "forged.json"
         forged_file.write_text(json.dumps(forged))
         answer = self._stage.l3af("audit", "verify", str(forged_file))
-        self._narrator.quote(_essence(answer.output, answer.message))
+        self._narrator.quote(essence(answer.output, answer.message))
         self._narrator.claim("a proof with another name in it does not", answer.status == 2)
 
     def clean_up(self) -> None:
@@ -259,7 +260,7 @@ class Story:
         self._narrator.claim(
             "all SYNs pass again",
             measured.passed_count == measured.sent_count,
-            seen=_counts(measured),
+            seen=counts(measured),
         )
 
     def _burst(self) -> Measured:
@@ -312,7 +313,7 @@ class Story:
         self._narrator.claim(
             f"with {limit} a second, {least} to {most} of {sent} pass and the rest is dropped",
             least <= passed <= most,
-            seen=_counts(measured),
+            seen=counts(measured),
         )
         received = after["received"] - before["received"]
         dropped = after["dropped"] - before["dropped"]
@@ -381,26 +382,3 @@ class Story:
         data[len(data) // 2] ^= 1
         path.write_bytes(bytes(data))
         return path
-
-
-def _counts(measured: Measured) -> str:
-    return f"{measured.sent_count} sent, {measured.passed_count} arrived"
-
-
-def _essence(output: Any, message: str) -> str:
-    if isinstance(output, dict) and "message" in output:
-        reasons = [
-            f"{reason.get('path', '')}: {reason.get('rule', '')}"
-            for reason in output.get("reasons", [])
-        ]
-        return "\n".join([f"{output.get('code', '')}: {output['message']}", *reasons[:3]])
-    return message or str(output)
-
-
-def _record_row(record: dict[str, Any]) -> list[object]:
-    event = record["event"]
-    data = event["data"]
-    actor = data.get("actor") or {}
-    what = " ".join(str(data.get(key, "")) for key in ("deployment", "package", "version")).strip()
-    who = f"{actor.get('role', '')} {actor.get('key', '')[:8]}…" if actor else "scheduler"
-    return [record["index"], event["time"][11:23], data["action"], data["outcome"], what, who]
