@@ -129,6 +129,7 @@ def test_an_empty_chain_is_taken_off_with_its_pins(
     assert executor.kernel.observe(point).link_id == 0
     assert executor.kernel.observe(point).foreign_program_id == 0
     assert pins_below(base) == []
+    assert list(Path(base).iterdir()) == []
     assert executor.actions()[-1] == "chain.detach"
 
 

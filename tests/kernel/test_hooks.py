@@ -261,9 +261,9 @@ def test_what_is_pinned_runs_on_without_its_maker(
         # The interface has packets of its own, which were counted too.
         assert (map_access.read_number(found, bytes(4)) or 0) >= 5
 
-    pins.unpin(link_path(base, veth.name, hook))
-    pins.unpin(program_path(base, veth.name, hook, 1))
-    pins.unpin(map_path(base, veth.name, hook, name, "seen"))
+    pins.unpin(link_path(base, veth.name, hook), base=base)
+    pins.unpin(program_path(base, veth.name, hook, 1), base=base)
+    pins.unpin(map_path(base, veth.name, hook, name, "seen"), base=base)
     wait_until_gone(programs=(program_id,), maps=(seen.info.id,), links=(link_id,))
 
 

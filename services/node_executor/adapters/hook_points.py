@@ -102,7 +102,7 @@ class HookPointKernel:
 
     def unpin_program(self, point: Point, pin: int) -> None:
         """The pin is free."""
-        pins.unpin(program_path(self._base, *point, pin))
+        pins.unpin(program_path(self._base, *point, pin), base=self._base)
 
     def pin_map(self, point: Point, key: MapKey, map_id: int) -> None:
         """The pin names the map."""
@@ -111,7 +111,7 @@ class HookPointKernel:
 
     def unpin_map(self, point: Point, key: MapKey) -> None:
         """The pin is free."""
-        pins.unpin(map_path(self._base, *point, *key))
+        pins.unpin(map_path(self._base, *point, *key), base=self._base)
 
     def attach(self, point: Point, *, interface_index: int, program_id: int) -> None:
         """A new link runs the program and is pinned, or nothing happened."""
@@ -127,7 +127,7 @@ class HookPointKernel:
         if link is not None:
             with link:
                 bpf(LINK_DETACH, struct.pack("<I", link.fd), action="detaching a link")
-        pins.unpin(self._link(point))
+        pins.unpin(self._link(point), base=self._base)
 
     def replace(self, point: Point, *, expected_program_id: int, program_id: int) -> None:
         """The pinned link runs the program now; refused if it ran another than expected."""
@@ -139,7 +139,7 @@ class HookPointKernel:
 
     def drop_dead_link(self, point: Point) -> None:
         """The pin of a link that is not on the point's interface is removed."""
-        pins.unpin(self._link(point))
+        pins.unpin(self._link(point), base=self._base)
 
     def write_entries(self, map_id: int, changes: Sequence[EntryChange]) -> None:
         """Each entry is as `after` says."""
@@ -231,10 +231,11 @@ class HookPointKernel:
 
 
 def _sweep(base: PurePosixPath) -> None:
-    """Pins that a killed executor had not given their names yet hold nothing that runs."""
+    """What a killed executor had not named yet holds nothing that runs; nor do empty folders."""
     for path in Path(base).rglob(f"*{_UNFINISHED}"):
         if not path.is_dir():
             path.unlink()
+    pins.remove_empty_directories(base)
 
 
 def _names(folder: str) -> list[str]:

@@ -13,7 +13,7 @@ import fcntl
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -71,17 +71,29 @@ def pin(handle: Handle, path: PurePosixPath) -> None:
         Path(fresh).rename(path)
 
 
-def unpin(path: PurePosixPath) -> None:
-    """`path` names nothing; directories left empty by that go too, up to two levels.
+def unpin(path: PurePosixPath, *, base: PurePosixPath) -> None:
+    """`path` names nothing; directories below `base` that are left empty by that go too.
 
     Raises:
         KernelFaultError: bpffs refuses.
     """
     with _faults(f"unpinning {path}"):
         Path(path).unlink(missing_ok=True)
-        with suppress(OSError):  # because a directory with other pins stays
-            Path(path.parent).rmdir()
-            Path(path.parent.parent).rmdir()
+        for folder in path.parents:
+            if not folder.is_relative_to(base) or folder == base or not _is_removed(folder):
+                return
+
+
+def remove_empty_directories(base: PurePosixPath) -> None:
+    """Every directory below `base` has a pin somewhere in it.
+
+    Raises:
+        KernelFaultError: bpffs refuses.
+    """
+    with _faults(f"tidying {base}"):
+        folders = [path for path in Path(base).rglob("*") if path.is_dir()]
+        for folder in sorted(folders, reverse=True):
+            _is_removed(PurePosixPath(folder))
 
 
 def open_pinned(path: PurePosixPath) -> Descriptor | None:
@@ -125,6 +137,17 @@ def _mount_once(mount_point: PurePosixPath) -> None:
             raise KernelFaultError(f"mounting bpffs on {mount_point}", ffi.errno)
     finally:
         os.close(directory)
+
+
+def _is_removed(folder: PurePosixPath) -> bool:
+    """Whether there is no such directory now; one with pins in it stays."""
+    try:
+        Path(folder).rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
