@@ -22,9 +22,14 @@ class KernelThread:
     async def __call__(
         self, call: Callable[..., ResultT], *arguments: Any, **options: Any
     ) -> ResultT:
-        """What `call` returns.  It is finished in any case, even if the caller is cancelled."""
+        """What `call` returns.  It is finished in any case, even if the caller is cancelled.
+
+        So whatever was asked for happens, in order: a program is put on a hook before the caller
+        who is cancelled closes it.
+        """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, partial(call, *arguments, **options))
+        called = loop.run_in_executor(self._pool, partial(call, *arguments, **options))
+        return await asyncio.shield(called)
 
     def close(self) -> None:
         """All calls are finished."""
