@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeVar
 
 from services.node_executor.changes import HookPoints
@@ -78,7 +78,7 @@ class Staging:
         self._kept: dict[Point, _Kept] = {}
 
     async def stage(self, request: StageChains) -> ChainsStaged:
-        """All chains load here and are kept.
+        """All chains load here and are kept; one that is kept already is only checked again.
 
         Raises:
             RefusedError: With every problem of every chain.
@@ -116,9 +116,7 @@ class Staging:
             return Prepared()
         kept = self._kept.pop(point, None)
         if kept is not None:
-            is_fresh = kept.expires_at > self._clock()
-            fits = kept.plan_sha256 == plan_digest(desired) and kept.carried == needs.carried
-            if is_fresh and fits:
+            if self._still_fits(kept, desired, needs):
                 return Prepared(linked=kept.ready.linked, duration_ms=kept.ready.duration_ms)
             await self._thread(kept.ready.linked.close)
         ready = await self._preparer.link(point, desired, needs, tickets={})
@@ -139,9 +137,13 @@ class Staging:
         if not chain.programs:
             return _nothing(chain), {}
         problems: list[RefusedError] = []
-        for check in (self._preparer.check(chain), self._thread(self._points.admit, point, chain)):
+        checks: tuple[Callable[[], Awaitable[None]], ...] = (
+            lambda: self._preparer.check(chain),
+            lambda: self._thread(self._points.admit, point, chain),
+        )
+        for check in checks:
             try:
-                await check
+                await check()
             except RefusedError as error:
                 problems.append(error)
         if problems:
@@ -150,6 +152,10 @@ class Staging:
         if needs is None or not needs.link:
             described = await self._thread(self._describe_kept, point, chain)
             return described, {}
+        kept = self._kept_longer(point, chain, needs)
+        if kept is not None:
+            await self._thread(self._check_maps, point, chain, kept.maps)
+            return _describe(chain, kept), {}
         ready = await self._preparer.link(point, chain, needs, tickets=tickets)
         try:
             await self._thread(self._check_maps, point, chain, ready.linked.maps)
@@ -158,6 +164,21 @@ class Staging:
             raise
         await self._keep(point, chain, needs, ready)
         return _describe(chain, ready.linked), ready.duration_ms
+
+    def _kept_longer(self, point: Point, chain: DesiredChain, needs: Needs) -> Linked | None:
+        """What was staged for the same plan and maps; its minute begins anew."""
+        kept = self._kept.get(point)
+        if kept is None or not self._still_fits(kept, chain, needs):
+            return None
+        self._kept[point] = replace(kept, expires_at=self._clock() + STAGED_SECONDS)
+        return kept.ready.linked
+
+    def _still_fits(self, kept: _Kept, chain: DesiredChain, needs: Needs) -> bool:
+        return (
+            kept.expires_at > self._clock()
+            and kept.plan_sha256 == plan_digest(chain)
+            and kept.carried == needs.carried
+        )
 
     async def _keep(self, point: Point, chain: DesiredChain, needs: Needs, ready: Ready) -> None:
         before = self._kept.get(point)
@@ -229,5 +250,5 @@ def _describe(chain: DesiredChain, linked: Linked) -> StagedChain:
         hook=chain.hook,
         plan_sha256=plan_digest(chain),
         verified_instructions=linked.verified_instructions,
-        programs=linked.programs,
+        programs=describe_programs(chain, linked.programs),
     )
