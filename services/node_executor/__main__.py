@@ -14,10 +14,12 @@ from time import monotonic
 
 from services.node_executor.adapters.archives import Archives
 from services.node_executor.adapters.artifact_cache import ArtifactCache
+from services.node_executor.adapters.event_publisher import EventPublisher
 from services.node_executor.adapters.hook_points import HookPointKernel
-from services.node_executor.adapters.inventory import Inventory
+from services.node_executor.adapters.inventory import Inventory, read_boot_id
 from services.node_executor.adapters.kernel_thread import KernelThread
 from services.node_executor.adapters.netlink import Netlink
+from services.node_executor.adapters.node_records import NodeRecords
 from services.node_executor.adapters.preparer import Preparer
 from services.node_executor.adapters.state_store import StateStore
 from services.node_executor.chain_journal import ChainJournal
@@ -61,7 +63,9 @@ async def main(stop: asyncio.Event) -> None:
         held.push_async_callback(thread, netlink.close)
         base = PurePosixPath(config.bpffs_dir) / bus.name
         kernel = await thread(HookPointKernel, base)
-        journal = ChainJournal(node=bus.name, start=secrets.token_hex(16), store=store)
+        journal = ChainJournal(
+            node=bus.name, start=secrets.token_hex(16), boot_id=read_boot_id(), store=store
+        )
         points = HookPoints(kernel=kernel, steps=Steps(kernel), journal=journal)
         archives = Archives(
             bus=bus, cache=ArtifactCache(config.state_dir / "artifacts"), thread=thread
@@ -76,9 +80,15 @@ async def main(stop: asyncio.Event) -> None:
                 points=points, reader=kernel, preparer=preparer, thread=thread, clock=monotonic
             ),
             reader=kernel,
-            store=store,
-            inventory=Inventory(node=bus.name, labels=labels, netlink=netlink, now=_now),
-            journaled=journaled,
+            publisher=EventPublisher(bus=bus, thread=thread, store=store, journaled=journaled),
+            records=NodeRecords(
+                node=bus.name,
+                bus=bus,
+                thread=thread,
+                store=store,
+                inventory=Inventory(node=bus.name, labels=labels, netlink=netlink, now=_now),
+                now=_now,
+            ),
             now=_now,
         )
         await service.run(stop)

@@ -42,10 +42,18 @@ class Store(Protocol):
 class ChainJournal:
     """What this node knows of its hook points."""
 
-    def __init__(self, *, node: str, start: str, store: Store) -> None:
-        """Remember what the store holds; `start` names this run, unlike any other."""
+    def __init__(self, *, node: str, start: str, boot_id: str, store: Store) -> None:
+        """Remember what the store holds.
+
+        Args:
+            node: This node's name.
+            start: Names this run, unlike any other.
+            boot_id: Names this run of the kernel.
+            store: Open.
+        """
         self._node = node
         self._start = start
+        self._boot_id = boot_id
         self._store = store
         self._memories = store.remembered()
         self._sights = 0
@@ -66,6 +74,11 @@ class ChainJournal:
         """Memory and events are on the disk."""
         self._store.journal(entries, memory)
         self._memories[point] = memory
+
+    def is_of_earlier_boot(self, point: Point) -> bool:
+        """Whether the chain that is remembered ended with a kernel that runs no more."""
+        memory = self.memory(point)
+        return memory.current is not None and memory.boot_id not in ("", self._boot_id)
 
     def request(
         self, point: Point, pending: Pending, desired: DesiredChain, steps: list[str]
@@ -118,15 +131,18 @@ class ChainJournal:
             command_id=pending.cause.command_id,
         )
         self._last_drift.pop(point, None)
-        self.keep(point, confirmed(memory), [(event_id, body)])
+        settled = msgspec.structs.replace(confirmed(memory), boot_id=self._boot_id)
+        self.keep(point, settled, [(event_id, body)])
 
     def refuse(
         self, point: Point, desired: DesiredChain, *, desired_generation: int, error: RefusedError
     ) -> None:
         """The desired chain cannot run; said once for each desired generation."""
-        refusal = events.bounded(error.refusal())
+        refusal = error.refusal()
         memory = msgspec.structs.replace(
-            self.memory(point), refusal=refusal, refused_sha256=whole_digest(desired)
+            self.memory(point),
+            refusal=events.bounded(refusal),
+            refused_sha256=whole_digest(desired),
         )
         action: events.ChainAction = "chain.change"
         body = events.chain_body(
@@ -149,12 +165,14 @@ class ChainJournal:
         self.keep(point, memory, [(event_id, body)])
 
     def adopt(self, point: Point, hook: ObservedHook, seen: ObservedChain) -> None:
-        """What runs on the point was found there at the start."""
+        """What runs on the point was found there at the start; after a reboot that is nothing."""
+        if not hook.link_is_live:
+            self._last_drift[point] = _found(hook)
         self._see("chain.adopt", point, hook, seen)
 
     def drift(self, point: Point, hook: ObservedHook, seen: ObservedChain) -> None:
         """The point does not run what was left there; said once for each program found."""
-        found = hook.link_program_id or hook.foreign_program_id
+        found = _found(hook)
         if self._last_drift.get(point) != found:
             self._last_drift[point] = found
             self._see("chain.drift", point, hook, seen)
@@ -181,6 +199,10 @@ class ChainJournal:
         occasion = f"{self._start}|{self._sights}"
         event_id = events.sight_event_id(self._node, place, action, occasion=occasion)
         self.keep(point, self.memory(point), [(event_id, body)])
+
+
+def _found(hook: ObservedHook) -> int:
+    return hook.link_program_id or hook.foreign_program_id
 
 
 _CONFIRMATIONS: dict[ChangeKind, events.ChainAction] = {

@@ -122,13 +122,14 @@ class HookPoints:
         """What a former run left unfinished is finished in the journal or given up."""
         for point in sorted(self._journal.points()):
             memory = self.memory(point)
+            has_rebooted = self._journal.is_of_earlier_boot(point)
             hook = self._kernel.observe(point)
             recovered, is_done = recover(hook, memory)
             if memory.pending is not None and is_done:
                 self._confirm(point, hook, {"recovered": True})
             elif memory.pending is not None:
                 self._journal.keep(point, recovered)
-            if hook.link_is_live:
+            if hook.link_is_live or has_rebooted:
                 self._journal.adopt(point, hook, self._seen(point, hook))
 
     def admit(self, point: Point, desired: DesiredChain) -> None:

@@ -4,7 +4,7 @@
 
 Pure.  An id is a digest of node, hook point, desired generation, command, the chain's own
 generation and the action: whoever journals the same step again, after whatever crash, gets the
-same id.
+same id.  Every body fits into an event of the audit log.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from shared.canonical import canonical_bytes, sha256_hex
 from shared.contracts.events import Actor, EventBody, Outcome
 from shared.contracts.node import Cause, DesiredChain, DesiredProgram, NodeRecord, ObservedChain
 from shared.errors import Reason, Refusal
+from shared.event_size import fit_event_body
 from shared.identifiers import Digest
 
 ChainAction = Literal[
@@ -28,9 +29,14 @@ ChainAction = Literal[
     "chain.adopt",
     "chain.drift",
 ]
+MAX_REFUSAL_BYTES: Final = 4096
+"""A refusal in the observed record, in JSON: those of 64 hook points take half of the record."""
 MAX_REASONS: Final = 32
-MAX_TEXT_CHARACTERS: Final = 512
-MAX_MESSAGE_CHARACTERS: Final = 4096
+MAX_MESSAGE_BYTES: Final = 1024
+MAX_TEXT_BYTES: Final = 512
+"""Of each part of a reason, so that the first reason always fits."""
+MAX_EVENT_MESSAGE_BYTES: Final = 8192
+"""A message that the rest of an event has room beside."""
 
 _OUTCOMES: dict[ChainAction, Outcome] = {
     "chain.request": "accepted",
@@ -52,18 +58,17 @@ def change_event_id(
 
 
 def bounded(refusal: Refusal) -> Refusal:
-    """The refusal, cut so that it fits events and records whatever was refused."""
-    reasons = tuple(
-        Reason(
-            path=reason.path[:MAX_TEXT_CHARACTERS],
-            rule=reason.rule[:MAX_TEXT_CHARACTERS],
-            got=_short(reason.got),
-            allowed=_short(reason.allowed),
-        )
-        for reason in refusal.reasons[:MAX_REASONS]
-    )
-    message = refusal.message[:MAX_MESSAGE_CHARACTERS]
-    return Refusal(code=refusal.code, message=message, reasons=reasons)
+    """The refusal, or as much of it as MAX_REFUSAL_BYTES hold: the first reasons, cut texts."""
+    message = _cut(refusal.message, MAX_MESSAGE_BYTES)
+    bare = Refusal(code=refusal.code, message=message)
+    left_bytes = MAX_REFUSAL_BYTES - len(canonical_bytes(bare)) - len(',"reasons":[]')
+    reasons: list[Reason] = []
+    for reason in map(_short_reason, refusal.reasons[:MAX_REASONS]):
+        left_bytes -= len(canonical_bytes(reason)) + 1
+        if left_bytes < 0:
+            break
+        reasons.append(reason)
+    return Refusal(code=refusal.code, message=message, reasons=tuple(reasons))
 
 
 def sight_event_id(node: str, place: str, action: str, *, occasion: str) -> Digest:
@@ -85,12 +90,12 @@ def chain_body(
     """What happened to a chain.
 
     `deployment`, `package` and `version` are set when the change concerns exactly one deployment;
-    `details.programs` always lists the whole chain.
+    `details.programs` lists the whole chain, if an event has room for it.
     """
     ran = before.chain if before else None
     concerned = _concerned(ran, after)
     shown = after or ran
-    return EventBody(
+    body = EventBody(
         action=action,
         outcome=_OUTCOMES[action],
         correlation=cause.command_id if cause else "",
@@ -106,10 +111,11 @@ def chain_body(
         after=plan_digest(after) if after and after.programs else "",
         details={
             **(details or {}),
-            **({"code": refusal.code, "message": refusal.message} if refusal else {}),
+            **(_said(refusal) if refusal else {}),
             "programs": [_program_line(program) for program in shown.programs] if shown else [],
         },
     )
+    return fit_event_body(body)
 
 
 def kernel_details(chain: ObservedChain) -> dict[str, Any]:
@@ -131,7 +137,7 @@ def kernel_details(chain: ObservedChain) -> dict[str, Any]:
 
 def registration_body(record: NodeRecord) -> EventBody:
     """The node's inventory is new or changed."""
-    return EventBody(
+    body = EventBody(
         action="node.register",
         outcome="succeeded",
         node=record.node,
@@ -144,13 +150,39 @@ def registration_body(record: NodeRecord) -> EventBody:
             "interfaces": [interface.name for interface in record.interfaces],
         },
     )
+    return fit_event_body(body)
+
+
+def _said(refusal: Refusal) -> dict[str, Any]:
+    message = _cut(refusal.message, MAX_EVENT_MESSAGE_BYTES)
+    return {"code": refusal.code, "message": message}
+
+
+def _short_reason(reason: Reason) -> Reason:
+    return Reason(
+        path=_cut(reason.path, MAX_TEXT_BYTES),
+        rule=_cut(reason.rule, MAX_TEXT_BYTES),
+        got=_short(reason.got),
+        allowed=_short(reason.allowed),
+    )
 
 
 def _short(value: Any) -> Any:
+    """The value, or the beginning of its JSON."""
     encoded = canonical_bytes(value)
-    if len(encoded) <= MAX_TEXT_CHARACTERS:
+    if len(encoded) <= MAX_TEXT_BYTES:
         return value
-    return encoded[:MAX_TEXT_CHARACTERS].decode(errors="ignore") + "…"
+    return _cut(value if isinstance(value, str) else encoded.decode(), MAX_TEXT_BYTES)
+
+
+def _cut(text: str, max_bytes: int) -> str:
+    """The text, or a beginning of it with an ellipsis that takes at most `max_bytes` in JSON."""
+    if len(canonical_bytes(text)) <= max_bytes:
+        return text
+    kept = text[:max_bytes]
+    while len(canonical_bytes(f"{kept}…")) > max_bytes:
+        kept = kept[: len(kept) * 9 // 10]
+    return f"{kept}…"
 
 
 def _actor(cause: Cause | None) -> Actor | None:

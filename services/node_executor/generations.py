@@ -92,6 +92,8 @@ class ChainMemory(Message, frozen=True, kw_only=True):
     """Digest of the desired chain that was refused, configuration included."""
     touched: tuple[MapKey, ...] = ()
     """Maps that an interrupted change may have written to."""
+    boot_id: str = ""
+    """The run of the kernel in which the current generation was put on the hook."""
 
     def generation_of(self, plan_sha256: str) -> Generation | None:
         """The kept generation that was linked from this plan, the current one first."""

@@ -14,30 +14,27 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from services.node_executor.adapters.inventory import Inventory
+from services.node_executor.adapters.event_publisher import EventPublisher
 from services.node_executor.adapters.kernel_thread import KernelThread
-from services.node_executor.adapters.state_store import StateStore, StateStoreError
+from services.node_executor.adapters.node_records import NodeRecords
+from services.node_executor.adapters.state_store import StateStoreError
 from services.node_executor.changes import HookPoints
 from services.node_executor.configuration import MapReader
-from services.node_executor.events import registration_body
+from services.node_executor.events import bounded
 from services.node_executor.generations import Point
 from services.node_executor.metrics_sampling import metric_values, read_metrics
 from services.node_executor.preparation import Prepared
-from services.node_executor.registration import is_outdated, registration_event_id
 from services.node_executor.staging import Staging
 from shared.adapters.bus import Bus
 from shared.adapters.callers import Caller
 from shared.adapters.service_layer import Handler
 from shared.contracts.base import Endpoint
-from shared.contracts.events import Event
 from shared.contracts.node import (
     DESIRED,
     GET_CHAINS,
     HEARTBEAT,
     HEARTBEAT_SECONDS,
     METRICS,
-    NODES,
-    OBSERVED,
     STAGE_CHAINS,
     ChainShown,
     ChainsShown,
@@ -59,7 +56,6 @@ LOCAL_SECONDS: Final = 15.0
 """How often the kernel is compared with what is desired, without anybody asking."""
 FIRST_RETRY_SECONDS: Final = 0.5
 """After a fault; doubled each time, up to LOCAL_SECONDS."""
-PUBLISH_RETRY_SECONDS: Final = 1.0
 
 log = structlog.get_logger()
 
@@ -79,19 +75,18 @@ class NodeExecutorService:
         points: HookPoints,
         staging: Staging,
         reader: MapReader,
-        store: StateStore,
-        inventory: Inventory,
-        journaled: asyncio.Queue[Event],
+        publisher: EventPublisher,
+        records: NodeRecords,
         now: Callable[[], str],
     ) -> None:
-        """Nothing is touched yet; `journaled` gets every event that the store journals."""
+        """Nothing is touched yet."""
         self._bus = bus
         self._thread = thread
         self._points = points
         self._staging = staging
         self._reader = reader
-        self._store = store
-        self._inventory = inventory
+        self._publisher = publisher
+        self._records = records
         self._now = now
         self._desired: DesiredNode | None = None
         self._acted_generation = 0
@@ -101,12 +96,10 @@ class NodeExecutorService:
         self._retry_seconds = FIRST_RETRY_SECONDS
         self._one_at_a_time = asyncio.Lock()
         self._wake = asyncio.Event()
-        self._journaled = journaled
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serves until `stop` is set.  The data path goes on without it."""
-        for event in await self._thread(self._store.unpublished):
-            self._journaled.put_nowait(event)
+        await self._publisher.recover()
         await self._thread(self._points.adopt)
         log.info("adopted", node=self._bus.name, hook_points=len(self._points.points()))
         await self._beat()
@@ -116,7 +109,12 @@ class NodeExecutorService:
             STAGE_CHAINS: self.stage_chains,
             GET_CHAINS: self.get_chains,
         }
-        loops = (self._reconciling, self._publishing, self._beating, self._registering)
+        loops = (
+            self._reconciling,
+            self._publisher.publishing,
+            self._beating,
+            self._records.registering,
+        )
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(loop()) for loop in loops]
             async with self._bus.serve(
@@ -173,8 +171,8 @@ class NodeExecutorService:
         while True:
             try:
                 entry = await self._bus.bucket(DESIRED).get(self._bus.name)
-            except FaultError as fault:
-                log.warning("learning_failed", why=fault.message)
+            except (FaultError, RefusedError) as error:
+                log.warning("learning_failed", why=error.message)
                 await asyncio.sleep(FIRST_RETRY_SECONDS)
             else:
                 self._desired = self._desired or (entry.value if entry else None)
@@ -193,7 +191,8 @@ class NodeExecutorService:
             chains=tuple(self._with_fault(chain) for chain, _ in sampled),
             at="",
         )
-        await self._report(self._observed)
+        if self._observed != self._reported and await self._records.report(self._observed):
+            self._reported = self._observed
 
     async def _settle_all(self, desired: DesiredNode) -> bool:
         """Whether every hook point was acted upon, and the desired record is still the newest."""
@@ -207,7 +206,7 @@ class NodeExecutorService:
             except StateStoreError:
                 raise
             except FaultError as fault:
-                self._faults[point] = fault.refusal()
+                self._faults[point] = bounded(fault.refusal())
                 log.warning("settling_failed", **point._asdict(), why=fault.message)
         return not self._faults
 
@@ -259,62 +258,6 @@ class NodeExecutorService:
             return chain
         return msgspec.structs.replace(chain, refusal=fault)
 
-    async def _report(self, observed: ObservedNode) -> None:
-        if observed == self._reported:
-            return
-        stamped = msgspec.structs.replace(observed, at=self._now())
-        try:
-            await self._bus.bucket(OBSERVED).put(self._bus.name, stamped)
-        except FaultError as fault:
-            log.warning("report_failed", why=fault.message)
-        else:
-            self._reported = observed
-
-    async def _publishing(self) -> None:
-        """Journaled events are on the bus, in order, each as often as it takes."""
-        while True:
-            events = [await self._journaled.get()]
-            while not self._journaled.empty():
-                events.append(self._journaled.get_nowait())
-            for event in events:
-                await self._publish(event)
-            await self._thread(self._store.mark_published, [event.id for event in events])
-
-    async def _publish(self, event: Event) -> None:
-        while True:
-            try:
-                await self._bus.publish_event(event)
-            except FaultError as fault:
-                log.warning("publishing_failed", why=fault.message)
-                await asyncio.sleep(PUBLISH_RETRY_SECONDS)
-            else:
-                return
-
-    async def _registering(self) -> None:
-        """The bus has the node's inventory as it is."""
-        while True:
-            try:
-                await self._register()
-            except StateStoreError:
-                raise
-            except FaultError as fault:
-                log.warning("registration_failed", why=fault.message)
-                await asyncio.sleep(PUBLISH_RETRY_SECONDS)
-            else:
-                await asyncio.sleep(LOCAL_SECONDS)
-
-    async def _register(self) -> None:
-        bucket = self._bus.bucket(NODES)
-        stored = await bucket.get(self._bus.name)
-        current = await self._thread(self._inventory.read)
-        if not is_outdated(stored.value if stored else None, current):
-            return
-        replaced = stored.revision if stored else 0
-        event_id = registration_event_id(current, replaced_revision=replaced)
-        await self._thread(self._store.journal, [(event_id, registration_body(current))])
-        await bucket.put(self._bus.name, current)
-        log.info("registered", node=self._bus.name)
-
     async def _beating(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
@@ -337,8 +280,8 @@ class NodeExecutorService:
             if values:
                 metrics = NodeMetrics(node=self._bus.name, at=heartbeat.at, values=values)
                 await self._bus.publish(METRICS.at(node=self._bus.name), metrics)
-        except FaultError as fault:
-            log.warning("heartbeat_failed", why=fault.message)
+        except (FaultError, RefusedError) as error:
+            log.warning("heartbeat_failed", why=error.message)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

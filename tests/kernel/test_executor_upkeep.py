@@ -26,6 +26,7 @@ from tests.support.executors import (
     pin_directory,
     pins_below,
     real_kernel,
+    remove_pins,
     send_frames,
 )
 
@@ -152,6 +153,37 @@ def test_half_made_pins_of_a_killed_run_are_swept(
 
     assert pins_below(base) == before
     assert MapKey("is-new", "limits") in executor.kernel.observe(point).map_pins
+
+
+def test_empty_folders_of_hook_points_are_swept(
+    executor: Executor, wire: Wire, base: PurePosixPath
+) -> None:
+    """Folders of a run that was killed while it tidied go at the next start; others stay."""
+    executor.settle(a_chain(wire.name, a_program("one")), Point(wire.name, "xdp"), 1)
+    before = pins_below(base)
+    Path(base / "gone0" / "xdp" / "maps" / "one").mkdir(parents=True)
+
+    real_kernel(base)
+
+    assert [path.name for path in Path(base).iterdir()] == [wire.name]
+    assert pins_below(base) == before
+
+
+def test_nothing_is_found_missing_after_a_reboot(
+    executor: Executor, wire: Wire, base: PurePosixPath
+) -> None:
+    """Pins and links end with the kernel: the log says what was adopted, and no drift."""
+    point, chain = Point(wire.name, "xdp"), a_chain(wire.name, a_program("one"))
+    executor.settle(chain, point, 1)
+    executor.stop()
+    remove_pins(base)
+    executor.boot_id = "boot-2"
+    executor.start()
+
+    executor.settle(chain, point, 1)
+
+    assert executor.kernel.observe(point).link_is_live
+    assert executor.actions()[2:] == ["chain.adopt", "chain.attach"]
 
 
 def test_two_executors_never_share_a_state_directory(executor: Executor, tmp_path: Path) -> None:

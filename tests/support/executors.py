@@ -172,6 +172,7 @@ class Executor:
         self._path = path
         self._wrap_store = wrap_store
         self._counter = itertools.count()
+        self.boot_id = "boot-1"
 
     def start(self) -> None:
         """Open the journal and adopt."""
@@ -185,7 +186,7 @@ class Executor:
         )
         start = f"start-{next(self._counter)}"
         store = self._wrap_store(self.store)
-        journal = ChainJournal(node="n1", start=start, store=store)
+        journal = ChainJournal(node="n1", start=start, boot_id=self.boot_id, store=store)
         self.points = HookPoints(kernel=self.kernel, steps=Steps(self.kernel), journal=journal)
         self.points.adopt()
 

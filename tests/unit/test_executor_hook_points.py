@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +21,7 @@ from services.node_executor.metrics_sampling import metric_values, read_metrics
 from services.node_executor.preparation import Needs, Prepared, Ready
 from services.node_executor.staging import STAGED_SECONDS, Staging
 from shared.contracts.node import DesiredChain, MetricSource, ObservedProgram, StageChains
-from shared.errors import FaultError, RefusedError
+from shared.errors import FaultError, Reason, RefusedError
 from tests.fakes import FakeKernel, FakeStore
 from tests.unit.test_reconciliation import a_chain, a_program
 
@@ -47,9 +49,12 @@ class FakePreparer:
     def __init__(self, kernel: FakeKernel) -> None:
         self._kernel = kernel
         self.linked: list[FakeLinked] = []
+        self.fault: FaultError | None = None
 
     async def check(self, desired: DesiredChain) -> None:
         """Version 9 is not signed."""
+        if self.fault is not None:
+            raise self.fault
         if any(program.version == "9.0.0" for program in desired.programs):
             raise RefusedError("not signed", code="verification_failed")
 
@@ -84,9 +89,17 @@ class World:
         self.kernel, self.store = FakeKernel(), FakeStore()
         self.kernel.add_interface("data0")
         self.now = 0.0
-        journal = ChainJournal(node="n1", start="start-1", store=self.store)
-        self.points = HookPoints(kernel=self.kernel, steps=Steps(self.kernel), journal=journal)
         self.preparer = FakePreparer(self.kernel)
+        self._starts = itertools.count(1)
+        self.start("boot-1")
+
+    def start(self, boot_id: str) -> None:
+        """An executor starts, with what the store has."""
+        journal = ChainJournal(
+            node="n1", start=f"start-{next(self._starts)}", boot_id=boot_id, store=self.store
+        )
+        self.points = HookPoints(kernel=self.kernel, steps=Steps(self.kernel), journal=journal)
+        self.points.adopt()
         self.staging = Staging(
             points=self.points,
             reader=self.kernel,
@@ -145,6 +158,40 @@ def test_a_refusal_is_remembered_and_said_once(world: World) -> None:
     assert world.points.memory(POINT).refusal is None
 
 
+def test_a_refusal_is_said_whole_and_recorded_short(world: World) -> None:
+    """The event has what it has room for; the observed record has room for 64 hook points."""
+    reason = Reason(path="p", rule="r" * 300)
+    error = RefusedError("no", (reason,) * 100)
+
+    world.points.refuse(POINT, a_chain(a_program()), desired_generation=1, error=error)
+
+    recorded = world.points.memory(POINT).refusal
+    (said,) = world.store.events.values()
+    assert recorded is not None
+    assert 5 < len(recorded.reasons) < 20
+    assert len(said.reasons) == 100
+
+
+@pytest.mark.parametrize(
+    ("boot_id", "said"),
+    [("boot-1", ["chain.drift", "chain.attach"]), ("boot-2", ["chain.adopt", "chain.attach"])],
+)
+def test_a_reboot_is_no_drift(world: World, boot_id: str, said: list[str]) -> None:
+    """Nothing runs after a reboot, and nobody took it away; in one boot somebody did."""
+    chain = a_chain(a_program())
+    world.settle(chain)
+    world.kernel = FakeKernel()
+    world.kernel.add_interface("data0")
+    world.start(boot_id)
+
+    world.settle(chain)
+
+    assert [action for action in world.store.actions() if action != "chain.request"] == [
+        "chain.attach",
+        *said,
+    ]
+
+
 def test_a_stranger_is_asked_about_again(world: World) -> None:
     """A hook that is held may become free."""
     world.kernel.foreign[POINT] = 99
@@ -190,6 +237,47 @@ async def test_what_was_staged_is_given_up_after_a_minute(world: World) -> None:
     await world.staging.let_go()
 
     assert (early, world.preparer.linked[0].is_closed) == (False, True)
+
+
+async def test_what_is_staged_again_is_checked_again_and_not_loaded_again(world: World) -> None:
+    """A plan and then the command: its minute begins anew, and it says the newer revision."""
+    await world.staging.stage(StageChains(chains=(a_chain(a_program()),)))
+    world.now += STAGED_SECONDS - 1
+    newer = a_chain(a_program(revision=2, config={"limits": {"80": 1}}))
+
+    again = await world.staging.stage(StageChains(chains=(newer,)))
+    world.now += STAGED_SECONDS - 1
+    await world.staging.let_go()
+    needs = world.points.needs(POINT, newer)
+    assert needs is not None
+    prepared = await world.staging.prepare(POINT, newer, needs)
+
+    assert len(world.preparer.linked) == 1
+    assert prepared.linked is world.preparer.linked[0]
+    assert not world.preparer.linked[0].is_closed
+    assert [program.revision for program in again.chains[0].programs] == [2]
+
+
+async def test_what_is_staged_again_is_refused_as_it_would_be_at_first(world: World) -> None:
+    """Metrics are not part of a plan, so they are read again; another plan is loaded."""
+    await world.staging.stage(StageChains(chains=(a_chain(a_program()),)))
+    metrics = {"all": MetricSource(map="nowhere")}
+
+    with pytest.raises(ConfigurationError, match="no such map"):
+        await world.staging.stage(StageChains(chains=(a_chain(a_program(metrics=metrics)),)))
+    await world.staging.stage(StageChains(chains=(a_chain(a_program(version="2.0.0")),)))
+
+    assert [one.is_closed for one in world.preparer.linked] == [True, False]
+
+
+async def test_a_check_that_fails_leaves_no_other_check_begun(world: World) -> None:
+    """A fault of the first check is raised as it is; nothing is left that nobody waits for."""
+    world.preparer.fault = FaultError("the disk is gone")
+
+    with pytest.raises(FaultError, match="the disk is gone"):
+        await world.staging.stage(StageChains(chains=(a_chain(a_program()),)))
+
+    gc.collect()  # a coroutine that was never awaited says so now, and that is an error here
 
 
 async def test_staging_what_runs_already_links_nothing(world: World) -> None:

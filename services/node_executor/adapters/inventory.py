@@ -35,19 +35,23 @@ class Inventory:
     def read(self) -> NodeRecord:
         """The node as it is now."""
         names = os.uname()
-        try:
-            boot_id = _BOOT_ID.read_text().strip()
-        except OSError as error:
-            raise FaultError(f"{_BOOT_ID} cannot be read: {error}") from error
         return NodeRecord(
             node=self._node,
             hostname=socket.gethostname(),
             architecture=platform.machine(),
             kernel=names.release,
             executor_version=VERSION,
-            boot_id=boot_id,
+            boot_id=read_boot_id(),
             labels=self._labels,
             interfaces=self._netlink.interfaces(),
             features=self._features,
             registered_at=self._now(),
         )
+
+
+def read_boot_id() -> str:
+    """Names this run of the kernel, unlike any other (proc(5))."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError as error:
+        raise FaultError(f"{_BOOT_ID} cannot be read: {error}") from error

@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The node's two records on the bus: what it is, and what it runs.
+
+A record that the bus does not take is logged and tried again; the data path does not depend on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import msgspec
+import structlog
+
+from services.node_executor.adapters.state_store import StateStore, StateStoreError
+from services.node_executor.events import registration_body
+from services.node_executor.registration import is_outdated, registration_event_id
+from services.node_executor.staging import Thread
+from shared.adapters.kv import KeyValue
+from shared.contracts.base import Bucket
+from shared.contracts.node import NODES, OBSERVED, NodeRecord, ObservedNode
+from shared.errors import FaultError, RefusedError
+
+CHECK_SECONDS: Final = 15.0
+"""How often the inventory is compared with its record; also the pause after the bus said no."""
+FAULT_RETRY_SECONDS: Final = 1.0
+
+log = structlog.get_logger()
+
+
+class Buckets(Protocol):
+    """Where records lie."""
+
+    def bucket(self, bucket: Bucket[Any]) -> KeyValue[Any]:
+        """A key-value bucket."""
+
+
+class Inventory(Protocol):
+    """Reads what the node is."""
+
+    def read(self) -> NodeRecord:
+        """The node as it is now."""
+
+
+class NodeRecords:
+    """Written by this node alone."""
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        bus: Buckets,
+        thread: Thread,
+        store: StateStore,
+        inventory: Inventory,
+        now: Callable[[], str],
+    ) -> None:
+        """Nothing is written yet."""
+        self._node = node
+        self._bus = bus
+        self._thread = thread
+        self._store = store
+        self._inventory = inventory
+        self._now = now
+
+    async def report(self, observed: ObservedNode) -> bool:
+        """Whether the bus has what the node runs, with the time of now."""
+        stamped = msgspec.structs.replace(observed, at=self._now())
+        try:
+            await self._bus.bucket(OBSERVED).put(self._node, stamped)
+        except RefusedError as error:
+            log.error("report_refused", code=error.refusal_code, why=error.message)  # noqa: TRY400
+            return False
+        except FaultError as fault:
+            log.warning("report_failed", why=fault.message)
+            return False
+        return True
+
+    async def registering(self) -> None:
+        """The bus has the node's inventory as it is; never ends by itself."""
+        while True:
+            pause_seconds = await self.register()
+            await asyncio.sleep(pause_seconds)
+
+    async def register(self) -> float:
+        """The inventory's record is as the node is, or it is logged why not.
+
+        Returns:
+            Seconds until it should be looked at again.
+
+        Raises:
+            StateStoreError: Without a journal nothing may be said.
+        """
+        try:
+            await self._register()
+        except StateStoreError:
+            raise
+        except RefusedError as error:
+            log.error(  # noqa: TRY400 because a refusal needs no trace
+                "registration_refused", code=error.refusal_code, why=error.message
+            )
+        except FaultError as fault:
+            log.warning("registration_failed", why=fault.message)
+            return FAULT_RETRY_SECONDS
+        return CHECK_SECONDS
+
+    async def _register(self) -> None:
+        bucket = self._bus.bucket(NODES)
+        stored = await bucket.get(self._node)
+        current = await self._thread(self._inventory.read)
+        if not is_outdated(stored.value if stored else None, current):
+            return
+        replaced = stored.revision if stored else 0
+        event_id = registration_event_id(current, replaced_revision=replaced)
+        await self._thread(self._store.journal, [(event_id, registration_body(current))])
+        await bucket.put(self._node, current)
+        log.info("registered", node=self._node)
