@@ -212,7 +212,10 @@ class Recording:
         try:
             async with asyncio.TaskGroup() as tasks:
                 await self._record_on(after, tasks)
-        except* FaultError as faults:
+        except ExceptionGroup as group:
+            faults, others = group.split(FaultError)
+            if faults is None or others is not None:
+                raise
             raise faults.exceptions[0] from None
 
     async def _record_on(self, after: int, tasks: asyncio.TaskGroup) -> None:

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -91,17 +92,16 @@ class SqliteStore:
             DamagedLogError: Rows, tree and root do not belong together.
             RefusedError: The store is another log's.
         """
-        with translated():
+        with translated(), ExitStack() as undo:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = take_lock(directory / "log.lock")
+            undo.callback(os.close, lock)
             path = directory / "log.db"
-            try:
-                writer = connect(path)
-                prepare(writer, origin)
-                return cls(writer, path, lock)
-            except BaseException:
-                os.close(lock)
-                raise
+            writer = connect(path)
+            prepare(writer, origin)
+            store = cls(writer, path, lock)
+            undo.pop_all()
+            return store
 
     @property
     def state(self) -> LogState:
