@@ -21,7 +21,8 @@ from shared.adapters.bus import connect
 from shared.adapters.callers import Caller
 from shared.adapters.provisioning import provision
 from shared.adapters.service_layer import Handler
-from shared.contracts.base import API, Endpoint
+from shared.contracts.base import API, EVENTS, Endpoint
+from shared.contracts.events import PUBLIC
 from shared.contracts.permissions import CONTROL_ROLES, control_permissions
 from shared.contracts.scheduler import (
     APPLY_DEPLOYMENT,
@@ -31,7 +32,7 @@ from shared.contracts.scheduler import (
     DeploymentList,
     ListDeployments,
 )
-from shared.contracts.storage import kv_stream, kv_subject
+from shared.contracts.storage import EVENT_STREAM, kv_stream, kv_subject
 from shared.nkeys import parse_credentials
 from tests.support.installations import bare_client, connected, running_server, utc_now
 
@@ -161,6 +162,47 @@ async def test_a_node_cannot_have_the_server_deliver_a_forged_request(
         await client.publish(read, b"", reply=APPLY_DEPLOYMENT.subject)
         await client.publish(read, b"", reply=LIST_DEPLOYMENTS.subject)
         await client.flush()
+
+    async with bare_client(installation, "principal", "onlooker") as honest:
+        await honest.request(LIST_DEPLOYMENTS.subject, b"", timeout=ANSWER_SECONDS)
+    assert [caller.role for caller in scheduler.callers] == ["viewer"]
+
+
+@pytest.mark.parametrize("way", ["pull", "push"])
+@pytest.mark.parametrize("form", FORGERIES)
+async def test_the_auditors_key_cannot_have_the_server_deliver_a_forged_request(
+    installation: Path, scheduler: Asked, form: str, way: str
+) -> None:
+    """What a consumer delivers to an endpoint's subject carries nobody's identity.
+
+    nats-server 2.15.1 does deliver it, although the key has no right to publish there.
+    """
+    name = f"{way}-{form.replace(' ', '-')}"
+    stored = f"{EVENTS}.{PUBLIC}.auditor.{name}"
+    settings = {"filter_subject": stored, "ack_policy": "none"}
+    if way == "push":
+        settings["deliver_subject"] = LIST_DEPLOYMENTS.subject
+    else:
+        settings["durable_name"] = name
+    async with (
+        bare_client(installation, "service", "auditor") as client,
+        bare_client(installation, "service", "scheduler") as ear,
+    ):
+        delivered = await ear.subscribe(LIST_DEPLOYMENTS.subject)
+        await ear.flush()
+        inbox = client.new_inbox()
+        acknowledged = await client.subscribe(inbox)
+        headers = _forged_headers(installation, form)
+        await _publish_raw(client, stored, inbox, headers, b"{}")
+        await acknowledged.next_msg(ANSWER_SECONDS)
+
+        consumer = msgspec.json.encode({"stream_name": EVENT_STREAM, "config": settings})
+        place = f"$JS.API.CONSUMER.{{}}.{EVENT_STREAM}.{name}"
+        made = await client.request(place.format("CREATE"), consumer, timeout=ANSWER_SECONDS)
+        assert b'"error"' not in made.data
+        if way == "pull":
+            await client.publish(place.format("MSG.NEXT"), b"", reply=LIST_DEPLOYMENTS.subject)
+        assert (await delivered.next_msg(ANSWER_SECONDS)).subject == stored
 
     async with bare_client(installation, "principal", "onlooker") as honest:
         await honest.request(LIST_DEPLOYMENTS.subject, b"", timeout=ANSWER_SECONDS)
