@@ -42,7 +42,7 @@ test-kernel: $(READY) ## only what loads programs into this kernel (root)
 	$(PYTEST) -m kernel $(ARGS)
 
 soak: $(READY) ## the long forms of the seeded tests (root); L3AF_SOAK_SECONDS=600
-	L3AF_SOAK_SECONDS=$${L3AF_SOAK_SECONDS:-600} $(PYTEST) -m soak $(ARGS)
+	$(AS_ROOT) env L3AF_SOAK_SECONDS=$${L3AF_SOAK_SECONDS:-600} $(BIN)/python -m pytest -m soak $(ARGS)
 
 bench: $(READY) ## every benchmark, as tables (root)
 	@$(AS_ROOT) $(BIN)/python -m benchmarks $(ARGS)
