@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from services.auditor.adapters import sqlite_rows as rows
 from services.auditor.adapters.sqlite_database import (
@@ -32,6 +32,7 @@ from services.auditor.adapters.sqlite_database import (
     transaction,
     translated,
 )
+from services.auditor.adapters.sqlite_pages import read_page
 from services.auditor.admission import (
     Admission,
     EventKey,
@@ -51,7 +52,7 @@ from services.auditor.merkle import (
     read_frontier,
     tree_root,
 )
-from services.auditor.query import MAX_PAGE_BYTES, RecordQuery, StoredRecord
+from services.auditor.query import RecordQuery, StoredRecord
 from services.auditor.records import Draft, time_us_of
 from services.auditor.tiles import extend_tiles, hash_reader, tail_tiles
 
@@ -182,7 +183,7 @@ class SqliteStore:
 
     async def page(self, query: RecordQuery) -> tuple[list[StoredRecord], int, bool]:
         """Matching records, newest first; the tree's size; and whether older ones match too."""
-        return await self._read(lambda connection: _page(connection, query))
+        return await self._read(lambda connection: read_page(connection, query))
 
     async def record(self, index: int) -> StoredRecord | None:
         """One record; None if there is none at this index."""
@@ -331,37 +332,3 @@ def _load(connection: sqlite3.Connection) -> LogState:
 
 def _hashes(connection: sqlite3.Connection) -> Callable[..., Sequence[Hash]]:
     return hash_reader(lambda tiles: rows.read_tiles(connection, tiles))
-
-
-def _page(
-    connection: sqlite3.Connection, query: RecordQuery
-) -> tuple[list[StoredRecord], int, bool]:
-    (size,) = connection.execute("SELECT size FROM log").fetchone()
-    clauses = ["idx > ?", "idx < ?"]
-    values: list[Any] = [query.above, size if query.below is None else query.below]
-    for clause, value in (("time_us >= ?", query.since_us), ("time_us < ?", query.until_us)):
-        if value is not None:
-            clauses.append(clause)
-            values.append(value)
-    for column, text in query.equal:
-        # Said so, the planner may use the index that leaves empty values out.
-        clauses.append(f"{column} = ? AND {column} <> ''")
-        values.append(text)
-    if query.action:
-        clauses.append("action GLOB ?" if query.has_glob else "action = ?")
-        values.append(query.action)
-    found = connection.execute(
-        f"SELECT {rows.STORED} FROM records WHERE {' AND '.join(clauses)} "  # noqa: S608
-        "ORDER BY idx DESC LIMIT ?",
-        (*values, query.limit + 1),
-    )
-    page: list[StoredRecord] = []
-    page_bytes = 0
-    for row in found:
-        stored = rows.stored_record(row)
-        page_bytes += len(stored.leaf) + len(stored.body or b"")
-        if len(page) == query.limit or (page and page_bytes > MAX_PAGE_BYTES):
-            found.close()
-            return page, size, True
-        page.append(stored)
-    return page, size, False
