@@ -83,7 +83,7 @@ class ChainJournal:
     def request(
         self, point: Point, pending: Pending, desired: DesiredChain, steps: list[str]
     ) -> None:
-        """A change is about to be made; once for each desired generation."""
+        """A change is about to be made; said once, however often it is tried."""
         memory = self.memory(point)
         body = events.chain_body(
             "chain.request",
@@ -99,7 +99,7 @@ class ChainJournal:
             point,
             "chain.request",
             desired_generation=pending.desired_generation,
-            number=0,
+            number=_number(pending, memory),
             command_id=pending.cause.command_id,
         )
         intended = msgspec.structs.replace(memory, pending=pending)
@@ -127,7 +127,7 @@ class ChainJournal:
             point,
             action,
             desired_generation=pending.desired_generation,
-            number=generation.number if generation else memory.last_number,
+            number=_number(pending, memory),
             command_id=pending.cause.command_id,
         )
         self._last_drift.pop(point, None)
@@ -199,6 +199,11 @@ class ChainJournal:
         occasion = f"{self._start}|{self._sights}"
         event_id = events.sight_event_id(self._node, place, action, occasion=occasion)
         self.keep(point, self.memory(point), [(event_id, body)])
+
+
+def _number(pending: Pending, memory: ChainMemory) -> int:
+    """The chain's own generation that the change leads to, or that it takes off."""
+    return pending.generation.number if pending.generation else memory.last_number
 
 
 def _found(hook: ObservedHook) -> int:

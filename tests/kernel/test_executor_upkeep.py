@@ -95,7 +95,7 @@ def test_a_link_that_was_taken_away_is_noticed_and_put_back(
     executor.settle(chain, point, 1)
 
     assert executor.kernel.observe(point).link_is_live
-    assert executor.actions()[2:] == ["chain.drift", "chain.attach"]
+    assert executor.actions()[2:] == ["chain.drift", "chain.request", "chain.attach"]
 
 
 def test_a_program_that_somebody_exchanged_is_noticed_once_and_corrected(
@@ -113,7 +113,7 @@ def test_a_program_that_somebody_exchanged_is_noticed_once_and_corrected(
         executor.settle(a_chain(wire.name, a_program("one", "2.0.0")), point, 2)
 
     assert executor.kernel.observe(point).link_program_id == hook.link_program_id
-    assert executor.actions()[4:] == ["chain.drift", "chain.attach"]
+    assert executor.actions()[4:] == ["chain.drift", "chain.request", "chain.attach"]
 
 
 def test_a_lost_state_directory_costs_no_packet_and_no_count(
@@ -183,7 +183,7 @@ def test_nothing_is_found_missing_after_a_reboot(
     executor.settle(chain, point, 1)
 
     assert executor.kernel.observe(point).link_is_live
-    assert executor.actions()[2:] == ["chain.adopt", "chain.attach"]
+    assert executor.actions()[2:] == ["chain.adopt", "chain.request", "chain.attach"]
 
 
 def test_two_executors_never_share_a_state_directory(executor: Executor, tmp_path: Path) -> None:
