@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +14,13 @@ import pytest
 
 from services.node_executor.adapters import kernel_info, pins
 from services.node_executor.adapters.artifact_cache import ArtifactCache
+from services.node_executor.adapters.chain import link_chain
 from services.node_executor.adapters.state_store import StateStoreError
+from services.node_executor.changes import HookOwnedError
 from services.node_executor.generations import MapKey, Point
 from shared.canonical import sha256_hex
 from shared.identifiers import Hook
+from tests.support.chain_reference import a_source
 from tests.support.executors import (
     Executor,
     Wire,
@@ -218,3 +222,22 @@ def test_the_cache_forgets_what_was_not_used_for_longest(tmp_path: Path) -> None
         cache.write(names[-1], data)
 
     assert [cache.read(name) is not None for name in names] == [False, True, True]
+
+
+def test_a_program_that_netlink_put_there_is_somebody_else_s(
+    executor: Executor, wire: Wire, base: PurePosixPath
+) -> None:
+    """It has no link, as we have none yet, and the chain is refused before anything is made."""
+    point = Point(wire.name, "xdp")
+    pins.prepare_pin_directory(base / "theirs")
+    with link_chain([a_source("passes")], "xdp", name="theirs") as theirs:
+        pins.pin(theirs.program, base / "theirs" / "program")
+        command = ("ip", "link", "set", wire.name, "xdp", "pinned", f"{base}/theirs/program")
+        subprocess.run(command, check=True)
+
+        with pytest.raises(HookOwnedError):
+            executor.points.admit(point, a_chain(wire.name, a_program("one")))
+
+        subprocess.run(("ip", "link", "set", wire.name, "xdp", "off"), check=True)
+        pins.unpin(base / "theirs" / "program", base=base)
+    executor.points.admit(point, a_chain(wire.name, a_program("one")))

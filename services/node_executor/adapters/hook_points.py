@@ -258,7 +258,9 @@ def _foreign_program(point: Point, index: int, own_link_id: int) -> int:
         present = hooks.occupants(index, point.hook)
     except (InterfaceGoneError, UnsupportedByKernelError):
         return 0  # attaching says what is missing
-    return next((one.program_id for one in present if one.link_id != own_link_id), 0)
+    return next(
+        (one.program_id for one in present if not one.link_id or one.link_id != own_link_id), 0
+    )
 
 
 def _stored(info: MapInfo, value: bytes) -> bytes:
