@@ -125,7 +125,7 @@ def decide(observed: ObservedHook, memory: ChainMemory, desired: DesiredChain | 
         return Remove() if _something_is_left(observed, memory) else Rest()
     if observed.interface_index is None:
         return Wait()
-    if not observed.link_is_live and observed.foreign_program_id:
+    if not observed.link_is_live and _is_foreign(observed.foreign_program_id, memory):
         return LeaveToOwner(observed.foreign_program_id)
     current = memory.current
     wanted = plan_digest(desired)
@@ -294,6 +294,12 @@ def abandoned(memory: ChainMemory) -> ChainMemory:
     return msgspec.structs.replace(
         memory, pending=None, config_sha256="", touched=tuple(sorted(touched))
     )
+
+
+def _is_foreign(program_id: int, memory: ChainMemory) -> bool:
+    """Whether it is another's; ours stays for a moment after its link was taken away."""
+    ours = memory.current.program_id if memory.current else 0
+    return program_id not in (0, ours)
 
 
 def _something_is_left(observed: ObservedHook, memory: ChainMemory) -> bool:
