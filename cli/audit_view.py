@@ -26,6 +26,8 @@ OUTCOME_STYLES = {
     "observed": "",
 }
 HEADINGS = ("record", "time", "action", "outcome", "who", "what", "why")
+SHOWN_DETAILS = 3
+SHORT_HEADINGS = frozenset({"record", "time", "action", "outcome"})
 
 
 def render_list(listed: RecordList, names: Names) -> RenderableType:
@@ -46,7 +48,8 @@ def render_records(
     """A line for each record."""
     table = Table(box=None, pad_edge=False, show_header=has_heading)
     for heading in HEADINGS:
-        table.add_column(heading, header_style="bold", overflow="fold")
+        is_short = heading in SHORT_HEADINGS
+        table.add_column(heading, header_style="bold", overflow="fold", no_wrap=is_short)
     for record in records:
         table.add_row(*_record_cells(record, names))
     return table
@@ -56,9 +59,11 @@ def describe(body: EventBody) -> str:
     """What an event was about: the things it names."""
     package = f"{body.package} {body.version}".strip()
     place = "/".join(part for part in (body.node, body.interface, body.hook) if part)
-    parts = [part for part in (body.deployment, package, place) if part]
+    name = body.details.get("name", "")
+    parts = [str(part) for part in (body.deployment, package, place, name) if part]
     if not parts:
-        parts = [f"{key}={_short(value)}" for key, value in sorted(body.details.items())][:3]
+        shown = sorted((key, value) for key, value in body.details.items() if value)
+        parts = [f"{key}={_short(value)}" for key, value in shown][:SHOWN_DETAILS]
     return ", ".join(parts)
 
 
@@ -94,7 +99,13 @@ def render_checkpoint(checkpoint: Checkpoint, older_size: int | None) -> Rendera
     if older_size is not None:
         checked += f"  The {older_size} records of the older head are its first, unchanged."
     signed = Text(f"{checked}  Signed {checkpoint.signed_at}.", style="dim")
-    return Group(Text(plain(checkpoint.checkpoint.rstrip("\n"))), signed)
+    note = Text(plain(checkpoint.checkpoint), no_wrap=True, overflow="ignore")
+    return Group(note, signed)
+
+
+def _moment(time: str) -> str:
+    """To the second; all times of the log are UTC."""
+    return time[:19].replace("T", " ")
 
 
 def _record_cells(record: AuditRecord, names: Names) -> tuple[RenderableType, ...]:
@@ -104,7 +115,7 @@ def _record_cells(record: AuditRecord, names: Names) -> tuple[RenderableType, ..
         claimed = f"claims to be {event.data.action} by {event.emitter}" if event else ""
         return (
             str(record.index),
-            record.received_at[:19],
+            _moment(record.received_at),
             Text("PROBLEM", style="bold red"),
             "",
             "",
@@ -117,7 +128,7 @@ def _record_cells(record: AuditRecord, names: Names) -> tuple[RenderableType, ..
     )
     return (
         str(record.index),
-        plain(event.time[:19]),
+        plain(_moment(event.time)),
         plain(body.action),
         Text(body.outcome, style=OUTCOME_STYLES[body.outcome]),
         plain(render_actor(body.actor, names) or event.emitter),
