@@ -9,6 +9,7 @@ Progress is shown only where a person looks on.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import unicodedata
@@ -42,7 +43,15 @@ CredentialsOption = Annotated[
     ),
 ]
 
-_out: Final = Console(markup=False, highlight=False, emoji=False)
+PIPED_COLUMNS: Final = 200
+"""Off a terminal nothing is squeezed: digests, keys and command ids stay in one piece."""
+
+_out: Final = Console(
+    markup=False,
+    highlight=False,
+    emoji=False,
+    width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_COLUMNS,
+)
 _error: Final = Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 ResultT = TypeVar("ResultT")

@@ -93,8 +93,8 @@ def rollback(
     /,
     *,
     to: Annotated[
-        int, Parameter(name="--to", help="Revision; without it, the one before the current.")
-    ] = 0,
+        int | None, Parameter(name="--to", help="Revision; without it, the one before the current.")
+    ] = None,
     options: CommandOptions = _DEFAULTS,
 ) -> None:
     """Bring an earlier revision of a deployment back, as a new revision.
@@ -104,8 +104,11 @@ def rollback(
     name
         The deployment.
     """
-    fields = {"name": name, "to_revision": to, **_given(options)}
+    fields = {"name": name, "to_revision": to or 0, **_given(options)}
     with refusing(json=options.json):
+        if to is not None and to < 1:
+            reason = Reason(path="--to", rule="must be a revision, from 1", got=to)
+            raise RefusedError(f"{reason.path} {reason.rule}", [reason])
         message = convert_document(fields, RollBackDeployment, what="rollback")
     run(_see_through(ROLL_BACK_DEPLOYMENT, message, options), json=options.json)
 

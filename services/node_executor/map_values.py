@@ -186,7 +186,7 @@ def _is_behind_array(key: bytes, layout: MapLayout) -> bool:
 
 def _encode_key(text: str, layout: Layout, path: str, problems: list[Reason]) -> bytes:
     try:
-        value = msgspec.json.decode(text)
+        value = msgspec.json.decode(text if text == text.strip() else "")
     except (msgspec.DecodeError, RecursionError):
         problems.append(Reason(path=path, rule="the key must be an integer or a list", got=text))
         return b""

@@ -137,8 +137,20 @@ def test_more_entries_than_the_map_holds_are_refused() -> None:
 
 
 def test_one_key_written_twice_is_refused() -> None:
-    """`80` and ` 80` are the same key, and only one of the values could win."""
-    assert list(problems_of({"m": {"80": 1, " 80": 2}}, m=a_layout())) == ["config.m. 80"]
+    """`[1,2]` and `[1, 2]` are the same key, and only one of the values could win."""
+    layout = a_layout(key=ArrayType(U8, 2))
+
+    assert problems_of({"m": {"[1,2]": 1, "[1, 2]": 2}}, m=layout) == {
+        "config.m.[1, 2]": "names the same key twice"
+    }
+
+
+@pytest.mark.parametrize("text", [" 80", "80 ", "\n80", "8_0", "+80", "080", ""])
+def test_a_key_has_one_form(text: str) -> None:
+    """White space and other spellings of a number are refused, so that nothing is guessed."""
+    assert problems_of({"m": {text: 1}}, m=a_layout()) == {
+        f"config.m.{text}": "the key must be an integer or a list"
+    }
 
 
 @pytest.mark.parametrize(
