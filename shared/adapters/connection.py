@@ -17,7 +17,7 @@ import base64
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -260,7 +260,8 @@ class Connection:
                 await self._client.flush(CLOSE_SECONDS)
             except (nats.errors.Error, OSError) as error:
                 self.problem = str(error)
-        await self._client.close()
+        with suppress(OSError):  # the server is gone, and with it the connection
+            await self._client.close()
 
     async def _connect(self) -> None:
         context = self._identity.tls_context()
