@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -20,36 +19,12 @@ from tests.support.executors import (
     a_chain,
     a_program,
     a_wire,
-    pin_directory,
     pins_below,
     real_kernel,
     send_frames,
 )
 
 HOOKS: tuple[Hook, ...] = ("xdp", "tc-ingress", "tc-egress")
-
-
-@pytest.fixture
-def wire() -> Iterator[Wire]:
-    """A silent pair of interfaces."""
-    with a_wire() as made:
-        yield made
-
-
-@pytest.fixture
-def base() -> Iterator[PurePosixPath]:
-    """Where pins lie."""
-    with pin_directory() as directory:
-        yield directory
-
-
-@pytest.fixture
-def executor(base: PurePosixPath, tmp_path: Path) -> Iterator[Executor]:
-    """A started executor."""
-    made = Executor(real_kernel(base), tmp_path / "state" / "state.sqlite")
-    made.start()
-    yield made
-    made.stop()
 
 
 @pytest.mark.parametrize("hook", HOOKS)

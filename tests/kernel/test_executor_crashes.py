@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,7 +19,6 @@ from tests.support.executors import (
     Wire,
     a_chain,
     a_program,
-    a_wire,
     pin_directory,
     pins_below,
     real_kernel,
@@ -114,13 +113,6 @@ def configured(interface: str) -> DesiredChain:
         a_program("two", order=20),
         command="command-2",
     )
-
-
-@pytest.fixture
-def wire() -> Iterator[Wire]:
-    """A silent pair of interfaces."""
-    with a_wire() as made:
-        yield made
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,6 @@ from tests.support.executors import (
     Wire,
     a_chain,
     a_program,
-    a_wire,
     pin_directory,
     pins_below,
     published,
@@ -59,13 +58,6 @@ async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
 
 async def _registered(fleet: Fleet) -> bool:
     return await fleet.scheduler.bucket(NODES).get(NODE) is not None
-
-
-@pytest.fixture
-def wire() -> Iterator[Wire]:
-    """A silent pair of interfaces."""
-    with a_wire() as made:
-        yield made
 
 
 async def test_a_desired_chain_is_attached_said_and_counted(fleet: Fleet, wire: Wire) -> None:

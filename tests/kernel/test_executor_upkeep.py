@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
@@ -26,8 +25,6 @@ from tests.support.executors import (
     Wire,
     a_chain,
     a_program,
-    a_wire,
-    pin_directory,
     pins_below,
     real_kernel,
     remove_pins,
@@ -35,29 +32,6 @@ from tests.support.executors import (
 )
 
 FRAMES = 100
-
-
-@pytest.fixture
-def wire() -> Iterator[Wire]:
-    """A silent pair of interfaces."""
-    with a_wire() as made:
-        yield made
-
-
-@pytest.fixture
-def base() -> Iterator[PurePosixPath]:
-    """Where pins lie."""
-    with pin_directory() as directory:
-        yield directory
-
-
-@pytest.fixture
-def executor(base: PurePosixPath, tmp_path: Path) -> Iterator[Executor]:
-    """A started executor."""
-    made = Executor(real_kernel(base), tmp_path / "state" / "state.sqlite")
-    made.start()
-    yield made
-    made.stop()
 
 
 @pytest.mark.parametrize("hook", ["xdp", "tc-ingress"])
@@ -181,6 +155,10 @@ def test_nothing_is_found_missing_after_a_reboot(
     executor.settle(chain, point, 1)
     executor.stop()
     remove_pins(base)
+    deadline = time.monotonic() + 5
+    while executor.kernel.observe(point).foreign_program_id:  # the kernel takes it off by itself
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     executor.boot_id = "boot-2"
     executor.start()
 

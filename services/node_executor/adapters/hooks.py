@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from time import monotonic, sleep
 from typing import Final
 
 from services.node_executor.adapters import kernel_info
@@ -43,6 +44,7 @@ from services.node_executor.kernel_types import (
 )
 from shared.identifiers import Hook
 
+DYING_LINK_SECONDS: Final = 0.2
 _REPLACE: Final = 4
 _XDP_GENERIC, _XDP_NATIVE = 2, 4
 _XDP_MODES: Final[tuple[tuple[XdpMode, int], ...]] = (
@@ -70,7 +72,7 @@ def attach(program: Handle, interface_index: int, hook: Hook, *, hook_point: str
     """
     if not _exists(interface_index):
         raise InterfaceGoneError(f"{hook_point}: there is no such interface")
-    present = occupants(interface_index, hook)
+    present = _occupants_that_stay(interface_index, hook)
     if present:
         raise HookOwnedError(hook_point, present)
     if hook != "xdp":
@@ -123,6 +125,19 @@ def occupants(interface_index: int, hook: Hook) -> tuple[HookOccupant, ...]:
     if hook == "xdp":
         return _xdp_occupants(interface_index)
     return _tcx_occupants(interface_index, hook)
+
+
+def _occupants_that_stay(interface_index: int, hook: Hook) -> tuple[HookOccupant, ...]:
+    """The occupants, once a program whose link just ended had the time to go.
+
+    The kernel ends a link whose last holder is gone in a work queue of its own (bpf_link_put).
+    """
+    deadline = monotonic() + DYING_LINK_SECONDS
+    while True:
+        present = occupants(interface_index, hook)
+        if monotonic() > deadline or not any(one.link_id == 0 for one in present):
+            return present
+        sleep(DYING_LINK_SECONDS / 20)
 
 
 def xdp_mode(interface_index: int) -> XdpMode:

@@ -1,0 +1,35 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What tests of executors stand on: a wire, a place for pins, an executor without its bus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from tests.support.executors import Executor, Wire, a_wire, pin_directory, real_kernel
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    """A silent pair of interfaces."""
+    with a_wire() as made:
+        yield made
+
+
+@pytest.fixture
+def base() -> Iterator[PurePosixPath]:
+    """Where pins lie."""
+    with pin_directory() as directory:
+        yield directory
+
+
+@pytest.fixture
+def executor(base: PurePosixPath, tmp_path: Path) -> Iterator[Executor]:
+    """A started executor."""
+    made = Executor(real_kernel(base), tmp_path / "state" / "state.sqlite")
+    made.start()
+    yield made
+    made.stop()
