@@ -28,6 +28,7 @@ from installation.supervision import (
     is_finished,
     stages,
 )
+from shared.adapters.exception_groups import plain_task_group
 from shared.contracts.errors import ErrorCode
 from shared.errors import Reason, RefusedError
 
@@ -220,18 +221,13 @@ async def supervising(
     with ExitStack() as locks:
         for spec in wanted:
             _lock(locks, run_dir, spec.name)
-        try:
-            async with asyncio.TaskGroup() as group:
-                starting = group.create_task(supervisor.start(group))
-                try:
-                    yield supervisor
-                finally:
-                    starting.cancel()
-                    await supervisor.stop()
-        except BaseExceptionGroup as errors:
-            if len(errors.exceptions) == 1:  # because a block's own error leaves as it is
-                raise errors.exceptions[0] from None
-            raise
+        async with plain_task_group() as group:
+            starting = group.create_task(supervisor.start(group))
+            try:
+                yield supervisor
+            finally:
+                starting.cancel()
+                await supervisor.stop()
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> None:

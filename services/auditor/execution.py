@@ -29,6 +29,7 @@ from services.auditor.checkpoint import (
 )
 from services.auditor.query import StoredRecord
 from services.auditor.records import Draft, StreamEnd, StreamMessage, read_message
+from shared.adapters.exception_groups import plain_task_group
 from shared.contracts.events import EventBody
 from shared.errors import FaultError
 
@@ -209,14 +210,8 @@ class Recording:
             await self._log.start_stream(end.stream_id, last_sequence=end.sequence)
         after = self._log.state.stream_sequence
         await self._stream.seek(after + 1)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                await self._record_on(after, tasks)
-        except ExceptionGroup as group:
-            faults, others = group.split(FaultError)
-            if faults is None or others is not None:
-                raise
-            raise faults.exceptions[0] from None
+        async with plain_task_group() as tasks:
+            await self._record_on(after, tasks)
 
     async def _record_on(self, after: int, tasks: asyncio.TaskGroup) -> None:
         """Until the place is lost; batches are read while others are being kept."""

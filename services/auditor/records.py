@@ -22,12 +22,10 @@ import msgspec
 
 from shared.canonical import canonical_bytes, sha256_hex
 from shared.contracts.base import EVENTS, ServiceName
-from shared.contracts.events import Envelope, Event
+from shared.contracts.events import MAX_EVENT_BYTES, Envelope, Event
 from shared.errors import RefusedError
 from shared.identifiers import LABEL_PATTERN
 
-MAX_EVENT_BYTES: Final = 65_535
-"""Largest entry of a C2SP tlog-tiles log; larger bodies travel by digest."""
 SALT_BYTES: Final = 16
 PROBLEM_KIND: Final = "l3af-problem/v1"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from services.auditor.records import (
-    MAX_EVENT_BYTES,
     ProblemLeaf,
     StreamMessage,
     body_bytes,
@@ -20,6 +19,7 @@ from services.auditor.records import (
     render_time_us,
 )
 from shared.canonical import canonical_bytes, sha256_hex
+from shared.contracts.events import MAX_EVENT_BYTES
 from tests.support.records import altered, an_event, message_of
 
 
