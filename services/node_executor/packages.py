@@ -73,17 +73,11 @@ def program_problems(
     program: DesiredProgram, manifest: PackageManifest, *, hook: Hook, path: str
 ) -> Iterator[Reason]:
     """How a desired program differs from what its signed manifest offers; nothing: it does not."""
-    for field, got, allowed in (
+    yield from _differences(
+        path,
         ("package", program.package, manifest.name),
         ("version", program.version, manifest.version),
-    ):
-        if got != allowed:
-            yield Reason(
-                path=f"{path}.{field}",
-                rule="differs from the signed manifest",
-                got=got,
-                allowed=allowed,
-            )
+    )
     entry = next((one for one in manifest.programs if one.name == program.program), None)
     if entry is None:
         yield Reason(
@@ -97,13 +91,9 @@ def program_problems(
     yield from _configuration_problems(program, manifest.maps, path=f"{path}.config")
 
 
-def _entry_problems(
-    program: DesiredProgram, entry: ProgramEntry, *, hook: Hook, path: str
-) -> Iterator[Reason]:
-    for field, got, allowed in (
-        ("object", program.object, entry.object),
-        ("function", program.function, entry.function),
-    ):
+def _differences(path: str, *fields: tuple[str, str, str]) -> Iterator[Reason]:
+    """One reason for each (field, got, allowed) where the two are not the same."""
+    for field, got, allowed in fields:
         if got != allowed:
             yield Reason(
                 path=f"{path}.{field}",
@@ -111,6 +101,16 @@ def _entry_problems(
                 got=got,
                 allowed=allowed,
             )
+
+
+def _entry_problems(
+    program: DesiredProgram, entry: ProgramEntry, *, hook: Hook, path: str
+) -> Iterator[Reason]:
+    yield from _differences(
+        path,
+        ("object", program.object, entry.object),
+        ("function", program.function, entry.function),
+    )
     if hook not in entry.hooks:
         yield Reason(
             path=f"{path}.program",
