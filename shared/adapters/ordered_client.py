@@ -1,21 +1,26 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""A NATS client whose flush comes after what was sent before it, and whose close ends.
+"""A NATS client whose flush comes after what was sent before it, and that leaves no socket open.
 
 nats-py 2.16 writes the PING of `flush()` to the socket at once while commands wait for another
 task to write them, so the PONG says nothing about them: a denied subscription is reported after
 `flush()` returned, and `drain()` forgets a subscription that the server still delivers to.
 
-And its close first writes what is pending: when the other end is gone that raises, and nobody is
+Its close first writes what is pending: when the other end is gone that raises, and nobody is
 ever told that the connection is closed.
+
+And an attempt to reconnect that fails after the socket was open (the server says goodbye, or says
+nothing) leaves that socket to the garbage collector when the next attempt begins.
 """
 
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import Any, Final
 
-from nats.aio.client import Client
+from nats.aio.client import DEFAULT_BUFFER_SIZE, Client, Srv
+from nats.aio.transport import TcpTransport
 
 from shared.adapters.attestation import AttestingClient
 
@@ -23,7 +28,7 @@ _PING: Final = b"PING\r\n"
 
 
 class OrderedClient(AttestingClient):
-    """A nats-py client that sends its pings in line and always gets to the end of closing."""
+    """A nats-py client that pings in line, ends its closing and closes what it opened."""
 
     async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
         self._pongs.append(future or asyncio.get_running_loop().create_future())
@@ -34,6 +39,20 @@ class OrderedClient(AttestingClient):
         """The socket of an attempt to connect that goes no further; nats-py would leave it open."""
         if self._transport is not None:
             self._transport.close()  # type: ignore[no-untyped-call]  # nats-py leaves it so
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        s.last_attempt = monotonic()
+        self.abandon_attempt()
+        transport = TcpTransport()  # type: ignore[no-untyped-call]  # nats-py leaves it so
+        # Not `wait_for`: before Python 3.12 it can lose a connection that is made while the
+        # attempt is cancelled.
+        async with asyncio.timeout(self.options["connect_timeout"]):
+            reader, writer = await asyncio.open_connection(
+                s.uri.hostname, s.uri.port, limit=DEFAULT_BUFFER_SIZE
+            )
+        transport._bare_io_reader = transport._io_reader = reader  # noqa: SLF001 because nats-py keeps them there
+        transport._bare_io_writer = transport._io_writer = writer  # noqa: SLF001
+        self._transport = transport
 
     @property
     def server_offers_tls(self) -> bool:

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -61,3 +63,44 @@ async def test_flush_comes_after_what_was_sent_before_it(
         await client.close()
 
     assert verbs[:2] == order
+
+
+async def test_a_failed_attempt_to_reconnect_leaves_no_socket_open() -> None:
+    """Each socket of an attempt that failed is closed by us, not by the garbage collector."""
+    attempts = 0
+    client = OrderedClient()
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Takes the first connection and ends it; of later ones, only the fifth is taken."""
+        nonlocal attempts
+        attempts += 1
+        if attempts in (1, 5):
+            writer.write(INFO)
+            while line := await reader.readline():
+                if line.startswith(b"PING"):
+                    writer.write(b"PONG\r\n")
+                    if attempts == 1:
+                        break
+        writer.close()
+
+    async def ignore(_error: Exception) -> None:
+        pass
+
+    server = await asyncio.start_server(converse, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        await client.connect(
+            f"nats://{host}:{port}",
+            reconnect_time_wait=0,
+            max_reconnect_attempts=-1,
+            error_cb=ignore,
+        )
+        async with asyncio.timeout(5):
+            while attempts < 5 or not client.is_connected:
+                await asyncio.sleep(0.005)
+        await client.close()
+        gc.collect()
+    server.close()
+
+    assert [str(one.message) for one in seen if one.category is ResourceWarning] == []
