@@ -24,6 +24,7 @@ from shared.contracts.base import (
     Topic,
 )
 from shared.contracts.catalog import SignedPackage
+from shared.contracts.link_options import LinkOptions
 from shared.errors import Refusal
 from shared.identifiers import DigestText, Hook, InterfaceText, Token
 
@@ -75,6 +76,7 @@ class DesiredChain(Document, frozen=True, kw_only=True):
     hook: Hook
     programs: tuple[DesiredProgram, ...]
     cause: Cause
+    link: LinkOptions = LinkOptions()
 
 
 class DesiredNode(Message, frozen=True, kw_only=True):
@@ -89,6 +91,8 @@ class DesiredNode(Message, frozen=True, kw_only=True):
 DESIRED: Final = Bucket("desired", DesiredNode, history=8)
 
 ChainState = Literal["attached", "absent", "failed", "waiting-for-interface"]
+AttachmentKind = Literal["", "xdp-native", "xdp-generic", "xdp-offload", "tcx", "cls_bpf"]
+"""How a linked program is on its hook; empty: it is not, or it cannot be told."""
 
 
 class ObservedProgram(Message, frozen=True, kw_only=True):
@@ -104,6 +108,16 @@ class ObservedProgram(Message, frozen=True, kw_only=True):
     mode: str = "inline"
     """Link mode: how it became part of the chain."""
     instructions: int = 0
+
+
+class HookNeighbour(Message, frozen=True, kw_only=True):
+    """A program of another owner on the same hook."""
+
+    program_id: int
+    program_name: str = ""
+    program_tag: str = ""
+    link_id: int = 0
+    """0: attached without a bpf_link."""
 
 
 class ObservedChain(Message, frozen=True, kw_only=True):
@@ -124,7 +138,16 @@ class ObservedChain(Message, frozen=True, kw_only=True):
     program_tag: str = ""
     link_id: int = 0
     xdp_mode: str = ""
-    """`native` or `generic`; empty for TC."""
+    """`native`, `generic` or `offload`; empty for TC."""
+    attachment: AttachmentKind = ""
+    attachment_reason: str = ""
+    """Why it is attached in this way and not in a better one, and what that costs."""
+    runs_after: tuple[HookNeighbour, ...] = ()
+    """Programs of others that see packets before the chain does, first to run first."""
+    runs_before: tuple[HookNeighbour, ...] = ()
+    """Programs of others that see what the chain lets through, first to run first."""
+    displaced: HookNeighbour | None = None
+    """The program of another owner that was taken over, and is put back afterwards."""
     gpl_compatible: bool = False
     verified_instructions: int = 0
     jited_bytes: int = 0

@@ -19,6 +19,7 @@ from shared.contracts.base import (
     Request,
 )
 from shared.contracts.catalog import SignedPackage
+from shared.contracts.link_options import LinkWishes
 from shared.contracts.node import (
     Cause,
     Labels,
@@ -59,6 +60,8 @@ class DeploymentSpec(Document, frozen=True, kw_only=True):
     config: dict[str, MapConfig] = {}
     """Map name to entries.  Entries not named are removed, except in array maps (set to zero)."""
     metrics: dict[Token, MetricSource] = {}
+    link: LinkWishes = LinkWishes()
+    """How the chains that it is part of are linked and attached."""
 
 
 class Placement(Message, frozen=True, kw_only=True):
