@@ -84,7 +84,7 @@ PROCESSES: Final[tuple[ProcessKind, ...]] = (
         stage=3,
         module="services.node_executor",
         prefix="NODE_EXECUTOR",
-        settings=(*_SERVICE_SETTINGS, "BPFFS_DIR", "LABELS"),
+        settings=(*_SERVICE_SETTINGS, "BPFFS_DIR", "LABELS", "EXPEDITED_GRACE_PERIODS"),
         credentials="node",
         answers_as="node",
     ),
@@ -198,6 +198,7 @@ def _spec(
         "LOG_LEVEL": environ.get(f"{kind.prefix}_LOG_LEVEL", "info"),
         "BPFFS_DIR": environ.get(f"{kind.prefix}_BPFFS_DIR", BPFFS_DIR),
         "LABELS": environ.get(f"{kind.prefix}_LABELS", ""),
+        "EXPEDITED_GRACE_PERIODS": environ.get(f"{kind.prefix}_EXPEDITED_GRACE_PERIODS", "true"),
     }
     return ProcessSpec(
         name=name,

@@ -15,6 +15,7 @@ from time import monotonic
 from services.node_executor.adapters.archives import Archives
 from services.node_executor.adapters.artifact_cache import ArtifactCache
 from services.node_executor.adapters.event_publisher import EventPublisher
+from services.node_executor.adapters.grace_periods import ExpeditedGracePeriods
 from services.node_executor.adapters.hook_points import HookPointKernel
 from services.node_executor.adapters.inventory import Inventory, read_boot_id
 from services.node_executor.adapters.kernel_thread import KernelThread
@@ -62,7 +63,10 @@ async def main(stop: asyncio.Event) -> None:
         netlink = await thread(Netlink)  # pyroute2 brings its own event loop, one for each thread
         held.push_async_callback(thread, netlink.close)
         base = PurePosixPath(config.bpffs_dir) / bus.name
-        kernel = await thread(HookPointKernel, base)
+        waits = ExpeditedGracePeriods(
+            config.state_dir / "expedited-grace-periods", is_allowed=config.expedited_grace_periods
+        )
+        kernel = await thread(HookPointKernel, base, short_waits=waits)
         journal = ChainJournal(
             node=bus.name, start=secrets.token_hex(16), boot_id=read_boot_id(), store=store
         )

@@ -12,7 +12,8 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -53,11 +54,20 @@ _UNFINISHED: Final = "-new"
 class HookPointKernel:
     """Hook points of the network namespace that this process runs in."""
 
-    def __init__(self, base: PurePosixPath) -> None:
-        """Pins lie below `base`, which is made, and bpffs mounted, if need be."""
+    def __init__(
+        self,
+        base: PurePosixPath,
+        *,
+        short_waits: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """Pins lie below `base`, which is made, and bpffs mounted, if need be.
+
+        Whatever makes the kernel wait for packets under way happens within `short_waits`.
+        """
         pins.prepare_pin_directory(base)
         _sweep(base)
         self._base = base
+        self._short_waits = short_waits
 
     def observe(self, point: Point) -> ObservedHook:
         """The hook point as kernel and bpffs have it now."""
@@ -116,7 +126,7 @@ class HookPointKernel:
     def attach(self, point: Point, *, interface_index: int, program_id: int) -> None:
         """A new link runs the program and is pinned, or nothing happened."""
         place = f"{point.interface}/{point.hook}"
-        with kernel_info.program_by_id(program_id) as program:
+        with kernel_info.program_by_id(program_id) as program, self._short_waits():
             made = hooks.attach(program, interface_index, point.hook, hook_point=place)
         with made.link:
             self._pin_link(made.link, point)
@@ -125,7 +135,7 @@ class HookPointKernel:
         """The pinned link is off the hook, whoever else holds it, and its pin is gone."""
         link = pins.open_pinned(self._link(point))
         if link is not None:
-            with link:
+            with link, self._short_waits():
                 bpf(LINK_DETACH, struct.pack("<I", link.fd), action="detaching a link")
         pins.unpin(self._link(point), base=self._base)
 
@@ -134,7 +144,7 @@ class HookPointKernel:
         link = pins.open_pinned(self._link(point))
         if link is None:
             raise KernelFaultError(f"opening {self._link(point)}", errno.ENOENT)
-        with link, kernel_info.program_by_id(program_id) as program:
+        with link, kernel_info.program_by_id(program_id) as program, self._short_waits():
             hooks.replace_program(link, program, expected_id=expected_program_id)
 
     def drop_dead_link(self, point: Point) -> None:
