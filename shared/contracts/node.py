@@ -24,6 +24,7 @@ from shared.contracts.base import (
     Topic,
 )
 from shared.contracts.catalog import SignedPackage
+from shared.contracts.inspection import ChainCounters
 from shared.contracts.link_options import LinkOptions
 from shared.errors import Refusal
 from shared.identifiers import DigestText, Hook, InterfaceText, Token
@@ -261,6 +262,9 @@ class ChainsStaged(Message, frozen=True, kw_only=True):
 class GetChains(Request, frozen=True, kw_only=True):
     """What is on the hooks right now, with counters."""
 
+    per_cpu: bool = False
+    """Whether the counters of each processor are wanted too."""
+
 
 class MetricValue(Message, frozen=True, kw_only=True):
     """One scalar, read from the kernel for this reply."""
@@ -279,6 +283,11 @@ class ChainShown(Message, frozen=True, kw_only=True):
 
     chain: ObservedChain
     metrics: tuple[MetricValue, ...] = ()
+    counters: ChainCounters = ChainCounters()
+    previous_generation: int = 0
+    """The generation that is kept loaded to go back to; 0: none."""
+    previous_kept_until: str = ""
+    """When it is given up, RFC 3339 UTC; empty: not before the next change."""
 
 
 class ChainsShown(Message, frozen=True, kw_only=True):

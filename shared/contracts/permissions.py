@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
-from shared.contracts import audit, catalog, node, scheduler
+from shared.contracts import audit, catalog, inspection, node, scheduler
 from shared.contracts.base import API, ARTIFACTS, EVENTS, INTERNAL, TELEMETRY, Endpoint
 from shared.contracts.events import PUBLIC
 from shared.contracts.storage import (
@@ -57,6 +57,7 @@ _READ: Final[tuple[Endpoint[Any, Any], ...]] = (
     scheduler.LIST_NODES,
     scheduler.GET_NODE,
     node.GET_CHAINS,
+    inspection.EXPLAIN_CHAIN,
     audit.GET_CHECKPOINT,
     audit.CREATE_SUBSCRIPTION,
     audit.FETCH_EVENTS,
@@ -68,6 +69,7 @@ _OPERATE: Final = (
     scheduler.ROLL_BACK_DEPLOYMENT,
     scheduler.REMOVE_DEPLOYMENT,
     scheduler.LABEL_NODE,
+    inspection.TEST_CHAIN,
 )
 _PUBLISH: Final = (catalog.WRITE_ARTIFACT, catalog.PUBLISH_PACKAGE)
 _AUDIT: Final = (audit.LIST_RECORDS, audit.PROVE_RECORD)

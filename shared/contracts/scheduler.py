@@ -160,6 +160,9 @@ class PlannedChain(Message, frozen=True, kw_only=True):
     programs: tuple[ProgramPlace, ...]
     configuration_only: bool = False
     """Whether only map entries change, so that nothing is linked anew."""
+    draft: str = ""
+    """Under which the node keeps the staged chain for some minutes, to be explained or tried;
+    empty: the chain was not staged."""
 
 
 class ExcludedNode(Message, frozen=True, kw_only=True):
@@ -173,6 +176,8 @@ class PlanDeployment(Request, frozen=True, kw_only=True):
     """What applying this would do; stages on the nodes, changes nothing."""
 
     spec: DeploymentSpec
+    also: Annotated[tuple[DeploymentSpec, ...], Meta(max_length=15)] = ()
+    """Further deployments that would be applied after it, in this order."""
 
 
 class DeploymentPlan(Message, frozen=True, kw_only=True):
