@@ -30,7 +30,8 @@ from services.node_executor.adapters.chain import link_chain
 from services.node_executor.adapters.programs import load_program, run_packet
 from services.node_executor.kernel_types import ProgramSource
 from services.node_executor.linking.body import Body
-from services.node_executor.linking.emission import LinkedProgram, emit
+from services.node_executor.linking.emission import emit
+from services.node_executor.linking.linked_program import LinkedProgram
 from services.node_executor.linking.plan import KernelFacts, LinkPolicy
 from services.node_executor.linking.planning import plan_link
 from shared.bytecode.instructions import (
@@ -112,7 +113,8 @@ def linked_chain(members: Sequence[Code], maps: Sequence[int]) -> Descriptor:
         )
         for number, code in enumerate(members)
     ]
-    return _load(emit(plan_link(bodies, KernelFacts(), LinkPolicy(hook="xdp"))).instructions)
+    policy = LinkPolicy(hook="xdp", has_counters=False)
+    return _load(emit(plan_link(bodies, KernelFacts(), policy))[0].instructions)
 
 
 def bare_bodies(members: Sequence[Code]) -> Descriptor:

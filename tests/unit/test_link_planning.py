@@ -82,8 +82,8 @@ def test_the_context_is_kept_below_the_deepest_body_that_another_follows() -> No
         a_body("c", stack_depths_bytes=(300,)),
     ]
 
-    assert plan(*bodies).context_slot_bytes == 48
-    assert plan(bodies[0]).context_slot_bytes == 0
+    assert plan(*bodies).segments[0].context_slot_bytes == 48
+    assert plan(bodies[0]).segments[0].context_slot_bytes == 0
 
 
 @pytest.mark.parametrize(("depth", "is_last", "allowed"), [(504, False, True), (505, False, False),
@@ -232,7 +232,7 @@ def test_the_linked_licence_is_what_holds_for_all(licences: tuple[str, ...], lin
     """Never GPL-compatible when one of the programs is not."""
     bodies = [a_body(f"b{n}", licence=licence) for n, licence in enumerate(licences)]
 
-    assert plan(*bodies).licence == linked
+    assert plan(*bodies).segments[0].licence == linked
 
 
 def test_callbacks_need_types_of_every_body() -> None:
@@ -247,7 +247,7 @@ def test_callbacks_need_types_of_every_body() -> None:
     calls_back = a_body("calls-back", code, stack_depths_bytes=(0, 0), functions=types)
 
     assert "callbacks need merged BTF" in refusal(calls_back, a_body("plain")).message
-    assert plan(calls_back, a_body(functions=(Function(0, 1),))).has_functions
+    assert plan(calls_back, a_body(functions=(Function(0, 1),))).has_types
 
 
 def test_only_a_body_that_may_read_unwritten_stack_gets_zeroes_and_never_the_first() -> None:

@@ -17,7 +17,7 @@ from services.node_executor.adapters.bpf_syscall import Descriptor
 from services.node_executor.adapters.kernel_errors import KernelFaultError
 from services.node_executor.adapters.libbpf import LoadedBody
 from services.node_executor.adapters.libbpf_cdef import libraries
-from services.node_executor.linking.emission import LinkedProgram
+from services.node_executor.linking.linked_program import LinkedProgram
 
 FUNCTION_RECORD_BYTES: Final = 8
 LINE_RECORD_BYTES: Final = 16

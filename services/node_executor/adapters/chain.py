@@ -21,10 +21,11 @@ from services.node_executor.adapters import kernel_info
 from services.node_executor.adapters.bpf_syscall import Descriptor
 from services.node_executor.adapters.btf_merge import LinkedTypes, merge_types
 from services.node_executor.adapters.kernel_errors import KernelFaultError
-from services.node_executor.adapters.libbpf import LoadedBody, load_body
+from services.node_executor.adapters.libbpf import LoadedBody, Target, load_body
 from services.node_executor.adapters.programs import load_program
 from services.node_executor.kernel_types import LoadedMap, ProgramInfo, ProgramSource
-from services.node_executor.linking.emission import LinkedProgram, emit
+from services.node_executor.linking.emission import emit
+from services.node_executor.linking.linked_program import LinkedProgram
 from services.node_executor.linking.plan import KernelFacts, LinkPlan, LinkPolicy
 from services.node_executor.linking.planning import plan_link
 from shared.identifiers import Hook
@@ -96,16 +97,16 @@ def link_chain(
     """
     with ExitStack() as resources:
         bodies = [
-            resources.enter_context(load_body(source, hook, is_first=position == 0))
+            resources.enter_context(load_body(source, Target(hook), is_first=position == 0))
             for position, source in enumerate(sources)
         ]
         started = perf_counter_ns()
         plan = plan_link(
             [body.body for body in bodies],
             facts or KernelFacts(),
-            policy or LinkPolicy(hook=hook),
+            policy or LinkPolicy(hook=hook, has_counters=False),
         )
-        linked = emit(plan)
+        (linked,) = emit(plan)
         planned = perf_counter_ns()
         program = resources.enter_context(_load(bodies, linked, name))
         finished = perf_counter_ns()

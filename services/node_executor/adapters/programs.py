@@ -30,7 +30,7 @@ from services.node_executor.kernel_types import (
     Handle,
     PacketRun,
 )
-from services.node_executor.linking.emission import LinkedProgram
+from services.node_executor.linking.linked_program import LinkedProgram
 from shared.bytecode.instructions import encode
 
 _NAME_CHARACTERS: Final = 15

@@ -60,10 +60,18 @@ class Body:
     program_arrays: tuple[ProgramArray, ...] = ()
     kernel_functions: tuple[str, ...] = ()
     """Names of kernel functions (kfuncs) called."""
+    module_types_fds: tuple[int, ...] = ()
+    """Descriptors of kernel modules' BTF; a call's offset is an index here, and 0 is unused."""
     has_frags: bool = False
     """XDP: can read packets in several buffers."""
+    is_device_bound: bool = False
+    """XDP: reads what one interface's driver offers, so it is loaded for that interface."""
     reads_uninitialised_stack: bool = False
     """Whether it may read stack that it did not write; not known counts as yes."""
+    verified_instructions: int = 0
+    """How many instructions the verifier walked when it was alone; 0: not known."""
+    function: str = ""
+    """Name of its main function."""
     functions: tuple[Function, ...] = ()
     lines: tuple[Line, ...] = ()
 

@@ -18,10 +18,14 @@ as 32 bits because the kernel reads no more of r0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from services.node_executor.linking.body import Body
+from services.node_executor.linking.linked_program import (
+    LinkedProgram,
+    PlacedFunction,
+    PlacedLine,
+)
 from services.node_executor.linking.plan import LinkPlan, PlannedBody
 from shared.bytecode.instructions import (
     EXIT,
@@ -33,41 +37,6 @@ from shared.bytecode.instructions import (
     STORE_IMMEDIATE_64,
     Instruction,
 )
-from shared.identifiers import Hook
-
-
-class PlacedFunction(NamedTuple):
-    """A function of the linked program, and where its type comes from."""
-
-    position: int
-    body: int
-    """Index of the body whose BTF names the type."""
-    type_id: int
-    """In that body's BTF."""
-
-
-class PlacedLine(NamedTuple):
-    """A source line of the linked program; the offsets are into that body's BTF strings."""
-
-    position: int
-    body: int
-    file_name_offset: int
-    text_offset: int
-    line_and_column: int
-
-
-@dataclass(frozen=True, slots=True)
-class LinkedProgram:
-    """One program made of a chain, ready to be loaded."""
-
-    hook: Hook
-    instructions: tuple[Instruction, ...]
-    licence: str
-    has_frags: bool
-    functions: tuple[PlacedFunction, ...]
-    """Ascending; empty when a body has no BTF."""
-    lines: tuple[PlacedLine, ...]
-    """Ascending; empty when a body has no source lines."""
 
 
 class _Place(NamedTuple):
@@ -84,8 +53,18 @@ class _Place(NamedTuple):
         return self.subprograms + own - self.main_length
 
 
-def emit(plan: LinkPlan) -> LinkedProgram:
-    """The linked program of `plan`; the same plan gives the same instructions."""
+def emit(
+    plan: LinkPlan, *, counters_fd: int = 0, program_array_fd: int = 0
+) -> tuple[LinkedProgram, ...]:
+    """The programs of `plan`, one for each segment; the same plan gives the same instructions.
+
+    Args:
+        plan: What to emit.
+        counters_fd: Descriptor of the counter map; used when the plan has counters.
+        program_array_fd: Descriptor of the array that holds segment n at index n; used when the
+            plan has more than one segment.
+    """
+    del counters_fd, program_array_fd
     heads = [_head(planned, index, plan) for index, planned in enumerate(plan.bodies)]
     checks = [_check(planned) for planned in plan.bodies[:-1]] + [()]
     places = _places(plan, heads, checks)
@@ -95,18 +74,22 @@ def emit(plan: LinkPlan) -> LinkedProgram:
         moved = _moved(planned.body, place, has_check=bool(check))
         mains += [*head, *moved[: place.main_length], *check]
         subprograms += moved[place.main_length :]
-    return LinkedProgram(
+    has_types = all(planned.body.has_types for planned in plan.bodies)
+    has_lines = has_types and all(planned.body.lines for planned in plan.bodies)
+    program = LinkedProgram(
         hook=plan.hook,
         instructions=(*mains, *subprograms),
-        licence=plan.licence,
+        licence=plan.segments[0].licence,
         has_frags=plan.has_frags,
-        functions=_functions(plan, places) if plan.has_functions else (),
-        lines=_lines(plan, places) if plan.has_lines else (),
+        functions=_functions(plan, places) if has_types else (),
+        lines=_lines(plan, places) if has_lines else (),
+        unchanged_body=0 if len(plan.bodies) == 1 else None,
     )
+    return (program,)
 
 
 def _head(planned: PlannedBody, index: int, plan: LinkPlan) -> tuple[Instruction, ...]:
-    slot = -plan.context_slot_bytes
+    slot = -plan.segments[0].context_slot_bytes
     if not slot:
         return ()
     if index == 0:

@@ -11,17 +11,19 @@ reclassify let the packet pass (include/net/tcx.h, tcx_action_code).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from services.node_executor.linking import rules
 from services.node_executor.linking.body import Body
 from services.node_executor.linking.plan import (
+    Frame,
     KernelFacts,
     LinkPlan,
     LinkPolicy,
     LinkRefusedError,
     PlannedBody,
+    Segment,
 )
 from shared.contracts.node import verdicts_of
 from shared.errors import Reason
@@ -29,8 +31,20 @@ from shared.errors import Reason
 _CONTEXT_BYTES: Final = 8
 
 
-def plan_link(bodies: Sequence[Body], facts: KernelFacts, policy: LinkPolicy) -> LinkPlan:
-    """How `bodies`, first to run first, become one program.
+def plan_link(
+    bodies: Sequence[Body],
+    facts: KernelFacts,
+    policy: LinkPolicy,
+    *,
+    slots: Mapping[str, int] | None = None,
+) -> LinkPlan:
+    """How `bodies`, first to run first, become the fewest programs.
+
+    Args:
+        bodies: At least one.
+        facts: What the kernel can do.
+        policy: What is wanted.
+        slots: Counter slot by body name; None: each body's position.
 
     Raises:
         LinkRefusedError: they cannot; every reason is listed, with the program it concerns.
@@ -49,23 +63,31 @@ def plan_link(bodies: Sequence[Body], facts: KernelFacts, policy: LinkPolicy) ->
         for body, path in zip(bodies[:-1], paths, strict=False)
         for warning in rules.proceed_warnings(body, path, hook=policy.hook)
     ]
+    planned = tuple(
+        PlannedBody(
+            body=body,
+            mode="inline",
+            reason="no rule speaks against it",
+            proceed_values=tuple(dict.fromkeys(verdicts[name] for name in body.proceed_on)),
+            zeroed_stack_bytes=_zeroed_bytes(body, is_first=position == 0),
+            slot=position if slots is None else slots[body.name],
+        )
+        for position, body in enumerate(bodies)
+    )
+    segment = Segment(
+        bodies=planned,
+        layout="shared-frame",
+        licence=rules.linked_licence(bodies),
+        why_begun="it is the first",
+        frame=Frame(context_bytes=slot_bytes),
+    )
     return LinkPlan(
         hook=policy.hook,
-        bodies=tuple(
-            PlannedBody(
-                body=body,
-                mode="inline",
-                reason="no rule speaks against it",
-                proceed_values=tuple(dict.fromkeys(verdicts[name] for name in body.proceed_on)),
-                zeroed_stack_bytes=_zeroed_bytes(body, is_first=position == 0),
-            )
-            for position, body in enumerate(bodies)
-        ),
-        context_slot_bytes=slot_bytes,
-        licence=rules.linked_licence(bodies),
+        attachment=policy.way,
+        segments=(segment,),
+        policy=policy,
         has_frags=bodies[0].has_frags,
-        has_functions=all(body.has_types for body in bodies),
-        has_lines=all(body.has_types and body.lines for body in bodies),
+        has_types=facts.has_types,
         warnings=tuple(warnings),
     )
 
@@ -86,7 +108,7 @@ def _problems(
     if not problems:
         problems += rules.frame_problems(bodies, paths, frame_bytes)
     problems += rules.licence_problems(bodies, paths, facts)
-    problems += rules.joint_problems(bodies, paths, policy)
+    problems += rules.joint_problems(bodies, paths, facts, policy)
     return problems
 
 

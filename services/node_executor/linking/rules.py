@@ -172,24 +172,24 @@ def licence_problems(
 
 
 def joint_problems(
-    bodies: Sequence[Body], paths: Sequence[str], policy: LinkPolicy
+    bodies: Sequence[Body], paths: Sequence[str], facts: KernelFacts, policy: LinkPolicy
 ) -> Iterator[Reason]:
     """Limits that hold for the chain as a whole."""
     maps = set().union(*(body.map_ids.values() for body in bodies))
-    if len(maps) > policy.max_maps:
+    if len(maps) > facts.max_maps:
         yield Reason(
             path="chain",
             rule="one program may use at most so many distinct maps",
             got=len(maps),
-            allowed=policy.max_maps,
+            allowed=facts.max_maps,
         )
     subprograms = 1 + sum(len(body.starts) - 1 for body in bodies)
-    if subprograms > policy.max_subprograms:
+    if subprograms > facts.max_subprograms:
         yield Reason(
             path="chain",
             rule="one program may have at most so many functions",
             got=subprograms,
-            allowed=policy.max_subprograms,
+            allowed=facts.max_subprograms,
         )
     if policy.hook == "xdp" and len({body.has_frags for body in bodies}) > 1:
         for body, path in zip(bodies, paths, strict=True):
