@@ -3,8 +3,8 @@
 """From the `deploy` request to "attached and read back": one node, one program, warm cache.
 
 Real processes, a real nats-server that syncs every write, the real kernel.  The end is the time in
-the node's `chain.attach` event, which it makes after reading the kernel back.  The executor asks for
-expedited grace periods while it attaches; without them both kinds take 8 to 16 ms more.
+the node's `chain.attach` event, which it makes after reading the kernel back.  The executor asks
+for expedited grace periods while it attaches; without them both kinds take 8 to 16 ms more.
 """
 
 from __future__ import annotations
