@@ -21,6 +21,8 @@ ATTACH_TYPES: Final[dict[Hook, int]] = {"xdp": 37, "tc-ingress": 46, "tc-egress"
 """include/uapi/linux/bpf.h, enum bpf_attach_type: XDP, TCX_INGRESS, TCX_EGRESS."""
 XDP_HAS_FRAGS: Final = 1 << 5
 """Program flag BPF_F_XDP_HAS_FRAGS: the program can read packets in several buffers."""
+XDP_DEVICE_BOUND: Final = 1 << 6
+"""Program flag BPF_F_XDP_DEV_BOUND_ONLY: the program can read metadata of one device."""
 
 
 class Handle(Protocol):
@@ -140,6 +142,8 @@ class ProgramSource:
     """Verdict names after which the chain goes on."""
     maps: Mapping[str, Handle] = field(default_factory=dict)
     """Maps to carry over, by declared name; used when type and sizes agree, else made anew."""
+    globals: Mapping[str, bytes] = field(default_factory=dict)
+    """Values of global variables before the program is loaded, by the variable's name."""
 
 
 @dataclass(frozen=True, slots=True)

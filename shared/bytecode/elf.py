@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from shared.bytecode.btf import Btf, MalformedBtfError, parse_btf
@@ -28,6 +29,7 @@ from shared.bytecode.instructions import (
     SUBPROGRAM_CALL,
 )
 from shared.bytecode.map_declarations import MapDeclaration, read_map_declarations
+from shared.bytecode.object_data import Variable, read_array_programs, read_variables
 from shared.contracts.catalog import ElfFacts, MapFacts, ProgramFacts
 
 MAX_INSTRUCTIONS: Final = 1_000_000
@@ -62,6 +64,9 @@ class ObjectFile:
     needs_kernel_btf: bool
     programs: tuple[ObjectProgram, ...]
     maps: tuple[MapDeclaration, ...]
+    variables: Mapping[str, Variable] = field(default_factory=dict)
+    array_programs: tuple[str, ...] = ()
+    """Functions that the object's own program arrays hold from the start."""
 
     def program(self, function: str) -> ObjectProgram | None:
         """The program of that name."""
@@ -141,6 +146,8 @@ def read_object(data: bytes, path: str) -> ObjectFile:
         needs_kernel_btf=has_kernel_variables or _has_core_relocations(sections, path),
         programs=_programs(sections, path),
         maps=maps,
+        variables=read_variables(sections),
+        array_programs=read_array_programs(sections),
     )
 
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 from services.node_executor.adapters.kernel_errors import KernelFaultError
 from services.node_executor.adapters.libbpf_cdef import libraries
 from services.node_executor.linking.body import Function, Line
+from shared.bytecode.instructions import CALL, KFUNC_CALL, decode
 
 _SECTIONS: Final = ("xdp+", "xdp.frags+", "tc+", "tcx+", "classifier+", "action+", None)
 """None: every section name that libbpf does not know, as the older `xdp_firewall`."""
@@ -38,6 +39,8 @@ class Captured:
     lines: tuple[Line, ...]
     types_fd: int
     """Descriptor of the object's BTF, valid while the object is open; 0: none."""
+    module_types_fds: tuple[int, ...] = ()
+    """Descriptors of kernel modules' BTF, valid like that; a call's offset is an index here."""
 
 
 class Capture:
@@ -93,8 +96,20 @@ class Capture:
                 )
             ),
             types_fd=options.prog_btf_fd,
+            module_types_fds=self._module_types(code, options.fd_array),
         )
         return 0
+
+    def _module_types(self, code: bytes, descriptors: Any) -> tuple[int, ...]:
+        """As many as the calls of kernel functions name: the array does not tell its length."""
+        if descriptors == self._libraries.ffi.NULL:
+            return ()
+        used = [
+            instruction.offset
+            for instruction in decode(code)
+            if instruction.opcode == CALL and instruction.source == KFUNC_CALL
+        ]
+        return tuple(descriptors[index] for index in range(max(used) + 1)) if any(used) else ()
 
     def _records(self, start: Any, count: int, size: int) -> list[bytes]:
         ffi = self._libraries.ffi

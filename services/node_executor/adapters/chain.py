@@ -21,7 +21,7 @@ from services.node_executor.adapters import kernel_info
 from services.node_executor.adapters.bpf_syscall import Descriptor
 from services.node_executor.adapters.btf_merge import LinkedTypes, merge_types
 from services.node_executor.adapters.kernel_errors import KernelFaultError
-from services.node_executor.adapters.libbpf import LoadedBody, Target, load_body
+from services.node_executor.adapters.libbpf import LoadedBody, load_body
 from services.node_executor.adapters.programs import load_program
 from services.node_executor.kernel_types import LoadedMap, ProgramInfo, ProgramSource
 from services.node_executor.linking.emission import emit
@@ -97,7 +97,7 @@ def link_chain(
     """
     with ExitStack() as resources:
         bodies = [
-            resources.enter_context(load_body(source, Target(hook), is_first=position == 0))
+            resources.enter_context(load_body(source, hook, is_first=position == 0))
             for position, source in enumerate(sources)
         ]
         started = perf_counter_ns()

@@ -9,11 +9,12 @@ verifies by itself, and gives an error in its own source lines before anything i
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from time import perf_counter_ns
 from types import TracebackType
@@ -28,21 +29,26 @@ from services.node_executor.adapters.kernel_errors import (
     VerifierRejectedError,
 )
 from services.node_executor.adapters.libbpf_cdef import libraries
-from services.node_executor.adapters.stack_probe import may_read_uninitialised_stack
+from services.node_executor.adapters.object_maps import ObjectMaps
+from services.node_executor.adapters.program_sections import (
+    Target,
+    is_device_bound,
+    program_flags,
+    reads_fragments,
+    wanted_program,
+)
+from services.node_executor.adapters.stack_probe import StackProbe
 from services.node_executor.adapters.verifier_log import read_stack_depths
 from services.node_executor.kernel_types import (
     ATTACH_TYPES,
     PROGRAM_TYPES,
-    XDP_HAS_FRAGS,
     Handle,
     LoadedMap,
-    MapInfo,
     ProgramInfo,
     ProgramSource,
 )
 from services.node_executor.linking.body import Body, ProgramArray
-from services.node_executor.linking.plan import LinkRefusedError
-from shared.bytecode.elf import ObjectProgram, read_object
+from shared.bytecode.elf import ObjectFile, ObjectProgram, read_object
 from shared.bytecode.instructions import decode
 from shared.errors import FaultError, Reason, RefusedError
 from shared.identifiers import Hook
@@ -55,8 +61,6 @@ _LONG_TEXT_BYTES: Final = 16 << 20
 """Kernels before 6.4 answer ENOSPC when the log does not fit, so this is tried next."""
 
 _PROGRAM_ARRAY: Final = 3
-_RING_BUFFERS: Final = (27, 31)
-_CONSTANTS: Final = (".rodata", ".kconfig")
 _OUTSIDE_CAUSES: Final = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EINTR)
 
 
@@ -129,11 +133,31 @@ _read_object: Final = lru_cache(maxsize=32)(read_object)
 """The same objects are loaded again and again: for every chain, and for every generation."""
 
 
-def load_body(source: ProgramSource, hook: Hook, *, is_first: bool) -> LoadedBody:
-    """The program of `source`, verified by the kernel as if it were alone on `hook`.
+@lru_cache(maxsize=32)
+def _object_digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
 
-    Only that program of the object is loaded.  Maps given by `source.maps` are used where type
-    and sizes agree; constants (`.rodata`) are always made anew.
+
+def load_body(
+    source: ProgramSource,
+    hook: Hook,
+    *,
+    is_first: bool,
+    has_frags: bool | None = None,
+    interface_index: int = 0,
+) -> LoadedBody:
+    """The program of `source`, verified by the kernel as if it were alone on the hook.
+
+    Of the object, only that program is loaded, and those that its program arrays hold from the
+    start.  Maps given by `source.maps` are used where type and sizes agree; constants (`.rodata`)
+    are always made anew.
+
+    Args:
+        source: The program.
+        hook: Where it will stand.
+        is_first: Whether no other program runs before it, so that it finds nobody's stack.
+        has_frags: XDP: whether it is loaded as one that reads fragments; None: as its section says.
+        interface_index: For a program that must be bound to a device; 0: there is none.
 
     Raises:
         VerifierRejectedError: the verifier refuses it.
@@ -141,48 +165,38 @@ def load_body(source: ProgramSource, hook: Hook, *, is_first: bool) -> LoadedBod
         KernelFaultError: the kernel lacks memory, or forbids loading at all.
     """
     started = perf_counter_ns()
+    target = Target(hook, has_frags, interface_index)
     parsed = _read_object(source.data, source.object_path)
-    program = _wanted(parsed.program(source.function), source, hook)
+    program = wanted_program(parsed.program(source.function), source, target)
     parse_ns = perf_counter_ns() - started
     capture = the_capture()
     with capture.lock:
-        loading = _Loading(source, hook, program, capture)
+        loading = _Loading(source, target, parsed, program, capture)
         # What `finish` gives away is not closed here.
         with closing(loading):
-            return loading.finish(parsed.licence, parse_ns=parse_ns, is_first=is_first)
-
-
-def _wanted(program: ObjectProgram | None, source: ProgramSource, hook: Hook) -> ObjectProgram:
-    if program is None:
-        reason = Reason(path=source.name, rule="must be a program of the object")
-        raise RefusedError(
-            f"{source.name}: {source.object_path} has no program '{source.function}'", [reason]
-        )
-    foreign = ("tc", "classifier", "action") if hook == "xdp" else ("xdp",)
-    is_for_maps = re.match(r"xdp(\.frags)?/(devmap|cpumap)", program.section) is not None
-    if program.section.startswith(foreign) or is_for_maps:
-        reason = Reason(path=source.name, rule=f"must be a program for {hook}", got=program.section)
-        raise LinkRefusedError(
-            f"{source.name}: '{source.function}' is in section '{program.section}',"
-            f" which is not for {hook}",
-            [reason],
-        )
-    return program
+            return loading.finish(parse_ns=parse_ns, is_first=is_first)
 
 
 class _Loading:
     """One object on its way into the kernel; `close` gives it up."""
 
     def __init__(
-        self, source: ProgramSource, hook: Hook, program: ObjectProgram, capture: Capture
+        self,
+        source: ProgramSource,
+        target: Target,
+        parsed: ObjectFile,
+        program: ObjectProgram,
+        capture: Capture,
     ) -> None:
         self._source: Final = source
-        self._hook: Final = hook
+        self._target: Final = target
+        self._parsed: Final = parsed
         self._program: Final = program
         self._capture: Final = capture
-        self._flags: Final = XDP_HAS_FRAGS if program.section.startswith("xdp.frags") else 0
-        self._carried: Final[set[str]] = set()
+        self._is_bound: Final = is_device_bound(program)
+        self._flags: Final = program_flags(program, target)
         self._object: Any = None
+        self._maps: ObjectMaps | None = None
         self._failure = 0
 
     def close(self) -> None:
@@ -190,32 +204,31 @@ class _Loading:
             libraries().bpf.bpf_object__close(self._object)
             self._object = None
 
-    def finish(self, licence: str, *, parse_ns: int, is_first: bool) -> LoadedBody:
+    def finish(self, *, parse_ns: int, is_first: bool) -> LoadedBody:
         started = perf_counter_ns()
-        found, log = self._load(_STATISTICS_LEVEL, _STATISTICS_BYTES)
-        if found is None:
-            raise self._explanation(log)
+        logs = self._load(_STATISTICS_LEVEL, _STATISTICS_BYTES)
+        if self._failure:
+            raise self._explanation(logs)
         loaded_at = perf_counter_ns()
         captured = self._capture.programs.get(self._source.function)
-        if captured is None:
-            raise LinkRefusedError(
-                f"{self._source.name}: section '{self._program.section}' is not for {self._hook}"
-            )
-        depths = read_stack_depths(log)
-        maps = self._maps()
-        reads = (
-            not is_first
-            and (not depths or depths[0] > 0)
-            and may_read_uninitialised_stack(
-                captured,
-                program_type=PROGRAM_TYPES[self._hook],
-                attach_type=ATTACH_TYPES[self._hook],
-                flags=self._flags,
-                licence=licence,
-            )
+        if captured is None or self._maps is None:
+            raise AssertionError("libbpf calls the handler of every section")
+        found = next(
+            program for name, program in self._each_program() if name == self._source.function
         )
-        body = self._body(captured, depths, licence, maps, reads_uninitialised_stack=reads)
+        depths = read_stack_depths(logs[self._source.function])
+        maps = self._maps.loaded()
+        # Whoever has no stack reads none that another left.
+        has_stack = not depths or depths[0] > 0
+        reads = not is_first and has_stack and self._reads_leftovers(captured, maps)
         info = kernel_info.program_info(libraries().bpf.bpf_program__fd(found))
+        body = self._body(
+            captured,
+            depths,
+            maps,
+            reads_uninitialised_stack=reads,
+            verified_instructions=info.instructions_verified,
+        )
         given, self._object = self._object, None
         return LoadedBody(
             body=body,
@@ -227,20 +240,39 @@ class _Loading:
             bpf_program=found,
         )
 
-    def _load(self, log_level: int, log_bytes: int) -> tuple[Any, str]:
-        """The loaded program or None, and the verifier's log."""
+    def _reads_leftovers(self, captured: Captured, maps: Mapping[str, LoadedMap]) -> bool:
+        hook = self._target.hook
+        probe = StackProbe(
+            program_type=PROGRAM_TYPES[hook],
+            attach_type=ATTACH_TYPES[hook],
+            flags=self._flags,
+            interface_index=self._target.interface_index if self._is_bound else 0,
+            licence=self._parsed.licence,
+        )
+        identity = (
+            _object_digest(self._source.data),
+            self._source.function,
+            tuple(sorted(self._source.globals.items())),
+            tuple((name, replace(entry.info, id=0)) for name, entry in maps.items()),
+        )
+        return probe.may_read_uninitialised_stack(captured, identity)
+
+    def _load(self, log_level: int, log_bytes: int) -> dict[str, str]:
+        """The verifier's log of each program that was to be loaded, in order."""
         ffi, bpf, _ = libraries()
         self.close()
         self._capture.begin()
         self._object = self._open()
-        wanted = self._select()
-        log = ffi.new("char[]", log_bytes)
-        bpf.bpf_program__set_log_level(wanted, log_level)
-        bpf.bpf_program__set_log_buf(wanted, log, log_bytes)
-        self._prepare_maps()
-        result = bpf.bpf_object__load(self._object)
-        self._failure = -result
-        return (wanted if result == 0 else None), ffi.string(log).decode(errors="replace")
+        logs = {}
+        for name, program in self._select():
+            logs[name] = ffi.new("char[]", log_bytes)
+            bpf.bpf_program__set_log_level(program, log_level)
+            bpf.bpf_program__set_log_buf(program, logs[name], log_bytes)
+        self._maps = ObjectMaps(self._object)
+        self._maps.carry_over(self._source)
+        self._maps.set_variables(self._source, self._parsed.variables)
+        self._failure = -bpf.bpf_object__load(self._object)
+        return {name: ffi.string(log).decode(errors="replace") for name, log in logs.items()}
 
     def _open(self) -> Any:
         ffi, bpf, _ = libraries()
@@ -258,70 +290,39 @@ class _Loading:
             )
         return opened
 
-    def _select(self) -> Any:
+    def _each_program(self) -> Iterator[tuple[str, Any]]:
         ffi, bpf, _ = libraries()
-        wanted = None
         program = bpf.bpf_object__next_program(self._object, ffi.NULL)
         while program != ffi.NULL:
-            is_wanted = ffi.string(bpf.bpf_program__name(program)).decode() == self._source.function
-            bpf.bpf_program__set_autoload(program, is_wanted)
-            if is_wanted:
-                wanted = program
-                bpf.bpf_program__set_type(program, PROGRAM_TYPES[self._hook])
-                bpf.bpf_program__set_expected_attach_type(program, ATTACH_TYPES[self._hook])
-                bpf.bpf_program__set_flags(program, self._flags)
+            yield ffi.string(bpf.bpf_program__name(program)).decode(), program
             program = bpf.bpf_object__next_program(self._object, program)
-        if wanted is None:
-            raise RefusedError(f"{self._source.name}: libbpf finds no '{self._source.function}'")
-        return wanted
 
-    def _each_map(self) -> list[tuple[str, Any]]:
-        ffi, bpf, _ = libraries()
-        found = []
-        entry = bpf.bpf_object__next_map(self._object, ffi.NULL)
-        while entry != ffi.NULL:
-            name = ffi.string(bpf.bpf_map__name(entry)).decode()
-            # libbpf puts the object's name before that of a data section.
-            found.append(
-                (name[name.find(".") :] if bpf.bpf_map__is_internal(entry) else name, entry)
-            )
-            entry = bpf.bpf_object__next_map(self._object, entry)
-        return found
-
-    def _prepare_maps(self) -> None:
-        ffi, bpf, _ = libraries()
-        self._carried.clear()
-        for name, entry in self._each_map():
-            bpf.bpf_map__set_pin_path(entry, ffi.NULL)
-            given = self._source.maps.get(name)
-            if given is None or name.startswith(_CONSTANTS):
-                continue
-            if _agrees(kernel_info.map_info(given.fd), entry):
-                result = bpf.bpf_map__reuse_fd(entry, given.fd)
-                if result < 0:
-                    raise KernelFaultError(f"carrying map {name} over", -result)
-                self._carried.add(name)
-
-    def _maps(self) -> dict[str, LoadedMap]:
+    def _select(self) -> list[tuple[str, Any]]:
+        """The programs to load: the wanted one, and what its object's program arrays hold."""
         bpf = libraries().bpf
-        maps = {}
-        for name, entry in self._each_map():
-            fd = bpf.bpf_map__fd(entry)
-            if fd >= 0:
-                # libbpf owns the descriptor; the object's close gives it up.
-                handle = Descriptor(fd, release=_leave)
-                info = kernel_info.map_info(fd)
-                maps[name] = LoadedMap(name, handle, info, name in self._carried)
-        return maps
+        wanted = {self._source.function, *self._parsed.array_programs}
+        selected = []
+        for name, program in self._each_program():
+            bpf.bpf_program__set_autoload(program, name in wanted)
+            if name in wanted:
+                bpf.bpf_program__set_type(program, PROGRAM_TYPES[self._target.hook])
+                bpf.bpf_program__set_expected_attach_type(program, ATTACH_TYPES[self._target.hook])
+                bpf.bpf_program__set_flags(program, self._flags)
+                if self._is_bound:
+                    bpf.bpf_program__set_ifindex(program, self._target.interface_index)
+                selected.append((name, program))
+        if self._source.function not in dict(selected):
+            raise RefusedError(f"{self._source.name}: libbpf finds no '{self._source.function}'")
+        return selected
 
     def _body(
         self,
         captured: Captured,
         depths: tuple[int, ...],
-        licence: str,
         maps: Mapping[str, LoadedMap],
         *,
         reads_uninitialised_stack: bool,
+        verified_instructions: int,
     ) -> Body:
         instructions = decode(captured.code)
         used = {i.immediate for i in instructions if i.refers_to_map}
@@ -330,7 +331,7 @@ class _Loading:
             name=self._source.name,
             instructions=instructions,
             stack_depths_bytes=depths,
-            licence=licence,
+            licence=self._parsed.licence,
             proceed_on=self._source.proceed_on,
             map_ids={entry.handle.fd: entry.info.id for entry in used_maps},
             program_arrays=tuple(
@@ -339,20 +340,27 @@ class _Loading:
                 if entry.info.type_number == _PROGRAM_ARRAY
             ),
             kernel_functions=self._program.kernel_functions,
-            has_frags=bool(self._flags),
+            module_types_fds=captured.module_types_fds,
+            has_frags=reads_fragments(self._program.section),
+            is_device_bound=self._is_bound,
             reads_uninitialised_stack=reads_uninitialised_stack,
+            verified_instructions=verified_instructions,
+            function=self._source.function,
             functions=captured.functions,
             lines=captured.lines,
         )
 
-    def _explanation(self, log: str) -> RefusedError | FaultError:
+    def _explanation(self, logs: Mapping[str, str]) -> RefusedError | FaultError:
         """Why the load failed."""
         failure = self._failure
-        if log.strip():
-            _, text = self._load(_TEXT_LEVEL, _TEXT_BYTES)
+        if any(log.strip() for log in logs.values()):
+            texts = self._load(_TEXT_LEVEL, _TEXT_BYTES)
             if self._failure == errno.ENOSPC:
-                _, text = self._load(_TEXT_LEVEL, _LONG_TEXT_BYTES)
-            return VerifierRejectedError(self._source.name, self._source.function, text or log)
+                texts = self._load(_TEXT_LEVEL, _LONG_TEXT_BYTES)
+            # libbpf loads one after another and stops at the first that fails.
+            tried = [name for name in logs if (texts[name] or logs[name]).strip()]
+            failed = tried[-1]
+            return VerifierRejectedError(self._source.name, failed, texts[failed] or logs[failed])
         if failure in _OUTSIDE_CAUSES:
             return KernelFaultError(f"{self._source.name}: loading", failure)
         return UnsupportedByKernelError(
@@ -360,23 +368,6 @@ class _Loading:
             f" {self._capture.complaint or os.strerror(failure)}",
             [Reason(path=self._source.name, rule="must be an object that this kernel can load")],
         )
-
-
-def _agrees(info: MapInfo, entry: Any) -> bool:
-    """Whether an existing map can serve as the declared one, entries and all."""
-    bpf = libraries().bpf
-    declared_entries = bpf.bpf_map__max_entries(entry)
-    return (
-        info.type_number == bpf.bpf_map__type(entry)
-        and info.key_size_bytes == bpf.bpf_map__key_size(entry)
-        and info.value_size_bytes == bpf.bpf_map__value_size(entry)
-        and info.flags == bpf.bpf_map__map_flags(entry)
-        and (
-            declared_entries in (0, info.max_entries)
-            # libbpf rounds ring buffers up to whole pages when it makes them.
-            or (info.type_number in _RING_BUFFERS and declared_entries <= info.max_entries)
-        )
-    )
 
 
 def _leave(_fd: int) -> None:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 from services.node_executor.adapters.bpf_syscall import PROGRAM_LOAD, Memory, bpf_attempt
@@ -24,37 +25,63 @@ _VERSION_3: Final = 0x20080522
 _PERFMON, _SYS_ADMIN = 38, 21
 
 
-def may_read_uninitialised_stack(
-    captured: Captured, *, program_type: int, attach_type: int, flags: int, licence: str
-) -> bool:
-    """Whether the verifier cannot exclude it.
+_REMEMBERED: Final = 512
+_answers: Final[dict[Hashable, bool]] = {}
+"""What was asked before: chains are linked again and again of the same programs."""
 
-    Raises:
-        KernelFaultError: this thread's capabilities cannot be read or given back.
-    """
-    memory = Memory()
-    has_types = captured.types_fd > 0 and bool(captured.functions)
-    attributes = struct.pack(
-        "<IIQQIIQII16sIIIIQI4x",
-        program_type,
-        len(captured.code) // 8,
-        memory.of(captured.code),
-        memory.text(licence),
-        *(0, 0, 0, 0),
-        flags,
-        b"l3af_probe",
-        0,
-        attach_type,
-        captured.types_fd if has_types else 0,
-        8 if has_types else 0,
-        memory.of(captured.function_records) if has_types else 0,
-        len(captured.functions) if has_types else 0,
-    )
-    with _without_perfmon():
-        fd, failure, _ = bpf_attempt(PROGRAM_LOAD, attributes)
-    if not failure:
-        os.close(fd)
-    return bool(failure)
+
+@dataclass(frozen=True, slots=True)
+class StackProbe:
+    """How a program is loaded to ask."""
+
+    program_type: int
+    attach_type: int
+    flags: int
+    interface_index: int
+    licence: str
+
+    def may_read_uninitialised_stack(self, captured: Captured, identity: Hashable) -> bool:
+        """Whether the verifier cannot exclude it.
+
+        Args:
+            captured: The program.
+            identity: All that its code depends on beside this kernel; of the same, the verifier is
+                asked once.
+
+        Raises:
+            KernelFaultError: this thread's capabilities cannot be read or given back.
+        """
+        key = (self, identity)
+        if key not in _answers:
+            if len(_answers) >= _REMEMBERED:
+                _answers.clear()
+            _answers[key] = self._ask(captured)
+        return _answers[key]
+
+    def _ask(self, captured: Captured) -> bool:
+        memory = Memory()
+        has_types = captured.types_fd > 0 and bool(captured.functions)
+        attributes = struct.pack(
+            "<IIQQIIQII16sIIIIQI4x",
+            self.program_type,
+            len(captured.code) // 8,
+            memory.of(captured.code),
+            memory.text(self.licence),
+            *(0, 0, 0, 0),
+            self.flags,
+            b"l3af_probe",
+            self.interface_index,
+            self.attach_type,
+            captured.types_fd if has_types else 0,
+            8 if has_types else 0,
+            memory.of(captured.function_records) if has_types else 0,
+            len(captured.functions) if has_types else 0,
+        )
+        with _without_perfmon():
+            fd, failure, _ = bpf_attempt(PROGRAM_LOAD, attributes)
+        if not failure:
+            os.close(fd)
+        return bool(failure)
 
 
 @contextmanager
