@@ -1,0 +1,262 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a chain did to one packet, told from what was there before and after it.
+
+Pure.  Which programs ran is told by the counters of the trial's own counter map, which are zero
+before each packet: a program that gave a verdict has counted it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from services.node_executor.linking import counters
+from services.node_executor.map_values import MapLayout, decode_value
+from services.node_executor.slot_metrics import Counted
+from shared.bytecode.btf import ArrayType, IntegerType, Layout, StructType
+from shared.contracts.inspection import (
+    MAX_SHOWN_CHANGES,
+    BytesChange,
+    MapChange,
+    PacketTried,
+    ProgramRan,
+)
+from shared.contracts.node import verdicts_of
+from shared.identifiers import Hook
+
+MAX_SHOWN_BYTES: Final = 128
+"""Of one changed place of a packet; what is longer is cut and ends in dots."""
+MAX_VALUE_BYTES: Final = 256
+"""Of one map entry; what is longer is shown as so many hexadecimal digits."""
+MAX_REPLY_BYTES: Final = 400 * 1024
+"""What all lists of changes of one trial may take together."""
+
+_CUT: Final = "..."
+
+
+@dataclass(frozen=True, slots=True)
+class MapView:
+    """One map at one moment."""
+
+    entries: Mapping[bytes, bytes]
+    """Key to what the kernel stores: in a per-CPU map one value behind the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedMap:
+    """A map of the trial, and how its entries are written for people."""
+
+    deployment: str
+    name: str
+    layout: MapLayout
+    is_per_cpu: bool = False
+
+
+class Outcome(NamedTuple):
+    """What one run over a packet left."""
+
+    verdict: int
+    """Unsigned 32 bit, as the kernel gives it."""
+    data: bytes
+    context: Mapping[str, int]
+    counters: tuple[bytes, ...]
+    """The counter map's value on each processor; all were zero before."""
+
+
+def describe(
+    packet: bytes,
+    outcome: Outcome,
+    *,
+    hook: Hook,
+    programs: Sequence[Counted],
+    maps: Sequence[tuple[WatchedMap, MapView, MapView]],
+) -> PacketTried:
+    """One packet's answer; lists are cut to what is shown, counts are of everything."""
+    ran = programs_that_ran(outcome.counters, hook=hook, programs=programs)
+    places = changed_places(packet, outcome.data)
+    entries = [change for one in maps for change in changed_entries(*one)]
+    return PacketTried(
+        verdict=verdict_name(outcome.verdict, hook),
+        value=_signed(outcome.verdict),
+        decided_by=decided_by(ran, programs),
+        programs=ran,
+        length_before=len(packet),
+        length_after=len(outcome.data),
+        changes=tuple(places[:MAX_SHOWN_CHANGES]),
+        changed_places=len(places),
+        map_changes=tuple(entries[:MAX_SHOWN_CHANGES]),
+        changed_entries=len(entries),
+        context={name: value for name, value in outcome.context.items() if value},
+    )
+
+
+def within_reply(packets: Sequence[PacketTried], sizes: Sequence[int]) -> int:
+    """How many of the packets, from the first on, may keep their lists in one reply.
+
+    Args:
+        packets: In their order.
+        sizes: Encoded length of each in bytes.
+    """
+    used = 0
+    for number, size in enumerate(sizes):
+        used += size
+        if used > MAX_REPLY_BYTES:
+            return number
+    return len(packets)
+
+
+def verdict_name(verdict: int, hook: Hook) -> str:
+    """The verdict's name; its signed number if it has none.  `verdict` is unsigned 32 bit."""
+    value = _signed(verdict)
+    names = {number: name for name, number in verdicts_of(hook).items()}
+    return names.get(value, str(value))
+
+
+def programs_that_ran(
+    values: Sequence[bytes], *, hook: Hook, programs: Sequence[Counted]
+) -> tuple[ProgramRan, ...]:
+    """Each program that counted a verdict, first to run first."""
+    ran = []
+    for program in programs:
+        read = counters.read_slot(values, hook, program.slot)
+        verdict = next((name for name, packets in read.verdicts.items() if packets), None)
+        if verdict is not None:
+            went_on = verdict in program.proceed_on
+            ran.append(ProgramRan(deployment=program.deployment, verdict=verdict, went_on=went_on))
+    return tuple(ran)
+
+
+def decided_by(ran: Sequence[ProgramRan], programs: Sequence[Counted]) -> str:
+    """The program whose verdict is the chain's.
+
+    If the last that counted let the packet go on and is not the last of the chain, then the one
+    behind it left the chain without coming back, by a tail call of its own.
+    """
+    if not ran:
+        return programs[0].deployment if programs else ""
+    last = ran[-1]
+    names = [program.deployment for program in programs]
+    behind = names.index(last.deployment) + 1
+    if last.went_on and behind < len(names):
+        return names[behind]
+    return last.deployment
+
+
+def changed_places(before: bytes, after: bytes) -> list[BytesChange]:
+    """Where a packet is not as it was.
+
+    Of the same length: each run of bytes that differ.  Otherwise one place, what is the same in
+    front of it and behind it left out.
+    """
+    if before == after:
+        return []
+    if len(before) == len(after):
+        return [
+            _change(start, before[start:end], after[start:end])
+            for start, end in _runs(before, after)
+        ]
+    shorter = min(len(before), len(after))
+    front = next((at for at in range(shorter) if before[at] != after[at]), shorter)
+    rest = shorter - front
+    back = next((at for at in range(rest) if before[-1 - at] != after[-1 - at]), rest)
+    return [_change(front, before[front : len(before) - back], after[front : len(after) - back])]
+
+
+def changed_entries(watched: WatchedMap, before: MapView, after: MapView) -> Iterator[MapChange]:
+    """Every entry that is not as it was, by key; in a per-CPU map by processor too."""
+    if before.entries == after.entries:
+        return
+    for key in sorted({*before.entries, *after.entries}):
+        old, new = before.entries.get(key), after.entries.get(key)
+        if old == new:
+            continue
+        name = _key_text(key, watched.layout.key)
+        if not watched.is_per_cpu:
+            yield _entry(watched, name, old, new, None)
+            continue
+        length = -(-watched.layout.value.size_bytes // 8) * 8
+        olds, news = _by_processor(old, length), _by_processor(new, length)
+        for cpu in range(max(len(olds), len(news))):
+            one = olds[cpu] if cpu < len(olds) else None
+            other = news[cpu] if cpu < len(news) else None
+            is_empty = one is None and other is not None and not any(other)
+            if one != other and not is_empty:
+                yield _entry(watched, name, one, other, cpu)
+
+
+def readable(data: bytes, layout: Layout) -> Any:
+    """A value for people: structs by member, arrays as lists, else hexadecimal digits."""
+    if layout.size_bytes > MAX_VALUE_BYTES or len(data) < layout.size_bytes:
+        text = data[:MAX_VALUE_BYTES].hex()
+        return text if len(data) <= MAX_VALUE_BYTES else text + _CUT
+    if isinstance(layout, StructType) and not any(one.bitfield_bits for one in layout.members):
+        return {
+            member.name or f"+{member.offset_bits // 8}": readable(
+                data[member.offset_bits // 8 :][: member.layout.size_bytes], member.layout
+            )
+            for member in layout.members
+        }
+    if isinstance(layout, ArrayType) and not isinstance(layout.element, IntegerType):
+        size = layout.element.size_bytes
+        return [
+            readable(data[at * size : (at + 1) * size], layout.element)
+            for at in range(layout.count)
+        ]
+    return decode_value(data, layout)
+
+
+def _entry(
+    watched: WatchedMap, key: str, before: bytes | None, after: bytes | None, cpu: int | None
+) -> MapChange:
+    layout = watched.layout.value
+    return MapChange(
+        deployment=watched.deployment,
+        map=watched.name,
+        key=key,
+        before=None if before is None else readable(before, layout),
+        after=None if after is None else readable(after, layout),
+        cpu=cpu,
+    )
+
+
+def _key_text(key: bytes, layout: Layout) -> str:
+    value = readable(key, layout)
+    if isinstance(value, dict):
+        return " ".join(f"{name}={one}" for name, one in value.items())
+    if isinstance(value, list):
+        return "[" + ",".join(str(one) for one in value) + "]"
+    return str(value)
+
+
+def _by_processor(value: bytes | None, length: int) -> list[bytes]:
+    if value is None:
+        return []
+    return [value[at : at + length] for at in range(0, len(value), length)]
+
+
+def _runs(before: bytes, after: bytes) -> Iterator[tuple[int, int]]:
+    """Begin and end of each run of differing bytes."""
+    start: int | None = None
+    for at, (one, other) in enumerate(zip(before, after, strict=True)):
+        if one != other and start is None:
+            start = at
+        elif one == other and start is not None:
+            yield start, at
+            start = None
+    if start is not None:
+        yield start, len(before)
+
+
+def _change(offset: int, before: bytes, after: bytes) -> BytesChange:
+    return BytesChange(offset=offset, before=_hexadecimal(before), after=_hexadecimal(after))
+
+
+def _hexadecimal(data: bytes) -> str:
+    text = data[:MAX_SHOWN_BYTES].hex()
+    return text if len(data) <= MAX_SHOWN_BYTES else text + _CUT
+
+
+def _signed(verdict: int) -> int:
+    return verdict - (1 << 32) if verdict >= 1 << 31 else verdict
