@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""The test programs of tests/bpf, compiled when first used and kept by the hash of their source."""
+"""The test programs, compiled when first used and kept by the hash of their source.
+
+`tests/bpf` holds programs that single tests are about, `tests/support/programs` the corpus that
+random chains are made of.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,12 @@ from functools import cache
 from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parents[1] / "bpf"
+CORPUS = Path(__file__).resolve().parent / "programs"
 COMPILED = Path(__file__).resolve().parents[2] / "build" / "test-objects"
-FLAGS = ("-O2", "-g", "-target", "bpf", "-Wall", "-Werror")
+FLAGS = ("-O2", "-target", "bpf", "-Wall", "-Werror")
+DEBUG_INFORMATION = ("-g",)
+CORPUS_FLAGS = ("-mcpu=v3", f"-I{CORPUS}")
+"""Atomic operations that return what was there came with the third instruction set."""
 
 
 @cache
@@ -22,10 +30,22 @@ def bpf_object(name: str) -> bytes:
     return compile_source((SOURCES / f"{name}.bpf.c").read_text())
 
 
+@cache
+def corpus_object(name: str) -> bytes:
+    """The object file of tests/support/programs/<name>.bpf.c; `untyped` ones have no BTF."""
+    source = (CORPUS / f"{name}.bpf.c").read_text()
+    flags = CORPUS_FLAGS if "untyped" in name else (*CORPUS_FLAGS, *DEBUG_INFORMATION)
+    return _compiled(source, flags, included=(CORPUS / "corpus.h").read_text())
+
+
 def compile_source(source: str) -> bytes:
     """The object file of one C text that includes nothing beside it."""
-    flags = (*FLAGS, f"-I/usr/include/{platform.machine()}-linux-gnu")
-    digest = hashlib.sha256("\0".join((*flags, source)).encode()).hexdigest()
+    return _compiled(source, DEBUG_INFORMATION, included="")
+
+
+def _compiled(source: str, flags: tuple[str, ...], *, included: str) -> bytes:
+    every = (*FLAGS, *flags, f"-I/usr/include/{platform.machine()}-linux-gnu")
+    digest = hashlib.sha256("\0".join((*every, source, included)).encode()).hexdigest()
     kept = COMPILED / f"{digest}.bpf.o"
     if not kept.exists():
         COMPILED.mkdir(parents=True, exist_ok=True)
@@ -34,7 +54,7 @@ def compile_source(source: str) -> bytes:
             written.write_text(source)
             made = written.with_suffix(".o")
             subprocess.run(
-                ("clang", *flags, "-c", str(written), "-o", str(made)), check=True, cwd=directory
+                ("clang", *every, "-c", str(written), "-o", str(made)), check=True, cwd=directory
             )
             # Two tests may compile the same source at once; the last one wins with the same bytes.
             made.replace(kept)

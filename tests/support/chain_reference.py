@@ -8,6 +8,7 @@ Data and context that one run leaves are what the next one starts from.
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,12 +17,16 @@ from services.node_executor.adapters.libbpf import LoadedBody, load_body
 from services.node_executor.adapters.map_access import entries
 from services.node_executor.adapters.programs import run_packet
 from services.node_executor.kernel_types import LoadedMap, ProgramSource
-from shared.contracts.node import verdicts_of
+from shared.contracts.node import TC_VERDICTS, verdicts_of
 from shared.identifiers import Hook
 from tests.support.bpf_objects import bpf_object
 
 XDP_BODIES = "bodies"
 TC_BODIES = "classifiers"
+_ALL_BITS = 0xFFFFFFFF
+_WIRE_LENGTH = 160
+"""Where struct __sk_buff has `wire_len`."""
+_NOT_READABLE = ("prog_array", "ringbuf", "perf_event_array")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +79,82 @@ def a_context(hook: Hook, packet: bytes) -> bytes:
     return struct.pack("<6I", 0, len(packet), 0, 0, 0, 0) if hook == "xdp" else bytes(192)
 
 
+@dataclass(frozen=True, slots=True)
+class EndRules:
+    """What becomes of the last verdict; XDP takes it as it is."""
+
+    is_tcx: bool = False
+    """Whether the hook knows unspec, ok, shot and redirect only (include/net/tcx.h)."""
+    end_verdict: str = "unspec"
+    """On TCX, what a chain returns that ran to its end with a verdict that lets packets pass."""
+
+    def verdict(self, last: int, *, ran_to_its_end: bool) -> int:
+        """What the hook is told."""
+        if not self.is_tcx:
+            return last
+        name = {value & _ALL_BITS: name for name, value in TC_VERDICTS.items()}.get(last)
+        if name in ("stolen", "queued", "trap"):
+            name = "shot"
+        elif name in ("repeat", "reclassify"):
+            name = "ok"
+        elif ran_to_its_end and name in ("ok", "pipe", "unspec"):
+            name = self.end_verdict
+        return last if name is None else TC_VERDICTS[name] & _ALL_BITS
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """What running one packet through the programs, one after another, left."""
+
+    verdict: int
+    data: bytes
+    context: bytes
+
+
+class Reference:
+    """Programs loaded apart, and how often each of them gave which verdict."""
+
+    def __init__(
+        self, bodies: Sequence[LoadedBody], hook: Hook, rules: EndRules | None = None
+    ) -> None:
+        self.bodies = tuple(bodies)
+        self.hook: Hook = hook
+        self.rules = rules or EndRules()
+        self.verdicts: tuple[Counter[int], ...] = tuple(Counter() for _ in bodies)
+        """Of each program, by the verdict's 32 bits."""
+
+    def run(self, packet: bytes) -> Apart:
+        """One packet through all of them, until one does not let it proceed."""
+        named = verdicts_of(self.hook)
+        data, context, verdict = packet, a_context(self.hook, packet), 0
+        goes_on = True
+        for body, counted in zip(self.bodies, self.verdicts, strict=True):
+            done = run_packet(body.program, data, context=context)
+            verdict, data = done.verdict, done.data
+            context = _handed_on(self.hook, done.context)
+            counted[verdict] += 1
+            goes_on = verdict in {named[name] & _ALL_BITS for name in body.body.proceed_on}
+            if not goes_on:
+                break
+        return Apart(self.rules.verdict(verdict, ran_to_its_end=goes_on), data, context)
+
+
 def run_apart(bodies: Sequence[LoadedBody], hook: Hook, packet: bytes) -> tuple[int, bytes, bytes]:
     """Verdict, data and context after the programs ran one after another."""
-    verdicts = verdicts_of(hook)
-    data, context, verdict = packet, a_context(hook, packet), 0
-    for body in bodies:
-        done = run_packet(body.program, data, context=context)
-        verdict, data, context = done.verdict, done.data, done.context
-        wanted = {verdicts[name] & 0xFFFFFFFF for name in body.body.proceed_on}
-        if verdict not in wanted:
-            break
-    return verdict, data, context
+    done = Reference(bodies, hook).run(packet)
+    return done.verdict, done.data, done.context
+
+
+def comparable_context(hook: Hook, context: bytes) -> bytes:
+    """Without the one field that every run sets anew, so that it cannot be handed on."""
+    return context if hook == "xdp" else _handed_on(hook, context)
+
+
+def _handed_on(hook: Hook, context: bytes) -> bytes:
+    """The context for the next program: `wire_len` must not be below a length that has grown."""
+    if hook == "xdp":
+        return context
+    return context[:_WIRE_LENGTH] + bytes(4) + context[_WIRE_LENGTH + 4 :]
 
 
 def remembered(maps: Mapping[str, LoadedMap]) -> dict[str, dict[bytes, bytes]]:
@@ -92,5 +162,5 @@ def remembered(maps: Mapping[str, LoadedMap]) -> dict[str, dict[bytes, bytes]]:
     return {
         name: dict(entries(found.handle))
         for name, found in maps.items()
-        if found.info.type_name != "prog_array"
+        if found.info.type_name not in _NOT_READABLE
     }

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""Packets, byte by byte: Ethernet, VLAN tags, IPv4, IPv6 with extension headers, TCP, UDP."""
+"""Packets, byte by byte: Ethernet, VLAN tags, IPv4, IPv6 with extension headers, TCP, UDP, ICMP."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ def tcp(port: int, flags: int = SYN) -> bytes:
 def udp(port: int, payload: bytes = b"") -> bytes:
     """A UDP datagram (RFC 768)."""
     return struct.pack("!HHHH", 40000, port, 8 + len(payload), 0) + payload
+
+
+def icmp_echo(payload: bytes = b"", *, kind: int = 8) -> bytes:
+    """An echo request (RFC 792; with kind 128, RFC 4443); the checksum is left zero."""
+    return struct.pack("!BBHHH", kind, 0, 0, 1, 1) + payload
 
 
 def ipv4(

@@ -1,0 +1,116 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""A chain of corpus programs run both ways over the same packets: linked, and one after another."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from services.node_executor.adapters import kernel_info
+from services.node_executor.adapters.bpf_syscall import Descriptor, bpf
+from services.node_executor.adapters.chain import LinkedChain
+from services.node_executor.adapters.map_access import update
+from services.node_executor.adapters.programs import run_packet
+from services.node_executor.kernel_types import LoadedMap, ProgramSource
+from shared.identifiers import Hook
+from tests.support.chain_corpus import TestProgram
+from tests.support.chain_reference import (
+    EndRules,
+    Reference,
+    a_context,
+    comparable_context,
+    loaded_apart,
+    remembered,
+)
+
+MAP_CREATE = 0
+PROGRAM_ARRAY = 3
+OWN_SLOTS = 2
+
+
+@dataclass(frozen=True)
+class Member:
+    """One place of a chain."""
+
+    program: TestProgram
+    proceed_on: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.program} -> {'|'.join(self.proceed_on)}"
+
+
+@contextmanager
+def on_one_processor() -> Iterator[None]:
+    """This thread stays where it is, so that both ways write the same per-CPU values."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+@contextmanager
+def prepared(members: Sequence[Member], hook: Hook) -> Iterator[list[ProgramSource]]:
+    """The members as sources, p0 first; arrays of own programs are made and filled."""
+    with ExitStack() as held:
+        yield [
+            member.program.source(
+                member.proceed_on,
+                name=f"p{position}",
+                maps=_own_programs(member.program, hook, held),
+            )
+            for position, member in enumerate(members)
+        ]
+
+
+def _own_programs(program: TestProgram, hook: Hook, held: ExitStack) -> Mapping[str, LoadedMap]:
+    if not program.own_programs:
+        return {}
+    request = struct.pack("<IIIII", PROGRAM_ARRAY, 4, 4, OWN_SLOTS, 0)
+    array = held.enter_context(Descriptor(bpf(MAP_CREATE, request, action="making an array")))
+    for slot, function in enumerate(program.own_programs):
+        target = TestProgram(program.family, program.object_name, function)
+        (body,) = held.enter_context(loaded_apart([target.source(("pass",))], hook))
+        update(array, struct.pack("<I", slot), struct.pack("<I", body.program.fd))
+    info = kernel_info.map_info(array.fd)
+    return {"own_programs": LoadedMap("own_programs", array, info, is_carried_over=True)}
+
+
+@contextmanager
+def one_after_another(
+    members: Sequence[Member], hook: Hook, rules: EndRules
+) -> Iterator[Reference]:
+    """What the chain has to do, by running its programs apart."""
+    with prepared(members, hook) as sources, loaded_apart(sources, hook) as bodies:
+        for body, member in zip(bodies, members, strict=True):
+            member.program.fill(body.maps)
+        yield Reference(bodies, hook, rules)
+
+
+def fill(chain: LinkedChain, members: Sequence[Member]) -> None:
+    """The maps of a linked chain hold what they hold at the start."""
+    for position, member in enumerate(members):
+        member.program.fill(chain.maps[f"p{position}"])
+
+
+def assert_same(
+    chain: LinkedChain, reference: Reference, hook: Hook, packets: Mapping[str, bytes]
+) -> None:
+    """After each packet verdict, bytes and context are the same, at the end all maps are.
+
+    Raises:
+        AssertionError: they are not; the packet is named.
+    """
+    for name, packet in packets.items():
+        done = run_packet(chain.program, packet, context=a_context(hook, packet))
+        linked = (done.verdict, done.data, comparable_context(hook, done.context))
+        apart = reference.run(packet)
+        assert linked == (apart.verdict, apart.data, comparable_context(hook, apart.context)), name
+    for body in reference.bodies:
+        linked_maps = remembered(chain.maps[body.body.name])
+        assert linked_maps == remembered(body.maps), body.body.name

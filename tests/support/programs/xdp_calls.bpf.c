@@ -1,0 +1,119 @@
+// SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+//
+// Programs with functions, callbacks, global data, atomic operations and a lock.
+
+#include "corpus.h"
+
+struct guarded {
+	struct bpf_spin_lock lock;
+	__u32 packets;
+	__u64 bytes;
+};
+
+MAP(guarded_counts, BPF_MAP_TYPE_ARRAY, __u32, struct guarded, 1);
+MAP(atomic_counts, BPF_MAP_TYPE_ARRAY, __u32, __u64, 4);
+
+const volatile int rounds = 5;
+const volatile int constant_verdict = XDP_PASS;
+long total = 3;
+int runs;
+
+static __noinline int weigh(unsigned char *bytes, int length)
+{
+	int sum = 0;
+
+	for (int i = 0; i < 8; i++)
+		sum += bytes[i] * (i + length);
+	return sum;
+}
+
+__noinline int scramble(struct xdp_md *ctx, int by)
+{
+	volatile char scratch[40] = {};
+
+	if (!ctx)
+		return 0;
+	scratch[by & 31] = 2;
+	return scratch[1] + by + ctx->ingress_ifindex;
+}
+
+XDP calls_functions(struct xdp_md *ctx)
+{
+	PACKET(ctx);
+	unsigned char bytes[8];
+
+	if (data + 22 > end)
+		return XDP_DROP;
+	__builtin_memcpy(bytes, data + 14, 8);
+	int sum = weigh(bytes, end - data);
+
+	total += scramble(ctx, sum);
+	return sum & 1 ? XDP_TX : XDP_PASS;
+}
+
+static long add(__u32 index, void *context)
+{
+	*(int *)context += index;
+	return 0;
+}
+
+XDP calls_back(struct xdp_md *ctx)
+{
+	int sum = 0;
+
+	bpf_loop(rounds, add, &sum, 0);
+	total += sum;
+	return sum == 10 ? XDP_PASS : XDP_ABORTED;
+}
+
+/* Goes another way every second time. */
+XDP keeps_globals(struct xdp_md *ctx)
+{
+	runs += 1;
+	return runs & 1 ? XDP_PASS : XDP_TX;
+}
+
+XDP follows_constant(struct xdp_md *ctx)
+{
+	return constant_verdict;
+}
+
+XDP adds_atomically(struct xdp_md *ctx)
+{
+	PACKET(ctx);
+	__u32 key = 0;
+	__u64 *value = bpf_map_lookup_elem(&atomic_counts, &key);
+
+	if (!value)
+		return XDP_ABORTED;
+	__u64 before = __sync_fetch_and_add(value, end - data);
+
+	key = 1;
+	value = bpf_map_lookup_elem(&atomic_counts, &key);
+	if (value)
+		__sync_lock_test_and_set(value, before);
+	key = 2;
+	value = bpf_map_lookup_elem(&atomic_counts, &key);
+	if (value)
+		__sync_val_compare_and_swap(value, *value, before ^ *value);
+	return before & 1 ? XDP_TX : XDP_PASS;
+}
+
+XDP locks(struct xdp_md *ctx)
+{
+	PACKET(ctx);
+	__u32 key = 0;
+	struct guarded *counts = bpf_map_lookup_elem(&guarded_counts, &key);
+	long length = end - data;
+
+	if (!counts)
+		return XDP_ABORTED;
+	bpf_spin_lock(&counts->lock);
+	counts->packets += 1;
+	counts->bytes += length;
+	bpf_spin_unlock(&counts->lock);
+	return XDP_PASS;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";
