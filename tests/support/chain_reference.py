@@ -129,9 +129,8 @@ class Reference:
         data, context, verdict = packet, a_context(self.hook, packet), 0
         goes_on = True
         for body, counted in zip(self.bodies, self.verdicts, strict=True):
-            done = run_packet(body.program, data, context=context)
-            verdict, data = done.verdict, done.data
-            context = _handed_on(self.hook, done.context)
+            done = run_packet(body.program, data, context=_handed_on(self.hook, context))
+            verdict, data, context = done.verdict, done.data, done.context
             counted[verdict] += 1
             goes_on = verdict in {named[name] & _ALL_BITS for name in body.body.proceed_on}
             if not goes_on:
