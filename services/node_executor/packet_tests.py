@@ -38,10 +38,24 @@ _CUT: Final = "..."
 
 @dataclass(frozen=True, slots=True)
 class MapView:
-    """One map at one moment."""
+    """One map at one moment, as the kernel gives it; taken apart only where it matters."""
 
-    entries: Mapping[bytes, bytes]
-    """Key to what the kernel stores: in a per-CPU map one value behind the other."""
+    keys: bytes
+    """One behind the other."""
+    values: bytes
+    """In the order of the keys; in a per-CPU map those of each processor one behind the other."""
+    key_bytes: int
+    value_bytes: int
+
+    def entries(self) -> dict[bytes, bytes]:
+        """Key to value."""
+        count = len(self.keys) // self.key_bytes
+        return {
+            self.keys[at * self.key_bytes : (at + 1) * self.key_bytes]: (
+                self.values[at * self.value_bytes : (at + 1) * self.value_bytes]
+            )
+            for at in range(count)
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,41 +68,49 @@ class WatchedMap:
     is_per_cpu: bool = False
 
 
-class Outcome(NamedTuple):
+class Ran(NamedTuple):
     """What one run over a packet left."""
 
     verdict: int
     """Unsigned 32 bit, as the kernel gives it."""
     data: bytes
     context: Mapping[str, int]
-    counters: tuple[bytes, ...]
-    """The counter map's value on each processor; all were zero before."""
 
 
 def describe(
     packet: bytes,
-    outcome: Outcome,
+    left: Ran,
+    counted: Sequence[bytes],
     *,
     hook: Hook,
     programs: Sequence[Counted],
     maps: Sequence[tuple[WatchedMap, MapView, MapView]],
 ) -> PacketTried:
-    """One packet's answer; lists are cut to what is shown, counts are of everything."""
-    ran = programs_that_ran(outcome.counters, hook=hook, programs=programs)
-    places = changed_places(packet, outcome.data)
+    """One packet's answer; lists are cut to what is shown, counts are of everything.
+
+    Args:
+        packet: As it was.
+        left: What the run made of it.
+        counted: The trial's counter map on each processor; all was zero before.
+        hook: Where the chain belongs.
+        programs: Of the chain, first to run first.
+        maps: Each before and after.
+    """
+    ran = programs_that_ran(counted, hook=hook, programs=programs)
+    places = changed_places(packet, left.data)
     entries = [change for one in maps for change in changed_entries(*one)]
     return PacketTried(
-        verdict=verdict_name(outcome.verdict, hook),
-        value=_signed(outcome.verdict),
+        verdict=verdict_name(left.verdict, hook),
+        value=_signed(left.verdict),
         decided_by=decided_by(ran, programs),
         programs=ran,
         length_before=len(packet),
-        length_after=len(outcome.data),
+        length_after=len(left.data),
         changes=tuple(places[:MAX_SHOWN_CHANGES]),
         changed_places=len(places),
         map_changes=tuple(entries[:MAX_SHOWN_CHANGES]),
         changed_entries=len(entries),
-        context={name: value for name, value in outcome.context.items() if value},
+        context={name: value for name, value in left.context.items() if value},
     )
 
 
@@ -166,10 +188,11 @@ def changed_places(before: bytes, after: bytes) -> list[BytesChange]:
 
 def changed_entries(watched: WatchedMap, before: MapView, after: MapView) -> Iterator[MapChange]:
     """Every entry that is not as it was, by key; in a per-CPU map by processor too."""
-    if before.entries == after.entries:
+    if before == after:
         return
-    for key in sorted({*before.entries, *after.entries}):
-        old, new = before.entries.get(key), after.entries.get(key)
+    was, is_now = before.entries(), after.entries()
+    for key in sorted({*was, *is_now}):
+        old, new = was.get(key), is_now.get(key)
         if old == new:
             continue
         name = _key_text(key, watched.layout.key)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from services.node_executor.map_values import MapLayout
 from services.node_executor.packet_tests import (
     MapView,
-    Outcome,
+    Ran,
     WatchedMap,
     changed_entries,
     changed_places,
@@ -39,6 +39,11 @@ def a_map(value: object = WORD, *, is_per_cpu: bool = False) -> WatchedMap:
     """A map of numbers."""
     assert isinstance(value, IntegerType | ArrayType | StructType | OpaqueType)
     return WatchedMap("guard", "limits", MapLayout(WORD, value, 8, "hash"), is_per_cpu)
+
+
+def a_view(entries: dict[bytes, bytes], value_bytes: int = 4) -> MapView:
+    """A map that holds these."""
+    return MapView(b"".join(entries), b"".join(entries.values()), 4, value_bytes)
 
 
 def four(number: int) -> bytes:
@@ -129,8 +134,8 @@ def test_changes_lead_from_the_packet_before_to_the_packet_after(
 
 def test_map_entries_come_change_and_go() -> None:
     """By key; what is the same is not said."""
-    before = MapView({four(1): four(10), four(2): four(20), four(3): four(30)})
-    after = MapView({four(1): four(10), four(2): four(21), four(4): four(40)})
+    before = a_view({four(1): four(10), four(2): four(20), four(3): four(30)})
+    after = a_view({four(2): four(21), four(1): four(10), four(4): four(40)})
 
     changes = list(changed_entries(a_map(), before, after))
 
@@ -145,12 +150,13 @@ def test_map_entries_come_change_and_go() -> None:
 def test_per_cpu_entries_change_on_the_processor_that_ran() -> None:
     """The other processors of a new entry hold nothing worth saying."""
     watched = a_map(is_per_cpu=True)
-    before = MapView({four(1): four(5).ljust(8, b"\0") + four(6).ljust(8, b"\0")})
-    after = MapView(
+    before = a_view({four(1): four(5).ljust(8, b"\0") + four(6).ljust(8, b"\0")}, 16)
+    after = a_view(
         {
             four(1): four(5).ljust(8, b"\0") + four(7).ljust(8, b"\0"),
             four(2): bytes(8) + four(1).ljust(8, b"\0"),
-        }
+        },
+        16,
     )
 
     changes = list(changed_entries(watched, before, after))
@@ -180,15 +186,16 @@ def test_one_packet_is_described_whole_and_its_lists_are_cut() -> None:
     """Counts are of everything."""
     packet = bytes(200)
     changed = bytes(255 if at % 2 else 0 for at in range(200))
-    outcome = Outcome(2, changed, {"mark": 7, "priority": 0}, (bytes(a_value({(2, "pass"): 1})),))
+    left = Ran(2, changed, {"mark": 7, "priority": 0})
     entries = {four(number): four(number) for number in range(100)}
 
     said = describe(
         packet,
-        outcome,
+        left,
+        (bytes(a_value({(2, "pass"): 1})),),
         hook="xdp",
         programs=CHAIN[:1],
-        maps=[(a_map(), MapView({}), MapView(entries))],
+        maps=[(a_map(), a_view({}), a_view(entries))],
     )
 
     assert (said.verdict, said.value, said.decided_by) == ("pass", 2, "guard")

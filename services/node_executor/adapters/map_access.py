@@ -38,7 +38,7 @@ _NOT_SUPPORTED: Final = (errno.EINVAL, errno.ENOTSUP, 524)
 def lookup(handle: Handle, key: bytes) -> bytes | None:
     """The value under `key`; None if there is none."""
     memory = Memory()
-    value, read = memory.space(_stored_bytes(kernel_info.map_info(handle.fd)))
+    value, read = memory.space(stored_bytes(kernel_info.map_info(handle.fd)))
     request = struct.pack("<I4xQQQ", handle.fd, memory.of(key), value, 0)
     _, failure, _ = bpf_attempt(MAP_LOOKUP, request)
     if failure == errno.ENOENT:
@@ -109,7 +109,8 @@ def _slot_bytes(info: MapInfo) -> int:
     return -(-size // 8) * 8 if info.is_per_cpu else size
 
 
-def _stored_bytes(info: MapInfo) -> int:
+def stored_bytes(info: MapInfo) -> int:
+    """Length of a value as system calls give and take it: of all processors in a per-CPU map."""
     return _slot_bytes(info) * (_processors() if info.is_per_cpu else 1)
 
 
@@ -143,7 +144,7 @@ class _Batches:
     def __init__(self, handle: Handle, info: MapInfo) -> None:
         self._handle: Final = handle
         self._info: Final = info
-        self._value_bytes: Final = _stored_bytes(info)
+        self._value_bytes: Final = stored_bytes(info)
 
     def read(self) -> Iterator[tuple[bytes, bytes]]:
         """All entries."""
