@@ -24,6 +24,7 @@ from services.scheduler.deployment import (
 )
 from services.scheduler.execution import Execution
 from services.scheduler.forgetting import forget_node, forgotten_event
+from services.scheduler.joint_plan import draft_together
 from services.scheduler.labelling import (
     change_labels,
     known_node,
@@ -120,10 +121,16 @@ class SchedulerService:
 
     async def plan_deployment(self, request: PlanDeployment, _: Caller) -> DeploymentPlan:
         """What applying would do; staged on the nodes, changes nothing."""
-        resolved, _sequence = await self._resolve(request.spec)
-        fleet = self._records.fleet
-        draft = draft_application(fleet, request.spec, resolved.package, PLANNING)
-        await self._stage(draft, request.spec, resolved)
+        specs = (request.spec, *request.also)
+        _sequence, resolved = await asyncio.gather(
+            self._records.reread_deployments(),
+            asyncio.gather(
+                *(self._neighbours.resolve(spec.package, spec.version) for spec in specs)
+            ),
+        )
+        specified = [(spec, one.package) for spec, one in zip(specs, resolved, strict=True)]
+        draft = draft_together(self._records.fleet, specified, PLANNING)
+        await self._stage(draft, request.spec, *resolved)
         return draft.plan
 
     async def apply_deployment(
@@ -304,8 +311,8 @@ class SchedulerService:
             self._records.reread_deployments(),
         )
 
-    async def _stage(self, draft: Draft, spec: DeploymentSpec, resolved: PackageResolved) -> None:
-        tickets = {resolved.package.signed.archive_sha256: resolved.ticket}
+    async def _stage(self, draft: Draft, spec: DeploymentSpec, *resolved: PackageResolved) -> None:
+        tickets = {one.package.signed.archive_sha256: one.ticket for one in resolved}
         judge_staging(spec, await self._neighbours.stage(draft.staging, tickets))
 
     def _accepted(

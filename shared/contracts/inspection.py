@@ -11,8 +11,9 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta
 
-from shared.contracts.base import API, Endpoint, Message, Request
-from shared.identifiers import DigestText, Hook, InterfaceText
+from shared.canonical import canonical_digest
+from shared.contracts.base import API, Document, Endpoint, Message, Request
+from shared.identifiers import Digest, DigestText, Hook, InterfaceText
 
 MIN_PACKET_BYTES: Final = 14
 """An Ethernet header; the kernel runs nothing over less."""
@@ -239,3 +240,8 @@ class PacketsTried(Message, frozen=True, kw_only=True):
 
 EXPLAIN_CHAIN: Final = Endpoint(f"{API}.node.{{node}}.chain.explain", ExplainChain, ChainsExplained)
 TEST_CHAIN: Final = Endpoint(f"{API}.node.{{node}}.chain.test", TryPackets, PacketsTried)
+
+
+def draft_digest(chain: Document) -> Digest:
+    """How plans and nodes name a staged chain: by all of it, its cause included."""
+    return canonical_digest(chain)
