@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 from services.node_executor.adapters.kernel_errors import KernelFaultError, UnsupportedByKernelError
 from services.node_executor.adapters.libbpf_cdef import libraries
 
-MAP_LOOKUP, MAP_UPDATE, MAP_DELETE, MAP_NEXT_KEY = 1, 2, 3, 4
+MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, MAP_DELETE, MAP_NEXT_KEY = range(5)
 PROGRAM_LOAD, PIN, GET_PINNED = 5, 6, 7
 PROGRAM_TEST_RUN = 10
 PROGRAM_NEXT_ID, MAP_NEXT_ID, PROGRAM_BY_ID, MAP_BY_ID, INFO_BY_FD, PROGRAM_QUERY = range(11, 17)

@@ -72,11 +72,11 @@ class VerifierRejectedError(RefusedError):
 
     code: ClassVar[ErrorCode] = "verifier_rejected"
 
-    def __init__(self, name: str, function: str, log: str) -> None:
+    def __init__(self, name: str, function: str, log: str, *, path: str = "") -> None:
         finding = read_verifier_log(log)
         super().__init__(
             f"{name}: the kernel's verifier refuses '{function}': {finding.sentence}",
-            [Reason(path=name, rule=finding.error, got=finding.source_line or None)],
+            [Reason(path=path or name, rule=finding.error, got=finding.source or None)],
         )
         self.finding: Final[VerifierFinding] = finding
         self.log_tail: Final = log[-_LOG_TAIL_CHARACTERS:]

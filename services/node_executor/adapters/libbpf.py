@@ -42,6 +42,7 @@ from services.node_executor.adapters.verifier_log import read_stack_depths
 from services.node_executor.kernel_types import (
     ATTACH_TYPES,
     PROGRAM_TYPES,
+    XDP_HAS_FRAGS,
     Handle,
     LoadedMap,
     ProgramInfo,
@@ -86,6 +87,7 @@ class LoadedBody:
         info: ProgramInfo,
         maps: Mapping[str, LoadedMap],
         durations: LoadDurations,
+        has_frags: bool,
         bpf_object: Any,
         bpf_program: Any,
     ) -> None:
@@ -96,6 +98,7 @@ class LoadedBody:
         self.maps: Final = maps
         """By declared name; their handles are valid until `close`."""
         self.durations: Final = durations
+        self._has_frags: Final = has_frags
         self._object = bpf_object
         self._program: Final = bpf_program
 
@@ -104,6 +107,10 @@ class LoadedBody:
         """The original, loaded alone; valid until `close`."""
         found = self._program
         return Descriptor(libraries().bpf.bpf_program__fd(found), release=_leave)
+
+    def is_loaded_as(self, licence: str, *, has_frags: bool) -> bool:
+        """Whether the original tells the kernel the same as a program that is to be loaded."""
+        return self.body.licence == licence and self._has_frags == has_frags
 
     @property
     def types(self) -> Any:
@@ -236,6 +243,7 @@ class _Loading:
             info=info,
             maps=maps,
             durations=LoadDurations(parse_ns, loaded_at - started, perf_counter_ns() - loaded_at),
+            has_frags=bool(self._flags & XDP_HAS_FRAGS),
             bpf_object=given,
             bpf_program=found,
         )

@@ -84,6 +84,16 @@ class StackProbe:
         return bool(failure)
 
 
+def has_perfmon() -> bool:
+    """Whether this thread may load programs whose stack the verifier trusts (CAP_PERFMON)."""
+    ffi, _, c = libraries()
+    header = ffi.new("struct capability_header *", {"version": _VERSION_3, "pid": 0})
+    data = ffi.new("struct capability_data[2]")
+    if c.capget(header, data):
+        raise KernelFaultError("reading this thread's capabilities", ffi.errno)
+    return bool(data[0].effective >> _SYS_ADMIN & 1 or data[1].effective >> (_PERFMON - 32) & 1)
+
+
 @contextmanager
 def _without_perfmon() -> Iterator[None]:
     ffi, _, c = libraries()

@@ -12,6 +12,7 @@ _STATISTICS: Final = re.compile(
     r"^(processed \d+ insns|verification time|stack depth|peak_states|max_states)"
 )
 _INSTRUCTION: Final = re.compile(r"^\d+: |^from \d+ to \d+|^R\d+[_=]|^Func#\d+ |^Validating ")
+_NUMBER: Final = re.compile(r"^(\d+): \(")
 _SOURCE: Final = re.compile(r"^; (?P<text>.*?)(?: @ (?P<place>[^@]+:\d+))?$")
 _STACK_DEPTH: Final = re.compile(r"^stack depth ([\d+]+)", re.MULTILINE)
 _LAST_RESORT: Final = "it gives no reason"
@@ -27,6 +28,13 @@ class VerifierFinding:
     """The source line it was at, as written; empty without BTF."""
     place: str = ""
     """`file.c:12`; empty on kernels that do not say."""
+    position: int = -1
+    """The instruction it was at; -1: the log does not say."""
+
+    @property
+    def source(self) -> str:
+        """The place and the source line, as far as they are known."""
+        return f"{self.place}: {self.source_line}" if self.place else self.source_line
 
     @property
     def sentence(self) -> str:
@@ -46,11 +54,15 @@ def read_verifier_log(log: str) -> VerifierFinding:
         if not (_STATISTICS.match(line) or _INSTRUCTION.match(line) or line.startswith(";")):
             error, position = line, index
             break
-    for line in reversed(lines[:position]):
-        source = _SOURCE.match(line)
-        if source:
-            return VerifierFinding(error, source["text"].strip(), source["place"] or "")
-    return VerifierFinding(error)
+    before = lines[:position]
+    source = next((found for line in reversed(before) if (found := _SOURCE.match(line))), None)
+    number = next((found for line in reversed(before) if (found := _NUMBER.match(line))), None)
+    return VerifierFinding(
+        error,
+        source_line=source["text"].strip() if source else "",
+        place=(source["place"] or "") if source else "",
+        position=int(number[1]) if number else -1,
+    )
 
 
 def read_stack_depths(log: str) -> tuple[int, ...]:
