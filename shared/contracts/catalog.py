@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
@@ -49,9 +49,11 @@ class ProgramEntry(Document, frozen=True, kw_only=True):
 
     name: Token
     object: FilePath
-    """The ELF file in the archive."""
+    """The ELF file in the archive; with a compiler, the C source."""
+    compiler: Literal["", "bcc"] = ""
+    """What nodes compile the source with; empty: the archive holds the compiled object."""
     function: Symbol
-    """The entry function in that ELF."""
+    """The entry function in that ELF or source."""
     hooks: Annotated[tuple[Hook, ...], Meta(min_length=1)]
     proceed_on: tuple[str, ...] = ()
     """Verdicts after which the chain goes on; empty: the hook's default."""
@@ -159,9 +161,12 @@ class ProgramFacts(Message, frozen=True, kw_only=True):
 
 
 class ElfFacts(Message, frozen=True, kw_only=True):
-    """One object file, read without loading."""
+    """One object file, read without loading; or one C source, read without compiling."""
 
     path: str
+    compiler: str = ""
+    """What nodes compile it with; then only names, map types and the licence string are known,
+    and every number, helper and kernel function is left out."""
     licence: str
     """The kernel's licence string, as `Dual BSD/GPL`; empty when the ELF has none."""
     has_btf: bool

@@ -96,6 +96,23 @@ AttachmentKind = Literal["", "xdp-native", "xdp-generic", "xdp-offload", "tcx", 
 """How a linked program is on its hook; empty: it is not, or it cannot be told."""
 
 
+class Compilation(Message, frozen=True, kw_only=True):
+    """How a node made a program out of C source; the publisher's signature covers the source."""
+
+    source: str
+    """Path in the archive."""
+    source_sha256: str
+    """Of the source and every header of the package, in canonical bytes."""
+    bytecode_sha256: str
+    """Of the function's instructions; those that load a map hold 0 in its place."""
+    compiler: str
+    """As `bcc 0.26.0, LLVM 14`."""
+    headers: str
+    """Release of the kernel headers, as `6.1.0-56-amd64`."""
+    kernel: str
+    """Release of the kernel that ran, as `uname -r` says."""
+
+
 class ObservedProgram(Message, frozen=True, kw_only=True):
     """One body of the linked program that is on the hook now."""
 
@@ -109,6 +126,8 @@ class ObservedProgram(Message, frozen=True, kw_only=True):
     mode: str = "inline"
     """Link mode: how it became part of the chain."""
     instructions: int = 0
+    compilation: Compilation | None = None
+    """None: the archive holds the compiled object."""
 
 
 class HookNeighbour(Message, frozen=True, kw_only=True):
@@ -198,7 +217,9 @@ class NodeRecord(Message, frozen=True, kw_only=True):
     """What the node's own configuration says; labels set through the scheduler win."""
     interfaces: tuple[Interface, ...] = ()
     features: dict[str, bool] = {}
-    """What was probed, as `xdp`, `tcx`, `btf`."""
+    """What was probed, as `xdp`, `tcx`, `btf`, `bcc`."""
+    feature_notes: dict[str, str] = {}
+    """By feature: why it is missing, or what is not as it could be."""
     registered_at: str = ""
 
 

@@ -82,6 +82,8 @@ class ResolvedProgram(Message, frozen=True, kw_only=True):
     object: str
     proceed_on: tuple[str, ...]
     metrics: dict[str, MetricSource] = {}
+    needs: tuple[str, ...] = ()
+    """Features that a node must have, beside the one of the hook."""
     signed: SignedPackage
 
 
