@@ -299,7 +299,9 @@ def _elf_table(elf: tuple[ElfFacts, ...]) -> Table:
                 plain(facts.licence),
                 plain(program.function),
                 plain(program.section),
-                str(program.instructions),
+                f"compiled by {plain(facts.compiler)}"
+                if facts.compiler
+                else str(program.instructions),
             )
     return table
 

@@ -25,6 +25,7 @@ from cli.package_source import (
     make_manifest,
     parse_source,
 )
+from shared.bytecode.c_sources import included_files, read_source_facts
 from shared.bytecode.elf import read_elf_facts
 from shared.contracts.catalog import ElfFacts, PackageManifest
 from shared.errors import FaultError, Reason, RefusedError
@@ -59,11 +60,28 @@ def build_package(folder: Path) -> BuiltPackage:
     for path, (content, dependencies) in objects.items():
         files[path] = content
         files |= {name: _read(folder, name) for name in dependencies}
+    for path in source.sources():
+        files |= _with_includes(folder, path)
     return BuiltPackage(
         manifest=make_manifest(source, files),
         archive=write_archive(files),
-        elf=tuple(read_elf_facts(content, path) for path, (content, _) in objects.items()),
+        elf=(
+            *(read_elf_facts(content, path) for path, (content, _) in objects.items()),
+            *(read_source_facts(files[path], path) for path in source.sources()),
+        ),
     )
+
+
+def _with_includes(folder: Path, source: str) -> dict[str, bytes]:
+    """The source that nodes compile, and every file of the folder that it includes."""
+    found: dict[str, bytes] = {}
+    wanted = [source]
+    while wanted:
+        name = wanted.pop()
+        if name not in found:
+            found[name] = _read(folder, name)
+            wanted += included_files(found[name], name)
+    return found
 
 
 def _licence_texts(folder: Path, expression: str) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
@@ -54,6 +54,8 @@ class ProgramSection(Document, frozen=True, kw_only=True):
     name: Token
     source: FilePath
     """C file in the package's folder."""
+    compiler: Literal["clang", "bcc"] = "clang"
+    """`bcc`: the archive holds the source, and nodes compile it."""
     object: FilePath | None = None
     """ELF file in the archive; left out: the source's name with `.o` for `.c`."""
     function: Symbol
@@ -70,8 +72,17 @@ class PackageSource(Document, frozen=True, kw_only=True):
     metrics: dict[Token, MetricEntry] = {}
 
     def objects(self) -> dict[str, str]:
-        """Object file to the source it is compiled from."""
-        return {object_of(program): program.source for program in self.programs}
+        """Object file to the source it is compiled from, here."""
+        return {
+            object_of(program): program.source
+            for program in self.programs
+            if program.compiler == "clang"
+        }
+
+    def sources(self) -> tuple[str, ...]:
+        """Sources that nodes compile."""
+        found = (program.source for program in self.programs if program.compiler != "clang")
+        return tuple(dict.fromkeys(found))
 
 
 def parse_source(text: str) -> PackageSource:
@@ -94,7 +105,9 @@ def parse_source(text: str) -> PackageSource:
 
 
 def object_of(program: ProgramSection) -> str:
-    """The program's object file in the archive."""
+    """The program's object file in the archive; the source itself if nodes compile it."""
+    if program.compiler != "clang":
+        return program.source
     return program.object or f"{program.source.removesuffix('.c')}.o"
 
 
@@ -115,6 +128,7 @@ def make_manifest(source: PackageSource, files: Mapping[str, bytes]) -> PackageM
             ProgramEntry(
                 name=program.name,
                 object=object_of(program),
+                compiler="" if program.compiler == "clang" else program.compiler,
                 function=program.function,
                 hooks=program.hooks,
                 proceed_on=program.proceed_on,
@@ -133,6 +147,10 @@ def _object_reasons(source: PackageSource) -> Iterator[Reason]:
         path = f"programs[{index}]"
         if not program.source.endswith(".c"):
             yield Reason(path=f"{path}.source", rule="is not a C file", got=program.source)
+        if program.compiler != "clang" and program.object:
+            yield Reason(
+                path=f"{path}.object", rule="is not made before a node compiles", got=program.object
+            )
         earlier = compiled_from.setdefault(object_of(program), program.source)
         if earlier != program.source:
             yield Reason(

@@ -47,6 +47,7 @@ def manifest_reasons(manifest: PackageManifest, elf: Sequence[ElfFacts]) -> Iter
                 rule=f"programs[{earlier}] has this name already",
                 got=program.name,
             )
+        yield from _compiler_reasons(program, manifest.programs[:index], path=path)
         yield from _program_reasons(program, objects, path=path)
     yield from _map_reasons(manifest, elf)
 
@@ -60,6 +61,23 @@ def _name_reasons(manifest: PackageManifest) -> Iterator[Reason]:
         parse_version(manifest.version, path="manifest.version")
     except RefusedError as error:
         yield from error.reasons
+
+
+def _compiler_reasons(
+    program: ProgramEntry, earlier: Sequence[ProgramEntry], *, path: str
+) -> Iterator[Reason]:
+    """A file is either an object or the source that nodes compile."""
+    if program.compiler and not program.object.endswith(".c"):
+        yield Reason(path=f"{path}.object", rule="is not a C file", got=program.object)
+    for other in earlier:
+        if other.object == program.object and other.compiler != program.compiler:
+            yield Reason(
+                path=f"{path}.compiler",
+                rule=f"{program.object} has another compiler in program {other.name}",
+                got=program.compiler,
+                allowed=other.compiler,
+            )
+            return
 
 
 def _program_reasons(
@@ -105,7 +123,7 @@ def _map_reasons(manifest: PackageManifest, elf: Sequence[ElfFacts]) -> Iterator
         path = f"manifest.maps.{name}"
         if name not in declared:
             yield Reason(path=path, rule="no object file has this map", allowed=sorted(declared))
-        elif not declared[name].has_btf:
+        elif not declared[name].has_btf and not declared[name].compiler:
             yield Reason(
                 path=path,
                 rule=f"{declared[name].path} has no BTF, so nobody can tell what its maps hold",

@@ -27,6 +27,7 @@ from shared.adapters.callers import Caller
 from shared.adapters.kv import Entry, Snapshot
 from shared.adapters.outbox import Outbox
 from shared.adapters.service_layer import Handler
+from shared.bytecode.c_sources import read_source_facts
 from shared.bytecode.elf import read_elf_facts
 from shared.contracts.base import Endpoint, Message
 from shared.contracts.catalog import (
@@ -268,10 +269,13 @@ class CatalogService:
 
 
 def _read_objects(archive: bytes, manifest: PackageManifest) -> list[ElfFacts]:
-    """Facts of every object file that a program names, once the archive is the manifest's."""
+    """Facts of every object file and source of a program, once the archive is the manifest's."""
     files = read_archive(archive, manifest)
-    objects = dict.fromkeys(program.object for program in manifest.programs)
-    return [read_elf_facts(files[path], path) for path in objects]
+    objects = {program.object: program.compiler for program in manifest.programs}
+    return [
+        read_source_facts(files[path], path) if compiler else read_elf_facts(files[path], path)
+        for path, compiler in objects.items()
+    ]
 
 
 def _unknown_artifact(digest: str, rule: str) -> UnknownArtifactError:
