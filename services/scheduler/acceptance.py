@@ -88,7 +88,7 @@ def draft_application(
     if rollback_of is not None:
         check_same_archive(rollback_of, package)
     resolved = resolve_program(spec, package)
-    placing = place(spec, fleet.nodes.values())
+    placing = place(spec, fleet.nodes.values(), needs=resolved.needs)
     previous = fleet.deployments.get(spec.name)
     record = next_record(
         previous,

@@ -101,7 +101,8 @@ def places_of(
         for program in chain.programs
         if program.deployment == spec.name and program.revision == revision.revision
     }
-    return places_on(spec, node, held=held)
+    needs = revision.resolved.needs if revision.resolved else ()
+    return places_on(spec, node, held=held, needs=needs)
 
 
 def plan_node(

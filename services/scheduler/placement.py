@@ -46,6 +46,8 @@ class NodeView:
     """Effective: those set by operators win over the node's own."""
     interfaces: tuple[str, ...] = ()
     features: Mapping[str, bool] = field(default_factory=dict)
+    feature_notes: Mapping[str, str] = field(default_factory=dict)
+    """By feature: why it is missing."""
     is_forgotten: bool = False
 
 
@@ -69,6 +71,7 @@ def view_node(record: NodeRecord, labels: NodeLabels | None) -> NodeView:
         labels=effective_labels(record, labels),
         interfaces=tuple(sorted(interface.name for interface in record.interfaces)),
         features=record.features,
+        feature_notes=record.feature_notes,
         is_forgotten=labels is not None and labels.forgotten,
     )
 
@@ -90,17 +93,35 @@ def unmet_requirement(spec: DeploymentSpec, node: NodeView) -> str | None:
     return None
 
 
-def places_on(spec: DeploymentSpec, node: NodeView, *, held: Collection[str] = ()) -> list[str]:
+def missing_feature(node: NodeView, needs: Iterable[str]) -> str | None:
+    """Why `node` cannot take a program with these needs; None if it can.
+
+    A node that did not probe a feature does not have it: it is of a release before the need.
+    """
+    for feature in needs:
+        if not node.features.get(feature, False):
+            note = node.feature_notes.get(feature, "")
+            return f"it has no {feature}, which the package needs{': ' if note else ''}{note}"
+    return None
+
+
+def places_on(
+    spec: DeploymentSpec, node: NodeView, *, held: Collection[str] = (), needs: Iterable[str] = ()
+) -> list[str]:
     """The interfaces of `node` on which the deployment runs, ascending.
 
-    `held` are the interfaces where the same revision is placed already, present now or not.
+    `held` are the interfaces where the same revision is placed already, present now or not.  What
+    runs there was compiled, so a node that lost a feature since then keeps them.
     """
     if unmet_requirement(spec, node) is not None:
         return []
-    return sorted(name for name in {*node.interfaces, *held} if _matches_any(name, spec.interfaces))
+    free = node.interfaces if missing_feature(node, needs) is None else ()
+    return sorted(name for name in {*free, *held} if _matches_any(name, spec.interfaces))
 
 
-def place(spec: DeploymentSpec, nodes: Collection[NodeView]) -> Placing:
+def place(
+    spec: DeploymentSpec, nodes: Collection[NodeView], *, needs: Collection[str] = ()
+) -> Placing:
     """Every place that the specification reaches now.
 
     Raises:
@@ -110,7 +131,7 @@ def place(spec: DeploymentSpec, nodes: Collection[NodeView]) -> Placing:
     excluded: list[ExcludedNode] = []
     matching: list[NodeView] = []
     for node in sorted(nodes, key=lambda node: node.name):
-        unmet = unmet_requirement(spec, node)
+        unmet = unmet_requirement(spec, node) or missing_feature(node, needs)
         if unmet is None:
             matching.append(node)
             found = places_on(spec, node)

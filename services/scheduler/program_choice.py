@@ -63,6 +63,7 @@ def resolve_program(spec: DeploymentSpec, package: PackageVersion) -> ResolvedPr
         object=program.object,
         proceed_on=_proceed_on(spec, program),
         metrics={name: source for name, source in metrics.items() if source.map in known_maps},
+        needs=(program.compiler,) if program.compiler else (),
         signed=package.signed,
     )
 
