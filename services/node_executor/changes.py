@@ -14,7 +14,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -164,6 +164,10 @@ class HookPoints:
             link=isinstance(decision, LinkAnew),
             carried=carried_maps(hook.map_pins, memory, desired),
         )
+
+    def live_maps(self, point: Point, chain: DesiredChain) -> Mapping[MapKey, int]:
+        """The maps whose content the chain would find if it ran on the point, by id."""
+        return carried_maps(self._kernel.observe(point).map_pins, self.memory(point), chain)
 
     def settle(
         self,
@@ -367,6 +371,7 @@ def _new_generation(change: _Change, memory: ChainMemory, hook: ObservedHook) ->
         program_id=linked.program_id,
         maps=linked.maps,
         programs=linked.programs,
+        explanation=linked.explanation,
     )
 
 

@@ -81,6 +81,7 @@ def _segment(segment: Segment) -> SegmentExplained:
         licence=segment.licence,
         deployments=tuple(planned.body.name for planned in segment.bodies),
         context_slot_bytes=segment.context_slot_bytes,
+        is_device_bound=segment.is_device_bound,
     )
 
 

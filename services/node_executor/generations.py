@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 from shared.canonical import canonical_digest
 from shared.contracts.base import Message
+from shared.contracts.inspection import ChainExplanation
 from shared.contracts.node import Cause, DesiredChain, DesiredProgram, MapConfig, ObservedProgram
 from shared.errors import Refusal
 from shared.identifiers import Digest, Hook
@@ -61,6 +62,8 @@ class Generation(Message, frozen=True, kw_only=True):
     maps: tuple[HeldMap, ...] = ()
     programs: tuple[ObservedProgram, ...] = ()
     verified_instructions: int = 0
+    explanation: ChainExplanation | None = None
+    """Why it is linked as it is; None: a release that kept none linked it."""
 
 
 class Pending(Message, frozen=True, kw_only=True):

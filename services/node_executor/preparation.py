@@ -13,6 +13,7 @@ from typing import ClassVar, Protocol
 
 from services.node_executor.generations import HeldMap, MapKey
 from shared.contracts.errors import ErrorCode
+from shared.contracts.inspection import ChainExplanation
 from shared.contracts.node import ObservedProgram
 from shared.errors import RefusedError
 
@@ -35,6 +36,10 @@ class Linked(Protocol):
     @property
     def verified_instructions(self) -> int:
         """How many instructions the verifier walked; 0 on kernels before 5.16."""
+
+    @property
+    def explanation(self) -> ChainExplanation | None:
+        """Why it is linked as it is."""
 
     def close(self) -> None:
         """What is neither pinned nor attached is given up."""

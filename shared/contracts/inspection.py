@@ -101,6 +101,8 @@ class SegmentExplained(Message, frozen=True, kw_only=True):
     licence: str = ""
     deployments: tuple[str, ...] = ()
     context_slot_bytes: int = 0
+    is_device_bound: bool = False
+    """Whether it is loaded for one interface, whose driver answers a program's questions."""
 
 
 class ChainExplanation(Message, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from services.node_executor.generations import HeldMap, Point
 from services.node_executor.metrics_sampling import metric_values, read_metrics
 from services.node_executor.preparation import Needs, Prepared, Ready
 from services.node_executor.staging import STAGED_SECONDS, Staging
+from shared.contracts.inspection import ChainExplanation
 from shared.contracts.node import DesiredChain, MetricSource, ObservedProgram, StageChains
 from shared.errors import FaultError, Reason, RefusedError
 from tests.fakes import FakeKernel, FakeStore
@@ -36,6 +37,7 @@ class FakeLinked:
     maps: tuple[HeldMap, ...]
     programs: tuple[ObservedProgram, ...] = ()
     verified_instructions: int = 7
+    explanation: ChainExplanation | None = None
     is_closed: bool = False
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 from services.node_executor.adapters import chain, kernel_info
 from services.node_executor.adapters.bpf_syscall import Descriptor
+from services.node_executor.explanation import explain
 from services.node_executor.generations import HeldMap, MapKey, Point
 from services.node_executor.kernel_types import LoadedMap, ProgramSource
 from services.node_executor.packages import OpenedPackage
@@ -28,6 +29,7 @@ class LinkedProgram:
         self.verified_instructions = linked.info.instructions_verified
         self.duration_ms: Mapping[str, float] = dict(linked.durations_ms)
         self.warnings = linked.plan.warnings
+        self.explanation = explain(linked.plan)
         self.maps = tuple(
             HeldMap(
                 deployment=deployment,
