@@ -125,9 +125,28 @@ class ObservedProgram(Message, frozen=True, kw_only=True):
     order: int
     mode: str = "inline"
     """Link mode: how it became part of the chain."""
+    reason: str = ""
+    """Why in this mode; one sentence."""
+    segment: int = 0
+    """Which of the chain's kernel programs it is in."""
+    slot: int = 0
+    """Where its counters are, for as long as the instance is on the hook point."""
     instructions: int = 0
     compilation: Compilation | None = None
     """None: the archive holds the compiled object."""
+
+
+class ObservedSegment(Message, frozen=True, kw_only=True):
+    """One kernel program of a chain, as the kernel describes it; the first is on the hook."""
+
+    program_id: int
+    tag: str
+    verified_instructions: int
+    jited_bytes: int
+    maps_used: int
+    """Of 64 that a kernel program can use."""
+    licence: str = ""
+    gpl_compatible: bool = False
 
 
 class HookNeighbour(Message, frozen=True, kw_only=True):
@@ -173,6 +192,7 @@ class ObservedChain(Message, frozen=True, kw_only=True):
     jited_bytes: int = 0
     map_ids: tuple[int, ...] = ()
     programs: tuple[ObservedProgram, ...] = ()
+    segments: tuple[ObservedSegment, ...] = ()
     cause: Cause | None = None
     refusal: Refusal | None = None
     """Why the desired chain is not what runs; what ran before still runs."""
