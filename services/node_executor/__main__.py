@@ -21,14 +21,19 @@ from services.node_executor.adapters.inventory import Inventory, read_boot_id
 from services.node_executor.adapters.kernel_thread import KernelThread
 from services.node_executor.adapters.netlink import Netlink
 from services.node_executor.adapters.node_records import NodeRecords
+from services.node_executor.adapters.packet_runner import PacketRunner
 from services.node_executor.adapters.preparer import Preparer
 from services.node_executor.adapters.state_store import StateStore
 from services.node_executor.chain_journal import ChainJournal
 from services.node_executor.changes import HookPoints
 from services.node_executor.config import NodeExecutorConfig, check_labels
+from services.node_executor.drafts import Drafts
 from services.node_executor.execution import Steps
+from services.node_executor.inspection import Inspection
+from services.node_executor.metrics_sampling import Sampler
 from services.node_executor.service import NodeExecutorService
 from services.node_executor.staging import Staging
+from services.node_executor.trials import Trials
 from shared.adapters import lifecycle
 from shared.adapters.bus import connect
 from shared.adapters.logs import configure_logs
@@ -76,14 +81,29 @@ async def main(stop: asyncio.Event) -> None:
         )
         trust_root = bytes.fromhex(bus.facts.trust_root)
         preparer = Preparer(archives=archives, thread=thread, trust_root=trust_root)
+        staging = Staging(
+            points=points, reader=kernel, preparer=preparer, thread=thread, clock=monotonic
+        )
+        runner, drafts = PacketRunner(), Drafts()
         service = NodeExecutorService(
             bus=bus,
             thread=thread,
             points=points,
-            staging=Staging(
-                points=points, reader=kernel, preparer=preparer, thread=thread, clock=monotonic
+            staging=staging,
+            sampler=Sampler(points=points, reader=kernel, counters=runner),
+            inspection=Inspection(
+                node=bus.name, points=points, staging=staging, drafts=drafts, clock=monotonic
             ),
-            reader=kernel,
+            trials=Trials(
+                node=bus.name,
+                points=points,
+                preparer=preparer,
+                kernel=kernel,
+                runner=runner,
+                drafts=drafts,
+                thread=thread,
+                clock=monotonic,
+            ),
             publisher=EventPublisher(bus=bus, thread=thread, store=store, journaled=journaled),
             records=NodeRecords(
                 node=bus.name,

@@ -1,19 +1,106 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""The scalars that deployments asked for, read from the maps of the programs that run.
+"""What runs on every hook point now, with its counters and the scalars that deployments asked for.
 
-Touches nothing itself: a reader of maps is given.  A metric that cannot be read says why and
-affects no other.
+Touches nothing itself: readers of hook points and maps are given.  What cannot be read says why and
+affects nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final, Protocol
 
+from services.node_executor.changes import HookPoints
 from services.node_executor.configuration import MapReader
-from services.node_executor.generations import Generation, MapKey
-from shared.contracts.node import MetricSource, MetricValue, ObservedChain
+from services.node_executor.generations import ChainMemory, Generation, MapKey, Point
+from services.node_executor.linking.counters import COUNTERS_MAP_NAME
+from services.node_executor.slot_metrics import (
+    SWITCHED_OFF,
+    Counted,
+    chain_counters,
+    counter_metrics,
+)
+from shared.contracts.inspection import ChainCounters
+from shared.contracts.node import (
+    ChainShown,
+    DesiredNode,
+    MetricSource,
+    MetricValue,
+    ObservedChain,
+)
 from shared.errors import FaultError, RefusedError
+
+_COUNTERS: Final = MapKey("", COUNTERS_MAP_NAME)
+
+
+class CounterReader(Protocol):
+    """Reads counter maps, by id."""
+
+    def read_counters(self, map_id: int) -> tuple[bytes, ...]:
+        """The counter map's value on each processor."""
+
+
+class Sampler:
+    """Looks at every hook point of a node."""
+
+    def __init__(self, *, points: HookPoints, reader: MapReader, counters: CounterReader) -> None:
+        """Nothing is read yet."""
+        self._points = points
+        self._reader = reader
+        self._counters = counters
+
+    def sample(self, desired: DesiredNode | None, *, per_cpu: bool = False) -> list[ChainShown]:
+        """Every hook point that has a chain or shall have one, read from the kernel now."""
+        generation = desired.generation if desired else 0
+        chains = desired.chains if desired else ()
+        wanted = {Point(chain.interface, chain.hook): chain for chain in chains}
+        sampled = []
+        for point in sorted({*wanted, *self._points.points()}):
+            chain = wanted.get(point)
+            seen = self._points.describe(point, chain, desired_generation=generation)
+            if seen.state != "absent" or point in wanted:
+                sampled.append(self._shown(seen, self._points.memory(point), per_cpu=per_cpu))
+        return sampled
+
+    def _shown(self, seen: ObservedChain, memory: ChainMemory, *, per_cpu: bool) -> ChainShown:
+        running = running_generation(seen, memory)
+        previous = memory.previous
+        return ChainShown(
+            chain=seen,
+            metrics=read_metrics(self._reader, memory.current),
+            counters=read_counters(self._counters, running, per_cpu=per_cpu),
+            previous_generation=previous.number if previous is not None else 0,
+        )
+
+
+def running_generation(seen: ObservedChain, memory: ChainMemory) -> Generation | None:
+    """What is remembered of the program that the kernel runs there; None: nothing."""
+    for kept in (memory.current, memory.previous):
+        if kept is not None and seen.program_id and kept.program_id == seen.program_id:
+            return kept
+    return None
+
+
+def read_counters(
+    reader: CounterReader, generation: Generation | None, *, per_cpu: bool = False
+) -> ChainCounters:
+    """The counters of every program of a generation, or why there are none."""
+    if generation is None:
+        return ChainCounters()
+    ids = {MapKey(held.deployment, held.name): held.map_id for held in generation.maps}
+    if _COUNTERS not in ids:
+        return ChainCounters(problem=SWITCHED_OFF)
+    slots = {program.deployment: program.slot for program in generation.programs}
+    programs = [
+        Counted(program.deployment, slots.get(program.deployment, 0), program.proceed_on)
+        for program in generation.chain.programs
+    ]
+    try:
+        values = reader.read_counters(ids[_COUNTERS])
+    except (RefusedError, FaultError) as error:
+        return ChainCounters(problem=error.message)
+    return chain_counters(values, generation.chain.hook, programs, per_cpu=per_cpu)
 
 
 def read_metrics(reader: MapReader, generation: Generation | None) -> tuple[MetricValue, ...]:
@@ -34,16 +121,18 @@ def read_metrics(reader: MapReader, generation: Generation | None) -> tuple[Metr
     )
 
 
-def metric_values(
-    sampled: Iterable[tuple[ObservedChain, tuple[MetricValue, ...]]],
-) -> dict[str, int]:
+def metric_values(sampled: Iterable[ChainShown]) -> dict[str, int]:
     """`<interface>/<hook>/<deployment>/<metric>` to value, of those that could be read."""
-    return {
-        f"{chain.interface}/{chain.hook}/{metric.deployment}/{metric.metric}": metric.value
-        for chain, metrics in sampled
-        for metric in metrics
-        if metric.value is not None
-    }
+    values: dict[str, int] = {}
+    for shown in sampled:
+        chain = shown.chain
+        values |= counter_metrics(chain.interface, chain.hook, shown.counters)
+        values |= {
+            f"{chain.interface}/{chain.hook}/{metric.deployment}/{metric.metric}": metric.value
+            for metric in shown.metrics
+            if metric.value is not None
+        }
+    return values
 
 
 def _read(

@@ -19,16 +19,25 @@ from services.node_executor.adapters.kernel_thread import KernelThread
 from services.node_executor.adapters.node_records import NodeRecords
 from services.node_executor.adapters.state_store import StateStoreError
 from services.node_executor.changes import HookPoints
-from services.node_executor.configuration import MapReader
 from services.node_executor.events import bounded
 from services.node_executor.generations import Point
-from services.node_executor.metrics_sampling import metric_values, read_metrics
+from services.node_executor.inspection import Inspection
+from services.node_executor.metrics_sampling import Sampler, metric_values
 from services.node_executor.preparation import Prepared
 from services.node_executor.staging import Staging
+from services.node_executor.trials import Trials
 from shared.adapters.bus import Bus
 from shared.adapters.callers import Caller
 from shared.adapters.service_layer import Handler
 from shared.contracts.base import Endpoint
+from shared.contracts.inspection import (
+    EXPLAIN_CHAIN,
+    TEST_CHAIN,
+    ChainsExplained,
+    ExplainChain,
+    PacketsTried,
+    TryPackets,
+)
 from shared.contracts.node import (
     DESIRED,
     GET_CHAINS,
@@ -36,14 +45,12 @@ from shared.contracts.node import (
     HEARTBEAT_SECONDS,
     METRICS,
     STAGE_CHAINS,
-    ChainShown,
     ChainsShown,
     ChainsStaged,
     DesiredChain,
     DesiredNode,
     GetChains,
     Heartbeat,
-    MetricValue,
     NodeMetrics,
     ObservedChain,
     ObservedNode,
@@ -74,7 +81,9 @@ class NodeExecutorService:
         thread: KernelThread,
         points: HookPoints,
         staging: Staging,
-        reader: MapReader,
+        sampler: Sampler,
+        inspection: Inspection,
+        trials: Trials,
         publisher: EventPublisher,
         records: NodeRecords,
         now: Callable[[], str],
@@ -84,7 +93,9 @@ class NodeExecutorService:
         self._thread = thread
         self._points = points
         self._staging = staging
-        self._reader = reader
+        self._sampler = sampler
+        self._inspection = inspection
+        self._trials = trials
         self._publisher = publisher
         self._records = records
         self._now = now
@@ -108,6 +119,8 @@ class NodeExecutorService:
         endpoints: dict[Endpoint[Any, Any], Handler] = {
             STAGE_CHAINS: self.stage_chains,
             GET_CHAINS: self.get_chains,
+            EXPLAIN_CHAIN: self.explain_chains,
+            TEST_CHAIN: self.try_packets,
         }
         loops = (
             self._reconciling,
@@ -130,14 +143,31 @@ class NodeExecutorService:
         """All chains load here; nothing was attached."""
         async with self._one_at_a_time:
             staged = await self._staging.stage(request)
+            await self._thread(self._inspection.remember, request.chains)
         log.info("chains_staged", chains=len(staged.chains), duration_ms=staged.duration_ms)
         return staged
 
-    async def get_chains(self, _request: GetChains, _caller: Caller) -> ChainsShown:
+    async def get_chains(self, request: GetChains, _caller: Caller) -> ChainsShown:
         """What the kernel runs now, with counters."""
-        sampled = await self._thread(self._sample, self._desired)
-        shown = tuple(ChainShown(chain=chain, metrics=metrics) for chain, metrics in sampled)
-        return ChainsShown(node=self._bus.name, chains=shown)
+        sampled = await self._thread(self._sampler.sample, self._desired, per_cpu=request.per_cpu)
+        return ChainsShown(node=self._bus.name, chains=tuple(sampled))
+
+    async def explain_chains(self, request: ExplainChain, _caller: Caller) -> ChainsExplained:
+        """Why what runs, or what was staged, is linked as it is."""
+        return await self._thread(self._inspection.explain, request)
+
+    async def try_packets(self, request: TryPackets, caller: Caller) -> PacketsTried:
+        """What a chain does to packets, tried beside its hook."""
+        tried = await self._trials.try_packets(request)
+        log.info(
+            "packets_tried",
+            interface=request.interface,
+            hook=request.hook,
+            source=tried.source,
+            packets=len(tried.packets),
+            caller=caller.key,
+        )
+        return tried
 
     async def _on_desired(self, _key: str, desired: DesiredNode | None, _revision: int) -> None:
         self._desired = desired
@@ -184,11 +214,11 @@ class NodeExecutorService:
         async with self._one_at_a_time:
             if desired is not None and await self._settle_all(desired):
                 self._acted_generation = desired.generation
-        sampled = await self._thread(self._sample, desired)
+        sampled = await self._thread(self._sampler.sample, desired)
         self._observed = ObservedNode(
             node=self._bus.name,
             desired_generation=self._acted_generation,
-            chains=tuple(self._with_fault(chain) for chain, _ in sampled),
+            chains=tuple(self._with_fault(one.chain) for one in sampled),
             at="",
         )
         if self._observed != self._reported and await self._records.report(self._observed):
@@ -236,22 +266,6 @@ class NodeExecutorService:
             if prepared.linked is not None:
                 await self._thread(prepared.linked.close)
 
-    def _sample(
-        self, desired: DesiredNode | None
-    ) -> list[tuple[ObservedChain, tuple[MetricValue, ...]]]:
-        """Every hook point with its metrics, read from the kernel now."""
-        generation = desired.generation if desired else 0
-        chains = desired.chains if desired else ()
-        wanted = {Point(chain.interface, chain.hook): chain for chain in chains}
-        sampled = []
-        for point in sorted({*wanted, *self._points.points()}):
-            chain = wanted.get(point)
-            seen = self._points.describe(point, chain, desired_generation=generation)
-            if seen.state != "absent" or point in wanted:
-                metrics = read_metrics(self._reader, self._points.memory(point).current)
-                sampled.append((seen, metrics))
-        return sampled
-
     def _with_fault(self, chain: ObservedChain) -> ObservedChain:
         fault = self._faults.get(Point(chain.interface, chain.hook))
         if fault is None or chain.refusal is not None:
@@ -266,8 +280,8 @@ class NodeExecutorService:
     async def _beat(self) -> None:
         """A heartbeat and the metrics; nobody stores them, so a lost one does not matter."""
         try:
-            sampled = await self._thread(self._sample, self._desired)
-            chains = [chain for chain, _ in sampled]
+            sampled = await self._thread(self._sampler.sample, self._desired)
+            chains = [one.chain for one in sampled]
             heartbeat = Heartbeat(
                 node=self._bus.name,
                 at=self._now(),

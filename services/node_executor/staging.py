@@ -18,6 +18,7 @@ from services.node_executor.configuration import MapReader, check_metrics, encod
 from services.node_executor.generations import HeldMap, MapKey, Point, plan_digest
 from services.node_executor.observation import describe_programs
 from services.node_executor.preparation import Linked, Needs, Prepared, Ready
+from shared.contracts.inspection import ChainExplanation
 from shared.contracts.node import ChainsStaged, DesiredChain, StageChains, StagedChain
 from shared.errors import Reason, RefusedError
 
@@ -121,6 +122,15 @@ class Staging:
             await self._thread(kept.ready.linked.close)
         ready = await self._preparer.link(point, desired, needs, tickets={})
         return Prepared(linked=ready.linked, duration_ms=ready.duration_ms)
+
+    def explanation(self, chain: DesiredChain) -> ChainExplanation | None:
+        """Why the chain is linked as it is, if it was staged or is on the hook; else None."""
+        point, plan_sha256 = Point(chain.interface, chain.hook), plan_digest(chain)
+        kept = self._kept.get(point)
+        if kept is not None and kept.plan_sha256 == plan_sha256:
+            return kept.ready.linked.explanation
+        generation = self._points.memory(point).generation_of(plan_sha256)
+        return generation.explanation if generation is not None else None
 
     async def let_go(self, *, everything: bool = False) -> None:
         """What was staged more than a minute ago is given up, or all of it."""

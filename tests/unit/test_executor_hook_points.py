@@ -21,7 +21,13 @@ from services.node_executor.metrics_sampling import metric_values, read_metrics
 from services.node_executor.preparation import Needs, Prepared, Ready
 from services.node_executor.staging import STAGED_SECONDS, Staging
 from shared.contracts.inspection import ChainExplanation
-from shared.contracts.node import DesiredChain, MetricSource, ObservedProgram, StageChains
+from shared.contracts.node import (
+    ChainShown,
+    DesiredChain,
+    MetricSource,
+    ObservedProgram,
+    StageChains,
+)
 from shared.errors import FaultError, Reason, RefusedError
 from tests.fakes import FakeKernel, FakeStore
 from tests.unit.test_reconciliation import a_chain, a_program
@@ -342,7 +348,7 @@ def test_metrics_are_read_one_by_one(world: World) -> None:
 
     assert [(one.metric, one.value) for one in read] == [("all", 11), ("lost", None), ("web", 5)]
     assert "nowhere" in read[1].problem
-    assert metric_values([(seen, read)]) == {
+    assert metric_values([ChainShown(chain=seen, metrics=read)]) == {
         "data0/xdp/one/all": 11,
         "data0/xdp/one/web": 5,
     }

@@ -1,0 +1,101 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Why chains are linked as they are: of what runs, and of what was staged for a plan.
+
+Touches nothing itself: hook points and what is staged are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from services.node_executor.changes import HookPoints
+from services.node_executor.drafts import Drafts
+from services.node_executor.generations import Point
+from services.node_executor.metrics_sampling import running_generation
+from services.node_executor.staging import Staging
+from shared.contracts.inspection import ChainExplained, ChainsExplained, ExplainChain
+from shared.contracts.node import DesiredChain
+from shared.errors import Reason, RefusedError
+
+_NOT_KEPT: Final = (
+    "the program on the hook was linked by a release that kept no explanation; it has one once the"
+    " chain is linked again"
+)
+_NOT_OURS: Final = "the program on the hook is not one that is remembered here"
+_NOT_LINKED: Final = "the chain needs no new program: only map entries change"
+
+
+class Inspection:
+    """Explains the chains of one node."""
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        points: HookPoints,
+        staging: Staging,
+        drafts: Drafts,
+        clock: Callable[[], float],
+    ) -> None:
+        """Nothing is remembered; `clock` counts seconds and never goes back."""
+        self._node = node
+        self._points = points
+        self._staging = staging
+        self._drafts = drafts
+        self._clock = clock
+
+    def remember(self, chains: Iterable[DesiredChain]) -> None:
+        """Chains that were just staged can be explained and tried for some minutes."""
+        for chain in chains:
+            if chain.programs:
+                explanation = self._staging.explanation(chain)
+                self._drafts.keep(chain, explanation, now=self._clock())
+
+    def explain(self, request: ExplainChain) -> ChainsExplained:
+        """What was asked for, by hook point.
+
+        Raises:
+            RefusedError: There is no such draft, or no chain where one was asked for.
+        """
+        if request.draft is not None:
+            return ChainsExplained(node=self._node, chains=(self._draft(request.draft),))
+        points = [
+            point
+            for point in sorted(self._points.points())
+            if request.interface in (None, point.interface) and request.hook in (None, point.hook)
+        ]
+        explained = [one for point in points if (one := self._running(point)) is not None]
+        if not explained and (request.interface is not None or request.hook is not None):
+            place = f"{request.interface or '*'}/{request.hook or '*'}"
+            reason = Reason(path="interface", rule="has no chain of ours", got=place)
+            raise RefusedError(f"{place} runs no chain of ours", [reason], code="not_found")
+        return ChainsExplained(node=self._node, chains=tuple(explained))
+
+    def _draft(self, digest: str) -> ChainExplained:
+        kept = self._drafts.get(digest, now=self._clock())
+        return ChainExplained(
+            interface=kept.chain.interface,
+            hook=kept.chain.hook,
+            source="draft",
+            explanation=kept.explanation,
+            problem="" if kept.explanation is not None else _NOT_LINKED,
+        )
+
+    def _running(self, point: Point) -> ChainExplained | None:
+        """What is on the hook now, whatever is remembered of other generations."""
+        memory = self._points.memory(point)
+        seen = self._points.describe(point, None, desired_generation=0)
+        if not seen.program_id:
+            return None
+        generation = running_generation(seen, memory)
+        if generation is None:
+            return ChainExplained(interface=point.interface, hook=point.hook, problem=_NOT_OURS)
+        return ChainExplained(
+            interface=point.interface,
+            hook=point.hook,
+            generation=generation.number,
+            explanation=generation.explanation,
+            problem="" if generation.explanation is not None else _NOT_KEPT,
+        )
