@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from shared.bytecode.instructions import CALL, Instruction, subprogram_starts
+from services.node_executor.linking.code_facts import (
+    CallUse,
+    CodeFacts,
+    pending_branches,
+    read_calls,
+    read_code,
+)
+from shared.bytecode.instructions import Instruction
+from shared.bytecode.licences import is_gpl_compatible
+from shared.errors import RefusedError
 
 
 class Line(NamedTuple):
@@ -76,9 +85,24 @@ class Body:
     lines: tuple[Line, ...] = ()
 
     @cached_property
+    def code(self) -> CodeFacts:
+        """What the linker rewrites, and has rules for."""
+        return read_code(self.instructions)
+
+    @cached_property
     def starts(self) -> tuple[int, ...]:
-        """Positions where its functions start; the first is 0."""
-        return subprogram_starts(self.instructions)
+        """Positions where its functions start, ascending; the first is 0.
+
+        Raises:
+            RefusedError: a call or reference points outside the body.
+        """
+        starts = {0}
+        for position in self.code.references:
+            target = position + self.instructions[position].immediate + 1
+            if not 0 <= target < len(self.instructions):
+                raise RefusedError(f"{self.name}: instruction {position} calls outside the program")
+            starts.add(target)
+        return tuple(sorted(starts))
 
     @cached_property
     def main_length(self) -> int:
@@ -93,9 +117,36 @@ class Body:
         return -(-depth // 8) * 8
 
     @cached_property
+    def calls(self) -> CallUse:
+        """How deep its functions call one another, and with how much stack."""
+        return read_calls(self.instructions, self.starts, self.code, self.stack_depths_bytes)
+
+    @cached_property
+    def pending_branches(self) -> int:
+        """Branches that the verifier keeps in mind behind it, at least."""
+        return pending_branches(self.instructions, self.main_length)
+
+    @property
     def has_callbacks(self) -> bool:
         """Whether it hands the address of one of its functions to the kernel."""
-        return any(i.refers_to_subprogram and i.opcode != CALL for i in self.instructions)
+        return bool(self.code.callbacks)
+
+    @property
+    def is_gpl_compatible(self) -> bool:
+        """Whether the kernel lets it call GPL-only functions."""
+        return is_gpl_compatible(self.licence)
+
+    @property
+    def throws(self) -> bool:
+        """Whether it may leave everything that called it (bpf_throw)."""
+        return "bpf_throw" in self.kernel_functions
+
+    @cached_property
+    def tail_calls_programs(self) -> bool:
+        """Whether a tail call of its own can succeed."""
+        return bool(self.code.tail_calls) and not (
+            self.program_arrays and all(array.is_empty for array in self.program_arrays)
+        )
 
     @cached_property
     def has_types(self) -> bool:

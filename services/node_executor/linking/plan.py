@@ -126,15 +126,6 @@ class PlannedBody:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """Neighbours that share one function; a body that is called stands alone."""
-
-    first: int
-    """Index in the segment."""
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
 class Frame:
     """Where a function that holds bodies keeps things while they run, in bytes below r10.
 
@@ -143,9 +134,25 @@ class Frame:
 
     context_bytes: int = 0
     counters_bytes: int = 0
-    """Pointer to the counters; 0 with counters on: looked up when the last body has run."""
+    """Pointer to the counters."""
     time_bytes: int = 0
     """When the present body began, if this packet is timed."""
+    late_key_bytes: int = 0
+    """Key of a lookup of the counters behind the last body, whose stack covers the pointer; 0: the
+    pointer is kept, or there are no counters."""
+    size_bytes: int = 0
+    """Stack of the whole function, bodies and what is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Neighbours of a calls-only segment that share one function; a called body stands alone."""
+
+    first: int
+    """Index in the segment."""
+    count: int
+    frame: Frame = Frame()
+    """Of the function that wraps them; a called body has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +168,7 @@ class Segment:
     frame: Frame = Frame()
     """Of the main function (shared-frame)."""
     runs: tuple[Run, ...] = ()
-    """What the main function calls (calls-only); inline neighbours share a wrapping function."""
-    run_frames: tuple[Frame, ...] = ()
-    """Of the wrapping functions, one for each run; those of called bodies are not used."""
+    """What the main function calls (calls-only)."""
     is_device_bound: bool = False
     """XDP: loaded for one interface, because a body reads what its driver offers."""
 
