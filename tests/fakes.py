@@ -14,11 +14,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.node_executor.actions import EntryChange
+from services.node_executor.attachment import (
+    AttachmentRefusedError,
+    ForeignOwnerError,
+    Surroundings,
+    ways,
+)
 from services.node_executor.generations import ChainMemory, MapKey, Point
-from services.node_executor.kernel_types import ProgramInfo, XdpMode
+from services.node_executor.kernel_types import HookOccupant, ProgramInfo
 from services.node_executor.reconciliation import ObservedHook
 from shared.contracts.events import EventBody
-from shared.contracts.node import MapConfig
+from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice, LinkOptions
+from shared.contracts.node import AttachmentKind, MapConfig
 from shared.errors import FaultError, Reason, RefusedError
 
 
@@ -31,6 +38,8 @@ class _Link:
     link_id: int
     interface_index: int
     program_id: int
+    kind: AttachmentKind
+    position: str
 
 
 @dataclass
@@ -43,6 +52,7 @@ class FakeKernel:
     maps: dict[int, dict[bytes, bytes]] = field(default_factory=dict)
     arrays: set[int] = field(default_factory=set)
     foreign: dict[Point, int] = field(default_factory=dict)
+    displaced: dict[Point, int] = field(default_factory=dict)
     fails_at: int | None = None
     """Number of the changing call, from 0, that raises; later ones work again."""
     calls: int = 0
@@ -85,6 +95,8 @@ class FakeKernel:
             foreign_program_id=0 if runs or index is None else self.foreign.get(point, 0),
             program_pins=dict(self._program_pins.get(point, {})),
             map_pins=dict(self._map_pins.get(point, {})),
+            attachment=link.kind if link and runs else "",
+            displaced_program_id=self.displaced.get(point, 0),
         )
 
     def program(self, program_id: int) -> ProgramInfo:
@@ -101,9 +113,22 @@ class FakeKernel:
             map_ids=self.programs[program_id],
         )
 
-    def xdp_mode(self, point: Point) -> XdpMode:
-        """Always in the driver."""
-        return "native" if point.hook == "xdp" else ""
+    def surroundings(self, point: Point) -> Surroundings:
+        """Nobody else is there, but for whom we displaced."""
+        displaced = self.displaced.get(point)
+        if displaced is None:
+            return Surroundings("")
+        return Surroundings("taken over", displaced=HookOccupant(displaced, "other", "", 0))
+
+    def owner(self, _point: Point, program_id: int, *, hint: str = "") -> RefusedError:
+        """Named by the program."""
+        return ForeignOwnerError(f"held by program {program_id}; {hint}")
+
+    def check(self, point: Point, options: LinkOptions) -> None:
+        """Hardware does nothing here."""
+        ways(point.hook, options.attach, has_tcx=True)
+        if options.attach == "offload":
+            raise AttachmentRefusedError("no XDP in hardware")
 
     def pin_program(self, point: Point, pin: int, program_id: int) -> None:
         """The pin names the program, instead of what it named before."""
@@ -127,7 +152,15 @@ class FakeKernel:
         self._step()
         self._map_pins.get(point, {}).pop(key, None)
 
-    def attach(self, point: Point, *, interface_index: int, program_id: int) -> None:
+    def attach(
+        self,
+        point: Point,
+        *,
+        interface_index: int,
+        program_id: int,
+        choice: AttachChoice = "auto",
+        position: str = DEFAULT_POSITION,
+    ) -> None:
         """A new pinned link, if the hook is free."""
         self._step()
         self._exists(program_id, self.programs)
@@ -135,12 +168,27 @@ class FakeKernel:
             raise FakeFaultError("there is no such interface")
         if self.foreign.get(point) or self.observe(point).link_is_live:
             raise RefusedError("the hook is held", code="hook_owned")
-        self._links[point] = _Link(self._ids(), interface_index, program_id)
+        kind = ways(point.hook, choice, has_tcx=True)[0]
+        self._links[point] = _Link(self._ids(), interface_index, program_id, kind, position)
 
     def detach(self, point: Point) -> None:
-        """Fine if there was no link."""
+        """Fine if there was no link; whom we displaced is back."""
         self._step()
         self._links.pop(point, None)
+        if point in self.displaced:
+            self.foreign[point] = self.displaced.pop(point)
+
+    def take_over(
+        self, point: Point, *, interface_index: int, foreign_program_id: int, program_id: int
+    ) -> None:
+        """Refused if another program than expected is there."""
+        self._step()
+        self._exists(program_id, self.programs)
+        if self.foreign.get(point) != foreign_program_id:
+            raise ForeignOwnerError("the hook holds another program")
+        self.displaced[point] = self.foreign.pop(point)
+        kind: AttachmentKind = "xdp-native"
+        self._links[point] = _Link(self._ids(), interface_index, program_id, kind, "last")
 
     def replace(self, point: Point, *, expected_program_id: int, program_id: int) -> None:
         """Refused if the link runs another program than expected."""
@@ -159,6 +207,7 @@ class FakeKernel:
         """Fine if there was none."""
         self._step()
         self._links.pop(point, None)
+        self.displaced.pop(point, None)
 
     def write_entries(self, map_id: int, changes: Sequence[EntryChange]) -> None:
         """A failure comes after half of the entries."""

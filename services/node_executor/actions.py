@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from services.node_executor.generations import MapKey
+from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +65,35 @@ class WriteMapEntries:
 
 @dataclass(frozen=True, slots=True)
 class AttachLink:
-    """The program is on a hook that was free; the link is pinned."""
+    """The program is on a hook that was free and stays there without the executor."""
 
     interface_index: int
     program_id: int
+    choice: AttachChoice = "auto"
+    """The way; what `auto` comes to is read back afterwards."""
+    position: str = DEFAULT_POSITION
+    """Among the programs of other owners on a TCX hook."""
 
 
 @dataclass(frozen=True, slots=True)
 class DetachLink:
-    """Nothing of ours is on the hook; the link's pin is gone."""
+    """Nothing of ours is on the hook; another owner's program that we displaced is back."""
 
     interface_index: int
+    program_id: int
+    choice: AttachChoice = "auto"
+    """How it is attached now, so that it can be attached in the same way again."""
+    displaced_program_id: int = 0
+    """What comes back; 0: nothing."""
+    position: str = DEFAULT_POSITION
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """The program is where another owner's was, in one step; that one is kept to be put back."""
+
+    interface_index: int
+    foreign_program_id: int
     program_id: int
 
 
@@ -99,12 +118,13 @@ Action: TypeAlias = (
     | WriteMapEntries
     | AttachLink
     | DetachLink
+    | TakeOver
     | ReplaceLinkProgram
     | DropDeadLink
 )
 
 
-def undo(action: Action) -> Action | None:  # noqa: PLR0911 because each action has its inverse
+def undo(action: Action) -> Action | None:  # noqa: C901, PLR0911 because each has its inverse
     """The action that takes back `action`; None if there is nothing to take back."""
     match action:
         case PinProgram(pin, program_id):
@@ -123,10 +143,14 @@ def undo(action: Action) -> Action | None:  # noqa: PLR0911 because each action 
                     for change in reversed(changes)
                 ),
             )
-        case AttachLink(interface_index, program_id):
-            return DetachLink(interface_index, program_id)
-        case DetachLink(interface_index, program_id):
-            return AttachLink(interface_index, program_id)
+        case AttachLink(interface_index, program_id, choice, position):
+            return DetachLink(interface_index, program_id, choice, position=position)
+        case DetachLink(interface_index, program_id, choice, 0, position):
+            return AttachLink(interface_index, program_id, choice, position)
+        case DetachLink(interface_index, program_id, _, displaced):
+            return TakeOver(interface_index, displaced, program_id)
+        case TakeOver(interface_index, foreign, program_id):
+            return DetachLink(interface_index, program_id, displaced_program_id=foreign)
         case ReplaceLinkProgram(expected, program_id):
             return ReplaceLinkProgram(expected_program_id=program_id, program_id=expected)
         case DropDeadLink():

@@ -131,7 +131,9 @@ class ChainJournal:
             command_id=pending.cause.command_id,
         )
         self._last_drift.pop(point, None)
-        settled = msgspec.structs.replace(confirmed(memory), boot_id=self._boot_id)
+        settled = msgspec.structs.replace(
+            confirmed(memory), boot_id=self._boot_id, attachment_reason=seen.attachment_reason
+        )
         self.keep(point, settled, [(event_id, body)])
 
     def refuse(

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import msgspec
 
 from services.node_executor.actions import Action, WriteMapEntries
+from services.node_executor.attachment import Surroundings
 from services.node_executor.chain_journal import ChainJournal
 from services.node_executor.configuration import MapReader, plan_writes
 from services.node_executor.generations import (
@@ -34,7 +35,7 @@ from services.node_executor.generations import (
     plan_digest,
     whole_digest,
 )
-from services.node_executor.kernel_types import ProgramInfo, XdpMode
+from services.node_executor.kernel_types import ProgramInfo
 from services.node_executor.observation import describe_chain, describe_programs
 from services.node_executor.preparation import Needs, Prepared
 from services.node_executor.reconciliation import (
@@ -55,6 +56,7 @@ from services.node_executor.reconciliation import (
     plan_tidying,
     recover,
 )
+from shared.contracts.link_options import LinkOptions
 from shared.contracts.node import Cause, DesiredChain, ObservedChain
 from shared.errors import FaultError, Reason, RefusedError
 
@@ -68,8 +70,14 @@ class HookReader(MapReader, Protocol):
     def program(self, program_id: int) -> ProgramInfo:
         """What the kernel says about a loaded program."""
 
-    def xdp_mode(self, point: Point) -> XdpMode:
-        """How XDP runs on the point's interface; empty for TC."""
+    def surroundings(self, point: Point) -> Surroundings:
+        """What else is to be said of our program on the hook."""
+
+    def owner(self, point: Point, program_id: int, *, hint: str = "") -> RefusedError:
+        """A refusal that names whoever holds the hook with that program."""
+
+    def check(self, point: Point, options: LinkOptions) -> None:
+        """Nothing, if a new attachment with these options is not known to fail."""
 
 
 class Steps(Protocol):
@@ -84,12 +92,6 @@ class Steps(Protocol):
 
 _PASSING = frozenset({"hook_owned", "conflict"})
 """Refusals that depend on others, who may change their mind: they are tried again."""
-
-
-class HookOwnedError(RefusedError):
-    """Somebody else's program holds the hook."""
-
-    code = "hook_owned"
 
 
 class InterfaceMissingError(RefusedError):
@@ -136,16 +138,20 @@ class HookPoints:
         """The point could take the chain now.
 
         Raises:
-            RefusedError: There is no such interface, or somebody else's program holds the hook.
+            RefusedError: There is no such interface, somebody else's program holds the hook, or
+                the chain cannot be attached as it shall be.
         """
-        match decide(self._kernel.observe(point), self.memory(point), desired):
+        hook = self._kernel.observe(point)
+        match decide(hook, self.memory(point), desired):
             case Wait():
                 reason = Reason(
                     path=point.interface, rule="there is no such interface on this node"
                 )
                 raise InterfaceMissingError(f"no interface {point.interface}", [reason])
             case LeaveToOwner(program_id):
-                raise _owned(point, program_id)
+                raise self._owned(point, program_id)
+            case _ if desired.programs and not hook.link_is_live:
+                self._kernel.check(point, desired.link)
             case _:
                 return
 
@@ -200,7 +206,7 @@ class HookPoints:
             case Rest() | Wait():
                 pass
             case LeaveToOwner(program_id):
-                raise _owned(point, program_id)
+                raise self._owned(point, program_id)
             case Remove():
                 after = self._remove(change, hook)
             case Configure():
@@ -254,7 +260,7 @@ class HookPoints:
             desired=desired,
             desired_generation=desired_generation,
             program=program,
-            xdp_mode=self._kernel.xdp_mode(point) if program else "",
+            surroundings=self._kernel.surroundings(point) if program else Surroundings(),
         )
 
     def _seen(self, point: Point, hook: ObservedHook) -> ObservedChain:
@@ -276,6 +282,8 @@ class HookPoints:
                 if held.is_pinned
             },
             writes=self._writes(change, generation),
+            link=change.desired.link,
+            attached_with=_attached_with(self.memory(point)),
         )
         following = msgspec.structs.replace(
             generation,
@@ -344,6 +352,10 @@ class HookPoints:
         seen = self._describe(hook, confirmed(memory), chain, pending.desired_generation)
         self._journal.confirm(point, memory, seen, details)
 
+    def _owned(self, point: Point, program_id: int) -> RefusedError:
+        hint = "take_over = true below [link] replaces it and puts it back when the chain goes"
+        return self._kernel.owner(point, program_id, hint=hint)
+
     def _writes(self, change: _Change, generation: Generation) -> list[WriteMapEntries]:
         memory = self.memory(change.point)
         return plan_writes(self._kernel, memory, change.desired, generation.maps)
@@ -385,13 +397,11 @@ def _has_drifted(hook: ObservedHook, memory: ChainMemory) -> bool:
     )
 
 
+def _attached_with(memory: ChainMemory) -> LinkOptions:
+    return memory.current.chain.link if memory.current else LinkOptions()
+
+
 def _nothing(point: Point) -> DesiredChain:
     return DesiredChain(
         interface=point.interface, hook=point.hook, programs=(), cause=Cause(command_id="")
     )
-
-
-def _owned(point: Point, program_id: int) -> HookOwnedError:
-    place = f"{point.interface}/{point.hook}"
-    reason = Reason(path=place, rule="must be free or held by this executor", got=program_id)
-    return HookOwnedError(f"{place} is held by program {program_id} of another owner", [reason])

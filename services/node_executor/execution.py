@@ -21,6 +21,7 @@ from services.node_executor.actions import (
     PinMap,
     PinProgram,
     ReplaceLinkProgram,
+    TakeOver,
     UnpinMap,
     UnpinProgram,
     WriteMapEntries,
@@ -28,6 +29,7 @@ from services.node_executor.actions import (
 )
 from services.node_executor.changes import HookReader
 from services.node_executor.generations import MapKey, Point
+from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice
 from shared.errors import FaultError, RefusedError
 
 log = structlog.get_logger()
@@ -48,17 +50,30 @@ class Kernel(HookReader, Protocol):
     def unpin_map(self, point: Point, key: MapKey) -> None:
         """The pin is free; fine if it was."""
 
-    def attach(self, point: Point, *, interface_index: int, program_id: int) -> None:
-        """A new link runs the program and is pinned, or nothing happened."""
+    def attach(
+        self,
+        point: Point,
+        *,
+        interface_index: int,
+        program_id: int,
+        choice: AttachChoice = "auto",
+        position: str = DEFAULT_POSITION,
+    ) -> None:
+        """The program is on the hook and stays without us, or nothing happened."""
 
     def detach(self, point: Point) -> None:
-        """The pinned link is off the hook and its pin is gone."""
+        """Nothing of ours is on the hook; another owner's program that we displaced is back."""
 
     def replace(self, point: Point, *, expected_program_id: int, program_id: int) -> None:
-        """The pinned link runs the program now; refused if it ran another than expected."""
+        """The hook runs the program now; refused if it ran another than expected."""
+
+    def take_over(
+        self, point: Point, *, interface_index: int, foreign_program_id: int, program_id: int
+    ) -> None:
+        """The program replaced another owner's in one step, and that one is kept."""
 
     def drop_dead_link(self, point: Point) -> None:
-        """The pin of a link whose interface is gone is removed."""
+        """The pins of what runs nothing of ours any more are removed."""
 
     def write_entries(self, map_id: int, changes: Sequence[EntryChange]) -> None:
         """Each entry is as `after` says."""
@@ -99,7 +114,7 @@ class Steps:
                     error=str(error),
                 )
 
-    def _perform(self, action: Action, point: Point) -> None:
+    def _perform(self, action: Action, point: Point) -> None:  # noqa: C901 because it is one switch
         """The one switch from actions to the kernel."""
         kernel = self._kernel
         match action:
@@ -113,8 +128,21 @@ class Steps:
                 kernel.unpin_map(point, key)
             case WriteMapEntries(map_id, changes):
                 kernel.write_entries(map_id, changes)
-            case AttachLink(interface_index, program_id):
-                kernel.attach(point, interface_index=interface_index, program_id=program_id)
+            case AttachLink(interface_index, program_id, choice, position):
+                kernel.attach(
+                    point,
+                    interface_index=interface_index,
+                    program_id=program_id,
+                    choice=choice,
+                    position=position,
+                )
+            case TakeOver(interface_index, foreign, program_id):
+                kernel.take_over(
+                    point,
+                    interface_index=interface_index,
+                    foreign_program_id=foreign,
+                    program_id=program_id,
+                )
             case DetachLink():
                 kernel.detach(point)
             case ReplaceLinkProgram(expected, program_id):

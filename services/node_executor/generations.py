@@ -89,6 +89,8 @@ class ChainMemory(Message, frozen=True, kw_only=True):
     pending: Pending | None = None
     config_sha256: str = ""
     """Of the configuration last written; empty: not known."""
+    attachment_reason: str = ""
+    """Why it is attached as it is, in the words of the moment when it was attached."""
     refusal: Refusal | None = None
     """Why the newest desired chain does not run."""
     refused_sha256: str = ""
@@ -112,6 +114,7 @@ def plan_digest(chain: DesiredChain) -> Digest:
         {
             "hook": chain.hook,
             "interface": chain.interface,
+            "link": _shaping_options(chain),
             "programs": [_shaping(program) for program in chain.programs],
         }
     )
@@ -124,7 +127,7 @@ def config_digest(chain: DesiredChain) -> Digest:
 
 def whole_digest(chain: DesiredChain) -> Digest:
     """Digest of all that is desired, its cause left out."""
-    return canonical_digest([chain.interface, chain.hook, chain.programs])
+    return canonical_digest([chain.interface, chain.hook, chain.programs, chain.link])
 
 
 def map_configs(chain: DesiredChain) -> dict[MapKey, MapConfig]:
@@ -178,6 +181,13 @@ def configured_maps(memory: ChainMemory, desired: DesiredChain) -> dict[MapKey, 
         key: {} for key in (*earlier, *memory.touched) if key.deployment in deployments
     }
     return {**nothing, **map_configs(desired)}
+
+
+def _shaping_options(chain: DesiredChain) -> list[Any]:
+    """The link options that another program comes of; how XDP is attached is not one of them."""
+    link = chain.link
+    options = [link.frags, link.counters, link.time_sample_period, link.end_verdict]
+    return options if chain.hook == "xdp" else [*options, link.attach]
 
 
 def _shaping(program: DesiredProgram) -> dict[str, Any]:

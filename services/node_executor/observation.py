@@ -7,14 +7,16 @@ Pure.  A program that the memory does not know is reported as it is, without bod
 
 from __future__ import annotations
 
+from services.node_executor.attachment import Surroundings
 from services.node_executor.generations import ChainMemory, Generation, plan_digest
-from services.node_executor.kernel_types import ProgramInfo, XdpMode
+from services.node_executor.kernel_types import HookOccupant, ProgramInfo
 from services.node_executor.reconciliation import ObservedHook
 from shared.contracts.node import (
     Cause,
     ChainState,
     DesiredChain,
     DesiredProgram,
+    HookNeighbour,
     ObservedChain,
     ObservedProgram,
 )
@@ -28,9 +30,9 @@ def describe_chain(
     desired: DesiredChain | None,
     desired_generation: int,
     program: ProgramInfo | None,
-    xdp_mode: XdpMode,
+    surroundings: Surroundings,
 ) -> ObservedChain:
-    """The hook point as the kernel has it now; `program` is what our link runs."""
+    """The hook point as the kernel has it now; `program` is what of ours runs there."""
     refusal = memory.refusal
     if program is None:
         return ObservedChain(
@@ -54,7 +56,14 @@ def describe_chain(
         program_id=program.id,
         program_tag=program.tag,
         link_id=hook.link_id,
-        xdp_mode=xdp_mode,
+        xdp_mode=hook.attachment.removeprefix("xdp-") if memory.hook == "xdp" else "",
+        attachment=hook.attachment,
+        attachment_reason=(
+            memory.attachment_reason if surroundings.reason is None else surroundings.reason
+        ),
+        runs_after=tuple(_neighbour(one) for one in surroundings.runs_after),
+        runs_before=tuple(_neighbour(one) for one in surroundings.runs_before),
+        displaced=_neighbour(surroundings.displaced) if surroundings.displaced else None,
         gpl_compatible=program.gpl_compatible,
         verified_instructions=program.instructions_verified,
         jited_bytes=program.jited_bytes,
@@ -89,6 +98,16 @@ def _describe(program: DesiredProgram, linked: ObservedProgram | None) -> Observ
         order=program.order,
         mode=linked.mode if linked else "inline",
         instructions=linked.instructions if linked else 0,
+        compilation=linked.compilation if linked else None,
+    )
+
+
+def _neighbour(occupant: HookOccupant) -> HookNeighbour:
+    return HookNeighbour(
+        program_id=occupant.program_id,
+        program_name=occupant.program_name,
+        program_tag=occupant.program_tag,
+        link_id=occupant.link_id,
     )
 
 

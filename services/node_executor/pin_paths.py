@@ -3,6 +3,7 @@
 """Where kernel objects are pinned in bpffs, so that they outlive the executor.
 
     <base>/<interface>/<hook>/link
+    <base>/<interface>/<hook>/displaced
     <base>/<interface>/<hook>/programs/<generation>
     <base>/<interface>/<hook>/maps/<deployment>/<map>
 
@@ -34,6 +35,11 @@ def hook_point_path(base: PurePosixPath, interface: str, hook: Hook) -> PurePosi
 def link_path(base: PurePosixPath, interface: str, hook: Hook) -> PurePosixPath:
     """The link that holds the chain on its hook."""
     return hook_point_path(base, interface, hook) / "link"
+
+
+def displaced_path(base: PurePosixPath, interface: str, hook: Hook) -> PurePosixPath:
+    """The program of another owner whose place the chain took, to be put back."""
+    return hook_point_path(base, interface, hook) / "displaced"
 
 
 def program_path(base: PurePosixPath, interface: str, hook: Hook, generation: int) -> PurePosixPath:

@@ -29,10 +29,12 @@ from services.node_executor.actions import (
     PinMap,
     PinProgram,
     ReplaceLinkProgram,
+    TakeOver,
     UnpinMap,
     UnpinProgram,
     WriteMapEntries,
 )
+from services.node_executor.attachment import must_attach_anew
 from services.node_executor.generations import (
     ChainMemory,
     Generation,
@@ -41,7 +43,8 @@ from services.node_executor.generations import (
     map_configs,
     plan_digest,
 )
-from shared.contracts.node import DesiredChain
+from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice, LinkOptions
+from shared.contracts.node import AttachmentKind, DesiredChain
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,10 @@ class ObservedHook:
     program_pins: Mapping[int, int] = field(default_factory=dict)
     """Pin to program id."""
     map_pins: Mapping[MapKey, int] = field(default_factory=dict)
+    attachment: AttachmentKind = ""
+    """How our program is attached; empty: it is not."""
+    displaced_program_id: int = 0
+    """Another owner's program that was taken over and is kept to be put back; 0: none."""
 
     @property
     def link_is_live(self) -> bool:
@@ -67,8 +74,8 @@ class ObservedHook:
 
     @property
     def link_is_dead(self) -> bool:
-        """Whether a pin is left of a link whose interface is gone."""
-        return self.link_id != 0 and self.link_program_id == 0
+        """Whether a pin is left of what runs nothing of ours any more."""
+        return bool(self.link_id or self.displaced_program_id) and self.link_program_id == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +120,9 @@ class LinkAnew:
 Decision: TypeAlias = Rest | Wait | LeaveToOwner | Remove | Configure | PutBack | LinkAnew
 
 
-def decide(observed: ObservedHook, memory: ChainMemory, desired: DesiredChain | None) -> Decision:
+def decide(  # noqa: PLR0911 because each decision has its condition
+    observed: ObservedHook, memory: ChainMemory, desired: DesiredChain | None
+) -> Decision:
     """What kind of change the hook point needs.
 
     Args:
@@ -125,15 +134,19 @@ def decide(observed: ObservedHook, memory: ChainMemory, desired: DesiredChain | 
         return Remove() if _something_is_left(observed, memory) else Rest()
     if observed.interface_index is None:
         return Wait()
-    if not observed.link_is_live and _is_foreign(observed.foreign_program_id, memory):
+    is_foreign = _is_foreign(observed.foreign_program_id, memory)
+    if not observed.link_is_live and is_foreign and not desired.link.take_over:
         return LeaveToOwner(observed.foreign_program_id)
     current = memory.current
     wanted = plan_digest(desired)
     runs = current is not None and observed.link_program_id == current.program_id
     if current is not None and runs and current.plan_sha256 == wanted:
+        if _must_attach_anew(observed, desired.link, current.chain.link):
+            return PutBack(current)
         is_settled = (
             memory.config_sha256 == config_digest(desired)
             and current.chain.programs == desired.programs
+            and current.chain.link == desired.link
         )
         return Rest() if is_settled else Configure()
     kept = memory.generation_of(wanted)
@@ -149,11 +162,20 @@ def plan_attachment(
     program_id: int,
     maps: Mapping[MapKey, int],
     writes: Iterable[WriteMapEntries],
+    link: LinkOptions = LinkOptions(),  # noqa: B008 because it is frozen
+    attached_with: LinkOptions = LinkOptions(),  # noqa: B008 because it is frozen
 ) -> list[Action]:
     """Put a loaded program on the hook: pins and entries first, then one link operation.
 
-    `observed` has an interface, and no foreign program unless our own link is live; `pin` is free
-    or already the program's own; `maps` are those that outlive the program.
+    Args:
+        observed: Has an interface, and no foreign program unless our own link is live or that
+            program is to be taken over.
+        pin: Free, or already the program's own.
+        program_id: What shall run.
+        maps: Those that outlive the program.
+        writes: Entries of its maps.
+        link: How it shall be attached.
+        attached_with: What was asked for when that which runs was attached.
     """
     assert observed.interface_index is not None
     actions: list[Action] = []
@@ -170,13 +192,18 @@ def plan_attachment(
             actions.append(UnpinMap(key, held))
         actions.append(PinMap(key, map_id))
     actions += _needed(writes)
+    index = observed.interface_index
+    attached = AttachLink(index, program_id, link.attach, link.position)
     if observed.link_is_live:
-        if observed.link_program_id != program_id:
+        if _must_attach_anew(observed, link, attached_with):
+            actions += [*plan_removal(observed, position=attached_with.position), attached]
+        elif observed.link_program_id != program_id:
             actions.append(ReplaceLinkProgram(observed.link_program_id, program_id))
         return actions
     if observed.link_is_dead:
         actions.append(DropDeadLink())
-    actions.append(AttachLink(observed.interface_index, program_id))
+    foreign = observed.foreign_program_id
+    actions.append(TakeOver(index, foreign, program_id) if foreign and link.take_over else attached)
     return actions
 
 
@@ -185,11 +212,18 @@ def plan_configuration(writes: Iterable[WriteMapEntries]) -> list[Action]:
     return list(_needed(writes))
 
 
-def plan_removal(observed: ObservedHook) -> list[Action]:
+def plan_removal(observed: ObservedHook, *, position: str = DEFAULT_POSITION) -> list[Action]:
     """Take the chain off the hook.  The rest is let go by `plan_tidying` once that is confirmed."""
     if observed.link_is_live:
-        index = observed.interface_index or 0
-        return [DetachLink(index, observed.link_program_id)]
+        return [
+            DetachLink(
+                observed.interface_index or 0,
+                observed.link_program_id,
+                _CHOICES[observed.attachment],
+                observed.displaced_program_id,
+                position,
+            )
+        ]
     return [DropDeadLink()] if observed.link_is_dead else []
 
 
@@ -293,6 +327,27 @@ def abandoned(memory: ChainMemory) -> ChainMemory:
         touched |= set(map_configs(pending.generation.chain))
     return msgspec.structs.replace(
         memory, pending=None, config_sha256="", touched=tuple(sorted(touched))
+    )
+
+
+_CHOICES: dict[AttachmentKind, AttachChoice] = {
+    "": "auto",
+    "xdp-native": "native",
+    "xdp-generic": "generic",
+    "xdp-offload": "offload",
+    "tcx": "tcx",
+    "cls_bpf": "cls_bpf",
+}
+
+
+def _must_attach_anew(
+    observed: ObservedHook, link: LinkOptions, attached_with: LinkOptions
+) -> bool:
+    return must_attach_anew(
+        observed.attachment,
+        link,
+        attached_with,
+        is_taken_over=observed.displaced_program_id != 0,
     )
 
 

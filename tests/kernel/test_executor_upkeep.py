@@ -15,7 +15,7 @@ from services.node_executor.adapters import kernel_info, pins
 from services.node_executor.adapters.artifact_cache import ArtifactCache
 from services.node_executor.adapters.chain import link_chain
 from services.node_executor.adapters.state_store import StateStoreError
-from services.node_executor.changes import HookOwnedError
+from services.node_executor.attachment import ForeignOwnerError
 from services.node_executor.generations import MapKey, Point
 from shared.canonical import sha256_hex
 from shared.identifiers import Hook
@@ -213,7 +213,7 @@ def test_a_program_that_netlink_put_there_is_somebody_else_s(
         command = ("ip", "link", "set", wire.name, "xdp", "pinned", f"{base}/theirs/program")
         subprocess.run(command, check=True)
 
-        with pytest.raises(HookOwnedError):
+        with pytest.raises(ForeignOwnerError):
             executor.points.admit(point, a_chain(wire.name, a_program("one")))
 
         subprocess.run(("ip", "link", "set", wire.name, "xdp", "off"), check=True)

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from services.node_executor.attachment import ForeignOwnerError
 from services.node_executor.chain_journal import ChainJournal
-from services.node_executor.changes import HookOwnedError, HookPoints, InterfaceMissingError
+from services.node_executor.changes import HookPoints, InterfaceMissingError
 from services.node_executor.configuration import ConfigurationError, check_metrics
 from services.node_executor.execution import Steps
 from services.node_executor.generations import HeldMap, Point
@@ -205,7 +206,7 @@ def test_a_stranger_is_asked_about_again(world: World) -> None:
     world.kernel.foreign[POINT] = 99
     chain = a_chain(a_program())
 
-    with pytest.raises(HookOwnedError) as caught:
+    with pytest.raises(ForeignOwnerError) as caught:
         world.settle(chain)
     world.points.refuse(POINT, chain, desired_generation=1, error=caught.value)
 

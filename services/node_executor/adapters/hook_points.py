@@ -8,26 +8,21 @@ pins and links decide what lives.
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
-import struct
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from services.node_executor.actions import EntryChange
-from services.node_executor.adapters import hooks, kernel_info, map_access, pins
-from services.node_executor.adapters.bpf_syscall import LINK_DETACH, PIN, Memory, bpf
-from services.node_executor.adapters.kernel_errors import (
-    InterfaceGoneError,
-    KernelFaultError,
-    UnsupportedByKernelError,
-)
+from services.node_executor.adapters import cls_bpf, kernel_info, map_access, pins
+from services.node_executor.adapters.attachments import Attachments
+from services.node_executor.adapters.kernel_errors import InterfaceGoneError
 from services.node_executor.adapters.libbpf_cdef import libraries
+from services.node_executor.attachment import Surroundings
 from services.node_executor.generations import MapKey, Point
-from services.node_executor.kernel_types import Handle, MapInfo, ProgramInfo, XdpMode
+from services.node_executor.kernel_types import MapInfo, ProgramInfo
 from services.node_executor.map_values import (
     MapLayout,
     MapValueError,
@@ -37,14 +32,14 @@ from services.node_executor.map_values import (
 )
 from services.node_executor.pin_paths import (
     hook_point_path,
-    link_path,
     map_path,
     parse_pin_name,
     program_path,
 )
 from services.node_executor.reconciliation import ObservedHook
+from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice, LinkOptions
 from shared.contracts.node import MapConfig
-from shared.errors import Reason
+from shared.errors import Reason, RefusedError
 
 _WORD_BYTES: Final = 8
 _UNFINISHED: Final = "-new"
@@ -67,27 +62,22 @@ class HookPointKernel:
         pins.prepare_pin_directory(base)
         _sweep(base)
         self._base = base
-        self._short_waits = short_waits
+        self._attachments = Attachments(base, short_waits)
 
     def observe(self, point: Point) -> ObservedHook:
         """The hook point as kernel and bpffs have it now."""
         index = _interface_index(point.interface)
-        link_id = program_id = 0
-        link = pins.open_pinned(self._link(point))
-        if link is not None:
-            with link:
-                info = kernel_info.link_info(link.fd)
-            link_id = info.id
-            if info.interface_index and info.interface_index == index:
-                program_id = info.program_id
-        foreign = _foreign_program(point, index, link_id) if index and not program_id else 0
+        program_pins = self._program_pins(point)
+        held = self._attachments.observe(point, index, program_pins.values())
         return ObservedHook(
             interface_index=index,
-            link_id=link_id,
-            link_program_id=program_id,
-            foreign_program_id=foreign,
-            program_pins=self._program_pins(point),
+            link_id=held.link_id,
+            link_program_id=held.program_id,
+            foreign_program_id=held.foreign_program_id,
+            program_pins=program_pins,
             map_pins=self._map_pins(point),
+            attachment=held.kind,
+            displaced_program_id=held.displaced_program_id,
         )
 
     def program(self, program_id: int) -> ProgramInfo:
@@ -95,15 +85,26 @@ class HookPointKernel:
         with kernel_info.program_by_id(program_id) as program:
             return kernel_info.program_info(program.fd)
 
-    def xdp_mode(self, point: Point) -> XdpMode:
-        """How XDP runs on the point's interface; empty for TC."""
+    def surroundings(self, point: Point) -> Surroundings:
+        """What else is to be said of our program on the hook."""
         index = _interface_index(point.interface)
-        if point.hook != "xdp" or index is None:
-            return ""
+        if index is None:
+            return Surroundings()
         try:
-            return hooks.xdp_mode(index)
+            return self._attachments.surroundings(point, index)
         except InterfaceGoneError:
-            return ""
+            return Surroundings()
+
+    def owner(self, point: Point, program_id: int, *, hint: str = "") -> RefusedError:
+        """A refusal that names whoever holds the hook with that program."""
+        index = _interface_index(point.interface) or 0
+        return self._attachments.owner(point, index, program_id=program_id, hint=hint)
+
+    def check(self, point: Point, options: LinkOptions) -> None:
+        """Nothing, if a new attachment with these options is not known to fail."""
+        index = _interface_index(point.interface)
+        if index is not None:
+            self._attachments.check(point, index, options)
 
     def pin_program(self, point: Point, pin: int, program_id: int) -> None:
         """The pin names the program."""
@@ -123,33 +124,49 @@ class HookPointKernel:
         """The pin is free."""
         pins.unpin(map_path(self._base, *point, *key), base=self._base)
 
-    def attach(self, point: Point, *, interface_index: int, program_id: int) -> None:
-        """A new link runs the program and is pinned, or nothing happened."""
-        place = f"{point.interface}/{point.hook}"
-        with kernel_info.program_by_id(program_id) as program, self._short_waits():
-            made = hooks.attach(program, interface_index, point.hook, hook_point=place)
-        with made.link:
-            self._pin_link(made.link, point)
+    def attach(
+        self,
+        point: Point,
+        *,
+        interface_index: int,
+        program_id: int,
+        choice: AttachChoice = "auto",
+        position: str = DEFAULT_POSITION,
+    ) -> None:
+        """The program is on the hook and stays without us, or nothing happened."""
+        with kernel_info.program_by_id(program_id) as program:
+            self._attachments.attach(
+                point, program, interface_index=interface_index, choice=choice, position=position
+            )
 
     def detach(self, point: Point) -> None:
-        """The pinned link is off the hook, whoever else holds it, and its pin is gone."""
-        link = pins.open_pinned(self._link(point))
-        if link is not None:
-            with link, self._short_waits():
-                bpf(LINK_DETACH, struct.pack("<I", link.fd), action="detaching a link")
-        pins.unpin(self._link(point), base=self._base)
+        """Nothing of ours is on the hook, whoever else holds our link; a displaced one is back."""
+        index = _interface_index(point.interface)
+        self._attachments.detach(point, index, self._program_pins(point).values())
 
     def replace(self, point: Point, *, expected_program_id: int, program_id: int) -> None:
-        """The pinned link runs the program now; refused if it ran another than expected."""
-        link = pins.open_pinned(self._link(point))
-        if link is None:
-            raise KernelFaultError(f"opening {self._link(point)}", errno.ENOENT)
-        with link, kernel_info.program_by_id(program_id) as program, self._short_waits():
-            hooks.replace_program(link, program, expected_id=expected_program_id)
+        """The hook runs the program now; refused if it ran another than expected."""
+        index = _interface_index(point.interface)
+        with kernel_info.program_by_id(program_id) as program:
+            self._attachments.replace(
+                point, program, index=index, expected_program_id=expected_program_id
+            )
+
+    def take_over(
+        self, point: Point, *, interface_index: int, foreign_program_id: int, program_id: int
+    ) -> None:
+        """The program replaced another owner's in one step, and that one is kept."""
+        with kernel_info.program_by_id(program_id) as program:
+            self._attachments.take_over(
+                point,
+                program,
+                interface_index=interface_index,
+                foreign_program_id=foreign_program_id,
+            )
 
     def drop_dead_link(self, point: Point) -> None:
-        """The pin of a link that is not on the point's interface is removed."""
-        pins.unpin(self._link(point), base=self._base)
+        """The pins of what is not on the point's interface are removed."""
+        self._attachments.drop(point)
 
     def write_entries(self, map_id: int, changes: Sequence[EntryChange]) -> None:
         """Each entry is as `after` says."""
@@ -201,17 +218,6 @@ class HookPointKernel:
         with kernel_info.map_by_id(map_id) as opened:
             return map_layout(*kernel_info.map_declaration(opened.fd))
 
-    def _pin_link(self, link: Handle, point: Point) -> None:
-        """In one step and not under another name first: a kill must not leave a link unnamed."""
-        path = self._link(point)
-        Path(path.parent).mkdir(mode=0o700, parents=True, exist_ok=True)
-        memory = Memory()
-        request = struct.pack("<QII", memory.text(str(path)), link.fd, 0)
-        bpf(PIN, request, action=f"pinning {path}")
-
-    def _link(self, point: Point) -> PurePosixPath:
-        return link_path(self._base, *point)
-
     def _program_pins(self, point: Point) -> dict[int, int]:
         folder = f"{self._folder(point)}/programs"
         found: dict[int, int] = {}
@@ -241,10 +247,11 @@ class HookPointKernel:
 
 
 def _sweep(base: PurePosixPath) -> None:
-    """What a killed executor had not named yet holds nothing that runs; nor do empty folders."""
+    """What a killed executor had not finished holds nothing that runs; nor do empty folders."""
     for path in Path(base).rglob(f"*{_UNFINISHED}"):
         if not path.is_dir():
             path.unlink()
+    cls_bpf.sweep(base)
     pins.remove_empty_directories(base)
 
 
@@ -261,16 +268,6 @@ def _interface_index(name: str) -> int | None:
         return socket.if_nametoindex(name)
     except OSError:
         return None
-
-
-def _foreign_program(point: Point, index: int, own_link_id: int) -> int:
-    try:
-        present = hooks.occupants(index, point.hook)
-    except (InterfaceGoneError, UnsupportedByKernelError):
-        return 0  # attaching says what is missing
-    return next(
-        (one.program_id for one in present if not one.link_id or one.link_id != own_link_id), 0
-    )
 
 
 def _stored(info: MapInfo, value: bytes) -> bytes:

@@ -12,10 +12,11 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import Final
 
-from services.node_executor.adapters import kernel_info
+from services.node_executor.adapters import kernel_info, xdp_netlink
 from services.node_executor.adapters.bpf_syscall import (
     LINK_CREATE,
     LINK_NEXT_ID,
@@ -26,6 +27,7 @@ from services.node_executor.adapters.bpf_syscall import (
     bpf_attempt,
     ids,
 )
+from services.node_executor.adapters.interface_facts import read_interface_facts
 from services.node_executor.adapters.kernel_errors import (
     HookOwnedError,
     InterfaceGoneError,
@@ -33,57 +35,96 @@ from services.node_executor.adapters.kernel_errors import (
     LinkChangedError,
     UnsupportedByKernelError,
 )
-from services.node_executor.adapters.libbpf_cdef import libraries
-from services.node_executor.kernel_types import (
-    ATTACH_TYPES,
-    Attachment,
-    Handle,
-    HookOccupant,
-    LinkInfo,
-    XdpMode,
+from services.node_executor.adapters.probes import knows_tcx
+from services.node_executor.attachment import (
+    ENOTSUPP,
+    NO_TCX,
+    AttachmentRefusedError,
+    falls_back,
+    place_among,
+    swap_refused,
+    ways,
+    why_refused,
 )
+from services.node_executor.kernel_types import ATTACH_TYPES, Handle, HookOccupant, LinkInfo
+from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice
+from shared.contracts.node import AttachmentKind
+from shared.errors import Reason
 from shared.identifiers import Hook
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A link just made."""
+
+    link: Handle
+    kind: AttachmentKind
+    reason: str
+    """Why the better ways were not taken; empty: there is no better one."""
+
 
 DYING_LINK_SECONDS: Final = 0.2
 _REPLACE: Final = 4
-_XDP_GENERIC, _XDP_NATIVE = 2, 4
-_XDP_MODES: Final[tuple[tuple[XdpMode, int], ...]] = (
-    ("native", _XDP_NATIVE),
-    ("generic", _XDP_GENERIC),
-)
 _MAX_OCCUPANTS: Final = 64
-_NO_DRIVER_SUPPORT: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ERANGE, 524)
+_DRIVER_REFUSALS: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ERANGE, ENOTSUPP)
+_BEFORE, _AFTER, _BY_ID = 1 << 3, 1 << 4, 1 << 5
+"""include/uapi/linux/bpf.h: BPF_F_BEFORE, BPF_F_AFTER, BPF_F_ID."""
+_LIST_CHANGED: Final = (errno.ESTALE, errno.EEXIST, errno.ENOENT)
+"""The list is another than was read; the same program has a link that is just ending."""
+_INSERTIONS: Final = 10
+_CREATE_BYTES: Final = 64
 
 
-def attach(program: Handle, interface_index: int, hook: Hook, *, hook_point: str) -> Attachment:
-    """A new link that holds `program` on the hook; XDP in the driver where that is possible.
+def attach(
+    program: Handle,
+    interface_index: int,
+    hook: Hook,
+    *,
+    hook_point: str,
+    choice: AttachChoice = "auto",
+    position: str = DEFAULT_POSITION,
+) -> Attachment:
+    """A new link that holds `program` on the hook.
 
     Args:
         program: The linked program.
         interface_index: Of the interface, in this process's network namespace.
         hook: Which hook of the interface.
         hook_point: How refusals call the place.
+        choice: The way; `auto` takes XDP in the driver where that is possible.
+        position: Among the programs of others on a TCX hook.
 
     Raises:
-        HookOwnedError: another program is there, on TCX too: it could hide ours or be hidden.
+        HookOwnedError: another program holds XDP.
+        AttachmentRefusedError: driver or kernel refuse every way that was allowed.
+        AnchorMissingError: the program to stand beside is not on the hook.
         InterfaceGoneError: there is no such interface.
         UnsupportedByKernelError: the kernel has no links for this hook.
         KernelFaultError: any other failure.
     """
     if not _exists(interface_index):
         raise InterfaceGoneError(f"{hook_point}: there is no such interface")
+    if hook != "xdp":
+        link = _insert(program, interface_index, hook, position, hook_point)
+        return Attachment(link, "tcx", "")
     present = _occupants_that_stay(interface_index, hook)
     if present:
         raise HookOwnedError(hook_point, present)
-    if hook != "xdp":
-        return Attachment(_create(program, interface_index, hook, 0, hook_point), "")
-    (native, native_flags), (generic, generic_flags) = _XDP_MODES
-    try:
-        return Attachment(_create(program, interface_index, hook, native_flags, hook_point), native)
-    except KernelFaultError as error:
-        if error.number not in _NO_DRIVER_SUPPORT:
-            raise
-    return Attachment(_create(program, interface_index, hook, generic_flags, hook_point), generic)
+    refusals: list[str] = []
+    for kind in ways(hook, choice, has_tcx=True):
+        flags = xdp_netlink.MODE_FLAGS[kind]
+        try:
+            link = _create(program, interface_index, hook, flags=flags, hook_point=hook_point)
+        except KernelFaultError as error:
+            if not falls_back(error.number):
+                raise
+            words = xdp_netlink.words_of_refusal(interface_index, program, kind)
+            facts = read_interface_facts(socket.if_indextoname(interface_index), interface_index)
+            refusals.append(why_refused(kind, error.number, words, facts))
+        else:
+            return Attachment(link, kind, "; ".join(refusals))
+    reasons = [Reason(path=hook_point, rule=refusal, got=choice) for refusal in refusals]
+    raise AttachmentRefusedError(f"{hook_point}: {'; '.join(refusals)}", reasons)
 
 
 def replace_program(link: Handle, program: Handle, *, expected_id: int) -> None:
@@ -92,6 +133,7 @@ def replace_program(link: Handle, program: Handle, *, expected_id: int) -> None:
     Raises:
         LinkChangedError: it ran another program.
         InterfaceGoneError: the interface is gone, so the link holds nothing.
+        AttachmentRefusedError: the driver does not take this program.
         KernelFaultError: any other failure.
     """
     try:
@@ -110,6 +152,11 @@ def replace_program(link: Handle, program: Handle, *, expected_id: int) -> None:
     # A missing capability answers EPERM too, so the link is asked what it runs.
     if failure == errno.EPERM and kernel_info.link_info(link.fd).program_id != expected_id:
         raise _changed(link, expected_id)
+    info = kernel_info.link_info(link.fd)
+    if info.kind == "xdp" and failure in _DRIVER_REFUSALS and info.interface_index:
+        index = info.interface_index
+        facts = read_interface_facts(socket.if_indextoname(index), index)
+        raise AttachmentRefusedError(swap_refused(failure, facts))
     raise KernelFaultError("swapping the program of a link", failure)
 
 
@@ -124,7 +171,16 @@ def occupants(interface_index: int, hook: Hook) -> tuple[HookOccupant, ...]:
         raise InterfaceGoneError(f"there is no interface with index {interface_index}")
     if hook == "xdp":
         return _xdp_occupants(interface_index)
-    return _tcx_occupants(interface_index, hook)
+    return _tcx_list(interface_index, hook)[0]
+
+
+def check_position(interface_index: int, hook: Hook, position: str) -> None:
+    """Nothing, if a program could be inserted there now.
+
+    Raises:
+        AnchorMissingError: the program to stand beside is not on the hook.
+    """
+    place_among(position, occupants(interface_index, hook))
 
 
 def _occupants_that_stay(interface_index: int, hook: Hook) -> tuple[HookOccupant, ...]:
@@ -138,14 +194,6 @@ def _occupants_that_stay(interface_index: int, hook: Hook) -> tuple[HookOccupant
         if monotonic() > deadline or not any(one.link_id == 0 for one in present):
             return present
         sleep(DYING_LINK_SECONDS / 20)
-
-
-def xdp_mode(interface_index: int) -> XdpMode:
-    """How the XDP program of an interface runs now; empty if there is none."""
-    for mode, flags in _XDP_MODES:
-        if _xdp_program(interface_index, flags):
-            return mode
-    return ""
 
 
 def links_on(interface_index: int, hook: Hook) -> tuple[LinkInfo, ...]:
@@ -165,19 +213,53 @@ def links_on(interface_index: int, hook: Hook) -> tuple[LinkInfo, ...]:
     return tuple(found)
 
 
-def _create(
-    program: Handle, interface_index: int, hook: Hook, flags: int, hook_point: str
+def _insert(
+    program: Handle, interface_index: int, hook: Hook, position: str, hook_point: str
 ) -> Descriptor:
-    request = struct.pack("<IIII48x", program.fd, interface_index, ATTACH_TYPES[hook], flags)
-    fd, failure, _ = bpf_attempt(LINK_CREATE, request)
+    """A TCX link at its place among those of others; the list did not change in between."""
+    last = KernelFaultError(f"attaching to {hook_point}", errno.ESTALE)
+    for _ in range(_INSERTIONS):
+        present, revision = _tcx_list(interface_index, hook)
+        place = place_among(position, present)
+        flags = (_BEFORE if place.is_before else _AFTER) | (_BY_ID if place.anchor_id else 0)
+        try:
+            return _create(
+                program,
+                interface_index,
+                hook,
+                flags=flags,
+                hook_point=hook_point,
+                relative=struct.pack("<I4xQ", place.anchor_id, revision),
+            )
+        except KernelFaultError as error:
+            if error.number not in _LIST_CHANGED:
+                raise
+            last = error
+            sleep(DYING_LINK_SECONDS / _INSERTIONS)
+    raise last
+
+
+def _create(
+    program: Handle,
+    interface_index: int,
+    hook: Hook,
+    *,
+    flags: int,
+    hook_point: str,
+    relative: bytes = b"",
+) -> Descriptor:
+    request = struct.pack("<IIII", program.fd, interface_index, ATTACH_TYPES[hook], flags)
+    fd, failure, _ = bpf_attempt(LINK_CREATE, (request + relative).ljust(_CREATE_BYTES, b"\0"))
     if not failure:
         return Descriptor(fd)
-    if failure in (errno.EBUSY, errno.EEXIST):
-        raise HookOwnedError(hook_point, occupants(interface_index, hook))
+    if failure in (errno.EBUSY, errno.EEXIST) and hook == "xdp":
+        present = occupants(interface_index, hook)
+        if present:
+            raise HookOwnedError(hook_point, present)
     if failure == errno.ENODEV:
         raise InterfaceGoneError(f"{hook_point}: there is no such interface")
-    if failure == errno.EINVAL and hook != "xdp":
-        raise UnsupportedByKernelError(f"{hook_point}: the kernel has no TCX links (Linux 6.6)")
+    if failure == errno.EINVAL and hook != "xdp" and not knows_tcx():
+        raise UnsupportedByKernelError(f"{hook_point}: {NO_TCX}")
     raise KernelFaultError(f"attaching to {hook_point}", failure)
 
 
@@ -197,7 +279,7 @@ def _changed(link: Handle, expected_id: int) -> LinkChangedError:
 
 
 def _xdp_occupants(interface_index: int) -> tuple[HookOccupant, ...]:
-    program_id = _xdp_program(interface_index, 0)
+    program_id = xdp_netlink.program_on(interface_index)
     if not program_id:
         return ()
     link = next(
@@ -207,16 +289,8 @@ def _xdp_occupants(interface_index: int) -> tuple[HookOccupant, ...]:
     return (kernel_info.occupant(program_id, link.id if link else 0),)
 
 
-def _xdp_program(interface_index: int, flags: int) -> int:
-    ffi, bpf, _ = libraries()
-    found = ffi.new("uint32_t *")
-    result = bpf.bpf_xdp_query_id(interface_index, flags, found)
-    if result < 0:
-        raise KernelFaultError(f"asking for the XDP program of {interface_index}", -result)
-    return int(found[0])
-
-
-def _tcx_occupants(interface_index: int, hook: Hook) -> tuple[HookOccupant, ...]:
+def _tcx_list(interface_index: int, hook: Hook) -> tuple[tuple[HookOccupant, ...], int]:
+    """The programs, first to run first, and the number that changes with the list."""
     memory = Memory()
     programs, read_programs = memory.space(4 * _MAX_OCCUPANTS)
     links, read_links = memory.space(4 * _MAX_OCCUPANTS)
@@ -230,11 +304,11 @@ def _tcx_occupants(interface_index: int, hook: Hook) -> tuple[HookOccupant, ...]
     if failure == errno.ENODEV:
         raise InterfaceGoneError(f"there is no interface with index {interface_index}")
     if failure == errno.EINVAL:
-        raise UnsupportedByKernelError("the kernel has no TCX (Linux 6.6)")
+        raise UnsupportedByKernelError(NO_TCX)
     if failure not in (0, errno.ENOENT):
         raise KernelFaultError(f"asking for the {hook} programs of {interface_index}", failure)
     count = 0 if failure else struct.unpack_from("<I", reply, 24)[0]
-    return tuple(
+    found = tuple(
         kernel_info.occupant(program_id, link_id)
         for program_id, link_id in zip(
             struct.unpack(f"<{count}I", read_programs()[: 4 * count]),
@@ -242,3 +316,4 @@ def _tcx_occupants(interface_index: int, hook: Hook) -> tuple[HookOccupant, ...]
             strict=True,
         )
     )
+    return found, 0 if failure else int(struct.unpack_from("<Q", reply, 56)[0])

@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import errno
+import platform
 import struct
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +31,8 @@ def probe_features() -> dict[str, bool]:
     """Features by name; True: it worked here with the rights that this process has."""
     return {
         "btf": Path("/sys/kernel/btf/vmlinux").exists(),
-        "tcx": _loads("tc-ingress") and _knows_tcx(),
+        "cls_bpf": _loads("tc-ingress") and _has_cls_bpf(),
+        "tcx": _loads("tc-ingress") and knows_tcx(),
         "xdp": _loads("xdp"),
     }
 
@@ -48,7 +52,21 @@ def _loads(hook: Hook) -> bool:
     return not failure
 
 
-def _knows_tcx() -> bool:
+def _has_cls_bpf() -> bool:
+    """Classifier and qdisc are in the kernel, or modules that it loads by itself."""
+    names = Path(f"/lib/modules/{platform.release()}/modules.dep")
+    with suppress(OSError):
+        modules = names.read_bytes()
+        if b"/cls_bpf.ko" in modules and b"/sch_ingress.ko" in modules:
+            return True
+    with suppress(OSError):
+        symbols = Path("/proc/kallsyms").read_bytes()
+        return b" cls_bpf_classify" in symbols and b" clsact_init" in symbols
+    return False
+
+
+@cache
+def knows_tcx() -> bool:
     """Kernels without TCX do not know the attach type; those with it miss the interface."""
     request = struct.pack("<IIIIQIIQQQQ", _NO_INTERFACE, ATTACH_TYPES["tc-ingress"], *[0] * 9)
     _, failure, _ = bpf_attempt(PROGRAM_QUERY, request)
