@@ -38,9 +38,9 @@ def corpus_object(name: str) -> bytes:
     return _compiled(source, flags, included=(CORPUS / "corpus.h").read_text())
 
 
-def compile_source(source: str) -> bytes:
+def compile_source(source: str, flags: tuple[str, ...] = DEBUG_INFORMATION) -> bytes:
     """The object file of one C text that includes nothing beside it."""
-    return _compiled(source, DEBUG_INFORMATION, included="")
+    return _compiled(source, flags, included="")
 
 
 def _compiled(source: str, flags: tuple[str, ...], *, included: str) -> bytes:

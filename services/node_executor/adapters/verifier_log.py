@@ -11,7 +11,9 @@ from typing import Final
 _STATISTICS: Final = re.compile(
     r"^(processed \d+ insns|verification time|stack depth|peak_states|max_states)"
 )
-_INSTRUCTION: Final = re.compile(r"^\d+: |^from \d+ to \d+|^R\d+[_=]|^Func#\d+ |^Validating ")
+_INSTRUCTION: Final = re.compile(
+    r"^\d+: |^from \d+ to \d+|^R\d+[_=]|^Func#\d+ |^Validating |^(cur|old) state: "
+)
 _NUMBER: Final = re.compile(r"^(\d+): \(")
 _SOURCE: Final = re.compile(r"^; (?P<text>.*?)(?: @ (?P<place>[^@]+:\d+))?$")
 _STACK_DEPTH: Final = re.compile(r"^stack depth ([\d+]+)", re.MULTILINE)
