@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from services.node_executor.linking.body_rules import Candidate
+from services.node_executor.linking.body_rules import Candidate, call_obstacle
 from services.node_executor.linking.code_facts import rounded
 from services.node_executor.linking.plan import (
     MAX_STACK_BYTES,
@@ -206,14 +206,11 @@ def _calls_only(
         if count <= 1:
             candidate = bodies[first]
             if first not in called:
-                if not _can_be_called(candidate, facts):
-                    return Misfit(
-                        "call-depth",
-                        candidate.path,
-                        "its functions call one another so deep that it cannot be called itself",
-                        1 + candidate.body.calls.depth,
-                        facts.max_call_frames,
-                    )
+                obstacle = call_obstacle(candidate.body, facts)
+                if obstacle is not None:
+                    rule, words, got, allowed = obstacle
+                    text = f"it would have to be a function of the chain, but {words}"
+                    return Misfit(rule, candidate.path, text, got, allowed)
                 called[first] = (
                     "frame-sum",
                     "its stack and that of its neighbours do not fit into one function",
@@ -269,7 +266,7 @@ def _relieve_jumps(
 
 
 def _can_be_called(candidate: Candidate, facts: KernelFacts) -> bool:
-    return 1 + candidate.body.calls.depth <= facts.max_call_frames
+    return call_obstacle(candidate.body, facts) is None
 
 
 def _stacks(bodies: Sequence[Candidate], called: dict[int, Why]) -> list[int]:

@@ -72,6 +72,22 @@ def call_reasons(
         )
 
 
+def call_obstacle(body: Body, facts: KernelFacts) -> tuple[str, str, int | None, int | None] | None:
+    """Why the body cannot be a function: rule, words, what there is, what is allowed."""
+    depth = 1 + body.calls.depth
+    if depth > facts.max_call_frames:
+        words = "its own functions already call one another as deep as the kernel allows"
+        return "call-depth", words, depth, facts.max_call_frames
+    leaves = bool(body.code.tail_calls) or body.code.has_packet_loads
+    if leaves and not facts.has_types:
+        words = "for a function with tail calls or direct loads the kernel needs BTF, which is not"
+        return "types", f"{words} loaded here", None, None
+    if body.code.tail_calls and not facts.has_tail_calls_beside_calls:
+        words = "this kernel takes no program that has functions and tail-calls"
+        return "tail-calls-beside-calls", words, None, None
+    return None
+
+
 def body_problems(candidate: Candidate, facts: KernelFacts) -> Iterator[tuple[str, Reason]]:
     """What no mode and no segment cures."""
     body, path = candidate.body, candidate.path
@@ -84,41 +100,28 @@ def body_problems(candidate: Candidate, facts: KernelFacts) -> Iterator[tuple[st
                 " chain, from a function too",
             ),
         )
-    rules = {rule for rule, _ in candidate.calls}
-    if candidate.must_be_called and 1 + body.calls.depth > facts.max_call_frames:
+    obstacle = call_obstacle(body, facts)
+    if candidate.must_be_called and obstacle is not None:
+        rule, text, got, allowed = obstacle
+        why = candidate.calls[0][1]
         yield (
-            "call-depth",
+            rule,
             Reason(
                 path=path,
-                rule="it has to be a function of the chain, and its own functions already call one"
-                " another as deep as the kernel allows",
-                got=1 + body.calls.depth,
-                allowed=facts.max_call_frames,
+                rule=f"it has to be a function of the chain ({why}), but {text}",
+                got=got,
+                allowed=allowed,
             ),
         )
-    for rule in sorted(rules & {"own-tail-calls", "packet-loads"}):
-        if not facts.has_types:
-            yield (
-                rule,
-                Reason(
-                    path=path,
-                    rule="it has to be a function of the chain, because otherwise it would leave"
-                    " the whole chain, and for that the kernel needs BTF, which it does not load",
-                ),
-            )
-        elif not facts.has_tail_calls_beside_calls and rule == "own-tail-calls":
-            yield (
-                rule,
-                Reason(
-                    path=path,
-                    rule="it has to be a function of the chain, and this kernel takes no program"
-                    " that has functions and tail-calls",
-                ),
-            )
+    if not facts.has_types and any(at >= body.main_length for at in body.code.tail_calls):
+        yield (
+            "types",
+            Reason(path=path, rule="tail calls in functions need BTF, which is not loaded here"),
+        )
     if not facts.has_types and body.has_callbacks:
         yield (
             "types",
-            Reason(path=path, rule="callbacks need BTF, which this kernel does not load"),
+            Reason(path=path, rule="callbacks need BTF, which is not loaded here"),
         )
     indexes = {body.instructions[position].offset for position in body.code.kernel_calls}
     if any(index >= len(body.module_types_fds) for index in indexes - {0}):
