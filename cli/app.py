@@ -26,7 +26,9 @@ app.command("cli.status:status", help="What is wanted, and what the kernels hold
 app.command(
     "cli.node:app", name="node", help="List, show, label and forget nodes; give and take keys."
 )
-app.command("cli.chain:app", name="chain", help="What runs on a hook, read from the kernel.")
+app.command(
+    "cli.chain:app", name="chain", help="What runs on a hook, why it is linked so, what it does."
+)
 app.command("cli.audit:app", name="audit", help="Ask the log, prove records, verify proofs.")
 app.command("cli.events:app", name="events", help="Follow events, live or from a durable place.")
 app.command("cli.principal:app", name="principal", help="Add, revoke and rotate users of the bus.")

@@ -1,104 +1,192 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""`l3af chain show`: what runs on a node's hooks right now, read from its kernel."""
+"""`l3af chain`: what runs on the hooks of nodes, why it is linked so, what it does to packets."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from typing import Annotated, Final
 
 import cyclopts
+import msgspec
 from cyclopts import Parameter
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.live import Live
 from rich.text import Text
 
-from cli.console import CredentialsOption, JsonFlag, emit, plain, run
+from cli.chain_places import HookOption, InterfaceOption, asked_nodes
+from cli.chain_view import Rates, packet_rates, render_chains
+from cli.console import CredentialsOption, JsonFlag, emit, plain, run, terminal
 from cli.session import connected
-from shared.contracts.node import GET_CHAINS, ChainShown, ChainsShown, GetChains
-from shared.identifiers import parse_token
+from shared.adapters.bus import Bus
+from shared.contracts.node import GET_CHAINS, ChainsShown, GetChains
+from shared.errors import FaultError, Reason, RefusedError
+from shared.identifiers import Hook
 
-app = cyclopts.App(name="chain", help="What runs on a hook, read from the kernel.")
+app = cyclopts.App(name="chain", help="What runs on a hook, why it is linked so, what it does.")
+app.command("cli.chain_explain:explain")
+app.command("cli.chain_try:try_packets", name="test")
+
+SHORTEST_SECONDS: Final = 0.1
+LONGEST_SECONDS: Final = 3600.0
+
+WatchFlag = Annotated[
+    bool, Parameter(name="--watch", negative=(), help="Look again and again, with packets/s.")
+]
+EveryOption = Annotated[float, Parameter(name="--every", help="Seconds between looks.")]
+LooksOption = Annotated[
+    int, Parameter(name="--looks", help="Stop after so many looks; 0: when interrupted.")
+]
+PerCpuFlag = Annotated[
+    bool, Parameter(name="--per-cpu", negative=(), help="The counters of each processor too.")
+]
+
+
+class NodesShown(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What all nodes that are alive run; what `--json` prints if no node was named."""
+
+    nodes: tuple[ChainsShown, ...]
+    silent: dict[str, str] = {}
+    """Nodes that did not answer, and why."""
 
 
 @app.command
 def show(
-    node: str,
-    /,
+    node: Annotated[str, Parameter(name="--node", help="Its name; all that are alive without.")] = (
+        ""
+    ),
     *,
-    interface: Annotated[
-        str, Parameter(name="--interface", help="Only the hooks of this interface.")
-    ] = "",
+    interface: InterfaceOption = "",
+    hook: HookOption = None,
+    per_cpu: PerCpuFlag = False,
+    watch: WatchFlag = False,
+    every: EveryOption = 2.0,
+    looks: LooksOption = 0,
     json: JsonFlag = False,
     credentials: CredentialsOption = None,
 ) -> None:
-    """The chain on every hook of a node, its programs and its counters, as the kernel has them.
+    """What is linked on every hook, and what its programs counted, as the kernel has it now.
 
-    Parameters
-    ----------
-    node
-        Its name.
+    The columns of counters: packets that reached the program, the share that went on to the next,
+    and packets by verdict.  `ns` is there if the chain samples times.
     """
 
-    async def got() -> ChainsShown:
-        endpoint = GET_CHAINS.at(node=parse_token(node, path="node"))
+    async def shown() -> None:
         async with connected(credentials) as bus:
-            return only_on(await bus.request(endpoint, GetChains()), interface)
+            if not watch:
+                seen = await _seen(bus, node, interface, hook, per_cpu=per_cpu)
+                _print(seen, is_named=bool(node), json=json)
+                return
+            _check_watching(every, looks)
+            watched = _watched(bus, node, interface, hook, per_cpu=per_cpu, every=every)
+            await _show_watched(watched, looks, is_named=bool(node), json=json)
 
-    emit(run(got(), json=json), render_chains, json=json)
+    run(shown(), json=json)
 
 
-def only_on(shown: ChainsShown, interface: str) -> ChainsShown:
-    """The chains of one interface; all if `interface` is empty."""
-    chains = tuple(one for one in shown.chains if not interface or one.chain.interface == interface)
+def only_on(shown: ChainsShown, interface: str, hook: Hook | None = None) -> ChainsShown:
+    """The chains of one interface and hook; all if `interface` is empty and there is no hook."""
+    chains = tuple(
+        one
+        for one in shown.chains
+        if interface in ("", one.chain.interface) and hook in (None, one.chain.hook)
+    )
     return ChainsShown(node=shown.node, chains=chains)
 
 
-def render_chains(shown: ChainsShown) -> RenderableType:
-    """A block for each hook point."""
-    if not shown.chains:
-        return Text(f"{shown.node}: no hook is managed")
-    return Group(*(_render_chain(shown.node, one) for one in shown.chains))
-
-
-def _render_chain(node: str, shown: ChainShown) -> RenderableType:
-    chain = shown.chain
-    parts: list[RenderableType] = [
-        Text(f"{node} {chain.interface}/{chain.hook}: {chain.state}", style="bold"),
-        Text(
-            f"  program {chain.program_id} tag {chain.program_tag or '-'} link {chain.link_id} "
-            f"generation {chain.generation} "
-            + (f"{chain.xdp_mode} " if chain.xdp_mode else "")
-            + f"verified {chain.verified_instructions} jited {chain.jited_bytes} bytes, "
-            + ("GPL-compatible" if chain.gpl_compatible else "not GPL-compatible")
+def render_seen(seen: NodesShown, rates: dict[str, Rates] | None = None) -> RenderableType:
+    """Every node's chains, then who did not answer; `rates` by node."""
+    return Group(
+        *(
+            render_chains(one, None if rates is None else rates.get(one.node, {}))
+            for one in seen.nodes
         ),
-    ]
-    table = Table(box=None, pad_edge=False)
-    for heading in ("order", "deployment", "revision", "package", "linked", "instructions"):
-        table.add_column(heading, header_style="bold")
-    for program in chain.programs:
-        table.add_row(
-            str(program.order),
-            program.deployment,
-            str(program.revision),
-            f"{program.package} {program.version}",
-            program.mode,
-            str(program.instructions),
-        )
-    if chain.programs:
-        parts.append(table)
-    if chain.refusal is not None:
-        parts.append(Text(f"  refused: {plain(chain.refusal.message)}", style="red"))
-        parts += [
-            Text(f"    {plain(reason.path)}: {plain(reason.rule)}", style="red")
-            for reason in chain.refusal.reasons
-        ]
-    if shown.metrics:
-        metrics = Table(box=None, pad_edge=False)
-        for heading in ("deployment", "metric", "value", "map", "key"):
-            metrics.add_column(heading, header_style="bold")
-        for metric in shown.metrics:
-            value = str(metric.value) if metric.value is not None else plain(metric.problem)
-            metrics.add_row(metric.deployment, metric.metric, value, metric.map, metric.key)
-        parts.append(metrics)
-    parts.append(Text(""))
-    return Group(*parts)
+        *(Text(f"{node}: {plain(why)}", style="red") for node, why in seen.silent.items()),
+    )
+
+
+async def _seen(
+    bus: Bus, node: str, interface: str, hook: Hook | None, *, per_cpu: bool
+) -> NodesShown:
+    """What the nodes say now; the fault of a node that was named is raised."""
+    names = await asked_nodes(bus, node)
+
+    async def ask(name: str) -> ChainsShown | FaultError:
+        try:
+            reply = await bus.request(GET_CHAINS.at(node=name), GetChains(per_cpu=per_cpu))
+        except FaultError as error:
+            if node:
+                raise
+            return error
+        return only_on(reply, interface, hook)
+
+    answers = dict(zip(names, await asyncio.gather(*(ask(name) for name in names)), strict=True))
+    return NodesShown(
+        nodes=tuple(one for one in answers.values() if isinstance(one, ChainsShown)),
+        silent={name: one.message for name, one in answers.items() if isinstance(one, FaultError)},
+    )
+
+
+def _print(
+    seen: NodesShown, *, is_named: bool, json: bool, rates: dict[str, Rates] | None = None
+) -> None:
+    if json and is_named:
+        emit(seen.nodes[0], render_chains, json=True)
+    else:
+        emit(seen, lambda all_seen: render_seen(all_seen, rates), json=json)
+
+
+async def _watched(
+    bus: Bus, node: str, interface: str, hook: Hook | None, *, per_cpu: bool, every: float
+) -> AsyncIterator[tuple[NodesShown, dict[str, Rates]]]:
+    """What is seen, again and again, with the packets a second since the look before."""
+    clock = asyncio.get_running_loop().time
+    before: dict[str, ChainsShown] = {}
+    looked_at = clock()
+    while True:
+        started_at = clock()
+        seen = await _seen(bus, node, interface, hook, per_cpu=per_cpu)
+        rates = {
+            one.node: packet_rates(before[one.node], one, seconds=started_at - looked_at)
+            for one in seen.nodes
+            if one.node in before
+        }
+        before, looked_at = {one.node: one for one in seen.nodes}, started_at
+        yield seen, rates
+        await asyncio.sleep(max(0.0, started_at + every - clock()))
+
+
+async def _show_watched(
+    watched: AsyncIterator[tuple[NodesShown, dict[str, Rates]]],
+    looks: int,
+    *,
+    is_named: bool,
+    json: bool,
+) -> None:
+    """In one place of a terminal; elsewhere one after the other, with `--json` one a line."""
+    is_live = sys.stdout.isatty() and not json
+    with ExitStack() as held:
+        live = held.enter_context(Live(console=terminal(), auto_refresh=False)) if is_live else None
+        number = 0
+        async for seen, rates in watched:
+            if live is not None:
+                live.update(render_seen(seen, rates), refresh=True)
+            else:
+                _print(seen, is_named=is_named, json=json, rates=rates)
+            number += 1
+            if number == looks:
+                return
+
+
+def _check_watching(every: float, looks: int) -> None:
+    reasons = []
+    if not SHORTEST_SECONDS <= every <= LONGEST_SECONDS:
+        rule = f"must be between {SHORTEST_SECONDS} and {LONGEST_SECONDS:.0f} seconds"
+        reasons.append(Reason(path="--every", rule=rule, got=every))
+    if looks < 0:
+        reasons.append(Reason(path="--looks", rule="must not be negative", got=looks))
+    if reasons:
+        raise RefusedError(f"{reasons[0].path} {reasons[0].rule}", reasons)

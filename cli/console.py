@@ -99,6 +99,11 @@ def emit(message: MessageT, render: Callable[[MessageT], RenderableType], *, jso
         _out.print(render(message))
 
 
+def terminal() -> Console:
+    """Where results go, for what is drawn anew in one place of a terminal."""
+    return _out
+
+
 def say(line: RenderableType, *, json: bool = False) -> None:
     """Print a remark on stderr; nothing with `--json`."""
     if not json:

@@ -24,7 +24,27 @@ MAX_CONSTRAINTS: Final = 400
 MAX_TEXT: Final = 600
 """Characters of one sentence; a kernel message inside may be long."""
 
-REMEDIES: Final[Mapping[str, str]] = {}
+REMEDIES: Final[Mapping[str, str]] = {
+    "own-tail-calls": (
+        "last place in a chain without counters, or no tail calls into arrays that hold programs"
+    ),
+    "packet-loads": (
+        "reading packets through pointers or bpf_skb_load_bytes instead of LD_ABS and LD_IND, as"
+        " compilers do unless asked for them; or last place in a chain without counters"
+    ),
+    "may-goto": "last place, or a loop that is bounded in another way than by may_goto",
+    "main-length": "a shorter main function, its parts in functions of their own",
+    "verifier-feedback": "fewer branches, or fewer programs beside it in its segment",
+    "joint-jumps": "fewer branches in it or in the programs inline beside it",
+    "stack-depth": (
+        "a smaller stack: scratch data in a per-CPU array map instead of local variables"
+    ),
+    "frame-sum": ("a smaller stack, of it or of the functions that the programs beside it call"),
+    "tail-call-frame": (
+        "no tail call inside a function of its own, or less stack in the programs beside it"
+    ),
+    "call-depth": "fewer functions that call one another",
+}
 """Rule id to what would have to be otherwise for the program to be linked inline."""
 
 
