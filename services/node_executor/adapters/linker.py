@@ -4,14 +4,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 
 from services.node_executor.adapters import chain, kernel_info
 from services.node_executor.adapters.bpf_syscall import Descriptor
+from services.node_executor.adapters.probes import knows_tcx
+from services.node_executor.attachment import ways
 from services.node_executor.explanation import explain
 from services.node_executor.generations import HeldMap, MapKey, Point
 from services.node_executor.kernel_types import LoadedMap, ProgramSource
+from services.node_executor.linking.counters import COUNTERS_MAP_NAME
+from services.node_executor.linking.plan import Attachment, LinkPolicy
 from services.node_executor.packages import OpenedPackage
 from services.node_executor.preparation import MapMismatchError
 from shared.contracts.node import DesiredChain, ObservedProgram
@@ -30,6 +35,11 @@ class LinkedProgram:
         self.duration_ms: Mapping[str, float] = dict(linked.durations_ms)
         self.warnings = linked.plan.warnings
         self.explanation = explain(linked.plan)
+        self.segment_ids = tuple(info.id for info in linked.segment_infos)
+        """Programs of all segments, the head first."""
+        self.program_array_id = linked.program_array_id
+        """Holds the segments behind the head; the kernel empties it when nobody pins or holds it.
+        0: the chain is one segment."""
         self.maps = tuple(
             HeldMap(
                 deployment=deployment,
@@ -40,6 +50,11 @@ class LinkedProgram:
             for deployment, maps in linked.maps.items()
             for name, loaded in maps.items()
         )
+        if linked.counters is not None:
+            counters = linked.counters.info
+            self.maps += (
+                HeldMap(deployment="", name=COUNTERS_MAP_NAME, map_id=counters.id, is_pinned=False),
+            )
         self.programs = tuple(
             ObservedProgram(
                 deployment=program.deployment,
@@ -50,10 +65,19 @@ class LinkedProgram:
                 program=program.program,
                 order=program.order,
                 mode=planned.mode,
+                reason=planned.reason,
+                segment=linked.plan.segment_of(position),
+                slot=planned.slot,
                 instructions=len(planned.body.instructions),
             )
-            for program, planned in zip(desired.programs, linked.plan.bodies, strict=True)
+            for position, (program, planned) in enumerate(
+                zip(desired.programs, linked.plan.bodies, strict=True)
+            )
         )
+
+    def refresh_counters(self) -> None:
+        """The counts are those of the present generation now; for right before the swap."""
+        self._linked.refresh_counters()
 
     def close(self) -> None:
         """Give everything up that is neither pinned nor attached."""
@@ -66,10 +90,20 @@ def link(
     packages: Sequence[OpenedPackage],
     *,
     carried: Mapping[MapKey, int],
+    slots: Mapping[str, int] | None = None,
+    new_slots: Collection[int] = (),
 ) -> LinkedProgram:
-    """The chain as one verified program, attached to nothing; `packages` are in its order.
+    """The chain as verified programs, attached to nothing.
 
     Blocks for some milliseconds a program.
+
+    Args:
+        point: Where it will stand.
+        desired: The chain.
+        packages: Of its programs, in their order.
+        carried: Maps to take over, by id; the counter map belongs to the deployment "".
+        slots: Counter slot by deployment; None: each program's position.
+        new_slots: Slots whose instance is new, so that they begin at zero.
 
     Raises:
         RefusedError: A program does not verify, the chain cannot be linked, or an instance's map
@@ -96,12 +130,45 @@ def link(
             )
             for program, package in zip(desired.programs, packages, strict=True)
         ]
-        linked = chain.link_chain(sources, point.hook, name=f"chain_{point.interface}")
+        linked = chain.link_chain(
+            sources,
+            point.hook,
+            name=f"chain_{point.interface}",
+            policy=_policy(point, desired),
+            slots=slots,
+            new_slots=new_slots,
+            counters=handles.get(MapKey("", COUNTERS_MAP_NAME)),
+            interface_index=_interface_index(point.interface),
+        )
         with ExitStack() as undo:
             undo.callback(linked.close)
             _refuse_mismatches(linked, handles)
             undo.pop_all()
     return LinkedProgram(linked, desired)
+
+
+def _policy(point: Point, desired: DesiredChain) -> LinkPolicy:
+    options = desired.link
+    attachment: Attachment = "xdp"
+    if point.hook != "xdp":
+        way = ways(point.hook, options.attach, has_tcx=knows_tcx())[0]
+        attachment = "cls_bpf" if way == "cls_bpf" else "tcx"
+    return LinkPolicy(
+        hook=point.hook,
+        attachment=attachment,
+        has_counters=options.counters,
+        time_sample_period=options.time_sample_period,
+        end_verdict=options.end_verdict,
+        frags=options.frags,
+    )
+
+
+def _interface_index(name: str) -> int:
+    """0 if there is no such interface now: a chain can be linked before it comes."""
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return 0
 
 
 def _refuse_mismatches(linked: chain.LinkedChain, carried: Mapping[MapKey, Descriptor]) -> None:

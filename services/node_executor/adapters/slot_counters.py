@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,49 +46,76 @@ class CounterTable:
     """Packets that found the next segment of their chain missing."""
 
 
-def prepare(
-    hook: Hook,
-    slots: Collection[int],
-    *,
-    present: Handle | None,
-    new_slots: Collection[int] = (),
-) -> LoadedMap:
-    """A map with room for `slots` in which each of `new_slots` begins at zero.
+class SlotCounterMap:
+    """The map that a new generation counts in; closing gives up this process's hold on it."""
 
-    It is the present map where that fits, as a hold of its own; otherwise a new one with the counts
-    of the present one.
+    def __init__(
+        self,
+        hook: Hook,
+        slots: Collection[int],
+        *,
+        present: Handle | None,
+        new_slots: Collection[int] = (),
+    ) -> None:
+        """A map with room for `slots` in which each of `new_slots` begins at zero.
 
-    Args:
-        hook: Whose verdicts are counted.
-        slots: The numbers that the chain uses.
-        present: The map that the present generation counts in; None: there is none.
-        new_slots: Numbers whose program instance was never in the chain before.
+        It is the present map where that fits, otherwise a new one with the counts of the present.
 
-    Raises:
-        RefusedError: no map has room for so many slots.
-        KernelFaultError: the kernel cannot make the map.
-    """
-    needed = capacity_for(max(slots, default=0) + 1)
-    if needed > max_slots(hook):
-        raise RefusedError(
-            f"one hook point counts at most {max_slots(hook)} programs",
-            [Reason(path="chain", rule="has too many counter slots", got=max(slots) + 1)],
+        Args:
+            hook: Whose verdicts are counted.
+            slots: The numbers that the chain uses.
+            present: The map that the present generation counts in; None: there is none.
+            new_slots: Numbers whose program instance is new in the chain.
+
+        Raises:
+            RefusedError: no map has room for so many slots.
+            KernelFaultError: the kernel cannot make the map.
+        """
+        self._hook: Final[Hook] = hook
+        self._new_slots: Final = frozenset(new_slots)
+        self._source: Descriptor | None = None
+        needed = capacity_for(max(slots, default=0) + 1)
+        if needed > max_slots(hook):
+            raise RefusedError(
+                f"one hook point counts at most {max_slots(hook)} programs",
+                [Reason(path="chain", rule="has too many counter slots", got=max(slots) + 1)],
+            )
+        with ExitStack() as undo:
+            held, capacity = _held(present, hook)
+            if held is not None:
+                undo.enter_context(held)
+            is_kept = held is not None and capacity >= needed and not self._is_used(held)
+            if held is not None and is_kept:
+                handle = held
+            else:
+                handle = undo.enter_context(_make(value_bytes(hook, max(needed, capacity))))
+                self._source = held
+            info = kernel_info.map_info(handle.fd)
+            self.loaded: Final = LoadedMap(COUNTERS_MAP_NAME, handle, info, is_carried_over=is_kept)
+            self.refresh()
+            undo.pop_all()
+
+    def refresh(self) -> None:
+        """A map that was made anew has the counts that the present one has now.
+
+        For right before the swap, while nothing counts in it yet.
+        """
+        if self._source is not None:
+            copy(self._source, self.loaded.handle, self._hook, except_slots=self._new_slots)
+
+    def close(self) -> None:
+        """Give it up; a second call does nothing."""
+        self.loaded.handle.close()
+        if self._source is not None:
+            self._source.close()
+
+    def _is_used(self, held: Descriptor) -> bool:
+        """Whether something was ever counted in a slot that has to be empty."""
+        size = slot_bytes(self._hook)
+        starts = [slot_offset(self._hook, slot) for slot in self._new_slots]
+        return bool(starts) and any(
+            any(value[start : start + size]) for value in values(held) for start in starts
         )
-    if present is not None:
-        info = kernel_info.map_info(present.fd)
-        if _is_counter_map(info, hook):
-            capacity = capacity_of(hook, info.value_size_bytes)
-            if capacity >= needed and not _used(present, hook, new_slots):
-                held = kernel_info.map_by_id(info.id)
-                return LoadedMap(COUNTERS_MAP_NAME, held, info, is_carried_over=True)
-            needed = max(needed, capacity)
-    made = _make(value_bytes(hook, needed))
-    loaded = LoadedMap(
-        COUNTERS_MAP_NAME, made, kernel_info.map_info(made.fd), is_carried_over=False
-    )
-    if present is not None:
-        copy(present, made, hook, except_slots=new_slots)
-    return loaded
 
 
 def copy(
@@ -97,17 +125,15 @@ def copy(
 
     What is counted in `present` after that is not in `target`: call it again right before a swap.
     """
-    info, target_info = kernel_info.map_info(present.fd), kernel_info.map_info(target.fd)
-    if not _is_counter_map(info, hook):
-        return
+    size_bytes = kernel_info.map_info(target.fd).value_size_bytes
     copied = []
     for value in values(present):
-        changed = bytearray(value[: info.value_size_bytes])
+        changed = bytearray(value)
         for slot in except_slots:
             start = slot_offset(hook, slot)
             if start < len(changed):
                 changed[start : start + slot_bytes(hook)] = bytes(slot_bytes(hook))
-        copied.append(bytes(changed).ljust(target_info.value_size_bytes, b"\0"))
+        copied.append(bytes(changed).ljust(size_bytes, b"\0"))
     map_access.update(target, _KEY, b"".join(copied))
 
 
@@ -143,16 +169,14 @@ def _table(found: list[bytes], hook: Hook, slots: Collection[int] | None) -> Cou
     )
 
 
-def _used(handle: Handle, hook: Hook, slots: Collection[int]) -> bool:
-    """Whether something was ever counted in one of the slots."""
-    if not slots:
-        return False
-    size = slot_bytes(hook)
-    return any(
-        any(value[slot_offset(hook, slot) : slot_offset(hook, slot) + size])
-        for value in values(handle)
-        for slot in slots
-    )
+def _held(present: Handle | None, hook: Hook) -> tuple[Descriptor | None, int]:
+    """A hold of our own on the present map, and its capacity; a map of another layout is none."""
+    if present is None:
+        return None, 0
+    info = kernel_info.map_info(present.fd)
+    if not _is_counter_map(info, hook):
+        return None, 0
+    return kernel_info.map_by_id(info.id), capacity_of(hook, info.value_size_bytes)
 
 
 def _is_counter_map(info: MapInfo, hook: Hook) -> bool:
