@@ -14,6 +14,9 @@ from time import monotonic
 
 from services.node_executor.adapters.archives import Archives
 from services.node_executor.adapters.artifact_cache import ArtifactCache
+from services.node_executor.adapters.bcc_sources import SourceCompiler
+from services.node_executor.adapters.bcc_toolchain import ToolchainProbe
+from services.node_executor.adapters.compilation_cache import CompilationCache
 from services.node_executor.adapters.event_publisher import EventPublisher
 from services.node_executor.adapters.grace_periods import ExpeditedGracePeriods
 from services.node_executor.adapters.hook_points import HookPointKernel
@@ -80,7 +83,18 @@ async def main(stop: asyncio.Event) -> None:
             bus=bus, cache=ArtifactCache(config.state_dir / "artifacts"), thread=thread
         )
         trust_root = bytes.fromhex(bus.facts.trust_root)
-        preparer = Preparer(archives=archives, thread=thread, trust_root=trust_root)
+        compilers = ToolchainProbe(config.bcc_python)
+        preparer = Preparer(
+            archives=archives,
+            compiler=SourceCompiler(
+                node=bus.name,
+                thread=thread,
+                probe=compilers,
+                cache=CompilationCache(config.state_dir / "compilations"),
+            ),
+            thread=thread,
+            trust_root=trust_root,
+        )
         staging = Staging(
             points=points, reader=kernel, preparer=preparer, thread=thread, clock=monotonic
         )
@@ -110,7 +124,9 @@ async def main(stop: asyncio.Event) -> None:
                 bus=bus,
                 thread=thread,
                 store=store,
-                inventory=Inventory(node=bus.name, labels=labels, netlink=netlink, now=_now),
+                inventory=Inventory(
+                    node=bus.name, labels=labels, netlink=netlink, compilers=compilers, now=_now
+                ),
                 now=_now,
             ),
             now=_now,

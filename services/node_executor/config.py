@@ -26,6 +26,8 @@ class NodeExecutorConfig(ServiceConfig, frozen=True, kw_only=True):
     (below 1 ms instead of 8 to 16); each costs one interrupt on every processor."""
     labels: Labels = {}
     """What the node says of itself; labels set through the scheduler win."""
+    bcc_python: Path = Path("/usr/bin/python3")
+    """The Python that can import bcc: the distribution's."""
 
 
 def check_labels(labels: Labels) -> Labels:

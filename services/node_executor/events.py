@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
+import msgspec
+
 from services.node_executor.generations import Generation, Point, plan_digest
 from shared.canonical import canonical_bytes, sha256_hex
 from shared.contracts.events import Actor, EventBody, Outcome
@@ -132,6 +134,7 @@ def kernel_details(chain: ObservedChain) -> dict[str, Any]:
         "jited_bytes": chain.jited_bytes,
         "map_ids": list(chain.map_ids),
         "config_sha256": chain.config_sha256,
+        **_compilations(chain),
     }
 
 
@@ -147,10 +150,21 @@ def registration_body(record: NodeRecord) -> EventBody:
             "executor_version": record.executor_version,
             "labels": record.labels,
             "features": record.features,
+            **({"feature_notes": record.feature_notes} if record.feature_notes else {}),
             "interfaces": [interface.name for interface in record.interfaces],
         },
     )
     return fit_event_body(body)
+
+
+def _compilations(chain: ObservedChain) -> dict[str, Any]:
+    """What this node compiled, by deployment; nothing if every archive held its object."""
+    found = {
+        program.deployment: msgspec.to_builtins(program.compilation)
+        for program in chain.programs
+        if program.compilation is not None
+    }
+    return {"compilations": found} if found else {}
 
 
 def _said(refusal: Refusal) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import msgspec
 
 from shared.canonical import sha256_hex
 from shared.contracts.catalog import MapEntry, PackageManifest, ProgramEntry, SignedPackage
-from shared.contracts.node import DesiredProgram, verdicts_of
+from shared.contracts.node import Compilation, DesiredProgram, ObservedProgram, verdicts_of
 from shared.dsse import verify_signed_package
 from shared.errors import Reason, RefusedError, VerificationError
 from shared.identifiers import Hook
@@ -33,6 +33,8 @@ class OpenedPackage:
     manifest: PackageManifest
     files: Mapping[str, bytes]
     publisher: str
+    compilation: Compilation | None = None
+    """How this node made the program's object, if the archive holds its source."""
 
 
 def open_package(signed: SignedPackage, archive: bytes, *, trust_root: bytes) -> OpenedPackage:
@@ -54,6 +56,16 @@ def open_package(signed: SignedPackage, archive: bytes, *, trust_root: bytes) ->
     manifest, certificate = verify_signed_package(signed, trust_root=trust_root)
     files = read_archive(archive, manifest)
     return OpenedPackage(manifest=manifest, files=files, publisher=certificate.publisher)
+
+
+def with_compilations(
+    programs: Sequence[ObservedProgram], packages: Sequence[OpenedPackage]
+) -> tuple[ObservedProgram, ...]:
+    """The bodies of a chain, each with how its package was compiled; both in order."""
+    return tuple(
+        msgspec.structs.replace(program, compilation=package.compilation)
+        for program, package in zip(programs, packages, strict=True)
+    )
 
 
 def instance_problems(programs: Sequence[DesiredProgram], *, path: str) -> Iterator[Reason]:

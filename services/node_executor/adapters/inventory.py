@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from services.node_executor.adapters.bcc_toolchain import ToolchainProbe
 from services.node_executor.adapters.netlink import Netlink
 from services.node_executor.adapters.probes import probe_features
 from shared.contracts.node import NodeRecord
@@ -21,20 +22,32 @@ _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Inventory:
-    """Reads the node; features are probed once, they do not change while the kernel runs."""
+    """Reads the node.
+
+    Features of the kernel are probed once, they do not change while it runs; programs are
+    installed and removed.
+    """
 
     def __init__(
-        self, *, node: str, labels: dict[str, str], netlink: Netlink, now: Callable[[], str]
+        self,
+        *,
+        node: str,
+        labels: dict[str, str],
+        netlink: Netlink,
+        compilers: ToolchainProbe,
+        now: Callable[[], str],
     ) -> None:
         self._node = node
         self._labels = labels
         self._netlink = netlink
+        self._compilers = compilers
         self._now = now
         self._features = probe_features()
 
     def read(self) -> NodeRecord:
         """The node as it is now."""
         names = os.uname()
+        compilers, notes = self._compilers.features()
         return NodeRecord(
             node=self._node,
             hostname=socket.gethostname(),
@@ -44,7 +57,8 @@ class Inventory:
             boot_id=read_boot_id(),
             labels=self._labels,
             interfaces=self._netlink.interfaces(),
-            features=self._features,
+            features={**self._features, **compilers},
+            feature_notes=notes,
             registered_at=self._now(),
         )
 

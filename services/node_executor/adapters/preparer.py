@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from services.node_executor.adapters.archives import Archives
+from services.node_executor.adapters.bcc_sources import SourceCompiler
 from services.node_executor.adapters.kernel_thread import KernelThread
 from services.node_executor.adapters.linker import link
 from services.node_executor.generations import Point
@@ -18,6 +19,7 @@ from services.node_executor.packages import (
     instance_problems,
     open_package,
     program_problems,
+    with_compilations,
 )
 from services.node_executor.preparation import Needs, Ready
 from shared.contracts.catalog import PackageManifest, SignedPackage
@@ -31,8 +33,16 @@ KEPT_MANIFESTS: Final = 256
 class Preparer:
     """Touches no hook."""
 
-    def __init__(self, *, archives: Archives, thread: KernelThread, trust_root: bytes) -> None:
+    def __init__(
+        self,
+        *,
+        archives: Archives,
+        compiler: SourceCompiler,
+        thread: KernelThread,
+        trust_root: bytes,
+    ) -> None:
         self._archives = archives
+        self._compiler = compiler
         self._thread = thread
         self._trust_root = trust_root
         self._manifests: dict[SignedPackage, PackageManifest] = {}
@@ -65,10 +75,14 @@ class Preparer:
         fetched = time.perf_counter()
         packages = await self._thread(_open_packages, desired, archives, self._trust_root)
         verified = time.perf_counter()
+        packages = await self._compiler.compiled(desired, packages)
+        compiled = time.perf_counter()
         linked = await self._thread(link, point, desired, packages, carried=needs.carried)
+        linked.programs = with_compilations(linked.programs, packages)
         durations = {
             "fetch": (fetched - started) * 1000,
             "verify": (verified - fetched) * 1000,
+            **({"compile": (compiled - verified) * 1000} if _has_source(packages) else {}),
             **linked.duration_ms,
         }
         return Ready(linked, {phase: round(ms, 3) for phase, ms in durations.items()})
@@ -94,6 +108,10 @@ class Preparer:
                 self._manifests.clear()
             self._manifests[signed] = manifest
         return manifest
+
+
+def _has_source(packages: Sequence[OpenedPackage]) -> bool:
+    return any(package.compilation is not None for package in packages)
 
 
 def _open_packages(

@@ -33,8 +33,8 @@ class CompileOrder(Message, frozen=True, kw_only=True):
     kernel_source: str
     """The tree that bcc gets as BCC_KERNEL_SOURCE; empty: it is unpacked from `headers_archive`."""
     include_folders: tuple[str, ...]
-    headers_archive: str = ""
-    """An archive of kernel headers that is unpacked into `scratch` before."""
+    headers_archive: str
+    """An archive of kernel headers that is unpacked into `scratch` before; empty: none."""
     scratch: str
     """A folder of the child's own."""
     limits: CompileLimits
