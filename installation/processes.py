@@ -24,6 +24,8 @@ NATS_SERVER: Final = "nats-server"
 PROVISIONER: Final = "provisioner"
 NODE_EXECUTOR: Final = "node_executor"
 BPFFS_DIR: Final = "/sys/fs/bpf/l3af"
+CACHE_BYTES: Final = 512 * 1024 * 1024
+"""What package archives may take on a node's disk."""
 NETWORK_NAMESPACES: Final = "/run/netns"
 
 
@@ -84,7 +86,13 @@ PROCESSES: Final[tuple[ProcessKind, ...]] = (
         stage=3,
         module="services.node_executor",
         prefix="NODE_EXECUTOR",
-        settings=(*_SERVICE_SETTINGS, "BPFFS_DIR", "LABELS", "EXPEDITED_GRACE_PERIODS"),
+        settings=(
+            *_SERVICE_SETTINGS,
+            "BPFFS_DIR",
+            "LABELS",
+            "EXPEDITED_GRACE_PERIODS",
+            "CACHE_BYTES",
+        ),
         credentials="node",
         answers_as="node",
     ),
@@ -199,6 +207,7 @@ def _spec(
         "BPFFS_DIR": environ.get(f"{kind.prefix}_BPFFS_DIR", BPFFS_DIR),
         "LABELS": environ.get(f"{kind.prefix}_LABELS", ""),
         "EXPEDITED_GRACE_PERIODS": environ.get(f"{kind.prefix}_EXPEDITED_GRACE_PERIODS", "true"),
+        "CACHE_BYTES": environ.get(f"{kind.prefix}_CACHE_BYTES", str(CACHE_BYTES)),
     }
     return ProcessSpec(
         name=name,

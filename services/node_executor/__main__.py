@@ -32,6 +32,7 @@ from services.node_executor.changes import HookPoints
 from services.node_executor.config import NodeExecutorConfig, check_labels
 from services.node_executor.drafts import Drafts
 from services.node_executor.execution import Steps
+from services.node_executor.fetching import Fetching
 from services.node_executor.inspection import Inspection
 from services.node_executor.metrics_sampling import Sampler
 from services.node_executor.service import NodeExecutorService
@@ -79,8 +80,14 @@ async def main(stop: asyncio.Event) -> None:
             node=bus.name, start=secrets.token_hex(16), boot_id=read_boot_id(), store=store
         )
         points = HookPoints(kernel=kernel, steps=Steps(kernel), journal=journal)
+        disk = KernelThread()
+        held.callback(disk.close)
         archives = Archives(
-            bus=bus, cache=ArtifactCache(config.state_dir / "artifacts"), thread=thread
+            bus=bus,
+            cache=ArtifactCache(config.state_dir / "artifacts", max_bytes=config.cache_bytes),
+            disk=disk,
+            thread=thread,
+            journal=store,
         )
         trust_root = bytes.fromhex(bus.facts.trust_root)
         compilers = ToolchainProbe(config.bcc_python)
@@ -103,6 +110,7 @@ async def main(stop: asyncio.Event) -> None:
             bus=bus,
             thread=thread,
             points=points,
+            fetching=Fetching(archives=archives, offers=preparer, points=points),
             staging=staging,
             sampler=Sampler(points=points, reader=kernel, counters=runner),
             inspection=Inspection(

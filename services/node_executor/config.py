@@ -8,8 +8,10 @@ Pure: `shared.config.load_config` fills it from variables that begin with `NODE_
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from shared.config import Labels, ServiceConfig
 from shared.contracts import node
@@ -24,6 +26,9 @@ class NodeExecutorConfig(ServiceConfig, frozen=True, kw_only=True):
     expedited_grace_periods: bool = True
     """Whether the kernel is asked for short waits while a program is put on a hook or taken off
     (below 1 ms instead of 8 to 16); each costs one interrupt on every processor."""
+    cache_bytes: Annotated[int, Meta(ge=1024 * 1024)] = 512 * 1024 * 1024
+    """What package archives may take on the disk of the state directory, all together.  One that
+    does not fit beside what is needed is refused by name."""
     labels: Labels = {}
     """What the node says of itself; labels set through the scheduler win."""
     bcc_python: Path = Path("/usr/bin/python3")

@@ -167,6 +167,17 @@ def _compilations(chain: ObservedChain) -> dict[str, Any]:
     return {"compilations": found} if found else {}
 
 
+def damaged_archive_body(*, node: str, sha256: str, found: str, size_bytes: int) -> EventBody:
+    """A cached archive was not what its name says; it was removed, and is fetched again."""
+    return EventBody(
+        action="artifact.damage",
+        outcome="observed",
+        node=node,
+        before=sha256,
+        details={"archive_sha256": sha256, "found_sha256": found, "size_bytes": size_bytes},
+    )
+
+
 def _said(refusal: Refusal) -> dict[str, Any]:
     message = _cut(refusal.message, MAX_EVENT_MESSAGE_BYTES)
     return {"code": refusal.code, "message": message}

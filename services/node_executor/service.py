@@ -20,6 +20,7 @@ from services.node_executor.adapters.node_records import NodeRecords
 from services.node_executor.adapters.state_store import StateStoreError
 from services.node_executor.changes import HookPoints
 from services.node_executor.events import bounded
+from services.node_executor.fetching import Fetching
 from services.node_executor.generations import Point
 from services.node_executor.inspection import Inspection
 from services.node_executor.metrics_sampling import Sampler, metric_values
@@ -80,6 +81,7 @@ class NodeExecutorService:
         bus: Bus,
         thread: KernelThread,
         points: HookPoints,
+        fetching: Fetching,
         staging: Staging,
         sampler: Sampler,
         inspection: Inspection,
@@ -92,6 +94,7 @@ class NodeExecutorService:
         self._bus = bus
         self._thread = thread
         self._points = points
+        self._fetching = fetching
         self._staging = staging
         self._sampler = sampler
         self._inspection = inspection
@@ -141,6 +144,7 @@ class NodeExecutorService:
 
     async def stage_chains(self, request: StageChains, _caller: Caller) -> ChainsStaged:
         """All chains load here; nothing was attached."""
+        await self._fetching.for_staging(request)
         async with self._one_at_a_time:
             staged = await self._staging.stage(request)
             await self._thread(self._inspection.remember, request.chains)
@@ -211,6 +215,8 @@ class NodeExecutorService:
     async def _reconcile(self) -> None:
         """Every hook point is settled, or it is known why not; then what runs is said."""
         desired = self._desired
+        if desired is not None:
+            await self._fetching.for_settling(desired, then=self._wake.set)
         async with self._one_at_a_time:
             if desired is not None and await self._settle_all(desired):
                 self._acted_generation = desired.generation

@@ -42,10 +42,8 @@ class Preparer(Protocol):
     def check(self, desired: DesiredChain) -> Awaitable[None]:
         """Every program is what its publisher signed; refused with every difference."""
 
-    def link(
-        self, point: Point, desired: DesiredChain, needs: Needs, *, tickets: Mapping[str, str]
-    ) -> Awaitable[Ready]:
-        """The chain as one loaded program."""
+    def link(self, point: Point, desired: DesiredChain, needs: Needs) -> Awaitable[Ready]:
+        """The chain as one loaded program, of archives that are on the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ class Staging:
         durations: Counter[str] = Counter()
         for chain in request.chains:
             try:
-                described, phases = await self._stage(chain, request.tickets)
+                described, phases = await self._stage(chain)
             except RefusedError as error:
                 problems.append(error)
             else:
@@ -120,7 +118,7 @@ class Staging:
             if self._still_fits(kept, desired, needs):
                 return Prepared(linked=kept.ready.linked, duration_ms=kept.ready.duration_ms)
             await self._thread(kept.ready.linked.close)
-        ready = await self._preparer.link(point, desired, needs, tickets={})
+        ready = await self._preparer.link(point, desired, needs)
         return Prepared(linked=ready.linked, duration_ms=ready.duration_ms)
 
     def explanation(self, chain: DesiredChain) -> ChainExplanation | None:
@@ -140,9 +138,7 @@ class Staging:
                 del self._kept[point]
                 await self._thread(kept.ready.linked.close)
 
-    async def _stage(
-        self, chain: DesiredChain, tickets: Mapping[str, str]
-    ) -> tuple[StagedChain, Mapping[str, float]]:
+    async def _stage(self, chain: DesiredChain) -> tuple[StagedChain, Mapping[str, float]]:
         point = Point(chain.interface, chain.hook)
         if not chain.programs:
             return _nothing(chain), {}
@@ -166,7 +162,7 @@ class Staging:
         if kept is not None:
             await self._thread(self._check_maps, point, chain, kept.maps)
             return _describe(chain, kept), {}
-        ready = await self._preparer.link(point, chain, needs, tickets=tickets)
+        ready = await self._preparer.link(point, chain, needs)
         try:
             await self._thread(self._check_maps, point, chain, ready.linked.maps)
         except RefusedError:

@@ -143,7 +143,7 @@ class Trials:
         counting = msgspec.structs.replace(chain.link, counters=True, time_sample_period=0)
         linkable = msgspec.structs.replace(chain, link=counting)
         needs = Needs(link=True, carried={})
-        ready = await self._preparer.link(point, linkable, needs, tickets={})
+        ready = await self._preparer.link(point, linkable, needs)
         try:
             is_draft = request.draft is not None
             trial, notes = await self._thread(

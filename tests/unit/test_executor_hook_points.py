@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import gc
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,11 +67,9 @@ class FakePreparer:
         if any(program.version == "9.0.0" for program in desired.programs):
             raise RefusedError("not signed", code="verification_failed")
 
-    async def link(
-        self, point: Point, desired: DesiredChain, needs: Needs, *, tickets: Mapping[str, str]
-    ) -> Ready:
+    async def link(self, point: Point, desired: DesiredChain, needs: Needs) -> Ready:
         """A new program with one map for each instance."""
-        assert (point, needs.link, dict(tickets)) == (POINT, True, {})
+        assert (point, needs.link) == (POINT, True)
         made = link(self._kernel, desired)
         self.linked.append(made)
         return Ready(made, {"link": 1.0})

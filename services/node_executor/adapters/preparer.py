@@ -56,9 +56,7 @@ class Preparer:
         """
         await self._thread(self._check, desired)
 
-    async def link(
-        self, point: Point, desired: DesiredChain, needs: Needs, *, tickets: Mapping[str, str]
-    ) -> Ready:
+    async def link(self, point: Point, desired: DesiredChain, needs: Needs) -> Ready:
         """The chain as one loaded program; whoever gets it closes it.
 
         Raises:
@@ -70,8 +68,7 @@ class Preparer:
         for program in desired.programs:
             sha256 = program.signed.archive_sha256
             if sha256 not in archives:
-                ticket = tickets.get(sha256, "")
-                archives[sha256] = await self._archives.fetch(sha256, ticket=ticket)
+                archives[sha256] = await self._archives.take(sha256)
         fetched = time.perf_counter()
         packages = await self._thread(_open_packages, desired, archives, self._trust_root)
         verified = time.perf_counter()
@@ -80,7 +77,7 @@ class Preparer:
         linked = await self._thread(link, point, desired, packages, carried=needs.carried)
         linked.programs = with_compilations(linked.programs, packages)
         durations = {
-            "fetch": (fetched - started) * 1000,
+            "fetch": (fetched - started) * 1000 + self._archives.downloaded_ms(archives),
             "verify": (verified - fetched) * 1000,
             **({"compile": (compiled - verified) * 1000} if _has_source(packages) else {}),
             **linked.duration_ms,
