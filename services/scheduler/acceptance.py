@@ -22,6 +22,7 @@ from services.scheduler.deployment import (
     removed_record,
 )
 from services.scheduler.desired_state import Fleet, changed_chains, derive_desired, takes_part
+from services.scheduler.link_options import refuse_unfit_wishes
 from services.scheduler.placement import place
 from services.scheduler.plan_difference import describe_plan, planned_chains, version_warnings
 from services.scheduler.program_choice import resolve_program
@@ -85,6 +86,7 @@ def draft_application(
         RefusedError: It fits the package, the nodes or the other deployments badly; with every
             reason of the first of these that it does not fit.
     """
+    refuse_unfit_wishes(spec)
     if rollback_of is not None:
         check_same_archive(rollback_of, package)
     resolved = resolve_program(spec, package)

@@ -4,10 +4,11 @@
 
 Rules:
  * Programs run by ascending `order`; no two programs of a chain have the same.
- * A new deployment that claims a taken place is refused, and both are named.
- * When a place is claimed twice without anybody deploying (a node was labelled, or came with other
-   interfaces), the one that holds it keeps it, else the older revision; the other is left out of
-   that chain and its status says so.
+ * A new deployment that claims a taken place is refused, and both are named; so is one whose link
+   options contradict those of another deployment in the chain.
+ * When that comes about without anybody deploying (a node was labelled, or came with other
+   interfaces), the one that is in the chain stays, else the older revision; the other is left out
+   of that chain and its status says so.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from services.scheduler.link_options import Contradiction, SharedOptions
 from services.scheduler.placement import NodeView, places_on
 from shared.contracts.errors import ErrorCode
+from shared.contracts.link_options import LinkOptions, LinkWishes
 from shared.contracts.node import DesiredNode, DesiredProgram
 from shared.contracts.scheduler import DeploymentRecord, DeploymentRevision, DeploymentSpec
 from shared.errors import Reason, RefusedError
@@ -37,11 +40,12 @@ class Claim:
     program: DesiredProgram
     claimed_at: str
     """When the revision was accepted, RFC 3339 UTC."""
+    wishes: LinkWishes
 
 
 @dataclass(frozen=True, slots=True)
 class PlaceConflict:
-    """Two deployments that want one place; one of them has it."""
+    """Two deployments that cannot be in one chain; one of them is."""
 
     node: str
     interface: str
@@ -49,6 +53,8 @@ class PlaceConflict:
     order: int
     holder: str
     left_out: str
+    contradiction: str = ""
+    """The link option that they want differently; empty: they want the same place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,8 @@ class NodeChains:
     """What one node shall run: a chain for every hook point that is claimed."""
 
     chains: Mapping[HookPoint, tuple[DesiredProgram, ...]]
+    options: Mapping[HookPoint, LinkOptions]
+    """How each chain is linked and attached."""
     conflicts: tuple[PlaceConflict, ...]
 
 
@@ -118,14 +126,29 @@ def plan_node(
         if revision is None:
             continue
         for interface in places_of(revision, node, current):
-            claim = Claim(program=desired_program(revision), claimed_at=revision.at)
+            claim = Claim(desired_program(revision), revision.at, revision.spec.link)
             claims.setdefault((interface, revision.spec.hook), []).append(claim)
     holders = _holders(current)
     chains: dict[HookPoint, tuple[DesiredProgram, ...]] = {}
+    options: dict[HookPoint, LinkOptions] = {}
     conflicts: list[PlaceConflict] = []
     for (interface, hook), wanted in sorted(claims.items()):
         point = render_hook_point(interface, hook)
-        chain, left_out = order_chain(wanted, holders=holders.get(point, frozenset()))
+        present = holders.get(point, frozenset())
+        agreeing, options[point], contradictions = agree_on_options(wanted, holders=present)
+        conflicts += [
+            PlaceConflict(
+                node=node.name,
+                interface=interface,
+                hook=hook,
+                order=claim.program.order,
+                holder=found.holder,
+                left_out=found.other,
+                contradiction=str(found),
+            )
+            for claim, found in contradictions
+        ]
+        chain, left_out = order_chain(agreeing, holders=present)
         chains[point] = chain
         holder_of = {program.order: program.deployment for program in chain}
         conflicts += [
@@ -139,7 +162,30 @@ def plan_node(
             )
             for claim in left_out
         ]
-    return NodeChains(chains=chains, conflicts=tuple(conflicts))
+    return NodeChains(chains=chains, options=options, conflicts=tuple(conflicts))
+
+
+def agree_on_options(
+    claims: Collection[Claim], *, holders: Collection[str] = ()
+) -> tuple[list[Claim], LinkOptions, list[tuple[Claim, Contradiction]]]:
+    """The claims that can be in one chain, its link options, and who contradicts them.
+
+    `holders` are the deployments that are in this chain already; what they want comes first.
+    """
+    shared = SharedOptions()
+    agreeing: list[Claim] = []
+    found: list[tuple[Claim, Contradiction]] = []
+
+    def precedence(claim: Claim) -> tuple[bool, str, str]:
+        name = claim.program.deployment
+        return name not in holders, claim.claimed_at, name
+
+    for claim in sorted(claims, key=precedence):
+        contradictions = shared.join(claim.program.deployment, claim.wishes)
+        found += [(claim, one) for one in contradictions]
+        if not contradictions:
+            agreeing.append(claim)
+    return agreeing, shared.settled(), found
 
 
 def order_chain(
@@ -165,7 +211,7 @@ def order_chain(
 
 
 def refuse_conflicts(spec: DeploymentSpec, conflicts: Iterable[PlaceConflict]) -> None:
-    """Nothing, if `spec` claims no place that another deployment has.
+    """Nothing, if `spec` claims no place that another deployment has, and contradicts none.
 
     Raises:
         ChainConflictError: Naming both deployments, and the hook point of every such place.
@@ -174,20 +220,25 @@ def refuse_conflicts(spec: DeploymentSpec, conflicts: Iterable[PlaceConflict]) -
     if not mine:
         return
     others = sorted({one.holder if one.left_out == spec.name else one.left_out for one in mine})
-    reasons = [
-        Reason(
-            path="order",
-            rule=(
-                f"place {one.order} of {one.interface}/{one.hook} on {one.node} is claimed by "
-                f"{' and '.join(sorted((one.holder, one.left_out)))}"
-            ),
-            got=one.order,
-            allowed="an order that no other deployment in this chain has",
-        )
-        for one in mine
-    ]
-    raise ChainConflictError(
-        f"{spec.name} claims a place in a chain that {', '.join(others)} already has", reasons
+    reasons = [_conflict_reason(one) for one in mine]
+    named = ", ".join(others)
+    sentence = f"claims a place in a chain that {named} already has"
+    if all(one.contradiction for one in mine):
+        sentence = f"wants a chain linked or attached in another way than {named}"
+    raise ChainConflictError(f"{spec.name} {sentence}", reasons)
+
+
+def _conflict_reason(one: PlaceConflict) -> Reason:
+    place = f"{one.interface}/{one.hook} on {one.node}"
+    if one.contradiction:
+        rule = f"the deployments of {place} must agree on {one.contradiction}"
+        return Reason(path="link", rule=rule)
+    claimants = " and ".join(sorted((one.holder, one.left_out)))
+    return Reason(
+        path="order",
+        rule=f"place {one.order} of {place} is claimed by {claimants}",
+        got=one.order,
+        allowed="an order that no other deployment in this chain has",
     )
 
 

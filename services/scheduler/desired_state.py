@@ -22,6 +22,7 @@ import msgspec
 
 from services.scheduler.chain_planning import PlaceConflict, plan_node
 from services.scheduler.placement import NodeView
+from shared.contracts.link_options import LinkOptions
 from shared.contracts.node import Cause, DesiredChain, DesiredNode, DesiredProgram
 from shared.contracts.scheduler import DeploymentRecord
 from shared.identifiers import HookPoint, parse_hook_point, render_hook_point
@@ -88,12 +89,18 @@ def derive_node(
         if not programs and interface not in node.interfaces:
             continue
         old = before.get(point)
-        if old is not None and old.programs == programs:
+        link = planned.options.get(point, LinkOptions())
+        if old is not None and (old.programs, old.link) == (programs, link):
             chains.append(old)
         else:
-            cause = _cause(old, programs, deployments)
             chains.append(
-                DesiredChain(interface=interface, hook=hook, programs=programs, cause=cause)
+                DesiredChain(
+                    interface=interface,
+                    hook=hook,
+                    programs=programs,
+                    cause=_cause(old, programs, deployments),
+                    link=link,
+                )
             )
     if current is None:
         derived = DesiredNode(node=node.name, generation=1, chains=tuple(chains))

@@ -107,7 +107,7 @@ def refuse_label_conflicts(fleet: Fleet, record: NodeRecord, labels: NodeLabels)
     new = [conflict for conflict in after if conflict not in before]
     if new:
         raise ChainConflictError(
-            f"{record.node}: with these labels two deployments claim one place",
+            f"{record.node}: with these labels two deployments cannot be in one chain",
             [_conflict_reason(conflict) for conflict in new],
         )
 
@@ -130,8 +130,9 @@ def labelled_event(
 
 
 def _conflict_reason(conflict: PlaceConflict) -> Reason:
+    place = f"{conflict.interface}/{conflict.hook}"
+    if conflict.contradiction:
+        rule = f"the deployments of {place} would have to agree on {conflict.contradiction}"
+        return Reason(path="set", rule=rule)
     both = " and ".join(sorted((conflict.holder, conflict.left_out)))
-    return Reason(
-        path="set",
-        rule=f"place {conflict.order} of {conflict.interface}/{conflict.hook} is claimed by {both}",
-    )
+    return Reason(path="set", rule=f"place {conflict.order} of {place} is claimed by {both}")

@@ -11,6 +11,7 @@ import msgspec
 
 from services.scheduler.desired_state import changed_chains, takes_part
 from shared.contracts.catalog import PackageVersion
+from shared.contracts.link_options import LinkOptions
 from shared.contracts.node import DesiredChain, DesiredNode, DesiredProgram
 from shared.contracts.scheduler import (
     DeploymentPlan,
@@ -89,8 +90,13 @@ def _planned(node: str, old: DesiredChain | None, new: DesiredChain | None) -> P
         interface=present.interface,
         hook=present.hook,
         programs=tuple(places),
-        configuration_only=_is_configuration_only(was, now),
+        configuration_only=_is_configuration_only(was, now) and _link(old) == _link(new),
+        link=present.link,
     )
+
+
+def _link(chain: DesiredChain | None) -> LinkOptions | None:
+    return chain.link if chain else None
 
 
 def _place(program: DesiredProgram, change: Change) -> ProgramPlace:

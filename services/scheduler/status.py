@@ -263,7 +263,11 @@ def _refusal_reasons(chain: ObservedChain) -> tuple[Reason, ...]:
 def _conflict_reason(conflict: PlaceConflict) -> Reason:
     return Reason(
         path="order",
-        rule=f"place {conflict.order} of this chain is held by {conflict.holder}",
+        rule=(
+            f"the deployments of this chain must agree on {conflict.contradiction}"
+            if conflict.contradiction
+            else f"place {conflict.order} of this chain is held by {conflict.holder}"
+        ),
         got=conflict.order,
     )
 

@@ -19,7 +19,7 @@ from shared.contracts.base import (
     Request,
 )
 from shared.contracts.catalog import SignedPackage
-from shared.contracts.link_options import LinkWishes
+from shared.contracts.link_options import LinkOptions, LinkWishes
 from shared.contracts.node import (
     Cause,
     Labels,
@@ -160,6 +160,8 @@ class PlannedChain(Message, frozen=True, kw_only=True):
     interface: str
     hook: Hook
     programs: tuple[ProgramPlace, ...]
+    link: LinkOptions = LinkOptions()
+    """How the chain is linked and attached, from what all its deployments ask for."""
     configuration_only: bool = False
     """Whether only map entries change, so that nothing is linked anew."""
     draft: str = ""

@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What deployments wish of one hook point -> the options that it gets, or who contradicts whom.
+
+Rules:
+ * What a deployment does not say follows those that do; what nobody says is the default.
+ * Two deployments that say different things cannot be in one chain; both are named.
+ * An option that does not belong to the hook is refused, not ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from shared.contracts.errors import ErrorCode
+from shared.contracts.link_options import LinkOptions, LinkWishes
+from shared.contracts.scheduler import DeploymentSpec
+from shared.errors import Reason, RefusedError
+
+_OPTIONS: Final = tuple(field.name for field in msgspec.structs.fields(LinkWishes))
+_XDP_ONLY: Final = ("frags", "take_over")
+_TC_ONLY: Final = ("end_verdict", "position")
+_ATTACH: Final = {True: ("auto", "native", "generic", "offload"), False: ("auto", "tcx", "cls_bpf")}
+
+
+class LinkOptionsError(RefusedError):
+    """A deployment's link options do not fit its hook, or one another."""
+
+    code: ClassVar[ErrorCode] = "invalid_request"
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """An option that two deployments of one chain want differently."""
+
+    option: str
+    holder: str
+    held: Any
+    other: str
+    wanted: Any
+
+    def __str__(self) -> str:
+        """As in `link.attach, which a wants native and b generic`."""
+        held, wanted = _spelled(self.held), _spelled(self.wanted)
+        return f"link.{self.option}, which {self.holder} wants {held} and {self.other} {wanted}"
+
+
+class SharedOptions:
+    """The options of one hook point as one deployment after the other joins."""
+
+    def __init__(self) -> None:
+        """Nobody wishes anything yet."""
+        self._said: dict[str, tuple[str, Any]] = {}
+
+    def join(self, deployment: str, wishes: LinkWishes) -> tuple[Contradiction, ...]:
+        """The wishes are part of the options; or they contradict those before and are not."""
+        wanted = _said(wishes)
+        found = tuple(
+            Contradiction(name, *self._said[name], deployment, value)
+            for name, value in wanted.items()
+            if name in self._said and self._said[name][1] != value
+        )
+        if not found:
+            for name, value in wanted.items():
+                self._said.setdefault(name, (deployment, value))
+        return found
+
+    def settled(self) -> LinkOptions:
+        """What the hook point gets."""
+        return LinkOptions(**{name: value for name, (_, value) in self._said.items()})
+
+
+def refuse_unfit_wishes(spec: DeploymentSpec) -> None:
+    """Nothing, if the deployment's link options fit its hook and one another.
+
+    Raises:
+        LinkOptionsError: With every option that does not.
+    """
+    problems = list(_problems(spec))
+    if problems:
+        first = problems[0]
+        raise LinkOptionsError(f"{spec.name}: {first.path} {first.rule}", problems)
+
+
+def _problems(spec: DeploymentSpec) -> Iterable[Reason]:
+    is_xdp = spec.hook == "xdp"
+    said = _said(spec.link)
+    for name in _TC_ONLY if is_xdp else _XDP_ONLY:
+        if name in said:
+            rule = f"has no meaning on {spec.hook}"
+            yield Reason(path=f"link.{name}", rule=rule, got=said[name])
+    attach = spec.link.attach
+    if attach is not None and attach not in _ATTACH[is_xdp]:
+        rule = f"is no way of attaching to {spec.hook}"
+        yield Reason(path="link.attach", rule=rule, got=attach, allowed=list(_ATTACH[is_xdp]))
+    if attach == "cls_bpf" and spec.link.position not in (None, "last"):
+        rule = "needs TCX; a cls_bpf filter has one fixed priority"
+        yield Reason(path="link.position", rule=rule, got=spec.link.position, allowed="last")
+    period = spec.link.time_sample_period
+    if period and period & (period - 1):
+        rule = "must be 0 or a power of two"
+        yield Reason(path="link.time_sample_period", rule=rule, got=period)
+    if period and spec.link.counters is False:
+        rule = "needs counters"
+        yield Reason(path="link.time_sample_period", rule=rule, got=period, allowed=0)
+
+
+def _said(wishes: LinkWishes) -> dict[str, Any]:
+    values = {name: getattr(wishes, name) for name in _OPTIONS}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _spelled(value: object) -> str:
+    """As TOML spells it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
