@@ -121,6 +121,9 @@ class Holder:
         self._counters_fd: Final = counters_fd
         self._sample_period: Final = sample_period
         self._is_long: Final = is_long
+        self._strays: Final[list[tuple[Label, int]]] = []
+        """Ways out of checks, to be written behind the bodies, with the slot to count in."""
+        self._is_looked_up_late = False
 
     def write(self, units: tuple[Unit, ...], note: Callable[[str], None]) -> None:
         """The whole function; `note` is told what the instructions that follow are for."""
@@ -156,6 +159,9 @@ class Holder:
         if code.is_wanted(beyond):
             code.place(beyond)
             self._ending.write_beyond(self)
+        for label, slot in self._strays:
+            code.place(label)
+            self._go_out(slot)
         self._out()
         self._leave()
 
@@ -163,12 +169,7 @@ class Holder:
         """Count a packet that found no next segment."""
         if self._counters_fd is None:
             return
-        # A late lookup left the pointer in r7.
-        register = 7
-        if self.keeper.has_kept_counters:
-            register = 1
-            self.keeper.counters(1)
-        self._code.increment(register, MISSED_OFFSET, 2)
+        self._code.increment(self._counters(), MISSED_OFFSET, 2)
 
     def _ends_plainly(self, last: Unit) -> bool:
         counts = self._counters_fd is not None and not last.is_wrapped
@@ -196,38 +197,72 @@ class Holder:
             values = self._ending.beyond_values(values)
         self._measure(planned.slot)
         if self._counters_fd is None:
-            self._branch(values, [target] * len(values), falls_to=None if is_last else target)
+            self._branch(values, [target] * len(values), planned.slot, falls=not is_last)
             return
-        self._point_to(planned.slot, is_last=is_last)
+        if is_last and self._frame.late_key_bytes:
+            self._look_up_late()
         labels = [self._label("count", number, index) for index in range(len(values))]
-        self._branch(values, labels, falls_to=labels[-1] if labels else None)
-        start = slot_offset(self._hook, planned.slot)
+        self._branch(values, labels, planned.slot, falls=bool(values))
         # The last one falls through from its comparison, the first one to what follows.
         for index in reversed(range(len(values))):
             if code.is_wanted(labels[index]):
                 code.place(labels[index])
-            offset = bucket_offset(self._hook, planned.slot, values[index]) - start
-            code.increment(1, offset, 2)
+            offset = bucket_offset(self._hook, planned.slot, values[index])
+            code.increment(self._counters(), offset, 2)
             if index or is_last:
                 code.jump(target)
 
     def _branch(
-        self, values: tuple[int, ...], labels: list[Label], *, falls_to: Label | None
+        self, values: tuple[int, ...], labels: list[Label], slot: int, *, falls: bool
     ) -> None:
-        """Go to the label of r0's value, or out.
+        """Go to the label of r0's value, or out; with `falls` the last label stands right behind.
 
-        `falls_to` stands right behind: the last value need not jump there.
+        In a long function the way out begins here, as an island for those before.
         """
         code = self._code
-        out = self._label("out", 0)
-        if falls_to is None or not values or labels[-1] != falls_to or self._is_long:
-            for value, label in zip(values, labels, strict=True):
-                code.jump_if(JUMP_IF_EQUAL_32, 0, value, label)
-            self._go_out(out)
-            return
-        for value, label in zip(values[:-1], labels, strict=False):
+        falls = falls and bool(values) and not self._is_long
+        for value, label in zip(values[: -1 if falls else None], labels, strict=False):
             code.jump_if(JUMP_IF_EQUAL_32, 0, value, label)
-        code.jump_if(JUMP_UNLESS_EQUAL_32, 0, values[-1], out)
+        if not falls:
+            self._go_out(slot)
+        elif self._counters_fd is None:
+            code.jump_if(JUMP_UNLESS_EQUAL_32, 0, values[-1], self._label("out", 0))
+        else:
+            stray = self._label("stray", len(self._strays))
+            self._strays.append((stray, slot))
+            code.jump_if(JUMP_UNLESS_EQUAL_32, 0, values[-1], stray)
+
+    def _go_out(self, slot: int) -> None:
+        """Leave the chain with r0."""
+        code, ending = self._code, self._ending
+        if self._counters_fd is not None:
+            base = self._counters()
+            if base != 1:
+                code.move(1, base)
+            code.add(ADD_IMMEDIATE, 1, value=slot_offset(self._hook, slot))
+        elif not ending.leaving and not ending.is_wrapper:
+            code.exit()
+            return
+        code.jump(self._label("out", 0))
+
+    def _counters(self) -> int:
+        """The register that holds the counters, now."""
+        # A late lookup leaves the pointer in r7.
+        if self._is_looked_up_late:
+            return 7
+        return self.keeper.counters()
+
+    def _look_up_late(self) -> None:
+        """r7 = the counters; r0 stays."""
+        code = self._code
+        if self._counters_fd is None:
+            raise AssertionError("there are no counters to look up")
+        code.move(6, 0)
+        look_up(code, self._counters_fd, self._frame.late_key_bytes)
+        leave_unless_found(code, self._ending.closed)
+        code.move(7, 0)
+        code.move(0, 6)
+        self._is_looked_up_late = True
 
     def _check_wrapped(self, unit: Unit, target: Label, *, is_last: bool) -> None:
         code = self._code
@@ -249,26 +284,6 @@ class Holder:
         elif self.keeper.has_time:
             self._restart_time()
 
-    def _go_out(self, out: Label) -> None:
-        if self._counters_fd is None and not self._ending.leaving and not self._ending.is_wrapper:
-            self._code.exit()
-        else:
-            self._code.jump(out)
-
-    def _point_to(self, slot: int, *, is_last: bool) -> None:
-        """r1 = the slot; r0 stays."""
-        code, keeper = self._code, self.keeper
-        if is_last and self._frame.late_key_bytes and self._counters_fd is not None:
-            code.move(6, 0)
-            look_up(code, self._counters_fd, self._frame.late_key_bytes)
-            leave_unless_found(code, self._ending.closed)
-            code.move(7, 0)
-            code.move(1, 0)
-            code.move(0, 6)
-        else:
-            keeper.counters(1)
-        code.add(ADD_IMMEDIATE, 1, value=slot_offset(self._hook, slot))
-
     def _measure(self, slot: int) -> None:
         """Add the time since the body began, if this packet is timed; r0 stays."""
         code, keeper = self._code, self.keeper
@@ -282,12 +297,12 @@ class Holder:
         keeper.time(1)
         keeper.set_time(0)
         code.add(SUBTRACT, 0, 1)
-        keeper.counters(1)
+        base = keeper.counters()
         offset = time_offset(self._hook, slot)
-        code.load(2, 1, offset)
+        code.load(2, base, offset)
         code.add(ADD, 2, 0)
-        code.store(1, offset, 2)
-        code.increment(1, offset + WORD_BYTES, 2)
+        code.store(base, offset, 2)
+        code.increment(base, offset + WORD_BYTES, 2)
         code.move(0, keeper.verdict_register)
         code.place(untimed)
 
@@ -308,7 +323,7 @@ class Holder:
             return
         code.place(out)
         if self._counters_fd is None:
-            code.jump(self._label("leave", 0))
+            self._translate()
             return
         verdicts = verdicts_of(self._hook)
         likely = _LIKELY["xdp" if self._hook == "xdp" else "tc"]
@@ -334,18 +349,20 @@ class Holder:
         self._code.exit()
 
     def _leave(self) -> None:
-        """Replace verdicts that the hook does not know, without counting."""
-        code, leaving = self._code, self._ending.leaving
+        """Leave with a verdict that is counted already."""
         leave = self._label("leave", 0)
-        if not code.is_wanted(leave):
-            return
-        code.place(leave)
-        results = sorted(set(leaving.values()))
+        if self._code.is_wanted(leave):
+            self._code.place(leave)
+            self._translate()
+
+    def _translate(self) -> None:
+        """Leave; verdicts that the hook does not know are replaced."""
+        code, leaving = self._code, self._ending.leaving
+        results = {result: ("return", code.position, result) for result in leaving.values()}
         for value, result in leaving.items():
-            label = self._label("return", result)
-            code.jump_if(JUMP_IF_EQUAL_32, 0, value, label)
+            code.jump_if(JUMP_IF_EQUAL_32, 0, value, results[result])
         self._exit()
-        for result in results:
-            code.place(self._label("return", result))
+        for result, label in results.items():
+            code.place(label)
             code.set(0, result)
             code.exit()

@@ -16,7 +16,6 @@ from services.node_executor.linking.assembly import (
     CLOCK_HELPER,
     JUMP_UNLESS_EQUAL,
     LOOKUP_HELPER,
-    STORE_IMMEDIATE_32,
     Assembler,
     Label,
 )
@@ -34,10 +33,6 @@ class Keeper(Protocol):
     """Holds the verdict while the kernel is called between two bodies."""
 
     @property
-    def has_kept_counters(self) -> bool:
-        """Whether the counters' pointer is kept from the function's start on."""
-
-    @property
     def has_time(self) -> bool:
         """Whether packets are timed here."""
 
@@ -50,8 +45,8 @@ class Keeper(Protocol):
     def context(self) -> None:
         """Emit: r1 = the context."""
 
-    def counters(self, register: int) -> None:
-        """Emit: register = the counters."""
+    def counters(self) -> int:
+        """The register that holds the counters: r1, or one that calls preserve."""
 
     def time(self, register: int) -> None:
         """Emit: register = when the present body began; 0: this packet is not timed."""
@@ -64,8 +59,11 @@ class Keeper(Protocol):
 
 
 def look_up(code: Assembler, descriptor: int, key_bytes: int) -> None:
-    """Emit: r0 = the counters; the key takes 4 bytes at this distance below the frame pointer."""
-    code.add(STORE_IMMEDIATE_32, FRAME_POINTER, offset=-key_bytes)
+    """Emit: r0 = the counters; the key takes a word at this distance below the frame pointer.
+
+    Its 4 bytes are written as 8, because a body may have left a pointer there (see Frame).
+    """
+    code.zero_stack(key_bytes)
     code.move(2, FRAME_POINTER)
     code.add(ADD_IMMEDIATE, 2, value=-key_bytes)
     code.load_map(1, descriptor)
@@ -92,11 +90,6 @@ class OnStack:
         self._descriptor: Final = descriptor
 
     @property
-    def has_kept_counters(self) -> bool:
-        """As said in Keeper."""
-        return self._frame.counters_bytes > 0
-
-    @property
     def has_time(self) -> bool:
         """As said in Keeper."""
         return self._frame.time_bytes > 0
@@ -121,9 +114,10 @@ class OnStack:
         """As said in Keeper."""
         self._code.load(1, FRAME_POINTER, -self._frame.context_bytes)
 
-    def counters(self, register: int) -> None:
+    def counters(self) -> int:
         """As said in Keeper."""
-        self._code.load(register, FRAME_POINTER, -self._frame.counters_bytes)
+        self._code.load(1, FRAME_POINTER, -self._frame.counters_bytes)
+        return 1
 
     def time(self, register: int) -> None:
         """As said in Keeper."""
@@ -145,29 +139,29 @@ class InRegisters:
 
     def __init__(self, code: Assembler, *, has_counters: bool, has_time: bool) -> None:
         self._code: Final = code
-        self.has_kept_counters: Final = has_counters
+        self._has_counters: Final = has_counters
         self.has_time: Final = has_time
 
     def begin(self, closed: int) -> None:
         """As said in Keeper."""
         self._code.move(6, 1)
-        if self.has_kept_counters:
+        if self._has_counters:
             self._code.call(COUNTERS_FUNCTION)
             leave_unless_found(self._code, closed)
             self._code.move(7, 0)
 
     def context_at_first(self) -> None:
         """As said in Keeper."""
-        if self.has_kept_counters:
+        if self._has_counters:
             self._code.move(1, 6)
 
     def context(self) -> None:
         """As said in Keeper."""
         self._code.move(1, 6)
 
-    def counters(self, register: int) -> None:
+    def counters(self) -> int:
         """As said in Keeper."""
-        self._code.move(register, 7)
+        return 7
 
     def time(self, register: int) -> None:
         """As said in Keeper."""
@@ -186,10 +180,10 @@ def sample(code: Assembler, keeper: Keeper, *, seen_offset: int, period: int) ->
     """Decide at a function's begin whether this packet is timed: every `period`th is."""
     label: Label = ("unsampled", code.position)
     keeper.clear_time()
-    keeper.counters(1)
-    code.load(2, 1, seen_offset)
+    base = keeper.counters()
+    code.load(2, base, seen_offset)
     code.add(ADD_IMMEDIATE, 2, value=1)
-    code.store(1, seen_offset, 2)
+    code.store(base, seen_offset, 2)
     code.add(AND_IMMEDIATE, 2, value=period - 1)
     code.jump_if(JUMP_UNLESS_EQUAL, 2, 0, label)
     code.call_helper(CLOCK_HELPER)

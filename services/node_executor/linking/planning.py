@@ -195,26 +195,23 @@ def _segment(
 ) -> Segment:
     arrangement = division.arrangement
     chosen = candidates[division.first : division.first + division.count]
-    begins = {run.first for run in arrangement.runs}
+    begins = {0, *(run.first for run in arrangement.runs)}
     planned = []
-    is_stack_used = False
     for index, candidate in enumerate(chosen):
         body, why = candidate.body, arrangement.called.get(index)
-        is_stack_used = is_stack_used and index not in begins
         needs_zeroes = body.reads_uninitialised_stack or not facts.has_perfmon
+        # Behind a called body, too: the last body's stack may cover the kept context.
+        has_leftovers = why is None and index not in begins
         planned.append(
             PlannedBody(
                 body=body,
                 mode="inline" if why is None else _call_mode(facts),
                 reason=_INLINE if why is None else why[1],
                 proceed_values=verdict_rules.proceed_values(body, policy.hook),
-                zeroed_stack_bytes=(
-                    body.main_stack_bytes if why is None and is_stack_used and needs_zeroes else 0
-                ),
+                zeroed_stack_bytes=body.main_stack_bytes if has_leftovers and needs_zeroes else 0,
                 slot=numbers[candidate.position],
             )
         )
-        is_stack_used = is_stack_used or why is None
     return Segment(
         bodies=tuple(planned),
         layout=arrangement.layout,
