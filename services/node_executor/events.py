@@ -129,6 +129,8 @@ def kernel_details(chain: ObservedChain) -> dict[str, Any]:
         "program_tag": chain.program_tag,
         "link_id": chain.link_id,
         "xdp_mode": chain.xdp_mode,
+        "attachment": chain.attachment,
+        "attachment_reason": chain.attachment_reason,
         "gpl_compatible": chain.gpl_compatible,
         "verified_instructions": chain.verified_instructions,
         "jited_bytes": chain.jited_bytes,
