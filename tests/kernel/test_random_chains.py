@@ -1,95 +1,118 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""For every chain of the test programs, every proceed_on and every packet: linked equals apart."""
+"""For every chain of the corpus and every way to link it: linked equals one after another.
+
+Verdict, packet and context after each packet; then all maps, and what every slot counted.  A run
+prints its seed; `L3AF_SEED` repeats it.
+"""
 
 from __future__ import annotations
 
 import os
+import secrets
+import sys
+from collections.abc import Callable
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+import pytest
+from hypothesis import HealthCheck, Phase, event, given, seed, settings
 
-from services.node_executor.adapters.chain import link_chain
-from services.node_executor.adapters.programs import run_packet
+from services.node_executor.adapters.chain import LinkedChain, link_chain
 from services.node_executor.kernel_types import ProgramSource
-from shared.contracts.node import TC_VERDICTS, XDP_VERDICTS
+from services.node_executor.linking.plan import LinkRefusedError
+from shared.contracts.node import verdicts_of
 from shared.identifiers import Hook
-from tests.support.chain_reference import (
-    TC_BODIES,
-    XDP_BODIES,
-    Outcome,
-    a_context,
-    a_source,
-    loaded_apart,
-    remembered,
-    run_apart,
+from tests.support.chain_comparison import (
+    Member,
+    assert_same,
+    fill,
+    on_one_processor,
+    one_after_another,
+    prepared,
+)
+from tests.support.chain_corpus import programs_for
+from tests.support.chain_corpus_packets import packets_for
+from tests.support.chain_reference import EndRules
+from tests.support.chain_strategies import Case, cases
+
+IS_SOAK = "L3AF_SOAK_SECONDS" in os.environ
+EXAMPLES = 2000 if IS_SOAK else 500
+SEED = int(os.environ.get("L3AF_SEED") or secrets.randbits(32))
+
+seeded: Callable[[Callable[..., None]], Callable[..., None]] = seed(SEED)
+many = settings(
+    max_examples=EXAMPLES,
+    database=None,
+    phases=(Phase.generate, Phase.shrink),
+    suppress_health_check=list(HealthCheck),
 )
 
-EXAMPLES = 200 * (20 if os.environ.get("L3AF_SOAK_SECONDS") else 1)
-XDP_FUNCTIONS = (
-    *("passes", "drops", "counts", "obeys", "rewrites", "grows", "marks_ahead", "reads_mark"),
-    *("calls", "calls_back", "remembers", "tail_calls", "answers_wide", "leaves_scalars"),
-    *("leaves_pointers", "nearly_fills_stack", "older_section"),
-)
-TC_FUNCTIONS = ("marks", "shoots_marked", "shoots", "leaves_open", "pipes")
-# More stack than this and the frame of a subprogram do not fit together.
-DEEP = ("nearly_fills_stack",)
-SHALLOW = ("calls", "calls_back")
+
+def linked(case: Case, sources: list[ProgramSource]) -> LinkedChain | None:
+    """The chain; None if it is refused by rules that may refuse it."""
+    try:
+        return link_chain(sources, case.hook, name="random", facts=case.facts, policy=case.policy)
+    except LinkRefusedError as refused:
+        rules = {constraint.rule for constraint in refused.constraints}
+        if not rules or not rules <= case.may_be_refused:
+            raise
+        event(f"refused: {sorted(rules)}")
+        return None
 
 
-@st.composite
-def chains(draw: st.DrawFn, hook: Hook) -> list[ProgramSource]:
-    """One to six programs with any verdicts to proceed on; fitting into one stack."""
-    functions = XDP_FUNCTIONS if hook == "xdp" else TC_FUNCTIONS
-    chosen = draw(st.lists(st.sampled_from(functions), min_size=1, max_size=6))
-    if any(function in SHALLOW for function in chosen):
-        chosen = [function for function in chosen if function not in DEEP]
-    verdicts = sorted(XDP_VERDICTS if hook == "xdp" else TC_VERDICTS)
-    return [
-        a_source(
-            function,
-            draw(st.lists(st.sampled_from(verdicts), min_size=1, unique=True)),
-            name=f"p{position}",
-            object_name=XDP_BODIES if hook == "xdp" else TC_BODIES,
-        )
-        for position, function in enumerate(chosen)
-    ]
+def check(case: Case) -> None:
+    """The chain does linked what it does apart; it is refused only where the kernel lacks much."""
+    packets = packets_for(case.hook)
+    with (
+        on_one_processor(),
+        prepared(case.members, case.hook) as sources,
+        one_after_another(case.members, case.hook, case.rules) as reference,
+    ):
+        chain = linked(case, sources)
+        if chain is None:
+            return
+        with chain:
+            event(f"segments: {len(chain.plan.segments)}")
+            for segment in chain.plan.segments:
+                event(f"layout: {segment.layout}")
+            for planned in chain.plan.bodies:
+                event(f"mode: {planned.mode}")
+            fill(chain, case.members)
+            assert_same(chain, reference, case.hook, packets)
 
 
-packets = st.lists(st.binary(min_size=32, max_size=80), min_size=1, max_size=4)
+@pytest.mark.soak
+@seeded
+@many
+@given(case=cases("xdp"))
+def test_any_xdp_chain_linked_in_any_way_equals_its_programs_one_after_another(case: Case) -> None:
+    """One to twelve programs, any verdicts to proceed on, any modes and segments."""
+    check(case)
 
 
-def check(sources: list[ProgramSource], hook: Hook, corpus: list[bytes]) -> None:
-    """Both ways of running leave the same, packet after packet."""
-    with link_chain(sources, hook, name="test") as chain, loaded_apart(sources, hook) as bodies:
-        for packet in corpus:
-            done = run_packet(chain.program, packet, context=a_context(hook, packet))
-            linked = Outcome(
-                done.verdict,
-                done.data,
-                done.context,
-                {name: remembered(maps) for name, maps in chain.maps.items()},
-            )
-            apart = Outcome(
-                *run_apart(bodies, hook, packet),
-                {body.body.name: remembered(body.maps) for body in bodies},
-            )
-            assert linked == apart
+@pytest.mark.soak
+@seeded
+@many
+@given(case=cases("tc"))
+def test_any_tc_chain_linked_in_any_way_equals_its_programs_one_after_another(case: Case) -> None:
+    """Both directions, TCX and cls_bpf, with both verdicts at the end."""
+    check(case)
 
 
-@settings(max_examples=EXAMPLES)
-@given(sources=chains("xdp"), corpus=packets)
-def test_any_linked_xdp_chain_equals_its_programs_one_after_another(
-    sources: list[ProgramSource], corpus: list[bytes]
-) -> None:
-    """Verdict, packet, metadata, context and all maps."""
-    check(sources, "xdp", corpus)
+@pytest.mark.parametrize("hook", ["xdp", "tc-ingress", "tc-egress"])
+def test_every_verdict_is_given_by_some_program_for_some_packet(hook: Hook) -> None:
+    """Otherwise the random chains would prove nothing about it."""
+    seen: set[int] = set()
+    for tried in programs_for(hook):
+        with one_after_another([Member(tried, tuple(verdicts_of(hook)))], hook, EndRules()) as run:
+            for packet in packets_for(hook).values():
+                run.run(packet)
+            seen |= set(run.verdicts[0])
+
+    assert {value & 0xFFFFFFFF for value in verdicts_of(hook).values()} < seen
+    assert len(programs_for(hook)) >= 15
 
 
-@settings(max_examples=EXAMPLES // 2)
-@given(sources=chains("tc-ingress"), corpus=packets)
-def test_any_linked_tc_chain_equals_its_programs_one_after_another(
-    sources: list[ProgramSource], corpus: list[bytes]
-) -> None:
-    """Verdict, packet, mark, context and all maps."""
-    check(sources, "tc-ingress", corpus)
+@pytest.fixture(autouse=True, scope="module")
+def seed_is_printed() -> None:
+    """What repeats this run."""
+    sys.stderr.write(f"\nL3AF_SEED={SEED} repeats the random chains\n")

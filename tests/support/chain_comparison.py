@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,12 +14,15 @@ from dataclasses import dataclass
 from services.node_executor.adapters import kernel_info
 from services.node_executor.adapters.bpf_syscall import Descriptor, bpf
 from services.node_executor.adapters.chain import LinkedChain
-from services.node_executor.adapters.map_access import update
+from services.node_executor.adapters.map_access import lookup, update
 from services.node_executor.adapters.programs import run_packet
 from services.node_executor.kernel_types import LoadedMap, ProgramSource
+from services.node_executor.linking.counters import OTHER, buckets_of, read_missed, read_slot
+from shared.contracts.node import verdicts_of
 from shared.identifiers import Hook
 from tests.support.chain_corpus import TestProgram
 from tests.support.chain_reference import (
+    ALL_BITS,
     EndRules,
     Reference,
     a_context,
@@ -114,3 +118,34 @@ def assert_same(
     for body in reference.bodies:
         linked_maps = remembered(chain.maps[body.body.name])
         assert linked_maps == remembered(body.maps), body.body.name
+    assert_counted(chain, reference, hook)
+
+
+def assert_counted(chain: LinkedChain, reference: Reference, hook: Hook) -> None:
+    """Each slot counted the verdicts that its program gave; nothing if counters are off.
+
+    Raises:
+        AssertionError: it did not; the program is named.
+    """
+    if chain.counters is None:
+        assert not chain.plan.has_counters
+        return
+    values = slot_values(chain.counters)
+    names = {value & ALL_BITS: name for name, value in verdicts_of(hook).items()}
+    for planned, given in zip(chain.plan.bodies, reference.verdicts, strict=True):
+        wanted = Counter(dict.fromkeys(buckets_of(hook), 0))
+        for verdict, times in given.items():
+            wanted[names.get(verdict, OTHER)] += times
+        counted = read_slot(values, hook, planned.slot)
+        assert counted.verdicts == wanted, planned.body.name
+        if chain.plan.policy.time_sample_period == 1:
+            assert counted.measured_packets == counted.packets, planned.body.name
+    assert read_missed(values) == 0
+
+
+def slot_values(counters: LoadedMap) -> list[bytes]:
+    """The value of the counter map, one for each processor."""
+    joined = lookup(counters.handle, bytes(4))
+    assert joined is not None
+    size = counters.info.value_size_bytes
+    return [joined[start : start + size] for start in range(0, len(joined), size)]

@@ -36,6 +36,11 @@ class TestProgram:
     is_closed: bool = False
     """Whether its licence is not GPL-compatible."""
 
+    @property
+    def can_leave(self) -> bool:
+        """Whether it can end without an exit of its own: by a tail call or a direct load."""
+        return bool(self.own_programs) or self.function.startswith("loads_")
+
     def __str__(self) -> str:
         return f"{self.object_name}.{self.function}"
 

@@ -23,7 +23,7 @@ from tests.support.bpf_objects import bpf_object
 
 XDP_BODIES = "bodies"
 TC_BODIES = "classifiers"
-_ALL_BITS = 0xFFFFFFFF
+ALL_BITS = 0xFFFFFFFF
 _WIRE_LENGTH = 160
 """Where struct __sk_buff has `wire_len`."""
 _NOT_READABLE = ("prog_array", "ringbuf", "perf_event_array")
@@ -92,14 +92,14 @@ class EndRules:
         """What the hook is told."""
         if not self.is_tcx:
             return last
-        name = {value & _ALL_BITS: name for name, value in TC_VERDICTS.items()}.get(last)
+        name = {value & ALL_BITS: name for name, value in TC_VERDICTS.items()}.get(last)
         if name in ("stolen", "queued", "trap"):
             name = "shot"
         elif name in ("repeat", "reclassify"):
             name = "ok"
         elif ran_to_its_end and name in ("ok", "pipe", "unspec"):
             name = self.end_verdict
-        return last if name is None else TC_VERDICTS[name] & _ALL_BITS
+        return last if name is None else TC_VERDICTS[name] & ALL_BITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class Reference:
             done = run_packet(body.program, data, context=_handed_on(self.hook, context))
             verdict, data, context = done.verdict, done.data, done.context
             counted[verdict] += 1
-            goes_on = verdict in {named[name] & _ALL_BITS for name in body.body.proceed_on}
+            goes_on = verdict in {named[name] & ALL_BITS for name in body.body.proceed_on}
             if not goes_on:
                 break
         return Apart(self.rules.verdict(verdict, ran_to_its_end=goes_on), data, context)

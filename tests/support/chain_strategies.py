@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from hypothesis import strategies as st
 
-from services.node_executor.linking.plan import KernelFacts, LinkPolicy
+from services.node_executor.linking.plan import Attachment, KernelFacts, LinkPolicy
 from shared.contracts.node import DEFAULT_PROCEED_ON, verdicts_of
 from shared.identifiers import Hook
 from tests.support.chain_comparison import Member
@@ -16,6 +17,8 @@ from tests.support.chain_corpus import programs_for
 from tests.support.chain_reference import EndRules
 
 MAX_LENGTH = 12
+mostly = st.sampled_from((True, True, True, True, False))
+"""Whether the kernel can do something; facts that it does not have are never used."""
 HOOKS: tuple[Hook, ...] = ("tc-ingress", "tc-egress")
 
 
@@ -29,6 +32,16 @@ class Case:
     policy: LinkPolicy
 
     @property
+    def may_be_refused(self) -> frozenset[str]:
+        """Rules that may refuse the chain: on a kernel that can do everything, none."""
+        refusing = set()
+        if not self.facts.has_types:
+            refusing |= {"types", "own-tail-calls", "packet-loads"}
+        if not self.facts.has_tail_calls_beside_calls:
+            refusing |= {"own-tail-calls", "tail-calls-beside-calls"}
+        return frozenset(refusing)
+
+    @property
     def rules(self) -> EndRules:
         """What becomes of the last verdict."""
         return EndRules(is_tcx=self.policy.way == "tcx", end_verdict=self.policy.end_verdict)
@@ -38,16 +51,23 @@ class Case:
         policy = self.policy
         way = (
             f"{policy.way}, called {sorted(policy.called)}, separate {sorted(policy.separate)},"
-            f" types {self.facts.has_types}, counters {policy.has_counters},"
+            f" counters {policy.has_counters}, types {self.facts.has_types},"
+            f" perfmon {self.facts.has_perfmon},"
+            f" tail calls beside calls {self.facts.has_tail_calls_beside_calls},"
             f" timed {policy.time_sample_period}, end {policy.end_verdict}"
         )
         return "\n".join((f"chain on {self.hook}: {way}", *lines))
+
+    def _repr_pretty_(self, printer: Any, _is_cycle: bool) -> None:
+        """What Hypothesis shows."""
+        printer.text(repr(self))
 
 
 @st.composite
 def members(draw: st.DrawFn, hook: Hook) -> tuple[Member, ...]:
     """One to twelve programs; each goes on after its family's defaults, after all, or after any."""
-    chosen = draw(st.lists(st.sampled_from(programs_for(hook)), min_size=1, max_size=MAX_LENGTH))
+    length = draw(st.integers(1, MAX_LENGTH))
+    chosen = [draw(st.sampled_from(programs_for(hook))) for _ in range(length)]
     return tuple(Member(program, draw(proceed_sets(hook))) for program in chosen)
 
 
@@ -64,14 +84,23 @@ def cases(draw: st.DrawFn, family: str) -> Case:
     hook: Hook = "xdp" if family == "xdp" else draw(st.sampled_from(HOOKS))
     chain = draw(members(hook))
     positions = st.frozensets(st.integers(0, len(chain) - 1))
-    has_counters = draw(st.booleans())
+    facts = KernelFacts(
+        has_types=draw(mostly),
+        has_perfmon=draw(mostly),
+        has_tail_calls_beside_calls=draw(mostly),
+    )
+    # Without BTF a last program that leaves early cannot be a function: it ends the chain itself,
+    # uncounted, and nothing can be made of its verdict.
+    ends_by_itself = not facts.has_types and chain[-1].program.can_leave
+    has_counters = not ends_by_itself and draw(st.booleans())
+    attachments: tuple[Attachment, ...] = ("cls_bpf",) if ends_by_itself else ("tcx", "cls_bpf")
     return Case(
         hook=hook,
         members=chain,
-        facts=KernelFacts(has_types=draw(st.sampled_from((True, True, True, False)))),
+        facts=facts,
         policy=LinkPolicy(
             hook=hook,
-            attachment="xdp" if hook == "xdp" else draw(st.sampled_from(("tcx", "cls_bpf"))),
+            attachment="xdp" if hook == "xdp" else draw(st.sampled_from(attachments)),
             has_counters=has_counters,
             time_sample_period=draw(st.sampled_from((0, 1, 4))) if has_counters else 0,
             end_verdict=draw(st.sampled_from(("unspec", "ok"))),
