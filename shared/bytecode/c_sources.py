@@ -36,6 +36,8 @@ _LONGEST_DECLARATION: Final = 200
 _MAP: Final = re.compile(
     r"^[ \t]*(BPF_[A-Z0-9_]+)\s{0,80}\(([^;]{0,500}?)\)\s{0,80};", re.MULTILINE
 )
+_BLOCK: Final = re.compile(r"\{[^{}]{0,2000}\}")
+"""A struct that is written where a map names its key or value."""
 _SECTIONS: Final = {"xdp_md": "xdp", "__sk_buff": "tc"}
 _TABLES: Final = frozenset({"BPF_TABLE", "BPF_F_TABLE", "BPF_TABLE_PUBLIC", "BPF_F_TABLE_PUBLIC"})
 _TABLE_NAME: Final = 3
@@ -140,7 +142,7 @@ def _is_static(text: str, position: int) -> bool:
 
 
 def _maps(text: str) -> Iterator[MapFacts]:
-    for macro, inside in _MAP.findall(text):
+    for macro, inside in _MAP.findall(_BLOCK.sub(" ", text)):
         arguments = [" ".join(one.split()) for one in inside.split(",")]
         if macro in _TABLES and len(arguments) > _TABLE_NAME:
             kind, name = arguments[0].strip('"'), arguments[_TABLE_NAME]

@@ -45,9 +45,11 @@ def find_kernel_headers(
         architecture: As `uname -m` says.
         root: Where the file system begins.
     """
-    own = _tree(root / "lib/modules" / release / "build", release, architecture)
-    if own is not None:
-        return own
+    # Where the kernel's modules are out of a service's sight, its headers are not.
+    for own in (root / "lib/modules" / release / "build", root / f"usr/src/{_PREFIX}{release}"):
+        found = _tree(own, release, architecture)
+        if found is not None:
+            return found
     archive = root / "sys/kernel/kheaders.tar.xz"
     if archive.is_file():
         return KernelHeaders(release=release, source=None, archive=archive)
