@@ -9,6 +9,7 @@ pointers, unions, functions and floats become `OpaqueType`.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -209,17 +210,24 @@ class Btf:
         if record.kind == ARRAY:
             element, count = self.array_parts(type_id)
             return ArrayType(self._layout(element, depth + 1), count)
-        if record.kind == STRUCT:
-            members = tuple(
-                Member(name, offset, self._layout(member_type, depth + 1), width)
-                for name, member_type, offset, width in self.members(type_id)
-            )
+        if record.kind in (STRUCT, DATASEC):
+            members = tuple(self._laid_out(type_id, record, depth))
             return StructType(record.name, record.size_or_type, members)
         if record.kind == PTR:
             return OpaqueType("pointer", _POINTER_BYTES)
         if record.kind in (UNION, FLOAT):
             return OpaqueType("union" if record.kind == UNION else "float", record.size_or_type)
         raise MalformedBtfError(f"BTF uses type {type_id} as a value, but it has no size")
+
+    def _laid_out(self, type_id: int, record: BtfType, depth: int) -> Iterator[Member]:
+        """The members of a struct, or the variables of a data section."""
+        if record.kind == STRUCT:
+            for name, member_type, offset, width in self.members(type_id):
+                yield Member(name, offset, self._layout(member_type, depth + 1), width)
+        else:
+            for variable, offset, _ in _TRIPLE.iter_unpack(record.extra):
+                held = self.type(variable)
+                yield Member(held.name, offset * 8, self._layout(held.size_or_type, depth + 1))
 
 
 def parse_btf(section: bytes) -> Btf:

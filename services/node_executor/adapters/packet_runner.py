@@ -92,7 +92,8 @@ class PacketRunner:
                 return f"what is written to {name} ({kind}) is not shown"
             if kind in _MAPS_OF_MAPS:
                 copy_inner_maps(live, fresh, copy=_copy_entries)
-            elif kind in _DEVICES:
+                return f"changes in the maps in {name} ({kind}) are not listed"
+            if kind in _DEVICES:
                 _copy_devices(live, fresh)
             elif kind in _COPIED:
                 _refuse_too_large(live, info, name)
