@@ -9,7 +9,8 @@ suite against both.  Change that suite first.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,9 +21,9 @@ from services.node_executor.attachment import (
     Surroundings,
     ways,
 )
-from services.node_executor.generations import ChainMemory, MapKey, Point
+from services.node_executor.generations import ChainMemory, MapPin, Point, ProgramPin
 from services.node_executor.kernel_types import HookOccupant, ProgramInfo
-from services.node_executor.reconciliation import ObservedHook
+from services.node_executor.observed_hook import ObservedHook, PinnedGeneration
 from shared.contracts.events import EventBody
 from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice, LinkOptions
 from shared.contracts.node import AttachmentKind, MapConfig
@@ -57,8 +58,12 @@ class FakeKernel:
     """Number of the changing call, from 0, that raises; later ones work again."""
     calls: int = 0
     _links: dict[Point, _Link] = field(default_factory=dict)
-    _program_pins: dict[Point, dict[int, int]] = field(default_factory=dict)
-    _map_pins: dict[Point, dict[MapKey, int]] = field(default_factory=dict)
+    copied: list[tuple[int, int, tuple[int, ...]]] = field(default_factory=list)
+    """Counters that were copied: from which map to which, and the slots that were left out."""
+    _program_pins: dict[Point, dict[ProgramPin, int]] = field(default_factory=dict)
+    _map_pins: dict[Point, dict[MapPin, int]] = field(default_factory=dict)
+    _records: dict[Point, dict[int, bytes]] = field(default_factory=dict)
+    _named: dict[Point, int] = field(default_factory=dict)
     _ids: Callable[[], int] = field(default_factory=lambda: itertools.count(1).__next__)
 
     def add_interface(self, name: str) -> None:
@@ -93,11 +98,21 @@ class FakeKernel:
             link_id=link.link_id if link else 0,
             link_program_id=link.program_id if link and runs else 0,
             foreign_program_id=0 if runs or index is None else self.foreign.get(point, 0),
-            program_pins=dict(self._program_pins.get(point, {})),
-            map_pins=dict(self._map_pins.get(point, {})),
             attachment=link.kind if link and runs else "",
             displaced_program_id=self.displaced.get(point, 0),
+            generations=self._generations(point),
+            named=self._named.get(point, 0),
         )
+
+    def points(self) -> set[Point]:
+        """Those that have anything pinned."""
+        pinned = (self._links, self._program_pins, self._map_pins, self._records, self._named)
+        return {point for one in pinned for point, found in one.items() if found}
+
+    @contextmanager
+    def exclusively(self, _point: Point) -> Iterator[None]:
+        """There is one executor."""
+        yield
 
     def program(self, program_id: int) -> ProgramInfo:
         """Plausible facts."""
@@ -130,27 +145,48 @@ class FakeKernel:
         if options.attach == "offload":
             raise AttachmentRefusedError("no XDP in hardware")
 
-    def pin_program(self, point: Point, pin: int, program_id: int) -> None:
+    def pin_program(self, point: Point, pin: ProgramPin, program_id: int) -> None:
         """The pin names the program, instead of what it named before."""
         self._step()
         self._exists(program_id, self.programs)
         self._program_pins.setdefault(point, {})[pin] = program_id
 
-    def unpin_program(self, point: Point, pin: int) -> None:
+    def unpin_program(self, point: Point, pin: ProgramPin) -> None:
         """Fine if it was free."""
         self._step()
         self._program_pins.get(point, {}).pop(pin, None)
 
-    def pin_map(self, point: Point, key: MapKey, map_id: int) -> None:
+    def pin_map(self, point: Point, pin: MapPin, map_id: int) -> None:
         """The pin names the map, instead of what it named before."""
         self._step()
         self._exists(map_id, self.maps)
-        self._map_pins.setdefault(point, {})[key] = map_id
+        self._map_pins.setdefault(point, {})[pin] = map_id
 
-    def unpin_map(self, point: Point, key: MapKey) -> None:
+    def unpin_map(self, point: Point, pin: MapPin) -> None:
         """Fine if it was free."""
         self._step()
-        self._map_pins.get(point, {}).pop(key, None)
+        self._map_pins.get(point, {}).pop(pin, None)
+
+    def write_record(self, point: Point, generation: int, record: bytes) -> None:
+        """Instead of the one that was there."""
+        self._step()
+        self._records.setdefault(point, {}).pop(generation, None)
+        if record:
+            self._records[point][generation] = record
+
+    def name_maps(self, point: Point, generation: int) -> None:
+        """Fine if nothing is pinned there."""
+        self._step()
+        self._named[point] = generation
+
+    def copy_counts(
+        self, _point: Point, source_id: int, map_id: int, *, new: Sequence[int]
+    ) -> None:
+        """Noted."""
+        self._step()
+        self._exists(source_id, self.maps)
+        self._exists(map_id, self.maps)
+        self.copied.append((source_id, map_id, tuple(new)))
 
     def attach(
         self,
@@ -249,6 +285,21 @@ class FakeKernel:
         if key == "*":
             return sum(int.from_bytes(value, "little") for value in entries.values())
         return int.from_bytes(entries.get(int(key).to_bytes(2, "little"), b""), "little")
+
+    def _generations(self, point: Point) -> dict[int, PinnedGeneration]:
+        programs = self._program_pins.get(point, {})
+        maps = self._map_pins.get(point, {})
+        records = self._records.get(point, {})
+        numbers = {pin.generation for pin in programs} | {pin.generation for pin in maps}
+        numbers |= set(records)
+        return {
+            number: PinnedGeneration(
+                {pin.segment: one for pin, one in programs.items() if pin.generation == number},
+                {pin.key: one for pin, one in maps.items() if pin.generation == number},
+                records.get(number, b""),
+            )
+            for number in sorted(numbers)
+        }
 
     def _step(self) -> None:
         number, self.calls = self.calls, self.calls + 1

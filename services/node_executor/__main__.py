@@ -20,7 +20,7 @@ from services.node_executor.adapters.compilation_cache import CompilationCache
 from services.node_executor.adapters.event_publisher import EventPublisher
 from services.node_executor.adapters.grace_periods import ExpeditedGracePeriods
 from services.node_executor.adapters.hook_points import HookPointKernel
-from services.node_executor.adapters.inventory import Inventory, read_boot_id
+from services.node_executor.adapters.inventory import Inventory, read_boot_id, seconds_since_boot
 from services.node_executor.adapters.kernel_thread import KernelThread
 from services.node_executor.adapters.netlink import Netlink
 from services.node_executor.adapters.node_records import NodeRecords
@@ -79,7 +79,9 @@ async def main(stop: asyncio.Event) -> None:
         journal = ChainJournal(
             node=bus.name, start=secrets.token_hex(16), boot_id=read_boot_id(), store=store
         )
-        points = HookPoints(kernel=kernel, steps=Steps(kernel), journal=journal)
+        points = HookPoints(
+            kernel=kernel, steps=Steps(kernel), journal=journal, clock=seconds_since_boot
+        )
         disk = KernelThread()
         held.callback(disk.close)
         archives = Archives(

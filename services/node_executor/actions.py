@@ -10,15 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from services.node_executor.generations import MapKey
+from services.node_executor.generations import MapPin, ProgramPin
 from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice
 
 
 @dataclass(frozen=True, slots=True)
 class PinProgram:
-    """The program stays loaded without the executor, under the name `pin`."""
+    """The program stays loaded without the executor."""
 
-    pin: int
+    pin: ProgramPin
     program_id: int
 
 
@@ -26,7 +26,7 @@ class PinProgram:
 class UnpinProgram:
     """The program goes when nothing else holds it."""
 
-    pin: int
+    pin: ProgramPin
     program_id: int
 
 
@@ -34,7 +34,7 @@ class UnpinProgram:
 class PinMap:
     """The map outlives the programs that use it."""
 
-    key: MapKey
+    pin: MapPin
     map_id: int
 
 
@@ -42,8 +42,37 @@ class PinMap:
 class UnpinMap:
     """The map goes when nothing else holds it."""
 
-    key: MapKey
+    pin: MapPin
     map_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRecord:
+    """What a generation is made of is written beside its pins; empty: there is no such record."""
+
+    generation: int
+    before: bytes
+    after: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NameMaps:
+    """The path of the hook point's maps leads to those of a generation; 0: to none."""
+
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class CopyCounts:
+    """Counters that nothing counts in yet go on where those of the running generation are.
+
+    Slots in `new` belong to instances that were not there, so they begin at zero.
+    """
+
+    source_id: int
+    map_id: int
+    new: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +144,9 @@ Action: TypeAlias = (
     | UnpinProgram
     | PinMap
     | UnpinMap
+    | WriteRecord
+    | NameMaps
+    | CopyCounts
     | WriteMapEntries
     | AttachLink
     | DetachLink
@@ -124,17 +156,23 @@ Action: TypeAlias = (
 )
 
 
-def undo(action: Action) -> Action | None:  # noqa: C901, PLR0911 because each has its inverse
+def undo(  # noqa: C901, PLR0911, PLR0912 because each has its inverse
+    action: Action,
+) -> Action | None:
     """The action that takes back `action`; None if there is nothing to take back."""
     match action:
         case PinProgram(pin, program_id):
             return UnpinProgram(pin, program_id)
         case UnpinProgram(pin, program_id):
             return PinProgram(pin, program_id)
-        case PinMap(key, map_id):
-            return UnpinMap(key, map_id)
-        case UnpinMap(key, map_id):
-            return PinMap(key, map_id)
+        case PinMap(pin, map_id):
+            return UnpinMap(pin, map_id)
+        case UnpinMap(pin, map_id):
+            return PinMap(pin, map_id)
+        case WriteRecord(generation, before, after):
+            return WriteRecord(generation, before=after, after=before)
+        case NameMaps(before, after):
+            return NameMaps(before=after, after=before)
         case WriteMapEntries(map_id, changes):
             return WriteMapEntries(
                 map_id,
@@ -153,5 +191,5 @@ def undo(action: Action) -> Action | None:  # noqa: C901, PLR0911 because each h
             return DetachLink(interface_index, program_id, displaced_program_id=foreign)
         case ReplaceLinkProgram(expected, program_id):
             return ReplaceLinkProgram(expected_program_id=program_id, program_id=expected)
-        case DropDeadLink():
+        case DropDeadLink() | CopyCounts():
             return None

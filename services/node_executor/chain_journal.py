@@ -21,7 +21,8 @@ from services.node_executor.generations import (
     Point,
     whole_digest,
 )
-from services.node_executor.reconciliation import ObservedHook, confirmed
+from services.node_executor.observed_hook import ObservedHook
+from services.node_executor.recovery import confirmed
 from shared.contracts.events import EventBody
 from shared.contracts.node import DesiredChain, ObservedChain
 from shared.errors import RefusedError
@@ -74,6 +75,10 @@ class ChainJournal:
         """Memory and events are on the disk."""
         self._store.journal(entries, memory)
         self._memories[point] = memory
+
+    def learn(self, point: Point, memory: ChainMemory) -> None:
+        """What the pins of this run of the kernel told is on the disk."""
+        self.keep(point, msgspec.structs.replace(memory, boot_id=self._boot_id))
 
     def is_of_earlier_boot(self, point: Point) -> bool:
         """Whether the chain that is remembered ended with a kernel that runs no more."""

@@ -5,6 +5,8 @@
 Touches nothing itself: kernel, steps and journal are given.
 
 Rules:
+ * A change is made while no other executor can make one, and only if the hook point still stands
+   where it stood when the change was decided (a program that came back is not enough).
  * A change is journaled before the kernel is touched (`chain.request`) and after the kernel was
    read back, each in one transaction with the memory, so the next start knows what to finish.
  * A change that fails leaves what ran before, and its refusal is journaled once for each desired
@@ -14,81 +16,59 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 
 from services.node_executor.actions import Action, WriteMapEntries
 from services.node_executor.attachment import Surroundings
 from services.node_executor.chain_journal import ChainJournal
-from services.node_executor.configuration import MapReader, plan_writes
+from services.node_executor.configuration import plan_writes
 from services.node_executor.generations import (
+    COUNTERS,
     ChainMemory,
     ChangeKind,
     Generation,
     MapKey,
     Pending,
     Point,
+    Standing,
+    assign_slots,
     carried_maps,
-    plan_digest,
+    new_slots,
+    nothing_desired,
+    retired,
+    same_code,
     whole_digest,
 )
-from services.node_executor.kernel_types import ProgramInfo
+from services.node_executor.hook_access import HookReader, Steps
 from services.node_executor.observation import describe_chain, describe_programs
-from services.node_executor.preparation import Needs, Prepared
+from services.node_executor.observed_hook import ObservedHook
+from services.node_executor.preparation import (
+    Change,
+    GenerationConflictError,
+    Needs,
+    Prepared,
+)
 from services.node_executor.reconciliation import (
     Configure,
     LeaveToOwner,
     LinkAnew,
-    ObservedHook,
     PutBack,
     Remove,
     Rest,
     Wait,
-    abandoned,
-    confirmed,
     decide,
+    has_drifted,
     plan_attachment,
     plan_configuration,
     plan_removal,
     plan_tidying,
-    recover,
 )
-from shared.contracts.link_options import LinkOptions
-from shared.contracts.node import Cause, DesiredChain, ObservedChain
+from services.node_executor.recovery import abandoned, confirmed, damage, learned, recover
+from shared.contracts.node import DesiredChain, ObservedChain
 from shared.errors import FaultError, Reason, RefusedError
-
-
-class HookReader(MapReader, Protocol):
-    """What can be read from the kernel."""
-
-    def observe(self, point: Point) -> ObservedHook:
-        """The hook point as kernel and bpffs have it now."""
-
-    def program(self, program_id: int) -> ProgramInfo:
-        """What the kernel says about a loaded program."""
-
-    def surroundings(self, point: Point) -> Surroundings:
-        """What else is to be said of our program on the hook."""
-
-    def owner(self, point: Point, program_id: int, *, hint: str = "") -> RefusedError:
-        """A refusal that names whoever holds the hook with that program."""
-
-    def check(self, point: Point, options: LinkOptions) -> None:
-        """Nothing, if a new attachment with these options is not known to fail."""
-
-
-class Steps(Protocol):
-    """Performs plans."""
-
-    def run(self, actions: Iterable[Action], point: Point) -> None:
-        """Every action is performed; or what was done is undone and the first failure raised."""
-
-    def try_each(self, actions: Iterable[Action], point: Point) -> None:
-        """Every action is tried."""
-
 
 _PASSING = frozenset({"hook_owned", "conflict"})
 """Refusals that depend on others, who may change their mind: they are tried again."""
@@ -107,10 +87,19 @@ class ReadBackError(FaultError):
 class HookPoints:
     """Makes hook points run what is desired."""
 
-    def __init__(self, *, kernel: HookReader, steps: Steps, journal: ChainJournal) -> None:
+    def __init__(
+        self,
+        *,
+        kernel: HookReader,
+        steps: Steps,
+        journal: ChainJournal,
+        clock: Callable[[], float],
+    ) -> None:
+        """Nothing is touched; `clock` counts seconds since the kernel started."""
         self._kernel = kernel
         self._steps = steps
         self._journal = journal
+        self._clock = clock
 
     def points(self) -> set[Point]:
         """Hook points that have or had a chain."""
@@ -121,16 +110,20 @@ class HookPoints:
         return self._journal.memory(point)
 
     def adopt(self) -> None:
-        """What a former run left unfinished is finished in the journal or given up."""
-        for point in sorted(self._journal.points()):
-            memory = self.memory(point)
+        """What a former run left is known, and what it left unfinished is finished in the journal.
+
+        Pins whose memory was lost, or is older than they are, tell what they were made of.
+        """
+        for point in sorted(self._journal.points() | self._kernel.points()):
             has_rebooted = self._journal.is_of_earlier_boot(point)
             hook = self._kernel.observe(point)
+            memory = self.memory(point)
             recovered, is_done = recover(hook, memory)
             if memory.pending is not None and is_done:
                 self._confirm(point, hook, {"recovered": True})
-            elif memory.pending is not None:
+            else:
                 self._journal.keep(point, recovered)
+                self._learn(point, hook)
             if hook.link_is_live or has_rebooted:
                 self._journal.adopt(point, hook, self._seen(point, hook))
 
@@ -161,19 +154,25 @@ class HookPoints:
 
     def needs(self, point: Point, desired: DesiredChain | None) -> Needs | None:
         """What must be prepared for the change that the point needs; None: nothing."""
-        hook = self._kernel.observe(point)
+        hook = self._look(point)
         memory = self.memory(point)
         decision = decide(hook, memory, desired)
         if desired is None or not isinstance(decision, Configure | PutBack | LinkAnew):
             return None
+        slots = assign_slots(memory, (program.deployment for program in desired.programs))
         return Needs(
             link=isinstance(decision, LinkAnew),
             carried=carried_maps(hook.map_pins, memory, desired),
+            same_code=same_code(memory, desired),
+            slots=slots,
+            new_slots=new_slots(memory, slots),
+            standing=hook.standing,
         )
 
     def live_maps(self, point: Point, chain: DesiredChain) -> Mapping[MapKey, int]:
         """The maps whose content the chain would find if it ran on the point, by id."""
-        return carried_maps(self._kernel.observe(point).map_pins, self.memory(point), chain)
+        carried = carried_maps(self._kernel.observe(point).map_pins, self.memory(point), chain)
+        return {key: map_id for key, map_id in carried.items() if key != COUNTERS}
 
     def settle(
         self,
@@ -182,44 +181,60 @@ class HookPoints:
         *,
         desired_generation: int,
         prepared: Prepared,
+        decided_on: Standing | None = None,
     ) -> None:
-        """The hook point runs what is desired.
+        """The hook point runs what is desired, and keeps what may be gone back to for a while.
 
         Args:
             point: Of this node.
             desired: None and an empty chain mean: nothing of ours.
             desired_generation: Of the node's desired record.
             prepared: What `needs` asked for.
+            decided_on: Where the point stood when it was asked; None: nothing was prepared.
 
         Raises:
+            GenerationConflictError: The point does not stand there any more; nothing was changed.
             RefusedError: It cannot run; what ran before still runs.
             FaultError: The kernel failed; what ran before still runs.
         """
-        hook = self._kernel.observe(point)
+        with self._kernel.exclusively(point):
+            hook = self._look(point)
+            if decided_on is not None and decided_on != hook.standing:
+                raise GenerationConflictError(point, decided_on, hook.standing)
+            wanted = desired or nothing_desired(point)
+            change = Change(point, wanted, desired_generation, prepared)
+            after = self._settle(change, desired, hook)
+            memory = retired(
+                msgspec.structs.replace(self.memory(point), refusal=None),
+                keep_seconds=wanted.link.keep_seconds,
+                now_seconds=self._clock(),
+            )
+            if memory != self.memory(point):
+                self._journal.keep(point, memory)
+            self._steps.try_each(plan_tidying(after, memory), point)
+
+    def _settle(
+        self, change: Change, desired: DesiredChain | None, hook: ObservedHook
+    ) -> ObservedHook:
+        """The hook point as it is once what is desired runs there."""
+        point = change.point
         memory = self.memory(point)
-        if _has_drifted(hook, memory):
+        if has_drifted(hook, memory):
             self._journal.drift(point, hook, self._seen(point, hook))
-        after = hook
-        wanted = desired or _nothing(point)
-        change = _Change(point, wanted, desired_generation, prepared)
         match decide(hook, memory, desired):
             case Rest() | Wait():
-                pass
+                return hook
             case LeaveToOwner(program_id):
                 raise self._owned(point, program_id)
             case Remove():
-                after = self._remove(change, hook)
+                return self._remove(change, hook)
             case Configure():
                 assert memory.current is not None
-                after = self._configure(change, memory.current)
+                return self._configure(change, hook, memory.current)
             case PutBack(generation):
-                after = self._put(change, hook, generation, "kept")
+                return self._put(change, hook, generation, "kept")
             case LinkAnew():
-                after = self._put(change, hook, _new_generation(change, memory, hook), "linked")
-        if self.memory(point).refusal is not None:
-            cleared = msgspec.structs.replace(self.memory(point), refusal=None)
-            self._journal.keep(point, cleared)
-        self._steps.try_each(plan_tidying(after, self.memory(point)), point)
+                return self._put(change, hook, change.new_generation(memory, hook), "linked")
 
     def refuse(
         self, point: Point, desired: DesiredChain, *, desired_generation: int, error: RefusedError
@@ -245,6 +260,20 @@ class HookPoints:
             self._kernel.observe(point), self.memory(point), desired, desired_generation
         )
 
+    def _look(self, point: Point) -> ObservedHook:
+        """The hook point now; what another executor did there is known from its pins."""
+        hook = self._kernel.observe(point)
+        if self._learn(point, hook):
+            self._journal.adopt(point, hook, self._seen(point, hook))
+        return hook
+
+    def _learn(self, point: Point, hook: ObservedHook) -> bool:
+        """Whether the pins told more than was remembered."""
+        found = learned(hook, self.memory(point))
+        if found is not None:
+            self._journal.learn(point, found)
+        return found is not None
+
     def _describe(
         self,
         hook: ObservedHook,
@@ -261,6 +290,7 @@ class HookPoints:
             desired_generation=desired_generation,
             program=program,
             surroundings=self._kernel.surroundings(point) if program else Surroundings(),
+            damage=damage(hook, interface=point.interface, hook=point.hook),
         )
 
     def _seen(self, point: Point, hook: ObservedHook) -> ObservedChain:
@@ -269,27 +299,23 @@ class HookPoints:
         return self._describe(hook, memory, chain, 0)
 
     def _put(
-        self, change: _Change, hook: ObservedHook, generation: Generation, origin: str
+        self, change: Change, hook: ObservedHook, generation: Generation, origin: str
     ) -> ObservedHook:
         point = change.point
-        actions = plan_attachment(
-            hook,
-            pin=generation.pin,
-            program_id=generation.program_id,
-            maps={
-                MapKey(held.deployment, held.name): held.map_id
-                for held in generation.maps
-                if held.is_pinned
-            },
-            writes=self._writes(change, generation),
-            link=change.desired.link,
-            attached_with=_attached_with(self.memory(point)),
-        )
+        memory = self.memory(point)
         following = msgspec.structs.replace(
             generation,
-            number=self.memory(point).last_number + 1,
+            number=max(memory.last_number, hook.last_number) + 1,
             chain=change.desired,
             programs=describe_programs(change.desired, generation.programs),
+            put_at_seconds=self._clock(),
+        )
+        actions = plan_attachment(
+            hook,
+            following,
+            writes=self._writes(change, following),
+            new_slots=new_slots(memory, following.slots),
+            attached_with=memory.attached_with,
         )
         self._perform(change, "attach", following, actions)
         after = self._kernel.observe(point)
@@ -302,17 +328,17 @@ class HookPoints:
         self._confirm(point, after, {"origin": origin, "duration_ms": phases})
         return after
 
-    def _configure(self, change: _Change, current: Generation) -> ObservedHook:
+    def _configure(self, change: Change, hook: ObservedHook, current: Generation) -> ObservedHook:
         writes = self._writes(change, current)
         described = describe_programs(change.desired, current.programs)
         generation = msgspec.structs.replace(current, chain=change.desired, programs=described)
-        self._perform(change, "configure", generation, plan_configuration(writes))
+        self._perform(change, "configure", generation, plan_configuration(hook, generation, writes))
         after = self._kernel.observe(change.point)
         entries = sum(len(write.changes) for write in writes)
         self._confirm(change.point, after, {"entries_written": entries})
         return after
 
-    def _remove(self, change: _Change, hook: ObservedHook) -> ObservedHook:
+    def _remove(self, change: Change, hook: ObservedHook) -> ObservedHook:
         self._perform(change, "detach", None, plan_removal(hook))
         after = self._kernel.observe(change.point)
         if after.link_is_live:
@@ -323,7 +349,7 @@ class HookPoints:
 
     def _perform(
         self,
-        change: _Change,
+        change: Change,
         kind: ChangeKind,
         generation: Generation | None,
         actions: list[Action],
@@ -356,52 +382,6 @@ class HookPoints:
         hint = "take_over = true below [link] replaces it and puts it back when the chain goes"
         return self._kernel.owner(point, program_id, hint=hint)
 
-    def _writes(self, change: _Change, generation: Generation) -> list[WriteMapEntries]:
+    def _writes(self, change: Change, generation: Generation) -> list[WriteMapEntries]:
         memory = self.memory(change.point)
         return plan_writes(self._kernel, memory, change.desired, generation.maps)
-
-
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """One hook point, and what it shall be."""
-
-    point: Point
-    desired: DesiredChain
-    desired_generation: int
-    prepared: Prepared
-
-
-def _new_generation(change: _Change, memory: ChainMemory, hook: ObservedHook) -> Generation:
-    linked = change.prepared.linked
-    assert linked is not None
-    number = max((memory.last_number, *hook.program_pins)) + 1
-    return Generation(
-        number=number,
-        pin=number,
-        plan_sha256=plan_digest(change.desired),
-        chain=change.desired,
-        program_id=linked.program_id,
-        maps=linked.maps,
-        programs=linked.programs,
-        explanation=linked.explanation,
-    )
-
-
-def _has_drifted(hook: ObservedHook, memory: ChainMemory) -> bool:
-    """Whether the hook runs something else than what was left there, its interface being here."""
-    return (
-        memory.current is not None
-        and hook.interface_index is not None
-        and not hook.link_is_dead
-        and hook.link_program_id != memory.current.program_id
-    )
-
-
-def _attached_with(memory: ChainMemory) -> LinkOptions:
-    return memory.current.chain.link if memory.current else LinkOptions()
-
-
-def _nothing(point: Point) -> DesiredChain:
-    return DesiredChain(
-        interface=point.interface, hook=point.hook, programs=(), cause=Cause(command_id="")
-    )

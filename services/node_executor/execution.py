@@ -15,9 +15,11 @@ import structlog
 from services.node_executor.actions import (
     Action,
     AttachLink,
+    CopyCounts,
     DetachLink,
     DropDeadLink,
     EntryChange,
+    NameMaps,
     PinMap,
     PinProgram,
     ReplaceLinkProgram,
@@ -25,10 +27,11 @@ from services.node_executor.actions import (
     UnpinMap,
     UnpinProgram,
     WriteMapEntries,
+    WriteRecord,
     undo,
 )
-from services.node_executor.changes import HookReader
-from services.node_executor.generations import MapKey, Point
+from services.node_executor.generations import MapPin, Point, ProgramPin
+from services.node_executor.hook_access import HookReader
 from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice
 from shared.errors import FaultError, RefusedError
 
@@ -38,17 +41,29 @@ log = structlog.get_logger()
 class Kernel(HookReader, Protocol):
     """Hook points, pins and map entries.  Programs and maps are named by their ids."""
 
-    def pin_program(self, point: Point, pin: int, program_id: int) -> None:
+    def pin_program(self, point: Point, pin: ProgramPin, program_id: int) -> None:
         """The pin names the program."""
 
-    def unpin_program(self, point: Point, pin: int) -> None:
+    def unpin_program(self, point: Point, pin: ProgramPin) -> None:
         """The pin is free; fine if it was."""
 
-    def pin_map(self, point: Point, key: MapKey, map_id: int) -> None:
+    def pin_map(self, point: Point, pin: MapPin, map_id: int) -> None:
         """The pin names the map."""
 
-    def unpin_map(self, point: Point, key: MapKey) -> None:
+    def unpin_map(self, point: Point, pin: MapPin) -> None:
         """The pin is free; fine if it was."""
+
+    def write_record(self, point: Point, generation: int, record: bytes) -> None:
+        """The generation has this record beside its pins; with nothing: it has none."""
+
+    def name_maps(self, point: Point, generation: int) -> None:
+        """The path of the point's maps leads to those of the generation; 0: there is no path."""
+
+    def copy_counts(self, point: Point, source_id: int, map_id: int, *, new: Sequence[int]) -> None:
+        """The second counter map, which nothing counts in, has the counts of the first.
+
+        Slots in `new` hold zeros.
+        """
 
     def attach(
         self,
@@ -114,7 +129,9 @@ class Steps:
                     error=str(error),
                 )
 
-    def _perform(self, action: Action, point: Point) -> None:  # noqa: C901 because it is one switch
+    def _perform(  # noqa: C901, PLR0912 because it is one switch
+        self, action: Action, point: Point
+    ) -> None:
         """The one switch from actions to the kernel."""
         kernel = self._kernel
         match action:
@@ -122,10 +139,16 @@ class Steps:
                 kernel.pin_program(point, pin, program_id)
             case UnpinProgram(pin):
                 kernel.unpin_program(point, pin)
-            case PinMap(key, map_id):
-                kernel.pin_map(point, key, map_id)
-            case UnpinMap(key):
-                kernel.unpin_map(point, key)
+            case PinMap(pin, map_id):
+                kernel.pin_map(point, pin, map_id)
+            case UnpinMap(pin):
+                kernel.unpin_map(point, pin)
+            case WriteRecord(generation, _, record):
+                kernel.write_record(point, generation, record)
+            case NameMaps(_, generation):
+                kernel.name_maps(point, generation)
+            case CopyCounts(source_id, map_id, new):
+                kernel.copy_counts(point, source_id, map_id, new=new)
             case WriteMapEntries(map_id, changes):
                 kernel.write_entries(map_id, changes)
             case AttachLink(interface_index, program_id, choice, position):

@@ -8,21 +8,30 @@ Rules:
  * A chain's plan digest covers what shapes the linked program and nothing else, so a new
    revision, new map entries or other metrics never make a new program necessary.
  * `number` goes up with every program put on the hook, also when an earlier one comes back.
+ * A generation is a head program, the programs of further segments, the array that leads to them,
+   the counters of its slots and the maps of its bodies: they are pinned and let go together.
+ * A program instance has one counter slot for as long as a generation that has it is kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
 
 from shared.canonical import canonical_digest
 from shared.contracts.base import Message
 from shared.contracts.inspection import ChainExplanation
+from shared.contracts.link_options import LinkOptions
 from shared.contracts.node import Cause, DesiredChain, DesiredProgram, MapConfig, ObservedProgram
 from shared.errors import Refusal
 from shared.identifiers import Digest, Hook
 
 ChangeKind = Literal["attach", "configure", "detach"]
+
+HEAD: Final = 0
+"""Number of the segment that is on the hook."""
 
 
 class Point(NamedTuple):
@@ -39,10 +48,44 @@ class MapKey(NamedTuple):
     name: str
 
 
+class Standing(NamedTuple):
+    """Where a hook point stands; two looks that give the same saw no change between them.
+
+    The program alone does not tell: after A, B and A again (a rollback) it is as it was.
+    """
+
+    number: int
+    """Of the newest generation ever recorded there; goes up with every change of the program."""
+    link_id: int
+    """Never used twice by one kernel."""
+    program_id: int
+
+
+COUNTERS: Final = MapKey("", "l3af_slots")
+"""Packets and verdicts of every instance; one map for the life of a chain on its hook point."""
+SEGMENTS: Final = MapKey("", "l3af_segments")
+"""The array through which a chain of several kernel programs goes from one to the next."""
+
+
+class ProgramPin(NamedTuple):
+    """Name of a pinned kernel program of a linked chain."""
+
+    generation: int
+    segment: int = HEAD
+
+
+class MapPin(NamedTuple):
+    """Name of a pinned map; each generation pins the maps that it uses, shared or not."""
+
+    generation: int
+    key: MapKey
+
+
 class HeldMap(Message, frozen=True, kw_only=True):
-    """A map that a generation's program uses."""
+    """A map that a generation's programs use."""
 
     deployment: str
+    """Empty: it belongs to the chain, as the counters and the array of its segments do."""
     name: str
     map_id: int
     is_pinned: bool = True
@@ -54,16 +97,36 @@ class Generation(Message, frozen=True, kw_only=True):
 
     number: int
     pin: int
-    """Name of its pin: the number under which it was first put on the hook."""
+    """Name of its pins: the number under which it was first put on the hook."""
     plan_sha256: str
     chain: DesiredChain
     """The desired chain as last confirmed for this program."""
     program_id: int
+    """Of the head."""
+    segments: tuple[int, ...] = ()
+    """Program ids of the segments behind the head, in order."""
     maps: tuple[HeldMap, ...] = ()
     programs: tuple[ObservedProgram, ...] = ()
     verified_instructions: int = 0
     explanation: ChainExplanation | None = None
     """Why it is linked as it is; None: a release that kept none linked it."""
+    slots: dict[str, int] = {}
+    """Deployment to its place in the counters."""
+    warnings: tuple[str, ...] = ()
+    put_at_seconds: float = 0.0
+    """When it was put on the hook, in seconds since the kernel started."""
+
+    @property
+    def pinned_programs(self) -> dict[int, int]:
+        """Segment to program id."""
+        return dict(enumerate((self.program_id, *self.segments)))
+
+    @property
+    def pinned_maps(self) -> dict[MapKey, int]:
+        """The maps that outlive it, by id."""
+        return {
+            MapKey(held.deployment, held.name): held.map_id for held in self.maps if held.is_pinned
+        }
 
 
 class Pending(Message, frozen=True, kw_only=True):
@@ -100,12 +163,19 @@ class ChainMemory(Message, frozen=True, kw_only=True):
     boot_id: str = ""
     """The run of the kernel in which the current generation was put on the hook."""
 
+    @property
+    def kept(self) -> tuple[Generation, ...]:
+        """The generations that are loaded and pinned, the current one first."""
+        return tuple(one for one in (self.current, self.previous) if one is not None)
+
+    @property
+    def attached_with(self) -> LinkOptions:
+        """What was asked for when that which runs was attached."""
+        return self.current.chain.link if self.current else LinkOptions()
+
     def generation_of(self, plan_sha256: str) -> Generation | None:
         """The kept generation that was linked from this plan, the current one first."""
-        for kept in (self.current, self.previous):
-            if kept is not None and kept.plan_sha256 == plan_sha256:
-                return kept
-        return None
+        return next((one for one in self.kept if one.plan_sha256 == plan_sha256), None)
 
 
 def plan_digest(chain: DesiredChain) -> Digest:
@@ -117,6 +187,13 @@ def plan_digest(chain: DesiredChain) -> Digest:
             "link": _shaping_options(chain),
             "programs": [_shaping(program) for program in chain.programs],
         }
+    )
+
+
+def nothing_desired(point: Point) -> DesiredChain:
+    """An empty chain, which nobody asked for."""
+    return DesiredChain(
+        interface=point.interface, hook=point.hook, programs=(), cause=Cause(command_id="")
     )
 
 
@@ -142,10 +219,12 @@ def map_configs(chain: DesiredChain) -> dict[MapKey, MapConfig]:
 def carried_maps(
     pinned: Mapping[MapKey, int], memory: ChainMemory, desired: DesiredChain
 ) -> dict[MapKey, int]:
-    """The pinned maps that the desired chain's programs take over, by id.
+    """The maps of the running generation that the desired chain may take over, by id.
 
-    An instance that stays in the chain keeps its maps, whatever version it becomes.  Global data
+    An instance that stays in the chain keeps its maps, whatever version it becomes, as far as their
+    layouts agree; that is found out when the new version's declarations are there.  Global data
     (`.data`, `.bss`) has a layout that only the same code knows, so another archive gets its own.
+    Maps of the chain itself, the counters, stay.
     """
     archives = (
         {one.deployment: one.signed.archive_sha256 for one in memory.current.chain.programs}
@@ -160,8 +239,64 @@ def carried_maps(
     return {
         key: map_id
         for key, map_id in pinned.items()
-        if key.deployment in staying and (staying[key.deployment] or not key.name.startswith("."))
+        if key == COUNTERS
+        or (key.deployment in staying and (staying[key.deployment] or not key.name.startswith(".")))
     }
+
+
+def same_code(memory: ChainMemory, desired: DesiredChain) -> frozenset[str]:
+    """The instances whose archive is the one that runs already."""
+    if memory.current is None:
+        return frozenset()
+    running = {one.deployment: one.signed.archive_sha256 for one in memory.current.chain.programs}
+    return frozenset(
+        one.deployment
+        for one in desired.programs
+        if running.get(one.deployment) == one.signed.archive_sha256
+    )
+
+
+def assign_slots(memory: ChainMemory, deployments: Iterable[str]) -> dict[str, int]:
+    """The counter slot of each instance: its own for life, a new one gets the lowest free.
+
+    A slot is free when no generation that is kept has an instance in it.
+    """
+    owned = {
+        deployment: slot
+        for generation in reversed(memory.kept)
+        for deployment, slot in generation.slots.items()
+    }
+    taken = set(owned.values())
+    slots: dict[str, int] = {}
+    for deployment in deployments:
+        slot = owned.get(deployment)
+        if slot is None:
+            slot = next(number for number in range(len(taken) + 1) if number not in taken)
+            taken.add(slot)
+        slots[deployment] = slot
+    return slots
+
+
+def new_slots(memory: ChainMemory, slots: Mapping[str, int]) -> tuple[int, ...]:
+    """The slots whose instance was in no generation that is kept, ascending: they begin at zero."""
+    owned = {deployment for generation in memory.kept for deployment in generation.slots}
+    return tuple(sorted(slot for deployment, slot in slots.items() if deployment not in owned))
+
+
+def retired(memory: ChainMemory, *, keep_seconds: int, now_seconds: float) -> ChainMemory:
+    """The memory without the generation before, once it was kept for long enough.
+
+    Args:
+        memory: Of one hook point.
+        keep_seconds: Counted from when the current generation was put on the hook.
+        now_seconds: Since the kernel started.
+    """
+    current = memory.current
+    if memory.previous is None or memory.pending is not None or current is None:
+        return memory
+    if now_seconds - current.put_at_seconds < keep_seconds:
+        return memory
+    return msgspec.structs.replace(memory, previous=None)
 
 
 def configured_maps(memory: ChainMemory, desired: DesiredChain) -> dict[MapKey, MapConfig]:
@@ -171,12 +306,7 @@ def configured_maps(memory: ChainMemory, desired: DesiredChain) -> dict[MapKey, 
     not name.
     """
     deployments = {program.deployment for program in desired.programs}
-    earlier = [
-        key
-        for kept in (memory.current, memory.previous)
-        if kept is not None
-        for key in map_configs(kept.chain)
-    ]
+    earlier = [key for kept in memory.kept for key in map_configs(kept.chain)]
     nothing: dict[MapKey, MapConfig] = {
         key: {} for key in (*earlier, *memory.touched) if key.deployment in deployments
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 from services.node_executor.attachment import Surroundings
 from services.node_executor.generations import ChainMemory, Generation, plan_digest
 from services.node_executor.kernel_types import HookOccupant, ProgramInfo
-from services.node_executor.reconciliation import ObservedHook
+from services.node_executor.observed_hook import ObservedHook
 from shared.contracts.node import (
     Cause,
     ChainState,
@@ -31,6 +31,7 @@ def describe_chain(
     desired_generation: int,
     program: ProgramInfo | None,
     surroundings: Surroundings,
+    damage: tuple[str, ...] = (),
 ) -> ObservedChain:
     """The hook point as the kernel has it now; `program` is what of ours runs there."""
     refusal = memory.refusal
@@ -43,6 +44,7 @@ def describe_chain(
             desired_generation=desired_generation,
             cause=desired.cause if desired else None,
             refusal=refusal,
+            warnings=damage,
         )
     generation = _linked_as(program, memory)
     return ObservedChain(
@@ -71,6 +73,7 @@ def describe_chain(
         programs=generation.programs if generation else (),
         cause=_cause(generation, desired),
         refusal=refusal,
+        warnings=(*(generation.warnings if generation else ()), *damage),
     )
 
 
@@ -97,6 +100,9 @@ def _describe(program: DesiredProgram, linked: ObservedProgram | None) -> Observ
         program=program.program,
         order=program.order,
         mode=linked.mode if linked else "inline",
+        reason=linked.reason if linked else "",
+        segment=linked.segment if linked else 0,
+        slot=linked.slot if linked else 0,
         instructions=linked.instructions if linked else 0,
         compilation=linked.compilation if linked else None,
     )

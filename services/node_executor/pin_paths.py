@@ -4,9 +4,12 @@
 
     <base>/<interface>/<hook>/link
     <base>/<interface>/<hook>/displaced
-    <base>/<interface>/<hook>/programs/<generation>
-    <base>/<interface>/<hook>/maps/<deployment>/<map>
+    <base>/<interface>/<hook>/generations/<generation>/head, segment-1, segment-2, …
+    <base>/<interface>/<hook>/generations/<generation>/l3af_plan, l3af_segments, l3af_slots
+    <base>/<interface>/<hook>/generations/<generation>/maps/<deployment>/<map>
+    <base>/<interface>/<hook>/maps -> generations/<the one that runs>/maps
 
+A generation's record, `l3af_plan`, is pinned last and let go first: where it is, all else is.
 bpffs refuses names with a dot, which interfaces (`eth0.100`) and data sections (`.bss`) have.
 """
 
@@ -14,6 +17,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
+from services.node_executor.generations import HEAD, MapKey
 from shared.identifiers import Hook
 
 
@@ -42,18 +46,52 @@ def displaced_path(base: PurePosixPath, interface: str, hook: Hook) -> PurePosix
     return hook_point_path(base, interface, hook) / "displaced"
 
 
-def program_path(base: PurePosixPath, interface: str, hook: Hook, generation: int) -> PurePosixPath:
-    """The linked program of one generation."""
-    return hook_point_path(base, interface, hook) / "programs" / str(generation)
+def generation_path(
+    base: PurePosixPath, interface: str, hook: Hook, generation: int
+) -> PurePosixPath:
+    """Directory of all that belongs to one generation."""
+    return hook_point_path(base, interface, hook) / "generations" / str(generation)
+
+
+def program_path(
+    base: PurePosixPath, interface: str, hook: Hook, generation: int, segment: int = HEAD
+) -> PurePosixPath:
+    """One kernel program of one generation."""
+    folder = generation_path(base, interface, hook, generation)
+    return folder / render_segment(segment)
+
+
+def generation_map_path(
+    base: PurePosixPath, interface: str, hook: Hook, generation: int, key: MapKey
+) -> PurePosixPath:
+    """A map that one generation uses."""
+    folder = generation_path(base, interface, hook, generation)
+    name = render_pin_name(key.name)
+    return folder / "maps" / key.deployment / name if key.deployment else folder / name
 
 
 def map_path(
     base: PurePosixPath, interface: str, hook: Hook, deployment: str, map_name: str
 ) -> PurePosixPath:
-    """A map of one deployment on one hook point; it stays the same through all generations."""
-    return maps_path(base, interface, hook, deployment) / render_pin_name(map_name)
+    """A map of one deployment on one hook point, through all generations that carry it over."""
+    return maps_path(base, interface, hook) / deployment / render_pin_name(map_name)
 
 
-def maps_path(base: PurePosixPath, interface: str, hook: Hook, deployment: str) -> PurePosixPath:
-    """Directory of a deployment's maps on one hook point."""
-    return hook_point_path(base, interface, hook) / "maps" / deployment
+def maps_path(base: PurePosixPath, interface: str, hook: Hook) -> PurePosixPath:
+    """Leads to the directory of the maps of the generation that runs."""
+    return hook_point_path(base, interface, hook) / "maps"
+
+
+def render_segment(segment: int) -> str:
+    """Name of the pin of a segment's program."""
+    return f"segment-{segment}" if segment else "head"
+
+
+def parse_segment(name: str) -> int | None:
+    """The segment whose pin has that name; None: it is no such pin."""
+    if name == "head":
+        return HEAD
+    _, is_segment, number = name.partition("segment-")
+    if not is_segment or not number.isdecimal() or render_segment(int(number)) != name:
+        return None
+    return int(number)

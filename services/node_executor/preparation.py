@@ -11,11 +11,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
-from services.node_executor.generations import HeldMap, MapKey
+from services.node_executor.generations import (
+    ChainMemory,
+    Generation,
+    HeldMap,
+    MapKey,
+    Point,
+    Standing,
+    plan_digest,
+)
+from services.node_executor.observed_hook import ObservedHook
 from shared.contracts.errors import ErrorCode
 from shared.contracts.inspection import ChainExplanation
-from shared.contracts.node import ObservedProgram
-from shared.errors import RefusedError
+from shared.contracts.node import DesiredChain, ObservedProgram
+from shared.errors import Reason, RefusedError
 
 
 class Linked(Protocol):
@@ -23,7 +32,11 @@ class Linked(Protocol):
 
     @property
     def program_id(self) -> int:
-        """Valid while this is held or the program is pinned."""
+        """Of the head; valid while this is held or the program is pinned."""
+
+    @property
+    def segments(self) -> tuple[int, ...]:
+        """Program ids of the segments behind the head, in order."""
 
     @property
     def maps(self) -> tuple[HeldMap, ...]:
@@ -32,6 +45,14 @@ class Linked(Protocol):
     @property
     def programs(self) -> tuple[ObservedProgram, ...]:
         """The bodies, in order."""
+
+    @property
+    def slots(self) -> Mapping[str, int]:
+        """Where each instance is counted; empty: nothing is counted."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is not wrong, and should be known."""
 
     @property
     def verified_instructions(self) -> int:
@@ -52,7 +73,15 @@ class Needs:
     link: bool
     """Whether a program must be linked."""
     carried: Mapping[MapKey, int]
-    """Maps that its bodies take over, by id."""
+    """Maps that its bodies may take over, by id."""
+    same_code: frozenset[str] = frozenset()
+    """Instances whose archive is the one that runs already."""
+    slots: Mapping[str, int] = field(default_factory=dict)
+    """Where each instance is counted."""
+    new_slots: tuple[int, ...] = ()
+    """Those of instances that are in no generation that is kept: they begin at zero."""
+    standing: Standing | None = field(default=None, compare=False)
+    """Where the hook point stood when this was found out; two needs are equal without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +102,72 @@ class Prepared:
     """By phase."""
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One hook point, and what it shall be."""
+
+    point: Point
+    desired: DesiredChain
+    desired_generation: int
+    prepared: Prepared
+
+    def new_generation(self, memory: ChainMemory, hook: ObservedHook) -> Generation:
+        """What was linked for it, under a number that nothing on the hook point ever had."""
+        assert self.prepared.linked is not None
+        return _made_generation(
+            self.desired,
+            self.prepared.linked,
+            number=max(memory.last_number, hook.last_number) + 1,
+        )
+
+
+class GenerationConflictError(RefusedError):
+    """Another writer changed the hook point, or is changing it."""
+
+    code: ClassVar[ErrorCode] = "conflict"
+
+    def __init__(
+        self, point: Point, expected: Standing | None = None, found: Standing | None = None
+    ) -> None:
+        place = f"{point.interface}/{point.hook}"
+        if expected is None or found is None:
+            message = f"{place} is being changed by another executor"
+            super().__init__(message, [Reason(path=place, rule=message)])
+            return
+        super().__init__(
+            f"{place} was changed meanwhile: it is at generation {found.number} with program"
+            f" {found.program_id}, not at generation {expected.number} with program"
+            f" {expected.program_id}",
+            [
+                Reason(
+                    path=place,
+                    rule="must stand where it stood when the change was decided",
+                    got=found._asdict(),
+                    allowed=expected._asdict(),
+                )
+            ],
+        )
+
+
 class MapMismatchError(RefusedError):
     """A new version declares a map in another shape than the instance's map has."""
 
     code: ClassVar[ErrorCode] = "conflict"
+
+
+def _made_generation(desired: DesiredChain, linked: Linked, *, number: int) -> Generation:
+    """A chain that was just linked, as what it will be remembered as."""
+    return Generation(
+        number=number,
+        pin=number,
+        plan_sha256=plan_digest(desired),
+        chain=desired,
+        program_id=linked.program_id,
+        segments=linked.segments,
+        maps=linked.maps,
+        programs=linked.programs,
+        verified_instructions=linked.verified_instructions,
+        slots=dict(linked.slots),
+        warnings=linked.warnings,
+        explanation=linked.explanation,
+    )

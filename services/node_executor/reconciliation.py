@@ -14,18 +14,18 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
-
-import msgspec
 
 from services.node_executor.actions import (
     Action,
     AttachLink,
+    CopyCounts,
     DetachLink,
     DropDeadLink,
     EntryChange,
+    NameMaps,
     PinMap,
     PinProgram,
     ReplaceLinkProgram,
@@ -33,49 +33,22 @@ from services.node_executor.actions import (
     UnpinMap,
     UnpinProgram,
     WriteMapEntries,
+    WriteRecord,
 )
 from services.node_executor.attachment import must_attach_anew
+from services.node_executor.generation_record import encode_record
 from services.node_executor.generations import (
+    COUNTERS,
     ChainMemory,
     Generation,
-    MapKey,
+    MapPin,
+    ProgramPin,
     config_digest,
-    map_configs,
     plan_digest,
 )
+from services.node_executor.observed_hook import ObservedHook, PinnedGeneration
 from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice, LinkOptions
 from shared.contracts.node import AttachmentKind, DesiredChain
-
-
-@dataclass(frozen=True, slots=True)
-class ObservedHook:
-    """One hook point as kernel and bpffs have it."""
-
-    interface_index: int | None
-    """None: there is no such interface now."""
-    link_id: int = 0
-    """Of our pinned link; 0: none."""
-    link_program_id: int = 0
-    """What our link runs; 0: none, or the link's interface is gone."""
-    foreign_program_id: int = 0
-    """A program on the hook that leaves no room for ours; 0: none."""
-    program_pins: Mapping[int, int] = field(default_factory=dict)
-    """Pin to program id."""
-    map_pins: Mapping[MapKey, int] = field(default_factory=dict)
-    attachment: AttachmentKind = ""
-    """How our program is attached; empty: it is not."""
-    displaced_program_id: int = 0
-    """Another owner's program that was taken over and is kept to be put back; 0: none."""
-
-    @property
-    def link_is_live(self) -> bool:
-        """Whether our link is on an interface that exists."""
-        return self.link_program_id != 0
-
-    @property
-    def link_is_dead(self) -> bool:
-        """Whether a pin is left of what runs nothing of ours any more."""
-        return bool(self.link_id or self.displaced_program_id) and self.link_program_id == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,43 +128,49 @@ def decide(  # noqa: PLR0911 because each decision has its condition
     return LinkAnew()
 
 
+def has_drifted(observed: ObservedHook, memory: ChainMemory) -> bool:
+    """Whether the hook runs something else than what was left there, its interface being here."""
+    return (
+        memory.current is not None
+        and observed.interface_index is not None
+        and not observed.link_is_dead
+        and observed.link_program_id != memory.current.program_id
+    )
+
+
 def plan_attachment(
     observed: ObservedHook,
+    generation: Generation,
     *,
-    pin: int,
-    program_id: int,
-    maps: Mapping[MapKey, int],
-    writes: Iterable[WriteMapEntries],
-    link: LinkOptions = LinkOptions(),  # noqa: B008 because it is frozen
+    writes: Iterable[WriteMapEntries] = (),
+    new_slots: Sequence[int] = (),
     attached_with: LinkOptions = LinkOptions(),  # noqa: B008 because it is frozen
 ) -> list[Action]:
-    """Put a loaded program on the hook: pins and entries first, then one link operation.
+    """Put a loaded generation on the hook: pins, entries and record first, then one link operation.
 
     Args:
         observed: Has an interface, and no foreign program unless our own link is live or that
             program is to be taken over.
-        pin: Free, or already the program's own.
-        program_id: What shall run.
-        maps: Those that outlive the program.
+        generation: Its pins are free or already its own; its chain says how it is attached.
         writes: Entries of its maps.
-        link: How it shall be attached.
+        new_slots: Those of instances that were in no kept generation.
         attached_with: What was asked for when that which runs was attached.
     """
     assert observed.interface_index is not None
     actions: list[Action] = []
-    pinned = observed.program_pins.get(pin)
-    if pinned != program_id:
-        if pinned is not None:
-            actions.append(UnpinProgram(pin, pinned))
-        actions.append(PinProgram(pin, program_id))
-    for key, map_id in sorted(maps.items()):
-        held = observed.map_pins.get(key)
-        if held == map_id:
-            continue
-        if held is not None:
-            actions.append(UnpinMap(key, held))
-        actions.append(PinMap(key, map_id))
+    number = generation.pin
+    pinned = observed.generations.get(number, PinnedGeneration())
+    for segment, program_id in generation.pinned_programs.items():
+        actions += _program_pinned(ProgramPin(number, segment), program_id, pinned)
+    for key, map_id in sorted(generation.pinned_maps.items()):
+        actions += _map_pinned(MapPin(number, key), map_id, pinned)
     actions += _needed(writes)
+    actions += _recorded(observed, generation)
+    present, counters = observed.map_pins.get(COUNTERS), generation.pinned_maps.get(COUNTERS)
+    if present and counters and present != counters:
+        # Right before the swap: what is counted between the two is counted nowhere.
+        actions.append(CopyCounts(present, counters, tuple(new_slots)))
+    program_id, link = generation.program_id, generation.chain.link
     index = observed.interface_index
     attached = AttachLink(index, program_id, link.attach, link.position)
     if observed.link_is_live:
@@ -207,9 +186,11 @@ def plan_attachment(
     return actions
 
 
-def plan_configuration(writes: Iterable[WriteMapEntries]) -> list[Action]:
-    """Write entries into maps of the program that runs."""
-    return list(_needed(writes))
+def plan_configuration(
+    observed: ObservedHook, generation: Generation, writes: Iterable[WriteMapEntries]
+) -> list[Action]:
+    """Write entries into maps of the program that runs, and then what it is made of now."""
+    return [*_needed(writes), *_recorded(observed, generation)]
 
 
 def plan_removal(observed: ObservedHook, *, position: str = DEFAULT_POSITION) -> list[Action]:
@@ -228,27 +209,77 @@ def plan_removal(observed: ObservedHook, *, position: str = DEFAULT_POSITION) ->
 
 
 def plan_tidying(observed: ObservedHook, memory: ChainMemory) -> list[Action]:
-    """Let go of every pin that neither the current nor the previous generation needs.
+    """Let go of every pin that no kept generation needs, and pin again what a kept one lacks.
 
     Nothing is let go while our link runs a program that is not remembered: its maps hold state.
     """
-    kept = [kept for kept in (memory.current, memory.previous) if kept is not None]
-    known = {generation.program_id for generation in kept}
+    known = {generation.program_id for generation in memory.kept}
     if observed.link_is_live and observed.link_program_id not in known:
         return []
-    programs = {generation.pin: generation.program_id for generation in kept}
-    maps = {MapKey(held.deployment, held.name) for kept in kept for held in kept.maps}
-    actions: list[Action] = [
-        UnpinProgram(pin, program_id)
-        for pin, program_id in sorted(observed.program_pins.items())
-        if programs.get(pin) != program_id
-    ]
-    actions += [
-        UnpinMap(key, map_id)
-        for key, map_id in sorted(observed.map_pins.items())
-        if key not in maps
-    ]
+    kept = {generation.pin: generation for generation in memory.kept}
+    is_there = observed.link_is_live or observed.link_is_dead
+    runs = memory.current if is_there else None
+    actions: list[Action] = []
+    if observed.named != (runs.pin if runs else 0):
+        actions.append(NameMaps(observed.named, runs.pin if runs else 0))
+    for number, pinned in sorted(observed.generations.items()):
+        if number in kept:
+            actions += _mended(observed, kept[number], pinned)
+        else:
+            actions += _let_go(number, pinned)
     return actions
+
+
+def _let_go(number: int, pinned: PinnedGeneration) -> Iterator[Action]:
+    """Its record first: where one is, all else is."""
+    if pinned.record:
+        yield WriteRecord(number, before=pinned.record, after=b"")
+    for key, map_id in sorted(pinned.maps.items()):
+        yield UnpinMap(MapPin(number, key), map_id)
+    for segment, program_id in sorted(pinned.programs.items(), reverse=True):
+        yield UnpinProgram(ProgramPin(number, segment), program_id)
+
+
+def _mended(
+    observed: ObservedHook, generation: Generation, pinned: PinnedGeneration
+) -> Iterator[Action]:
+    """What a generation's pins lack, and what is among them that is not its own."""
+    number = generation.pin
+    for segment, program_id in generation.pinned_programs.items():
+        yield from _program_pinned(ProgramPin(number, segment), program_id, pinned)
+    for key, map_id in sorted(generation.pinned_maps.items()):
+        yield from _map_pinned(MapPin(number, key), map_id, pinned)
+    for key, map_id in sorted(pinned.maps.items()):
+        if key not in generation.pinned_maps:
+            yield UnpinMap(MapPin(number, key), map_id)
+    for segment, program_id in sorted(pinned.programs.items()):
+        if segment not in generation.pinned_programs:
+            yield UnpinProgram(ProgramPin(number, segment), program_id)
+    if not pinned.record:
+        yield from _recorded(observed, generation)
+
+
+def _program_pinned(pin: ProgramPin, program_id: int, pinned: PinnedGeneration) -> Iterator[Action]:
+    held = pinned.programs.get(pin.segment)
+    if held != program_id:
+        if held is not None:
+            yield UnpinProgram(pin, held)
+        yield PinProgram(pin, program_id)
+
+
+def _map_pinned(pin: MapPin, map_id: int, pinned: PinnedGeneration) -> Iterator[Action]:
+    held = pinned.maps.get(pin.key)
+    if held != map_id:
+        if held is not None:
+            yield UnpinMap(pin, held)
+        yield PinMap(pin, map_id)
+
+
+def _recorded(observed: ObservedHook, generation: Generation) -> Iterator[Action]:
+    pinned = observed.generations.get(generation.pin)
+    before, after = pinned.record if pinned else b"", encode_record(generation)
+    if before != after:
+        yield WriteRecord(generation.pin, before, after)
 
 
 def plan_entries(
@@ -274,60 +305,6 @@ def plan_entries(
         if key not in wanted and value != blank
     ]
     return WriteMapEntries(map_id, tuple(changes))
-
-
-def recover(observed: ObservedHook, memory: ChainMemory) -> tuple[ChainMemory, bool]:
-    """The memory once the kernel has said how far an interrupted change came.
-
-    Returns the memory without a pending change, and whether that change is done in the kernel and
-    only its journal entry is missing.  A change that is not done is simply decided anew.
-    """
-    pending = memory.pending
-    if pending is None:
-        return memory, False
-    match pending.kind:
-        case "attach":
-            assert pending.generation is not None
-            is_done = observed.link_program_id == pending.generation.program_id
-        case "detach":
-            is_done = not observed.link_is_live
-        case _:
-            is_done = False
-    return (confirmed(memory), True) if is_done else (abandoned(memory), False)
-
-
-def confirmed(memory: ChainMemory) -> ChainMemory:
-    """The memory after the pending change was read back from the kernel."""
-    pending = memory.pending
-    assert pending is not None
-    generation = pending.generation
-    if generation is None:
-        return ChainMemory(
-            interface=memory.interface, hook=memory.hook, last_number=memory.last_number
-        )
-    is_same = memory.current is not None and memory.current.program_id == generation.program_id
-    return ChainMemory(
-        interface=memory.interface,
-        hook=memory.hook,
-        last_number=max(memory.last_number, generation.number),
-        current=generation,
-        previous=memory.previous if is_same else memory.current,
-        config_sha256=config_digest(generation.chain),
-    )
-
-
-def abandoned(memory: ChainMemory) -> ChainMemory:
-    """The memory after the pending change did not happen.
-
-    Map entries may have been half written, so the configuration counts as not known.
-    """
-    pending = memory.pending
-    touched = {*memory.touched}
-    if pending is not None and pending.generation is not None:
-        touched |= set(map_configs(pending.generation.chain))
-    return msgspec.structs.replace(
-        memory, pending=None, config_sha256="", touched=tuple(sorted(touched))
-    )
 
 
 _CHOICES: dict[AttachmentKind, AttachChoice] = {
@@ -358,7 +335,7 @@ def _is_foreign(program_id: int, memory: ChainMemory) -> bool:
 
 
 def _something_is_left(observed: ObservedHook, memory: ChainMemory) -> bool:
-    return bool(observed.link_id or observed.program_pins or observed.map_pins or memory.current)
+    return bool(observed.link_id or observed.generations or memory.current)
 
 
 def _needed(writes: Iterable[WriteMapEntries]) -> list[WriteMapEntries]:

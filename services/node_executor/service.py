@@ -260,6 +260,7 @@ class NodeExecutorService:
                 chain,
                 desired_generation=generation,
                 prepared=prepared,
+                decided_on=needs.standing if needs else None,
             )
         except RefusedError as error:
             log.info("chain_refused", **point._asdict(), code=error.refusal_code, why=error.message)

@@ -196,6 +196,9 @@ class ObservedChain(Message, frozen=True, kw_only=True):
     cause: Cause | None = None
     refusal: Refusal | None = None
     """Why the desired chain is not what runs; what ran before still runs."""
+    warnings: tuple[str, ...] = ()
+    """What is not wrong, and should be known: maps made fresh, timers of an earlier generation,
+    damaged pins."""
 
 
 class ObservedNode(Message, frozen=True, kw_only=True):

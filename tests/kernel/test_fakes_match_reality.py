@@ -16,7 +16,9 @@ from services.node_executor.adapters.linker import link
 from services.node_executor.adapters.state_store import StateStore
 from services.node_executor.chain_journal import Store
 from services.node_executor.execution import Kernel
-from services.node_executor.generations import ChainMemory, MapKey, Point
+from services.node_executor.generations import ChainMemory, MapKey, MapPin, Point, ProgramPin
+from services.node_executor.observed_hook import PinnedGeneration
+from services.node_executor.preparation import Needs
 from shared.contracts.events import EventBody
 from shared.errors import FaultError, RefusedError
 from tests.fakes import FakeKernel, FakeStore
@@ -81,7 +83,7 @@ def a_real_world(stack: ExitStack) -> World:
             point,
             a_chain(wire.name, a_program("one", version)),
             [published(version).opened()],
-            carried={},
+            needs=Needs(link=True, carried={}),
         )
         for version in ("1.0.0", "2.0.0")
     ]
@@ -180,7 +182,7 @@ def test_a_program_that_does_not_exist_is_a_fault(world: World) -> None:
     with pytest.raises(FaultError):
         world.kernel.attach(world.point, interface_index=index, program_id=NOBODY)
     with pytest.raises(FaultError):
-        world.kernel.pin_program(world.point, 1, NOBODY)
+        world.kernel.pin_program(world.point, ProgramPin(1), NOBODY)
     with pytest.raises(FaultError):
         world.kernel.program(NOBODY)
 
@@ -188,20 +190,32 @@ def test_a_program_that_does_not_exist_is_a_fault(world: World) -> None:
 def test_pins_are_seen_replaced_and_let_go(world: World) -> None:
     """A pin names one object at a time; letting a free one go is fine."""
     first, second = world.programs
-    key = MapKey("one", "limits")
+    key, shared = MapKey("one", "limits"), MapKey("", "l3af_slots")
     kernel, point = world.kernel, world.point
 
-    kernel.pin_program(point, 1, first)
-    kernel.pin_program(point, 1, second)
-    kernel.pin_map(point, key, world.map_id)
-    pinned = kernel.observe(point)
+    kernel.pin_program(point, ProgramPin(1), first)
+    kernel.pin_program(point, ProgramPin(1), second)
+    kernel.pin_program(point, ProgramPin(1, 2), first)
+    kernel.pin_map(point, MapPin(1, key), world.map_id)
+    kernel.pin_map(point, MapPin(1, shared), world.array_id)
+    kernel.write_record(point, 1, b"first")
+    kernel.write_record(point, 1, b"second")
+    kernel.name_maps(point, 1)
+    kernel.name_maps(point, 2)
+    pinned, points = kernel.observe(point), kernel.points()
     for _ in range(2):
-        kernel.unpin_program(point, 1)
-        kernel.unpin_map(point, key)
+        kernel.write_record(point, 1, b"")
+        kernel.name_maps(point, 0)
+        kernel.unpin_program(point, ProgramPin(1))
+        kernel.unpin_program(point, ProgramPin(1, 2))
+        kernel.unpin_map(point, MapPin(1, key))
+        kernel.unpin_map(point, MapPin(1, shared))
     free = kernel.observe(point)
 
-    assert (dict(pinned.program_pins), dict(pinned.map_pins)) == ({1: second}, {key: world.map_id})
-    assert (dict(free.program_pins), dict(free.map_pins)) == ({}, {})
+    maps = {key: world.map_id, shared: world.array_id}
+    assert pinned.generations == {1: PinnedGeneration({0: second, 2: first}, maps, b"second")}
+    assert (pinned.named, points) == (2, {point})
+    assert (dict(free.generations), free.named, free.odd) == ({}, 0, ())
 
 
 def test_entries_are_written_and_removed(world: World) -> None:

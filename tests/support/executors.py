@@ -17,14 +17,14 @@ from typing import Any
 from pyroute2 import IPRoute
 
 from services.node_executor.adapters.hook_points import HookPointKernel
-from services.node_executor.adapters.linker import LinkedProgram, link
+from services.node_executor.adapters.linker import link
 from services.node_executor.adapters.state_store import StateStore
 from services.node_executor.chain_journal import ChainJournal
 from services.node_executor.changes import HookPoints
 from services.node_executor.execution import Kernel, Steps
 from services.node_executor.generations import Point
 from services.node_executor.packages import OpenedPackage, open_package
-from services.node_executor.preparation import Prepared
+from services.node_executor.preparation import Needs, Prepared
 from shared.contracts.catalog import MapEntry, PackageManifest, ProgramEntry, SignedPackage
 from shared.contracts.events import Event
 from shared.contracts.node import Cause, DesiredChain, DesiredProgram
@@ -173,6 +173,8 @@ class Executor:
         self._wrap_store = wrap_store
         self._counter = itertools.count()
         self.boot_id = "boot-1"
+        self.now = 100.0
+        """Seconds since the kernel started, as this executor is told."""
 
     def start(self) -> None:
         """Open the journal and adopt."""
@@ -187,7 +189,9 @@ class Executor:
         start = f"start-{next(self._counter)}"
         store = self._wrap_store(self.store)
         journal = ChainJournal(node="n1", start=start, boot_id=self.boot_id, store=store)
-        self.points = HookPoints(kernel=self.kernel, steps=Steps(self.kernel), journal=journal)
+        self.points = HookPoints(
+            kernel=self.kernel, steps=Steps(self.kernel), journal=journal, clock=lambda: self.now
+        )
         self.points.adopt()
 
     def stop(self) -> None:
@@ -197,20 +201,26 @@ class Executor:
     def settle(self, chain: DesiredChain | None, point: Point, generation: int) -> bool:
         """What the service does for one hook point; returns whether something was linked."""
         needs = self.points.needs(point, chain)
-        linked: LinkedProgram | None = None
-        if needs is not None and needs.link and chain is not None:
-            packages = [
-                published(program.version, point.hook).opened() for program in chain.programs
-            ]
-            linked = link(point, chain, packages, carried=needs.carried)
+        prepared = self.prepare(chain, point, needs)
         try:
             self.points.settle(
-                point, chain, desired_generation=generation, prepared=Prepared(linked=linked)
+                point,
+                chain,
+                desired_generation=generation,
+                prepared=prepared,
+                decided_on=needs.standing if needs else None,
             )
         finally:
-            if linked is not None:
-                linked.close()
-        return linked is not None
+            if prepared.linked is not None:
+                prepared.linked.close()
+        return prepared.linked is not None
+
+    def prepare(self, chain: DesiredChain | None, point: Point, needs: Needs | None) -> Prepared:
+        """What the change needs; whoever gets it closes it."""
+        if needs is None or not needs.link or chain is None:
+            return Prepared()
+        packages = [published(program.version, point.hook).opened() for program in chain.programs]
+        return Prepared(linked=link(point, chain, packages, needs=needs))
 
     def events(self) -> list[Event]:
         """Everything journaled and not published."""
@@ -266,7 +276,7 @@ def pin_directory() -> Iterator[PurePosixPath]:
 def remove_pins(base: PurePosixPath) -> None:
     """Nothing is pinned below `base`, and it is gone."""
     for path in sorted(Path(base).rglob("*"), reverse=True):
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             path.rmdir()
         else:
             path.unlink()

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import gc
 import itertools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -43,6 +43,9 @@ class FakeLinked:
     program_id: int
     maps: tuple[HeldMap, ...]
     programs: tuple[ObservedProgram, ...] = ()
+    segments: tuple[int, ...] = ()
+    slots: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     verified_instructions: int = 7
     explanation: ChainExplanation | None = None
     is_closed: bool = False
@@ -105,7 +108,9 @@ class World:
         journal = ChainJournal(
             node="n1", start=f"start-{next(self._starts)}", boot_id=boot_id, store=self.store
         )
-        self.points = HookPoints(kernel=self.kernel, steps=Steps(self.kernel), journal=journal)
+        self.points = HookPoints(
+            kernel=self.kernel, steps=Steps(self.kernel), journal=journal, clock=lambda: self.now
+        )
         self.points.adopt()
         self.staging = Staging(
             points=self.points,

@@ -10,46 +10,52 @@ import msgspec
 import pytest
 
 from services.node_executor.actions import (
+    Action,
     AttachLink,
+    CopyCounts,
     DetachLink,
     DropDeadLink,
     EntryChange,
+    NameMaps,
     PinMap,
     PinProgram,
     ReplaceLinkProgram,
     UnpinMap,
     UnpinProgram,
     WriteMapEntries,
+    WriteRecord,
 )
+from services.node_executor.generation_record import encode_record
 from services.node_executor.generations import (
+    COUNTERS,
     ChainMemory,
     Generation,
     HeldMap,
     MapKey,
+    MapPin,
     Pending,
+    ProgramPin,
     carried_maps,
     config_digest,
     configured_maps,
     plan_digest,
 )
+from services.node_executor.observed_hook import ObservedHook, PinnedGeneration
 from services.node_executor.reconciliation import (
     Configure,
     LeaveToOwner,
     LinkAnew,
-    ObservedHook,
     PutBack,
     Remove,
     Rest,
     Wait,
-    abandoned,
-    confirmed,
     decide,
     plan_attachment,
     plan_entries,
     plan_removal,
     plan_tidying,
-    recover,
 )
+from services.node_executor.recovery import abandoned, confirmed, recover
 from shared.contracts.catalog import DsseEnvelope, SignedPackage
 from shared.contracts.node import Cause, DesiredChain, DesiredProgram
 
@@ -113,14 +119,19 @@ def a_memory(
     return ChainMemory(**{**fields, **changes})
 
 
+def pinned(program_id: int, **maps: int) -> PinnedGeneration:
+    """The pins of one generation; of instance `one` unless others are given."""
+    keys = {MapKey(name, "limits"): map_id for name, map_id in (maps or {"one": 500}).items()}
+    return PinnedGeneration({0: program_id}, keys)
+
+
 def a_hook(**changes: Any) -> ObservedHook:
     """Our link runs program 11; both generations are pinned."""
     fields: dict[str, Any] = {
         "interface_index": 3,
         "link_id": 7,
         "link_program_id": 11,
-        "program_pins": {1: 10, 2: 11},
-        "map_pins": {LIMITS: 500},
+        "generations": {1: pinned(10), 2: pinned(11)},
     }
     return ObservedHook(**{**fields, **changes})
 
@@ -140,8 +151,8 @@ def test_nothing_desired_and_nothing_there_is_rest(desired: DesiredChain | None)
     [
         a_hook(),
         a_hook(link_id=7, link_program_id=0),
-        ObservedHook(interface_index=3, program_pins={1: 10}),
-        ObservedHook(interface_index=None, map_pins={LIMITS: 5}),
+        ObservedHook(interface_index=3, generations={1: pinned(10)}),
+        ObservedHook(interface_index=None, generations={1: PinnedGeneration(maps={LIMITS: 5})}),
     ],
 )
 def test_whatever_is_left_of_an_unwanted_chain_is_removed(hook: ObservedHook) -> None:
@@ -202,7 +213,7 @@ def test_the_previous_generation_comes_back_without_linking() -> None:
 
 def test_a_previous_generation_that_lost_its_pin_is_linked_anew() -> None:
     """Only what the kernel still has can come back."""
-    assert decide(a_hook(program_pins={2: 11}), a_memory(NEW, OLD), OLD) == LinkAnew()
+    assert decide(a_hook(generations={2: pinned(11)}), a_memory(NEW, OLD), OLD) == LinkAnew()
 
 
 def test_a_chain_that_somebody_took_off_is_put_back() -> None:
@@ -213,36 +224,60 @@ def test_a_chain_that_somebody_took_off_is_put_back() -> None:
 
 
 def test_a_new_program_is_ready_before_it_is_on_the_hook() -> None:
-    """Pins, then entries, then the link; on a hook that runs, one replacement."""
+    """Pins, then entries, then the record, then the link; on a hook that runs, one replacement."""
     writes = WriteMapEntries(500, (EntryChange(b"k", None, b"v"),))
+    generation = msgspec.structs.replace(a_generation(NEW, 12, 3), segments=(13,))
+    hook = a_hook(generations={**a_hook().generations, 3: pinned(9, one=501)})
 
-    plan = plan_attachment(
-        a_hook(), pin=3, program_id=12, maps={LIMITS: 501}, writes=[writes, WriteMapEntries(9, ())]
-    )
+    plan = plan_attachment(hook, generation, writes=[writes, WriteMapEntries(9, ())])
 
     assert plan == [
-        PinProgram(3, 12),
-        UnpinMap(LIMITS, 500),
-        PinMap(LIMITS, 501),
+        UnpinProgram(ProgramPin(3), 9),
+        PinProgram(ProgramPin(3), 12),
+        PinProgram(ProgramPin(3, 1), 13),
+        UnpinMap(MapPin(3, LIMITS), 501),
+        PinMap(MapPin(3, LIMITS), 500),
         writes,
+        WriteRecord(3, b"", encode_record(generation)),
         ReplaceLinkProgram(expected_program_id=11, program_id=12),
     ]
 
 
+@pytest.mark.parametrize(
+    ("present", "copied"),
+    [(600, []), (599, [CopyCounts(599, 600, (1, 4))]), (0, [])],
+    ids=["same", "another", "none"],
+)
+def test_counts_go_on_in_other_counters_from_where_they_are(
+    present: int, copied: list[Action]
+) -> None:
+    """Right before the swap, so that hardly a packet is counted between."""
+    counters = HeldMap(deployment="", name="l3af_slots", map_id=600)
+    counted = msgspec.structs.replace(a_generation(NEW, 12, 3), maps=(counters,))
+    maps = {COUNTERS: present} if present else {}
+    hook = a_hook(generations={2: PinnedGeneration({0: 11}, maps)})
+
+    plan = plan_attachment(hook, counted, new_slots=(1, 4))
+
+    assert plan[3:-1] == copied
+    assert isinstance(plan[-1], ReplaceLinkProgram)
+
+
 def test_a_free_hook_gets_a_link() -> None:
     """The last step attaches."""
-    plan = plan_attachment(FREE, pin=1, program_id=12, maps={}, writes=[])
+    plan = plan_attachment(FREE, a_generation(OLD, 12, 1))
 
-    assert plan == [PinProgram(1, 12), AttachLink(3, 12)]
+    assert [type(action) for action in plan] == [PinProgram, PinMap, WriteRecord, AttachLink]
+    assert plan[-1] == AttachLink(3, 12)
 
 
 def test_a_dead_link_makes_room_first() -> None:
     """Its pin has the name that the new link needs."""
-    hook = a_hook(link_program_id=0, program_pins={2: 11})
+    generation = a_generation(OLD, 11, 2)
+    whole = PinnedGeneration({0: 11}, {LIMITS: 500}, encode_record(generation))
+    hook = a_hook(link_program_id=0, generations={2: whole})
 
-    plan = plan_attachment(hook, pin=2, program_id=11, maps={LIMITS: 500}, writes=[])
-
-    assert plan == [DropDeadLink(), AttachLink(3, 11)]
+    assert plan_attachment(hook, generation) == [DropDeadLink(), AttachLink(3, 11)]
 
 
 def test_removal_detaches_what_is_alive_and_drops_what_is_dead() -> None:
@@ -253,14 +288,38 @@ def test_removal_detaches_what_is_alive_and_drops_what_is_dead() -> None:
 
 
 def test_tidying_keeps_two_generations_and_their_maps() -> None:
-    """Everything else is let go."""
-    hook = a_hook(
-        program_pins={0: 9, 1: 10, 2: 11}, map_pins={LIMITS: 500, MapKey("gone", "limits"): 400}
-    )
+    """Everything else is let go, records first; the maps that run have a path of their own."""
+    older = PinnedGeneration({0: 9, 1: 8}, {MapKey("gone", "limits"): 400}, b"record")
+    hook = a_hook(generations={0: older, **a_hook().generations})
+    memory = a_memory(NEW, OLD)
 
-    assert plan_tidying(hook, a_memory(NEW, OLD)) == [
-        UnpinProgram(0, 9),
-        UnpinMap(MapKey("gone", "limits"), 400),
+    plan = [action for action in plan_tidying(hook, memory) if action_is_not_a_new_record(action)]
+
+    assert plan == [
+        NameMaps(0, 2),
+        WriteRecord(0, b"record", b""),
+        UnpinMap(MapPin(0, MapKey("gone", "limits")), 400),
+        UnpinProgram(ProgramPin(0, 1), 8),
+        UnpinProgram(ProgramPin(0), 9),
+    ]
+
+
+def action_is_not_a_new_record(action: Action) -> bool:
+    """The hooks of these tests are pinned without records, which tidying makes good."""
+    return not isinstance(action, WriteRecord) or not action.after
+
+
+def test_pins_that_a_kept_generation_lacks_come_back() -> None:
+    """Whoever took them away; the programs hold what they named."""
+    hook = a_hook(generations={2: PinnedGeneration({}, {MapKey("odd", "map"): 7})})
+    current = a_generation(OLD, 11, 2)
+
+    assert plan_tidying(hook, a_memory(OLD)) == [
+        NameMaps(0, 2),
+        PinProgram(ProgramPin(2), 11),
+        PinMap(MapPin(2, LIMITS), 500),
+        UnpinMap(MapPin(2, MapKey("odd", "map")), 7),
+        WriteRecord(2, b"", encode_record(current)),
     ]
 
 

@@ -8,20 +8,27 @@ pins and links decide what lives.
 
 from __future__ import annotations
 
-import os
 import socket
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import PurePosixPath
 from typing import Final
 
 from services.node_executor.actions import EntryChange
-from services.node_executor.adapters import cls_bpf, kernel_info, map_access, pins
+from services.node_executor.adapters import (
+    cls_bpf,
+    kernel_info,
+    map_access,
+    pins,
+    slot_counters,
+)
 from services.node_executor.adapters.attachments import Attachments
+from services.node_executor.adapters.hook_lock import LockHeldError, exclusively
+from services.node_executor.adapters.hook_pins import HookPins, Pins
 from services.node_executor.adapters.kernel_errors import InterfaceGoneError
 from services.node_executor.adapters.libbpf_cdef import libraries
 from services.node_executor.attachment import Surroundings
-from services.node_executor.generations import MapKey, Point
+from services.node_executor.generations import HEAD, MapPin, Point, ProgramPin
 from services.node_executor.kernel_types import MapInfo, ProgramInfo
 from services.node_executor.map_values import (
     MapLayout,
@@ -30,20 +37,13 @@ from services.node_executor.map_values import (
     encode_key,
     map_layout,
 )
-from services.node_executor.pin_paths import (
-    hook_point_path,
-    map_path,
-    parse_pin_name,
-    program_path,
-)
-from services.node_executor.reconciliation import ObservedHook
+from services.node_executor.observed_hook import ObservedHook
+from services.node_executor.preparation import GenerationConflictError
 from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice, LinkOptions
 from shared.contracts.node import MapConfig
 from shared.errors import Reason, RefusedError
 
 _WORD_BYTES: Final = 8
-_UNFINISHED: Final = "-new"
-"""Ends the name under which `pins.pin` makes a pin before it takes its place."""
 
 
 class HookPointKernel:
@@ -60,24 +60,54 @@ class HookPointKernel:
         Whatever makes the kernel wait for packets under way happens within `short_waits`.
         """
         pins.prepare_pin_directory(base)
-        _sweep(base)
         self._base = base
         self._attachments = Attachments(base, short_waits)
+        self._pins = HookPins(base)
+        self._sweep()
+
+    def points(self) -> set[Point]:
+        """Hook points that have a pin directory."""
+        return self._pins.points()
+
+    @contextmanager
+    def exclusively(self, point: Point) -> Iterator[None]:
+        """No other executor changes the hook point within the block.
+
+        Raises:
+            GenerationConflictError: Another one changes it for longer than a change takes.
+        """
+        try:
+            with exclusively(self._pins.folder(point), base=self._base):
+                yield
+        except LockHeldError as error:
+            raise GenerationConflictError(point) from error
+
+    def _sweep(self) -> None:
+        """What a killed executor had not finished holds nothing that runs; nor do empty folders.
+
+        A hook point that another executor is changing is left to it.
+        """
+        for point in self.points():
+            with suppress(GenerationConflictError), self.exclusively(point):
+                self._pins.sweep(point)
+        cls_bpf.sweep(self._base)
+        pins.remove_empty_directories(self._base)
 
     def observe(self, point: Point) -> ObservedHook:
         """The hook point as kernel and bpffs have it now."""
         index = _interface_index(point.interface)
-        program_pins = self._program_pins(point)
-        held = self._attachments.observe(point, index, program_pins.values())
+        pinned = self._pins.read(point)
+        held = self._attachments.observe(point, index, _heads(pinned))
         return ObservedHook(
             interface_index=index,
             link_id=held.link_id,
             link_program_id=held.program_id,
             foreign_program_id=held.foreign_program_id,
-            program_pins=program_pins,
-            map_pins=self._map_pins(point),
             attachment=held.kind,
             displaced_program_id=held.displaced_program_id,
+            generations=pinned.generations,
+            named=pinned.named,
+            odd=pinned.odd,
         )
 
     def program(self, program_id: int) -> ProgramInfo:
@@ -106,23 +136,37 @@ class HookPointKernel:
         if index is not None:
             self._attachments.check(point, index, options)
 
-    def pin_program(self, point: Point, pin: int, program_id: int) -> None:
+    def pin_program(self, point: Point, pin: ProgramPin, program_id: int) -> None:
         """The pin names the program."""
-        with kernel_info.program_by_id(program_id) as program:
-            pins.pin(program, program_path(self._base, *point, pin))
+        self._pins.pin_program(point, pin, program_id)
 
-    def unpin_program(self, point: Point, pin: int) -> None:
+    def unpin_program(self, point: Point, pin: ProgramPin) -> None:
         """The pin is free."""
-        pins.unpin(program_path(self._base, *point, pin), base=self._base)
+        self._pins.unpin_program(point, pin)
 
-    def pin_map(self, point: Point, key: MapKey, map_id: int) -> None:
+    def pin_map(self, point: Point, pin: MapPin, map_id: int) -> None:
         """The pin names the map."""
-        with kernel_info.map_by_id(map_id) as opened:
-            pins.pin(opened, map_path(self._base, *point, *key))
+        self._pins.pin_map(point, pin, map_id)
 
-    def unpin_map(self, point: Point, key: MapKey) -> None:
+    def unpin_map(self, point: Point, pin: MapPin) -> None:
         """The pin is free."""
-        pins.unpin(map_path(self._base, *point, *key), base=self._base)
+        self._pins.unpin_map(point, pin)
+
+    def write_record(self, point: Point, generation: int, record: bytes) -> None:
+        """The generation has this record beside its pins; with nothing: it has none."""
+        self._pins.write_record(point, generation, record)
+
+    def name_maps(self, point: Point, generation: int) -> None:
+        """The path of the point's maps leads to those of the generation; 0: there is no path."""
+        self._pins.name_maps(point, generation)
+
+    def copy_counts(self, point: Point, source_id: int, map_id: int, *, new: Sequence[int]) -> None:
+        """The second counter map, which nothing counts in, has the counts of the first."""
+        with (
+            kernel_info.map_by_id(source_id) as source,
+            kernel_info.map_by_id(map_id) as target,
+        ):
+            slot_counters.copy(source, target, point.hook, except_slots=new)
 
     def attach(
         self,
@@ -142,7 +186,7 @@ class HookPointKernel:
     def detach(self, point: Point) -> None:
         """Nothing of ours is on the hook, whoever else holds our link; a displaced one is back."""
         index = _interface_index(point.interface)
-        self._attachments.detach(point, index, self._program_pins(point).values())
+        self._attachments.detach(point, index, _heads(self._pins.read(point)))
 
     def replace(self, point: Point, *, expected_program_id: int, program_id: int) -> None:
         """The hook runs the program now; refused if it ran another than expected."""
@@ -218,49 +262,10 @@ class HookPointKernel:
         with kernel_info.map_by_id(map_id) as opened:
             return map_layout(*kernel_info.map_declaration(opened.fd))
 
-    def _program_pins(self, point: Point) -> dict[int, int]:
-        folder = f"{self._folder(point)}/programs"
-        found: dict[int, int] = {}
-        for name in _names(folder):
-            program = pins.open_pinned(PurePosixPath(f"{folder}/{name}"))
-            if program is not None and name.isdecimal():
-                with program:
-                    found[int(name)] = kernel_info.program_info(program.fd).id
-        return found
 
-    def _map_pins(self, point: Point) -> dict[MapKey, int]:
-        folder = f"{self._folder(point)}/maps"
-        found: dict[MapKey, int] = {}
-        for deployment in _names(folder):
-            for name in _names(f"{folder}/{deployment}"):
-                if name.endswith(_UNFINISHED):
-                    continue
-                opened = pins.open_pinned(PurePosixPath(f"{folder}/{deployment}/{name}"))
-                if opened is not None:
-                    with opened:
-                        map_id = kernel_info.map_info(opened.fd).id
-                    found[MapKey(deployment, parse_pin_name(name))] = map_id
-        return found
-
-    def _folder(self, point: Point) -> PurePosixPath:
-        return hook_point_path(self._base, *point)
-
-
-def _sweep(base: PurePosixPath) -> None:
-    """What a killed executor had not finished holds nothing that runs; nor do empty folders."""
-    for path in Path(base).rglob(f"*{_UNFINISHED}"):
-        if not path.is_dir():
-            path.unlink()
-    cls_bpf.sweep(base)
-    pins.remove_empty_directories(base)
-
-
-def _names(folder: str) -> list[str]:
-    """What is in a directory of bpffs, ascending; nothing if there is no such directory."""
-    try:
-        return sorted(os.listdir(folder))  # noqa: PTH208 because it is five times as fast
-    except FileNotFoundError:
-        return []
+def _heads(pinned: Pins) -> list[int]:
+    """The programs of ours that can be on the hook."""
+    return [one.programs[HEAD] for one in pinned.generations.values() if HEAD in one.programs]
 
 
 def _interface_index(name: str) -> int | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import platform
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -69,3 +70,8 @@ def read_boot_id() -> str:
         return _BOOT_ID.read_text().strip()
     except OSError as error:
         raise FaultError(f"{_BOOT_ID} cannot be read: {error}") from error
+
+
+def seconds_since_boot() -> float:
+    """Goes on while the machine sleeps, and begins anew as pins and links do (CLOCK_BOOTTIME)."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 from services.node_executor.adapters import chain, kernel_info
@@ -13,12 +13,11 @@ from services.node_executor.adapters.bpf_syscall import Descriptor
 from services.node_executor.adapters.probes import knows_tcx
 from services.node_executor.attachment import ways
 from services.node_executor.explanation import explain
-from services.node_executor.generations import HeldMap, MapKey, Point
+from services.node_executor.generations import COUNTERS, SEGMENTS, HeldMap, MapKey, Point
 from services.node_executor.kernel_types import LoadedMap, ProgramSource
-from services.node_executor.linking.counters import COUNTERS_MAP_NAME
 from services.node_executor.linking.plan import Attachment, LinkPolicy
 from services.node_executor.packages import OpenedPackage
-from services.node_executor.preparation import MapMismatchError
+from services.node_executor.preparation import MapMismatchError, Needs
 from shared.contracts.node import DesiredChain, ObservedProgram
 from shared.errors import Reason
 
@@ -28,18 +27,18 @@ _CONSTANTS = (".rodata", ".kconfig")
 class LinkedProgram:
     """A linked program that is loaded and not attached; closing gives up what is not pinned."""
 
-    def __init__(self, linked: chain.LinkedChain, desired: DesiredChain) -> None:
+    def __init__(
+        self, linked: chain.LinkedChain, desired: DesiredChain, slots: Mapping[str, int]
+    ) -> None:
         self._linked = linked
         self.program_id = linked.info.id
+        self.slots: Mapping[str, int] = dict(slots) if linked.counters else {}
         self.verified_instructions = linked.info.instructions_verified
         self.duration_ms: Mapping[str, float] = dict(linked.durations_ms)
         self.warnings = linked.plan.warnings
         self.explanation = explain(linked.plan)
-        self.segment_ids = tuple(info.id for info in linked.segment_infos)
-        """Programs of all segments, the head first."""
-        self.program_array_id = linked.program_array_id
-        """Holds the segments behind the head; the kernel empties it when nobody pins or holds it.
-        0: the chain is one segment."""
+        self.segments = tuple(info.id for info in linked.segment_infos[1:])
+        """Programs behind the head."""
         self.maps = tuple(
             HeldMap(
                 deployment=deployment,
@@ -49,12 +48,7 @@ class LinkedProgram:
             )
             for deployment, maps in linked.maps.items()
             for name, loaded in maps.items()
-        )
-        if linked.counters is not None:
-            counters = linked.counters.info
-            self.maps += (
-                HeldMap(deployment="", name=COUNTERS_MAP_NAME, map_id=counters.id, is_pinned=False),
-            )
+        ) + _own_maps(linked)
         self.programs = tuple(
             ObservedProgram(
                 deployment=program.deployment,
@@ -84,16 +78,26 @@ class LinkedProgram:
         self._linked.close()
 
 
+def _own_maps(linked: chain.LinkedChain) -> tuple[HeldMap, ...]:
+    """The maps of the chain itself."""
+    held = []
+    if linked.program_array_id:
+        array_id = linked.program_array_id
+        held.append(HeldMap(deployment="", name=SEGMENTS.name, map_id=array_id))
+    if linked.counters is not None:
+        map_id = linked.counters.info.id
+        held.append(HeldMap(deployment="", name=COUNTERS.name, map_id=map_id))
+    return tuple(held)
+
+
 def link(
     point: Point,
     desired: DesiredChain,
     packages: Sequence[OpenedPackage],
     *,
-    carried: Mapping[MapKey, int],
-    slots: Mapping[str, int] | None = None,
-    new_slots: Collection[int] = (),
+    needs: Needs,
 ) -> LinkedProgram:
-    """The chain as verified programs, attached to nothing.
+    """The chain as the fewest verified programs, attached to nothing.
 
     Blocks for some milliseconds a program.
 
@@ -101,9 +105,7 @@ def link(
         point: Where it will stand.
         desired: The chain.
         packages: Of its programs, in their order.
-        carried: Maps to take over, by id; the counter map belongs to the deployment "".
-        slots: Counter slot by deployment; None: each program's position.
-        new_slots: Slots whose instance is new, so that they begin at zero.
+        needs: Maps to take over, and where each instance is counted.
 
     Raises:
         RefusedError: A program does not verify, the chain cannot be linked, or an instance's map
@@ -113,7 +115,7 @@ def link(
     with ExitStack() as held:
         handles: dict[MapKey, Descriptor] = {
             key: held.enter_context(kernel_info.map_by_id(map_id))
-            for key, map_id in carried.items()
+            for key, map_id in needs.carried.items()
         }
         sources = [
             ProgramSource(
@@ -135,16 +137,16 @@ def link(
             point.hook,
             name=f"chain_{point.interface}",
             policy=_policy(point, desired),
-            slots=slots,
-            new_slots=new_slots,
-            counters=handles.get(MapKey("", COUNTERS_MAP_NAME)),
+            slots=needs.slots or None,
+            new_slots=needs.new_slots,
+            counters=handles.pop(COUNTERS, None),
             interface_index=_interface_index(point.interface),
         )
         with ExitStack() as undo:
             undo.callback(linked.close)
             _refuse_mismatches(linked, handles)
             undo.pop_all()
-    return LinkedProgram(linked, desired)
+    return LinkedProgram(linked, desired, needs.slots)
 
 
 def _policy(point: Point, desired: DesiredChain) -> LinkPolicy:

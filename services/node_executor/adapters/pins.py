@@ -71,6 +71,20 @@ def pin(handle: Handle, path: PurePosixPath) -> None:
         Path(fresh).rename(path)
 
 
+def link_path(path: PurePosixPath, target: PurePosixPath) -> None:
+    """`path` is a symbolic link to `target`; another one of that name is that in the same instant.
+
+    Raises:
+        KernelFaultError: bpffs refuses.
+    """
+    with _faults(f"naming {target}"):
+        Path(path).parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+        fresh = Path(path.with_name(f"{path.name}-new"))
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(target)
+        fresh.rename(path)
+
+
 def unpin(path: PurePosixPath, *, base: PurePosixPath) -> None:
     """`path` names nothing; directories below `base` that are left empty by that go too.
 
@@ -91,7 +105,7 @@ def remove_empty_directories(base: PurePosixPath) -> None:
         KernelFaultError: bpffs refuses.
     """
     with _faults(f"tidying {base}"):
-        folders = [path for path in Path(base).rglob("*") if path.is_dir()]
+        folders = [path for path in Path(base).rglob("*") if _is_directory(path)]
         for folder in sorted(folders, reverse=True):
             _is_removed(PurePosixPath(folder))
 
@@ -137,6 +151,10 @@ def _mount_once(mount_point: PurePosixPath) -> None:
             raise KernelFaultError(f"mounting bpffs on {mount_point}", ffi.errno)
     finally:
         os.close(directory)
+
+
+def _is_directory(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _is_removed(folder: PurePosixPath) -> bool:

@@ -74,7 +74,7 @@ class Preparer:
         verified = time.perf_counter()
         packages = await self._compiler.compiled(desired, packages)
         compiled = time.perf_counter()
-        linked = await self._thread(link, point, desired, packages, carried=needs.carried)
+        linked = await self._thread(link, point, desired, packages, needs=needs)
         linked.programs = with_compilations(linked.programs, packages)
         durations = {
             "fetch": (fetched - started) * 1000 + self._archives.downloaded_ms(archives),

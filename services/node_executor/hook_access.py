@@ -1,0 +1,57 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a change needs of the kernel: looking, and having a plan performed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from services.node_executor.actions import Action
+from services.node_executor.attachment import Surroundings
+from services.node_executor.configuration import MapReader
+from services.node_executor.generations import Point
+from services.node_executor.kernel_types import ProgramInfo
+from services.node_executor.observed_hook import ObservedHook
+from shared.contracts.link_options import LinkOptions
+from shared.errors import RefusedError
+
+
+class HookReader(MapReader, Protocol):
+    """What can be read from the kernel."""
+
+    def points(self) -> set[Point]:
+        """Hook points that have pins."""
+
+    def observe(self, point: Point) -> ObservedHook:
+        """The hook point as kernel and bpffs have it now."""
+
+    def exclusively(self, point: Point) -> AbstractContextManager[None]:
+        """No other executor changes the hook point within the block; a killed one holds nothing.
+
+        Raises:
+            GenerationConflictError: Another one changes it for longer than a change takes.
+        """
+
+    def program(self, program_id: int) -> ProgramInfo:
+        """What the kernel says about a loaded program."""
+
+    def surroundings(self, point: Point) -> Surroundings:
+        """What else is to be said of our program on the hook."""
+
+    def owner(self, point: Point, program_id: int, *, hint: str = "") -> RefusedError:
+        """A refusal that names whoever holds the hook with that program."""
+
+    def check(self, point: Point, options: LinkOptions) -> None:
+        """Nothing, if a new attachment with these options is not known to fail."""
+
+
+class Steps(Protocol):
+    """Performs plans."""
+
+    def run(self, actions: Iterable[Action], point: Point) -> None:
+        """Every action is performed; or what was done is undone and the first failure raised."""
+
+    def try_each(self, actions: Iterable[Action], point: Point) -> None:
+        """Every action is tried."""

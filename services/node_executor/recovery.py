@@ -1,0 +1,158 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is known of a hook point after a crash, after a change, or after the memory was lost.
+
+Pure.
+
+Rules:
+ * The kernel says how far an interrupted change came; the journal says what it was.
+ * What is pinned beside a program says what it was linked from, so a lost memory costs nothing.
+ * Of memory and pins the one with the higher number is newer, and is believed.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from services.node_executor.generation_record import MalformedRecordError, decode_record
+from services.node_executor.generations import (
+    ChainMemory,
+    Generation,
+    config_digest,
+    map_configs,
+)
+from services.node_executor.observed_hook import ObservedHook, PinnedGeneration
+from shared.identifiers import Hook
+
+
+def recover(observed: ObservedHook, memory: ChainMemory) -> tuple[ChainMemory, bool]:
+    """The memory once the kernel has said how far an interrupted change came.
+
+    Returns the memory without a pending change, and whether that change is done in the kernel and
+    only its journal entry is missing.  A change that is not done is simply decided anew.
+    """
+    pending = memory.pending
+    if pending is None:
+        return memory, False
+    match pending.kind:
+        case "attach":
+            assert pending.generation is not None
+            is_done = observed.link_program_id == pending.generation.program_id
+        case "detach":
+            is_done = not observed.link_is_live
+        case _:
+            is_done = False
+    return (confirmed(memory), True) if is_done else (abandoned(memory), False)
+
+
+def confirmed(memory: ChainMemory) -> ChainMemory:
+    """The memory after the pending change was read back from the kernel."""
+    pending = memory.pending
+    assert pending is not None
+    generation = pending.generation
+    if generation is None:
+        return ChainMemory(
+            interface=memory.interface, hook=memory.hook, last_number=memory.last_number
+        )
+    is_same = memory.current is not None and memory.current.program_id == generation.program_id
+    return ChainMemory(
+        interface=memory.interface,
+        hook=memory.hook,
+        last_number=max(memory.last_number, generation.number),
+        current=generation,
+        previous=memory.previous if is_same else memory.current,
+        config_sha256=config_digest(generation.chain),
+    )
+
+
+def abandoned(memory: ChainMemory) -> ChainMemory:
+    """The memory after the pending change did not happen.
+
+    Map entries may have been half written, so the configuration counts as not known.
+    """
+    pending = memory.pending
+    touched = {*memory.touched}
+    if pending is not None and pending.generation is not None:
+        touched |= set(map_configs(pending.generation.chain))
+    return msgspec.structs.replace(
+        memory, pending=None, config_sha256="", touched=tuple(sorted(touched))
+    )
+
+
+def learned(observed: ObservedHook, memory: ChainMemory) -> ChainMemory | None:
+    """The memory as the pins tell it, if they are newer than `memory`; else None.
+
+    They are newer when the state directory was lost or comes from a backup, and when another
+    executor changed the hook point.  The generation on the hook is current; of the others the one
+    with the highest number was before it.
+    """
+    if observed.standing.number <= memory.last_number:
+        return None
+    told = _told(observed)
+    current = _current(observed, told)
+    if current is None or current.number <= memory.last_number:
+        return None
+    others = [one for one in told if one.pin != current.pin and one.number < current.number]
+    unfinished = [one for one in told if one.number > current.number]
+    return ChainMemory(
+        interface=memory.interface,
+        hook=memory.hook,
+        last_number=max(one.number for one in told),
+        current=current,
+        previous=max(others, key=lambda one: one.number, default=None),
+        config_sha256="" if unfinished else config_digest(current.chain),
+        touched=tuple(sorted({key for one in unfinished for key in map_configs(one.chain)})),
+        refusal=memory.refusal,
+        refused_sha256=memory.refused_sha256,
+    )
+
+
+def damage(observed: ObservedHook, *, interface: str, hook: Hook) -> tuple[str, ...]:
+    """What is wrong with the pins of a hook point, one sentence each."""
+    found = [f"{path} in the pin directory is not ours and is left alone" for path in observed.odd]
+    for number, pinned in sorted(observed.generations.items()):
+        problem = _problem(number, pinned, interface=interface, hook=hook)
+        if problem:
+            found.append(f"the pins of generation {number} are damaged: {problem}")
+    return tuple(found)
+
+
+def _told(observed: ObservedHook) -> list[Generation]:
+    """The generations whose record is whole and whose pins are what it says."""
+    told = []
+    for number, pinned in observed.generations.items():
+        if not _problem(number, pinned):
+            told.append(decode_record(pinned.record))
+    return told
+
+
+def _current(observed: ObservedHook, told: list[Generation]) -> Generation | None:
+    if observed.link_is_live:
+        return next((one for one in told if one.program_id == observed.link_program_id), None)
+    if observed.link_is_dead:
+        return max(told, key=lambda one: one.number, default=None)
+    return None
+
+
+def _problem(
+    number: int, pinned: PinnedGeneration, *, interface: str = "", hook: Hook | None = None
+) -> str:
+    """Why the record and the pins of a generation are not to be believed; empty: they are."""
+    if not pinned.record:
+        return "there is no record"
+    try:
+        generation = decode_record(pinned.record)
+    except MalformedRecordError as error:
+        return error.message
+    chain = generation.chain
+    is_elsewhere = (interface and chain.interface != interface) or (hook and chain.hook != hook)
+    differences = (
+        (generation.pin != number, "the record is of another generation"),
+        (is_elsewhere, f"the record is of {chain.interface}/{chain.hook}"),
+        (
+            dict(pinned.programs) != generation.pinned_programs,
+            "the programs are not those of the record",
+        ),
+        (dict(pinned.maps) != generation.pinned_maps, "the maps are not those of the record"),
+    )
+    return next((problem for is_so, problem in differences if is_so), "")
