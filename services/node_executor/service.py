@@ -162,6 +162,8 @@ class NodeExecutorService:
 
     async def try_packets(self, request: TryPackets, caller: Caller) -> PacketsTried:
         """What a chain does to packets, tried beside its hook."""
+        chain = await self._thread(self._trials.chain, request)
+        await self._fetching.for_staging(StageChains(chains=(chain,)))
         tried = await self._trials.try_packets(request)
         log.info(
             "packets_tried",

@@ -130,6 +130,15 @@ class Trials:
         self._thread = thread
         self._clock = clock
 
+    def chain(self, request: TryPackets) -> DesiredChain:
+        """What is asked about; its archives must be on the disk before it is tried.
+
+        Raises:
+            RefusedError: There is no such chain, or the packets are too much.
+        """
+        refuse_too_much(request.packets)
+        return self._chain(Point(request.interface, request.hook), request.draft)
+
     async def try_packets(self, request: TryPackets) -> PacketsTried:
         """What the chain does to each packet; nothing of the hook was touched.
 
@@ -137,9 +146,8 @@ class Trials:
             RefusedError: There is no such chain, it cannot be tried, or the packets are too much.
             FaultError: The catalog or the kernel failed.
         """
-        refuse_too_much(request.packets)
+        chain = self.chain(request)
         point = Point(request.interface, request.hook)
-        chain = self._chain(point, request.draft)
         counting = msgspec.structs.replace(chain.link, counters=True, time_sample_period=0)
         linkable = msgspec.structs.replace(chain, link=counting)
         needs = Needs(link=True, carried={})
