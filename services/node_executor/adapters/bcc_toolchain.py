@@ -21,7 +21,7 @@ from services.node_executor.adapters.bcc_headers import KernelHeaders, find_kern
 from services.node_executor.bcc_compiler.messages import CompilerVersions
 
 FEATURE: Final = "bcc"
-SCRIPT: Final = Path(__file__).parents[1] / "bcc_compiler" / "compile_source.py"
+SCRIPT: Final = Path(__file__).with_name("bcc_compile.py")
 _ASK_SECONDS: Final = 15
 _MODULE_FOLDERS: Final = ("usr/lib/python3/dist-packages", "usr/lib/python3/dist-packages/bcc")
 _HEADER_FOLDERS: Final = ("usr/src", "lib/modules")

@@ -2,6 +2,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """From C source for bcc to an object file like a compiled one, so that one loader takes both.
 
-`compile_source.py` runs under the distribution's Python, in a child process that gave up what it
-does not need; the other modules are pure.
+Pure.  What compiles is `adapters/bcc_compile.py`, a program of its own.
 """

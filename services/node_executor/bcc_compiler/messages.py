@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the executor and its compiler process say to each other, as JSON.
 
-Pure.  `compile_source.py` writes the same fields without these classes: it runs where they cannot
-be imported.
+Pure.  `adapters/bcc_compile.py` writes the same fields without these classes: it runs where they
+cannot be imported.
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiles one source with bcc: a program for the distribution's Python, the only one with bcc.
 
-Usage: /usr/bin/python3 compile_source.py versions|compile
+Usage: /usr/bin/python3 bcc_compile.py versions|compile
 `compile` takes an order on standard input.  Both write one JSON document to standard output;
-`messages.py` describes them.  What compilers say goes to standard error.  Before it reads the
-source, the process gives up memory, time, files, system calls and rights that it does not need.
+`bcc_compiler/messages.py` describes them.  What compilers say goes to standard error.  Before it
+reads the source, the process gives up memory, time, files, system calls and rights that it does
+not need.
 """
 
 from __future__ import annotations
