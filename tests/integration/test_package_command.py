@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import Buses
+from tests.support.bcc_packages import package_folder
 from tests.support.catalog_process import ROOT, CatalogProcess, write_publisher
 from tests.support.operator_mode import OperatorModeServer
 
@@ -187,3 +188,20 @@ async def test_a_source_that_does_not_compile_is_refused_by_line(desk: Desk) -> 
     assert refusal["message"] == "rate_limit.bpf.c does not compile"
     assert refusal["reasons"][0]["path"].startswith("rate_limit.bpf.c:")
     assert "XDP_DROPP" in refusal["reasons"][0]["rule"]
+
+
+async def test_source_for_bcc_is_published_as_it_is(desk: Desk) -> None:
+    """No compiler runs; what only one can tell is left open."""
+    folder = package_folder(desk.folder / "gate")
+
+    published = await desk.l3af("package", "publish", str(folder), "--json")
+    shown = await desk.l3af("package", "show", "port-gate", "--json")
+    table = await desk.l3af("package", "show", "port-gate")
+
+    assert published.status == 0, published.message
+    manifest = shown.document["package"]["manifest"]
+    assert {one["path"] for one in manifest["files"]} > {"port_gate.c", "ports.h"}
+    (facts,) = shown.document["package"]["elf"]
+    assert (facts["compiler"], facts["licence"]) == ("bcc", "Dual BSD/GPL")
+    assert {one["name"] for one in facts["maps"]} == {"closed", "dropped", "ports", "next"}
+    assert "compiled by bcc" in table.output

@@ -4,10 +4,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from services.catalog.manifest import manifest_reasons
-from shared.contracts.catalog import ElfFacts, MapEntry, MetricEntry, PackageManifest, ProgramFacts
+from shared.contracts.catalog import (
+    ElfFacts,
+    MapEntry,
+    MapFacts,
+    MetricEntry,
+    PackageManifest,
+    ProgramFacts,
+)
 from shared.identifiers import Hook
 from tests.package_builders import a_manifest, a_program, some_facts
 
@@ -113,3 +122,39 @@ def test_a_version_is_semver(version: str) -> None:
 def test_a_name_that_ends_in_a_line_end_is_refused() -> None:
     """The pattern's `$` would allow it; the parser does not."""
     assert rules(a_manifest(name="one\n")).keys() == {"manifest.name"}
+
+
+def from_source(**changes: Any) -> ElfFacts:
+    """What can be said of the source of `one`."""
+    maps = (
+        MapFacts(name="limits", type="hash", key_size_bytes=0, value_size_bytes=0, max_entries=0),
+    )
+    fields = {"path": "one.c", "compiler": "bcc", "has_btf": False, "maps": maps}
+    return some_facts(**{**fields, **changes})
+
+
+def test_source_that_nodes_compile_is_held_to_what_it_says() -> None:
+    """Names and hooks are checked; types are the node's to find out."""
+    program = a_program(object="one.c", compiler="bcc")
+    maps = {"limits": MapEntry()}
+    good = a_manifest(programs=(program,), maps=maps)
+    bad = a_manifest(
+        programs=(a_program(object="one.c", compiler="bcc", function="two"),),
+        maps={"other": MapEntry()},
+    )
+
+    assert rules(good, from_source()) == {}
+    assert set(rules(bad, from_source())) == {
+        "manifest.programs[0].function",
+        "manifest.maps.other",
+    }
+
+
+def test_a_file_is_an_object_or_a_source() -> None:
+    """A compiler takes C files, and all programs of a file have the same one."""
+    programs = (a_program(compiler="bcc"), a_program(name="two"))
+
+    assert rules(a_manifest(programs=programs)) == {
+        "manifest.programs[0].object": "is not a C file",
+        "manifest.programs[1].compiler": "one.bpf.o has another compiler in program one",
+    }

@@ -106,3 +106,22 @@ def test_licence_texts_follow_from_the_expression() -> None:
         "LICENSES/Linux-syscall-note.txt",
         "LICENSES/BSD-2-Clause.txt",
     )
+
+
+FOR_BCC = GOOD.replace('source = "src/one.bpf.c"', 'source = "src/one.c"\ncompiler = "bcc"')
+
+
+def test_source_for_bcc_is_its_own_object() -> None:
+    """The archive holds what nodes compile, and nothing is compiled here."""
+    source = parse_source(FOR_BCC)
+    (program,) = make_manifest(source, {"src/one.c": b"int one;"}).programs
+
+    assert (program.object, program.compiler) == ("src/one.c", "bcc")
+    assert (source.objects(), source.sources()) == ({}, ("src/one.c",))
+
+
+def test_an_object_of_source_that_nodes_compile_is_refused() -> None:
+    """Nobody can name what is not made yet."""
+    text = FOR_BCC.replace("compiler =", 'object = "one.o"\ncompiler =')
+
+    assert paths(text) == {"programs[0].object"}

@@ -151,3 +151,30 @@ def test_a_long_refusal_names_a_hundred_nodes_and_counts_the_others() -> None:
     assert len(caught.value.reasons) == 101
     assert caught.value.reasons[-1].rule == "30 more nodes are excluded"
     assert len(msgspec.json.encode(caught.value.refusal())) < 16 * 1024
+
+
+def test_a_node_without_a_feature_that_the_package_needs_is_excluded_with_its_own_words() -> None:
+    """Also one of a release that did not look for the feature."""
+    able = NodeView(name="n1", interfaces=("eth0",), features={"bcc": True})
+    unable = NodeView(
+        name="n2",
+        interfaces=("eth0",),
+        features={"bcc": False},
+        feature_notes={"bcc": "no kernel headers are installed"},
+    )
+
+    placing = place(a_spec(), [able, unable, a_node("n3")], needs=("bcc",))
+
+    assert [one.node for one in placing.places] == ["n1"]
+    assert [(one.node, one.why) for one in placing.excluded] == [
+        ("n2", "it has no bcc, which the package needs: no kernel headers are installed"),
+        ("n3", "it has no bcc, which the package needs"),
+    ]
+
+
+def test_a_node_that_lost_a_feature_keeps_what_runs_there() -> None:
+    """It was compiled; only new places need the compiler."""
+    node = a_node("n1", "eth0", "eth1")
+    spec = a_spec(interfaces=("eth*",))
+
+    assert places_on(spec, node, held=["eth1"], needs=("bcc",)) == ["eth1"]

@@ -180,3 +180,11 @@ def test_all_problems_are_named_at_once() -> None:
         "config.limits.70000",
         "metrics.m.map",
     }
+
+
+def test_a_program_that_nodes_compile_needs_its_compiler_there() -> None:
+    """The scheduler reads it out of the signed manifest."""
+    package = a_package(programs=[a_program("a", compiler="bcc", object="a.c")])
+
+    assert resolve_program(a_spec(), package).needs == ("bcc",)
+    assert resolve_program(a_spec(), a_package()).needs == ()
