@@ -8,7 +8,7 @@ import asyncio
 import os
 import secrets
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from time import monotonic
 
@@ -48,6 +48,12 @@ from shared.moments import render_time
 
 def _now() -> str:
     return render_time(datetime.now(UTC))
+
+
+def _moment(boot_seconds: float) -> str:
+    """When that many seconds have passed since the kernel started, to the second."""
+    away = timedelta(seconds=boot_seconds - seconds_since_boot())
+    return render_time((datetime.now(UTC) + away).replace(microsecond=0))
 
 
 async def main(stop: asyncio.Event) -> None:
@@ -114,7 +120,7 @@ async def main(stop: asyncio.Event) -> None:
             points=points,
             fetching=Fetching(archives=archives, offers=preparer, points=points),
             staging=staging,
-            sampler=Sampler(points=points, reader=kernel, counters=runner),
+            sampler=Sampler(points=points, reader=kernel, counters=runner, moment=_moment),
             inspection=Inspection(
                 node=bus.name, points=points, staging=staging, drafts=drafts, clock=monotonic
             ),

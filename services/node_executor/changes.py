@@ -17,6 +17,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -43,6 +44,7 @@ from services.node_executor.generations import (
     whole_digest,
 )
 from services.node_executor.hook_access import HookReader, Steps
+from services.node_executor.kernel_types import ProgramInfo
 from services.node_executor.observation import describe_chain, describe_programs
 from services.node_executor.observed_hook import ObservedHook
 from services.node_executor.preparation import (
@@ -282,16 +284,26 @@ class HookPoints:
         desired_generation: int,
     ) -> ObservedChain:
         point = Point(memory.interface, memory.hook)
-        program = self._kernel.program(hook.link_program_id) if hook.link_is_live else None
+        programs = self._programs(hook, memory)
         return describe_chain(
             hook=hook,
             memory=memory,
             desired=desired,
             desired_generation=desired_generation,
-            program=program,
-            surroundings=self._kernel.surroundings(point) if program else Surroundings(),
+            programs=programs,
+            surroundings=self._kernel.surroundings(point) if programs else Surroundings(),
             damage=damage(hook, interface=point.interface, hook=point.hook),
         )
+
+    def _programs(self, hook: ObservedHook, memory: ChainMemory) -> tuple[ProgramInfo, ...]:
+        """Our kernel programs on the hook, head first; those that are gone end it."""
+        if not hook.link_is_live:
+            return ()
+        found = [self._kernel.program(hook.link_program_id)]
+        generation = memory.generation_with(hook.link_program_id)
+        with suppress(FaultError):
+            found += map(self._kernel.program, generation.segments if generation else ())
+        return tuple(found)
 
     def _seen(self, point: Point, hook: ObservedHook) -> ObservedChain:
         memory = self.memory(point)

@@ -173,6 +173,10 @@ class ChainMemory(Message, frozen=True, kw_only=True):
         """What was asked for when that which runs was attached."""
         return self.current.chain.link if self.current else LinkOptions()
 
+    def generation_with(self, program_id: int) -> Generation | None:
+        """The kept generation whose head is that program, the current one first."""
+        return next((one for one in self.kept if one.program_id == program_id), None)
+
     def generation_of(self, plan_sha256: str) -> Generation | None:
         """The kept generation that was linked from this plan, the current one first."""
         return next((one for one in self.kept if one.plan_sha256 == plan_sha256), None)

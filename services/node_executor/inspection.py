@@ -13,7 +13,6 @@ from typing import Final
 from services.node_executor.changes import HookPoints
 from services.node_executor.drafts import Drafts
 from services.node_executor.generations import Point
-from services.node_executor.metrics_sampling import running_generation
 from services.node_executor.staging import Staging
 from shared.contracts.inspection import ChainExplained, ChainsExplained, ExplainChain
 from shared.contracts.node import DesiredChain
@@ -89,7 +88,7 @@ class Inspection:
         seen = self._points.describe(point, None, desired_generation=0)
         if not seen.program_id:
             return None
-        generation = running_generation(seen, memory)
+        generation = memory.generation_with(seen.program_id)
         if generation is None:
             return ChainExplained(interface=point.interface, hook=point.hook, problem=_NOT_OURS)
         return ChainExplained(

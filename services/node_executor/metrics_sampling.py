@@ -8,7 +8,7 @@ affects nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from services.node_executor.changes import HookPoints
@@ -44,11 +44,19 @@ class CounterReader(Protocol):
 class Sampler:
     """Looks at every hook point of a node."""
 
-    def __init__(self, *, points: HookPoints, reader: MapReader, counters: CounterReader) -> None:
-        """Nothing is read yet."""
+    def __init__(
+        self,
+        *,
+        points: HookPoints,
+        reader: MapReader,
+        counters: CounterReader,
+        moment: Callable[[float], str],
+    ) -> None:
+        """Nothing is read yet; `moment` renders seconds since the kernel started as a time."""
         self._points = points
         self._reader = reader
         self._counters = counters
+        self._moment = moment
 
     def sample(self, desired: DesiredNode | None, *, per_cpu: bool = False) -> list[ChainShown]:
         """Every hook point that has a chain or shall have one, read from the kernel now."""
@@ -64,22 +72,20 @@ class Sampler:
         return sampled
 
     def _shown(self, seen: ObservedChain, memory: ChainMemory, *, per_cpu: bool) -> ChainShown:
-        running = running_generation(seen, memory)
-        previous = memory.previous
+        running = memory.generation_with(seen.program_id) if seen.program_id else None
         return ChainShown(
             chain=seen,
             metrics=read_metrics(self._reader, memory.current),
             counters=read_counters(self._counters, running, per_cpu=per_cpu),
-            previous_generation=previous.number if previous is not None else 0,
+            previous_generation=memory.previous.number if memory.previous is not None else 0,
+            previous_kept_until=self._kept_until(memory),
         )
 
-
-def running_generation(seen: ObservedChain, memory: ChainMemory) -> Generation | None:
-    """What is remembered of the program that the kernel runs there; None: nothing."""
-    for kept in (memory.current, memory.previous):
-        if kept is not None and seen.program_id and kept.program_id == seen.program_id:
-            return kept
-    return None
+    def _kept_until(self, memory: ChainMemory) -> str:
+        current = memory.current
+        if memory.previous is None or current is None:
+            return ""
+        return self._moment(current.put_at_seconds + current.chain.link.keep_seconds)
 
 
 def read_counters(

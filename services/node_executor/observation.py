@@ -19,6 +19,7 @@ from shared.contracts.node import (
     HookNeighbour,
     ObservedChain,
     ObservedProgram,
+    ObservedSegment,
 )
 from shared.errors import Refusal
 
@@ -29,13 +30,13 @@ def describe_chain(
     memory: ChainMemory,
     desired: DesiredChain | None,
     desired_generation: int,
-    program: ProgramInfo | None,
+    programs: tuple[ProgramInfo, ...],
     surroundings: Surroundings,
     damage: tuple[str, ...] = (),
 ) -> ObservedChain:
-    """The hook point as the kernel has it now; `program` is what of ours runs there."""
+    """The hook point as the kernel has it now; `programs` are ours there, head first."""
     refusal = memory.refusal
-    if program is None:
+    if not programs:
         return ObservedChain(
             interface=memory.interface,
             hook=memory.hook,
@@ -46,7 +47,8 @@ def describe_chain(
             refusal=refusal,
             warnings=damage,
         )
-    generation = _linked_as(program, memory)
+    program = programs[0]
+    generation = memory.generation_with(program.id)
     return ObservedChain(
         interface=memory.interface,
         hook=memory.hook,
@@ -71,6 +73,7 @@ def describe_chain(
         jited_bytes=program.jited_bytes,
         map_ids=tuple(sorted(program.map_ids)),
         programs=generation.programs if generation else (),
+        segments=_segments(programs, generation),
         cause=_cause(generation, desired),
         refusal=refusal,
         warnings=(*(generation.warnings if generation else ()), *damage),
@@ -127,11 +130,24 @@ def _state_without_program(
     return "failed" if refusal is not None else "absent"
 
 
-def _linked_as(program: ProgramInfo, memory: ChainMemory) -> Generation | None:
-    for kept in (memory.current, memory.previous):
-        if kept is not None and kept.program_id == program.id:
-            return kept
-    return None
+def _segments(
+    programs: tuple[ProgramInfo, ...], generation: Generation | None
+) -> tuple[ObservedSegment, ...]:
+    """The kernel's words; the licence strings, which it does not give back, are the plan's."""
+    explanation = generation.explanation if generation else None
+    planned = explanation.segments if explanation else ()
+    return tuple(
+        ObservedSegment(
+            program_id=program.id,
+            tag=program.tag,
+            verified_instructions=program.instructions_verified,
+            jited_bytes=program.jited_bytes,
+            maps_used=len(set(program.map_ids)),
+            licence=planned[number].licence if number < len(planned) else "",
+            gpl_compatible=program.gpl_compatible,
+        )
+        for number, program in enumerate(programs)
+    )
 
 
 def _cause(generation: Generation | None, desired: DesiredChain | None) -> Cause | None:

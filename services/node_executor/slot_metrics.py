@@ -52,7 +52,7 @@ def chain_counters(
 
 def counter_metrics(interface: str, hook: Hook, counted: ChainCounters) -> dict[str, int]:
     """The same as metrics, by the names that docs/chains.md promises."""
-    if counted.problem:
+    if counted.problem or not counted.slots:
         return {}
     found = {f"{interface}/{hook}/{METRIC_PREFIX}missed": counted.missed}
     for slot in counted.slots:

@@ -63,7 +63,7 @@ class Preparer:
     async def link(self, point: Point, desired: DesiredChain, needs: Needs) -> Ready:
         """On the real kernel."""
         packages = [self.opened(one, point.hook) for one in desired.programs]
-        linked = link(point, desired, packages, carried=needs.carried)
+        linked = link(point, desired, packages, needs=needs)
         self.linked.append(linked)
         return Ready(linked, linked.duration_ms)
 
@@ -110,7 +110,7 @@ class Bench:
         needs = self.executor.points.needs(point, chain)
         assert needs is not None
         package = self.preparer.opened(chain.programs[0], hook)
-        with closing(link(point, chain, [package], carried={})) as linked:
+        with closing(link(point, chain, [package], needs=needs)) as linked:
             self.executor.points.settle(
                 point, chain, desired_generation=1, prepared=Prepared(linked=linked)
             )
