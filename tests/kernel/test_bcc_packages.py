@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import os
+import platform
 import resource
 import struct
 import sys
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,7 @@ from services.node_executor.adapters.bcc_child import (
     CompilationError,
     CompilerFaultError,
 )
+from services.node_executor.adapters.bcc_headers import find_kernel_headers
 from services.node_executor.adapters.bcc_sources import NoCompilerError, OtherLicenceError
 from services.node_executor.adapters.bcc_toolchain import Toolchain, ToolchainProbe
 from services.node_executor.adapters.chain import LinkedChain, link_chain
@@ -42,10 +45,13 @@ from tests.support.chain_reference import a_source
 from tests.support.executors import a_chain
 from tests.support.packets import UDP, ipv4, udp
 
-PASS, DROP = 2, 1
+DROP = 1
 DNS = ipv4(udp(53, bytes(20)), UDP)
 CLOSED = ipv4(udp(9000, bytes(20)), UDP)
 PORT = struct.pack("=H", 9000)
+_HEADERS = tuple(
+    f"include/{name}" for name in ("linux", "uapi", "asm-generic", "vdso", "generated")
+)
 
 
 async def compiled(
@@ -53,12 +59,12 @@ async def compiled(
     *programs: DesiredProgram,
     change: Change = str,
     hook: Hook = "xdp",
-    python: Path = SYSTEM_PYTHON,
+    probe: ToolchainProbe | None = None,
     allowance: Allowance | None = None,
 ) -> list[OpenedPackage]:
     """The packages of a chain of these programs, as the node compiles them."""
     packages = [opened(port_gate(change)) for _ in programs]
-    with a_compiler(folder, python=python, allowance=allowance) as compiler:
+    with a_compiler(folder, probe=probe, allowance=allowance) as compiler:
         return await compiler.compiled(a_chain("eth0", *programs, hook=hook), packages)
 
 
@@ -138,12 +144,32 @@ async def test_headers_of_another_kernel_serve_and_are_named(tmp_path: Path) -> 
     assert is_own or found.headers.release in found.note
 
 
+async def test_an_archive_of_headers_serves_like_a_tree(tmp_path: Path) -> None:
+    """Kernels that carry their own headers need no package of them."""
+    own = find_kernel_headers("none", platform.machine())
+    assert own is not None
+    archive = tmp_path / "root" / "sys/kernel/kheaders.tar.xz"
+    archive.parent.mkdir(parents=True)
+    parts = {own.source, *(folder.parent for folder in own.include_folders[2:3])}
+    with tarfile.open(archive, "w:", dereference=True) as written:
+        for tree in filter(None, parts):
+            for folder in (*_HEADERS, *(f"arch/{one.name}/include" for one in tree.glob("arch/*"))):
+                if (tree / folder).exists():
+                    written.add(tree / folder, folder)
+
+    probe = ToolchainProbe(SYSTEM_PYTHON, root=tmp_path / "root")
+    (package,) = await compiled(tmp_path / "kept", a_gate(), probe=probe)
+
+    assert package.compilation is not None
+    assert package.compilation.headers == os.uname().release
+
+
 async def test_a_node_without_bcc_says_what_to_install(tmp_path: Path) -> None:
     """The refusal names the node, the probe says why."""
-    python = Path(sys.executable)
+    probe = ToolchainProbe(Path(sys.executable))
     with pytest.raises(NoCompilerError) as caught:
-        await compiled(tmp_path, a_gate(), python=python)
-    features, notes = ToolchainProbe(python).features()
+        await compiled(tmp_path, a_gate(), probe=probe)
+    features, notes = probe.features()
 
     assert caught.value.message == "node n1 has no bcc: install python3-bpfcc and kernel headers"
     assert "No module named 'bcc'" in caught.value.reasons[0].rule

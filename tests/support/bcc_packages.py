@@ -95,7 +95,7 @@ def a_gate(deployment: str = "gate", change: Change = str, **changes: Any) -> De
 
 @contextmanager
 def a_compiler(
-    folder: Path, *, python: Path = SYSTEM_PYTHON, allowance: Allowance | None = None
+    folder: Path, *, probe: ToolchainProbe | None = None, allowance: Allowance | None = None
 ) -> Iterator[SourceCompiler]:
     """A node's compiler that keeps what it compiled in `folder`."""
     thread = KernelThread()
@@ -103,7 +103,7 @@ def a_compiler(
         yield SourceCompiler(
             node="n1",
             thread=thread,
-            probe=ToolchainProbe(python),
+            probe=probe or ToolchainProbe(SYSTEM_PYTHON),
             cache=CompilationCache(folder),
             allowance=allowance,
         )
