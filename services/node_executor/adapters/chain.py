@@ -166,7 +166,7 @@ def link_chain(
             used = range(len(sources)) if slots is None else [slots[one.name] for one in sources]
             counted = SlotCounterMap(hook, used, present=counters, new_slots=new_slots)
             resources.callback(counted.close)
-        linking = _Linking(
+        linking = Linking(
             bodies,
             facts or kernel_facts(),
             SegmentLoader(
@@ -195,7 +195,7 @@ def link_chain(
         )
 
 
-class _Linking:
+class Linking:
     """Planned and loaded until the verifier agrees or nothing is left to try."""
 
     def __init__(
@@ -210,6 +210,13 @@ class _Linking:
     def link(
         self, policy: LinkPolicy, slots: Mapping[str, int] | None
     ) -> tuple[LinkPlan, LoadedSegments]:
+        """The plan that loaded, with what was tried before among its constraints.
+
+        Raises:
+            VerifierRejectedError: the verifier refuses what cannot be linked in another way.
+            LinkRefusedError: no plan is left.
+            KernelFaultError: the kernel failed.
+        """
         attempts: tuple[Constraint, ...] = ()
         facts = self._facts
         bodies = [loaded.body for loaded in self._bodies]

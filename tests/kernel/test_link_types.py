@@ -1,0 +1,246 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The types of a linked chain: tools and refusals show functions and sources of the packages."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from contextlib import ExitStack
+from dataclasses import replace
+
+import pytest
+
+from services.node_executor.adapters.chain import LinkedChain, Linking, link_chain
+from services.node_executor.adapters.kernel_errors import VerifierRejectedError
+from services.node_executor.adapters.kernel_facts import kernel_facts
+from services.node_executor.adapters.libbpf import LoadedBody, load_body
+from services.node_executor.adapters.programs import run_packet
+from services.node_executor.adapters.segments import (
+    Emitted,
+    LoadedSegments,
+    SegmentLoader,
+    TypesRefusedError,
+)
+from services.node_executor.kernel_types import ProgramSource
+from services.node_executor.linking.plan import LinkMode, LinkPolicy, LinkRefusedError
+from shared.contracts.node import TC_VERDICTS, XDP_VERDICTS
+from tests.support.bpf_objects import SOURCES, compile_source
+from tests.support.chain_reference import a_source
+from tests.support.kinds import FLAGS, MODES, PACKET, a_kind, kinds_object, results
+
+PASS, DROP = XDP_VERDICTS["pass"], XDP_VERDICTS["drop"]
+LEFTOVERS = """
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+SEC("xdp") int adds_leftovers(struct xdp_md *ctx)
+{
+	long sum = 1;
+	asm volatile("r2 = *(u64 *)(r10 - 8); %[sum] *= r2" : [sum] "+r"(sum) :: "r2");
+	return sum ? XDP_PASS : XDP_DROP;
+}
+char _license[] SEC("license") = "GPL";
+"""
+"""Legal alone for whoever may read stack that it did not write; behind a pointer it is not."""
+
+
+def untyped(function: str, name: str = "", **variables: bytes) -> ProgramSource:
+    """A program of an object without BTF."""
+    return ProgramSource(
+        name=name or function,
+        object_path="untyped.bpf.o",
+        data=kinds_object("untyped", FLAGS[1:]),
+        function=function,
+        proceed_on=("pass",) if function != "shoots_later" else ("ok",),
+        globals=variables,
+    )
+
+
+def dumped(chain: LinkedChain, *options: str) -> str:
+    """What bpftool shows of the head's instructions."""
+    command = ("bpftool", "prog", "dump", "xlated", "id", str(chain.info.id), *options)
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_programs_without_types_stand_beside_programs_with_callbacks(mode: LinkMode) -> None:
+    """Types for them are made, as many as the verifier wants; their variables are set too."""
+    sources = [
+        untyped("passes"),
+        a_kind("loops"),
+        untyped("drops_later", limit=(3).to_bytes(4, "little")),
+        a_kind("calls_functions"),
+    ]
+    policy = LinkPolicy(
+        hook="xdp", called=frozenset((0, 2)) if mode == "call-global" else frozenset()
+    )
+    with link_chain(sources, "xdp", name="untyped", policy=policy) as chain:
+        verdicts = [run_packet(chain.program, PACKET).verdict for _ in range(3)]
+
+        assert verdicts == [PASS, DROP, DROP]
+        assert results(chain.maps["loops"]) == {2: 360}
+        assert results(chain.maps["calls-functions"]) == {5: 36_064}
+
+
+def test_tc_programs_without_types_are_called_with_their_own_context() -> None:
+    """The synthesised function takes struct __sk_buff."""
+    sources = [untyped("shoots_later", "a"), untyped("shoots_later", "b")]
+    policy = LinkPolicy(hook="tc-egress", called=frozenset((0, 1)))
+
+    with link_chain(sources, "tc-egress", name="untyped", policy=policy) as chain:
+        verdicts = [run_packet(chain.program, PACKET).verdict for _ in range(3)]
+
+    wanted = [TC_VERDICTS[name] & 0xFFFFFFFF for name in ("unspec", "unspec", "shot")]
+    assert verdicts == wanted
+
+
+def test_types_that_the_kernel_does_not_take_are_made_anew() -> None:
+    """A name that is no identifier makes BTF invalid; libbpf does without it, and so do we."""
+    source = a_kind("calls_functions")
+    spoiled = replace(source, data=source.data.replace(b"\0xdp_md\0", b"\0xdp-md\0"))
+
+    with link_chain([spoiled, a_kind("loops")], "xdp", name="spoiled") as chain:
+        assert run_packet(chain.program, PACKET).verdict == PASS
+        assert results(chain.maps["calls-functions"]) == {5: 36_064}
+        assert results(chain.maps["loops"]) == {2: 120}
+
+
+def test_a_kernel_without_types_links_what_needs_none() -> None:
+    """Facts say that BTF does not load: calls are static, and callbacks are refused by rule."""
+    facts = replace(kernel_facts(), has_types=False)
+    policy = LinkPolicy(hook="xdp", called=frozenset((1,)))
+    sources = [a_kind("goes_on"), a_kind("calls_functions"), a_kind("fills_tables")]
+
+    with link_chain(sources, "xdp", name="plain", facts=facts, policy=policy) as chain:
+        assert chain.plan.bodies[1].mode == "call-static"
+        assert run_packet(chain.program, PACKET).verdict == PASS
+        assert results(chain.maps["calls-functions"]) == {5: 36_064}
+        assert results(chain.maps["fills-tables"]) == {7: 771_111}
+        assert "calls_functions" not in dumped(chain, "linum")
+
+    with pytest.raises(LinkRefusedError, match="callbacks need BTF"):
+        link_chain([a_kind("goes_on"), a_kind("loops")], "xdp", name="plain", facts=facts)
+
+
+class _RefusesTypes(SegmentLoader):
+    """A loader on a kernel that takes the BTF of each object, and not of all together."""
+
+    def load(self, emitted: Emitted) -> LoadedSegments:
+        if emitted.programs[0].functions:
+            raise TypesRefusedError
+        return super().load(emitted)
+
+
+def test_joined_types_that_are_refused_are_done_without() -> None:
+    """As on kernels for which libbpf leaves parts out of an object's BTF."""
+    with ExitStack() as resources:
+        bodies = [
+            resources.enter_context(load_body(a_kind(function), "xdp", is_first=True))
+            for function in ("goes_on", "calls_functions")
+        ]
+        loader = _RefusesTypes(bodies, "untyped", counters=None, interface_index=0)
+        policy = LinkPolicy(hook="xdp", has_counters=False)
+        plan, loaded = Linking(bodies, kernel_facts(), loader).link(policy, None)
+        resources.callback(loaded.close)
+
+        assert plan.constraints[-1].rule == "joined-types"
+        assert run_packet(loaded.segments[0], PACKET).verdict == PASS
+        assert results(bodies[1].maps) == {5: 36_064}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_tools_show_the_sources_of_every_package(mode: LinkMode) -> None:
+    """`bpftool prog dump xlated linum` names file, line and text; functions have their names."""
+    sources = [a_kind("fills_tables"), a_source("calls"), a_kind("loops")]
+    policy = LinkPolicy(
+        hook="xdp", called=frozenset(range(3)) if mode == "call-global" else frozenset()
+    )
+    with link_chain(sources, "xdp", name="shown", policy=policy) as chain:
+        shown = dumped(chain, "linum")
+
+    kinds = line_of("kinds", "bpf_map_push_elem(&waiting, &route, BPF_ANY);")
+    bodies = line_of("bodies", "int verdict = bump(data[14]);")
+    assert re.search(rf"bpf_map_push_elem.*program\.bpf\.c line_num:{kinds} ", shown)
+    assert re.search(rf"int verdict = bump.*program\.bpf\.c line_num:{bodies} ", shown)
+    assert "l3af_chain(struct xdp_md" in shown
+    assert re.search(r"weigh\(struct xdp_md", shown)
+    assert re.search(r"multiply\(", shown)
+
+
+def line_of(name: str, text: str) -> int:
+    """Number of the line that holds the text in a test program."""
+    lines = (SOURCES / f"{name}.bpf.c").read_text().splitlines()
+    return next(number for number, line in enumerate(lines, start=1) if text in line)
+
+
+def test_functions_have_the_names_that_profilers_show() -> None:
+    """The kernel lists the functions of a linked program by name (bpf_prog_info.func_info)."""
+    policy = LinkPolicy(hook="xdp", called=frozenset((0, 1)))
+    sources = [untyped("passes", "first-of-all"), a_kind("loops", name="7th")]
+    with link_chain(sources, "xdp", name="named", policy=policy) as chain:
+        shown = dumped(chain, "linum")
+        command = ("bpftool", "-j", "prog", "show", "id", str(chain.info.id))
+        facts = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+
+    assert facts["btf_id"]
+    assert re.search(r"int \w*first_of_all\w*\(struct xdp_md", shown)
+    assert re.search(r"int \w*7th\w*\(struct xdp_md", shown)
+
+
+def loaded(source: ProgramSource, resources: ExitStack) -> LoadedBody:
+    """Alone, and trusted not to read what others left on the stack."""
+    return resources.enter_context(load_body(source, "xdp", is_first=True))
+
+
+def test_a_refusal_of_the_linked_chain_names_program_file_and_line() -> None:
+    """The verifier stumbles in the second program's source, and says where."""
+    source = ProgramSource("adds", "x.o", compile_source(LEFTOVERS), "adds_leftovers", ("pass",))
+    with ExitStack() as resources:
+        bodies = [
+            loaded(a_source("leaves_pointers"), resources),
+            loaded(source, resources),
+            loaded(a_source("passes"), resources),
+        ]
+        loader = SegmentLoader(bodies, "refused", counters=None, interface_index=0)
+        policy = LinkPolicy(hook="xdp", has_counters=False)
+        with pytest.raises(VerifierRejectedError) as refused:
+            Linking(bodies, kernel_facts(), loader).link(policy, None)
+
+    (reason,) = refused.value.reasons
+    line = next(n for n, text in enumerate(LEFTOVERS.splitlines(), start=1) if "asm" in text)
+    assert reason.path == "chain[1] adds"
+    assert str(reason.got).startswith(f"program.bpf.c:{line}: asm volatile(")
+    assert "adds: the kernel's verifier refuses 'the linked chain refused'" in refused.value.message
+    assert f"program.bpf.c:{line}" in refused.value.message
+
+
+def test_a_program_whose_own_array_holds_a_bad_program_is_refused_by_that_one_s_name() -> None:
+    """What its program arrays hold is loaded with it, and the log is of the one that fails."""
+    source = """
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+int bad(struct xdp_md *ctx);
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, 4);
+	__array(values, int(struct xdp_md *));
+} programs SEC(".maps") = {.values = {[0] = &bad}};
+SEC("xdp") int bad(struct xdp_md *ctx)
+{
+	return *(char *)(long)ctx->data;
+}
+SEC("xdp") int good(struct xdp_md *ctx)
+{
+	bpf_tail_call(ctx, &programs, 0);
+	return XDP_PASS;
+}
+char _license[] SEC("license") = "GPL";
+"""
+    good = ProgramSource("jumper", "x.o", compile_source(source), "good", ("pass",))
+    with pytest.raises(VerifierRejectedError) as refused:
+        link_chain([good], "xdp", name="refused")
+
+    assert "jumper: the kernel's verifier refuses 'bad'" in refused.value.message
+    assert "ctx->data" in refused.value.message
