@@ -121,8 +121,9 @@ class Holder:
         self._counters_fd: Final = counters_fd
         self._sample_period: Final = sample_period
         self._is_long: Final = is_long
-        self._strays: Final[list[tuple[Label, int]]] = []
-        """Ways out of checks, to be written behind the bodies, with the slot to count in."""
+        self._strays: Final[list[tuple[Label, int, bool]]] = []
+        """Ways out of checks, to be written behind the bodies, with the slot to count in and
+        whether the counters were looked up late by then."""
         self._is_looked_up_late = False
 
     def write(self, units: tuple[Unit, ...], note: Callable[[str], None]) -> None:
@@ -159,8 +160,9 @@ class Holder:
         if code.is_wanted(beyond):
             code.place(beyond)
             self._ending.write_beyond(self)
-        for label, slot in self._strays:
+        for label, slot, is_looked_up_late in self._strays:
             code.place(label)
+            self._is_looked_up_late = is_looked_up_late
             self._go_out(slot)
         self._out()
         self._leave()
@@ -229,7 +231,7 @@ class Holder:
             code.jump_if(JUMP_UNLESS_EQUAL_32, 0, values[-1], self._label("out", 0))
         else:
             stray = self._label("stray", len(self._strays))
-            self._strays.append((stray, slot))
+            self._strays.append((stray, slot, self._is_looked_up_late))
             code.jump_if(JUMP_UNLESS_EQUAL_32, 0, values[-1], stray)
 
     def _go_out(self, slot: int) -> None:
