@@ -58,3 +58,20 @@ def test_stack_depths_are_the_main_function_s_first() -> None:
         16,
     )
     assert read_stack_depths("processed 3 insns") == ()
+
+
+def test_the_instruction_that_it_was_at_is_known() -> None:
+    """By its number a line of a linked chain is found to be of one of its programs."""
+    assert read_verifier_log(NEWER).position == 1
+    assert read_verifier_log("processed 2 insns\n").position == -1
+
+
+def test_states_are_not_last_words() -> None:
+    """Behind the reason, the verifier of newer kernels shows both states of an endless loop."""
+    found = read_verifier_log(
+        "; for (;;) @ loops.c:3\n2: (05) goto pc-1\ninfinite loop detected at insn 2\n"
+        "cur state: R0=0 R10=fp0\nold state: R0=0 R10=fp0\nprocessed 3 insns\n"
+    )
+
+    assert found.error == "infinite loop detected at insn 2"
+    assert found.source == "loops.c:3: for (;;)"
