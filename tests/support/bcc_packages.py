@@ -26,45 +26,15 @@ from tests.support.package_programs import PACKAGES
 
 SOURCES = Path(__file__).resolve().parents[1] / "bcc"
 SYSTEM_PYTHON = Path("/usr/bin/python3")
-PACKAGE_TOML = """
-[package]
-name = "port-gate"
-version = "1.0.0"
-summary = "Closes UDP ports"
-licence = "GPL-2.0-only OR BSD-2-Clause"
-
-[[programs]]
-name = "port-gate"
-source = "port_gate.c"
-compiler = "bcc"
-function = "port_gate"
-hooks = ["xdp"]
-
-[[programs]]
-name = "port-mark"
-source = "port_gate.c"
-compiler = "bcc"
-function = "port_mark"
-hooks = ["tc-ingress", "tc-egress"]
-
-[maps.closed]
-key = "UDP destination port"
-key_minimum = 1
-
-[metrics.dropped]
-map = "dropped"
-"""
-
 Change = Callable[[str], str]
 
 
 def package_folder(folder: Path, *, change: Change = str) -> Path:
     """The package as its author has it; `change` is made to its source."""
-    folder.mkdir()
-    (folder / "package.toml").write_text(PACKAGE_TOML)
+    shutil.copytree(SOURCES, folder)
     shutil.copytree(PACKAGES / "port-count" / "LICENSES", folder / "LICENSES")
-    (folder / "ports.h").write_text((SOURCES / "ports.h").read_text())
-    (folder / "port_gate.c").write_text(change((SOURCES / "port_gate.c").read_text()))
+    source = folder / "port_gate.c"
+    source.write_text(change(source.read_text()))
     return folder
 
 
