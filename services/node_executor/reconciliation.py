@@ -335,7 +335,9 @@ def _is_foreign(program_id: int, memory: ChainMemory) -> bool:
 
 
 def _something_is_left(observed: ObservedHook, memory: ChainMemory) -> bool:
-    return bool(observed.link_id or observed.generations or memory.current)
+    return bool(
+        observed.link_id or observed.displaced_program_id or observed.generations or memory.current
+    )
 
 
 def _needed(writes: Iterable[WriteMapEntries]) -> list[WriteMapEntries]:

@@ -84,10 +84,14 @@ def processes(occupant: HookOccupant) -> list[str]:
 
 
 def _pins() -> Iterator[str]:
+    """Every name in every bpffs; one that is mounted in several places is read in the first."""
+    seen: set[str] = set()
     for line in _MOUNTS.read_text().splitlines():
         left, _, right = line.partition(" - ")
-        if right.split()[0] == "bpf":
-            for folder, _, names in os.walk(left.split()[4]):
+        _, _, device, _, mount_point, *_ = left.split()
+        if right.split()[0] == "bpf" and device not in seen:
+            seen.add(device)
+            for folder, _, names in os.walk(mount_point):
                 yield from (f"{folder}/{name}" for name in sorted(names))
 
 
