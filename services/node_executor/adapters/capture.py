@@ -54,7 +54,6 @@ class Capture:
         ffi, bpf, _ = self._libraries
         self._handler: Final = ffi.callback("prepare_load", self._prepare)
         self._printer: Final = ffi.callback("print", self._print)
-        bpf.libbpf_set_print(self._printer)
         self._options: Final = ffi.new("struct libbpf_prog_handler_opts *")
         self._options.sz = ffi.sizeof("struct libbpf_prog_handler_opts")
         self._options.prog_prepare_load_fn = self._handler
@@ -64,14 +63,19 @@ class Capture:
             if result < 0:
                 raise KernelFaultError("registering the program handler with libbpf", -result)
 
-    def begin(self) -> None:
-        """Forget what was seen."""
+    def begin(self, *, listens: bool) -> None:
+        """Forget what was seen.
+
+        Listening costs time: libbpf says a hundred things about an object that loads.
+        """
         self.programs.clear()
         self.messages.clear()
+        ffi, bpf, _ = self._libraries
+        bpf.libbpf_set_print(self._printer if listens else ffi.NULL)
 
     @property
     def complaint(self) -> str:
-        """What libbpf warned of, in one line."""
+        """What libbpf warned of while it was listened to, in one line."""
         return "; ".join(" ".join(message.split()) for message in self.messages[-3:])
 
     def _prepare(self, program: Any, options: Any, _cookie: int) -> int:

@@ -12,7 +12,7 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -204,6 +204,7 @@ class _Loading:
         self._flags: Final = program_flags(program, target)
         self._object: Any = None
         self._maps: ObjectMaps | None = None
+        self._wanted: Any = None
         self._failure = 0
 
     def close(self) -> None:
@@ -220,9 +221,7 @@ class _Loading:
         captured = self._capture.programs.get(self._source.function)
         if captured is None or self._maps is None:
             raise AssertionError("libbpf calls the handler of every section")
-        found = next(
-            program for name, program in self._each_program() if name == self._source.function
-        )
+        found = self._wanted
         depths = read_stack_depths(logs[self._source.function])
         maps = self._maps.loaded()
         # Whoever has no stack reads none that another left.
@@ -265,12 +264,14 @@ class _Loading:
         )
         return probe.may_read_uninitialised_stack(captured, identity)
 
-    def _load(self, log_level: int, log_bytes: int) -> dict[str, str]:
+    def _load(self, log_level: int, log_bytes: int, *, listens: bool = False) -> dict[str, str]:
         """The verifier's log of each program that was to be loaded, in order."""
         ffi, bpf, _ = libraries()
         self.close()
-        self._capture.begin()
+        self._capture.begin(listens=listens)
         self._object = self._open()
+        if self._object == ffi.NULL:
+            raise self._not_opened()
         logs = {}
         for name, program in self._select():
             logs[name] = ffi.new("char[]", log_bytes)
@@ -289,28 +290,27 @@ class _Loading:
         options.sz = ffi.sizeof("struct bpf_object_open_opts")
         options.object_name = name
         data = ffi.from_buffer(self._source.data)
-        opened = bpf.bpf_object__open_mem(data, len(self._source.data), options)
-        if opened == ffi.NULL:
-            raise RefusedError(
-                f"{self._source.name}: libbpf cannot open {self._source.object_path}:"
-                f" {self._capture.complaint or os.strerror(ffi.errno)}",
-                [Reason(path=self._source.name, rule="must be an object that libbpf opens")],
-            )
-        return opened
+        return bpf.bpf_object__open_mem(data, len(self._source.data), options)
 
-    def _each_program(self) -> Iterator[tuple[str, Any]]:
-        ffi, bpf, _ = libraries()
-        program = bpf.bpf_object__next_program(self._object, ffi.NULL)
-        while program != ffi.NULL:
-            yield ffi.string(bpf.bpf_program__name(program)).decode(), program
-            program = bpf.bpf_object__next_program(self._object, program)
+    def _not_opened(self) -> RefusedError:
+        ffi = libraries().ffi
+        self._capture.begin(listens=True)
+        self._object = self._open()
+        words = self._capture.complaint or os.strerror(ffi.errno)
+        self._object = None
+        return RefusedError(
+            f"{self._source.name}: libbpf cannot open {self._source.object_path}: {words}",
+            [Reason(path=self._source.name, rule="must be an object that libbpf opens")],
+        )
 
     def _select(self) -> list[tuple[str, Any]]:
         """The programs to load: the wanted one, and what its object's program arrays hold."""
-        bpf = libraries().bpf
+        ffi, bpf, _ = libraries()
         wanted = {self._source.function, *self._parsed.array_programs}
         selected = []
-        for name, program in self._each_program():
+        program = bpf.bpf_object__next_program(self._object, ffi.NULL)
+        while program != ffi.NULL:
+            name = ffi.string(bpf.bpf_program__name(program)).decode()
             bpf.bpf_program__set_autoload(program, name in wanted)
             if name in wanted:
                 bpf.bpf_program__set_type(program, PROGRAM_TYPES[self._target.hook])
@@ -319,7 +319,9 @@ class _Loading:
                 if self._is_bound:
                     bpf.bpf_program__set_ifindex(program, self._target.interface_index)
                 selected.append((name, program))
-        if self._source.function not in dict(selected):
+            program = bpf.bpf_object__next_program(self._object, program)
+        self._wanted = dict(selected).get(self._source.function)
+        if self._wanted is None:
             raise RefusedError(f"{self._source.name}: libbpf finds no '{self._source.function}'")
         return selected
 
@@ -371,6 +373,7 @@ class _Loading:
             return VerifierRejectedError(self._source.name, failed, texts[failed] or logs[failed])
         if failure in _OUTSIDE_CAUSES:
             return KernelFaultError(f"{self._source.name}: loading", failure)
+        self._load(_STATISTICS_LEVEL, _STATISTICS_BYTES, listens=True)
         return UnsupportedByKernelError(
             f"{self._source.name}: the object cannot be loaded here:"
             f" {self._capture.complaint or os.strerror(failure)}",
