@@ -198,6 +198,7 @@ def render_node(node: NodeStatus) -> RenderableType:
         ),
         "generation": Text(_generations(node)),
     }
+    rows |= {f"on {name}": Text(plain(note)) for name, note in record.feature_notes.items()}
     for name, value in rows.items():
         facts.add_row(name, value)
     interfaces = Table(box=None, pad_edge=False)
