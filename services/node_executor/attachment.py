@@ -138,11 +138,6 @@ def ways(hook: Hook, choice: AttachChoice, *, has_tcx: bool) -> tuple[Attachment
     return (_TC_WAYS[choice],)
 
 
-def tc_attachment(options: LinkOptions, *, has_tcx: bool) -> Literal["tcx", "cls_bpf"]:
-    """Whose meaning of verdicts a TC chain is emitted for."""
-    return "cls_bpf" if options.attach == "cls_bpf" or not has_tcx else "tcx"
-
-
 def check_options(
     hook: Hook, options: LinkOptions, facts: InterfaceFacts, *, has_tcx: bool
 ) -> None:

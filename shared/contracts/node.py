@@ -223,6 +223,10 @@ class Interface(Message, frozen=True, kw_only=True):
     mac: str = ""
     mtu: int = 0
     up: bool = False
+    driver: str = ""
+    xdp_features: tuple[str, ...] | None = None
+    """What the driver does with XDP, as `basic` (native), `rx-sg` (frags), `hw-offload`; null: the
+    kernel does not say (before Linux 6.3)."""
 
 
 class NodeRecord(Message, frozen=True, kw_only=True):

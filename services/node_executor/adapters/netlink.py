@@ -1,14 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""The network interfaces of this namespace, through pyroute2."""
+"""The network interfaces of this namespace and what their drivers can do, through pyroute2."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from services.node_executor.adapters.interface_facts import drivers, xdp_features
 from shared.contracts.node import Interface
 from shared.errors import FaultError
 
@@ -36,7 +38,17 @@ class Netlink:
             links = list(self._socket.get_links())
         except (NetlinkError, OSError) as error:
             raise NetlinkFaultError(f"interfaces cannot be listed: {error}") from error
-        found = (_interface(link) for link in links if not link["flags"] & _IFF_LOOPBACK)
+        shown = [link for link in links if not link["flags"] & _IFF_LOOPBACK]
+        driver_of = drivers([link.get_attr("IFLA_IFNAME") for link in shown])
+        features = xdp_features()
+        found = (
+            replace(
+                _interface(link),
+                driver=driver_of.get(link.get_attr("IFLA_IFNAME"), ""),
+                xdp_features=features.get(link["index"]),
+            )
+            for link in shown
+        )
         return tuple(sorted(found, key=lambda one: one.name))
 
     def interface_index(self, name: str) -> int | None:
