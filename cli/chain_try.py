@@ -51,6 +51,7 @@ PacketsOption = Annotated[
     Parameter(
         name="--packet",
         negative=(),
+        allow_leading_hyphen=True,
         help="A pcap or pcapng file, a file with one packet as bytes or as hexadecimal text, the"
         " text itself, or - for standard input. May be repeated.",
     ),
