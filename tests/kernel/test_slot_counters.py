@@ -97,7 +97,7 @@ def test_a_map_that_must_grow_takes_its_counts_along() -> None:
             assert not two.counters.is_carried_over
             assert counted(two.counters.handle, 3) == {"drop": 1}
             run_packet(one.program, DROPPED)
-            two.refresh_counters()
+            slot_counters.copy(handle_of(one), handle_of(two), "xdp")
 
             assert counted(two.counters.handle, 3) == {"drop": 2}
             run_packet(two.program, PASSED)

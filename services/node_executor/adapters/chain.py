@@ -17,7 +17,7 @@ from time import perf_counter_ns
 from types import TracebackType
 from typing import Final, Self
 
-from services.node_executor.adapters import kernel_info
+from services.node_executor.adapters import kernel_info, slot_counters
 from services.node_executor.adapters.kernel_facts import kernel_facts
 from services.node_executor.adapters.libbpf import LoadedBody, load_body
 from services.node_executor.adapters.segments import (
@@ -26,7 +26,6 @@ from services.node_executor.adapters.segments import (
     SegmentLoader,
     TypesRefusedError,
 )
-from services.node_executor.adapters.slot_counters import SlotCounterMap
 from services.node_executor.kernel_types import Handle, LoadedMap, ProgramInfo, ProgramSource
 from services.node_executor.linking.feedback import policy_after
 from services.node_executor.linking.plan import Constraint, KernelFacts, LinkPlan, LinkPolicy
@@ -54,7 +53,7 @@ class LinkedChain:
         plan: LinkPlan,
         bodies: Sequence[LoadedBody],
         loaded: LoadedSegments,
-        counters: SlotCounterMap | None,
+        counters: LoadedMap | None,
         durations_ms: Mapping[str, float],
         resources: ExitStack,
     ) -> None:
@@ -72,7 +71,7 @@ class LinkedChain:
         self.program_array: Final = loaded.program_array
         """Holds segment n at index n; pin it for as long as the generation runs.  None: one
         segment."""
-        self.counters: Final[LoadedMap | None] = counters.loaded if counters else None
+        self.counters: Final = counters
         """The map `l3af_slots`; None: counters are off."""
         self.maps: Final[Mapping[str, Mapping[str, LoadedMap]]] = {
             body.body.name: body.maps for body in bodies
@@ -86,16 +85,7 @@ class LinkedChain:
         self.program_array_id: Final = (
             kernel_info.map_info(loaded.program_array.fd).id if loaded.program_array else 0
         )
-        self._counters: Final = counters
         self._resources: Final = resources
-
-    def refresh_counters(self) -> None:
-        """A counter map that had to be made anew has the counts of now.
-
-        For right before the swap: nothing counts in it yet.
-        """
-        if self._counters is not None:
-            self._counters.refresh()
 
     def close(self) -> None:
         """Give everything up; a second call does nothing."""
@@ -164,15 +154,15 @@ def link_chain(
         counted = None
         if wanted.has_counters:
             used = range(len(sources)) if slots is None else [slots[one.name] for one in sources]
-            counted = SlotCounterMap(hook, used, present=counters, new_slots=new_slots)
-            resources.callback(counted.close)
+            counted = slot_counters.prepare(hook, used, present=counters, new_slots=new_slots)
+            resources.callback(counted.handle.close)
         linking = Linking(
             bodies,
             facts or kernel_facts(),
             SegmentLoader(
                 bodies,
                 name,
-                counters=counted.loaded if counted else None,
+                counters=counted,
                 interface_index=interface_index,
             ),
         )

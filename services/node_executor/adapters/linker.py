@@ -69,10 +69,6 @@ class LinkedProgram:
             )
         )
 
-    def refresh_counters(self) -> None:
-        """The counts are those of the present generation now; for right before the swap."""
-        self._linked.refresh_counters()
-
     def close(self) -> None:
         """Give everything up that is neither pinned nor attached."""
         self._linked.close()

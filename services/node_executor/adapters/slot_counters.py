@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,76 +45,43 @@ class CounterTable:
     """Packets that found the next segment of their chain missing."""
 
 
-class SlotCounterMap:
-    """The map that a new generation counts in; closing gives up this process's hold on it."""
+def prepare(
+    hook: Hook,
+    slots: Collection[int],
+    *,
+    present: Handle | None,
+    new_slots: Collection[int] = (),
+) -> LoadedMap:
+    """A map with room for `slots` in which each of `new_slots` begins at zero; close its handle.
 
-    def __init__(
-        self,
-        hook: Hook,
-        slots: Collection[int],
-        *,
-        present: Handle | None,
-        new_slots: Collection[int] = (),
-    ) -> None:
-        """A map with room for `slots` in which each of `new_slots` begins at zero.
+    It is the present map where that fits, otherwise a new one with the counts of the present one.
 
-        It is the present map where that fits, otherwise a new one with the counts of the present.
+    Args:
+        hook: Whose verdicts are counted.
+        slots: The numbers that the chain uses.
+        present: The map that the present generation counts in; None: there is none.
+        new_slots: Numbers whose program instance is new in the chain.
 
-        Args:
-            hook: Whose verdicts are counted.
-            slots: The numbers that the chain uses.
-            present: The map that the present generation counts in; None: there is none.
-            new_slots: Numbers whose program instance is new in the chain.
-
-        Raises:
-            RefusedError: no map has room for so many slots.
-            KernelFaultError: the kernel cannot make the map.
-        """
-        self._hook: Final[Hook] = hook
-        self._new_slots: Final = frozenset(new_slots)
-        self._source: Descriptor | None = None
-        needed = capacity_for(max(slots, default=0) + 1)
-        if needed > max_slots(hook):
-            raise RefusedError(
-                f"one hook point counts at most {max_slots(hook)} programs",
-                [Reason(path="chain", rule="has too many counter slots", got=max(slots) + 1)],
-            )
-        with ExitStack() as undo:
-            held, capacity = _held(present, hook)
-            if held is not None:
-                undo.enter_context(held)
-            is_kept = held is not None and capacity >= needed and not self._is_used(held)
-            if held is not None and is_kept:
-                handle = held
-            else:
-                handle = undo.enter_context(_make(value_bytes(hook, max(needed, capacity))))
-                self._source = held
-            info = kernel_info.map_info(handle.fd)
-            self.loaded: Final = LoadedMap(COUNTERS_MAP_NAME, handle, info, is_carried_over=is_kept)
-            self.refresh()
-            undo.pop_all()
-
-    def refresh(self) -> None:
-        """A map that was made anew has the counts that the present one has now.
-
-        For right before the swap, while nothing counts in it yet.
-        """
-        if self._source is not None:
-            copy(self._source, self.loaded.handle, self._hook, except_slots=self._new_slots)
-
-    def close(self) -> None:
-        """Give it up; a second call does nothing."""
-        self.loaded.handle.close()
-        if self._source is not None:
-            self._source.close()
-
-    def _is_used(self, held: Descriptor) -> bool:
-        """Whether something was ever counted in a slot that has to be empty."""
-        size = slot_bytes(self._hook)
-        starts = [slot_offset(self._hook, slot) for slot in self._new_slots]
-        return bool(starts) and any(
-            any(value[start : start + size]) for value in values(held) for start in starts
+    Raises:
+        RefusedError: no map has room for so many slots.
+        KernelFaultError: the kernel cannot make the map.
+    """
+    needed = capacity_for(max(slots, default=0) + 1)
+    if needed > max_slots(hook):
+        raise RefusedError(
+            f"one hook point counts at most {max_slots(hook)} programs",
+            [Reason(path="chain", rule="has too many counter slots", got=max(slots) + 1)],
         )
+    info = kernel_info.map_info(present.fd) if present is not None else None
+    if present is None or info is None or not _is_counter_map(info, hook):
+        return _make(hook, needed)
+    capacity = capacity_of(hook, info.value_size_bytes)
+    if capacity >= needed and not _is_used(present, hook, new_slots):
+        held = kernel_info.map_by_id(info.id)
+        return LoadedMap(COUNTERS_MAP_NAME, held, info, is_carried_over=True)
+    made = _make(hook, max(needed, capacity))
+    copy(present, made.handle, hook, except_slots=new_slots)
+    return made
 
 
 def copy(
@@ -125,6 +91,8 @@ def copy(
 
     What is counted in `present` after that is not in `target`: call it again right before a swap.
     """
+    if not _is_counter_map(kernel_info.map_info(present.fd), hook):
+        return
     size_bytes = kernel_info.map_info(target.fd).value_size_bytes
     copied = []
     for value in values(present):
@@ -169,14 +137,13 @@ def _table(found: list[bytes], hook: Hook, slots: Collection[int] | None) -> Cou
     )
 
 
-def _held(present: Handle | None, hook: Hook) -> tuple[Descriptor | None, int]:
-    """A hold of our own on the present map, and its capacity; a map of another layout is none."""
-    if present is None:
-        return None, 0
-    info = kernel_info.map_info(present.fd)
-    if not _is_counter_map(info, hook):
-        return None, 0
-    return kernel_info.map_by_id(info.id), capacity_of(hook, info.value_size_bytes)
+def _is_used(handle: Handle, hook: Hook, slots: Collection[int]) -> bool:
+    """Whether something was ever counted in one of the slots."""
+    size = slot_bytes(hook)
+    starts = [slot_offset(hook, slot) for slot in slots]
+    return bool(starts) and any(
+        any(value[start : start + size]) for value in values(handle) for start in starts
+    )
 
 
 def _is_counter_map(info: MapInfo, hook: Hook) -> bool:
@@ -190,10 +157,12 @@ def _is_counter_map(info: MapInfo, hook: Hook) -> bool:
     )
 
 
-def _make(size_bytes: int) -> Descriptor:
+def _make(hook: Hook, capacity: int) -> LoadedMap:
     request = struct.pack(
         "<IIIIIII16s",
-        *(_PER_CPU_ARRAY, len(_KEY), size_bytes, 1, 0, 0, 0),
+        *(_PER_CPU_ARRAY, len(_KEY), value_bytes(hook, capacity), 1, 0, 0, 0),
         COUNTERS_MAP_NAME.encode(),
     )
-    return Descriptor(bpf(MAP_CREATE, request, action="making a counter map"))
+    made = Descriptor(bpf(MAP_CREATE, request, action="making a counter map"))
+    info = kernel_info.map_info(made.fd)
+    return LoadedMap(COUNTERS_MAP_NAME, made, info, is_carried_over=False)
