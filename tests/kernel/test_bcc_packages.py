@@ -12,6 +12,7 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ from services.node_executor.adapters.map_access import entries, read_number, upd
 from services.node_executor.adapters.programs import run_packet
 from services.node_executor.bcc_compiler.messages import CompileLimits
 from services.node_executor.kernel_types import ProgramSource
+from services.node_executor.linking.plan import LinkPolicy
 from services.node_executor.packages import OpenedPackage
 from shared.contracts.node import DesiredProgram
 from shared.errors import RefusedError
@@ -80,9 +82,11 @@ def source_of(program: DesiredProgram, package: OpenedPackage) -> ProgramSource:
 
 
 @contextmanager
-def linked(*sources: ProgramSource, hook: Hook = "xdp") -> Iterator[LinkedChain]:
+def linked(
+    *sources: ProgramSource, hook: Hook = "xdp", policy: LinkPolicy | None = None
+) -> Iterator[LinkedChain]:
     """The chain of these programs."""
-    with link_chain(sources, hook, name="bcc") as chain:
+    with link_chain(sources, hook, name="bcc", policy=policy) as chain:
         yield chain
 
 
@@ -101,6 +105,46 @@ async def test_compiled_source_and_an_object_are_one_linked_program(tmp_path: Pa
     assert verdicts[1:] == [DROP, DROP]
     assert dropped == 2
     assert struct.unpack_from("=QI", seen[PORT]) == (2, len(CLOSED))
+
+
+async def test_a_compiled_body_can_be_called_by_the_chain(tmp_path: Path) -> None:
+    """It has the types that a global function needs, beside bodies of objects."""
+    gate, other = a_gate(), a_gate("other")
+    packages = await compiled(tmp_path, gate, other)
+    bodies = [source_of(gate, packages[0]), source_of(other, packages[1]), a_source("passes")]
+
+    with linked(*bodies, policy=LinkPolicy(hook="xdp", called=frozenset({0, 2}))) as chain:
+        update(chain.maps["other"]["closed"].handle, PORT, b"\1")
+        verdict = run_packet(chain.program, CLOSED).verdict
+        dropped = [
+            read_number(chain.maps[name]["dropped"].handle, None) for name in ("gate", "other")
+        ]
+        modes = [body.mode for body in chain.plan.bodies]
+
+    assert modes == ["call-global", "inline", "call-global"]
+    assert (verdict, dropped) == (DROP, [0, 1])
+
+
+async def test_maps_are_carried_over_to_other_source(tmp_path: Path) -> None:
+    """What an older version counted goes on, as long as the declarations agree."""
+    gate = a_gate()
+    (old,) = await compiled(tmp_path, gate)
+    (new,) = await compiled(tmp_path, a_gate(change=_louder), change=_louder)
+
+    with linked(source_of(gate, old)) as before:
+        update(before.maps["gate"]["closed"].handle, PORT, b"\1")
+        run_packet(before.program, CLOSED)
+        held = {name: one.handle for name, one in before.maps["gate"].items()}
+        with linked(replace(source_of(gate, new), maps=held)) as after:
+            run_packet(after.program, CLOSED)
+            counted = read_number(after.maps["gate"]["dropped"].handle, None)
+
+    assert new.compilation != old.compilation
+    assert counted == 1 + 2
+
+
+def _louder(text: str) -> str:
+    return text.replace("dropped.increment(zero)", "dropped.increment(zero, 2)")
 
 
 async def test_a_function_for_tc_comes_out_of_the_same_source(tmp_path: Path) -> None:
