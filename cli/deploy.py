@@ -76,6 +76,14 @@ def deploy(
     dry_run: Annotated[
         bool, Parameter(name="--dry-run", negative=(), help="Only show what would change.")
     ] = False,
+    take_over: Annotated[
+        bool,
+        Parameter(
+            name="--take-over",
+            negative=(),
+            help="Replace another owner's XDP program, and put it back when the chain goes.",
+        ),
+    ] = False,
     options: CommandOptions = _DEFAULTS,
 ) -> None:
     """Make a deployment what its TOML file says: show the plan, apply it, wait until it runs.
@@ -85,7 +93,7 @@ def deploy(
     file
         The deployment, as docs/deployments.md describes.
     """
-    run(_deploy(file, options, dry_run=dry_run), json=options.json)
+    run(_deploy(file, options, dry_run=dry_run, take_over=take_over), json=options.json)
 
 
 def rollback(
@@ -205,8 +213,11 @@ def _add_chain(table: Table, chain: PlannedChain) -> None:
         )
 
 
-async def _deploy(file: Path, options: CommandOptions, *, dry_run: bool) -> None:
+async def _deploy(file: Path, options: CommandOptions, *, dry_run: bool, take_over: bool) -> None:
     spec = read_deployment(file)
+    if take_over:
+        link = msgspec.structs.replace(spec.link, take_over=True)
+        spec = msgspec.structs.replace(spec, link=link)
     fields = {"spec": msgspec.to_builtins(spec), **_given(options)}
     message = convert_document(fields, ApplyDeployment, what="deploy")
     deadline = asyncio.get_running_loop().time() + options.timeout

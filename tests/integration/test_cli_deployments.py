@@ -115,6 +115,19 @@ async def test_the_life_of_a_deployment_from_the_shell(shell: Shell, node: TestN
     assert "nothing is deployed" in (await shell.l3af("status")).output
 
 
+async def test_taking_over_is_asked_for_in_the_file_or_by_a_flag(
+    shell: Shell, node: TestNode
+) -> None:
+    """The nodes are told, and a file without it stays as it is."""
+    asked = await shell.l3af("deploy", shell.document(), "--take-over", "--json")
+    told = node.told[-1].chains[0].link.take_over
+    await shell.l3af("deploy", shell.document())
+
+    assert asked.document["accepted"]["plan"]["chains"][0]["link"] == {"take_over": True}
+    assert told
+    assert not node.told[-1].chains[0].link.take_over
+
+
 @pytest.mark.usefixtures("node")
 async def test_labels_and_nodes_from_the_shell(shell: Shell) -> None:
     """Set, seen, removed."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,14 +13,17 @@ from pathlib import Path
 import pytest
 
 from services.node_executor.actions import EntryChange
+from services.node_executor.adapters import hooks
 from services.node_executor.adapters.linker import link
 from services.node_executor.adapters.state_store import StateStore
+from services.node_executor.attachment import Surroundings
 from services.node_executor.chain_journal import Store
 from services.node_executor.execution import Kernel
 from services.node_executor.generations import ChainMemory, MapKey, MapPin, Point, ProgramPin
 from services.node_executor.observed_hook import PinnedGeneration
 from services.node_executor.preparation import Needs
 from shared.contracts.events import EventBody
+from shared.contracts.link_options import LinkOptions
 from shared.errors import FaultError, RefusedError
 from tests.fakes import FakeKernel, FakeStore
 from tests.support.executors import (
@@ -30,6 +34,7 @@ from tests.support.executors import (
     published,
     real_kernel,
 )
+from tests.support.other_owners import a_foreign_program
 
 NOBODY = 0x7FFFFFF0
 """An id that no object has."""
@@ -46,6 +51,8 @@ class World:
     array_id: int
     take_interface_away: Callable[[], None]
     bring_interface_back: Callable[[], None]
+    put_foreign: Callable[[], int]
+    """Somebody else's program is on the hook; returns its id."""
 
 
 @pytest.fixture(params=["fake", "real"])
@@ -69,7 +76,13 @@ def a_fake_world() -> World:
         array_id,
         lambda: kernel.remove_interface("data0"),
         lambda: kernel.add_interface("data0"),
+        lambda: _fake_foreign(kernel),
     )
+
+
+def _fake_foreign(kernel: FakeKernel) -> int:
+    kernel.foreign[Point("data0", "xdp")] = program_id = kernel.add_program()
+    return program_id
 
 
 def a_real_world(stack: ExitStack) -> World:
@@ -98,7 +111,15 @@ def a_real_world(stack: ExitStack) -> World:
         maps["settings"],
         wires.close,
         lambda: _bring_back(stack, wire.name[:-1]),
+        lambda: _real_foreign(stack, wire.name),
     )
+
+
+def _real_foreign(stack: ExitStack, interface: str) -> int:
+    theirs = stack.enter_context(a_foreign_program("xdp"))
+    index = socket.if_nametoindex(interface)
+    stack.enter_context(hooks.attach(theirs.program, index, "xdp", hook_point="p").link)
+    return theirs.info.id
 
 
 def _bring_back(stack: ExitStack, stem: str) -> None:
@@ -252,6 +273,78 @@ def test_numbers_are_read_by_key_and_as_sum(world: World) -> None:
 
     read = world.kernel.read_scalar
     assert [read(world.map_id, key) for key in ("80", "443", "*")] == [5, 0, 7]
+
+
+def test_a_hook_says_how_it_is_attached(world: World) -> None:
+    """Nothing is displaced, and there is no one else."""
+    before = world.kernel.observe(world.point)
+    attach_first(world)
+
+    after = world.kernel.observe(world.point)
+    assert (before.attachment, after.attachment) == ("", "xdp-native")
+    assert after.displaced_program_id == 0
+    assert world.kernel.surroundings(world.point) == Surroundings("")
+
+
+def test_a_way_can_be_chosen(world: World) -> None:
+    """And is read back."""
+    index = world.kernel.observe(world.point).interface_index
+    assert index is not None
+
+    world.kernel.attach(
+        world.point, interface_index=index, program_id=world.programs[0], choice="generic"
+    )
+
+    assert world.kernel.observe(world.point).attachment == "xdp-generic"
+
+
+def test_hardware_is_refused_beforehand(world: World) -> None:
+    """What can be known before an attempt is said before it."""
+    world.kernel.check(world.point, LinkOptions())
+    with pytest.raises(RefusedError):
+        world.kernel.check(world.point, LinkOptions(attach="offload"))
+
+
+def test_another_owner_is_displaced_and_comes_back(world: World) -> None:
+    """Seen as foreign, then as displaced, then as foreign again."""
+    foreign = world.put_foreign()
+    index = world.kernel.observe(world.point).interface_index
+    assert index is not None
+    world.kernel.pin_program(world.point, ProgramPin(1), world.programs[0])
+
+    before = world.kernel.observe(world.point)
+    world.kernel.take_over(
+        world.point,
+        interface_index=index,
+        foreign_program_id=foreign,
+        program_id=world.programs[0],
+    )
+    taken = world.kernel.observe(world.point)
+    world.kernel.detach(world.point)
+    after = world.kernel.observe(world.point)
+
+    assert (before.foreign_program_id, before.link_program_id) == (foreign, 0)
+    assert (taken.displaced_program_id, taken.link_program_id) == (foreign, world.programs[0])
+    assert taken.foreign_program_id == 0
+    assert (after.foreign_program_id, after.link_is_dead) == (foreign, False)
+
+
+def test_only_the_program_that_was_seen_is_displaced(world: World) -> None:
+    """Somebody else came in between."""
+    foreign = world.put_foreign()
+    index = world.kernel.observe(world.point).interface_index
+    assert index is not None
+
+    with pytest.raises(RefusedError) as caught:
+        world.kernel.take_over(
+            world.point,
+            interface_index=index,
+            foreign_program_id=NOBODY,
+            program_id=world.programs[0],
+        )
+
+    assert caught.value.refusal_code == "hook_owned"
+    assert world.kernel.observe(world.point).foreign_program_id == foreign
 
 
 def test_a_link_dies_with_its_interface(world: World) -> None:
