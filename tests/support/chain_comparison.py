@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 from services.node_executor.adapters import kernel_info
 from services.node_executor.adapters.bpf_syscall import Descriptor, bpf
-from services.node_executor.adapters.chain import LinkedChain
+from services.node_executor.adapters.chain import LinkedChain, link_chain
 from services.node_executor.adapters.map_access import lookup, update
 from services.node_executor.adapters.programs import run_packet
 from services.node_executor.kernel_types import LoadedMap, ProgramSource
 from services.node_executor.linking.counters import OTHER, buckets_of, read_missed, read_slot
+from services.node_executor.linking.plan import KernelFacts, LinkPlan, LinkPolicy
 from shared.contracts.node import verdicts_of
 from shared.identifiers import Hook
 from tests.support.chain_corpus import TestProgram
@@ -149,3 +150,29 @@ def slot_values(counters: LoadedMap) -> list[bytes]:
     assert joined is not None
     size = counters.info.value_size_bytes
     return [joined[start : start + size] for start in range(0, len(joined), size)]
+
+
+def plan_of_equal(
+    members: Sequence[Member],
+    hook: Hook,
+    packets: Mapping[str, bytes],
+    *,
+    policy: LinkPolicy | None = None,
+    facts: KernelFacts | None = None,
+) -> LinkPlan:
+    """The plan of a chain that, linked, does what its programs do one after another.
+
+    Raises:
+        AssertionError: it does something else.
+    """
+    wanted = policy or LinkPolicy(hook=hook)
+    rules = EndRules(is_tcx=wanted.way == "tcx", end_verdict=wanted.end_verdict)
+    with (
+        on_one_processor(),
+        prepared(members, hook) as sources,
+        one_after_another(members, hook, rules) as reference,
+        link_chain(sources, hook, name="compared", policy=wanted, facts=facts) as chain,
+    ):
+        fill(chain, members)
+        assert_same(chain, reference, hook, packets)
+        return chain.plan
