@@ -16,7 +16,7 @@ from services.node_executor.adapters.chain import LinkedChain, Linking, link_cha
 from services.node_executor.adapters.kernel_errors import VerifierRejectedError
 from services.node_executor.adapters.kernel_facts import kernel_facts
 from services.node_executor.adapters.libbpf import LoadedBody, load_body
-from services.node_executor.adapters.programs import run_packet
+from services.node_executor.adapters.programs import BodyRefusedError, run_packet
 from services.node_executor.adapters.segments import (
     Emitted,
     LoadedSegments,
@@ -25,6 +25,7 @@ from services.node_executor.adapters.segments import (
 )
 from services.node_executor.kernel_types import ProgramSource
 from services.node_executor.linking.plan import LinkMode, LinkPolicy, LinkRefusedError
+from services.node_executor.linking.planning import plan_link
 from shared.contracts.node import TC_VERDICTS, XDP_VERDICTS
 from tests.support.bpf_objects import SOURCES, compile_source
 from tests.support.chain_reference import a_source
@@ -43,6 +44,11 @@ SEC("xdp") int adds_leftovers(struct xdp_md *ctx)
 char _license[] SEC("license") = "GPL";
 """
 """Legal alone for whoever may read stack that it did not write; behind a pointer it is not."""
+AFTER_POINTERS = (
+    a_source("leaves_pointers"),
+    ProgramSource("adds", "x.o", compile_source(LEFTOVERS), "adds_leftovers", ("pass",)),
+    a_source("passes"),
+)
 
 
 def untyped(function: str, name: str = "", **variables: bytes) -> ProgramSource:
@@ -195,24 +201,47 @@ def loaded(source: ProgramSource, resources: ExitStack) -> LoadedBody:
 
 def test_a_refusal_of_the_linked_chain_names_program_file_and_line() -> None:
     """The verifier stumbles in the second program's source, and says where."""
-    source = ProgramSource("adds", "x.o", compile_source(LEFTOVERS), "adds_leftovers", ("pass",))
     with ExitStack() as resources:
-        bodies = [
-            loaded(a_source("leaves_pointers"), resources),
-            loaded(source, resources),
-            loaded(a_source("passes"), resources),
-        ]
+        bodies = [loaded(source, resources) for source in AFTER_POINTERS]
         loader = SegmentLoader(bodies, "refused", counters=None, interface_index=0)
         policy = LinkPolicy(hook="xdp", has_counters=False)
-        with pytest.raises(VerifierRejectedError) as refused:
-            Linking(bodies, kernel_facts(), loader).link(policy, None)
+        plan = plan_link([found.body for found in bodies], kernel_facts(), policy)
+        with pytest.raises(BodyRefusedError) as refused:
+            loader.load(loader.emit(plan))
 
-    (reason,) = refused.value.reasons
+    rejection = refused.value.rejection
+    (reason,) = rejection.reasons
     line = next(n for n, text in enumerate(LEFTOVERS.splitlines(), start=1) if "asm" in text)
     assert reason.path == "chain[1] adds"
     assert str(reason.got).startswith(f"program.bpf.c:{line}: asm volatile(")
-    assert "adds: the kernel's verifier refuses 'the linked chain refused'" in refused.value.message
-    assert f"program.bpf.c:{line}" in refused.value.message
+    assert "adds: the kernel's verifier refuses 'the linked chain refused'" in rejection.message
+    assert f"program.bpf.c:{line}" in rejection.message
+
+
+def test_a_program_that_the_verifier_refuses_among_others_is_called_instead() -> None:
+    """By itself it verified, and as a function it is verified by itself again."""
+    with ExitStack() as resources:
+        bodies = [loaded(source, resources) for source in AFTER_POINTERS]
+        loader = SegmentLoader(bodies, "refused", counters=None, interface_index=0)
+        policy = LinkPolicy(hook="xdp", has_counters=False)
+        plan, segments = Linking(bodies, kernel_facts(), loader).link(policy, None)
+        resources.callback(segments.close)
+
+        assert plan.bodies[1].mode == "call-global"
+        attempt = plan.constraints[-1]
+        assert "the verifier refuses program 1 in the chain: " in attempt.text
+        assert attempt.effect == "calls the programs [1]"
+
+
+def test_without_types_it_is_refused() -> None:
+    """There is no other way to link it then."""
+    facts = replace(kernel_facts(), has_types=False)
+    with ExitStack() as resources:
+        bodies = [loaded(source, resources) for source in AFTER_POINTERS]
+        loader = SegmentLoader(bodies, "refused", counters=None, interface_index=0)
+        policy = LinkPolicy(hook="xdp", has_counters=False)
+        with pytest.raises(VerifierRejectedError, match="the linked chain: the kernel's verifier"):
+            Linking(bodies, facts, loader).link(policy, None)
 
 
 def test_a_program_whose_own_array_holds_a_bad_program_is_refused_by_that_one_s_name() -> None:

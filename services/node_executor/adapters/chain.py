@@ -20,6 +20,7 @@ from typing import Final, Self
 from services.node_executor.adapters import kernel_info, slot_counters
 from services.node_executor.adapters.kernel_facts import kernel_facts
 from services.node_executor.adapters.libbpf import LoadedBody, load_body
+from services.node_executor.adapters.programs import BodyRefusedError
 from services.node_executor.adapters.segments import (
     HardSegmentError,
     LoadedSegments,
@@ -224,7 +225,16 @@ class Linking:
                 if following is None:
                     raise error.rejection(body=bodies[first].name, position=first) from error
                 last = first + len(plan.segments[error.segment].bodies) - 1
-                attempts += (_attempt(policy, following, f"{first} to {last}", error.words),)
+                attempts += (
+                    _attempt(policy, following, f"programs {first} to {last}", error.words),
+                )
+                policy = following
+            except BodyRefusedError as error:
+                following = _with_called(plan, policy, error.body)
+                if error.body is None or following is None:
+                    raise error.rejection from error
+                words = error.rejection.finding.sentence
+                attempts += (_attempt(policy, following, f"program {error.body}", words),)
                 policy = following
             except TypesRefusedError:
                 attempts += (_WITHOUT_TYPES,)
@@ -235,6 +245,16 @@ class Linking:
                 self.link_ns += perf_counter_ns() - planned
 
 
+def _with_called(plan: LinkPlan, policy: LinkPolicy, body: int | None) -> LinkPolicy | None:
+    """The same with that body as a function, which the kernel verifies by itself as it did before.
+
+    None: it is one already, or cannot be.
+    """
+    if body is None or not plan.has_types or plan.bodies[body].mode != "inline":
+        return None
+    return replace(policy, called=policy.called | {body})
+
+
 def _attempt(policy: LinkPolicy, following: LinkPolicy, refused: str, words: str) -> Constraint:
     """What was tried, what the verifier said, and what is tried next."""
     called = sorted(following.called - policy.called)
@@ -243,6 +263,6 @@ def _attempt(policy: LinkPolicy, following: LinkPolicy, refused: str, words: str
     return Constraint(
         rule="verifier",
         path="chain",
-        text=f"the verifier refuses the programs {refused} together: {words}",
+        text=f"the verifier refuses {refused} in the chain: {words}",
         effect=effect,
     )

@@ -34,6 +34,11 @@ _MAIN: Final = PlacedFunction(0, LINKER, name="probe", linkage="global", takes_c
 @cache
 def kernel_facts() -> KernelFacts:
     """The facts, found out when first asked for."""
+    return probe_facts()
+
+
+def probe_facts() -> KernelFacts:
+    """The facts, found out now with the rights of this thread."""
     has_types = _takes_global_functions()
     return KernelFacts(
         has_types=has_types,

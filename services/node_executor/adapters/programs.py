@@ -71,7 +71,8 @@ def load_program(
     attempt = try_loading(linked, types, name=name, interface_index=interface_index)
     if attempt.program is not None:
         return attempt.program
-    raise explain(linked, types, attempt, name=name, interface_index=interface_index)
+    error = explain(linked, types, attempt, name=name, interface_index=interface_index)
+    raise error.rejection if isinstance(error, BodyRefusedError) else error
 
 
 def try_loading(
@@ -91,6 +92,16 @@ def try_loading(
     return LoadAttempt(None if failure else Descriptor(fd), failure, log)
 
 
+class BodyRefusedError(Exception):
+    """The verifier refuses a linked program; perhaps not if the body at fault stands elsewhere."""
+
+    def __init__(self, body: int | None, rejection: VerifierRejectedError) -> None:
+        super().__init__(rejection.message)
+        self.body: Final = body
+        """Index in the chain of the body that the verifier was at; None: the linker's own code."""
+        self.rejection: Final = rejection
+
+
 def explain(
     linked: LinkedProgram,
     types: JoinedTypes | None,
@@ -99,8 +110,8 @@ def explain(
     name: str,
     interface_index: int = 0,
     bodies: Sequence[str] = (),
-) -> VerifierRejectedError | KernelFaultError:
-    """Why the attempt failed, in the verifier's words, of the body that it was at.
+) -> BodyRefusedError | KernelFaultError:
+    """Why the attempt failed, in the verifier's words, and of which body it speaks.
 
     `bodies` are the names of the chain's programs, as the linked program counts them.
     """
@@ -115,10 +126,10 @@ def explain(
             _, failure, log = loading.attempt(log_level=_TEXT_LEVEL, log_bytes=log_bytes)
     body = _body_at(linked, read_verifier_log(log).position)
     if body is None or body >= len(bodies):
-        return VerifierRejectedError("the linked chain", name, log)
-    return VerifierRejectedError(
-        bodies[body], f"the linked chain {name}", log, path=f"chain[{body}] {bodies[body]}"
-    )
+        return BodyRefusedError(None, VerifierRejectedError("the linked chain", name, log))
+    path = f"chain[{body}] {bodies[body]}"
+    rejection = VerifierRejectedError(bodies[body], f"the linked chain {name}", log, path=path)
+    return BodyRefusedError(body, rejection)
 
 
 def _body_at(linked: LinkedProgram, position: int) -> int | None:

@@ -77,7 +77,7 @@ class StackProbe:
             memory.of(captured.function_records) if has_types else 0,
             len(captured.functions) if has_types else 0,
         )
-        with _without_perfmon():
+        with without_perfmon():
             fd, failure, _ = bpf_attempt(PROGRAM_LOAD, attributes)
         if not failure:
             os.close(fd)
@@ -95,7 +95,8 @@ def has_perfmon() -> bool:
 
 
 @contextmanager
-def _without_perfmon() -> Iterator[None]:
+def without_perfmon() -> Iterator[None]:
+    """This thread has given CAP_PERFMON and CAP_SYS_ADMIN up for the moment."""
     ffi, _, c = libraries()
     header = ffi.new("struct capability_header *", {"version": _VERSION_3, "pid": 0})
     data = ffi.new("struct capability_data[2]")
