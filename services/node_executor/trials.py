@@ -77,8 +77,8 @@ class Runner(Protocol):
     def copy_map(self, live_id: int, fresh_id: int, *, name: str) -> str:
         """The fresh map holds what the live one holds; or why not, in one sentence."""
 
-    def watched(self, map_id: int, *, deployment: str, name: str) -> WatchedMap | None:
-        """How changes of the map are read; None: they are not."""
+    def watched(self, map_id: int, *, deployment: str, name: str) -> WatchedMap | str:
+        """How changes of the map are read; or why they are not, in one sentence, or nothing."""
 
     def contents(self, map_id: int) -> MapView:
         """Everything in the map."""
@@ -204,8 +204,10 @@ class Trials:
             if not held.deployment or not held.is_pinned:
                 continue
             one = self._runner.watched(held.map_id, deployment=held.deployment, name=held.name)
-            if one is not None:
+            if isinstance(one, WatchedMap):
                 watched.append((one, held.map_id))
+            elif one:
+                notes.append(one)
         slots = {program.deployment: program.slot for program in linked.programs}
         trial = _Trial(
             point=point,

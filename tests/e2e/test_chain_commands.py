@@ -105,7 +105,7 @@ def test_packets_are_tried_from_every_kind_of_source(system: Stage, tmp_path: Pa
     verdicts = [(one["verdict"], one["decided_by"]) for one in tried["packets"]]
     assert verdicts == [("pass", "limit"), ("drop", "limit"), ("drop", "limit")]
     changed = {(one["deployment"], one["map"]) for one in tried["packets"][0]["map_changes"]}
-    assert ("count", "pc_packets") in changed
+    assert {("count", "pc_packets"), ("limit", "rl_windows")} <= changed
     assert "packet 1, 54 bytes: pass by limit" in text
     assert all(slot.get("packets_in", 0) == 0 for slot in shown["counters"]["slots"])
 

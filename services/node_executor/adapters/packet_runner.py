@@ -86,30 +86,31 @@ class PacketRunner:
             kind = info.type_name
             if _shape(info) != _shape(other):
                 return f"{name} starts empty: the live map has another type or size"
-            if kind in _AS_LOADED:
-                return ""
-            if kind in _OUTPUTS:
-                return f"what is written to {name} ({kind}) is not shown"
             if kind in _MAPS_OF_MAPS:
                 copy_inner_maps(live, fresh, copy=_copy_entries)
-                return f"changes in the maps in {name} ({kind}) are not listed"
-            if kind in _DEVICES:
+            elif kind in _DEVICES:
                 _copy_devices(live, fresh)
             elif kind in _COPIED:
                 _refuse_too_large(live, info, name)
                 _copy_entries(live, fresh)
-            else:
+            elif kind not in _AS_LOADED | _OUTPUTS:
                 return f"{name} starts empty: maps of type {kind} cannot be read from outside"
         return ""
 
-    def watched(self, map_id: int, *, deployment: str, name: str) -> WatchedMap | None:
-        """How changes of the map are read; None: they are not."""
+    def watched(self, map_id: int, *, deployment: str, name: str) -> WatchedMap | str:
+        """How changes of the map are read; or why they are not, in one sentence, or nothing."""
         with kernel_info.map_by_id(map_id) as opened:
             info = kernel_info.map_info(opened.fd)
-            if info.type_name not in _COPIED or _most_bytes(info) > MAX_WATCHED_BYTES:
-                return None
-            layout = map_layout(*kernel_info.map_declaration(opened.fd))
-        return WatchedMap(deployment, name, layout, info.is_per_cpu)
+            kind = info.type_name
+            if kind in _COPIED and _held_bytes(opened, info, MAX_WATCHED_BYTES) is not None:
+                layout = map_layout(*kernel_info.map_declaration(opened.fd))
+                return WatchedMap(deployment, name, layout, info.is_per_cpu)
+        if kind in _AS_LOADED | _DEVICES:  # programs cannot write to them
+            return ""
+        if kind in _COPIED:
+            return f"changes in {deployment}.{name} are not listed: it holds too much"
+        within = " in the maps" if kind in _MAPS_OF_MAPS else ""
+        return f"changes{within} in {deployment}.{name} ({kind}) are not listed"
 
     def contents(self, map_id: int) -> MapView:
         """Everything in the map."""
@@ -185,21 +186,29 @@ def _shape(info: MapInfo) -> tuple[int, ...]:
     return (info.type_number, *sizes)
 
 
-def _most_bytes(info: MapInfo) -> int:
-    return info.max_entries * (info.key_size_bytes + map_access.stored_bytes(info))
+def _held_bytes(opened: Descriptor, info: MapInfo, most_bytes: int) -> int | None:
+    """Keys and values of all entries; None: more than `most_bytes`."""
+    entry_bytes = info.key_size_bytes + map_access.stored_bytes(info)
+    if info.max_entries * entry_bytes <= most_bytes:
+        return info.max_entries * entry_bytes
+    held = 0
+    try:
+        for count, _, _ in _batches(opened, info):
+            held += count * entry_bytes
+            if held > most_bytes:
+                return None
+    except KernelFaultError as error:
+        if error.number not in _NOT_SUPPORTED:
+            raise
+        return None
+    return held
 
 
 def _refuse_too_large(live: Descriptor, info: MapInfo, name: str) -> None:
-    entry_bytes = info.key_size_bytes + map_access.stored_bytes(info)
-    if info.max_entries * entry_bytes <= MAX_COPIED_BYTES:
-        return
-    held = 0
-    for count, _, _ in _batches(live, info):
-        held += count * entry_bytes
-        if held > MAX_COPIED_BYTES:
-            rule = "holds more than a trial copies"
-            reason = Reason(path=name, rule=rule, got=f"over {held}", allowed=MAX_COPIED_BYTES)
-            raise MapTooLargeError(f"{name}: {rule}", [reason])
+    if _held_bytes(live, info, MAX_COPIED_BYTES) is None:
+        rule = "holds more than a trial copies"
+        reason = Reason(path=name, rule=rule, got=info.max_entries, allowed=MAX_COPIED_BYTES)
+        raise MapTooLargeError(f"{name} {rule}", [reason])
 
 
 def _copy_entries(live: Descriptor, fresh: Descriptor) -> None:
