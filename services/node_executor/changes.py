@@ -37,6 +37,7 @@ from services.node_executor.generations import (
     Standing,
     assign_slots,
     carried_maps,
+    map_policies,
     new_slots,
     nothing_desired,
     retired,
@@ -166,6 +167,8 @@ class HookPoints:
             link=isinstance(decision, LinkAnew),
             carried=carried_maps(hook.map_pins, memory, desired),
             same_code=same_code(memory, desired),
+            held=memory.current.maps if memory.current else (),
+            policies=map_policies(desired),
             slots=slots,
             new_slots=new_slots(memory, slots),
             standing=hook.standing,
@@ -173,8 +176,9 @@ class HookPoints:
 
     def live_maps(self, point: Point, chain: DesiredChain) -> Mapping[MapKey, int]:
         """The maps whose content the chain would find if it ran on the point, by id."""
-        carried = carried_maps(self._kernel.observe(point).map_pins, self.memory(point), chain)
-        return {key: map_id for key, map_id in carried.items() if key != COUNTERS}
+        pinned = {**self._kernel.observe(point).map_pins}
+        pinned.pop(COUNTERS, None)
+        return carried_maps(pinned, self.memory(point), chain)
 
     def settle(
         self,
@@ -367,12 +371,8 @@ class HookPoints:
         actions: list[Action],
     ) -> None:
         """Journal what is about to be done, then do it; if it fails, that is remembered too."""
-        pending = Pending(
-            kind=kind,
-            generation=generation,
-            desired_generation=change.desired_generation,
-            cause=change.desired.cause,
-        )
+        number, cause = change.desired_generation, change.desired.cause
+        pending = Pending(kind=kind, generation=generation, desired_generation=number, cause=cause)
         steps = [type(action).__name__ for action in actions]
         self._journal.request(change.point, pending, change.desired, steps)
         try:

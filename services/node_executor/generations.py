@@ -90,6 +90,12 @@ class HeldMap(Message, frozen=True, kw_only=True):
     map_id: int
     is_pinned: bool = True
     """Whether the map outlives the program; constants do not, they belong to the code."""
+    structure: str = ""
+    """Digest of what BTF tells of keys and values, names included; empty: it tells nothing."""
+    shape: str = ""
+    """The same without names."""
+    has_timers: bool = False
+    """Whether values hold timers, which run code of the program that set them."""
 
 
 class Generation(Message, frozen=True, kw_only=True):
@@ -258,6 +264,11 @@ def same_code(memory: ChainMemory, desired: DesiredChain) -> frozenset[str]:
         for one in desired.programs
         if running.get(one.deployment) == one.signed.archive_sha256
     )
+
+
+def map_policies(chain: DesiredChain) -> dict[str, dict[str, str]]:
+    """What happens to maps whose layout changes, by deployment and map."""
+    return {one.deployment: one.map_policies for one in chain.programs if one.map_policies}
 
 
 def assign_slots(memory: ChainMemory, deployments: Iterable[str]) -> dict[str, int]:

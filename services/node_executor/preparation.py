@@ -76,6 +76,10 @@ class Needs:
     """Maps that its bodies may take over, by id."""
     same_code: frozenset[str] = frozenset()
     """Instances whose archive is the one that runs already."""
+    held: tuple[HeldMap, ...] = ()
+    """The maps of the generation that runs, as they were when it was linked."""
+    policies: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """What happens to maps whose layout changes, by deployment and map."""
     slots: Mapping[str, int] = field(default_factory=dict)
     """Where each instance is counted."""
     new_slots: tuple[int, ...] = ()
@@ -150,7 +154,7 @@ class GenerationConflictError(RefusedError):
 
 
 class MapMismatchError(RefusedError):
-    """A new version declares a map in another shape than the instance's map has."""
+    """A new version declares a map in another layout than the instance's map has."""
 
     code: ClassVar[ErrorCode] = "conflict"
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from services.node_executor.changes import HookPoints
 from services.node_executor.configuration import MapReader, check_metrics, encode_configuration
-from services.node_executor.generations import HeldMap, MapKey, Point, plan_digest
+from services.node_executor.generations import HeldMap, Point, plan_digest
 from services.node_executor.observation import describe_programs
 from services.node_executor.preparation import Linked, Needs, Prepared, Ready
 from shared.contracts.inspection import ChainExplanation
@@ -51,7 +51,7 @@ class _Kept:
     """One linked chain that waits to be put on its hook."""
 
     plan_sha256: str
-    carried: Mapping[MapKey, int]
+    needs: Needs
     ready: Ready
     expires_at: float
 
@@ -183,14 +183,14 @@ class Staging:
         return (
             kept.expires_at > self._clock()
             and kept.plan_sha256 == plan_digest(chain)
-            and kept.carried == needs.carried
+            and kept.needs == needs
         )
 
     async def _keep(self, point: Point, chain: DesiredChain, needs: Needs, ready: Ready) -> None:
         before = self._kept.get(point)
         self._kept[point] = _Kept(
             plan_sha256=plan_digest(chain),
-            carried=needs.carried,
+            needs=needs,
             ready=ready,
             expires_at=self._clock() + STAGED_SECONDS,
         )

@@ -91,6 +91,7 @@ def desired_program(revision: DeploymentRevision) -> DesiredProgram:
         order=spec.order,
         proceed_on=resolved.proceed_on,
         config=spec.config,
+        map_policies=resolved.map_policies,
         metrics=resolved.metrics,
         signed=resolved.signed,
     )

@@ -9,6 +9,7 @@ Rules:
  * `proceed_on`: the specification's, else those of the package that the hook knows, else the
    hook's default.
  * Only maps that the manifest declares may be configured, within the limits it declares.
+ * What happens to maps whose layout changes is what the specification says, else the package.
  * The package's metrics are read unless the specification gives the same name another source.
 """
 
@@ -19,13 +20,20 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from shared.canonical import canonical_bytes
-from shared.contracts.catalog import MapEntry, PackageManifest, PackageVersion, ProgramEntry
+from shared.contracts.catalog import (
+    MapEntry,
+    MapPolicy,
+    PackageManifest,
+    PackageVersion,
+    ProgramEntry,
+)
 from shared.contracts.errors import ErrorCode
 from shared.contracts.node import DEFAULT_PROCEED_ON, MapConfig, MetricSource, verdicts_of
 from shared.contracts.scheduler import DeploymentSpec, ResolvedProgram
 from shared.errors import Reason, RefusedError
 from shared.identifiers import Hook
 
+_REFUSE: Final = "refuse"
 MAX_CONFIG_BYTES: Final = 16 * 1024
 """Map configuration of one deployment, in canonical JSON."""
 
@@ -52,6 +60,7 @@ def resolve_program(spec: DeploymentSpec, package: PackageVersion) -> ResolvedPr
         **spec.metrics,
     }
     problems += _metric_problems(spec.metrics, known_maps)
+    problems += _policy_problems(spec.map_policies, known_maps)
     if problems or program is None:
         raise ProgramChoiceError(
             f"{spec.name}: the specification does not fit {manifest.name} {manifest.version}",
@@ -62,6 +71,7 @@ def resolve_program(spec: DeploymentSpec, package: PackageVersion) -> ResolvedPr
         function=program.function,
         object=program.object,
         proceed_on=_proceed_on(spec, program),
+        map_policies=_map_policies(spec, manifest, known_maps),
         metrics={name: source for name, source in metrics.items() if source.map in known_maps},
         needs=(program.compiler,) if program.compiler else (),
         signed=package.signed,
@@ -122,6 +132,34 @@ def _maps_of(program: ProgramEntry | None, package: PackageVersion) -> set[str]:
     """The maps in the program's object; all maps of the package if the program is not known."""
     facts = [facts for facts in package.elf if program is None or facts.path == program.object]
     return {one.name for elf in facts for one in elf.maps}
+
+
+def _map_policies(
+    spec: DeploymentSpec, manifest: PackageManifest, known_maps: set[str]
+) -> dict[str, MapPolicy]:
+    """What the specification says of a map, else the package; refusing goes without saying."""
+    said = {
+        **{name: entry.on_layout_change for name, entry in manifest.maps.items()},
+        **spec.map_policies,
+    }
+    return {
+        name: policy
+        for name, policy in sorted(said.items())
+        if name in known_maps and policy != _REFUSE
+    }
+
+
+def _policy_problems(policies: Iterable[str], known_maps: set[str]) -> list[Reason]:
+    return [
+        Reason(
+            path=f"map_policies.{name}",
+            rule="the program's object has no such map",
+            got=name,
+            allowed=sorted(known_maps),
+        )
+        for name in sorted(policies)
+        if name not in known_maps
+    ]
 
 
 def _metric_problems(metrics: Mapping[str, MetricSource], known_maps: set[str]) -> list[Reason]:

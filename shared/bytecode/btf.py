@@ -162,13 +162,13 @@ class Btf:
         return element, count
 
     def members(self, type_id: int) -> list[tuple[str, int, int, int]]:
-        """Name, type id, offset in bits and bit-field width of each member of a struct.
+        """Name, type id, offset in bits and bit-field width of each member of a struct or union.
 
         Raises:
-            MalformedBtfError: the type is no struct.
+            MalformedBtfError: the type is neither.
         """
         record = self.type(type_id)
-        if record.kind != STRUCT:
+        if record.kind not in (STRUCT, UNION):
             raise MalformedBtfError(f"BTF has type {type_id} where a struct belongs")
         found = []
         for name, member_type, offset in _TRIPLE.iter_unpack(record.extra):

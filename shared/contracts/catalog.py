@@ -36,6 +36,13 @@ FilePath = Annotated[
 Symbol = Annotated[str, Meta(pattern=r"^[A-Za-z_.][A-Za-z0-9_.]*(?!\n)$", max_length=127)]
 
 
+MapPolicy = Annotated[
+    str, Meta(pattern=r"^(refuse|fresh|migrate:[A-Za-z_][A-Za-z0-9_.]*)(?!\n)$", max_length=135)
+]
+"""What happens when an instance's map has another layout than its next version declares: `refuse`,
+`fresh` (an empty map), `migrate:<map>` (the content of that map of the version that runs)."""
+
+
 class PackageFile(Document, frozen=True, kw_only=True):
     """One file of the archive; the manifest names every one and the archive holds no other."""
 
@@ -71,6 +78,8 @@ class MapEntry(Document, frozen=True, kw_only=True):
     key_maximum: int | None = None
     value_minimum: int | None = None
     value_maximum: int | None = None
+    on_layout_change: MapPolicy = "refuse"
+    """What happens to the content when this version's layout is another than the running one's."""
 
 
 class MetricEntry(Document, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ from shared.contracts.base import (
     Request,
     Topic,
 )
-from shared.contracts.catalog import SignedPackage
+from shared.contracts.catalog import MapPolicy, SignedPackage
 from shared.contracts.inspection import ChainCounters
 from shared.contracts.link_options import LinkOptions
 from shared.errors import Refusal
@@ -58,6 +58,8 @@ class DesiredProgram(Document, frozen=True, kw_only=True):
     proceed_on: tuple[str, ...]
     """Verdict names after which the next program runs; never empty."""
     config: dict[str, MapConfig] = {}
+    map_policies: dict[str, MapPolicy] = {}
+    """What happens to a map whose layout changes, by its name; not named: it is refused."""
     metrics: dict[str, MetricSource] = {}
     signed: SignedPackage
 

@@ -18,7 +18,7 @@ from shared.contracts.base import (
     Message,
     Request,
 )
-from shared.contracts.catalog import SignedPackage
+from shared.contracts.catalog import MapPolicy, SignedPackage, Symbol
 from shared.contracts.link_options import LinkOptions, LinkWishes
 from shared.contracts.node import (
     Cause,
@@ -59,6 +59,8 @@ class DeploymentSpec(Document, frozen=True, kw_only=True):
     """Verdicts after which the chain goes on; empty: the package's, then the hook's default."""
     config: dict[str, MapConfig] = {}
     """Map name to entries.  Entries not named are removed, except in array maps (set to zero)."""
+    map_policies: dict[Symbol, MapPolicy] = {}
+    """What happens to a map whose layout changes, where that is not what the package says."""
     metrics: dict[Token, MetricSource] = {}
     link: LinkWishes = LinkWishes()
     """How the chains that it is part of are linked and attached."""
@@ -81,6 +83,7 @@ class ResolvedProgram(Message, frozen=True, kw_only=True):
     function: str
     object: str
     proceed_on: tuple[str, ...]
+    map_policies: dict[str, MapPolicy] = {}
     metrics: dict[str, MetricSource] = {}
     needs: tuple[str, ...] = ()
     """Features that a node must have, beside the one of the hook."""

@@ -162,6 +162,10 @@ def a_chain(
     return DesiredChain(interface=interface, hook=hook, programs=programs, cause=cause)
 
 
+def _opened(program: DesiredProgram, hook: Hook) -> OpenedPackage:
+    return published(program.version, hook).opened()
+
+
 class Executor:
     """One run of an executor without its bus; `start` again is what a restart is."""
 
@@ -169,6 +173,8 @@ class Executor:
         self, kernel: Kernel, path: Path, *, wrap_store: Callable[[StateStore], Any] = lambda s: s
     ) -> None:
         self.kernel = kernel
+        self.opened: Callable[[DesiredProgram, Hook], OpenedPackage] = _opened
+        """Where programs come from."""
         self._path = path
         self._wrap_store = wrap_store
         self._counter = itertools.count()
@@ -219,7 +225,7 @@ class Executor:
         """What the change needs; whoever gets it closes it."""
         if needs is None or not needs.link or chain is None:
             return Prepared()
-        packages = [published(program.version, point.hook).opened() for program in chain.programs]
+        packages = [self.opened(program, point.hook) for program in chain.programs]
         return Prepared(linked=link(point, chain, packages, needs=needs))
 
     def events(self) -> list[Event]:

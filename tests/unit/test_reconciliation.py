@@ -33,11 +33,8 @@ from services.node_executor.generations import (
     HeldMap,
     MapKey,
     MapPin,
-    Pending,
     ProgramPin,
-    carried_maps,
     config_digest,
-    configured_maps,
     plan_digest,
 )
 from services.node_executor.observed_hook import ObservedHook, PinnedGeneration
@@ -55,8 +52,7 @@ from services.node_executor.reconciliation import (
     plan_removal,
     plan_tidying,
 )
-from services.node_executor.recovery import abandoned, confirmed, recover
-from shared.contracts.catalog import DsseEnvelope, SignedPackage
+from shared.contracts.catalog import DsseEnvelope, DsseSignature, SignedPackage
 from shared.contracts.node import Cause, DesiredChain, DesiredProgram
 
 CAUSE = Cause(command_id="command-1")
@@ -65,7 +61,9 @@ LIMITS = MapKey("one", "limits")
 
 def a_program(deployment: str = "one", version: str = "1.0.0", **changes: Any) -> DesiredProgram:
     """A program; signatures do not matter here."""
-    envelope = DsseEnvelope(payloadType="", payload="", signatures=())
+    envelope = DsseEnvelope(
+        payloadType="", payload="", signatures=(DsseSignature(keyid="", sig=""),)
+    )
     fields: dict[str, Any] = {
         "deployment": deployment,
         "revision": 1,
@@ -77,7 +75,9 @@ def a_program(deployment: str = "one", version: str = "1.0.0", **changes: Any) -
         "order": 10,
         "proceed_on": ("pass",),
         "signed": SignedPackage(
-            manifest=envelope, certificate=envelope, archive_sha256=version.replace(".", "") * 10
+            manifest=envelope,
+            certificate=envelope,
+            archive_sha256=version.replace(".", "").ljust(64, "0"),
         ),
     }
     return DesiredProgram(**{**fields, **changes})
@@ -342,97 +342,3 @@ def test_entries_of_a_hash_are_removed_and_those_of_an_array_zeroed() -> None:
         EntryChange(b"c", b"0", None),
     )
     assert zeroed.changes == (EntryChange(b"d", None, b"4"), EntryChange(b"b", b"2", b"0"))
-
-
-def a_pending(kind: Any, chain: DesiredChain | None = None) -> Pending:
-    """A change towards program 12."""
-    generation = a_generation(chain, 12, 3) if chain else None
-    return Pending(kind=kind, generation=generation, desired_generation=5, cause=CAUSE)
-
-
-def test_an_attachment_that_reached_the_kernel_is_confirmed() -> None:
-    """The new generation is current, the old one the previous."""
-    memory = a_memory(OLD, pending=a_pending("attach", NEW))
-
-    recovered, is_done = recover(a_hook(link_program_id=12), memory)
-
-    assert is_done
-    assert recovered == confirmed(memory)
-    assert recovered.current == a_generation(NEW, 12, 3)
-    assert recovered.previous == a_generation(OLD, 11, 2)
-    assert (recovered.last_number, recovered.pending) == (3, None)
-
-
-def test_an_attachment_that_did_not_is_given_up() -> None:
-    """The configuration counts as unknown, and the maps that may be half written are noted."""
-    chain = a_chain(a_program(version="2.0.0", config={"limits": {"80": 1}}))
-    memory = a_memory(OLD, pending=a_pending("attach", chain))
-
-    recovered, is_done = recover(a_hook(), memory)
-
-    assert not is_done
-    assert recovered == abandoned(memory)
-    assert (recovered.config_sha256, recovered.touched) == ("", (LIMITS,))
-    assert configured_maps(recovered, OLD) == {LIMITS: {}}
-
-
-@pytest.mark.parametrize(("hook", "is_done"), [(FREE, True), (a_hook(), False)])
-def test_a_detachment_is_done_when_nothing_runs(hook: ObservedHook, is_done: bool) -> None:
-    """The kernel decides, not the journal."""
-    memory = a_memory(OLD, pending=a_pending("detach"))
-
-    assert recover(hook, memory)[1] is is_done
-
-
-def test_a_configuration_is_always_written_again() -> None:
-    """Entries cannot say whether they were all written."""
-    memory = a_memory(OLD, pending=a_pending("configure", OLD))
-
-    recovered, is_done = recover(a_hook(), memory)
-
-    assert (is_done, recovered.config_sha256) == (False, "")
-
-
-def test_configuring_keeps_the_previous_generation() -> None:
-    """The program did not change, so what came before it did not either."""
-    memory = a_memory(NEW, OLD)
-    assert memory.current is not None
-    pending = Pending(
-        kind="configure", generation=memory.current, desired_generation=5, cause=CAUSE
-    )
-
-    after = confirmed(msgspec.structs.replace(memory, pending=pending))
-
-    assert after.previous == memory.previous
-
-
-def test_an_instance_that_stays_keeps_its_maps_and_one_that_left_does_not() -> None:
-    """Maps belong to an instance for as long as it is in the chain."""
-    pins = {LIMITS: 500, MapKey("two", "limits"): 501}
-    memory = a_memory(OLD)
-
-    carried = carried_maps(pins, memory, a_chain(a_program(version="2.0.0"), a_program("two")))
-
-    assert carried == {LIMITS: 500}
-
-
-def test_global_data_is_kept_for_the_same_code_only() -> None:
-    """Only that code knows its layout."""
-    pins = {MapKey("one", ".bss"): 500}
-
-    assert carried_maps(pins, a_memory(OLD), OLD) == pins
-    assert carried_maps(pins, a_memory(OLD), NEW) == {}
-
-
-def test_without_a_memory_every_pinned_map_of_the_chain_is_kept() -> None:
-    """A lost state directory does not cost the state in the kernel; global data is not trusted."""
-    pins = {LIMITS: 500, MapKey("one", ".bss"): 501, MapKey("two", "limits"): 502}
-
-    assert carried_maps(pins, a_memory(), OLD) == {LIMITS: 500}
-
-
-def test_a_map_that_is_configured_no_more_is_emptied() -> None:
-    """What an earlier chain wrote does not outlive it."""
-    before = a_chain(a_program(config={"limits": {"80": 1}}))
-
-    assert configured_maps(a_memory(before), OLD) == {LIMITS: {}}

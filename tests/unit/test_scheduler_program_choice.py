@@ -164,6 +164,22 @@ def test_a_metric_of_a_map_that_is_not_there_is_refused() -> None:
     assert caught.value.reasons[0].allowed == ["drops", "limits"]
 
 
+def test_what_happens_to_a_changed_map_is_said_by_package_and_overruled_by_deployment() -> None:
+    """Refusing goes without saying; a map that the program does not have is refused."""
+    maps = {"limits": MapEntry(on_layout_change="fresh"), "drops": MapEntry()}
+    package = a_package(maps=maps)
+
+    said = resolve_program(a_spec(), package).map_policies
+    overruled = resolve_program(
+        a_spec(map_policies={"limits": "refuse", "drops": "migrate:lost"}), package
+    ).map_policies
+    refused = _refused(a_spec(map_policies={"nothere": "fresh"}), package)
+
+    assert said == {"limits": "fresh"}
+    assert overruled == {"drops": "migrate:lost"}
+    assert refused == {"map_policies.nothere": "the program's object has no such map"}
+
+
 def test_all_problems_are_named_at_once() -> None:
     """One round is enough to correct a specification."""
     spec = a_spec(

@@ -7,18 +7,21 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 from services.node_executor.adapters import chain, kernel_info
 from services.node_executor.adapters.bpf_syscall import Descriptor
+from services.node_executor.adapters.map_shapes import declared_shapes, running_shape
 from services.node_executor.adapters.probes import knows_tcx
 from services.node_executor.attachment import ways
 from services.node_executor.explanation import explain
 from services.node_executor.generations import COUNTERS, SEGMENTS, HeldMap, MapKey, Point
 from services.node_executor.kernel_types import LoadedMap, ProgramSource
 from services.node_executor.linking.plan import Attachment, LinkPolicy
+from services.node_executor.map_carry_over import CarryOver, MapShape, plan_carry_over
 from services.node_executor.packages import OpenedPackage
 from services.node_executor.preparation import MapMismatchError, Needs
-from shared.contracts.node import DesiredChain, ObservedProgram
+from shared.contracts.node import DesiredChain, DesiredProgram, ObservedProgram
 from shared.errors import Reason
 
 _CONSTANTS = (".rodata", ".kconfig")
@@ -28,24 +31,25 @@ class LinkedProgram:
     """A linked program that is loaded and not attached; closing gives up what is not pinned."""
 
     def __init__(
-        self, linked: chain.LinkedChain, desired: DesiredChain, slots: Mapping[str, int]
+        self,
+        linked: chain.LinkedChain,
+        desired: DesiredChain,
+        slots: Mapping[str, int],
+        *,
+        shapes: Mapping[str, Mapping[str, MapShape]],
+        warnings: tuple[str, ...],
     ) -> None:
         self._linked = linked
         self.program_id = linked.info.id
         self.slots: Mapping[str, int] = dict(slots) if linked.counters else {}
         self.verified_instructions = linked.info.instructions_verified
         self.duration_ms: Mapping[str, float] = dict(linked.durations_ms)
-        self.warnings = linked.plan.warnings
+        self.warnings = (*linked.plan.warnings, *warnings)
         self.explanation = explain(linked.plan)
         self.segments = tuple(info.id for info in linked.segment_infos[1:])
         """Programs behind the head."""
         self.maps = tuple(
-            HeldMap(
-                deployment=deployment,
-                name=name,
-                map_id=loaded.info.id,
-                is_pinned=not name.startswith(_CONSTANTS),
-            )
+            _held(deployment, name, loaded, shapes[deployment].get(name))
             for deployment, maps in linked.maps.items()
             for name, loaded in maps.items()
         ) + _own_maps(linked)
@@ -72,6 +76,19 @@ class LinkedProgram:
     def close(self) -> None:
         """Give everything up that is neither pinned nor attached."""
         self._linked.close()
+
+
+def _held(deployment: str, name: str, loaded: LoadedMap, shape: MapShape | None) -> HeldMap:
+    types = shape.types if shape else None
+    return HeldMap(
+        deployment=deployment,
+        name=name,
+        map_id=loaded.info.id,
+        is_pinned=not name.startswith(_CONSTANTS),
+        structure=types.structure if types else "",
+        shape=types.shape if types else "",
+        has_timers=types is not None and types.has_timers,
+    )
 
 
 def _own_maps(linked: chain.LinkedChain) -> tuple[HeldMap, ...]:
@@ -113,6 +130,12 @@ def link(
             key: held.enter_context(kernel_info.map_by_id(map_id))
             for key, map_id in needs.carried.items()
         }
+        counters = handles.pop(COUNTERS, None)
+        plans = {
+            program.deployment: _carry_over(program, package, handles, needs)
+            for program, package in zip(desired.programs, packages, strict=True)
+        }
+        _refuse([reason for plan in plans.values() for reason in plan.problems])
         sources = [
             ProgramSource(
                 name=program.deployment,
@@ -121,9 +144,8 @@ def link(
                 function=program.function,
                 proceed_on=program.proceed_on,
                 maps={
-                    key.name: handle
-                    for key, handle in handles.items()
-                    if key.deployment == program.deployment
+                    name: handles[MapKey(program.deployment, source)]
+                    for name, source in plans[program.deployment].taken.items()
                 },
             )
             for program, package in zip(desired.programs, packages, strict=True)
@@ -135,14 +157,44 @@ def link(
             policy=_policy(point, desired),
             slots=needs.slots or None,
             new_slots=needs.new_slots,
-            counters=handles.pop(COUNTERS, None),
+            counters=counters,
             interface_index=_interface_index(point.interface),
         )
         with ExitStack() as undo:
             undo.callback(linked.close)
-            _refuse_mismatches(linked, handles)
+            _refuse(_not_taken(linked, plans))
             undo.pop_all()
-    return LinkedProgram(linked, desired, needs.slots)
+    shapes = {
+        program.deployment: declared_shapes(package.files[program.object], program.object)
+        for program, package in zip(desired.programs, packages, strict=True)
+    }
+    warnings = tuple(warning for plan in plans.values() for warning in plan.warnings)
+    return LinkedProgram(linked, desired, needs.slots, shapes=shapes, warnings=warnings)
+
+
+def _carry_over(
+    program: DesiredProgram,
+    package: OpenedPackage,
+    handles: Mapping[MapKey, Descriptor],
+    needs: Needs,
+) -> CarryOver:
+    """What becomes of the maps of one instance; sections of global data stay with their code."""
+    deployment = program.deployment
+    own = {key.name: handle for key, handle in handles.items() if key.deployment == deployment}
+    known = {one.name: one for one in needs.held if one.deployment == deployment}
+    plan = plan_carry_over(
+        deployment,
+        declared=declared_shapes(package.files[program.object], program.object),
+        running={
+            name: running_shape(handle, known.get(name))
+            for name, handle in own.items()
+            if not name.startswith(".")
+        },
+        policies=needs.policies.get(deployment, {}),
+        is_same_code=deployment in needs.same_code,
+    )
+    sections = {name: name for name in own if name.startswith(".")}
+    return replace(plan, taken={**plan.taken, **sections})
 
 
 def _policy(point: Point, desired: DesiredChain) -> LinkPolicy:
@@ -169,34 +221,21 @@ def _interface_index(name: str) -> int:
         return 0
 
 
-def _refuse_mismatches(linked: chain.LinkedChain, carried: Mapping[MapKey, Descriptor]) -> None:
-    reasons = []
-    for key, handle in carried.items():
-        loaded = linked.maps.get(key.deployment, {}).get(key.name)
-        if loaded is None or loaded.is_carried_over or key.name.startswith("."):
-            continue
-        reasons.append(
-            Reason(
-                path=f"{key.deployment}.maps.{key.name}",
-                rule="has another type or size than the map that holds this instance's state",
-                got=_shape(loaded),
-                allowed=_shape_of(handle),
-            )
+def _not_taken(linked: chain.LinkedChain, plans: Mapping[str, CarryOver]) -> list[Reason]:
+    """Maps that libbpf made anew although their declaration seemed to fit."""
+    return [
+        Reason(
+            path=f"{deployment}.maps.{name}",
+            rule=f"cannot go on with the map {source} that holds this instance's state",
         )
-    if reasons:
-        raise MapMismatchError("maps of running instances would lose their content", reasons)
+        for deployment, plan in plans.items()
+        for name, source in plan.taken.items()
+        if not name.startswith(".")
+        and (loaded := linked.maps[deployment].get(name)) is not None
+        and not loaded.is_carried_over
+    ]
 
 
-def _shape(loaded: LoadedMap) -> dict[str, object]:
-    info = loaded.info
-    return {
-        "type": info.type_name,
-        "key_size_bytes": info.key_size_bytes,
-        "value_size_bytes": info.value_size_bytes,
-        "max_entries": info.max_entries,
-    }
-
-
-def _shape_of(handle: Descriptor) -> dict[str, object]:
-    info = kernel_info.map_info(handle.fd)
-    return _shape(LoadedMap("", handle, info, is_carried_over=True))
+def _refuse(problems: list[Reason]) -> None:
+    if problems:
+        raise MapMismatchError("maps of running instances would lose their content", problems)
