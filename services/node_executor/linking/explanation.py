@@ -25,7 +25,7 @@ def explain(
         chosen = candidates[division.first : division.first + division.count]
         yield from _of_segment(division, segment, chosen, index)
         for number, candidate in enumerate(chosen):
-            yield from _of_body(division, segment, candidate, number)
+            yield from _of_body(division, segment, candidate, number, policy)
     for candidate in candidates[:-1]:
         yield from verdict_rules.proceed_warnings(candidate.body, candidate.path, hook=policy.hook)
 
@@ -110,7 +110,7 @@ def _of_segment(
 
 
 def _of_body(
-    division: Division, segment: Segment, candidate: Candidate, number: int
+    division: Division, segment: Segment, candidate: Candidate, number: int, policy: LinkPolicy
 ) -> Iterator[Constraint]:
     planned = segment.bodies[number]
     for rule, text in candidate.calls:
@@ -146,6 +146,13 @@ def _of_body(
             if has_it:
                 text_here = f"{text}, which in last place is what happens when it is alone"
                 yield Constraint(rule, candidate.path, text_here, "inline in last place")
+                if policy.has_counters or policy.way == "tcx":
+                    yield Constraint(
+                        rule,
+                        candidate.path,
+                        "what it returns when it leaves early is neither counted nor translated",
+                        "warning",
+                    )
     if candidate.body.code.tail_calls and not candidate.body.tail_calls_programs:
         yield Constraint(
             "empty-program-arrays",
