@@ -182,7 +182,9 @@ def plan_attachment(
     if observed.link_is_dead:
         actions.append(DropDeadLink())
     foreign = observed.foreign_program_id
-    actions.append(TakeOver(index, foreign, program_id) if foreign and link.take_over else attached)
+    # A program of ours whose link just ended is on the hook for a moment, and is nobody else's.
+    is_taken = link.take_over and foreign not in (0, *observed.program_pins.values())
+    actions.append(TakeOver(index, foreign, program_id) if is_taken else attached)
     return actions
 
 
