@@ -16,6 +16,7 @@ from services.node_executor.adapters.archives import Archives
 from services.node_executor.adapters.artifact_cache import ArtifactCache
 from services.node_executor.adapters.bcc_sources import SourceCompiler
 from services.node_executor.adapters.bcc_toolchain import ToolchainProbe
+from services.node_executor.adapters.capabilities import KernelCapabilities
 from services.node_executor.adapters.compilation_cache import CompilationCache
 from services.node_executor.adapters.event_publisher import EventPublisher
 from services.node_executor.adapters.grace_periods import ExpeditedGracePeriods
@@ -141,7 +142,16 @@ async def main(stop: asyncio.Event) -> None:
                 thread=thread,
                 store=store,
                 inventory=Inventory(
-                    node=bus.name, labels=labels, netlink=netlink, compilers=compilers, now=_now
+                    node=bus.name,
+                    labels=labels,
+                    netlink=netlink,
+                    compilers=compilers,
+                    capabilities=KernelCapabilities(
+                        config.state_dir / "capabilities.json",
+                        boot_id=read_boot_id(),
+                        thread=thread,
+                    ),
+                    now=_now,
                 ),
                 now=_now,
             ),

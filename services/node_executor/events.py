@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from services.node_executor.generations import Generation, Point, plan_digest
-from shared.canonical import canonical_bytes, sha256_hex
+from shared.canonical import canonical_bytes, canonical_digest, sha256_hex
 from shared.contracts.events import Actor, EventBody, Outcome
 from shared.contracts.node import Cause, DesiredChain, DesiredProgram, NodeRecord, ObservedChain
 from shared.errors import Reason, Refusal
@@ -154,6 +154,7 @@ def registration_body(record: NodeRecord) -> EventBody:
             "features": record.features,
             **({"feature_notes": record.feature_notes} if record.feature_notes else {}),
             "interfaces": [interface.name for interface in record.interfaces],
+            "capabilities_sha256": canonical_digest(record.capabilities),
         },
     )
     return fit_event_body(body)

@@ -33,7 +33,13 @@ from services.scheduler.labelling import (
 )
 from services.scheduler.placement import effective_labels
 from services.scheduler.staging import judge_staging
-from services.scheduler.status import Silence, deployment_status, judge_silence, node_status
+from services.scheduler.status import (
+    Silence,
+    deployment_status,
+    in_a_list,
+    judge_silence,
+    node_status,
+)
 from shared.adapters.callers import Caller
 from shared.adapters.outbox import Decide, Outbox
 from shared.adapters.service_layer import Handler
@@ -276,7 +282,7 @@ class SchedulerService:
 
     async def list_nodes(self, request: ListNodes, _: Caller) -> NodeList:
         """By name."""
-        nodes = (self._node_status(node) for node in sorted(self._records.nodes))
+        nodes = (in_a_list(self._node_status(node)) for node in sorted(self._records.nodes))
         return NodeList(
             nodes=tuple(node for node in nodes if request.forgotten or not node.forgotten)
         )

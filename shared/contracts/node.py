@@ -23,6 +23,7 @@ from shared.contracts.base import (
     Request,
     Topic,
 )
+from shared.contracts.capabilities import Capabilities
 from shared.contracts.catalog import MapPolicy, SignedPackage
 from shared.contracts.inspection import ChainCounters
 from shared.contracts.link_options import LinkOptions
@@ -249,6 +250,8 @@ class NodeRecord(Message, frozen=True, kw_only=True):
     """What was probed, as `xdp`, `tcx`, `btf`, `bcc`."""
     feature_notes: dict[str, str] = {}
     """By feature: why it is missing, or what is not as it could be."""
+    capabilities: Capabilities | None = None
+    """What the kernel answered when it was asked in this boot; null in lists of nodes."""
     registered_at: str = ""
 
 

@@ -71,6 +71,9 @@ class FakeBus:
 class FakeInventory:
     """Some node."""
 
+    async def prepare(self) -> None:
+        """Nothing takes long."""
+
     def read(self) -> NodeRecord:
         """Always the same."""
         return NodeRecord(

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from services.node_executor.adapters.bcc_toolchain import ToolchainProbe
+from services.node_executor.adapters.capabilities import KernelCapabilities
 from services.node_executor.adapters.netlink import Netlink
 from services.node_executor.adapters.probes import probe_features
+from shared.contracts.capabilities import Capabilities
 from shared.contracts.node import NodeRecord
 from shared.errors import FaultError
 from shared.version import VERSION
@@ -36,14 +38,21 @@ class Inventory:
         labels: dict[str, str],
         netlink: Netlink,
         compilers: ToolchainProbe,
+        capabilities: KernelCapabilities,
         now: Callable[[], str],
     ) -> None:
         self._node = node
         self._labels = labels
         self._netlink = netlink
         self._compilers = compilers
+        self._kernel = capabilities
+        self._capabilities: Capabilities | None = None
         self._now = now
         self._features = probe_features()
+
+    async def prepare(self) -> None:
+        """The kernel was asked what it can do, in this boot."""
+        self._capabilities = await self._kernel.find()
 
     def read(self) -> NodeRecord:
         """The node as it is now."""
@@ -60,6 +69,7 @@ class Inventory:
             interfaces=self._netlink.interfaces(),
             features={**self._features, **compilers},
             feature_notes=notes,
+            capabilities=self._capabilities,
             registered_at=self._now(),
         )
 

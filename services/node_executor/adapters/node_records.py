@@ -40,6 +40,9 @@ class Buckets(Protocol):
 class Inventory(Protocol):
     """Reads what the node is."""
 
+    async def prepare(self) -> None:
+        """What takes long to find out, and stays as it is, is known."""
+
     def read(self) -> NodeRecord:
         """The node as it is now."""
 
@@ -80,6 +83,7 @@ class NodeRecords:
 
     async def registering(self) -> None:
         """The bus has the node's inventory as it is; never ends by itself."""
+        await self._inventory.prepare()
         while True:
             pause_seconds = await self.register()
             await asyncio.sleep(pause_seconds)
