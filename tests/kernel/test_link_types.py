@@ -23,6 +23,7 @@ from services.node_executor.adapters.segments import (
     SegmentLoader,
     TypesRefusedError,
 )
+from services.node_executor.adapters.source_lines import place_of
 from services.node_executor.kernel_types import ProgramSource
 from services.node_executor.linking.plan import LinkMode, LinkPolicy, LinkRefusedError
 from services.node_executor.linking.planning import plan_link
@@ -216,6 +217,26 @@ def test_a_refusal_of_the_linked_chain_names_program_file_and_line() -> None:
     assert str(reason.got).startswith(f"program.bpf.c:{line}: asm volatile(")
     assert "adds: the kernel's verifier refuses 'the linked chain refused'" in rejection.message
     assert f"program.bpf.c:{line}" in rejection.message
+
+
+def test_places_are_known_without_the_verifier_s_help() -> None:
+    """Kernels before 6.9 do not name file and line; ours and the kernel's are the same here."""
+    with ExitStack() as resources:
+        bodies = [loaded(source, resources) for source in AFTER_POINTERS]
+        loader = SegmentLoader(bodies, "refused", counters=None, interface_index=0)
+        policy = LinkPolicy(hook="xdp", has_counters=False)
+        plan = plan_link([found.body for found in bodies], kernel_facts(), policy)
+        with pytest.raises(BodyRefusedError) as refused:
+            loader.load(loader.emit(plan))
+        (program,) = loader.emit(plan).programs
+        finding = refused.value.rejection.finding
+        (*_, line) = (one for one in program.lines if one.position <= finding.position)
+
+        assert line.body == 1
+        assert place_of(line, bodies[1].types) == finding.place
+
+    silent = VerifierRejectedError("adds", "f", "1: (95) exit\nR0 !read_ok\n", place="a.c:7")
+    assert silent.finding.place == "a.c:7"
 
 
 def test_a_program_that_the_verifier_refuses_among_others_is_called_instead() -> None:

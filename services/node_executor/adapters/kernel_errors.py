@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from typing import ClassVar, Final
 
 from services.node_executor.adapters.verifier_log import VerifierFinding, read_verifier_log
@@ -72,8 +73,13 @@ class VerifierRejectedError(RefusedError):
 
     code: ClassVar[ErrorCode] = "verifier_rejected"
 
-    def __init__(self, name: str, function: str, log: str, *, path: str = "") -> None:
+    def __init__(
+        self, name: str, function: str, log: str, *, path: str = "", place: str = ""
+    ) -> None:
+        """`place` is `file.c:12`, for logs that do not say it; `path` is for the reason."""
         finding = read_verifier_log(log)
+        if not finding.place:
+            finding = replace(finding, place=place)
         super().__init__(
             f"{name}: the kernel's verifier refuses '{function}': {finding.sentence}",
             [Reason(path=path or name, rule=finding.error, got=finding.source or None)],

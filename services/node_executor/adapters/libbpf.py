@@ -37,8 +37,9 @@ from services.node_executor.adapters.program_sections import (
     reads_fragments,
     wanted_program,
 )
+from services.node_executor.adapters.source_lines import place_of
 from services.node_executor.adapters.stack_probe import StackProbe
-from services.node_executor.adapters.verifier_log import read_stack_depths
+from services.node_executor.adapters.verifier_log import read_stack_depths, read_verifier_log
 from services.node_executor.kernel_types import (
     ATTACH_TYPES,
     PROGRAM_TYPES,
@@ -370,7 +371,9 @@ class _Loading:
             # libbpf loads one after another and stops at the first that fails.
             tried = [name for name in logs if (texts[name] or logs[name]).strip()]
             failed = tried[-1]
-            return VerifierRejectedError(self._source.name, failed, texts[failed] or logs[failed])
+            log = texts[failed] or logs[failed]
+            place = self._place(failed, read_verifier_log(log).position)
+            return VerifierRejectedError(self._source.name, failed, log, place=place)
         if failure in _OUTSIDE_CAUSES:
             return KernelFaultError(f"{self._source.name}: loading", failure)
         self._load(_STATISTICS_LEVEL, _STATISTICS_BYTES, listens=True)
@@ -379,6 +382,14 @@ class _Loading:
             f" {self._capture.complaint or os.strerror(failure)}",
             [Reason(path=self._source.name, rule="must be an object that this kernel can load")],
         )
+
+    def _place(self, function: str, position: int) -> str:
+        """File and line of an instruction of a program that was about to be loaded."""
+        captured = self._capture.programs.get(function)
+        lines = [line for line in captured.lines if line.position <= position] if captured else []
+        if not lines:
+            return ""
+        return place_of(lines[-1], libraries().bpf.bpf_object__btf(self._object))
 
 
 def _leave(_fd: int) -> None:

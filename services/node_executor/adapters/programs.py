@@ -25,6 +25,8 @@ from services.node_executor.adapters.btf_merge import (
     JoinedTypes,
 )
 from services.node_executor.adapters.kernel_errors import KernelFaultError, VerifierRejectedError
+from services.node_executor.adapters.libbpf import LoadedBody
+from services.node_executor.adapters.source_lines import place_of
 from services.node_executor.adapters.verifier_log import read_verifier_log
 from services.node_executor.kernel_types import (
     ATTACH_TYPES,
@@ -109,11 +111,11 @@ def explain(
     *,
     name: str,
     interface_index: int = 0,
-    bodies: Sequence[str] = (),
+    bodies: Sequence[LoadedBody] = (),
 ) -> BodyRefusedError | KernelFaultError:
     """Why the attempt failed, in the verifier's words, and of which body it speaks.
 
-    `bodies` are the names of the chain's programs, as the linked program counts them.
+    `bodies` are those of the whole chain, as the linked program counts them.
     """
     if not attempt.log.strip():
         return KernelFaultError("loading the linked chain", attempt.failure)
@@ -124,11 +126,19 @@ def explain(
         if failure == errno.ENOSPC:
             # Kernels before 6.4 answer ENOSPC when the log does not fit.
             _, failure, log = loading.attempt(log_level=_TEXT_LEVEL, log_bytes=log_bytes)
-    body = _body_at(linked, read_verifier_log(log).position)
+    position = read_verifier_log(log).position
+    body = _body_at(linked, position)
     if body is None or body >= len(bodies):
         return BodyRefusedError(None, VerifierRejectedError("the linked chain", name, log))
-    path = f"chain[{body}] {bodies[body]}"
-    rejection = VerifierRejectedError(bodies[body], f"the linked chain {name}", log, path=path)
+    deployment = bodies[body].body.name
+    lines = [line for line in linked.lines if line.position <= position and line.body == body]
+    rejection = VerifierRejectedError(
+        deployment,
+        f"the linked chain {name}",
+        log,
+        path=f"chain[{body}] {deployment}",
+        place=place_of(lines[-1], bodies[body].types) if lines else "",
+    )
     return BodyRefusedError(body, rejection)
 
 

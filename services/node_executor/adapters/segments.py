@@ -174,7 +174,7 @@ class SegmentLoader:
             attempt,
             name=name,
             interface_index=self._interface_index,
-            bodies=[body.body.name for body in self._bodies],
+            bodies=self._bodies,
         )
 
 
