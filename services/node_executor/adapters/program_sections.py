@@ -24,7 +24,7 @@ _OF_XDP: Final = re.compile(r"xdp(\b|_).*")
 _BEHIND_MAPS: Final = re.compile(r"xdp(\.frags)?/(devmap|cpumap)(/.*)?")
 _ELSEWHERE: Final = re.compile(
     r"(u(ret)?probe|k(ret)?probe|usdt|ksyscall|kretsyscall|tracepoint|tp|tp_btf|raw_tp"
-    r"|raw_tracepoint|fentry|fexit|fmod_ret|freplace|lsm|lsm_cgroup|iter|perf_event|cgroup|sockops"
+    r"|raw_tracepoint|fentry|fexit|fmod_ret|freplace|lsm|lsm_cgroup|iter|perf_event|cgroup(_skb)?|sockops"
     r"|sk_skb|sk_msg|sk_lookup|sk_reuseport|lirc_mode2|flow_dissector|lwt_in|lwt_out|lwt_xmit"
     r"|lwt_seg6local|socket|struct_ops|syscall|netfilter|netkit)([./+].*)?"
 )
