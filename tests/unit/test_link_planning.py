@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which chains may be one program, and what the plan says about each body."""
+"""Which mode each body of a chain gets, and why."""
 
 from __future__ import annotations
 
@@ -8,74 +8,59 @@ from dataclasses import replace
 
 import pytest
 
-from services.node_executor.linking.body import Body, Function, ProgramArray
-from services.node_executor.linking.plan import (
-    KernelFacts,
-    LinkPlan,
-    LinkPolicy,
-    LinkRefusedError,
-)
+from services.node_executor.linking.body import Body, ProgramArray
+from services.node_executor.linking.plan import KernelFacts
 from services.node_executor.linking.planning import plan_link
-from shared.bytecode.instructions import (
-    CALL,
-    EXIT,
-    KFUNC_CALL,
-    LOAD_IMMEDIATE_64,
-    MAY_GOTO,
-    SUBPROGRAM_ADDRESS,
-    SUBPROGRAM_CALL,
-    Instruction,
-)
+from shared.bytecode.instructions import CALL, KFUNC_CALL, MAY_GOTO, Instruction
 from shared.identifiers import Hook
-
-PASS = (Instruction(0xB7, 0, immediate=2), Instruction(EXIT))
-CALLS_SUBPROGRAM = (
-    Instruction(CALL, source=SUBPROGRAM_CALL, immediate=1),
-    Instruction(EXIT),
-    *PASS,
+from tests.support.link_bodies import (
+    CALLS_SUBPROGRAM,
+    LEAVE,
+    PASS,
+    a_body,
+    a_policy,
+    modes,
+    plan,
+    refusal,
+    rules,
 )
+
 TAIL_CALL = Instruction(CALL, immediate=12)
+LOAD_DIRECTLY = Instruction(0x30, immediate=20)
+LOAD_INDIRECTLY = Instruction(0x50, source=1)
+LOOP = Instruction(MAY_GOTO)
+THROW = Instruction(CALL, source=KFUNC_CALL)
+WITHOUT_TYPES = KernelFacts(has_types=False)
+ON_CLS_BPF = a_policy("tc-ingress", attachment="cls_bpf")
 
 
-def a_body(
-    name: str = "body",
-    instructions: tuple[Instruction, ...] = PASS,
-    proceed_on: tuple[str, ...] = ("pass",),
-    **facts: object,
-) -> Body:
-    """A body that passes, with whatever a test cares for."""
-    body = Body(
-        name=name,
-        instructions=instructions,
-        stack_depths_bytes=(0,),
-        licence="Dual BSD/GPL",
-        proceed_on=proceed_on,
-    )
-    return replace(body, **facts)  # type: ignore[arg-type]
+def tail_calling(*, is_empty: bool = False) -> Body:
+    """A body with an array of programs of its own."""
+    return a_body("t", (TAIL_CALL, *PASS), program_arrays=(ProgramArray("next", is_empty),))
 
 
-def plan(*bodies: Body, hook: Hook = "xdp") -> LinkPlan:
-    """The plan of these bodies."""
-    return plan_link(bodies, KernelFacts(), LinkPolicy(hook=hook))
+def nested(depth: int) -> tuple[Instruction, ...]:
+    """A main function and others, each calling the next, `depth` in all."""
+    calls = [Instruction(CALL, source=1, immediate=1), LEAVE] * (depth - 1)
+    return (*calls, *PASS)
 
 
-def refusal(*bodies: Body, hook: Hook = "xdp") -> LinkRefusedError:
-    """Why these bodies cannot be one program."""
-    with pytest.raises(LinkRefusedError) as refused:
-        plan(*bodies, hook=hook)
-    return refused.value
+def branches(count: int) -> tuple[Instruction, ...]:
+    """A body that the verifier leaves with so many branches in mind."""
+    return (*[Instruction(0x1D, 2, 3, 0)] * count, *PASS)
 
 
-def test_every_body_is_inlined_with_a_reason() -> None:
+def test_every_body_stands_inline_unless_a_rule_speaks_against_it() -> None:
     """What `chain show` prints comes from the plan."""
     planned = plan(a_body("a"), a_body("b"))
 
-    assert [body.mode for body in planned.bodies] == ["inline", "inline"]
+    assert modes(planned) == ["inline", "inline"]
     assert all(body.reason for body in planned.bodies)
+    assert [segment.layout for segment in planned.segments] == ["shared-frame"]
 
 
 def test_the_context_is_kept_below_the_deepest_body_that_another_follows() -> None:
-    """The last body's stack may overwrite the slot, so it does not count."""
+    """The last body's stack may cover the slot, so it does not count."""
     bodies = [
         a_body("a", stack_depths_bytes=(13,)),
         a_body("b", stack_depths_bytes=(40,)),
@@ -86,69 +71,242 @@ def test_the_context_is_kept_below_the_deepest_body_that_another_follows() -> No
     assert plan(bodies[0]).segments[0].context_slot_bytes == 0
 
 
-@pytest.mark.parametrize(("depth", "is_last", "allowed"), [(504, False, True), (505, False, False),
-                                                           (512, True, True)])  # fmt: skip
-def test_a_body_has_504_bytes_of_stack_and_the_last_has_512(
-    depth: int, is_last: bool, allowed: bool
+@pytest.mark.parametrize(
+    ("depth", "is_last", "mode"),
+    [(504, False, "inline"), (505, False, "call-global"), (512, True, "inline")],
+)
+def test_inline_a_body_has_504_bytes_of_stack_and_512_in_last_place(
+    depth: int, is_last: bool, mode: str
 ) -> None:
-    """The slot for the context takes 8."""
+    """The slot for the context takes 8; a function of its own has all 512."""
     deep = a_body("deep", stack_depths_bytes=(depth,))
     chain = [a_body("other"), deep] if is_last else [deep, a_body("other")]
 
-    if allowed:
-        plan(*chain)
-    else:
-        assert "chain[0] deep" in refusal(*chain).message
+    assert modes(plan(*chain))[1 if is_last else 0] == mode
 
 
-def test_subprograms_have_to_fit_below_the_shared_frame() -> None:
-    """A neighbour's deep frame is above the subprogram's, which is not so alone."""
+@pytest.mark.parametrize("depth", [496, 504, 512])
+def test_counters_take_a_word_and_the_last_body_may_cover_it(depth: int) -> None:
+    """Then they are looked up again behind it."""
+    deep = a_body("deep", stack_depths_bytes=(depth,))
+    counted = a_policy(has_counters=True)
+
+    assert modes(plan(deep, a_body(), policy=counted))[0] == (
+        "inline" if depth == 496 else "call-global"
+    )
+    last = plan(a_body(), deep, policy=counted)
+    assert modes(last) == ["inline", "inline"]
+    assert bool(last.segments[0].frame.late_key_bytes) == (depth > 504)
+
+
+def test_a_timed_body_cannot_cover_what_the_chain_keeps() -> None:
+    """Its time has to be kept while it runs, in last place too."""
+    deep = a_body("deep", stack_depths_bytes=(504,))
+    timed = a_policy(has_counters=True, time_sample_period=64)
+
+    assert modes(plan(a_body(), deep, policy=timed)) == ["call-global", "call-global"]
+
+
+def test_a_neighbour_s_deep_frame_is_taken_out_of_the_way_of_functions_below() -> None:
+    """480 bytes and a function of 256 do not fit into one frame, but as calls they do."""
+    deep = a_body("deep", stack_depths_bytes=(480,))
     caller = a_body("caller", CALLS_SUBPROGRAM, stack_depths_bytes=(0, 256))
-    deep = a_body("deep", stack_depths_bytes=(300,))
 
-    error = refusal(deep, caller)
+    planned = plan(deep, caller)
 
-    assert [reason.path for reason in error.reasons] == ["chain[1] caller"]
-    plan(caller)
+    assert modes(planned)[0] == "call-global"
+    assert "frame-sum" in rules(planned)
+    assert "chain[1] caller" in planned.bodies[0].reason
+    assert len(planned.segments) == 1
 
 
-@pytest.mark.parametrize(
-    ("instruction", "kernel_functions", "words"),
-    [
-        (Instruction(0x30, immediate=20), (), "LD_ABS"),
-        (Instruction(0x50, source=1), (), "LD_IND"),
-        (Instruction(MAY_GOTO), (), "may_goto"),
-        (Instruction(CALL, source=KFUNC_CALL), ("bpf_throw",), "bpf_throw"),
-    ],
-)
-def test_what_would_leave_the_whole_chain_is_refused_anywhere_but_last(
-    instruction: Instruction, kernel_functions: tuple[str, ...], words: str
+def test_a_body_that_needs_the_whole_stack_makes_the_main_function_do_without() -> None:
+    """Inline neighbours then share a function that wraps them."""
+    deep = a_body("deep", stack_depths_bytes=(512,))
+    chain = [a_body(f"b{n}", stack_depths_bytes=(8,)) for n in range(3)]
+
+    planned = plan(*chain, deep, *chain)
+    called = plan(*chain, replace(deep, instructions=(LOOP, *PASS)), *chain)
+
+    assert planned.segments[0].layout == called.segments[0].layout == "calls-only"
+    # Last in its function, it may cover what is kept for those before it.
+    assert [run.count for run in planned.segments[0].runs] == [4, 3]
+    assert [run.count for run in called.segments[0].runs] == [3, 1, 3]
+    assert modes(called) == ["inline"] * 3 + ["call-global"] + ["inline"] * 3
+
+
+@pytest.mark.parametrize("instruction", [LOAD_DIRECTLY, LOAD_INDIRECTLY])
+def test_direct_packet_loads_are_called_because_they_can_leave_the_chain(
+    instruction: Instruction,
 ) -> None:
-    """In last place it does what it does alone."""
-    leaving = a_body("leaving", (instruction, *PASS), kernel_functions=kernel_functions)
+    """In last place leaving is what they do alone, unless something follows for the chain."""
+    loading = a_body("loading", (instruction, *PASS), ("ok",))
+    other = a_body(proceed_on=("ok",))
 
-    assert words in refusal(leaving, a_body()).message
-    plan(a_body(), leaving)
-
-
-@pytest.mark.parametrize("is_last", [True, False])
-def test_own_tail_calls_are_refused_unless_their_array_is_empty_and_ours(is_last: bool) -> None:
-    """An empty array makes the call fall through, as programs for l3afd expect."""
-    empty = a_body("t", (TAIL_CALL, *PASS), program_arrays=(ProgramArray("next", True),))
-    full = replace(empty, program_arrays=(ProgramArray("next", False),))
-    order = (lambda body: (a_body(), body)) if is_last else (lambda body: (body, a_body()))
-
-    plan(*order(empty))
-    assert refusal(*order(full)).reasons[0].got == "next"
+    assert modes(plan(loading, other, policy=ON_CLS_BPF)) == ["call-global", "inline"]
+    assert modes(plan(other, loading, policy=ON_CLS_BPF)) == ["inline", "inline"]
+    counted = replace(ON_CLS_BPF, has_counters=True)
+    assert modes(plan(other, loading, policy=counted)) == ["inline", "call-global"]
+    translated = a_policy("tc-ingress")
+    assert modes(plan(other, loading, policy=translated)) == ["inline", "call-global"]
 
 
-def test_a_tail_call_in_a_subprogram_needs_a_shallow_frame_above() -> None:
-    """The kernel refuses one below frames of 256 bytes."""
+def test_may_goto_is_called_because_its_budget_belongs_to_a_function() -> None:
+    """In last place nobody is behind it to go without."""
+    looping = a_body("looping", (LOOP, *PASS))
+
+    assert modes(plan(looping, a_body())) == ["call-global", "inline"]
+    assert modes(plan(looping, looping)) == ["call-global", "inline"]
+
+
+def test_own_tail_calls_are_called_unless_their_array_is_empty_and_ours() -> None:
+    """An empty array makes the call fall through, as programs for tail-call chains expect."""
+    assert modes(plan(tail_calling(), a_body())) == ["call-global", "inline"]
+    assert modes(plan(a_body(), tail_calling())) == ["inline", "inline"]
+    assert modes(plan(tail_calling(is_empty=True), a_body())) == ["inline", "inline"]
+    assert "empty-program-arrays" in rules(plan(tail_calling(is_empty=True), a_body()))
+
+
+def test_a_tail_call_into_an_array_nobody_knows_counts_as_leaving() -> None:
+    """As one that comes out of another map."""
+    assert modes(plan(a_body("t", (TAIL_CALL, *PASS)), a_body())) == ["call-global", "inline"]
+
+
+def test_a_tail_call_in_a_function_needs_frames_below_256_bytes_above_it() -> None:
+    """The kernel counts frames in steps of 16, so 240 is the most."""
     code = (*CALLS_SUBPROGRAM[:2], TAIL_CALL, *PASS)
     caller = a_body("t", code, stack_depths_bytes=(0, 0), program_arrays=(ProgramArray("n", True),))
 
-    plan(a_body(stack_depths_bytes=(240,)), caller)
-    assert "tail-calls" in refusal(a_body(stack_depths_bytes=(248,)), caller).message
+    assert modes(plan(a_body(stack_depths_bytes=(232,)), caller)) == ["inline", "inline"]
+    planned = plan(a_body(stack_depths_bytes=(240,)), caller)
+    assert modes(planned)[0] == "call-global"
+    assert "tail-call-frame" in rules(planned)
+
+
+def test_throwing_is_refused_anywhere_but_last() -> None:
+    """It unwinds the whole chain, out of a function of its own too."""
+    throwing = a_body("throwing", (THROW, *PASS), kernel_functions=("bpf_throw",))
+
+    assert "bpf_throw" in refusal(throwing, a_body()).message
+    assert refusal(throwing, a_body()).constraints[0].rule == "throw"
+    assert modes(plan(a_body(), throwing)) == ["inline", "inline"]
+
+
+def test_a_main_function_too_long_to_jump_over_is_called() -> None:
+    """An exit becomes a jump of at most 32,767 instructions."""
+    long = a_body("long", (*[PASS[0]] * 32_000, *PASS))
+
+    assert modes(plan(long, a_body())) == ["call-global", "inline"]
+    assert modes(plan(a_body(), long)) == ["inline", "inline"]
+
+
+def test_branches_that_are_too_many_together_are_called_the_largest_first() -> None:
+    """The verifier keeps 8,192 in mind of what it verifies along one way."""
+    chain = [a_body(f"b{n}", branches(2000 + n)) for n in range(5)]
+
+    planned = plan(*chain)
+
+    assert modes(planned) == ["inline"] * 4 + ["call-global"]
+    assert "joint-jumps" in rules(planned)
+
+
+def test_without_types_branches_that_are_too_many_begin_a_segment() -> None:
+    """What is called is verified along the chain all the same."""
+    chain = [a_body(f"b{n}", branches(3000)) for n in range(4)]
+
+    assert [len(s.bodies) for s in plan(*chain, facts=WITHOUT_TYPES).segments] == [2, 2]
+
+
+def test_a_body_as_deep_as_the_kernel_allows_stays_inline() -> None:
+    """Called, it would be one function deeper."""
+    deepest = a_body("deepest", nested(8), stack_depths_bytes=(0,) * 8)
+
+    assert modes(plan(deepest, a_body())) == ["inline", "inline"]
+    looping = a_body("looping", (LOOP, *nested(8)), stack_depths_bytes=(0,) * 8)
+    error = refusal(looping, a_body())
+    assert [found.rule for found in error.constraints] == ["call-depth"]
+    assert (error.reasons[0].got, error.reasons[0].allowed) == (9, 8)
+
+
+def test_deepest_bodies_and_those_that_need_all_stack_are_separate_segments() -> None:
+    """One cannot be called, beside the other nothing can stand inline."""
+    deepest = a_body("deepest", nested(8), stack_depths_bytes=(0,) * 8)
+    full = a_body("full", stack_depths_bytes=(512,))
+
+    assert [len(s.bodies) for s in plan(deepest, full, a_body()).segments] == [1, 2]
+
+
+def test_without_types_called_bodies_are_static() -> None:
+    """A global function needs BTF; a static one is verified along the chain."""
+    looping = a_body("looping", (LOOP, *PASS))
+
+    assert modes(plan(looping, a_body(), facts=WITHOUT_TYPES)) == ["call-static", "inline"]
+
+
+@pytest.mark.parametrize("instruction", [LOAD_DIRECTLY, TAIL_CALL])
+def test_without_types_no_function_can_leave_early(instruction: Instruction) -> None:
+    """The kernel wants to know from BTF what such a function returns."""
+    leaving = a_body("leaving", (instruction, *PASS), ("ok",))
+    other = a_body(proceed_on=("ok",))
+
+    error = refusal(leaving, other, policy=ON_CLS_BPF, facts=WITHOUT_TYPES)
+
+    assert [found.rule for found in error.constraints] == ["types"]
+    counted = replace(ON_CLS_BPF, has_counters=True)
+    last = plan(other, leaving, policy=counted, facts=WITHOUT_TYPES)
+    assert modes(last) == ["inline", "inline"]
+    assert any("neither counted" in warning for warning in last.warnings)
+
+
+def test_without_types_callbacks_are_refused() -> None:
+    """The kernel takes a function's address only if BTF names all functions."""
+    code = (Instruction(0x18, source=4, immediate=2), Instruction(0), LEAVE, *PASS)
+    calling_back = a_body("calls-back", code, stack_depths_bytes=(0, 0))
+
+    assert "callbacks need BTF" in refusal(calling_back, facts=WITHOUT_TYPES).message
+    assert modes(plan(calling_back, a_body())) == ["inline", "inline"]
+
+
+def test_kernels_without_tail_calls_beside_calls_refuse_called_tail_callers() -> None:
+    """And segments whose bodies have functions."""
+    facts = KernelFacts(has_tail_calls_beside_calls=False)
+
+    assert refusal(tail_calling(), a_body(), facts=facts).constraints[0].rule == (
+        "tail-calls-beside-calls"
+    )
+    caller = a_body("caller", CALLS_SUBPROGRAM, stack_depths_bytes=(0, 0))
+    closed = a_body("closed", licence="Proprietary")
+    assert refusal(caller, closed, facts=facts).constraints[0].rule == "tail-calls-beside-calls"
+    assert len(plan(closed, caller, facts=facts).segments) == 2
+
+
+def test_what_a_body_may_read_of_its_neighbours_is_set_to_zero() -> None:
+    """The first one finds the stack as it would alone, and so does a called one."""
+    reads = a_body("reads", stack_depths_bytes=(20,), reads_uninitialised_stack=True)
+    full = a_body("full", stack_depths_bytes=(512,))
+
+    planned = plan(reads, a_body(stack_depths_bytes=(20,)), reads)
+    assert [body.zeroed_stack_bytes for body in planned.bodies] == [0, 0, 24]
+    wrapped = plan(reads, reads, full, reads, reads)
+    assert [body.zeroed_stack_bytes for body in wrapped.bodies] == [0, 24, 0, 0, 24]
+
+
+def test_a_body_behind_a_called_one_may_find_the_kept_context() -> None:
+    """In last place its stack covers the slot, so it is set to zero there too."""
+    reads = a_body("reads", stack_depths_bytes=(20,), reads_uninitialised_stack=True)
+    looping = a_body("looping", (LOOP, *PASS))
+
+    assert plan(looping, reads).bodies[1].zeroed_stack_bytes == 24
+
+
+def test_without_perfmon_every_body_finds_zeroes() -> None:
+    """The kernel then refuses parts of a number where a pointer was."""
+    chain = [a_body(f"b{n}", stack_depths_bytes=(16,)) for n in range(3)]
+
+    planned = plan(*chain, facts=KernelFacts(has_perfmon=False))
+
+    assert [body.zeroed_stack_bytes for body in planned.bodies] == [0, 16, 16]
+    assert "spilled-pointers" in rules(planned)
 
 
 def test_an_empty_proceed_on_is_refused_and_allowed_of_the_last() -> None:
@@ -168,103 +326,55 @@ def test_a_verdict_of_another_hook_is_refused_with_those_that_exist() -> None:
 @pytest.mark.parametrize(("hook", "verdict"), [("xdp", "drop"), ("tc-egress", "stolen")])
 def test_going_on_after_a_final_verdict_is_warned_of(hook: Hook, verdict: str) -> None:
     """A later program's verdict would bring the packet back."""
-    assert verdict in plan(a_body(proceed_on=(verdict,)), a_body("b", proceed_on=(verdict,)),
-                           hook=hook).warnings[0]  # fmt: skip
-    assert plan(a_body(proceed_on=(verdict,)), hook=hook).warnings == ()
+    bodies = [a_body(name, proceed_on=(verdict,)) for name in "ab"]
+
+    assert verdict in plan(*bodies, policy=a_policy(hook)).warnings[0]
+    assert plan(bodies[0], policy=a_policy(hook)).warnings == ()
 
 
 def test_verdicts_become_signed_values_each_once() -> None:
     """TC's `unspec` is -1."""
     body = a_body(proceed_on=("unspec", "ok", "unspec"))
 
-    assert plan(body, body, hook="tc-ingress").bodies[0].proceed_values == (-1, 0)
+    planned = plan(body, body, policy=a_policy("tc-ingress"))
 
-
-def test_at_most_64_distinct_maps() -> None:
-    """The same map in two bodies counts once."""
-    bodies = [a_body(f"b{n}", map_ids={fd: 100 * n + fd for fd in range(33)}) for n in range(2)]
-    same = [replace(body, map_ids={fd: fd for fd in range(64)}) for body in bodies]
-
-    assert (refusal(*bodies).reasons[0].got, refusal(*bodies).reasons[0].allowed) == (66, 64)
-    plan(*same)
-
-
-def test_at_most_256_functions() -> None:
-    """The shared main function counts as one."""
-    two = a_body("two", CALLS_SUBPROGRAM, stack_depths_bytes=(0, 0))
-
-    plan(*[two] * 255)
-    assert refusal(*[two] * 256).reasons[0].got == 257
-
-
-def test_all_programs_of_an_xdp_hook_agree_on_frags() -> None:
-    """The one that cannot read several buffers is named."""
-    error = refusal(a_body("old"), a_body("new", has_frags=True))
-
-    assert [reason.path for reason in error.reasons] == ["chain[0] old"]
-    assert plan(a_body(has_frags=True)).has_frags
-
-
-def test_gpl_only_calls_beside_a_closed_program_are_refused() -> None:
-    """One licence string holds for the whole; saying GPL for a closed program would be false."""
-    closed = a_body("closed", licence="Proprietary")
-    prints = a_body("prints", (Instruction(CALL, immediate=6), *PASS))
-
-    error = refusal(closed, prints)
-
-    assert error.reasons[0].path == "chain[1] prints"
-    assert error.reasons[0].got == [6]
-    assert "closed" in error.reasons[0].rule
-    plan(closed, a_body())
-    plan(prints, a_body())
-
-
-@pytest.mark.parametrize(
-    ("licences", "linked"),
-    [
-        (("Dual BSD/GPL", "Dual BSD/GPL"), "Dual BSD/GPL"),
-        (("Dual BSD/GPL", "GPL"), "GPL"),
-        (("Proprietary", "GPL"), "Proprietary"),
-        (("Proprietary", "Apache-2.0", "GPL"), "Proprietary AND Apache-2.0"),
-    ],
-)
-def test_the_linked_licence_is_what_holds_for_all(licences: tuple[str, ...], linked: str) -> None:
-    """Never GPL-compatible when one of the programs is not."""
-    bodies = [a_body(f"b{n}", licence=licence) for n, licence in enumerate(licences)]
-
-    assert plan(*bodies).segments[0].licence == linked
-
-
-def test_callbacks_need_types_of_every_body() -> None:
-    """The kernel takes types for all functions or for none."""
-    code = (
-        Instruction(LOAD_IMMEDIATE_64, source=SUBPROGRAM_ADDRESS, immediate=2),
-        Instruction(0),
-        Instruction(EXIT),
-        *PASS,
-    )
-    types = (Function(0, 1), Function(3, 2))
-    calls_back = a_body("calls-back", code, stack_depths_bytes=(0, 0), functions=types)
-
-    assert "callbacks need merged BTF" in refusal(calls_back, a_body("plain")).message
-    assert plan(calls_back, a_body(functions=(Function(0, 1),))).has_types
-
-
-def test_only_a_body_that_may_read_unwritten_stack_gets_zeroes_and_never_the_first() -> None:
-    """The first body finds the stack as it would alone."""
-    reads = a_body("reads", stack_depths_bytes=(20,), reads_uninitialised_stack=True)
-
-    planned = plan(reads, a_body(stack_depths_bytes=(20,)), reads)
-
-    assert [body.zeroed_stack_bytes for body in planned.bodies] == [0, 0, 24]
+    assert planned.bodies[0].proceed_values == (-1, 0)
 
 
 def test_all_broken_rules_are_listed_at_once() -> None:
-    """One attempt shows everything there is to mend."""
+    """One attempt shows everything there is to mend, each with its path."""
     error = refusal(
-        a_body("a", (Instruction(MAY_GOTO), *PASS), proceed_on=()),
+        a_body("a", (THROW, *PASS), proceed_on=(), kernel_functions=("bpf_throw",)),
         a_body("b", stack_depths_bytes=(600,), has_frags=True),
+        policy=a_policy(time_sample_period=3),
     )
 
-    assert len(error.reasons) == 4
+    assert [(found.rule, found.path) for found in error.constraints] == [
+        ("time-sampling", "link.time_sample_period"),
+        ("time-sampling", "link.time_sample_period"),
+        ("proceed-empty", "chain[0] a.proceed_on"),
+        ("throw", "chain[0] a"),
+        ("frags", "chain[0] a"),
+        ("frame-sum", "chain[1] b"),
+    ]
+    assert len(error.reasons) == len(error.constraints)
     assert error.refusal_code == "link_refused"
+
+
+def test_a_slot_beyond_the_counter_map_is_refused() -> None:
+    """A per-CPU value has 32 KiB."""
+    slots = {"body": 500}
+    policy = a_policy(has_counters=True)
+
+    with pytest.raises(Exception, match="slots for counters"):
+        plan_link([a_body()], KernelFacts(), policy, slots=slots)
+    assert plan_link([a_body()], KernelFacts(), a_policy(), slots=slots).bodies[0].slot == 500
+
+
+def test_every_decision_is_reported_with_its_rule() -> None:
+    """What `chain explain` prints: rule, place, sentence, effect."""
+    planned = plan(tail_calling(), a_body("b"))
+
+    found = next(each for each in planned.constraints if each.rule == "own-tail-calls")
+    assert (found.path, found.effect) == ("chain[0] t", "call-global")
+    assert planned.bodies[0].reason == found.text

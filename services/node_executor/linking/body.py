@@ -126,6 +126,15 @@ class Body:
         """Branches that the verifier keeps in mind behind it, at least."""
         return pending_branches(self.instructions, self.main_length)
 
+    @cached_property
+    def called_kernel_functions(self) -> frozenset[tuple[int, int]]:
+        """Type id, and descriptor of the module's BTF; 0: the kernel's own, or not known."""
+        calls = [self.instructions[position] for position in self.code.kernel_calls]
+        known = dict(enumerate(self.module_types_fds))
+        return frozenset(
+            (call.immediate, known.get(call.offset, 0) if call.offset else 0) for call in calls
+        )
+
     @property
     def has_callbacks(self) -> bool:
         """Whether it hands the address of one of its functions to the kernel."""

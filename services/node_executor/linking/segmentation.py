@@ -15,7 +15,6 @@ from typing import Final
 from services.node_executor.linking.arrangement import Arrangement, Misfit, arrange
 from services.node_executor.linking.body_rules import Candidate
 from services.node_executor.linking.plan import KernelFacts, LinkPolicy
-from shared.bytecode.instructions import KFUNC_CALL
 
 _GLUE_INSTRUCTIONS: Final = 64
 """More than the linker adds for one body, as the verifier walks it."""
@@ -139,9 +138,7 @@ def _joint_misfits(
             facts.max_instructions,
         )
     called = {
-        (candidate.body.instructions[position].immediate, _module(candidate, position))
-        for candidate in bodies
-        for position in candidate.body.code.kernel_calls
+        function for candidate in bodies for function in candidate.body.called_kernel_functions
     }
     if len(called) > facts.max_kernel_functions:
         yield Misfit(
@@ -178,11 +175,3 @@ def _function_misfit(
                 "this kernel takes no program that has functions and tail-calls",
             )
     return None
-
-
-def _module(candidate: Candidate, position: int) -> int:
-    """Descriptor of the module's BTF whose function is called; 0: the kernel's own."""
-    call = candidate.body.instructions[position]
-    if call.source != KFUNC_CALL or not call.offset:
-        return 0
-    return candidate.body.module_types_fds[call.offset]
