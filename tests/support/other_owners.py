@@ -7,7 +7,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
@@ -87,9 +87,14 @@ def a_foreign_program(
 
 
 def seen_by(chain: LinkedChain) -> int:
-    """How many frames of type TRIED the program saw."""
-    (maps,) = chain.maps.values()
-    return read_number(maps["seen"].handle, bytes(4)) or 0
+    """How many frames of type TRIED the only program of a chain saw."""
+    (name,) = (name for name in chain.maps if name)
+    return seen_in(chain, name)
+
+
+def seen_in(chain: LinkedChain, name: str) -> int:
+    """How many frames of type TRIED the program of that name saw."""
+    return read_number(chain.maps[name]["seen"].handle, bytes(4)) or 0
 
 
 def passes(sender: str, receiver: str) -> bool:
@@ -113,9 +118,8 @@ def passes(sender: str, receiver: str) -> bool:
     return TRIED in kinds
 
 
-def wait_for(condition: object, *, what: str) -> None:
-    """`condition()` is true before the deadline."""
-    assert callable(condition)
+def wait_for(condition: Callable[[], bool], *, what: str) -> None:
+    """The condition holds before the deadline."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not condition():
         assert time.monotonic() < deadline, what
