@@ -22,7 +22,7 @@ from services.node_executor.adapters.state_store import StateStore
 from services.node_executor.chain_journal import ChainJournal
 from services.node_executor.changes import HookPoints
 from services.node_executor.execution import Kernel, Steps
-from services.node_executor.generations import Point
+from services.node_executor.generations import Point, Standing
 from services.node_executor.packages import OpenedPackage, open_package
 from services.node_executor.preparation import Needs, Prepared
 from shared.contracts.catalog import MapEntry, PackageManifest, ProgramEntry, SignedPackage
@@ -175,6 +175,8 @@ class Executor:
         self.kernel = kernel
         self.opened: Callable[[DesiredProgram, Hook], OpenedPackage] = _opened
         """Where programs come from."""
+        self.decided_on: Standing | None = None
+        """Where the hook point stood when a change was last prepared."""
         self._path = path
         self._wrap_store = wrap_store
         self._counter = itertools.count()
@@ -214,7 +216,7 @@ class Executor:
                 chain,
                 desired_generation=generation,
                 prepared=prepared,
-                decided_on=needs.standing if needs else None,
+                decided_on=self.decided_on,
             )
         finally:
             if prepared.linked is not None:
@@ -223,6 +225,7 @@ class Executor:
 
     def prepare(self, chain: DesiredChain | None, point: Point, needs: Needs | None) -> Prepared:
         """What the change needs; whoever gets it closes it."""
+        self.decided_on = needs.standing if needs else None
         if needs is None or not needs.link or chain is None:
             return Prepared()
         packages = [self.opened(program, point.hook) for program in chain.programs]
