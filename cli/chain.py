@@ -25,6 +25,7 @@ from shared.adapters.bus import Bus
 from shared.contracts.node import GET_CHAINS, ChainsShown, GetChains
 from shared.errors import FaultError, Reason, RefusedError
 from shared.identifiers import Hook
+from shared.validation import convert_document
 
 app = cyclopts.App(name="chain", help="What runs on a hook, why it is linked so, what it does.")
 app.command("cli.chain_explain:explain")
@@ -113,10 +114,12 @@ async def _seen(
 ) -> NodesShown:
     """What the nodes say now; the fault of a node that was named is raised."""
     names = await asked_nodes(bus, node)
+    fields = {"interface": interface or None, "hook": hook, "per_cpu": per_cpu}
+    request = convert_document(fields, GetChains, what="chain show")
 
     async def ask(name: str) -> ChainsShown | FaultError:
         try:
-            reply = await bus.request(GET_CHAINS.at(node=name), GetChains(per_cpu=per_cpu))
+            reply = await bus.request(GET_CHAINS.at(node=name), request)
         except FaultError as error:
             if node:
                 raise

@@ -218,8 +218,7 @@ def _entries_table(changes: Sequence[MapChange]) -> Table:
         table.add_row(
             f"  {one.deployment}.{plain(one.map)}",
             plain(one.key),
-            _value(one.before),
-            _value(one.after),
+            *(_value(value) for value in differing(one.before, one.after)),
             "" if one.cpu is None else str(one.cpu),
         )
     return table
@@ -227,6 +226,17 @@ def _entries_table(changes: Sequence[MapChange]) -> Table:
 
 def _more(what: str, count: int, shown: int) -> list[Text]:
     return [Text(f"  and {count - shown} more {what}", style="dim")] if count > shown else []
+
+
+def differing(before: object, after: object) -> tuple[object, object]:
+    """Of two structs only the members that differ; everything else as it is."""
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return before, after
+    names = [name for name in after if before.get(name) != after[name]]
+    return (
+        {name: before[name] for name in names if name in before},
+        {name: after[name] for name in names},
+    )
 
 
 def _value(value: object) -> str:

@@ -8,7 +8,10 @@ Touches nothing itself: hook points and what is staged are given.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import accumulate
 from typing import Final
+
+import msgspec
 
 from services.node_executor.changes import HookPoints
 from services.node_executor.drafts import Drafts
@@ -18,6 +21,10 @@ from shared.contracts.inspection import ChainExplained, ChainsExplained, Explain
 from shared.contracts.node import DesiredChain
 from shared.errors import Reason, RefusedError
 
+MAX_REPLY_BYTES: Final = 600 * 1024
+"""What comes behind that is left out of a reply for many hook points."""
+
+_TOO_MUCH: Final = "the reply would be too large; ask for this hook point alone"
 _NOT_KEPT: Final = (
     "the program on the hook was linked by a release that kept no explanation; it has one once the"
     " chain is linked again"
@@ -66,6 +73,11 @@ class Inspection:
             if request.interface in (None, point.interface) and request.hook in (None, point.hook)
         ]
         explained = [one for point in points if (one := self._running(point)) is not None]
+        sizes = accumulate(len(msgspec.json.encode(one)) for one in explained)
+        explained = [
+            one if size <= MAX_REPLY_BYTES else _too_much(one)
+            for one, size in zip(explained, sizes, strict=True)
+        ]
         if not explained and (request.interface is not None or request.hook is not None):
             place = f"{request.interface or '*'}/{request.hook or '*'}"
             reason = Reason(path="interface", rule="has no chain of ours", got=place)
@@ -98,3 +110,7 @@ class Inspection:
             explanation=generation.explanation,
             problem="" if generation.explanation is not None else _NOT_KEPT,
         )
+
+
+def _too_much(explained: ChainExplained) -> ChainExplained:
+    return msgspec.structs.replace(explained, explanation=None, problem=_TOO_MUCH)

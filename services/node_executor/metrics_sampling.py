@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
+import msgspec
+
 from services.node_executor.changes import HookPoints
 from services.node_executor.configuration import MapReader
 from services.node_executor.generations import ChainMemory, Generation, MapKey, Point
@@ -24,12 +26,17 @@ from services.node_executor.slot_metrics import (
 from shared.contracts.inspection import ChainCounters
 from shared.contracts.node import (
     ChainShown,
+    ChainsShown,
     DesiredNode,
+    GetChains,
     MetricSource,
     MetricValue,
     ObservedChain,
 )
-from shared.errors import FaultError, RefusedError
+from shared.errors import FaultError, Reason, RefusedError
+
+SPARE_BYTES: Final = 64 * 1024
+"""Of a message: its headers, and what is written differently than here."""
 
 _COUNTERS: Final = MapKey("", COUNTERS_MAP_NAME)
 
@@ -125,6 +132,29 @@ def read_metrics(reader: MapReader, generation: Generation | None) -> tuple[Metr
         for program in generation.chain.programs
         for name, source in sorted(program.metrics.items())
     )
+
+
+def asked_for(sampled: Iterable[ChainShown], request: GetChains) -> tuple[ChainShown, ...]:
+    """The hook points that the request names; all if it names none."""
+    return tuple(
+        one
+        for one in sampled
+        if request.interface in (None, one.chain.interface)
+        and request.hook in (None, one.chain.hook)
+    )
+
+
+def refuse_too_large(reply: ChainsShown, *, limit_bytes: int) -> None:
+    """Nothing, if the reply fits a message.
+
+    Raises:
+        RefusedError: It does not, as with many processors, and what to ask instead.
+    """
+    size_bytes = len(msgspec.json.encode(reply))
+    if size_bytes > limit_bytes:
+        rule = "makes the reply too large; ask for one interface and hook, or for the sums alone"
+        reason = Reason(path="per_cpu", rule=rule, got=size_bytes, allowed=limit_bytes)
+        raise RefusedError(f"per_cpu {rule}", [reason], code="too_large")
 
 
 def metric_values(sampled: Iterable[ChainShown]) -> dict[str, int]:

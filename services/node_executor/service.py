@@ -23,7 +23,13 @@ from services.node_executor.events import bounded
 from services.node_executor.fetching import Fetching
 from services.node_executor.generations import Point
 from services.node_executor.inspection import Inspection
-from services.node_executor.metrics_sampling import Sampler, metric_values
+from services.node_executor.metrics_sampling import (
+    SPARE_BYTES,
+    Sampler,
+    asked_for,
+    metric_values,
+    refuse_too_large,
+)
 from services.node_executor.preparation import Prepared
 from services.node_executor.staging import Staging
 from services.node_executor.trials import Trials
@@ -154,7 +160,9 @@ class NodeExecutorService:
     async def get_chains(self, request: GetChains, _caller: Caller) -> ChainsShown:
         """What the kernel runs now, with counters."""
         sampled = await self._thread(self._sampler.sample, self._desired, per_cpu=request.per_cpu)
-        return ChainsShown(node=self._bus.name, chains=tuple(sampled))
+        reply = ChainsShown(node=self._bus.name, chains=asked_for(sampled, request))
+        refuse_too_large(reply, limit_bytes=self._bus.max_payload_bytes - SPARE_BYTES)
+        return reply
 
     async def explain_chains(self, request: ExplainChain, _caller: Caller) -> ChainsExplained:
         """Why what runs, or what was staged, is linked as it is."""

@@ -45,6 +45,9 @@ from shared.contracts.node import DesiredChain
 from shared.errors import FaultError, Reason, RefusedError
 from shared.identifiers import Hook
 
+MAX_TRIAL_SECONDS: Final = 30.0
+"""Packets that are not reached until then are not run, so that whoever asks gets an answer."""
+
 _VLAN_TYPES: Final = (b"\x81\x00", b"\x88\xa8")
 _TAGGED: Final = (
     "VLAN tags are part of the packets here; on a wire the kernel takes the outer one off before TC"
@@ -157,8 +160,10 @@ class Trials:
             trial, notes = await self._thread(
                 self._prepare, point, linkable, ready.linked, writes=is_draft
             )
+            until = self._clock() + MAX_TRIAL_SECONDS
             packets = [
-                await self._thread(self._try_one, trial, packet) for packet in request.packets
+                await self._thread(self._try_one, trial, packet, until=until)
+                for packet in request.packets
             ]
         finally:
             await self._thread(ready.linked.close)
@@ -231,7 +236,10 @@ class Trials:
             notes.append(self._runner.copy_map(live[key], held.map_id, name=name))
         return [note for note in notes if note]
 
-    def _try_one(self, trial: _Trial, packet: bytes) -> PacketTried:
+    def _try_one(self, trial: _Trial, packet: bytes, *, until: float) -> PacketTried:
+        if self._clock() > until:
+            problem = f"the trial took longer than {MAX_TRIAL_SECONDS:.0f} seconds"
+            return PacketTried(length_before=len(packet), problem=problem)
         runner = self._runner
         before = [runner.contents(map_id) for _, map_id in trial.watched]
         runner.clear_counters(trial.counters_id)

@@ -315,6 +315,8 @@ class ChainsStaged(Message, frozen=True, kw_only=True):
 class GetChains(Request, frozen=True, kw_only=True):
     """What is on the hooks right now, with counters."""
 
+    interface: InterfaceText | None = None
+    hook: Hook | None = None
     per_cpu: bool = False
     """Whether the counters of each processor are wanted too."""
 

@@ -4,149 +4,28 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
-import struct
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing
-from pathlib import Path, PurePosixPath
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from services.node_executor.actions import EntryChange
-from services.node_executor.adapters.bpf_syscall import MAP_NEXT_ID, PROGRAM_NEXT_ID, ids
-from services.node_executor.adapters.linker import LinkedProgram, link
-from services.node_executor.adapters.packet_runner import PacketRunner
-from services.node_executor.drafts import Drafts
 from services.node_executor.generations import Point
-from services.node_executor.packages import OpenedPackage
-from services.node_executor.preparation import Needs, Prepared, Ready
-from services.node_executor.trials import Trials
-from shared.contracts.inspection import PacketsTried, TryPackets, draft_digest
-from shared.contracts.node import DesiredChain, DesiredProgram
+from services.node_executor.trials import MAX_TRIAL_SECONDS
+from shared.contracts.inspection import TryPackets
 from shared.errors import RefusedError
 from shared.identifiers import Hook
-from tests.support.bpf_objects import compile_source
 from tests.support.executors import (
-    Executor,
-    Wire,
-    a_chain,
-    a_program,
-    a_wire,
-    pin_directory,
-    published,
-    real_kernel,
     send_frames,
 )
-from tests.support.packets import ipv4, tagged, tcp
-
-PACKET = ipv4(tcp(80))
-
-
-async def at_once(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """The kernel thread, here and now."""
-    return call(*arguments, **options)
-
-
-class Preparer:
-    """Links packages that lie in this process."""
-
-    def __init__(self) -> None:
-        self.linked: list[LinkedProgram] = []
-        self.objects: dict[str, bytes] = {}
-        """By deployment, in place of its package's."""
-
-    async def check(self, desired: DesiredChain) -> None:
-        """They are signed."""
-
-    async def link(self, point: Point, desired: DesiredChain, needs: Needs) -> Ready:
-        """On the real kernel."""
-        packages = [self.opened(one, point.hook) for one in desired.programs]
-        linked = link(point, desired, packages, needs=needs)
-        self.linked.append(linked)
-        return Ready(linked, linked.duration_ms)
-
-    def opened(self, program: DesiredProgram, hook: Hook) -> OpenedPackage:
-        """Verified, or as the test wants it."""
-        opened = published(program.version, hook).opened()
-        if program.deployment not in self.objects:
-            return opened
-        files = {program.object: self.objects[program.deployment]}
-        return OpenedPackage(opened.manifest, files, opened.publisher)
-
-
-class Bench:
-    """An executor without its bus, and what tries its chains."""
-
-    def __init__(self, base: PurePosixPath, folder: Path, wire: Wire) -> None:
-        self.kernel = real_kernel(base)
-        self.executor = Executor(self.kernel, folder / "state.sqlite")
-        self.executor.start()
-        self.wire = wire
-        self.drafts = Drafts()
-        self.preparer = Preparer()
-        self.trials = Trials(
-            node="n1",
-            points=self.executor.points,
-            preparer=self.preparer,
-            kernel=self.kernel,
-            runner=PacketRunner(),
-            drafts=self.drafts,
-            thread=at_once,
-            clock=lambda: 0.0,
-        )
-
-    def run(self, *versions: str, hook: Hook = "xdp") -> Point:
-        """The wire runs a chain of these versions: `p0`, `p1`, ..."""
-        point = Point(self.wire.name, hook)
-        self.executor.settle(self.chain(*versions, hook=hook), point, 1)
-        return point
-
-    def run_object(self, data: bytes, hook: Hook = "xdp") -> Point:
-        """The wire runs one program, `p0`, of this object."""
-        point, chain = Point(self.wire.name, hook), self.chain("1.0.0", hook=hook)
-        self.preparer.objects["p0"] = data
-        needs = self.executor.points.needs(point, chain)
-        assert needs is not None
-        package = self.preparer.opened(chain.programs[0], hook)
-        with closing(link(point, chain, [package], needs=needs)) as linked:
-            self.executor.points.settle(
-                point, chain, desired_generation=1, prepared=Prepared(linked=linked)
-            )
-        return point
-
-    def chain(self, *versions: str, hook: Hook = "xdp", **changes: Any) -> DesiredChain:
-        """A chain of these versions."""
-        programs = [
-            a_program(f"p{at}", version, hook, order=10 * at, **changes)
-            for at, version in enumerate(versions)
-        ]
-        return a_chain(self.wire.name, *programs, hook=hook)
-
-    def try_packets(
-        self, *packets: bytes, hook: Hook = "xdp", draft: DesiredChain | None = None
-    ) -> Awaitable[PacketsTried]:
-        """What is said of these."""
-        digest = None
-        if draft is not None:
-            self.drafts.keep(draft, None, now=0.0)
-            digest = draft_digest(draft)
-        request = TryPackets(interface=self.wire.name, hook=hook, packets=packets, draft=digest)
-        return self.trials.try_packets(request)
+from tests.support.packets import tagged
+from tests.support.trial_bench import PACKET, Bench, a_bench, until_gone
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     """A wire and an executor."""
-    with pin_directory() as base, a_wire() as wire:
-        made = Bench(base, tmp_path, wire)
-        try:
-            yield made
-        finally:
-            for hook in ("xdp", "tc-ingress", "tc-egress"):
-                made.executor.settle(None, Point(wire.name, hook), 99)
-            made.executor.stop()
+    with a_bench(tmp_path) as made:
+        yield made
 
 
 async def test_who_decided_and_who_ran_is_said(bench: Bench) -> None:
@@ -187,15 +66,6 @@ async def test_a_trial_begins_with_what_is_live_and_leaves_it_alone(bench: Bench
     assert changes[1][0][2] == changes[0][0][3]
     (linked,) = bench.preparer.linked
     await until_gone(linked)
-
-
-async def until_gone(linked: LinkedProgram) -> None:
-    """The kernel lets programs and maps go a moment after the last hold."""
-    async with asyncio.timeout(10):
-        while linked.program_id in ids(PROGRAM_NEXT_ID) or any(
-            held.map_id in ids(MAP_NEXT_ID) for held in linked.maps
-        ):
-            await asyncio.sleep(0.01)
 
 
 def _total(value: object) -> int:
@@ -281,6 +151,17 @@ async def test_a_packet_that_the_kernel_does_not_run_is_said(bench: Bench) -> No
     assert (packet.programs[0].verdict, packet.verdict) == ("ok", "unspec")  # let others decide
 
 
+async def test_a_trial_ends_in_time(bench: Bench) -> None:
+    """Packets that were not reached say so."""
+    bench.run("1.0.0")
+    bench.seconds_each_look = MAX_TRIAL_SECONDS * 0.6
+
+    tried = await bench.try_packets(PACKET, PACKET)
+
+    assert [one.verdict for one in tried.packets] == ["pass", ""]
+    assert "longer than 30 seconds" in tried.packets[1].problem
+
+
 async def test_what_is_not_there_cannot_be_tried(bench: Bench) -> None:
     """A hook without a chain, and a draft that is not remembered."""
     with pytest.raises(RefusedError, match="runs no chain"):
@@ -291,164 +172,3 @@ async def test_what_is_not_there_cannot_be_tried(bench: Bench) -> None:
         )
     with pytest.raises(RefusedError, match="limited to"):
         await bench.try_packets(*[bytes(9000)] * 100)
-
-
-KINDS = """
-#include <linux/bpf.h>
-#include <bpf/bpf_helpers.h>
-
-struct inner {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__type(key, __u32);
-	__type(value, __u64);
-	__uint(max_entries, 1);
-} first SEC(".maps");
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 2);
-	__type(key, __u32);
-	__array(values, struct inner);
-} outer SEC(".maps") = { .values = { &first } };
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 4096);
-} events SEC(".maps");
-struct flow { __u32 source; __u16 ports[2]; };
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__type(key, struct flow);
-	__type(value, __u64);
-	__uint(max_entries, 64);
-} flows SEC(".maps");
-struct {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(key_size, 8);
-	__uint(value_size, 4);
-	__uint(max_entries, 16);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-} routes SEC(".maps");
-struct {
-	__uint(type, BPF_MAP_TYPE_DEVMAP);
-	__uint(key_size, 4);
-	__uint(value_size, 4);
-	__uint(max_entries, 4);
-} ports SEC(".maps");
-struct {
-	__uint(type, BPF_MAP_TYPE_QUEUE);
-	__uint(value_size, 4);
-	__uint(max_entries, 4);
-} queue SEC(".maps");
-
-SEC("xdp")
-int counts(struct xdp_md *ctx)
-{
-	__u32 zero = 0, word = 7;
-	struct flow flow = { .source = 1, .ports = { 80, 443 } };
-	__u64 one = 1, *found, *value;
-	struct { __u32 length; __u32 address; } route = { 32, 0x01020304 };
-	void *map = bpf_map_lookup_elem(&outer, &zero);
-
-	value = map ? bpf_map_lookup_elem(map, &zero) : 0;
-	if (!value)
-		return XDP_ABORTED;
-	*value += 1;
-	bpf_ringbuf_output(&events, &word, sizeof(word), 0);
-	found = bpf_map_lookup_elem(&flows, &flow);
-	if (found)
-		*found += 1;
-	else
-		bpf_map_update_elem(&flows, &flow, &one, BPF_ANY);
-	if (bpf_map_lookup_elem(&routes, &route))
-		return XDP_DROP;
-	bpf_map_push_elem(&queue, &word, 0);
-	if (*value > 2)
-		return bpf_redirect_map(&ports, 1, XDP_PASS);
-	if (bpf_xdp_adjust_head(ctx, -4))
-		return XDP_ABORTED;
-	return XDP_TX;
-}
-char LICENSE[] SEC("license") = "GPL";
-"""
-
-
-async def test_every_kind_of_map_is_copied_or_said(bench: Bench) -> None:
-    """Inner maps, LRU, LPM and devices as they are; what cannot be read starts empty."""
-    point = bench.run_object(compile_source(KINDS))
-    pins = {key.name: held for key, held in bench.kernel.observe(point).map_pins.items()}
-    inner = struct.unpack("<I", bench.kernel.read_entries(pins["outer"])[bytes(4)])[0]
-    _write(bench, inner, bytes(4), struct.pack("<Q", 1))
-
-    grown, sent = (await bench.try_packets(PACKET, PACKET)).packets
-    _write(bench, pins["routes"], struct.pack("<II", 32, 0x01020304), bytes(4))
-    routed = await bench.try_packets(PACKET)
-
-    assert (grown.verdict, grown.length_after - grown.length_before) == ("tx", 4)
-    assert [(one.before, one.after) for one in grown.changes] == [("", "00000000")]
-    (flow,) = grown.map_changes
-    assert (flow.map, flow.before, flow.after) == ("flows", None, 1)
-    assert flow.key == "source=1 ports=[80, 443]"
-    assert (sent.verdict, sent.map_changes[0].after) == ("pass", 2)  # no device is named
-    assert routed.packets[0].verdict == "drop"
-    said = " ".join(routed.notes)
-    assert "p0.events (ringbuf) are not listed" in said
-    assert "p0.queue starts empty" in said
-    assert "in the maps in p0.outer" in said
-    assert bench.kernel.read_entries(inner)[bytes(4)] == struct.pack("<Q", 1)
-    assert bench.kernel.read_entries(pins["flows"]) == {}
-
-
-def _write(bench: Bench, map_id: int, key: bytes, value: bytes) -> None:
-    bench.kernel.write_entries(map_id, [EntryChange(key=key, before=None, after=value)])
-
-
-METADATA = """
-#include <linux/bpf.h>
-#include <bpf/bpf_helpers.h>
-extern int bpf_xdp_metadata_rx_timestamp(const struct xdp_md *ctx, __u64 *timestamp) __ksym;
-
-SEC("xdp")
-int counts(struct xdp_md *ctx)
-{
-	__u64 when = 0;
-
-	bpf_xdp_metadata_rx_timestamp(ctx, &when);
-	return when ? XDP_DROP : XDP_PASS;
-}
-char LICENSE[] SEC("license") = "GPL";
-"""
-
-
-async def test_a_program_of_one_device_is_refused_with_the_reason(bench: Bench) -> None:
-    """The kernel runs it nowhere else (bpf_prog_test_run_xdp)."""
-    bench.run_object(compile_source(METADATA))
-
-    with pytest.raises(RefusedError, match="on the device alone") as caught:
-        await bench.try_packets(PACKET)
-
-    assert caught.value.refusal_code == "unsupported_by_kernel"
-    await until_gone(bench.preparer.linked[-1])
-
-
-CONTEXT = """
-#include <linux/bpf.h>
-#include <bpf/bpf_helpers.h>
-
-SEC("tc")
-int counts(struct __sk_buff *skb)
-{
-	skb->mark = skb->ifindex;
-	skb->cb[1] = 5;
-	return 0;
-}
-char LICENSE[] SEC("license") = "GPL";
-"""
-
-
-async def test_packets_come_from_the_interface_and_carry_what_was_left(bench: Bench) -> None:
-    """A TC program sees the hook's interface; its mark is said."""
-    bench.run_object(compile_source(CONTEXT), hook="tc-ingress")
-
-    tried = await bench.try_packets(PACKET, hook="tc-ingress")
-
-    index = socket.if_nametoindex(bench.wire.name)
-    assert tried.packets[0].context == {"mark": index, "cb1": 5}

@@ -13,7 +13,7 @@ from rich.console import Console, RenderableType
 
 from cli.chain_explain import NodesExplained, render_explained
 from cli.chain_places import Place, the_only
-from cli.chain_try import gathered, render_tried
+from cli.chain_try import differing, gathered, render_tried
 from cli.chain_view import packet_rates, render_chains
 from shared.contracts.inspection import (
     MAX_PACKETS,
@@ -244,6 +244,15 @@ def test_a_tried_packet_is_a_line_and_what_it_changed() -> None:
     )
     assert "packet 2, 9000 bytes: not run: too long for it" in text
     assert "note: map x starts empty" in text
+
+
+def test_of_a_struct_only_members_that_changed_are_printed() -> None:
+    """All are in the JSON."""
+    before, after = {"total": 100, "lock": 0}, {"total": 1, "lock": 0}
+
+    assert differing(before, after) == ({"total": 100}, {"total": 1})
+    assert differing(None, after) == (None, after)
+    assert differing([1], [2]) == ([1], [2])
 
 
 def test_packets_are_gathered_in_the_order_of_their_sources(tmp_path: Path) -> None:
