@@ -199,19 +199,39 @@ def test_a_swap_looks_before_it_replaces(executor: Executor, wire: Wire) -> None
         executor.kernel.replace(point, expected_program_id=1, program_id=program_id)
 
 
-def test_what_a_killed_process_left_of_a_qdisc_is_swept(wire: Wire, base: PurePosixPath) -> None:
+@pytest.mark.parametrize("is_qdisc_there", [True, False])
+def test_what_a_killed_process_left_of_a_qdisc_is_swept(
+    wire: Wire, base: PurePosixPath, is_qdisc_there: bool
+) -> None:
     """The mark says that it was made here; without filters it is of no use."""
-    kernel = real_kernel(base)
+    real_kernel(base)
     index = socket.if_nametoindex(wire.name)
     with a_foreign_program(INGRESS) as chain:
         cls_bpf.attach(base, wire.name, index, INGRESS, chain.program)
     run(f"tc filter del dev {wire.name} ingress")
-    assert "clsact" in qdiscs(wire)
+    if not is_qdisc_there:
+        run(f"tc qdisc del dev {wire.name} clsact")
+    assert pins_below(base) == [f"{wire.name}/clsact"]
 
-    del kernel
     real_kernel(base)
 
     assert "clsact" not in qdiscs(wire)
+    assert pins_below(base) == []
+
+
+def test_a_mark_of_an_interface_that_is_gone_says_nothing(wire: Wire, base: PurePosixPath) -> None:
+    """Another interface came under its name, with a qdisc of somebody else."""
+    real_kernel(base)
+    with a_foreign_program(INGRESS) as chain:
+        index = socket.if_nametoindex(wire.name)
+        cls_bpf.attach(base, wire.name, index, INGRESS, chain.program)
+    run(f"ip link del {wire.name}")
+    run(f"ip link add {wire.name} type veth peer name {wire.peer}")
+    run(f"tc qdisc add dev {wire.name} clsact")
+
+    real_kernel(base)
+
+    assert "clsact" in qdiscs(wire)
     assert pins_below(base) == []
 
 
