@@ -182,6 +182,13 @@ def test_sixty_four_programs_link_and_verification_grows_linearly() -> None:
     assert sixty_four <= 9 * eight
 
 
+def test_the_linker_knows_how_many_instructions_the_verifier_walked() -> None:
+    """The kernel keeps the same number beside the program (Linux 5.16)."""
+    with link_chain([a_source("obeys"), a_source("calls")], "xdp", name="test") as chain:
+        for planned, info in zip(chain.plan.bodies, chain.body_infos, strict=True):
+            assert planned.body.verified_instructions == info.instructions_verified > 0
+
+
 def test_a_program_that_the_verifier_refuses_is_named_with_its_source_line() -> None:
     """The refusal holds the verifier's last words and the line of C they are about."""
     with pytest.raises(VerifierRejectedError) as refused:

@@ -4,7 +4,11 @@
 
 from __future__ import annotations
 
-from services.node_executor.adapters.verifier_log import read_stack_depths, read_verifier_log
+from services.node_executor.adapters.verifier_log import (
+    read_stack_depths,
+    read_verifier_log,
+    read_walked_instructions,
+)
 
 NEWER = """\
 0: R1=ctx() R10=fp0
@@ -75,3 +79,9 @@ def test_states_are_not_last_words() -> None:
 
     assert found.error == "infinite loop detected at insn 2"
     assert found.source == "loops.c:3: for (;;)"
+
+
+def test_the_number_of_walked_instructions_is_in_the_statistics() -> None:
+    """Also of kernels that do not keep it beside the program (before 5.16)."""
+    assert read_walked_instructions(NEWER) == 2
+    assert read_walked_instructions("stack depth 8\n") == 0

@@ -37,9 +37,13 @@ from services.node_executor.adapters.program_sections import (
     reads_fragments,
     wanted_program,
 )
-from services.node_executor.adapters.source_lines import place_of
+from services.node_executor.adapters.source_lines import place_at
 from services.node_executor.adapters.stack_probe import StackProbe
-from services.node_executor.adapters.verifier_log import read_stack_depths, read_verifier_log
+from services.node_executor.adapters.verifier_log import (
+    read_stack_depths,
+    read_verifier_log,
+    read_walked_instructions,
+)
 from services.node_executor.kernel_types import (
     ATTACH_TYPES,
     PROGRAM_TYPES,
@@ -234,7 +238,7 @@ class _Loading:
             depths,
             maps,
             reads_uninitialised_stack=reads,
-            verified_instructions=info.instructions_verified,
+            verified_instructions=read_walked_instructions(logs[self._source.function]),
         )
         given, self._object = self._object, None
         return LoadedBody(
@@ -372,7 +376,10 @@ class _Loading:
             tried = [name for name in logs if (texts[name] or logs[name]).strip()]
             failed = tried[-1]
             log = texts[failed] or logs[failed]
-            place = self._place(failed, read_verifier_log(log).position)
+            captured = self._capture.programs.get(failed)
+            lines = captured.lines if captured else ()
+            types = libraries().bpf.bpf_object__btf(self._object)
+            place = place_at(lines, read_verifier_log(log).position, types)
             return VerifierRejectedError(self._source.name, failed, log, place=place)
         if failure in _OUTSIDE_CAUSES:
             return KernelFaultError(f"{self._source.name}: loading", failure)
@@ -382,14 +389,6 @@ class _Loading:
             f" {self._capture.complaint or os.strerror(failure)}",
             [Reason(path=self._source.name, rule="must be an object that this kernel can load")],
         )
-
-    def _place(self, function: str, position: int) -> str:
-        """File and line of an instruction of a program that was about to be loaded."""
-        captured = self._capture.programs.get(function)
-        lines = [line for line in captured.lines if line.position <= position] if captured else []
-        if not lines:
-            return ""
-        return place_of(lines[-1], libraries().bpf.bpf_object__btf(self._object))
 
 
 def _leave(_fd: int) -> None:

@@ -7,6 +7,7 @@ The verifier of Linux 6.9 says it in its log; before that only the text of the l
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any, Final
 
@@ -26,3 +27,9 @@ def place_of(line: Line | PlacedLine, types: Any) -> str:
         return ""
     file_name = PurePosixPath(ffi.string(name).decode(errors="replace")).name
     return f"{file_name}:{line.line_and_column >> _LINE_SHIFT}"
+
+
+def place_at(lines: Iterable[Line], position: int, types: Any) -> str:
+    """The place of an instruction; empty if no line, all ascending, begins before it."""
+    before = [line for line in lines if line.position <= position]
+    return place_of(before[-1], types) if before else ""

@@ -17,6 +17,7 @@ _INSTRUCTION: Final = re.compile(
 _NUMBER: Final = re.compile(r"^(\d+): \(")
 _SOURCE: Final = re.compile(r"^; (?P<text>.*?)(?: @ (?P<place>[^@]+:\d+))?$")
 _STACK_DEPTH: Final = re.compile(r"^stack depth ([\d+]+)", re.MULTILINE)
+_WALKED: Final = re.compile(r"^processed (\d+) insns", re.MULTILINE)
 _LAST_RESORT: Final = "it gives no reason"
 
 
@@ -74,3 +75,9 @@ def read_stack_depths(log: str) -> tuple[int, ...]:
     """
     found = _STACK_DEPTH.search(log)
     return tuple(int(part) for part in found[1].split("+")) if found else ()
+
+
+def read_walked_instructions(log: str) -> int:
+    """How many instructions the verifier walked; 0 if the log does not say."""
+    found = _WALKED.search(log)
+    return int(found[1]) if found else 0
