@@ -131,6 +131,7 @@ def kernel_details(chain: ObservedChain) -> dict[str, Any]:
         "xdp_mode": chain.xdp_mode,
         "attachment": chain.attachment,
         "attachment_reason": chain.attachment_reason,
+        **({"displaced": msgspec.to_builtins(chain.displaced)} if chain.displaced else {}),
         "gpl_compatible": chain.gpl_compatible,
         "verified_instructions": chain.verified_instructions,
         "jited_bytes": chain.jited_bytes,

@@ -118,7 +118,10 @@ def test_a_hook_is_taken_over_swapped_and_given_back(
     swapped = owner.runs
     executor.settle(None, owner.point, 3)
 
+    attached = next(one.data for one in executor.events() if one.data.action == "chain.attach")
     assert seen.displaced is not None
+    assert attached.details["displaced"]["program_id"] == owner.program_id
+    assert "TakeOver" in executor.events()[0].data.details["steps"]
     assert (seen.displaced.program_id, seen.displaced.program_name) == (owner.program_id, "theirs")
     assert seen.attachment_reason == TAKEN_OVER
     assert seen.attachment == "xdp-native"
