@@ -229,14 +229,21 @@ def _more(what: str, count: int, shown: int) -> list[Text]:
 
 
 def differing(before: object, after: object) -> tuple[object, object]:
-    """Of two structs only the members that differ; everything else as it is."""
+    """Of two structs only the members, and elements of members, that differ; else both whole."""
     if not isinstance(before, dict) or not isinstance(after, dict):
         return before, after
-    names = [name for name in after if before.get(name) != after[name]]
-    return (
-        {name: before[name] for name in names if name in before},
-        {name: after[name] for name in names},
-    )
+    was: dict[str, object] = {}
+    is_now: dict[str, object] = {}
+    for name, value in after.items():
+        old = before.get(name)
+        if isinstance(old, list) and isinstance(value, list) and len(old) == len(value):
+            pairs = zip(old, value, strict=True)
+            changed = [(f"{name}[{at}]", *pair) for at, pair in enumerate(pairs)]
+        else:
+            changed = [(name, old, value)]
+        was |= {place: one for place, one, other in changed if one != other}
+        is_now |= {place: other for place, one, other in changed if one != other}
+    return was, is_now
 
 
 def _value(value: object) -> str:

@@ -248,9 +248,10 @@ def test_a_tried_packet_is_a_line_and_what_it_changed() -> None:
 
 def test_of_a_struct_only_members_that_changed_are_printed() -> None:
     """All are in the JSON."""
-    before, after = {"total": 100, "lock": 0}, {"total": 1, "lock": 0}
+    before: dict[str, Any] = {"total": 100, "lock": 0, "count": [1, 2, 3]}
+    after = {"total": 1, "lock": 0, "count": [1, 0, 3]}
 
-    assert differing(before, after) == ({"total": 100}, {"total": 1})
+    assert differing(before, after) == ({"total": 100, "count[1]": 2}, {"total": 1, "count[1]": 0})
     assert differing(None, after) == (None, after)
     assert differing([1], [2]) == ([1], [2])
 
