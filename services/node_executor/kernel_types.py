@@ -12,9 +12,6 @@ from typing import Final, Literal, Protocol, Self
 from shared.bytecode.map_declarations import map_type_name
 from shared.identifiers import Hook
 
-XdpMode = Literal["native", "generic", ""]
-"""How XDP runs: in the driver, or behind it; empty for TC."""
-
 PROGRAM_TYPES: Final[dict[Hook, int]] = {"xdp": 6, "tc-ingress": 3, "tc-egress": 3}
 """include/uapi/linux/bpf.h, enum bpf_prog_type: XDP, SCHED_CLS."""
 ATTACH_TYPES: Final[dict[Hook, int]] = {"xdp": 37, "tc-ingress": 46, "tc-egress": 47}
@@ -107,14 +104,6 @@ class MapInfo:
 
 _ARRAYS: Final = frozenset((2, 6))
 _PER_CPU: Final = frozenset((5, 6, 10, 21))
-
-
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """A link just made."""
-
-    link: Handle
-    xdp_mode: XdpMode
 
 
 @dataclass(frozen=True, slots=True)
