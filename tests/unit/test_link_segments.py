@@ -213,6 +213,19 @@ def test_calls_do_not_help_without_types_nor_against_too_much_stack() -> None:
         assert (following.called, following.separate) == (frozenset(), frozenset((2,)))
 
 
+def test_a_body_that_cannot_be_called_stays_inline_and_its_segment_is_halved() -> None:
+    """Its own functions already call one another as deep as the kernel allows."""
+    calls = [Instruction(CALL, source=1, immediate=1), Instruction(0x95)] * 7
+    deepest = a_body("deepest", (*calls, *PASS), stack_depths_bytes=(0,) * 8)
+    called = plan(deepest, a_body(), policy=a_policy(called=frozenset((0, 1))))
+
+    following = policy_after(called, 0, "too-large")
+
+    assert modes(called) == ["inline", "call-global"]
+    assert following is not None
+    assert following.separate == frozenset((1,))
+
+
 def test_a_plan_knows_the_segment_of_each_body() -> None:
     """By its position in the chain."""
     planned = plan(OPEN, CLOSED, CLOSED)

@@ -235,8 +235,8 @@ def _run_frame(bodies: Sequence[Candidate], needs: _Needs, facts: KernelFacts) -
     if not all(_can_be_called(candidate, facts) for candidate in bodies):
         return None
     # A global function is verified by itself; a static one along the chain.
-    pending = sum(candidate.body.pending_branches for candidate in bodies)
-    return frame if len(bodies) == 1 or pending <= facts.max_jumps else None
+    fits = len(bodies) == 1 or _pending(bodies, range(len(bodies)), facts) <= facts.max_jumps
+    return frame if fits else None
 
 
 def _relieve_jumps(
@@ -247,7 +247,7 @@ def _relieve_jumps(
     while True:
         # What is verified along the chain counts, wherever it stands.
         joint = [i for i in range(len(bodies)) if i not in called or not facts.has_types]
-        pending = sum(bodies[index].body.pending_branches for index in joint)
+        pending = _pending(bodies, joint, facts)
         if pending <= facts.max_jumps or len(bodies) == 1:
             return called
         largest = max(joint, key=lambda index: (bodies[index].body.pending_branches, -index))
@@ -263,6 +263,13 @@ def _relieve_jumps(
             "joint-jumps",
             "the branches of all inline programs together are more than the verifier keeps in mind",
         )
+
+
+def _pending(bodies: Sequence[Candidate], chosen: Sequence[int], facts: KernelFacts) -> int:
+    """Branches that the verifier keeps in mind of these together; 0 if they cannot be too many."""
+    if sum(bodies[index].body.main_length for index in chosen) <= facts.max_jumps:
+        return 0
+    return sum(bodies[index].body.pending_branches for index in chosen)
 
 
 def _can_be_called(candidate: Candidate, facts: KernelFacts) -> bool:

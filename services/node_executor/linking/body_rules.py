@@ -65,7 +65,7 @@ def call_reasons(
             "main-length",
             "its main function is longer than a jump over it can reach",
         )
-    if position in policy.called:
+    if position in policy.called and call_obstacle(body, facts) is None:
         yield (
             "verifier-feedback",
             "the verifier found the chain too hard with this program inline",

@@ -34,6 +34,7 @@ _KINDS: Final[dict[tuple[int, int], tuple[str, ...]]] = {
     (LOAD_IMMEDIATE_64, SUBPROGRAM_ADDRESS): ("references", "callbacks"),
 }
 """What an instruction with this opcode and source register is."""
+_OPCODES: Final = frozenset((EXIT, CALL, LOAD_IMMEDIATE_64, MAY_GOTO, *PACKET_LOADS))
 
 
 class CodeFacts(NamedTuple):
@@ -55,7 +56,9 @@ def read_code(instructions: Sequence[Instruction]) -> CodeFacts:
     """The facts of a body's instructions."""
     found: dict[str, list[int]] = {kind: [] for kind in CodeFacts._fields[:5]}
     has_packet_loads = has_may_goto = False
-    for position, (opcode, _, source, _, immediate) in enumerate(instructions):
+    of_interest = [at for at, instruction in enumerate(instructions) if instruction[0] in _OPCODES]
+    for position in of_interest:
+        opcode, _, source, _, immediate = instructions[position]
         if opcode == EXIT:
             found["exits"].append(position)
         elif opcode in (CALL, LOAD_IMMEDIATE_64):
@@ -64,7 +67,7 @@ def read_code(instructions: Sequence[Instruction]) -> CodeFacts:
                     found[kind].append(position)
         elif opcode == MAY_GOTO:
             has_may_goto = True
-        elif opcode in PACKET_LOADS:
+        else:
             has_packet_loads = True
     return CodeFacts(
         exits=tuple(found["exits"]),

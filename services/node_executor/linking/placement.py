@@ -98,19 +98,15 @@ class Placement:
                 text = function.name or self._bodies[function.body - self._first].body.name
                 placed[function.position] = PlacedLine(function.position, LINKER, text=text)
         for number, planned in enumerate(self._bodies):
-            if planned.body.has_types:
-                for line in planned.body.lines:
-                    position = self._position(number, line.position)
-                    placed[position] = PlacedLine(position, self._first + number, *line[1:])
+            if not planned.body.has_types:
+                continue
+            index, length = self._first + number, planned.body.main_length
+            main = self._mains[number]
+            behind = self._behind[number] - (length if planned.mode == "inline" else 0)
+            for own, *source in planned.body.lines:
+                position = own + (main if own < length else behind)
+                placed[position] = PlacedLine(position, index, *source)
         return tuple(placed[position] for position in sorted(placed))
-
-    def _position(self, number: int, own: int) -> int:
-        """Where a body's own instruction lies."""
-        planned = self._bodies[number]
-        length = planned.body.main_length
-        if own < length:
-            return self._mains[number] + own
-        return self._behind[number] + own - (length if planned.mode == "inline" else 0)
 
     def _note_start(self, number: int) -> None:
         """A body without a source line at its first instruction gets its name there."""
