@@ -103,9 +103,9 @@ class Placement:
             index, length = self._first + number, planned.body.main_length
             main = self._mains[number]
             behind = self._behind[number] - (length if planned.mode == "inline" else 0)
-            for own, *source in planned.body.lines:
+            for own, file, text_at, line in planned.body.lines:
                 position = own + (main if own < length else behind)
-                placed[position] = PlacedLine(position, index, *source)
+                placed[position] = PlacedLine(position, index, file, text_at, line)
         return tuple(placed[position] for position in sorted(placed))
 
     def _note_start(self, number: int) -> None:
