@@ -91,6 +91,23 @@ def test_tcx_verdicts_all_but_shot_and_redirect_let_the_packet_pass(veth: Veth) 
     assert seen_by_next == {TC_VERDICTS["unspec"]}
 
 
+def test_end_verdict_ok_hides_the_programs_of_other_owners(kernel: Kernel, veth: Veth) -> None:
+    """Unspec lets them run, so a chain that ran to its end returns that unless told otherwise."""
+    counts = program("tc-ingress", "counts_by_byte").source(("ok",))
+    seen = {}
+    for name in ("ok", "unspec"):
+        ours = kernel.loaded(returning(TC_VERDICTS[name]), kind=SCHED_CLS)
+        with (
+            loaded_apart([counts], "tc-ingress") as (theirs,),
+            a_link(ours, veth.index, TCX_INGRESS),
+            a_link(theirs.program, veth.index, TCX_INGRESS),
+        ):
+            frames_that_pass(veth, [a_frame(7)], last=LAST)
+            seen[name] = len(list(entries(theirs.maps["by_byte"].handle)))
+
+    assert seen == {"ok": 0, "unspec": 2}
+
+
 def test_tcx_verdicts_stolen_and_trap_end_a_packet_under_cls_bpf(veth: Veth) -> None:
     """There the verdicts mean what their names say, so they stay as they are."""
     sent = {name: frames()[name] for name in ("ok", "shot", "stolen", "trap", "unspec", "pipe")}

@@ -7,15 +7,19 @@ The programs are joined by hand; each test begins with its rule.
 
 from __future__ import annotations
 
+import ast
 import errno
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from services.node_executor.adapters.kernel_errors import KernelFaultError
 from shared.bytecode.instructions import Instruction
 from tests.support.hand_linked import (
     LEAVE,
+    PER_CPU_ARRAY,
     PROGRAM_ARRAY,
     SCHED_CLS,
     TAIL_CALL,
@@ -29,6 +33,8 @@ from tests.support.hand_linked import (
     helper,
     if_equal,
     inline,
+    kernel_call,
+    kernel_functions,
     load,
     map_in,
     move,
@@ -40,6 +46,8 @@ from tests.support.hand_linked import (
     types,
 )
 
+LINKING = Path(__file__).parents[2] / "services" / "node_executor" / "linking"
+BPF_LOOP = 181
 PASSING = returning(2)
 WITH_FUNCTION: Code = (call(1), LEAVE, *PASSING)
 
@@ -175,3 +183,98 @@ def test_maps_a_descriptor_that_is_closed_belongs_to_nobody(kernel: Kernel) -> N
     os.close(gone)
 
     assert kernel.load(counting(gone, 2)).number == errno.EBADF
+
+
+def test_types_callbacks_need_a_type_for_every_function(kernel: Kernel) -> None:
+    """A body whose function is handed to the kernel takes the whole program's BTF with it."""
+    loop = (
+        *(number(1, 3), Instruction(0x18, 2, 4, immediate=6), Instruction(0), number(3, 0)),
+        *(number(4, 0), helper(BPF_LOOP), number(0, 2), LEAVE),
+        *(number(0, 0), LEAVE),
+    )
+
+    refused = kernel.load(loop)
+
+    assert refused.number == errno.EINVAL
+    assert "missing btf func_info" in refused.log
+
+
+def test_kernel_functions_one_program_may_call_256_different_ones(kernel: Kernel) -> None:
+    """E2BIG, before any of them is looked at."""
+    calls = tuple(kernel_call(function) for function in some_kernel_functions(257))
+
+    refused = kernel.load((*calls, *PASSING), functions=[(0, types().static)])
+
+    assert refused.number == errno.E2BIG
+    assert "too many different kernel function calls" in refused.log
+
+
+def test_module_functions_need_the_module_s_types_beside_the_program(kernel: Kernel) -> None:
+    """The call's offset is an index into an array of BTF descriptors; without it: EPROTO."""
+    calls = (kernel_call(1)._replace(offset=1), *PASSING)
+
+    refused = kernel.load(calls, functions=[(0, types().static)])
+
+    assert refused.number == errno.EPROTO
+    assert "fd_array" in refused.log
+
+
+def test_slots_a_per_cpu_value_has_room_for_so_many(kernel: Kernel) -> None:
+    """All counters of a hook point are one value of a per-CPU array, 32 KiB at most."""
+    assert kernel.map(PER_CPU_ARRAY, value=32 * 1024) > 0
+
+    with pytest.raises(KernelFaultError, match="E2BIG"):
+        kernel.map(PER_CPU_ARRAY, value=32 * 1024 + 8)
+
+
+SHOWN_OTHERWISE = {
+    "empty-program-arrays": "an empty slot falls through: test_segments_",
+    "layout": "a choice of the linker: test_frame_sum_",
+    "linked-licence": "what a program says of itself: test_licence_",
+    "proceed-unknown": "the kernel knows no such names",
+    "tail-calls-beside-calls": "kernels before 5.10 and other processors; this one can",
+    "time-sampling": "a wish that contradicts itself, not a limit",
+    "verifier-feedback": "the kernel's words themselves: test_joint_jumps_, test_instructions_",
+}
+
+
+def test_every_rule_of_the_linker_has_a_test_that_begins_with_its_name() -> None:
+    """Or is no rule of the kernel, for the reason that stands here."""
+    here = Path(__file__).parent
+    shown = "\n".join(path.read_text() for path in here.glob("test_link_kernel_*.py"))
+    rules = {
+        rule for path in LINKING.glob("*.py") for rule in rules_in(ast.parse(path.read_text()))
+    }
+
+    missing = {rule for rule in rules if f"def test_{rule.replace('-', '_')}_" not in shown}
+    assert missing == set(SHOWN_OTHERWISE)
+    assert {"maps", "own-tail-calls", "frame-sum"} < rules
+
+
+def rules_in(tree: ast.AST) -> Iterator[str]:
+    """Ids of rules: what is yielded or returned with one, or made into a constraint or misfit."""
+    for node in ast.walk(tree):
+        first: ast.expr | None = None
+        match node:
+            case ast.Call(func=ast.Name(id="Misfit" | "Constraint"), args=[first, *_]):
+                pass
+            case ast.Yield(value=ast.Tuple(elts=[first, *_])):
+                pass
+            case ast.Return(value=ast.Tuple(elts=[first, _, _, _])):
+                pass
+        if isinstance(first, ast.Constant) and isinstance(first.value, str):
+            yield first.value
+
+
+def some_kernel_functions(count: int) -> tuple[int, ...]:
+    """Type ids of functions in the kernel's symbol table."""
+    symbols = (line.split() for line in Path("/proc/kallsyms").read_text().splitlines())
+    # Those for tracing have more parameters than a kernel function may have.
+    names = tuple(
+        name
+        for _, kind, name, *module in symbols
+        if kind == "T" and name.startswith("bpf_") and "trace" not in name and not module
+    )
+    found = tuple(dict.fromkeys(kernel_functions(names)))[:count]
+    assert len(found) == count
+    return found

@@ -33,7 +33,7 @@ HAS_FRAGS, DEVICE_BOUND = 1 << 5, 1 << 6
 MAP_CREATE, BTF_LOAD = 0, 18
 FUNCTION_KIND = 12
 """BTF_KIND_FUNC."""
-HASH, ARRAY, PROGRAM_ARRAY = 1, 2, 3
+HASH, ARRAY, PROGRAM_ARRAY, PER_CPU_ARRAY = 1, 2, 3, 6
 LOG_BYTES = 1 << 22
 LOOKUP, TAIL_CALL, ADJUST_HEAD, ADJUST_META = 1, 12, 44, 54
 
@@ -359,14 +359,19 @@ def typed(joined: Joined, body_type: int, main_type: int | None = None) -> list[
 
 
 @cache
-def kernel_function(name: str) -> int:
-    """The kernel's own type id of one of its functions."""
+def kernel_functions(names: tuple[str, ...]) -> tuple[int, ...]:
+    """The kernel's own type ids of those of its functions that it has types for."""
     library = ctypes.CDLL("libbpf.so.1")
     library.btf__load_vmlinux_btf.restype = ctypes.c_void_p
-    kernel_types = ctypes.c_void_p(library.btf__load_vmlinux_btf())
+    known = ctypes.c_void_p(library.btf__load_vmlinux_btf())
     try:
-        found = int(library.btf__find_by_name_kind(kernel_types, name.encode(), FUNCTION_KIND))
+        found = [library.btf__find_by_name_kind(known, n.encode(), FUNCTION_KIND) for n in names]
     finally:
-        library.btf__free(kernel_types)
-    assert found > 0, name
+        library.btf__free(known)
+    return tuple(type_id for type_id in found if type_id > 0)
+
+
+def kernel_function(name: str) -> int:
+    """The kernel's own type id of one of its functions."""
+    (found,) = kernel_functions((name,))
     return found
