@@ -28,6 +28,10 @@ from shared.contracts.catalog import MapPolicy
 from shared.errors import Reason
 
 _RING_BUFFERS = frozenset((27, 31))
+_DEVICE_MAPS = frozenset((14, 25))
+"""devmap and devmap_hash (kernel/bpf/devmap.c, dev_map_init_map)."""
+_READ_ONLY_FOR_PROGRAMS = 1 << 7
+"""BPF_F_RDONLY_PROG."""
 _MIGRATE = "migrate:"
 _REFUSE = "refuse"
 
@@ -129,7 +133,9 @@ def agrees(declared: MapShape, running: MapShape, *, has_meaning: bool = True) -
     is_ring = declared.type_number in _RING_BUFFERS
     has_room = is_ring and declared.max_entries <= running.max_entries
     fits = (
-        (declared.type_number, declared.flags) == (running.type_number, running.flags)
+        declared.type_number == running.type_number
+        and kernel_flags(declared.type_number, declared.flags)
+        == kernel_flags(running.type_number, running.flags)
         and declared.key_size_bytes in (0, running.key_size_bytes)
         and declared.value_size_bytes in (0, running.value_size_bytes)
         and (declared.max_entries in (0, running.max_entries) or has_room)
@@ -139,6 +145,11 @@ def agrees(declared: MapShape, running: MapShape, *, has_meaning: bool = True) -
     if has_meaning:
         return declared.types.structure == running.types.structure
     return declared.types.shape == running.types.shape
+
+
+def kernel_flags(type_number: int, flags: int) -> int:
+    """The flags that a map has in the kernel, which makes device maps read-only for programs."""
+    return flags | _READ_ONLY_FOR_PROGRAMS if type_number in _DEVICE_MAPS else flags
 
 
 def _mismatch(path: str, source: str, declared: MapShape, running: MapShape) -> Reason:

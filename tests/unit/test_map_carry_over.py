@@ -152,3 +152,14 @@ def test_timers_stay_with_their_code(is_same_code: bool) -> None:
     assert plan.fresh == (frozenset() if is_same_code else {"flows"})
     assert "holds timers" in plan.warnings[0]
     assert plan.problems == ()
+
+
+@pytest.mark.parametrize(("kind", "fits"), [(14, True), (25, True), (1, False)])
+def test_device_maps_are_read_only_for_programs_whatever_was_declared(
+    kind: int, *, fits: bool
+) -> None:
+    """The kernel adds BPF_F_RDONLY_PROG to them, and only to them."""
+    declared = a_shape(type_number=kind)
+    running = a_shape(type_number=kind, flags=1 << 7)
+
+    assert agrees(declared, running) == fits

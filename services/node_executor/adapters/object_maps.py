@@ -15,6 +15,7 @@ from services.node_executor.adapters.bpf_syscall import Descriptor
 from services.node_executor.adapters.kernel_errors import KernelFaultError
 from services.node_executor.adapters.libbpf_cdef import libraries
 from services.node_executor.kernel_types import LoadedMap, MapInfo, ProgramSource
+from services.node_executor.map_carry_over import kernel_flags
 from shared.bytecode.object_data import Variable
 from shared.errors import Reason, RefusedError
 
@@ -127,7 +128,7 @@ def _agrees(info: MapInfo, entry: Any) -> bool:
         info.type_number == bpf.bpf_map__type(entry)
         and info.key_size_bytes == bpf.bpf_map__key_size(entry)
         and info.value_size_bytes == bpf.bpf_map__value_size(entry)
-        and info.flags == bpf.bpf_map__map_flags(entry)
+        and info.flags == kernel_flags(info.type_number, bpf.bpf_map__map_flags(entry))
         and (
             declared_entries in (0, info.max_entries)
             # libbpf rounds ring buffers up to whole pages when it makes them.
