@@ -16,7 +16,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -27,21 +27,15 @@ from services.node_executor.attachment import Surroundings
 from services.node_executor.chain_journal import ChainJournal
 from services.node_executor.configuration import plan_writes
 from services.node_executor.generations import (
-    COUNTERS,
     ChainMemory,
     ChangeKind,
     Generation,
-    MapKey,
     Pending,
     Point,
     Standing,
-    assign_slots,
-    carried_maps,
-    map_policies,
     new_slots,
     nothing_desired,
     retired,
-    same_code,
     whole_digest,
 )
 from services.node_executor.hook_access import HookReader, Steps
@@ -53,6 +47,8 @@ from services.node_executor.preparation import (
     GenerationConflictError,
     Needs,
     Prepared,
+    needs_of,
+    trial_needs,
 )
 from services.node_executor.reconciliation import (
     Configure,
@@ -162,23 +158,11 @@ class HookPoints:
         decision = decide(hook, memory, desired)
         if desired is None or not isinstance(decision, Configure | PutBack | LinkAnew):
             return None
-        slots = assign_slots(memory, (program.deployment for program in desired.programs))
-        return Needs(
-            link=isinstance(decision, LinkAnew),
-            carried=carried_maps(hook.map_pins, memory, desired),
-            same_code=same_code(memory, desired),
-            held=memory.current.maps if memory.current else (),
-            policies=map_policies(desired),
-            slots=slots,
-            new_slots=new_slots(memory, slots),
-            standing=hook.standing,
-        )
+        return needs_of(hook, memory, desired, link=isinstance(decision, LinkAnew))
 
-    def live_maps(self, point: Point, chain: DesiredChain) -> Mapping[MapKey, int]:
-        """The maps whose content the chain would find if it ran on the point, by id."""
-        pinned = {**self._kernel.observe(point).map_pins}
-        pinned.pop(COUNTERS, None)
-        return carried_maps(pinned, self.memory(point), chain)
+    def trial_needs(self, point: Point, chain: DesiredChain) -> Needs:
+        """What the chain needs to be tried beside the point's hook."""
+        return trial_needs(self._kernel.observe(point), self.memory(point), chain)
 
     def settle(
         self,

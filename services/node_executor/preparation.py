@@ -8,17 +8,23 @@ Pure.  Preparing touches no hook: it may take long, fail and be thrown away.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol
 
 from services.node_executor.generations import (
+    COUNTERS,
     ChainMemory,
     Generation,
     HeldMap,
     MapKey,
     Point,
     Standing,
+    assign_slots,
+    carried_maps,
+    map_policies,
+    new_slots,
     plan_digest,
+    same_code,
 )
 from services.node_executor.observed_hook import ObservedHook
 from shared.contracts.errors import ErrorCode
@@ -41,6 +47,10 @@ class Linked(Protocol):
     @property
     def maps(self) -> tuple[HeldMap, ...]:
         """The maps of all its bodies."""
+
+    @property
+    def taken(self) -> Mapping[MapKey, MapKey]:
+        """Each map that goes on with content, and which of the running ones has it."""
 
     @property
     def programs(self) -> tuple[ObservedProgram, ...]:
@@ -86,6 +96,8 @@ class Needs:
     """Those of instances that are in no generation that is kept: they begin at zero."""
     standing: Standing | None = field(default=None, compare=False)
     """Where the hook point stood when this was found out; two needs are equal without it."""
+    is_trial: bool = False
+    """Whether maps are made anew all the same, and what they would take over is only said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +135,30 @@ class Change:
             self.prepared.linked,
             number=max(memory.last_number, hook.last_number) + 1,
         )
+
+
+def needs_of(
+    hook: ObservedHook, memory: ChainMemory, desired: DesiredChain, *, link: bool
+) -> Needs:
+    """What the chain needs to be on the hook point."""
+    slots = assign_slots(memory, (program.deployment for program in desired.programs))
+    return Needs(
+        link=link,
+        carried=carried_maps(hook.map_pins, memory, desired),
+        same_code=same_code(memory, desired),
+        held=memory.current.maps if memory.current else (),
+        policies=map_policies(desired),
+        slots=slots,
+        new_slots=new_slots(memory, slots),
+        standing=hook.standing,
+    )
+
+
+def trial_needs(hook: ObservedHook, memory: ChainMemory, chain: DesiredChain) -> Needs:
+    """What the chain needs to be tried beside the hook: maps and counters of its own."""
+    needs = needs_of(hook, memory, chain, link=True)
+    carried = {key: map_id for key, map_id in needs.carried.items() if key != COUNTERS}
+    return replace(needs, carried=carried, slots={}, new_slots=(), is_trial=True)
 
 
 class GenerationConflictError(RefusedError):

@@ -31,7 +31,7 @@ from services.node_executor.packet_tests import (
     describe,
     within_reply,
 )
-from services.node_executor.preparation import Linked, Needs
+from services.node_executor.preparation import Linked
 from services.node_executor.slot_metrics import Counted
 from services.node_executor.staging import Preparer, Thread
 from shared.contracts.errors import ErrorCode
@@ -153,12 +153,12 @@ class Trials:
         point = Point(request.interface, request.hook)
         counting = msgspec.structs.replace(chain.link, counters=True, time_sample_period=0)
         linkable = msgspec.structs.replace(chain, link=counting)
-        needs = Needs(link=True, carried={})
+        needs = await self._thread(self._points.trial_needs, point, linkable)
         ready = await self._preparer.link(point, linkable, needs)
         try:
             is_draft = request.draft is not None
             trial, notes = await self._thread(
-                self._prepare, point, linkable, ready.linked, writes=is_draft
+                self._prepare, point, linkable, ready.linked, needs.carried, writes=is_draft
             )
             until = self._clock() + MAX_TRIAL_SECONDS
             packets = [
@@ -194,12 +194,17 @@ class Trials:
         return current.chain
 
     def _prepare(
-        self, point: Point, chain: DesiredChain, linked: Linked, *, writes: bool
+        self,
+        point: Point,
+        chain: DesiredChain,
+        linked: Linked,
+        live: Mapping[MapKey, int],
+        *,
+        writes: bool,
     ) -> tuple[_Trial, list[str]]:
         """The maps are filled; `writes`: as a change to this chain would write its entries."""
         _refuse_device_bound(linked, point)
-        live = self._points.live_maps(point, chain)
-        notes = self._copy_maps(linked.maps, live)
+        notes = self._copy_maps(linked, live)
         if writes:
             memory = self._points.memory(point)
             for write in plan_writes(self._kernel, memory, chain, linked.maps):
@@ -226,14 +231,18 @@ class Trials:
         )
         return trial, notes
 
-    def _copy_maps(self, maps: tuple[HeldMap, ...], live: Mapping[MapKey, int]) -> list[str]:
+    def _copy_maps(self, linked: Linked, live: Mapping[MapKey, int]) -> list[str]:
         notes = []
-        for held in maps:
+        for held in linked.maps:
             key = MapKey(held.deployment, held.name)
-            if key not in live or not held.is_pinned or not held.deployment:
+            if not held.is_pinned or not held.deployment:
                 continue
             name = f"{held.deployment}.{held.name}"
-            notes.append(self._runner.copy_map(live[key], held.map_id, name=name))
+            source = linked.taken.get(key)
+            if source is not None and source in live:
+                notes.append(self._runner.copy_map(live[source], held.map_id, name=name))
+            elif key in live:
+                notes.append(f"{name} starts empty: its layout is another than before")
         return [note for note in notes if note]
 
     def _try_one(self, trial: _Trial, packet: bytes, *, until: float) -> PacketTried:

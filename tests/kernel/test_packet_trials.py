@@ -113,13 +113,16 @@ async def test_a_draft_is_tried_with_its_configuration(bench: Bench) -> None:
     assert [one.deployment for one in memory.current.chain.programs] == ["p0"]
 
 
-async def test_maps_of_another_shape_begin_empty_and_say_so(bench: Bench) -> None:
-    """As version 3, whose map is larger."""
+async def test_maps_of_another_layout_are_as_the_change_would_have_them(bench: Bench) -> None:
+    """Refused, unless the deployment says that version 3, whose map is larger, begins anew."""
     bench.run("1.0.0")
+    fresh = bench.chain("3.0.0", map_policies={"limits": "fresh"})
 
-    tried = await bench.try_packets(PACKET, draft=bench.chain("3.0.0"))
+    with pytest.raises(RefusedError, match="would lose their content"):
+        await bench.try_packets(PACKET, draft=bench.chain("3.0.0"))
+    tried = await bench.try_packets(PACKET, draft=fresh)
 
-    assert any(note.startswith("p0.limits starts empty") for note in tried.notes)
+    assert "p0.limits starts empty: its layout is another than before" in tried.notes
 
 
 async def test_a_chain_without_counters_is_tried_all_the_same(bench: Bench) -> None:

@@ -17,7 +17,7 @@ from services.node_executor.chain_journal import ChainJournal
 from services.node_executor.changes import HookPoints, InterfaceMissingError
 from services.node_executor.configuration import ConfigurationError, check_metrics
 from services.node_executor.execution import Steps
-from services.node_executor.generations import HeldMap, Point
+from services.node_executor.generations import HeldMap, MapKey, Point
 from services.node_executor.metrics_sampling import metric_values, read_metrics
 from services.node_executor.preparation import Needs, Prepared, Ready
 from services.node_executor.staging import STAGED_SECONDS, Staging
@@ -48,6 +48,7 @@ class FakeLinked:
     warnings: tuple[str, ...] = ()
     verified_instructions: int = 7
     explanation: ChainExplanation | None = None
+    taken: dict[MapKey, MapKey] = field(default_factory=dict)
     is_closed: bool = False
 
     def close(self) -> None:

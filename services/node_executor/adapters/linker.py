@@ -37,14 +37,21 @@ class LinkedProgram:
         slots: Mapping[str, int],
         *,
         shapes: Mapping[str, Mapping[str, MapShape]],
-        warnings: tuple[str, ...],
+        plans: Mapping[str, CarryOver],
     ) -> None:
         self._linked = linked
         self.program_id = linked.info.id
         self.slots: Mapping[str, int] = dict(slots) if linked.counters else {}
         self.verified_instructions = linked.info.instructions_verified
         self.duration_ms: Mapping[str, float] = dict(linked.durations_ms)
-        self.warnings = (*linked.plan.warnings, *warnings)
+        carried = [warning for plan in plans.values() for warning in plan.warnings]
+        self.warnings = (*linked.plan.warnings, *carried)
+        self.taken = {
+            MapKey(deployment, name): MapKey(deployment, source)
+            for deployment, plan in plans.items()
+            for name, source in plan.taken.items()
+        }
+        """Each map that goes on with content, and which of the running ones has it."""
         self.explanation = explain(linked.plan)
         self.segments = tuple(info.id for info in linked.segment_infos[1:])
         """Programs behind the head."""
@@ -143,7 +150,9 @@ def link(
                 data=package.files[program.object],
                 function=program.function,
                 proceed_on=program.proceed_on,
-                maps={
+                maps={}
+                if needs.is_trial
+                else {
                     name: handles[MapKey(program.deployment, source)]
                     for name, source in plans[program.deployment].taken.items()
                 },
@@ -162,14 +171,14 @@ def link(
         )
         with ExitStack() as undo:
             undo.callback(linked.close)
-            _refuse(_not_taken(linked, plans))
+            if not needs.is_trial:
+                _refuse(_not_taken(linked, plans))
             undo.pop_all()
     shapes = {
         program.deployment: declared_shapes(package.files[program.object], program.object)
         for program, package in zip(desired.programs, packages, strict=True)
     }
-    warnings = tuple(warning for plan in plans.values() for warning in plan.warnings)
-    return LinkedProgram(linked, desired, needs.slots, shapes=shapes, warnings=warnings)
+    return LinkedProgram(linked, desired, needs.slots, shapes=shapes, plans=plans)
 
 
 def _carry_over(
