@@ -183,3 +183,33 @@ async def test_packets_come_from_the_interface_and_carry_what_was_left(bench: Be
 
     index = socket.if_nametoindex(bench.wire.name)
     assert tried.packets[0].context == {"mark": index, "cb1": 5}
+
+
+SECRET = """
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+SEC("xdp")
+int counts(struct xdp_md *ctx)
+{
+	return ctx->data_end - ctx->data > 100 ? XDP_TX : XDP_PASS;
+}
+char LICENSE[] SEC("license") = "Proprietary";
+"""
+
+
+async def test_a_chain_of_several_segments_is_shown_and_tried_as_one(bench: Bench) -> None:
+    """Licences that may not be one program make three of them; a packet goes through all."""
+    point = bench.run_objects({"p1": compile_source(SECRET)}, "1.0.0", "1.0.0", "4.0.0")
+
+    short, long = (await bench.try_packets(PACKET, PACKET + bytes(100))).packets
+    seen = bench.executor.points.describe(point, None, desired_generation=0)
+
+    assert [one.deployment for one in short.programs] == ["p0", "p1", "p2"]
+    assert (short.verdict, short.decided_by) == ("drop", "p2")
+    assert [one.deployment for one in long.programs] == ["p0", "p1"]
+    assert (long.verdict, long.decided_by) == ("tx", "p1")
+    assert [one.gpl_compatible for one in seen.segments] == [True, False, True]
+    assert [one.licence for one in seen.segments] == ["Dual BSD/GPL", "Proprietary", "Dual BSD/GPL"]
+    assert [one.segment for one in seen.programs] == [0, 1, 2]
+    assert seen.segments[0].program_id == seen.program_id

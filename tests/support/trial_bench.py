@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -103,12 +103,18 @@ class Bench:
 
     def run_object(self, data: bytes, hook: Hook = "xdp") -> Point:
         """The wire runs one program, `p0`, of this object."""
-        point, chain = Point(self.wire.name, hook), self.chain("1.0.0", hook=hook)
-        self.preparer.objects["p0"] = data
+        return self.run_objects({"p0": data}, "1.0.0", hook=hook)
+
+    def run_objects(
+        self, objects: Mapping[str, bytes], *versions: str, hook: Hook = "xdp"
+    ) -> Point:
+        """The wire runs a chain of these versions, some with other objects, by deployment."""
+        point, chain = Point(self.wire.name, hook), self.chain(*versions, hook=hook)
+        self.preparer.objects.update(objects)
         needs = self.executor.points.needs(point, chain)
         assert needs is not None
-        package = self.preparer.opened(chain.programs[0], hook)
-        with closing(link(point, chain, [package], needs=needs)) as linked:
+        packages = [self.preparer.opened(program, hook) for program in chain.programs]
+        with closing(link(point, chain, packages, needs=needs)) as linked:
             self.executor.points.settle(
                 point, chain, desired_generation=1, prepared=Prepared(linked=linked)
             )
