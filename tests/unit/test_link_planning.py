@@ -361,6 +361,15 @@ def test_all_broken_rules_are_listed_at_once() -> None:
     assert error.refusal_code == "link_refused"
 
 
+@pytest.mark.parametrize("period", [-2, 3, 1 << 32])
+def test_time_is_sampled_by_a_power_of_two_of_32_bits(period: int) -> None:
+    """The decision is one AND with an immediate."""
+    error = refusal(a_body(), policy=a_policy(has_counters=True, time_sample_period=period))
+
+    assert [found.rule for found in error.constraints] == ["time-sampling"]
+    plan(a_body(), policy=a_policy(has_counters=True, time_sample_period=1 << 31))
+
+
 def test_a_slot_beyond_the_counter_map_is_refused() -> None:
     """A per-CPU value has 32 KiB."""
     slots = {"body": 500}

@@ -32,6 +32,7 @@ from shared.bytecode.licences import is_gpl_compatible
 from shared.errors import Reason
 
 _INLINE = "no rule speaks against standing inline"
+_MAX_PERIOD = 1 << 31
 _Problem = tuple[str, Reason]
 
 
@@ -110,8 +111,8 @@ def _problems(
 ) -> Iterator[_Problem]:
     """What speaks against the chain, however it is divided."""
     period = policy.time_sample_period
-    if period and (period < 0 or period & (period - 1)):
-        rule = "must be a power of two, or 0 for none"
+    if period and (not 0 < period <= _MAX_PERIOD or period & (period - 1)):
+        rule = "must be a power of two that fits into 32 bits, or 0 for none"
         yield "time-sampling", Reason(path="link.time_sample_period", rule=rule, got=period)
     if period and not policy.has_counters:
         yield (
