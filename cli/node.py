@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""`l3af node list`, `show`, `label`, `forget`: the nodes, and which deployments they attract."""
+"""`l3af node list`, `show`, `ebpf`, `label`, `forget`: nodes, and the deployments they attract."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import CredentialsOption, JsonFlag, emit, plain, run
+from cli.node_capabilities import capability_rows, hook_points_row, xdp_words
 from cli.rollout import CommandIdOption, ReasonOption, chosen_id
 from cli.session import connected
 from shared.contracts.scheduler import (
@@ -36,6 +37,7 @@ from shared.validation import convert_document
 app = cyclopts.App(
     name="node", help="List, show, label and forget nodes; give and take their keys."
 )
+app.command("cli.node_ebpf:ebpf", help="Every eBPF program of a node, whoever loaded it.")
 app.command("cli.node_admin:add", help="Give a node a key.")
 app.command("cli.node_admin:revoke", help="Refuse a node's key from now on.")
 app.command("cli.node_admin:rotate", help="Give a node a new key; the old one is refused.")
@@ -199,14 +201,17 @@ def render_node(node: NodeStatus) -> RenderableType:
         "generation": Text(_generations(node)),
     }
     rows |= {f"on {name}": Text(plain(note)) for name, note in record.feature_notes.items()}
+    lines = {**capability_rows(record.capabilities), "hook points": hook_points_row(node)}
+    rows |= {name: Text(plain(line)) for name, line in lines.items()}
     for name, value in rows.items():
         facts.add_row(name, value)
     interfaces = Table(box=None, pad_edge=False)
-    for heading in ("interface", "index", "kind", "mac", "mtu", "up"):
+    for heading in ("interface", "index", "kind", "mac", "mtu", "up", "driver", "XDP"):
         interfaces.add_column(heading, header_style="bold")
     for one in record.interfaces:
         interfaces.add_row(
-            plain(one.name), str(one.index), one.kind, one.mac, str(one.mtu), _yes(one.up)
+            *(plain(one.name), str(one.index), one.kind, one.mac, str(one.mtu), _yes(one.up)),
+            *(plain(one.driver), plain(xdp_words(one))),
         )
     chains = Table(box=None, pad_edge=False)
     for heading in ("hook point", "state", "deployments"):

@@ -21,6 +21,7 @@ from services.node_executor.adapters.compilation_cache import CompilationCache
 from services.node_executor.adapters.event_publisher import EventPublisher
 from services.node_executor.adapters.grace_periods import ExpeditedGracePeriods
 from services.node_executor.adapters.hook_points import HookPointKernel
+from services.node_executor.adapters.host_programs import HostPrograms
 from services.node_executor.adapters.inventory import Inventory, read_boot_id, seconds_since_boot
 from services.node_executor.adapters.kernel_thread import KernelThread
 from services.node_executor.adapters.netlink import Netlink
@@ -134,6 +135,13 @@ async def main(stop: asyncio.Event) -> None:
                 drafts=drafts,
                 thread=thread,
                 clock=monotonic,
+            ),
+            host=HostPrograms(
+                node=bus.name,
+                base=base,
+                boot_id=read_boot_id(),
+                points=points,
+                staged=staging,
             ),
             publisher=EventPublisher(bus=bus, thread=thread, store=store, journaled=journaled),
             records=NodeRecords(

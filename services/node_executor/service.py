@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from services.node_executor.adapters.event_publisher import EventPublisher
+from services.node_executor.adapters.host_programs import HostPrograms
 from services.node_executor.adapters.kernel_thread import KernelThread
 from services.node_executor.adapters.node_records import NodeRecords
 from services.node_executor.adapters.state_store import StateStoreError
@@ -37,6 +38,7 @@ from shared.adapters.bus import Bus
 from shared.adapters.callers import Caller
 from shared.adapters.service_layer import Handler
 from shared.contracts.base import Endpoint
+from shared.contracts.ebpf import LIST_EBPF, EbpfListed, ListEbpf
 from shared.contracts.inspection import (
     EXPLAIN_CHAIN,
     TEST_CHAIN,
@@ -92,6 +94,7 @@ class NodeExecutorService:
         sampler: Sampler,
         inspection: Inspection,
         trials: Trials,
+        host: HostPrograms,
         publisher: EventPublisher,
         records: NodeRecords,
         now: Callable[[], str],
@@ -105,6 +108,7 @@ class NodeExecutorService:
         self._sampler = sampler
         self._inspection = inspection
         self._trials = trials
+        self._host = host
         self._publisher = publisher
         self._records = records
         self._now = now
@@ -130,6 +134,7 @@ class NodeExecutorService:
             GET_CHAINS: self.get_chains,
             EXPLAIN_CHAIN: self.explain_chains,
             TEST_CHAIN: self.try_packets,
+            LIST_EBPF: self.list_ebpf,
         }
         loops = (
             self._reconciling,
@@ -182,6 +187,10 @@ class NodeExecutorService:
             caller=caller.key,
         )
         return tried
+
+    async def list_ebpf(self, request: ListEbpf, _caller: Caller) -> EbpfListed:
+        """All eBPF programs of this host, whoever loaded them."""
+        return await self._host.list(request)
 
     async def _on_desired(self, _key: str, desired: DesiredNode | None, _revision: int) -> None:
         self._desired = desired

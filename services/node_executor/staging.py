@@ -130,6 +130,11 @@ class Staging:
         generation = self._points.memory(point).generation_of(plan_sha256)
         return generation.explanation if generation is not None else None
 
+    def program_ids(self) -> dict[Point, tuple[int, ...]]:
+        """Programs that are loaded and wait to be put on their hooks."""
+        kept = {point: one.ready.linked for point, one in self._kept.items()}
+        return {point: (one.program_id, *one.segments) for point, one in kept.items()}
+
     async def let_go(self, *, everything: bool = False) -> None:
         """What was staged more than a minute ago is given up, or all of it."""
         now = self._clock()

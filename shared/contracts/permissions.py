@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
-from shared.contracts import audit, catalog, inspection, node, scheduler
+from shared.contracts import audit, catalog, ebpf, inspection, node, scheduler
 from shared.contracts.base import API, ARTIFACTS, EVENTS, INTERNAL, TELEMETRY, Endpoint
 from shared.contracts.events import PUBLIC
 from shared.contracts.storage import (
@@ -58,6 +58,7 @@ _READ: Final[tuple[Endpoint[Any, Any], ...]] = (
     scheduler.GET_NODE,
     node.GET_CHAINS,
     inspection.EXPLAIN_CHAIN,
+    ebpf.LIST_EBPF,
     audit.GET_CHECKPOINT,
     audit.CREATE_SUBSCRIPTION,
     audit.FETCH_EVENTS,

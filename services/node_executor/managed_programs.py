@@ -1,0 +1,55 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which programs of the kernel are this executor's, and what they are to it.
+
+Pure.  Program ids begin anew with each boot, so what is remembered of an earlier one says nothing;
+a pin below the executor's own directory always does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+
+from services.node_executor.generations import ChainMemory, Generation, Point
+
+
+def program_roles(
+    memories: Iterable[ChainMemory], staged: Mapping[Point, Iterable[int]], *, boot_id: str
+) -> dict[int, str]:
+    """Program id to its role, as `eth0/xdp current`."""
+    roles: dict[int, str] = {}
+    for point, program_ids in staged.items():
+        roles |= dict.fromkeys(program_ids, f"{point.interface}/{point.hook} staged")
+    for memory in memories:
+        if memory.boot_id not in ("", boot_id):
+            continue
+        pending = memory.pending.generation if memory.pending else None
+        kept = {"coming": pending, "previous": memory.previous, "current": memory.current}
+        for word, generation in kept.items():
+            if generation is not None:
+                role = f"{memory.interface}/{memory.hook} {word}"
+                roles |= dict.fromkeys(_programs(generation), role)
+    return roles
+
+
+def role_of(
+    program_id: int, pins: Iterable[str], roles: Mapping[int, str], *, base: PurePosixPath
+) -> str:
+    """The role of a program; empty: it is somebody else's.
+
+    Args:
+        program_id: Its id.
+        pins: Its names in bpffs.
+        roles: What is remembered.
+        base: The executor's own directory in bpffs.
+    """
+    role = roles.get(program_id, "")
+    is_pinned = any(PurePosixPath(pin).is_relative_to(base) for pin in pins)
+    if role.endswith(" previous") and not is_pinned:
+        return ""  # of an earlier boot: the kernel gave the number to another program
+    return role or ("pinned" if is_pinned else "")
+
+
+def _programs(generation: Generation) -> tuple[int, ...]:
+    return (generation.program_id, *generation.segments)
