@@ -10,6 +10,7 @@ import pytest
 
 from services.node_executor.linking.assembly import Assembler
 from services.node_executor.linking.body import Body, Function, Line
+from services.node_executor.linking.counters import read_slot, value_bytes
 from services.node_executor.linking.emission import emit
 from services.node_executor.linking.linked_program import LINKER, LinkedProgram
 from services.node_executor.linking.plan import KernelFacts, LinkPolicy
@@ -230,6 +231,21 @@ def test_functions_of_modules_share_one_list_of_descriptors() -> None:
     calls = [i.offset for i in linked.instructions if i.source == KFUNC_CALL and i.opcode == CALL]
     assert linked.module_types_fds == (0, 50, 51)
     assert calls == [1, 1, 2]
+
+
+@pytest.mark.parametrize("verdict", [1, 2])
+def test_each_body_counts_though_the_last_one_covers_the_kept_counters(verdict: int) -> None:
+    """Ways out before it use the kept pointer, those behind it the one looked up again."""
+    first = replace(a_body(SET._replace(immediate=verdict), LEAVE), proceed_on=("pass",))
+    fill = Instruction(STORE_IMMEDIATE_64, 10, offset=-512, immediate=-1)
+    last = replace(a_body(fill, SET._replace(immediate=3), LEAVE), stack_depths_bytes=(512,))
+    counters = bytearray(value_bytes("xdp", 16))
+
+    Machine(bytearray(64), counters=counters).run(link(first, last, policy=COUNTED).instructions)
+
+    seen = [read_slot([bytes(counters)], "xdp", slot).verdicts for slot in (0, 1)]
+    assert seen[0]["pass" if verdict == 2 else "drop"] == 1
+    assert seen[1]["tx"] == (verdict == 2)
 
 
 @pytest.mark.parametrize("options", [{}, {"has_counters": True}])
