@@ -88,6 +88,8 @@ def learned(observed: ObservedHook, memory: ChainMemory) -> ChainMemory | None:
     """
     if observed.standing.number <= memory.last_number:
         return None
+    if observed.link_is_dead and memory.current is not None:
+        return None  # what has no interface was changed by nobody
     told = _told(observed)
     current = _current(observed, told)
     if current is None or current.number <= memory.last_number:

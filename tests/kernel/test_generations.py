@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from services.node_executor.adapters import kernel_info, pins
+from services.node_executor.adapters import kernel_info, pins, slot_counters
 from services.node_executor.adapters.bpf_syscall import PROGRAM_NEXT_ID, ids
 from services.node_executor.generations import COUNTERS, SEGMENTS, MapKey, Point
 from shared.contracts.link_options import LinkOptions
@@ -172,6 +172,54 @@ def _with(chain: DesiredChain, link: LinkOptions) -> DesiredChain:
         cause=chain.cause,
         link=link,
     )
+
+
+def test_a_slot_that_is_used_again_begins_at_zero_and_no_other_count_is_lost(
+    stamped: Executor, wire: Wire
+) -> None:
+    """Counters are made anew beside those that packets are counted in, and copied last."""
+    point = Point(wire.name, "xdp")
+    at_once = LinkOptions(keep_seconds=0)
+    both = _with(a_chain(wire.name, a_part("one"), a_part("two", order=20)), at_once)
+    alone = _with(a_chain(wire.name, a_part("one")), at_once)
+    other = _with(a_chain(wire.name, a_part("new", order=5), a_part("one")), at_once)
+    stamped.settle(both, point, 1)
+    send_frames(wire.peer, 3)
+    stamped.settle(alone, point, 2)
+    needs = stamped.points.needs(point, other)
+    prepared = stamped.prepare(other, point, needs)
+    send_frames(wire.peer, 2)  # after the new counters were made, before they are counted in
+
+    stamped.points.settle(point, other, desired_generation=3, prepared=prepared)
+    send_frames(wire.peer, 1)
+
+    assert prepared.linked is not None
+    prepared.linked.close()
+    assert "CopyCounts" in steps(stamped)
+    assert [(one.deployment, one.slot) for one in seen(stamped, point, other).programs] == [
+        ("new", 1),
+        ("one", 0),
+    ]
+    with kernel_info.map_by_id(stamped.kernel.observe(point).map_pins[COUNTERS]) as counters:
+        table = slot_counters.read(counters, "xdp", (0, 1))
+    assert [table.slots[slot].packets for slot in (0, 1)] == [6, 1]
+
+
+def test_counts_go_on_through_counters_that_grow_and_back(stamped: Executor, wire: Wire) -> None:
+    """A chain of 17 needs a larger map; going back to the small one takes the counts along."""
+    point = Point(wire.name, "xdp")
+    few = a_chain(wire.name, a_part("p0"))
+    many = a_chain(wire.name, *(a_part(f"p{number}", order=number) for number in range(17)))
+    maps = set()
+    for generation, chain in enumerate((few, many, few)):
+        stamped.settle(chain, point, generation + 1)
+        send_frames(wire.peer, 2)
+        maps.add(stamped.kernel.observe(point).map_pins[COUNTERS])
+
+    with kernel_info.map_by_id(stamped.kernel.observe(point).map_pins[COUNTERS]) as counters:
+        table = slot_counters.read(counters, "xdp", (0, 15))
+    assert len(maps) == 2
+    assert [table.slots[slot].packets for slot in (0, 15)] == [6, 2]
 
 
 def test_an_empty_state_directory_costs_nothing(

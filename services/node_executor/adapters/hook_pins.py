@@ -143,19 +143,11 @@ class HookPins:
         pins.remove_empty_directories(self.folder(point))
 
     def _move_first_layout(self, point: Point) -> None:
-        folder, link = self.folder(point), pins.open_pinned(self.link(point))
+        folder = self.folder(point)
         heads = [name for name in _names(f"{folder}/programs") if name.isdecimal()]
         if not heads:
             return
-        owner = max(heads, key=int)  # of the maps: what runs, else the newest
-        if link is not None:
-            with link:
-                running = kernel_info.link_info(link.fd).program_id
-            for name in heads:
-                head = _open(f"{folder}/programs/{name}", _PROGRAM)
-                if head is not None:
-                    with head:
-                        owner = name if _object_id(head) == running else owner
+        owner = self._running(point, heads)
         for name in heads:
             path = Path(program_path(self._base, *point, int(name)))
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -163,6 +155,21 @@ class HookPins:
         maps = Path(maps_path(self._base, *point))
         if maps.is_dir() and not maps.is_symlink():
             maps.rename(generation_path(self._base, *point, int(owner)) / "maps")
+
+    def _running(self, point: Point, heads: list[str]) -> str:
+        """Which of the first release's programs the link runs; the newest, if there is no link."""
+        link = pins.open_pinned(self.link(point))
+        if link is None:
+            return max(heads, key=int)
+        with link:
+            running = kernel_info.link_info(link.fd).program_id
+        for name in heads:
+            head = _open(f"{self.folder(point)}/programs/{name}", _PROGRAM)
+            if head is not None:
+                with head:
+                    if _object_id(head) == running:
+                        return name
+        return max(heads, key=int)
 
     def _generation(self, folder: str, name: str, odd: list[str]) -> PinnedGeneration:
         programs: dict[int, int] = {}

@@ -101,7 +101,8 @@ def copy(
             start = slot_offset(hook, slot)
             if start < len(changed):
                 changed[start : start + slot_bytes(hook)] = bytes(slot_bytes(hook))
-        copied.append(bytes(changed).ljust(size_bytes, b"\0"))
+        # Going back may lead to a map with less room: what it lacks was not in that chain.
+        copied.append(bytes(changed[:size_bytes]).ljust(size_bytes, b"\0"))
     map_access.update(target, _KEY, b"".join(copied))
 
 
