@@ -260,7 +260,9 @@ async def test_a_full_disk_refuses_one_download_and_nothing_else(
 
 def test_a_disk_that_fills_up_meanwhile_leaves_no_part(small_disk: Path) -> None:
     """The room that the part took is given back."""
-    cache = ArtifactCache(small_disk / "artifacts", reserved_bytes=-(100 << 20))
+    cache = ArtifactCache(
+        small_disk / "artifacts", max_bytes=100 << 20, reserved_bytes=-(100 << 20)
+    )
 
     with pytest.raises(NoRoomError, match="does not fit on the disk"):
         cache.begin("a" * 64, 30 << 20)

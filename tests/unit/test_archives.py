@@ -207,6 +207,21 @@ async def test_a_part_whose_index_cannot_be_read_is_dropped(world: World) -> Non
     assert await world.archives.take(NAME) == LARGE
 
 
+async def test_a_part_of_another_size_is_given_up(world: World) -> None:
+    """What is put together has one source."""
+    world.catalog.stops_at, world.catalog.error = 2, FaultError("gone")
+    await world.bring(NAME)
+    world.catalog.stops_at = None
+    world.catalog.archives[NAME] = LARGE + b"more"
+
+    await world.bring(NAME)
+
+    with pytest.raises(VerificationError):
+        await world.archives.take(NAME)
+    assert world.catalog.asked == [0, 1, 2, 0, 1, 2, 3, 4, 5]
+    assert world.files() == set()
+
+
 async def test_two_that_want_the_same_share_one_download(world: World) -> None:
     """And who comes late waits for the rest of it alone."""
     world.catalog.waits_at = 2

@@ -31,8 +31,6 @@ from shared.canonical import sha256_hex
 from shared.contracts.catalog import CHUNK_BYTES, MAX_ARTIFACT_BYTES
 from shared.errors import FaultError, Reason, VerificationError
 
-MAX_CACHE_BYTES: Final = 512 * 1024 * 1024
-"""Unless the configuration says otherwise."""
 RESERVED_BYTES: Final = 16 * 1024 * 1024
 """Stays free on the disk: the journal is on it too."""
 _PARTIAL, _CHUNKS = ".partial", ".chunks"
@@ -67,7 +65,7 @@ class ArtifactCache:
         self,
         folder: Path,
         *,
-        max_bytes: int = MAX_CACHE_BYTES,
+        max_bytes: int,
         reserved_bytes: int = RESERVED_BYTES,
     ) -> None:
         """Nothing is read yet.

@@ -93,7 +93,7 @@ class HostPrograms:
             return await asyncio.to_thread(self._list, request, roles)
 
     def _list(self, request: ListEbpf, roles: Mapping[int, str]) -> EbpfListed:
-        processes = Search("descriptors of processes", MAX_DESCRIPTORS)
+        processes = Search("descriptors", MAX_DESCRIPTORS)
         names = Search("names in bpffs", MAX_PINS)
         owners = program_owners(processes)
         pins = program_pins(names, first=self._base)
@@ -116,7 +116,7 @@ class HostPrograms:
             has_more=len(wanted) > request.limit,
             total=len(found),
             managed_total=sum(bool(role) for role in found.values()),
-            notes=tuple(search.note for search in (processes, names) if search.note),
+            notes=(*processes.notes(), *names.notes()),
         )
 
 

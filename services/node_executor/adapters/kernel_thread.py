@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one thread in which the executor blocks: kernel, journal and disk, one call at a time."""
+"""A thread in which the executor blocks, one call at a time.
+
+There are two: one for kernel and journal, in which every change is made, and one for the disk with
+the archives, so that no change waits for it.
+"""
 
 from __future__ import annotations
 

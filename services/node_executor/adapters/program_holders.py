@@ -38,7 +38,14 @@ class Search:
         self._left = maximum
         self._deadline = monotonic() + seconds
         self.note = ""
-        """Empty: everything was looked at."""
+        """Why it ended early; empty: it did not."""
+        self.denied = 0
+        """Processes that may not be looked at: they have rights that this one has not."""
+
+    def notes(self) -> list[str]:
+        """What was not looked at."""
+        denied = f"{self.denied} processes have rights that keep their {self._what} from being read"
+        return [*filter(None, [self.note]), *([denied] if self.denied else [])]
 
     def goes_on(self) -> bool:
         """Whether one more may be looked at."""
@@ -85,6 +92,9 @@ def _held_by(process: str, search: Search) -> Iterator[int]:
     folder = f"{_PROC}/{process}/fd"
     try:
         descriptors = os.listdir(folder)  # noqa: PTH208
+    except PermissionError:
+        search.denied += 1
+        return
     except OSError:  # because processes come and go
         return
     for descriptor in descriptors:
@@ -95,6 +105,9 @@ def _held_by(process: str, search: Search) -> Iterator[int]:
             if target == _PROGRAM or target in _LINKS:
                 text = Path(f"{_PROC}/{process}/fdinfo/{descriptor}").read_text()
                 yield from _program_id(text)
+        except PermissionError:
+            search.denied += 1
+            return
         except OSError:
             continue
 
