@@ -290,6 +290,6 @@ def test_a_search_that_is_too_long_says_so() -> None:
     program_owners(few)
     found = program_pins(late, first=PurePosixPath("/sys/fs/bpf"))
 
-    assert few.notes() == ["there are more descriptors than are looked at"]
+    assert few.note == "there are more descriptors than are looked at"
     assert found == {}
     assert late.note in ("looking at all names in bpffs takes too long", "")
