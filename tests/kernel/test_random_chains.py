@@ -61,11 +61,18 @@ def linked(case: Case, sources: list[ProgramSource]) -> LinkedChain | None:
 
 def check(case: Case) -> None:
     """The chain does linked what it does apart; it is refused only where the kernel lacks much."""
-    packets = packets_for(case.hook)
     with (
         on_one_processor(),
-        prepared(case.members, case.hook) as sources,
-        one_after_another(case.members, case.hook, case.rules) as reference,
+        prepared(
+            case.members, case.hook, shares_maps=case.shares_maps, has_frags=case.has_frags
+        ) as sources,
+        one_after_another(
+            case.members,
+            case.hook,
+            case.rules,
+            shares_maps=case.shares_maps,
+            has_frags=case.has_frags,
+        ) as reference,
     ):
         chain = linked(case, sources)
         if chain is None:
@@ -77,7 +84,7 @@ def check(case: Case) -> None:
             for planned in chain.plan.bodies:
                 event(f"mode: {planned.mode}")
             fill(chain, case.members)
-            assert_same(chain, reference, case.hook, packets)
+            assert_same(chain, reference, case.hook, case.packets)
 
 
 @pytest.mark.soak

@@ -60,27 +60,50 @@ def on_one_processor() -> Iterator[None]:
 
 
 @contextmanager
-def prepared(members: Sequence[Member], hook: Hook) -> Iterator[list[ProgramSource]]:
-    """The members as sources, p0 first; arrays of own programs are made and filled."""
+def prepared(
+    members: Sequence[Member],
+    hook: Hook,
+    *,
+    shares_maps: bool = False,
+    has_frags: bool | None = None,
+) -> Iterator[list[ProgramSource]]:
+    """The members as sources, p0 first; arrays of own programs are made and filled.
+
+    With `shares_maps`, programs of one object use the same maps, global data included.  With
+    `has_frags`, own programs are loaded as programs that read packets in several buffers.
+    """
     with ExitStack() as held:
+        shared: dict[str, Mapping[str, LoadedMap]] = {}
+        if shares_maps:
+            for member in members:
+                if member.program.object_name not in shared:
+                    source = member.program.source(member.proceed_on)
+                    (body,) = held.enter_context(loaded_apart([source], hook))
+                    shared[member.program.object_name] = body.maps
         yield [
             member.program.source(
                 member.proceed_on,
                 name=f"p{position}",
-                maps=_own_programs(member.program, hook, held),
+                maps={
+                    **shared.get(member.program.object_name, {}),
+                    **_own_programs(member.program, hook, held, has_frags=has_frags),
+                },
             )
             for position, member in enumerate(members)
         ]
 
 
-def _own_programs(program: TestProgram, hook: Hook, held: ExitStack) -> Mapping[str, LoadedMap]:
+def _own_programs(
+    program: TestProgram, hook: Hook, held: ExitStack, *, has_frags: bool | None
+) -> Mapping[str, LoadedMap]:
     if not program.own_programs:
         return {}
     request = struct.pack("<IIIII", PROGRAM_ARRAY, 4, 4, OWN_SLOTS, 0)
     array = held.enter_context(Descriptor(bpf(MAP_CREATE, request, action="making an array")))
     for slot, function in enumerate(program.own_programs):
         target = TestProgram(program.family, program.object_name, function)
-        (body,) = held.enter_context(loaded_apart([target.source(("pass",))], hook))
+        sources = [target.source(("pass",))]
+        (body,) = held.enter_context(loaded_apart(sources, hook, has_frags=has_frags))
         update(array, struct.pack("<I", slot), struct.pack("<I", body.program.fd))
     info = kernel_info.map_info(array.fd)
     return {"own_programs": LoadedMap("own_programs", array, info, is_carried_over=True)}
@@ -88,10 +111,18 @@ def _own_programs(program: TestProgram, hook: Hook, held: ExitStack) -> Mapping[
 
 @contextmanager
 def one_after_another(
-    members: Sequence[Member], hook: Hook, rules: EndRules
+    members: Sequence[Member],
+    hook: Hook,
+    rules: EndRules,
+    *,
+    shares_maps: bool = False,
+    has_frags: bool | None = None,
 ) -> Iterator[Reference]:
     """What the chain has to do, by running its programs apart."""
-    with prepared(members, hook) as sources, loaded_apart(sources, hook) as bodies:
+    with (
+        prepared(members, hook, shares_maps=shares_maps, has_frags=has_frags) as sources,
+        loaded_apart(sources, hook, has_frags=has_frags) as bodies,
+    ):
         for body, member in zip(bodies, members, strict=True):
             member.program.fill(body.maps)
         yield Reference(bodies, hook, rules)

@@ -89,6 +89,11 @@ PACKETS: dict[str, bytes] = {
     },
     **{f"random {number}": data for number, data in enumerate(_random_packets())},
 }
+LARGE_PACKETS: dict[str, bytes] = {
+    "in two buffers": _padded(V4_TCP, 5_000),
+    "in three buffers, tagged": tagged(_padded(V6_TCP, 9_000)),
+}
+"""More than a page: XDP programs see them only if they read packets in several buffers."""
 
 
 def packets_for(hook: Hook) -> Mapping[str, bytes]:

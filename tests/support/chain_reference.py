@@ -26,6 +26,7 @@ TC_BODIES = "classifiers"
 ALL_BITS = 0xFFFFFFFF
 _WIRE_LENGTH = 160
 """Where struct __sk_buff has `wire_len`."""
+_PAGE_BYTES = 4096
 _NOT_READABLE = ("prog_array", "ringbuf", "perf_event_array")
 
 
@@ -66,17 +67,29 @@ def a_classifier(
 
 
 @contextmanager
-def loaded_apart(sources: Sequence[ProgramSource], hook: Hook) -> Iterator[list[LoadedBody]]:
-    """Every program loaded by itself, with maps of its own."""
+def loaded_apart(
+    sources: Sequence[ProgramSource], hook: Hook, *, has_frags: bool | None = None
+) -> Iterator[list[LoadedBody]]:
+    """Every program loaded by itself, with maps of its own unless the source gives some.
+
+    With `has_frags`, as programs that read packets in several buffers, or as others; None: as each
+    section says.
+    """
     with ExitStack() as resources:
         yield [
-            resources.enter_context(load_body(source, hook, is_first=True)) for source in sources
+            resources.enter_context(load_body(source, hook, is_first=True, has_frags=has_frags))
+            for source in sources
         ]
 
 
 def a_context(hook: Hook, packet: bytes) -> bytes:
-    """The context that a fresh packet has: struct xdp_md, or an empty struct __sk_buff."""
-    return struct.pack("<6I", 0, len(packet), 0, 0, 0, 0) if hook == "xdp" else bytes(192)
+    """The context that a fresh packet has: struct xdp_md, or an empty struct __sk_buff.
+
+    Of a packet in several buffers the first is not full, so that it can grow: a run of the
+    reference begins with a page of its own, and would move what does not fit to the next buffer.
+    """
+    first = len(packet) if len(packet) < _PAGE_BYTES else _PAGE_BYTES // 2
+    return struct.pack("<6I", 0, first, 0, 0, 0, 0) if hook == "xdp" else bytes(192)
 
 
 @dataclass(frozen=True, slots=True)

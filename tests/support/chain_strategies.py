@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from shared.contracts.node import DEFAULT_PROCEED_ON, verdicts_of
 from shared.identifiers import Hook
 from tests.support.chain_comparison import Member
 from tests.support.chain_corpus import programs_for
+from tests.support.chain_corpus_packets import LARGE_PACKETS, packets_for
 from tests.support.chain_reference import EndRules
 
 MAX_LENGTH = 12
@@ -30,6 +32,17 @@ class Case:
     members: tuple[Member, ...]
     facts: KernelFacts
     policy: LinkPolicy
+    shares_maps: bool = False
+
+    @property
+    def has_frags(self) -> bool | None:
+        """How the programs are loaded apart."""
+        return {"auto": None, "on": True, "off": False}[self.policy.frags]
+
+    @property
+    def packets(self) -> Mapping[str, bytes]:
+        """What is run through it."""
+        return {**packets_for(self.hook), **(LARGE_PACKETS if self.has_frags else {})}
 
     @property
     def may_be_refused(self) -> frozenset[str]:
@@ -51,6 +64,7 @@ class Case:
         policy = self.policy
         way = (
             f"{policy.way}, called {sorted(policy.called)}, separate {sorted(policy.separate)},"
+            f" frags {policy.frags}, shared maps {self.shares_maps},"
             f" counters {policy.has_counters}, types {self.facts.has_types},"
             f" perfmon {self.facts.has_perfmon},"
             f" tail calls beside calls {self.facts.has_tail_calls_beside_calls},"
@@ -98,8 +112,10 @@ def cases(draw: st.DrawFn, family: str) -> Case:
         hook=hook,
         members=chain,
         facts=facts,
+        shares_maps=draw(st.booleans()),
         policy=LinkPolicy(
             hook=hook,
+            frags="auto" if hook != "xdp" else draw(st.sampled_from(("auto", "on", "off"))),
             attachment="xdp" if hook == "xdp" else draw(st.sampled_from(attachments)),
             has_counters=has_counters,
             time_sample_period=draw(st.sampled_from((0, 1, 4))) if has_counters else 0,
