@@ -87,7 +87,8 @@ def _of_segment(
         yield Constraint(
             "layout",
             f"segment {index}",
-            "the frames of its functions fit only if the main function has no stack"
+            "frames or branches of its programs do not fit into one function, and several functions"
+            " under one without stack need the fewest calls"
             if wrapped
             else "all its programs are called",
             f"calls-only, {len(wrapped)} wrapping functions",
