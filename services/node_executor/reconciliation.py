@@ -247,15 +247,16 @@ def _mended(
 ) -> Iterator[Action]:
     """What a generation's pins lack, and what is among them that is not its own."""
     number = generation.pin
-    for segment, program_id in generation.pinned_programs.items():
+    programs, maps = generation.pinned_programs, generation.pinned_maps
+    for segment, program_id in programs.items():
         yield from _program_pinned(ProgramPin(number, segment), program_id, pinned)
-    for key, map_id in sorted(generation.pinned_maps.items()):
+    for key, map_id in sorted(maps.items()):
         yield from _map_pinned(MapPin(number, key), map_id, pinned)
     for key, map_id in sorted(pinned.maps.items()):
-        if key not in generation.pinned_maps:
+        if key not in maps:
             yield UnpinMap(MapPin(number, key), map_id)
     for segment, program_id in sorted(pinned.programs.items()):
-        if segment not in generation.pinned_programs:
+        if segment not in programs:
             yield UnpinProgram(ProgramPin(number, segment), program_id)
     if not pinned.record:
         yield from _recorded(observed, generation)

@@ -31,7 +31,7 @@ from services.node_executor.metrics_sampling import (
     metric_values,
     refuse_too_large,
 )
-from services.node_executor.preparation import Prepared
+from services.node_executor.preparation import GenerationConflictError, Prepared
 from services.node_executor.staging import Staging
 from services.node_executor.trials import Trials
 from shared.adapters.bus import Bus
@@ -268,6 +268,22 @@ class NodeExecutorService:
     async def _settle(self, point: Point, chain: DesiredChain | None, generation: int) -> None:
         if self._points.is_refused(point, chain):
             return
+        try:
+            try:
+                await self._change(point, chain, generation)
+            except GenerationConflictError as conflict:
+                log.info("decided_anew", **point._asdict(), why=conflict.message)
+                await self._change(point, chain, generation)
+        except RefusedError as error:
+            log.info("chain_refused", **point._asdict(), code=error.refusal_code, why=error.message)
+            if chain is None:
+                raise RemovalError(error.message, error.reasons) from error
+            await self._thread(
+                self._points.refuse, point, chain, desired_generation=generation, error=error
+            )
+
+    async def _change(self, point: Point, chain: DesiredChain | None, generation: int) -> None:
+        """What the point needs is found out, prepared and done; refused if it changed meanwhile."""
         prepared = Prepared()
         try:
             needs = await self._thread(self._points.needs, point, chain)
@@ -280,13 +296,6 @@ class NodeExecutorService:
                 desired_generation=generation,
                 prepared=prepared,
                 decided_on=needs.standing if needs else None,
-            )
-        except RefusedError as error:
-            log.info("chain_refused", **point._asdict(), code=error.refusal_code, why=error.message)
-            if chain is None:
-                raise RemovalError(error.message, error.reasons) from error
-            await self._thread(
-                self._points.refuse, point, chain, desired_generation=generation, error=error
             )
         finally:
             if prepared.linked is not None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple, get_args
 
@@ -41,6 +43,7 @@ UNFINISHED: Final = "-new"
 """Ends the name under which a pin is made before it takes its place."""
 
 _PROGRAM, _MAP = "bpf-prog", "bpf-map"
+_MAPS: Final = "maps"
 _ARRAY: Final = 2
 _KEY: Final = bytes(4)
 _IN_A_HOOK_POINT: Final = frozenset(("link", "maps", "generations"))
@@ -60,8 +63,8 @@ class HookPins:
     def __init__(self, base: PurePosixPath) -> None:
         """`base` is a directory of bpffs."""
         self._base: Final = base
-        self._records: Final[dict[int, bytes]] = {}
-        """By the id of their map: they are frozen, and an id is not used twice."""
+        self._seen: Final[dict[Point, dict[str, _Seen]]] = {}
+        """What was read of each pin: a file of bpffs stands for one object as long as it is."""
 
     def points(self) -> set[Point]:
         """Hook points that have a pin directory."""
@@ -82,15 +85,16 @@ class HookPins:
 
     def read(self, point: Point) -> Pins:
         """What is pinned now."""
-        folder = str(self.folder(point))
-        odd = [name for name in _pins(folder) if name not in _IN_A_HOOK_POINT]
+        reading = _Reading(str(self.folder(point)), self._seen.get(point, {}))
         found: dict[int, PinnedGeneration] = {}
-        for name in _names(f"{folder}/generations"):
+        for name in _names(f"{reading.folder}/generations"):
             if name.isdecimal() and str(int(name)) == name:
-                found[int(name)] = self._generation(folder, f"generations/{name}", odd)
+                found[int(name)] = reading.generation(f"generations/{name}")
             else:
-                odd.append(f"generations/{name}")
-        return Pins(found, self._named(point), tuple(odd))
+                reading.odd.append(f"generations/{name}")
+        odd = [name for name in _pins(reading.folder) if name not in _IN_A_HOOK_POINT]
+        self._seen[point] = reading.seen
+        return Pins(found, self._named(point), (*odd, *reading.odd))
 
     def pin_program(self, point: Point, pin: ProgramPin, program_id: int) -> None:
         """The pin names the program."""
@@ -158,70 +162,14 @@ class HookPins:
 
     def _running(self, point: Point, heads: list[str]) -> str:
         """Which of the first release's programs the link runs; the newest, if there is no link."""
+        folder = self.folder(point)
         link = pins.open_pinned(self.link(point))
         if link is None:
             return max(heads, key=int)
         with link:
             running = kernel_info.link_info(link.fd).program_id
-        for name in heads:
-            head = _open(f"{self.folder(point)}/programs/{name}", _PROGRAM)
-            if head is not None:
-                with head:
-                    if _object_id(head) == running:
-                        return name
-        return max(heads, key=int)
-
-    def _generation(self, folder: str, name: str, odd: list[str]) -> PinnedGeneration:
-        programs: dict[int, int] = {}
-        maps: dict[MapKey, int] = {}
-        record = b""
-        for entry in _pins(f"{folder}/{name}"):
-            segment = parse_segment(entry)
-            path = f"{name}/{entry}"
-            if entry == "maps":
-                maps |= self._maps(folder, path, odd)
-            elif segment is not None:
-                found = self._id(folder, path, _PROGRAM, odd)
-                programs |= {segment: found} if found else {}
-            elif entry == RECORD_NAME:
-                record = self._record(folder, path, odd)
-            else:
-                found = self._id(folder, path, _MAP, odd)
-                maps |= {MapKey("", parse_pin_name(entry)): found} if found else {}
-        return PinnedGeneration(programs, maps, record)
-
-    def _maps(self, folder: str, name: str, odd: list[str]) -> dict[MapKey, int]:
-        found: dict[MapKey, int] = {}
-        for deployment in _names(f"{folder}/{name}"):
-            for entry in _pins(f"{folder}/{name}/{deployment}"):
-                map_id = self._id(folder, f"{name}/{deployment}/{entry}", _MAP, odd)
-                if map_id:
-                    found[MapKey(deployment, parse_pin_name(entry))] = map_id
-        return found
-
-    def _id(self, folder: str, name: str, kind: str, odd: list[str]) -> int:
-        """The id of the object of that kind; 0, and the name is odd, if it is none."""
-        opened = _open(f"{folder}/{name}", kind)
-        if opened is None:
-            odd.append(name)
-            return 0
-        with opened:
-            return _object_id(opened)
-
-    def _record(self, folder: str, name: str, odd: list[str]) -> bytes:
-        opened = _open(f"{folder}/{name}", _MAP)
-        if opened is None:
-            odd.append(name)
-            return b""
-        with opened:
-            map_id = _object_id(opened)
-            if map_id not in self._records:
-                info = kernel_info.map_info(opened.fd)
-                is_ours = info.is_array and info.name == RECORD_NAME
-                is_ours &= info.value_size_bytes <= MAX_RECORD_BYTES
-                value = map_access.lookup(opened, _KEY) if is_ours else None
-                self._records[map_id] = value or b"?"
-            return self._records[map_id]
+        owners = [name for name in heads if _program_id(f"{folder}/programs/{name}") == running]
+        return owners[0] if owners else max(heads, key=int)
 
     def _named(self, point: Point) -> int:
         try:
@@ -230,6 +178,93 @@ class HookPins:
             return 0
         number = PurePosixPath(target).parent.name
         return int(number) if number.isdecimal() else -1
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What is behind a pin."""
+
+    inode: int
+    kind: str
+    object_id: int
+    record: bytes = b""
+
+
+class _Reading:
+    """One look at all pins of a hook point; only those that are new are opened."""
+
+    def __init__(self, folder: str, seen_before: dict[str, _Seen]) -> None:
+        self.folder: Final = folder
+        self.odd: Final[list[str]] = []
+        self.seen: Final[dict[str, _Seen]] = {}
+        self._seen_before: Final = seen_before
+
+    def generation(self, name: str) -> PinnedGeneration:
+        """What is pinned in one directory."""
+        programs: dict[int, int] = {}
+        maps: dict[MapKey, int] = {}
+        record = b""
+        for entry, inode in _files(f"{self.folder}/{name}"):
+            path, segment = f"{name}/{entry}", parse_segment(entry)
+            if entry == _MAPS:
+                maps |= self._maps(path)
+            elif segment is not None:
+                for one in self._of(path, inode, _PROGRAM):
+                    programs[segment] = one.object_id
+            else:
+                key = MapKey("", parse_pin_name(entry))
+                for one in self._of(path, inode, _MAP):
+                    if entry == RECORD_NAME:
+                        record = one.record
+                    else:
+                        maps[key] = one.object_id
+        return PinnedGeneration(programs, maps, record)
+
+    def _maps(self, name: str) -> dict[MapKey, int]:
+        found: dict[MapKey, int] = {}
+        for deployment in _names(f"{self.folder}/{name}"):
+            for entry, inode in _files(f"{self.folder}/{name}/{deployment}"):
+                for one in self._of(f"{name}/{deployment}/{entry}", inode, _MAP):
+                    found[MapKey(deployment, parse_pin_name(entry))] = one.object_id
+        return found
+
+    def _of(self, name: str, inode: int, kind: str) -> Iterator[_Seen]:
+        """What is behind the pin; nothing, and the name is odd, if it is of another kind."""
+        seen = self._seen_before.get(name)
+        if seen is None or seen.inode != inode:
+            seen = _look(f"{self.folder}/{name}", inode)
+        self.seen[name] = seen
+        if seen.kind == kind:
+            yield seen
+        else:
+            self.odd.append(name)
+
+
+def _look(path: str, inode: int) -> _Seen:
+    try:
+        opened = pins.open_pinned_text(path)
+    except KernelFaultError:
+        opened = None
+    if opened is None:
+        return _Seen(inode, "", 0)
+    with opened:
+        kind = _kind(opened)
+        is_record = kind == _MAP and path.endswith(f"/{RECORD_NAME}")
+        return _Seen(inode, kind, _object_id(opened), _record(opened) if is_record else b"")
+
+
+def _record(opened: Descriptor) -> bytes:
+    """What the map holds; something that is no record if it is another map."""
+    info = kernel_info.map_info(opened.fd)
+    is_ours = info.is_array and info.name == RECORD_NAME
+    if not is_ours or info.value_size_bytes > MAX_RECORD_BYTES:
+        return b"?"
+    return map_access.lookup(opened, _KEY) or b"?"
+
+
+def _kind(opened: Descriptor) -> str:
+    target = os.readlink(f"/proc/self/fd/{opened.fd}")  # noqa: PTH115 because there is no file
+    return target.removeprefix("anon_inode:")
 
 
 def _frozen_map(value: bytes) -> Descriptor:
@@ -245,16 +280,13 @@ def _frozen_map(value: bytes) -> Descriptor:
     return made
 
 
-def _open(path: str, kind: str) -> Descriptor | None:
-    """The pinned object, if it is of that kind."""
-    try:
-        opened = pins.open_pinned(PurePosixPath(path))
-    except KernelFaultError:
-        return None
-    if opened is not None and os.readlink(f"/proc/self/fd/{opened.fd}") != f"anon_inode:{kind}":  # noqa: PTH115 because there is no file
-        opened.close()
-        return None
-    return opened
+def _program_id(path: str) -> int:
+    """The id of the pinned program; 0: there is none."""
+    opened = pins.open_pinned_text(path)
+    if opened is None:
+        return 0
+    with opened:
+        return _object_id(opened) if _kind(opened) == _PROGRAM else 0
 
 
 def _object_id(opened: Descriptor) -> int:
@@ -270,6 +302,16 @@ def _names(folder: str) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     return sorted(names)
+
+
+def _files(folder: str) -> list[tuple[str, int]]:
+    """Names and inodes of the pins in a directory, ascending."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [(entry.name, entry.inode()) for entry in entries]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(one for one in found if not one[0].endswith(UNFINISHED))
 
 
 def _pins(folder: str) -> list[str]:

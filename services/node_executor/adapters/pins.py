@@ -17,7 +17,14 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from services.node_executor.adapters.bpf_syscall import GET_PINNED, PIN, Descriptor, Memory, bpf
+from services.node_executor.adapters.bpf_syscall import (
+    GET_PINNED,
+    PIN,
+    Descriptor,
+    Memory,
+    bpf,
+    bpf_attempt,
+)
 from services.node_executor.adapters.kernel_errors import KernelFaultError
 from services.node_executor.adapters.libbpf_cdef import libraries
 from services.node_executor.kernel_types import Handle
@@ -62,13 +69,18 @@ def pin(handle: Handle, path: PurePosixPath) -> None:
         KernelFaultError: bpffs refuses.
     """
     with _faults(f"pinning {path}"):
-        Path(path).parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
-        fresh = path.with_name(f"{path.name}-new")
-        Path(fresh).unlink(missing_ok=True)
-        memory = Memory()
-        request = struct.pack("<QII", memory.text(str(fresh)), handle.fd, 0)
-        bpf(PIN, request, action=f"pinning {path}")
-        Path(fresh).rename(path)
+        failure = _pin_at(path, handle)
+        if failure == errno.ENOENT:
+            Path(path).parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+            failure = _pin_at(path, handle)
+        if failure == errno.EEXIST:
+            fresh = path.with_name(f"{path.name}-new")
+            Path(fresh).unlink(missing_ok=True)
+            failure = _pin_at(fresh, handle)
+            if not failure:
+                Path(fresh).rename(path)
+    if failure:
+        raise KernelFaultError(f"pinning {path}", failure)
 
 
 def link_path(path: PurePosixPath, target: PurePosixPath) -> None:
@@ -116,8 +128,13 @@ def open_pinned(path: PurePosixPath) -> Descriptor | None:
     Raises:
         KernelFaultError: there is something else, or it may not be opened.
     """
+    return open_pinned_text(str(path))
+
+
+def open_pinned_text(path: str) -> Descriptor | None:
+    """The same for a path that is text already; hook points have hundreds of pins."""
     memory = Memory()
-    request = struct.pack("<QII", memory.text(str(path)), 0, 0)
+    request = struct.pack("<QII", memory.text(path), 0, 0)
     try:
         return Descriptor(bpf(GET_PINNED, request, action=f"opening {path}"))
     except KernelFaultError as error:
@@ -136,6 +153,13 @@ def list_pins(directory: PurePosixPath) -> tuple[str, ...]:
             return ()
         names = sorted(entry.name for entry in Path(directory).iterdir())
     return tuple(name for name in names if not name.endswith("-new"))
+
+
+def _pin_at(path: PurePosixPath, handle: Handle) -> int:
+    """What the kernel answers: 0 or errno."""
+    memory = Memory()
+    _, failure, _ = bpf_attempt(PIN, struct.pack("<QII", memory.text(str(path)), handle.fd, 0))
+    return failure
 
 
 def _mount_once(mount_point: PurePosixPath) -> None:
