@@ -134,9 +134,12 @@ def steps(draw: st.DrawFn, depth: int, register: int) -> list[Instruction]:
 
 
 @st.composite
-def bodies(draw: st.DrawFn, hook: Hook, number: int, licences: tuple[str, ...]) -> Body:
+def bodies(
+    draw: st.DrawFn, hook: Hook, number: int, licences: tuple[str, ...], *, is_deep: bool = False
+) -> Body:
     """A body that the simulator can run: branches, several exits, functions, own tail calls."""
-    depth = 8 * draw(st.sampled_from([0, 0, 1, 1, 2, 2, 3, 13, 13, 31, 60, 61, 62, 63, 64]))
+    deep = [61, 62, 63, 64]
+    depth = 8 * draw(st.sampled_from(deep if is_deep else [0, 0, 1, 1, 2, 2, 3, 13, 13, 31, *deep]))
     sub_depth = 8 * draw(st.sampled_from([0, 1, 2, 20, 31, 60]))
     has_function = draw(st.booleans()) and -(-depth // 16) * 16 + -(-sub_depth // 16) * 16 <= 512
     reads = depth >= 8 and draw(st.booleans())
