@@ -16,7 +16,7 @@ from services.node_executor.adapters.chain import LinkedChain, Linking, link_cha
 from services.node_executor.adapters.kernel_errors import VerifierRejectedError
 from services.node_executor.adapters.kernel_facts import kernel_facts
 from services.node_executor.adapters.libbpf import LoadedBody, load_body
-from services.node_executor.adapters.programs import BodyRefusedError, run_packet
+from services.node_executor.adapters.programs import run_packet
 from services.node_executor.adapters.segments import (
     Emitted,
     LoadedSegments,
@@ -25,7 +25,7 @@ from services.node_executor.adapters.segments import (
 )
 from services.node_executor.adapters.source_lines import place_of
 from services.node_executor.kernel_types import ProgramSource
-from services.node_executor.linking.plan import LinkMode, LinkPolicy, LinkRefusedError
+from services.node_executor.linking.plan import KernelFacts, LinkMode, LinkPolicy, LinkRefusedError
 from services.node_executor.linking.planning import plan_link
 from shared.contracts.node import TC_VERDICTS, XDP_VERDICTS
 from tests.support.bpf_objects import SOURCES, compile_source
@@ -207,10 +207,10 @@ def test_a_refusal_of_the_linked_chain_names_program_file_and_line() -> None:
         loader = SegmentLoader(bodies, "refused", counters=None, interface_index=0)
         policy = LinkPolicy(hook="xdp", has_counters=False)
         plan = plan_link([found.body for found in bodies], kernel_facts(), policy)
-        with pytest.raises(BodyRefusedError) as refused:
+        with pytest.raises(VerifierRejectedError) as refused:
             loader.load(loader.emit(plan))
 
-    rejection = refused.value.rejection
+    rejection = refused.value
     (reason,) = rejection.reasons
     line = next(n for n, text in enumerate(LEFTOVERS.splitlines(), start=1) if "asm" in text)
     assert reason.path == "chain[1] adds"
@@ -226,10 +226,10 @@ def test_places_are_known_without_the_verifier_s_help() -> None:
         loader = SegmentLoader(bodies, "refused", counters=None, interface_index=0)
         policy = LinkPolicy(hook="xdp", has_counters=False)
         plan = plan_link([found.body for found in bodies], kernel_facts(), policy)
-        with pytest.raises(BodyRefusedError) as refused:
+        with pytest.raises(VerifierRejectedError) as refused:
             loader.load(loader.emit(plan))
         (program,) = loader.emit(plan).programs
-        finding = refused.value.rejection.finding
+        finding = refused.value.finding
         (*_, line) = (one for one in program.lines if one.position <= finding.position)
 
         assert line.body == 1
@@ -254,14 +254,30 @@ def test_a_program_that_the_verifier_refuses_among_others_is_called_instead() ->
         assert attempt.effect == "calls the programs [1]"
 
 
-def test_without_types_it_is_refused() -> None:
-    """There is no other way to link it then."""
-    facts = replace(kernel_facts(), has_types=False)
+def test_a_refusal_by_rule_after_one_by_the_verifier_holds_both() -> None:
+    """What needs another segment, and may have none, is refused in both words."""
+    facts = replace(kernel_facts(), max_jumps=1_000_000, has_types=False, max_tail_calls=0)
+    sources = [a_source("branches", name=f"p{number}") for number in range(5)]
+    with pytest.raises(LinkRefusedError) as refused:
+        link_chain(sources, "xdp", name="refused", facts=facts)
+
+    assert "at most so many tail calls" in refused.value.message
+    assert "before that the verifier refuses programs 0 to 4 in the chain" in refused.value.message
+    assert [found.rule for found in refused.value.constraints] == ["tail-calls", "verifier"]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [KernelFacts(has_types=False), KernelFacts(max_call_frames=0)],
+    ids=["without types", "without calls"],
+)
+def test_what_cannot_be_called_is_refused_in_the_verifier_s_words(facts: KernelFacts) -> None:
+    """There is no other way to link it then; without types nobody knows which program it is."""
     with ExitStack() as resources:
         bodies = [loaded(source, resources) for source in AFTER_POINTERS]
         loader = SegmentLoader(bodies, "refused", counters=None, interface_index=0)
         policy = LinkPolicy(hook="xdp", has_counters=False)
-        with pytest.raises(VerifierRejectedError, match="the linked chain: the kernel's verifier"):
+        with pytest.raises(VerifierRejectedError, match="prohibited"):
             Linking(bodies, facts, loader).link(policy, None)
 
 

@@ -18,9 +18,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from services.node_executor.adapters import kernel_info, slot_counters
+from services.node_executor.adapters.kernel_errors import VerifierRejectedError
 from services.node_executor.adapters.kernel_facts import kernel_facts
 from services.node_executor.adapters.libbpf import LoadedBody, load_body
-from services.node_executor.adapters.programs import BodyRefusedError
 from services.node_executor.adapters.segments import (
     HardSegmentError,
     LoadedSegments,
@@ -29,7 +29,13 @@ from services.node_executor.adapters.segments import (
 )
 from services.node_executor.kernel_types import Handle, LoadedMap, ProgramInfo, ProgramSource
 from services.node_executor.linking.feedback import policy_after
-from services.node_executor.linking.plan import Constraint, KernelFacts, LinkPlan, LinkPolicy
+from services.node_executor.linking.plan import (
+    Constraint,
+    KernelFacts,
+    LinkPlan,
+    LinkPolicy,
+    LinkRefusedError,
+)
 from services.node_executor.linking.planning import plan_link
 from shared.identifiers import Hook
 
@@ -213,7 +219,16 @@ class Linking:
         bodies = [loaded.body for loaded in self._bodies]
         while True:
             started = perf_counter_ns()
-            plan = plan_link(bodies, facts, policy, slots=slots)
+            try:
+                plan = plan_link(bodies, facts, policy, slots=slots)
+            except LinkRefusedError as error:
+                if not attempts:
+                    raise
+                raise LinkRefusedError(
+                    f"{error.message}; before that {attempts[-1].text}",
+                    error.reasons,
+                    (*error.constraints, *attempts),
+                ) from error
             emitted = self._loader.emit(plan)
             planned = perf_counter_ns()
             self.plan_ns += planned - started
@@ -229,12 +244,12 @@ class Linking:
                     _attempt(policy, following, f"programs {first} to {last}", error.words),
                 )
                 policy = following
-            except BodyRefusedError as error:
+            except VerifierRejectedError as error:
                 following = _with_called(plan, policy, error.body)
-                if error.body is None or following is None:
-                    raise error.rejection from error
-                words = error.rejection.finding.sentence
-                attempts += (_attempt(policy, following, f"program {error.body}", words),)
+                if following is None:
+                    raise
+                refused = f"program {error.body}"
+                attempts += (_attempt(policy, following, refused, error.finding.sentence),)
                 policy = following
             except TypesRefusedError:
                 attempts += (_WITHOUT_TYPES,)
@@ -250,7 +265,7 @@ def _with_called(plan: LinkPlan, policy: LinkPolicy, body: int | None) -> LinkPo
 
     None: it is one already, or cannot be.
     """
-    if body is None or not plan.has_types or plan.bodies[body].mode != "inline":
+    if body is None or not plan.has_types or body in policy.called:
         return None
     return replace(policy, called=policy.called | {body})
 

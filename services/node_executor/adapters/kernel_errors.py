@@ -74,7 +74,14 @@ class VerifierRejectedError(RefusedError):
     code: ClassVar[ErrorCode] = "verifier_rejected"
 
     def __init__(
-        self, name: str, function: str, log: str, *, path: str = "", place: str = ""
+        self,
+        name: str,
+        function: str,
+        log: str,
+        *,
+        path: str = "",
+        place: str = "",
+        body: int | None = None,
     ) -> None:
         """`place` is `file.c:12`, for logs that do not say it; `path` is for the reason."""
         finding = read_verifier_log(log)
@@ -85,4 +92,6 @@ class VerifierRejectedError(RefusedError):
             [Reason(path=path or name, rule=finding.error, got=finding.source or None)],
         )
         self.finding: Final[VerifierFinding] = finding
+        self.body: Final = body
+        """Of a linked chain: index of the program that it is about; None: not known."""
         self.log_tail: Final = log[-_LOG_TAIL_CHARACTERS:]

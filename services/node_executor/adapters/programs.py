@@ -73,8 +73,7 @@ def load_program(
     attempt = try_loading(linked, types, name=name, interface_index=interface_index)
     if attempt.program is not None:
         return attempt.program
-    error = explain(linked, types, attempt, name=name, interface_index=interface_index)
-    raise error.rejection if isinstance(error, BodyRefusedError) else error
+    raise explain(linked, types, attempt, name=name, interface_index=interface_index)
 
 
 def try_loading(
@@ -94,16 +93,6 @@ def try_loading(
     return LoadAttempt(None if failure else Descriptor(fd), failure, log)
 
 
-class BodyRefusedError(Exception):
-    """The verifier refuses a linked program; perhaps not if the body at fault stands elsewhere."""
-
-    def __init__(self, body: int | None, rejection: VerifierRejectedError) -> None:
-        super().__init__(rejection.message)
-        self.body: Final = body
-        """Index in the chain of the body that the verifier was at; None: the linker's own code."""
-        self.rejection: Final = rejection
-
-
 def explain(
     linked: LinkedProgram,
     types: JoinedTypes | None,
@@ -112,7 +101,7 @@ def explain(
     name: str,
     interface_index: int = 0,
     bodies: Sequence[LoadedBody] = (),
-) -> BodyRefusedError | KernelFaultError:
+) -> VerifierRejectedError | KernelFaultError:
     """Why the attempt failed, in the verifier's words, and of which body it speaks.
 
     `bodies` are those of the whole chain, as the linked program counts them.
@@ -129,17 +118,17 @@ def explain(
     position = read_verifier_log(log).position
     body = _body_at(linked, position)
     if body is None or body >= len(bodies):
-        return BodyRefusedError(None, VerifierRejectedError("the linked chain", name, log))
+        return VerifierRejectedError("the linked chain", name, log)
     deployment = bodies[body].body.name
     lines = [line for line in linked.lines if line.position <= position and line.body == body]
-    rejection = VerifierRejectedError(
+    return VerifierRejectedError(
         deployment,
         f"the linked chain {name}",
         log,
         path=f"chain[{body}] {deployment}",
         place=place_of(lines[-1], bodies[body].types) if lines else "",
+        body=body,
     )
-    return BodyRefusedError(body, rejection)
 
 
 def _body_at(linked: LinkedProgram, position: int) -> int | None:

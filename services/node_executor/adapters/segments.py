@@ -128,7 +128,7 @@ class SegmentLoader:
         Raises:
             HardSegmentError: the verifier gives up on a segment.
             TypesRefusedError: the kernel takes no BTF made of these objects.
-            BodyRefusedError: it refuses one for another reason.
+            VerifierRejectedError: it refuses one for another reason.
             KernelFaultError: the kernel failed.
         """
         with ExitStack() as resources:
