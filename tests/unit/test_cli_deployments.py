@@ -11,7 +11,8 @@ import msgspec
 import pytest
 from rich.console import Console, RenderableType
 
-from cli.chain import only_on, render_chains
+from cli.chain import only_on
+from cli.chain_view import render_chains
 from cli.deploy import CommandDone, read_deployment, render_done, render_plan
 from cli.node import parse_changes, render_list, render_node
 from cli.status import render_deployment
