@@ -196,6 +196,7 @@ class HookPoints:
             after = self._settle(change, desired, hook)
             memory = retired(
                 msgspec.structs.replace(self.memory(point), refusal=None),
+                pinned=after.program_pins,
                 keep_seconds=wanted.link.keep_seconds,
                 now_seconds=self._clock(),
             )

@@ -15,7 +15,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -298,18 +298,22 @@ def new_slots(memory: ChainMemory, slots: Mapping[str, int]) -> tuple[int, ...]:
     return tuple(sorted(slot for deployment, slot in slots.items() if deployment not in owned))
 
 
-def retired(memory: ChainMemory, *, keep_seconds: int, now_seconds: float) -> ChainMemory:
-    """The memory without the generation before, once it was kept for long enough.
+def retired(
+    memory: ChainMemory, *, pinned: Collection[int], keep_seconds: int, now_seconds: float
+) -> ChainMemory:
+    """The memory without the generation before, once it was kept for long enough or is lost.
 
     Args:
         memory: Of one hook point.
+        pinned: Generations whose head is pinned; after a reboot those before it are not.
         keep_seconds: Counted from when the current generation was put on the hook.
         now_seconds: Since the kernel started.
     """
     current = memory.current
     if memory.previous is None or memory.pending is not None or current is None:
         return memory
-    if now_seconds - current.put_at_seconds < keep_seconds:
+    is_due = now_seconds - current.put_at_seconds >= keep_seconds
+    if memory.previous.pin in pinned and not is_due:
         return memory
     return msgspec.structs.replace(memory, previous=None)
 

@@ -279,12 +279,20 @@ def test_the_generation_before_is_kept_for_so_long(seconds: int, is_kept: bool) 
     memory = msgspec.structs.replace(a_memory(NEW, OLD), current=current)
     changing = msgspec.structs.replace(memory, pending=a_pending("attach", OLD))
 
-    after = retired(memory, keep_seconds=60, now_seconds=100.0 + seconds)
-    meanwhile = retired(changing, keep_seconds=60, now_seconds=100.0 + seconds)
+    after = retired(memory, pinned=(1, 2), keep_seconds=60, now_seconds=100.0 + seconds)
+    meanwhile = retired(changing, pinned=(1, 2), keep_seconds=60, now_seconds=100.0 + seconds)
 
     assert (after.previous is not None) is is_kept
     assert after.current == current
     assert meanwhile == changing
+
+
+def test_a_generation_that_a_reboot_ended_is_not_kept() -> None:
+    """Nothing of it is pinned, so there is no going back to it."""
+    memory = a_memory(NEW, OLD)
+
+    assert retired(memory, pinned=(1, 2), keep_seconds=60, now_seconds=0) == memory
+    assert retired(memory, pinned=(2,), keep_seconds=60, now_seconds=0).previous is None
 
 
 def test_an_instance_has_one_slot_for_life_and_a_new_one_the_lowest_free() -> None:
@@ -297,7 +305,7 @@ def test_an_instance_has_one_slot_for_life_and_a_new_one_the_lowest_free() -> No
 
     assert slots == {"new": 3, "three": 2, "two": 1, "one": 0, "newer": 5}
     assert new_slots(memory, slots) == (3, 5)
-    forgotten = retired(memory, keep_seconds=0, now_seconds=1.0)
+    forgotten = retired(memory, pinned=(1,), keep_seconds=0, now_seconds=1.0)
     assert assign_slots(forgotten, ["new", "one"]) == {"new": 1, "one": 0}
     assert assign_slots(a_memory(), ["a", "b"]) == {"a": 0, "b": 1}
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
+import msgspec
+
 from services.node_executor.adapters import chain, kernel_info
 from services.node_executor.adapters.bpf_syscall import Descriptor
 from services.node_executor.adapters.map_shapes import declared_shapes, running_shape
@@ -52,7 +54,7 @@ class LinkedProgram:
             for name, source in plan.taken.items()
         }
         """Each map that goes on with content, and which of the running ones has it."""
-        self.explanation = explain(linked.plan)
+        self.explanation = msgspec.structs.replace(explain(linked.plan), warnings=self.warnings)
         self.segments = tuple(info.id for info in linked.segment_infos[1:])
         """Programs behind the head."""
         self.maps = tuple(
