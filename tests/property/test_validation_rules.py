@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contract_schema import contract_document
-from shared.contracts import audit, catalog, inspection, node, scheduler
+from shared.contracts import audit, catalog, ebpf, inspection, node, scheduler
 from shared.contracts.base import Endpoint, Request
 from shared.errors import RefusedError
 from shared.validation import decode_document
@@ -26,7 +26,7 @@ JSON = st.recursive(
 )
 ENDPOINTS: list[Endpoint[Any, Any]] = [
     value
-    for module in (audit, catalog, inspection, node, scheduler)
+    for module in (audit, catalog, ebpf, inspection, node, scheduler)
     for value in vars(module).values()
     if isinstance(value, Endpoint)
 ]
