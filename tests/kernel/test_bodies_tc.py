@@ -89,3 +89,14 @@ def test_a_program_for_xdp_is_refused_by_its_section() -> None:
         a_chain_around(a_kind("is_for_xdp", OK, object_name="tc_kinds"), hook="tc-ingress"),
     ):
         pass
+
+
+@pytest.mark.parametrize("function", ["writes_packet", "jumps", "adjusts"])
+def test_a_program_that_writes_into_packets_is_told_apart(function: str) -> None:
+    """The kernel makes every packet of the chain writable because of it, and the plan says so."""
+    source = a_kind(function, OK, object_name="tc_kinds")
+    with a_chain_around(source, hook="tc-ingress") as chain:
+        effects = [c.effect for c in chain.plan.constraints if c.rule == "direct-writes"]
+
+    expected = ["every packet of segment 0 is made writable"] if function == "writes_packet" else []
+    assert effects == expected

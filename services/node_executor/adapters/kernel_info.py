@@ -31,6 +31,8 @@ _MAP_INFO_BYTES: Final = 80
 _BTF_INFO_BYTES: Final = 32
 _LINK_KINDS: Final[dict[int, Literal["xdp", "tcx"]]] = {6: "xdp", 11: "tcx"}
 _MAX_PROGRAM_ARRAY: Final = 4096
+_UNCLONE: Final = ((0x71, 0x16), (0x54, 0x06), (0x15, 0x06))
+"""Opcodes and registers: load a byte into r6 from r1, mask it, jump if it is 0."""
 
 
 def program_info(fd: int) -> ProgramInfo:
@@ -58,6 +60,24 @@ def program_info(fd: int) -> ProgramInfo:
         jited_bytes=jited,
         map_ids=map_ids,
     )
+
+
+def makes_packets_writable(fd: int, code: bytes) -> bool:
+    """Whether the kernel put code before a TC program that makes each packet writable.
+
+    It does so for programs that write into packets directly (net/core/filter.c,
+    bpf_unclone_prologue): r6 = skb->cloned, masked, and a jump over the helper's call.
+
+    Args:
+        fd: The loaded program.
+        code: Its instructions as they were loaded.
+    """
+    memory = Memory()
+    address, read = memory.space(len(_UNCLONE) * 8)
+    given = bytearray(_PROGRAM_INFO_BYTES)
+    struct.pack_into("<I8xQ", given, 20, len(_UNCLONE) * 8, address)
+    info_by_fd(fd, _PROGRAM_INFO_BYTES, action="reading a program's code", given=bytes(given))
+    return _opens_with_unclone(read()) and not _opens_with_unclone(code)
 
 
 def link_info(fd: int) -> LinkInfo:
@@ -162,3 +182,7 @@ def program_array_is_empty(fd: int) -> bool:
 
 def _text(raw: bytes) -> str:
     return raw.split(b"\0", 1)[0].decode(errors="replace")
+
+
+def _opens_with_unclone(code: bytes) -> bool:
+    return tuple((code[at], code[at + 1]) for at in range(0, len(_UNCLONE) * 8, 8)) == _UNCLONE

@@ -358,6 +358,10 @@ class _Loading:
             module_types_fds=captured.module_types_fds,
             has_frags=reads_fragments(self._program.section),
             is_device_bound=self._is_bound,
+            writes_packets=self._target.hook != "xdp"
+            and kernel_info.makes_packets_writable(
+                libraries().bpf.bpf_program__fd(self._wanted), captured.code
+            ),
             reads_uninitialised_stack=reads_uninitialised_stack,
             verified_instructions=verified_instructions,
             function=self._source.function,

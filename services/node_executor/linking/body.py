@@ -75,6 +75,8 @@ class Body:
     """XDP: can read packets in several buffers."""
     is_device_bound: bool = False
     """XDP: reads what one interface's driver offers, so it is loaded for that interface."""
+    writes_packets: bool = False
+    """TC: writes into packets directly, so the kernel makes them writable before the program."""
     reads_uninitialised_stack: bool = False
     """Whether it may read stack that it did not write; not known counts as yes."""
     verified_instructions: int = 0

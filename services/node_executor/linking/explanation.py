@@ -93,6 +93,15 @@ def _of_segment(
             else "all its programs are called",
             f"calls-only, {len(wrapped)} wrapping functions",
         )
+    writers = [candidate.path for candidate in chosen if candidate.body.writes_packets]
+    if writers and len(chosen) > 1:
+        yield Constraint(
+            "direct-writes",
+            ", ".join(writers),
+            "it writes into packets directly, so the kernel makes each packet writable before the"
+            " first program of the segment, and drops a packet for which that fails",
+            f"every packet of segment {index} is made writable",
+        )
     if segment.is_device_bound:
         yield Constraint(
             "device-bound",
