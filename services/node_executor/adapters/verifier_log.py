@@ -18,7 +18,10 @@ _NUMBER: Final = re.compile(r"^(\d+): \(")
 _SOURCE: Final = re.compile(r"^; (?P<text>.*?)(?: @ (?P<place>[^@]+:\d+))?$")
 _STACK_DEPTH: Final = re.compile(r"^stack depth ([\d+]+)", re.MULTILINE)
 _WALKED: Final = re.compile(r"^processed (\d+) insns", re.MULTILINE)
-_LAST_RESORT: Final = "it gives no reason"
+_LAST_RESORT: Final = (
+    "it gives no reason, as when the programs of a program array do not agree on reading fragments"
+    " (xdp.frags) or on their attach type"
+)
 
 
 @dataclass(frozen=True, slots=True)
