@@ -51,7 +51,7 @@ def test_a_log_without_source_lines_still_has_last_words() -> None:
 
 def test_an_empty_log_is_said_to_be_one() -> None:
     """No invented reason."""
-    assert read_verifier_log("\n").sentence == "it gives no reason"
+    assert read_verifier_log("\n").sentence.startswith("it gives no reason")
 
 
 def test_stack_depths_are_the_main_function_s_first() -> None:
