@@ -157,6 +157,12 @@ def check_options(
             "a cls_bpf filter cannot be placed beside TCX programs",
             [Reason(path="link.position", rule="needs TCX", got=options.position, allowed="last")],
         )
+    if first == "cls_bpf" and options.end_verdict != "unspec":
+        got = options.end_verdict
+        raise AttachmentRefusedError(
+            "a cls_bpf chain returns its verdicts as they are",
+            [Reason(path="link.end_verdict", rule="needs TCX", got=got, allowed="unspec")],
+        )
 
 
 def falls_back(number: int) -> bool:

@@ -6,18 +6,19 @@ Rules:
  * What a deployment does not say follows those that do; what nobody says is the default.
  * Two deployments that say different things cannot be in one chain; both are named.
  * An option that does not belong to the hook is refused, not ignored.
+ * Two options that exclude each other are refused, whether one deployment says both or two do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import msgspec
 
 from shared.contracts.errors import ErrorCode
-from shared.contracts.link_options import LinkOptions, LinkWishes
+from shared.contracts.link_options import DEFAULT_POSITION, LinkOptions, LinkWishes
 from shared.contracts.scheduler import DeploymentSpec
 from shared.errors import Reason, RefusedError
 
@@ -35,18 +36,23 @@ class LinkOptionsError(RefusedError):
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """An option that two deployments of one chain want differently."""
+    """What two deployments of one chain want, and it cannot have both."""
 
     option: str
     holder: str
     held: Any
     other: str
     wanted: Any
+    other_option: str = ""
+    """If it is not the same option that they want differently."""
 
     def __str__(self) -> str:
         """As in `link.attach, which a wants native and b generic`."""
         held, wanted = _spelled(self.held), _spelled(self.wanted)
-        return f"link.{self.option}, which {self.holder} wants {held} and {self.other} {wanted}"
+        also = f"link.{self.other_option} " if self.other_option else ""
+        return (
+            f"link.{self.option}, which {self.holder} wants {held} and {self.other} {also}{wanted}"
+        )
 
 
 class SharedOptions:
@@ -59,10 +65,13 @@ class SharedOptions:
     def join(self, deployment: str, wishes: LinkWishes) -> tuple[Contradiction, ...]:
         """The wishes are part of the options; or they contradict those before and are not."""
         wanted = _said(wishes)
-        found = tuple(
-            Contradiction(name, *self._said[name], deployment, value)
-            for name, value in wanted.items()
-            if name in self._said and self._said[name][1] != value
+        found = (
+            *(
+                Contradiction(name, *self._said[name], deployment, value)
+                for name, value in wanted.items()
+                if name in self._said and self._said[name][1] != value
+            ),
+            *self._exclusions(deployment, wanted),
         )
         if not found:
             for name, value in wanted.items():
@@ -72,6 +81,14 @@ class SharedOptions:
     def settled(self) -> LinkOptions:
         """What the hook point gets."""
         return LinkOptions(**{name: value for name, (_, value) in self._said.items()})
+
+    def _exclusions(self, deployment: str, wanted: Mapping[str, Any]) -> Iterator[Contradiction]:
+        together = {**wanted, **{name: value for name, (_, value) in self._said.items()}}
+        for excluded, _, by in _exclusions(together):
+            for held, new in ((excluded, by), (by, excluded)):
+                if held in self._said and new not in self._said:
+                    holder, value = self._said[held]
+                    yield Contradiction(held, holder, value, deployment, wanted[new], new)
 
 
 def refuse_unfit_wishes(spec: DeploymentSpec) -> None:
@@ -97,16 +114,23 @@ def _problems(spec: DeploymentSpec) -> Iterable[Reason]:
     if attach is not None and attach not in _ATTACH[is_xdp]:
         rule = f"is no way of attaching to {spec.hook}"
         yield Reason(path="link.attach", rule=rule, got=attach, allowed=list(_ATTACH[is_xdp]))
-    if attach == "cls_bpf" and spec.link.position not in (None, "last"):
-        rule = "needs TCX; a cls_bpf filter has one fixed priority"
-        yield Reason(path="link.position", rule=rule, got=spec.link.position, allowed="last")
     period = spec.link.time_sample_period
     if period and period & (period - 1):
         rule = "must be 0 or a power of two"
         yield Reason(path="link.time_sample_period", rule=rule, got=period)
-    if period and spec.link.counters is False:
-        rule = "needs counters"
-        yield Reason(path="link.time_sample_period", rule=rule, got=period, allowed=0)
+    for name, rule, _ in _exclusions(said):
+        yield Reason(path=f"link.{name}", rule=rule, got=said[name])
+
+
+def _exclusions(said: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """An option that has no effect as it is said, why, and the option that takes it away."""
+    if said.get("attach") == "cls_bpf":
+        if said.get("position", DEFAULT_POSITION) != DEFAULT_POSITION:
+            yield "position", "needs TCX; a cls_bpf filter has one fixed priority", "attach"
+        if "end_verdict" in said:
+            yield "end_verdict", "needs TCX; a cls_bpf chain returns verdicts as they are", "attach"
+    if said.get("time_sample_period") and said.get("counters") is False:
+        yield "time_sample_period", "needs counters", "counters"
 
 
 def _said(wishes: LinkWishes) -> dict[str, Any]:

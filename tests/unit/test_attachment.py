@@ -94,6 +94,13 @@ def test_a_place_among_tcx_programs_needs_tcx() -> None:
         check_options("tc-ingress", LinkOptions(position="first"), ETH0, has_tcx=False)
 
 
+def test_an_end_verdict_needs_tcx() -> None:
+    """A filter's verdict is the last program's own, and an option is never ignored in silence."""
+    check_options("tc-ingress", LinkOptions(end_verdict="ok"), ETH0, has_tcx=True)
+    with pytest.raises(AttachmentRefusedError):
+        check_options("tc-ingress", LinkOptions(end_verdict="ok"), ETH0, has_tcx=False)
+
+
 @pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.EINVAL, errno.ERANGE, ENOTSUPP])
 def test_what_a_driver_says_no_with_leads_to_the_next_way(number: int) -> None:
     """Drivers do not agree on a number."""

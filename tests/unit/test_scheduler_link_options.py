@@ -11,7 +11,7 @@ import pytest
 from services.scheduler.acceptance import draft_application
 from services.scheduler.chain_planning import ChainConflictError
 from services.scheduler.desired_state import Fleet, derive_desired
-from services.scheduler.link_options import LinkOptionsError, refuse_unfit_wishes
+from services.scheduler.link_options import LinkOptionsError, SharedOptions, refuse_unfit_wishes
 from services.scheduler.status import view_places
 from shared.contracts.link_options import LinkOptions, LinkWishes
 from shared.contracts.scheduler import DeploymentSpec
@@ -82,6 +82,29 @@ def test_a_contradiction_is_refused_and_names_both_deployments() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        ({"attach": "cls_bpf"}, {"position": "first"}, "link.attach, which one wants cls_bpf"),
+        ({"position": "first"}, {"attach": "cls_bpf"}, "link.position, which one wants first"),
+        ({"attach": "cls_bpf"}, {"end_verdict": "ok"}, "and two link.end_verdict ok"),
+        ({"end_verdict": "ok"}, {"attach": "cls_bpf"}, "and two link.attach cls_bpf"),
+        ({"counters": False}, {"time_sample_period": 8}, "and two link.time_sample_period 8"),
+    ],
+)
+def test_options_that_exclude_each_other_are_refused_whoever_says_them(
+    first: dict[str, Any], second: dict[str, Any], words: str
+) -> None:
+    """None of two deployments' wishes is left out in silence."""
+    options = SharedOptions()
+    options.join("one", LinkWishes(**first))
+
+    (found,) = options.join("two", LinkWishes(**second))
+
+    assert words in str(found)
+    assert options.settled() == LinkOptions(**first)
+
+
 def test_deployments_that_do_not_meet_need_not_agree() -> None:
     """Each node has chains of its own."""
     fleet = a_fleet(a_node("n1", side="a"), a_node("n2", side="b"))
@@ -132,6 +155,8 @@ def test_a_change_of_options_alone_is_no_change_of_configuration_only() -> None:
         ("tc-ingress", {"frags": "on", "take_over": True}, {"link.frags", "link.take_over"}),
         ("tc-egress", {"attach": "native"}, {"link.attach"}),
         ("tc-egress", {"attach": "cls_bpf", "position": "first"}, {"link.position"}),
+        ("tc-egress", {"attach": "cls_bpf", "end_verdict": "ok"}, {"link.end_verdict"}),
+        ("tc-egress", {"attach": "cls_bpf", "end_verdict": "unspec"}, {"link.end_verdict"}),
         ("xdp", {"time_sample_period": 100}, {"link.time_sample_period"}),
         ("xdp", {"time_sample_period": 64, "counters": False}, {"link.time_sample_period"}),
     ],
