@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import msgspec
 import pytest
@@ -36,15 +35,8 @@ from tests.support.executors import (
     send_frames,
 )
 from tests.support.generation_programs import StampedPrograms
+from tests.support.mortal_kernel import JOURNAL_STEPS, KERNEL_STEPS, Fate, Mortal
 
-KERNEL_STEPS = frozenset(
-    (
-        *("pin_program", "unpin_program", "pin_map", "unpin_map", "write_record", "name_maps"),
-        *("attach", "detach", "replace", "take_over", "drop_dead_link"),
-        *("write_entries", "copy_counts"),
-    )
-)
-JOURNAL_STEPS = frozenset({"journal"})
 FILE_CALLS = frozenset(("os.rename", "os.symlink", "os.mkdir", "os.rmdir", "os.remove"))
 """Audit events (PEP 578) that are raised before the call is made."""
 FRAMES = 3
@@ -54,48 +46,6 @@ DEADLINE_SECONDS = 10
 Chains = Callable[[str], DesiredChain]
 PROGRAMS = StampedPrograms()
 a_part = PROGRAMS.program
-
-
-class Fate:
-    """Counts steps; the process is killed before the k-th, or after the last."""
-
-    def __init__(self, kills_at: int) -> None:
-        """Nothing is counted before `begin`."""
-        self._steps = -1
-        self._kills_at = kills_at
-
-    def begin(self) -> None:
-        """Steps are counted from now."""
-        self._steps = 0
-
-    def reach(self) -> None:
-        """A step is next."""
-        if self._steps == self._kills_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        self._steps += self._steps >= 0
-
-    def end(self) -> None:
-        """All steps are done."""
-        if self._steps == self._kills_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-class Mortal:
-    """Its calls are steps if `counted` names them."""
-
-    def __init__(self, target: Any, fate: Fate, counted: frozenset[str]) -> None:
-        self._target, self._fate, self._counted = target, fate, counted
-
-    def __getattr__(self, name: str) -> Any:
-        method, fate = getattr(self._target, name), self._fate
-        if name not in self._counted:
-            return method
-
-        def call(*arguments: Any, **options: Any) -> Any:
-            fate.reach()
-            return method(*arguments, **options)
-
-        return call
 
 
 def nothing(interface: str) -> DesiredChain:

@@ -34,8 +34,8 @@ struct {
 	__uint(max_entries, 1);
 } packets SEC(".maps");
 
-SEC("xdp")
-int counts(struct xdp_md *ctx)
+SEC("SECTION")
+int counts(struct CONTEXT *ctx)
 {
 	__u32 zero = 0;
 	__u64 *value = bpf_map_lookup_elem(&packets, &zero);
@@ -43,7 +43,7 @@ int counts(struct xdp_md *ctx)
 	if (value)
 		*value += STEP;
 	OTHER
-	return XDP_PASS;
+	return VERDICT;
 }
 
 char LICENSE[] SEC("license") = "LICENCE";
@@ -64,18 +64,26 @@ _WORDS: dict[str, tuple[str, str, str]] = {
     "3.0.0": ("1", "", "Proprietary"),
     "4.0.0": ("1", _RESTRICTED, "GPL"),
     "5.0.0": ("1", "bpf_map_lookup_elem(&limits, &zero);", "Dual BSD/GPL"),
+    "6.0.0": ("1", "", "Dual BSD/GPL"),
+    "7.0.0": ("1", "return *(volatile int *)0;", "Dual BSD/GPL"),
 }
 """Version to what a packet counts, what else is done, and the licence: 3 may not be in one kernel
-program with 4; 5 can be configured."""
+program with 4; 5 can be configured, 6 drops, and 7 is refused by the verifier."""
+DROPS = "6.0.0"
+REFUSED = "7.0.0"
 
 
 @cache
-def _object(version: str) -> bytes:
+def _object(version: str, hook: Hook) -> bytes:
     step, other, licence = _WORDS[version]
     source = _SOURCE.replace("STEP", step).replace("OTHER", other).replace("LICENCE", licence)
     if "limits" in other:
-        source = source.replace('SEC("xdp")', f'{_LIMITS}\nSEC("xdp")')
-    return compile_source(source)
+        source = source.replace('SEC("SECTION")', f'{_LIMITS}\nSEC("SECTION")')
+    is_xdp = hook == "xdp"
+    source = source.replace("SECTION", "xdp" if is_xdp else "tc")
+    source = source.replace("CONTEXT", "xdp_md" if is_xdp else "__sk_buff")
+    passing, dropping = ("XDP_PASS", "XDP_DROP") if is_xdp else ("0", "2")
+    return compile_source(source.replace("VERDICT", dropping if version == DROPS else passing))
 
 
 class StampedPrograms:
@@ -85,10 +93,10 @@ class StampedPrograms:
         """The stamp is new."""
         self.stamp = os.urandom(2).hex()
 
-    def opened(self, program: DesiredProgram, _hook: Hook) -> OpenedPackage:
+    def opened(self, program: DesiredProgram, hook: Hook) -> OpenedPackage:
         """The version's object, its function and its maps under names with the stamp."""
         stamp = self.stamp.encode()
-        data = _object(program.version)
+        data = _object(program.version, hook)
         for name, stamped in ((b"packets", b"pk%ss"), (b"limits", b"l%ss"), (b"counts", b"c%ss")):
             data = data.replace(name, stamped % stamp)
         package = published("1.0.0").opened()
@@ -106,13 +114,19 @@ class StampedPrograms:
         return f"l{self.stamp}s"
 
     def program(
-        self, deployment: str, version: str = "1.0.0", *, order: int = 10, limit: int = 0
+        self,
+        deployment: str,
+        version: str = "1.0.0",
+        *,
+        order: int = 10,
+        limit: int = 0,
+        hook: Hook = "xdp",
     ) -> DesiredProgram:
         """One program; each version is another archive."""
         digest = version.replace(".", "").ljust(64, "0")
         signed = msgspec.structs.replace(published("1.0.0").signed, archive_sha256=digest)
         return msgspec.structs.replace(
-            a_program(deployment, order=order),
+            a_program(deployment, hook=hook, order=order),
             version=version,
             function=f"c{self.stamp}s",
             signed=signed,
