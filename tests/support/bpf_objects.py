@@ -35,7 +35,8 @@ def corpus_object(name: str) -> bytes:
     """The object file of tests/support/programs/<name>.bpf.c; `untyped` ones have no BTF."""
     source = (CORPUS / f"{name}.bpf.c").read_text()
     flags = CORPUS_FLAGS if "untyped" in name else (*CORPUS_FLAGS, *DEBUG_INFORMATION)
-    return _compiled(source, flags, included=(CORPUS / "corpus.h").read_text())
+    headers = "\0".join(path.read_text() for path in sorted(CORPUS.glob("*.h")))
+    return _compiled(source, flags, included=headers)
 
 
 def compile_source(source: str, flags: tuple[str, ...] = DEBUG_INFORMATION) -> bytes:
