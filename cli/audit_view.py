@@ -58,7 +58,7 @@ def render_records(
 def describe(body: EventBody) -> str:
     """What an event was about: the things it names."""
     package = f"{body.package} {body.version}".strip()
-    place = "/".join(part for part in (body.node, body.interface, body.hook) if part)
+    place = "/".join(part for part in (body.node, body.netns, body.interface, body.hook) if part)
     name = body.details.get("name", "")
     parts = [str(part) for part in (body.deployment, package, place, name) if part]
     if not parts:

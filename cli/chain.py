@@ -17,7 +17,7 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from cli.chain_places import HookOption, InterfaceOption, asked_nodes
+from cli.chain_places import HookOption, InterfaceOption, asked_fields, asked_nodes
 from cli.chain_view import Rates, packet_rates, render_chains
 from cli.console import CredentialsOption, JsonFlag, emit, plain, run, terminal
 from cli.session import connected
@@ -93,7 +93,7 @@ def only_on(shown: ChainsShown, interface: str, hook: Hook | None = None) -> Cha
     chains = tuple(
         one
         for one in shown.chains
-        if interface in ("", one.chain.interface) and hook in (None, one.chain.hook)
+        if interface in ("", one.chain.place) and hook in (None, one.chain.hook)
     )
     return ChainsShown(node=shown.node, chains=chains)
 
@@ -114,7 +114,7 @@ async def _seen(
 ) -> NodesShown:
     """What the nodes say now; the fault of a node that was named is raised."""
     names = await asked_nodes(bus, node)
-    fields = {"interface": interface or None, "hook": hook, "per_cpu": per_cpu}
+    fields = {**asked_fields(interface, hook), "per_cpu": per_cpu}
     request = convert_document(fields, GetChains, what="chain show")
 
     async def ask(name: str) -> ChainsShown | FaultError:

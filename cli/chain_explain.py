@@ -18,6 +18,7 @@ from cli.chain_places import (
     HookOption,
     InterfaceOption,
     NodeOption,
+    asked_fields,
     asked_nodes,
     drafted_places,
 )
@@ -84,7 +85,7 @@ async def _of_files(
 
 async def _running(bus: Bus, node: str, interface: str, hook: Hook | None) -> NodesExplained:
     """Of all nodes only those that have such a chain; of a named one its refusal."""
-    fields = {"interface": interface or None, "hook": hook} if node else {}
+    fields = asked_fields(interface, hook) if node else {}
     request = convert_document(fields, ExplainChain, what="chain explain")
     names = await asked_nodes(bus, node)
     replies = await asyncio.gather(
@@ -97,7 +98,7 @@ async def _running(bus: Bus, node: str, interface: str, hook: Hook | None) -> No
                 chains=tuple(
                     one
                     for one in reply.chains
-                    if interface in ("", one.interface) and hook in (None, one.hook)
+                    if interface in ("", one.place) and hook in (None, one.hook)
                 ),
             )
             for reply in replies
@@ -107,7 +108,7 @@ async def _running(bus: Bus, node: str, interface: str, hook: Hook | None) -> No
 
 def _render_chain(node: str, one: ChainExplained) -> RenderableType:
     what = "as planned" if one.source == "draft" else f"generation {one.generation}"
-    parts: list[RenderableType] = [Text(f"{node} {one.interface}/{one.hook}, {what}", style="bold")]
+    parts: list[RenderableType] = [Text(f"{node} {one.place}/{one.hook}, {what}", style="bold")]
     if one.explanation is None:
         parts.append(Text(f"  {plain(one.problem)}", style="yellow"))
     else:

@@ -14,13 +14,19 @@ from cli.deploy import read_deployment
 from shared.adapters.bus import Bus
 from shared.contracts.scheduler import LIST_NODES, PLAN_DEPLOYMENT, ListNodes, PlanDeployment
 from shared.errors import Reason, RefusedError
-from shared.identifiers import Hook, parse_token
+from shared.identifiers import Hook, parse_token, split_place
 
 PLANNING_SECONDS: Final = 60.0
 """Nodes fetch, verify and link what a plan leads to."""
 
 NodeOption = Annotated[str, Parameter(name="--node", help="Only this node.")]
-InterfaceOption = Annotated[str, Parameter(name="--interface", help="Only this interface.")]
+InterfaceOption = Annotated[
+    str,
+    Parameter(
+        name="--interface",
+        help="Only this interface; in a named network namespace NETNS/INTERFACE.",
+    ),
+]
 HookOption = Annotated[Hook | None, Parameter(name="--hook", help="Only this hook.")]
 FilesOption = Annotated[
     list[Path] | None,
@@ -37,6 +43,7 @@ class Place(NamedTuple):
 
     node: str
     interface: str
+    """With its network namespace, if that is a named one: `<netns>/<interface>`."""
     hook: Hook
     draft: str | None = None
     """Digest of a chain that the node staged; None: what runs there."""
@@ -61,6 +68,14 @@ async def asked_nodes(bus: Bus, node: str) -> list[str]:
     return alive
 
 
+def asked_fields(interface: str, hook: Hook | None) -> dict[str, str | None]:
+    """Fields of a request for the chains of an interface as it was written; empty: of all."""
+    if not interface:
+        return {"hook": hook}
+    name, netns = split_place(interface)
+    return {"interface": name, "netns": netns, "hook": hook}
+
+
 async def drafted_places(
     bus: Bus, files: Sequence[Path], *, node: str, interface: str, hook: Hook | None
 ) -> list[Place]:
@@ -77,11 +92,11 @@ async def drafted_places(
         timeout_seconds=PLANNING_SECONDS,
     )
     places = [
-        Place(chain.node, chain.interface, chain.hook, chain.draft)
+        Place(chain.node, chain.place, chain.hook, chain.draft)
         for chain in plan.chains
         if chain.draft
         and node in ("", chain.node)
-        and interface in ("", chain.interface)
+        and interface in ("", chain.place)
         and hook in (None, chain.hook)
     ]
     if not places:

@@ -41,7 +41,7 @@ from shared.contracts.inspection import (
 )
 from shared.contracts.node import GET_CHAINS, GetChains
 from shared.errors import Reason, RefusedError
-from shared.identifiers import Hook
+from shared.identifiers import Hook, split_place
 
 TRYING_SECONDS: Final = 60.0
 STANDARD_INPUT: Final = "-"
@@ -87,8 +87,10 @@ def try_packets(
     async def tried() -> PacketsTried:
         async with connected(credentials) as bus:
             place = await _place(bus, file or (), node=node, interface=interface, hook=hook)
+            name, netns = split_place(place.interface)
             request = TryPackets(
-                interface=place.interface,
+                interface=name,
+                netns=netns,
                 hook=place.hook,
                 packets=tuple(one.data for one in captured),
                 draft=place.draft,
@@ -126,7 +128,7 @@ def render_tried(tried: PacketsTried) -> RenderableType:
     what = "as planned" if tried.source == "draft" else f"generation {tried.generation}"
     chain = " → ".join(tried.programs)
     parts: list[RenderableType] = [
-        Text(f"{tried.node} {tried.interface}/{tried.hook}, {what}: {chain}", style="bold")
+        Text(f"{tried.node} {tried.place}/{tried.hook}, {what}: {chain}", style="bold")
     ]
     for number, packet in enumerate(tried.packets, start=1):
         parts += _packet(number, packet)
@@ -146,10 +148,10 @@ async def _place(
     for name in await asked_nodes(bus, node):
         shown = await bus.request(GET_CHAINS.at(node=name), GetChains())
         running += [
-            Place(name, one.chain.interface, one.chain.hook)
+            Place(name, one.chain.place, one.chain.hook)
             for one in shown.chains
             if one.chain.programs
-            and interface in ("", one.chain.interface)
+            and interface in ("", one.chain.place)
             and hook in (None, one.chain.hook)
         ]
     return the_only(running, what="running chain")

@@ -53,13 +53,13 @@ def packet_rates(before: ChainsShown, after: ChainsShown, *, seconds: float) -> 
 def _packets(shown: ChainsShown) -> Iterable[tuple[tuple[str, str, str], int]]:
     for one in shown.chains:
         for slot in one.counters.slots:
-            yield (one.chain.interface, one.chain.hook, slot.deployment), slot.packets_in
+            yield (one.chain.place, one.chain.hook, slot.deployment), slot.packets_in
 
 
 def _render_chain(node: str, shown: ChainShown, rates: Rates | None) -> RenderableType:
     chain = shown.chain
     parts: list[RenderableType] = [
-        Text(f"{node} {chain.interface}/{chain.hook}: {_state(chain)}", style="bold"),
+        Text(f"{node} {chain.place}/{chain.hook}: {_state(chain)}", style="bold"),
         Text(f"  {_generation(shown)}, link {chain.link_id}"),
     ]
     if chain.attachment_reason:
@@ -163,7 +163,7 @@ def _programs(shown: ChainShown, rates: Rates | None) -> Table:
         if counted:
             row += _counter_row(slot)
             if rates is not None:
-                rate = rates.get((chain.interface, chain.hook, program.deployment))
+                rate = rates.get((chain.place, chain.hook, program.deployment))
                 row.append("" if rate is None else f"{rate:.0f}")
             row += [_mean_ns(slot)] if has_times else []
         table.add_row(*row)

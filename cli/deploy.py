@@ -185,7 +185,7 @@ def render_done(done: CommandDone) -> RenderableType:
         chain = place.chain
         table.add_row(
             place.node,
-            f"{place.interface}/{status.hook}",
+            f"{place.place}/{status.hook}",
             place.observed_version,
             str(chain.program_id if chain else ""),
             chain.program_tag if chain else "",
@@ -203,7 +203,7 @@ def _add_chain(table: Table, chain: PlannedChain) -> None:
     for index, place in enumerate(chain.programs):
         table.add_row(
             chain.node if index == 0 else "",
-            f"{chain.interface}/{chain.hook}" if index == 0 else "",
+            f"{chain.place}/{chain.hook}" if index == 0 else "",
             str(place.order),
             place.deployment,
             f"{place.package} {place.version}",

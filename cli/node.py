@@ -173,7 +173,7 @@ def render_list(listed: NodeList) -> RenderableType:
             node.node,
             _liveness(node),
             plain(node.record.kernel),
-            " ".join(plain(one.name) for one in node.record.interfaces),
+            " ".join(plain(one.place) for one in node.record.interfaces),
             _labels(node.labels),
             str(attached),
             _generations(node),
@@ -210,7 +210,7 @@ def render_node(node: NodeStatus) -> RenderableType:
         interfaces.add_column(heading, header_style="bold")
     for one in record.interfaces:
         interfaces.add_row(
-            *(plain(one.name), str(one.index), one.kind, one.mac, str(one.mtu), _yes(one.up)),
+            *(plain(one.place), str(one.index), one.kind, one.mac, str(one.mtu), _yes(one.up)),
             *(plain(one.driver), plain(xdp_words(one))),
         )
     chains = Table(box=None, pad_edge=False)
@@ -218,7 +218,7 @@ def render_node(node: NodeStatus) -> RenderableType:
         chains.add_column(heading, header_style="bold")
     for chain in node.chains:
         chains.add_row(
-            f"{chain.interface}/{chain.hook}",
+            f"{chain.place}/{chain.hook}",
             chain.state,
             " → ".join(program.deployment for program in chain.programs),
         )

@@ -173,7 +173,7 @@ def _not_over(
 
 
 def _located(place: DeploymentPlaceStatus) -> list[Reason]:
-    at = f"nodes.{place.node}.{place.interface}"
+    at = f"nodes.{place.node}.{place.place}"
     return [
         Reason(
             path=f"{at}.{reason.path}" if reason.path else at,

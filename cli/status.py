@@ -87,7 +87,7 @@ def render_list(listed: DeploymentList) -> RenderableType:
             table.add_row(
                 *(head if index == 0 else ("",) * len(head)),
                 place.node,
-                place.interface,
+                place.place,
                 Text(_state(place), style=STATE_STYLES[place.state]),
             )
     return table
@@ -99,7 +99,7 @@ def render_deployment(deployment: DeploymentStatus) -> RenderableType:
     for place in deployment.places:
         parts += [
             Text(
-                f"{place.node} {place.interface}: "
+                f"{place.node} {place.place}: "
                 + (f"{plain(reason.path)}: " if reason.path else "")
                 + plain(reason.rule),
                 style="red" if place.state == "failed" else "dim",

@@ -35,6 +35,7 @@ _TEXTS: Final = (
     "correlation",
     "node",
     "interface",
+    "netns",
     "hook",
     "deployment",
     "package",

@@ -22,6 +22,8 @@ DIGEST_PATTERN: Final = r"^[0-9a-f]{64}(?!\n)$"
 COMMAND_ID_PATTERN: Final = r"^[A-Za-z0-9_-]{8,64}(?!\n)$"
 INTERFACE_PATTERN: Final = r"^[A-Za-z0-9@_.:-]{1,15}(?!\n)$"
 """IFNAMSIZ - 1 characters; the kernel allows more bytes than are wise in a path."""
+NETNS_PATTERN: Final = r"^([A-Za-z0-9_-][A-Za-z0-9_.:@+=-]{0,63})?(?!\n)$"
+"""A file name below /run/netns; empty: the network namespace that the node executor runs in."""
 
 NodeId = NewType("NodeId", str)
 PackageName = NewType("PackageName", str)
@@ -36,12 +38,14 @@ Token = Annotated[str, msgspec.Meta(pattern=LABEL_PATTERN)]
 DigestText = Annotated[str, msgspec.Meta(pattern=DIGEST_PATTERN)]
 CommandIdText = Annotated[str, msgspec.Meta(pattern=COMMAND_ID_PATTERN)]
 InterfaceText = Annotated[str, msgspec.Meta(pattern=INTERFACE_PATTERN)]
+NetnsText = Annotated[str, msgspec.Meta(pattern=NETNS_PATTERN)]
 
 Hook = Literal["xdp", "tc-ingress", "tc-egress"]
 HOOKS: Final[tuple[Hook, ...]] = get_args(Hook)
 
 HookPoint = NewType("HookPoint", str)
-"""`<interface>/<hook>`: one place of one node where a chain runs."""
+"""`<interface>/<hook>`, or `<netns>/<interface>/<hook>` in a named network namespace: one place of
+one node where a chain runs."""
 
 
 def parse_token(text: str, *, path: str) -> str:
@@ -59,18 +63,32 @@ def parse_command_id(text: str, *, path: str) -> CommandId:
     return CommandId(_matching(text, COMMAND_ID_PATTERN, path, "8 to 64 letters, digits, _ or -"))
 
 
-def render_hook_point(interface: str, hook: Hook) -> HookPoint:
+def render_place(interface: str, netns: str = "") -> str:
+    """The interface's one written form: its name, in a named namespace `<netns>/<interface>`."""
+    return f"{netns}/{interface}" if netns else interface
+
+
+def split_place(place: str) -> tuple[str, str]:
+    """Interface and network namespace of what `render_place` wrote; neither has a `/`."""
+    netns, _, interface = place.rpartition("/")
+    return interface, netns
+
+
+def render_hook_point(interface: str, hook: Hook, netns: str = "") -> HookPoint:
     """The hook point's one written form."""
-    return HookPoint(f"{interface}/{hook}")
+    return HookPoint(f"{render_place(interface, netns)}/{hook}")
 
 
-def parse_hook_point(text: str, *, path: str) -> tuple[str, Hook]:
-    """Interface and hook of `<interface>/<hook>`."""
-    interface, _, hook = text.rpartition("/")
+def parse_hook_point(text: str, *, path: str) -> tuple[str, Hook, str]:
+    """Interface, hook and network namespace of what `render_hook_point` wrote."""
+    place, _, hook = text.rpartition("/")
+    interface, netns = split_place(place)
     for known in HOOKS:
-        if hook == known and re.match(INTERFACE_PATTERN, interface):
-            return interface, known
-    reason = Reason(path=path, rule="must be <interface>/<hook>", got=text, allowed=list(HOOKS))
+        is_point = re.match(INTERFACE_PATTERN, interface) and re.match(NETNS_PATTERN, netns)
+        if hook == known and is_point and place == render_place(interface, netns):
+            return interface, known, netns
+    rule = "must be <interface>/<hook> or <netns>/<interface>/<hook>"
+    reason = Reason(path=path, rule=rule, got=text, allowed=list(HOOKS))
     raise RefusedError(f"{path}: not a hook point", [reason])
 
 

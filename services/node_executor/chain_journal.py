@@ -64,10 +64,14 @@ class ChainJournal:
         """Hook points that have or had a chain."""
         return set(self._memories)
 
+    def memories(self) -> list[ChainMemory]:
+        """What is remembered, by hook point."""
+        return [memory for _, memory in sorted(self._memories.items())]
+
     def memory(self, point: Point) -> ChainMemory:
         """What is remembered of the point."""
         known = self._memories.get(point)
-        return known or ChainMemory(interface=point.interface, hook=point.hook)
+        return known or ChainMemory(interface=point.interface, hook=point.hook, netns=point.netns)
 
     def keep(
         self, point: Point, memory: ChainMemory, entries: Iterable[tuple[str, EventBody]] = ()
@@ -202,9 +206,8 @@ class ChainJournal:
                 "foreign_program_id": hook.foreign_program_id,
             },
         )
-        place = f"{point.interface}/{point.hook}"
         occasion = f"{self._start}|{self._sights}"
-        event_id = events.sight_event_id(self._node, place, action, occasion=occasion)
+        event_id = events.sight_event_id(self._node, str(point), action, occasion=occasion)
         self.keep(point, self.memory(point), [(event_id, body)])
 
 

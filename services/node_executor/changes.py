@@ -68,6 +68,7 @@ from services.node_executor.reconciliation import (
 from services.node_executor.recovery import abandoned, confirmed, damage, learned, recover
 from shared.contracts.node import DesiredChain, ObservedChain
 from shared.errors import FaultError, Reason, RefusedError
+from shared.identifiers import render_place
 
 _PASSING = frozenset({"hook_owned", "conflict"})
 """Refusals that depend on others, who may change their mind: they are tried again."""
@@ -104,6 +105,10 @@ class HookPoints:
         """Hook points that have or had a chain."""
         return self._journal.points()
 
+    def memories(self) -> list[ChainMemory]:
+        """What is remembered of every hook point."""
+        return self._journal.memories()
+
     def memory(self, point: Point) -> ChainMemory:
         """What is remembered of the point."""
         return self._journal.memory(point)
@@ -136,10 +141,9 @@ class HookPoints:
         hook = self._kernel.observe(point)
         match decide(hook, self.memory(point), desired):
             case Wait():
-                reason = Reason(
-                    path=point.interface, rule="there is no such interface on this node"
-                )
-                raise InterfaceMissingError(f"no interface {point.interface}", [reason])
+                place = render_place(point.interface, point.netns)
+                reason = Reason(path=place, rule="there is no such interface on this node")
+                raise InterfaceMissingError(f"no interface {place}", [reason])
             case LeaveToOwner(program_id):
                 raise self._owned(point, program_id)
             case _ if desired.programs and not hook.link_is_live:
@@ -272,7 +276,7 @@ class HookPoints:
         desired: DesiredChain | None,
         desired_generation: int,
     ) -> ObservedChain:
-        point = Point(memory.interface, memory.hook)
+        point = memory.point
         programs = self._programs(hook, memory)
         return describe_chain(
             hook=hook,
@@ -281,7 +285,7 @@ class HookPoints:
             desired_generation=desired_generation,
             programs=programs,
             surroundings=self._kernel.surroundings(point) if programs else Surroundings(),
-            damage=damage(hook, interface=point.interface, hook=point.hook),
+            damage=damage(hook, point=point),
         )
 
     def _programs(self, hook: ObservedHook, memory: ChainMemory) -> tuple[ProgramInfo, ...]:
@@ -322,7 +326,7 @@ class HookPoints:
         after = self._kernel.observe(point)
         if after.link_program_id != generation.program_id:
             raise ReadBackError(
-                f"{point.interface}/{point.hook} runs program {after.link_program_id},"
+                f"{point} runs program {after.link_program_id},"
                 f" not {generation.program_id} that was put there"
             )
         phases = dict(change.prepared.duration_ms)
@@ -343,8 +347,7 @@ class HookPoints:
         self._perform(change, "detach", None, plan_removal(hook))
         after = self._kernel.observe(change.point)
         if after.link_is_live:
-            place = f"{change.point.interface}/{change.point.hook}"
-            raise ReadBackError(f"{place} still runs a program")
+            raise ReadBackError(f"{change.point} still runs a program")
         self._confirm(change.point, after, {})
         return after
 

@@ -55,7 +55,7 @@ def change_event_id(
     node: str, point: Point, action: str, *, desired_generation: int, number: int, command_id: str
 ) -> Digest:
     """The id of one step of one change; `command_id` is what led to it."""
-    place = f"{node}|{point.interface}/{point.hook}"
+    place = f"{node}|{point}"
     return sha256_hex(f"{place}|{desired_generation}|{command_id}|{number}|{action}".encode())
 
 
@@ -104,6 +104,7 @@ def chain_body(
         actor=_actor(cause),
         node=node,
         interface=point.interface,
+        netns=point.netns,
         hook=point.hook,
         deployment=concerned.deployment if concerned else "",
         package=concerned.package if concerned else "",
@@ -154,7 +155,7 @@ def registration_body(record: NodeRecord) -> EventBody:
             "labels": record.labels,
             "features": record.features,
             **({"feature_notes": record.feature_notes} if record.feature_notes else {}),
-            "interfaces": [interface.name for interface in record.interfaces],
+            "interfaces": [one.place for one in record.interfaces],
             "capabilities_sha256": canonical_digest(record.capabilities),
         },
     )

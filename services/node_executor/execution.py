@@ -124,6 +124,7 @@ class Steps:
                 log.warning(
                     "step_failed",
                     interface=point.interface,
+                    netns=point.netns,
                     hook=point.hook,
                     step=type(action).__name__,
                     error=str(error),

@@ -17,7 +17,7 @@ from collections.abc import Set as AbstractSet
 from typing import Final, Protocol
 
 from services.node_executor.artifact_eviction import chain_archives, remembered_archives
-from services.node_executor.generations import ChainMemory, Point
+from services.node_executor.generations import ChainMemory, Point, point_of
 from shared.contracts.node import DesiredChain, DesiredNode, StageChains
 from shared.errors import RefusedError
 
@@ -85,9 +85,7 @@ class Fetching:
         `then` is called when one comes later.
         """
         chains = [
-            chain
-            for chain in desired.chains
-            if not self._points.is_refused(Point(chain.interface, chain.hook), chain)
+            chain for chain in desired.chains if not self._points.is_refused(point_of(chain), chain)
         ]
         await self._fetch(chains, {}, wait_seconds=SETTLING_SECONDS, then=then)
 

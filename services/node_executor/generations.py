@@ -24,9 +24,16 @@ from shared.canonical import canonical_digest
 from shared.contracts.base import Message
 from shared.contracts.inspection import ChainExplanation
 from shared.contracts.link_options import LinkOptions
-from shared.contracts.node import Cause, DesiredChain, DesiredProgram, MapConfig, ObservedProgram
+from shared.contracts.node import (
+    Cause,
+    DesiredChain,
+    DesiredProgram,
+    MapConfig,
+    ObservedChain,
+    ObservedProgram,
+)
 from shared.errors import Refusal
-from shared.identifiers import Digest, Hook
+from shared.identifiers import Digest, Hook, render_hook_point
 
 ChangeKind = Literal["attach", "configure", "detach"]
 
@@ -39,6 +46,12 @@ class Point(NamedTuple):
 
     interface: str
     hook: Hook
+    netns: str = ""
+    """Network namespace by its name below /run/netns; empty: the executor's own."""
+
+    def __str__(self) -> str:
+        """As people and the scheduler write it: `eth0/xdp`, `blue/eth0/xdp`."""
+        return render_hook_point(self.interface, self.hook, self.netns)
 
 
 class MapKey(NamedTuple):
@@ -168,6 +181,14 @@ class ChainMemory(Message, frozen=True, kw_only=True):
     """Maps that an interrupted change may have written to."""
     boot_id: str = ""
     """The run of the kernel in which the current generation was put on the hook."""
+    desired_generation: int = 0
+    """Of the node's desired record that the current generation was last confirmed for."""
+    netns: str = ""
+
+    @property
+    def point(self) -> Point:
+        """Whose memory it is."""
+        return Point(self.interface, self.hook, self.netns)
 
     @property
     def kept(self) -> tuple[Generation, ...]:
@@ -193,7 +214,7 @@ def plan_digest(chain: DesiredChain) -> Digest:
     return canonical_digest(
         {
             "hook": chain.hook,
-            "interface": chain.interface,
+            "interface": chain.place,
             "link": _shaping_options(chain),
             "programs": [_shaping(program) for program in chain.programs],
         }
@@ -203,8 +224,17 @@ def plan_digest(chain: DesiredChain) -> Digest:
 def nothing_desired(point: Point) -> DesiredChain:
     """An empty chain, which nobody asked for."""
     return DesiredChain(
-        interface=point.interface, hook=point.hook, programs=(), cause=Cause(command_id="")
+        interface=point.interface,
+        hook=point.hook,
+        netns=point.netns,
+        programs=(),
+        cause=Cause(command_id=""),
     )
+
+
+def point_of(chain: DesiredChain | ObservedChain) -> Point:
+    """The hook point that the chain is for."""
+    return Point(chain.interface, chain.hook, chain.netns)
 
 
 def config_digest(chain: DesiredChain) -> Digest:
@@ -214,7 +244,7 @@ def config_digest(chain: DesiredChain) -> Digest:
 
 def whole_digest(chain: DesiredChain) -> Digest:
     """Digest of all that is desired, its cause left out."""
-    return canonical_digest([chain.interface, chain.hook, chain.programs, chain.link])
+    return canonical_digest([chain.place, chain.hook, chain.programs, chain.link])
 
 
 def map_configs(chain: DesiredChain) -> dict[MapKey, MapConfig]:

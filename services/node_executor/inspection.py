@@ -20,6 +20,7 @@ from services.node_executor.staging import Staging
 from shared.contracts.inspection import ChainExplained, ChainsExplained, ExplainChain
 from shared.contracts.node import DesiredChain
 from shared.errors import Reason, RefusedError
+from shared.identifiers import render_place
 
 MAX_REPLY_BYTES: Final = 600 * 1024
 """What comes behind that is left out of a reply for many hook points."""
@@ -70,7 +71,9 @@ class Inspection:
         points = [
             point
             for point in sorted(self._points.points())
-            if request.interface in (None, point.interface) and request.hook in (None, point.hook)
+            if request.interface in (None, point.interface)
+            and request.hook in (None, point.hook)
+            and request.netns in (None, point.netns)
         ]
         explained = [one for point in points if (one := self._running(point)) is not None]
         sizes = accumulate(len(msgspec.json.encode(one)) for one in explained)
@@ -78,8 +81,9 @@ class Inspection:
             one if size <= MAX_REPLY_BYTES else _too_much(one)
             for one, size in zip(explained, sizes, strict=True)
         ]
-        if not explained and (request.interface is not None or request.hook is not None):
-            place = f"{request.interface or '*'}/{request.hook or '*'}"
+        if not explained and (request.interface, request.hook, request.netns) != (None,) * 3:
+            place = render_place(request.interface or "*", request.netns or "")
+            place = f"{place}/{request.hook or '*'}"
             reason = Reason(path="interface", rule="has no chain of ours", got=place)
             raise RefusedError(f"{place} runs no chain of ours", [reason], code="not_found")
         return ChainsExplained(node=self._node, chains=tuple(explained))
@@ -89,6 +93,7 @@ class Inspection:
         return ChainExplained(
             interface=kept.chain.interface,
             hook=kept.chain.hook,
+            netns=kept.chain.netns,
             source="draft",
             explanation=kept.explanation,
             problem="" if kept.explanation is not None else _NOT_LINKED,
@@ -102,10 +107,9 @@ class Inspection:
             return None
         generation = memory.generation_with(seen.program_id)
         if generation is None:
-            return ChainExplained(interface=point.interface, hook=point.hook, problem=_NOT_OURS)
+            return ChainExplained(**point._asdict(), problem=_NOT_OURS)
         return ChainExplained(
-            interface=point.interface,
-            hook=point.hook,
+            **point._asdict(),
             generation=generation.number,
             explanation=generation.explanation,
             problem="" if generation.explanation is not None else _NOT_KEPT,

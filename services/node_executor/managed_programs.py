@@ -20,7 +20,7 @@ def program_roles(
     """Program id to its role, as `eth0/xdp current`."""
     roles: dict[int, str] = {}
     for point, program_ids in staged.items():
-        roles |= dict.fromkeys(program_ids, f"{point.interface}/{point.hook} staged")
+        roles |= dict.fromkeys(program_ids, f"{point} staged")
     for memory in memories:
         if memory.boot_id not in ("", boot_id):
             continue
@@ -28,7 +28,7 @@ def program_roles(
         kept = {"coming": pending, "previous": memory.previous, "current": memory.current}
         for word, generation in kept.items():
             if generation is not None:
-                role = f"{memory.interface}/{memory.hook} {word}"
+                role = f"{memory.point} {word}"
                 roles |= dict.fromkeys(_programs(generation), role)
     return roles
 

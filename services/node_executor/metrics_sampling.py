@@ -15,7 +15,7 @@ import msgspec
 
 from services.node_executor.changes import HookPoints
 from services.node_executor.configuration import MapReader
-from services.node_executor.generations import ChainMemory, Generation, MapKey, Point
+from services.node_executor.generations import ChainMemory, Generation, MapKey, point_of
 from services.node_executor.linking.counters import COUNTERS_MAP_NAME
 from services.node_executor.slot_metrics import (
     SWITCHED_OFF,
@@ -69,7 +69,7 @@ class Sampler:
         """Every hook point that has a chain or shall have one, read from the kernel now."""
         generation = desired.generation if desired else 0
         chains = desired.chains if desired else ()
-        wanted = {Point(chain.interface, chain.hook): chain for chain in chains}
+        wanted = {point_of(chain): chain for chain in chains}
         sampled = []
         for point in sorted({*wanted, *self._points.points()}):
             chain = wanted.get(point)
@@ -141,6 +141,7 @@ def asked_for(sampled: Iterable[ChainShown], request: GetChains) -> tuple[ChainS
         for one in sampled
         if request.interface in (None, one.chain.interface)
         and request.hook in (None, one.chain.hook)
+        and request.netns in (None, one.chain.netns)
     )
 
 
@@ -158,13 +159,14 @@ def refuse_too_large(reply: ChainsShown, *, limit_bytes: int) -> None:
 
 
 def metric_values(sampled: Iterable[ChainShown]) -> dict[str, int]:
-    """`<interface>/<hook>/<deployment>/<metric>` to value, of those that could be read."""
+    """`<hook point>/<deployment>/<metric>` to value, of those that could be read."""
     values: dict[str, int] = {}
     for shown in sampled:
         chain = shown.chain
-        values |= counter_metrics(chain.interface, chain.hook, shown.counters)
+        place = str(point_of(chain))
+        values |= counter_metrics(chain.place, chain.hook, shown.counters)
         values |= {
-            f"{chain.interface}/{chain.hook}/{metric.deployment}/{metric.metric}": metric.value
+            f"{place}/{metric.deployment}/{metric.metric}": metric.value
             for metric in shown.metrics
             if metric.value is not None
         }

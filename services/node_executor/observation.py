@@ -40,6 +40,7 @@ def describe_chain(
         return ObservedChain(
             interface=memory.interface,
             hook=memory.hook,
+            netns=memory.netns,
             state=_state_without_program(hook, desired, refusal),
             generation=memory.last_number,
             desired_generation=desired_generation,
@@ -52,6 +53,7 @@ def describe_chain(
     return ObservedChain(
         interface=memory.interface,
         hook=memory.hook,
+        netns=memory.netns,
         state="attached",
         generation=generation.number if generation else memory.last_number,
         desired_generation=desired_generation,

@@ -15,7 +15,8 @@ import msgspec
 
 from shared.canonical import sha256_hex
 from shared.contracts.catalog import MapEntry, PackageManifest, ProgramEntry, SignedPackage
-from shared.contracts.node import Compilation, DesiredProgram, ObservedProgram, verdicts_of
+from shared.contracts.compilation import Compilation
+from shared.contracts.node import DesiredProgram, ObservedProgram, verdicts_of
 from shared.dsse import verify_signed_package
 from shared.errors import Reason, RefusedError, VerificationError
 from shared.identifiers import Hook

@@ -8,7 +8,9 @@
     <base>/<interface>/<hook>/generations/<generation>/l3af_plan, l3af_segments, l3af_slots
     <base>/<interface>/<hook>/generations/<generation>/maps/<deployment>/<map>
     <base>/<interface>/<hook>/maps -> generations/<the one that runs>/maps
+    <base>/:netns/<network namespace>/<interface>/…: the same in a named network namespace
 
+No interface has a `:` in its name (dev_valid_name in net/core/dev.c).
 A generation's record, `l3af_plan`, is pinned last and let go first: where it is, all else is.
 bpffs refuses names with a dot, which interfaces (`eth0.100`) and data sections (`.bss`) have.
 """
@@ -16,9 +18,17 @@ bpffs refuses names with a dot, which interfaces (`eth0.100`) and data sections 
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import Final
 
 from services.node_executor.generations import HEAD, MapKey
 from shared.identifiers import Hook
+
+NAMESPACES: Final = ":netns"
+
+
+def namespace_path(base: PurePosixPath, netns: str) -> PurePosixPath:
+    """Directory of the pins of one network namespace; `base` itself for the executor's own."""
+    return base / NAMESPACES / render_pin_name(netns) if netns else base
 
 
 def render_pin_name(text: str) -> str:
@@ -31,19 +41,23 @@ def parse_pin_name(name: str) -> str:
     return name.replace("%2e", ".").replace("%25", "%")
 
 
-def hook_point_path(base: PurePosixPath, interface: str, hook: Hook) -> PurePosixPath:
+def hook_point_path(
+    base: PurePosixPath, interface: str, hook: Hook, netns: str = ""
+) -> PurePosixPath:
     """Directory of all pins of one hook point."""
-    return base / render_pin_name(interface) / hook
+    return namespace_path(base, netns) / render_pin_name(interface) / hook
 
 
-def link_path(base: PurePosixPath, interface: str, hook: Hook) -> PurePosixPath:
+def link_path(base: PurePosixPath, interface: str, hook: Hook, netns: str = "") -> PurePosixPath:
     """The link that holds the chain on its hook."""
-    return hook_point_path(base, interface, hook) / "link"
+    return hook_point_path(base, interface, hook, netns) / "link"
 
 
-def displaced_path(base: PurePosixPath, interface: str, hook: Hook) -> PurePosixPath:
+def displaced_path(
+    base: PurePosixPath, interface: str, hook: Hook, netns: str = ""
+) -> PurePosixPath:
     """The program of another owner whose place the chain took, to be put back."""
-    return hook_point_path(base, interface, hook) / "displaced"
+    return hook_point_path(base, interface, hook, netns) / "displaced"
 
 
 def generation_path(

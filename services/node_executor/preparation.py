@@ -169,7 +169,7 @@ class GenerationConflictError(RefusedError):
     def __init__(
         self, point: Point, expected: Standing | None = None, found: Standing | None = None
     ) -> None:
-        place = f"{point.interface}/{point.hook}"
+        place = str(point)
         if expected is None or found is None:
             message = f"{place} is being changed by another executor"
             super().__init__(message, [Reason(path=place, rule=message)])

@@ -12,17 +12,21 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from services.node_executor.generation_record import MalformedRecordError, decode_record
 from services.node_executor.generations import (
     ChainMemory,
     Generation,
+    Point,
     config_digest,
     map_configs,
+    point_of,
 )
 from services.node_executor.observed_hook import ObservedHook, PinnedGeneration
-from shared.identifiers import Hook
+from shared.contracts.node import DesiredNode
 
 
 def recover(observed: ObservedHook, memory: ChainMemory) -> tuple[ChainMemory, bool]:
@@ -52,16 +56,31 @@ def confirmed(memory: ChainMemory) -> ChainMemory:
     generation = pending.generation
     if generation is None:
         return ChainMemory(
-            interface=memory.interface, hook=memory.hook, last_number=memory.last_number
+            interface=memory.interface,
+            hook=memory.hook,
+            netns=memory.netns,
+            last_number=memory.last_number,
         )
     is_same = memory.current is not None and memory.current.program_id == generation.program_id
     return ChainMemory(
         interface=memory.interface,
         hook=memory.hook,
+        netns=memory.netns,
         last_number=max(memory.last_number, generation.number),
         current=generation,
         previous=memory.previous if is_same else memory.current,
         config_sha256=config_digest(generation.chain),
+        desired_generation=pending.desired_generation,
+    )
+
+
+def confirmed_node(node: str, memories: Iterable[ChainMemory]) -> DesiredNode:
+    """What is desired as long as nobody says it: the chains that were last confirmed here."""
+    known = [memory for memory in memories if memory.current is not None]
+    return DesiredNode(
+        node=node,
+        generation=max((memory.desired_generation for memory in known), default=0),
+        chains=tuple(memory.current.chain for memory in known if memory.current is not None),
     )
 
 
@@ -99,6 +118,7 @@ def learned(observed: ObservedHook, memory: ChainMemory) -> ChainMemory | None:
     return ChainMemory(
         interface=memory.interface,
         hook=memory.hook,
+        netns=memory.netns,
         last_number=max(one.number for one in told),
         current=current,
         previous=max(others, key=lambda one: one.number, default=None),
@@ -109,11 +129,11 @@ def learned(observed: ObservedHook, memory: ChainMemory) -> ChainMemory | None:
     )
 
 
-def damage(observed: ObservedHook, *, interface: str, hook: Hook) -> tuple[str, ...]:
+def damage(observed: ObservedHook, *, point: Point) -> tuple[str, ...]:
     """What is wrong with the pins of a hook point, one sentence each."""
     found = [f"{path} in the pin directory is not ours and is left alone" for path in observed.odd]
     for number, pinned in sorted(observed.generations.items()):
-        problem = _problem(number, pinned, interface=interface, hook=hook)
+        problem = _problem(number, pinned, point)
         if problem:
             found.append(f"the pins of generation {number} are damaged: {problem}")
     return tuple(found)
@@ -136,9 +156,7 @@ def _current(observed: ObservedHook, told: list[Generation]) -> Generation | Non
     return None
 
 
-def _problem(
-    number: int, pinned: PinnedGeneration, *, interface: str = "", hook: Hook | None = None
-) -> str:
+def _problem(number: int, pinned: PinnedGeneration, point: Point | None = None) -> str:
     """Why the record and the pins of a generation are not to be believed; empty: they are."""
     if not pinned.record:
         return "there is no record"
@@ -147,10 +165,10 @@ def _problem(
     except MalformedRecordError as error:
         return error.message
     chain = generation.chain
-    is_elsewhere = (interface and chain.interface != interface) or (hook and chain.hook != hook)
+    is_elsewhere = point not in (None, point_of(chain))
     differences = (
         (generation.pin != number, "the record is of another generation"),
-        (is_elsewhere, f"the record is of {chain.interface}/{chain.hook}"),
+        (is_elsewhere, f"the record is of {point_of(chain)}"),
         (
             dict(pinned.programs) != generation.pinned_programs,
             "the programs are not those of the record",

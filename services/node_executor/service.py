@@ -22,7 +22,7 @@ from services.node_executor.adapters.state_store import StateStoreError
 from services.node_executor.changes import HookPoints
 from services.node_executor.events import bounded
 from services.node_executor.fetching import Fetching
-from services.node_executor.generations import Point
+from services.node_executor.generations import Point, point_of
 from services.node_executor.inspection import Inspection
 from services.node_executor.metrics_sampling import (
     SPARE_BYTES,
@@ -251,7 +251,7 @@ class NodeExecutorService:
 
     async def _settle_all(self, desired: DesiredNode) -> bool:
         """Whether every hook point was acted upon, and the desired record is still the newest."""
-        chains = {Point(chain.interface, chain.hook): chain for chain in desired.chains}
+        chains = {point_of(chain): chain for chain in desired.chains}
         self._faults = {}
         for point in sorted({*chains, *self._points.points()}):
             if self._desired is not desired:
@@ -302,7 +302,7 @@ class NodeExecutorService:
                 await self._thread(prepared.linked.close)
 
     def _with_fault(self, chain: ObservedChain) -> ObservedChain:
-        fault = self._faults.get(Point(chain.interface, chain.hook))
+        fault = self._faults.get(point_of(chain))
         if fault is None or chain.refusal is not None:
             return chain
         return msgspec.structs.replace(chain, refusal=fault)

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from services.node_executor.changes import HookPoints
 from services.node_executor.configuration import MapReader, check_metrics, encode_configuration
-from services.node_executor.generations import HeldMap, Point, plan_digest
+from services.node_executor.generations import HeldMap, Point, plan_digest, point_of
 from services.node_executor.observation import describe_programs
 from services.node_executor.preparation import Linked, Needs, Prepared, Ready
 from shared.contracts.inspection import ChainExplanation
@@ -123,7 +123,7 @@ class Staging:
 
     def explanation(self, chain: DesiredChain) -> ChainExplanation | None:
         """Why the chain is linked as it is, if it was staged or is on the hook; else None."""
-        point, plan_sha256 = Point(chain.interface, chain.hook), plan_digest(chain)
+        point, plan_sha256 = point_of(chain), plan_digest(chain)
         kept = self._kept.get(point)
         if kept is not None and kept.plan_sha256 == plan_sha256:
             return kept.ready.linked.explanation
@@ -144,7 +144,7 @@ class Staging:
                 await self._thread(kept.ready.linked.close)
 
     async def _stage(self, chain: DesiredChain) -> tuple[StagedChain, Mapping[str, float]]:
-        point = Point(chain.interface, chain.hook)
+        point = point_of(chain)
         if not chain.programs:
             return _nothing(chain), {}
         problems: list[RefusedError] = []
@@ -210,6 +210,7 @@ class Staging:
         return StagedChain(
             interface=point.interface,
             hook=point.hook,
+            netns=point.netns,
             plan_sha256=generation.plan_sha256,
             verified_instructions=self._points.verified_instructions(generation),
             programs=describe_programs(chain, generation.programs),
@@ -249,6 +250,7 @@ def _nothing(chain: DesiredChain) -> StagedChain:
     return StagedChain(
         interface=chain.interface,
         hook=chain.hook,
+        netns=chain.netns,
         plan_sha256=plan_digest(chain),
         verified_instructions=0,
         programs=(),
@@ -259,6 +261,7 @@ def _describe(chain: DesiredChain, linked: Linked) -> StagedChain:
     return StagedChain(
         interface=chain.interface,
         hook=chain.hook,
+        netns=chain.netns,
         plan_sha256=plan_digest(chain),
         verified_instructions=linked.verified_instructions,
         programs=describe_programs(chain, linked.programs),

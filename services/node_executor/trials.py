@@ -22,7 +22,7 @@ from services.node_executor.actions import EntryChange
 from services.node_executor.changes import HookPoints
 from services.node_executor.configuration import MapReader, plan_writes
 from services.node_executor.drafts import Drafts
-from services.node_executor.generations import HeldMap, MapKey, Point
+from services.node_executor.generations import HeldMap, MapKey, Point, point_of
 from services.node_executor.linking.counters import COUNTERS_MAP_NAME
 from services.node_executor.packet_tests import (
     MapView,
@@ -43,7 +43,6 @@ from shared.contracts.inspection import (
 )
 from shared.contracts.node import DesiredChain
 from shared.errors import FaultError, Reason, RefusedError
-from shared.identifiers import Hook
 
 MAX_TRIAL_SECONDS: Final = 30.0
 """Packets that are not reached until then are not run, so that whoever asks gets an answer."""
@@ -92,8 +91,8 @@ class Runner(Protocol):
     def read_counters(self, map_id: int) -> tuple[bytes, ...]:
         """The counter map's value on each processor."""
 
-    def run(self, program_id: int, hook: Hook, packet: bytes, *, interface: str) -> Ran:
-        """What the program does to the packet, as if it had come through the interface."""
+    def run(self, program_id: int, packet: bytes, point: Point) -> Ran:
+        """What the program does to the packet, as if it had come through the point's interface."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +139,7 @@ class Trials:
             RefusedError: There is no such chain, or the packets are too much.
         """
         refuse_too_much(request.packets)
-        return self._chain(Point(request.interface, request.hook), request.draft)
+        return self._chain(Point(request.interface, request.hook, request.netns), request.draft)
 
     async def try_packets(self, request: TryPackets) -> PacketsTried:
         """What the chain does to each packet; nothing of the hook was touched.
@@ -150,7 +149,7 @@ class Trials:
             FaultError: The catalog or the kernel failed.
         """
         chain = self.chain(request)
-        point = Point(request.interface, request.hook)
+        point = Point(request.interface, request.hook, request.netns)
         counting = msgspec.structs.replace(chain.link, counters=True, time_sample_period=0)
         linkable = msgspec.structs.replace(chain, link=counting)
         needs = await self._thread(self._points.trial_needs, point, linkable)
@@ -172,6 +171,7 @@ class Trials:
             node=self._node,
             interface=point.interface,
             hook=point.hook,
+            netns=point.netns,
             source="draft" if is_draft else "running",
             generation=current.number if current is not None and not is_draft else 0,
             programs=tuple(program.deployment for program in chain.programs),
@@ -180,10 +180,10 @@ class Trials:
         )
 
     def _chain(self, point: Point, draft: str | None) -> DesiredChain:
-        place = f"{point.interface}/{point.hook}"
+        place = str(point)
         if draft is not None:
             chain = self._drafts.get(draft, now=self._clock()).chain
-            if Point(chain.interface, chain.hook) != point:
+            if point_of(chain) != point:
                 reason = Reason(path="draft", rule=f"is not a chain of {place}", got=draft)
                 raise TrialRefusedError(f"the draft is not a chain of {place}", [reason])
             return chain
@@ -253,9 +253,7 @@ class Trials:
         before = [runner.contents(map_id) for _, map_id in trial.watched]
         runner.clear_counters(trial.counters_id)
         try:
-            left = runner.run(
-                trial.program_id, trial.point.hook, packet, interface=trial.point.interface
-            )
+            left = runner.run(trial.program_id, packet, trial.point)
         except FaultError as error:
             return PacketTried(length_before=len(packet), problem=error.message)
         after = [runner.contents(map_id) for _, map_id in trial.watched]
@@ -288,7 +286,7 @@ def _refuse_device_bound(linked: Linked, point: Point) -> None:
     segments = explanation.segments if explanation is not None else ()
     bound = [name for one in segments if one.is_device_bound for name in one.deployments]
     if bound:
-        place = f"{point.interface}/{point.hook}"
+        place = str(point)
         rule = "reads metadata of its device, and the kernel runs such programs on the device alone"
         raise DeviceBoundError(
             f"{place} cannot be tried: {', '.join(bound)} {rule}",

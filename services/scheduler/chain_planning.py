@@ -49,6 +49,7 @@ class PlaceConflict:
 
     node: str
     interface: str
+    """With its network namespace, if that is a named one: `<netns>/<interface>`."""
     hook: Hook
     order: int
     holder: str
@@ -100,11 +101,11 @@ def desired_program(revision: DeploymentRevision) -> DesiredProgram:
 def places_of(
     revision: DeploymentRevision, node: NodeView, current: DesiredNode | None
 ) -> list[str]:
-    """The interfaces of `node` that the revision runs on now, those away for a while included."""
+    """The places of `node` that the revision runs on now, those away for a while included."""
     spec = revision.spec
-    held = {place.interface for place in revision.placements if place.node == node.name}
+    held = {place.place for place in revision.placements if place.node == node.name}
     held |= {
-        chain.interface
+        chain.place
         for chain in (current.chains if current else ())
         if chain.hook == spec.hook
         for program in chain.programs
@@ -245,7 +246,7 @@ def _conflict_reason(one: PlaceConflict) -> Reason:
 
 def _holders(current: DesiredNode | None) -> dict[HookPoint, frozenset[str]]:
     return {
-        render_hook_point(chain.interface, chain.hook): frozenset(
+        render_hook_point(chain.interface, chain.hook, chain.netns): frozenset(
             program.deployment for program in chain.programs
         )
         for chain in (current.chains if current else ())

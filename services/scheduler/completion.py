@@ -93,7 +93,7 @@ def _current_ending(
         if not is_written:
             return None
     else:
-        accepted = {(place.node, place.interface) for place in revision.placements}
+        accepted = {(place.node, place.place) for place in revision.placements}
         views = [view for view in views if (view.node, view.interface) in accepted]
     if any(view.state == "pending" for view in views):
         return None

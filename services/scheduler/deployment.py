@@ -198,9 +198,7 @@ def accepted_event(
         "order": revision.spec.order,
         "archive_sha256": revision.archive_sha256,
         "place_count": len(revision.placements),
-        "places": [
-            [place.node, place.interface] for place in revision.placements[:PLACES_IN_EVENT]
-        ],
+        "places": [[place.node, place.place] for place in revision.placements[:PLACES_IN_EVENT]],
     }
     if revision.rollback_of and not record.removed:
         details["rollback_of"] = revision.rollback_of

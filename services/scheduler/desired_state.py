@@ -25,7 +25,7 @@ from services.scheduler.placement import NodeView
 from shared.contracts.link_options import LinkOptions
 from shared.contracts.node import Cause, DesiredChain, DesiredNode, DesiredProgram
 from shared.contracts.scheduler import DeploymentRecord
-from shared.identifiers import HookPoint, parse_hook_point, render_hook_point
+from shared.identifiers import HookPoint, parse_hook_point, render_hook_point, render_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +79,14 @@ def derive_node(
         return current, ()
     planned = plan_node(node, deployments.values(), current)
     before = {
-        render_hook_point(chain.interface, chain.hook): chain
+        render_hook_point(chain.interface, chain.hook, chain.netns): chain
         for chain in (current.chains if current else ())
     }
     chains: list[DesiredChain] = []
     for point in sorted({*before, *planned.chains}):
         programs = planned.chains.get(point, ())
-        interface, hook = parse_hook_point(point, path="chains")
-        if not programs and interface not in node.interfaces:
+        interface, hook, netns = parse_hook_point(point, path="chains")
+        if not programs and render_place(interface, netns) not in node.interfaces:
             continue
         old = before.get(point)
         link = planned.options.get(point, LinkOptions())
@@ -97,6 +97,7 @@ def derive_node(
                 DesiredChain(
                     interface=interface,
                     hook=hook,
+                    netns=netns,
                     programs=programs,
                     cause=_cause(old, programs, deployments),
                     link=link,
@@ -137,7 +138,7 @@ def takes_part(name: str, *chains: DesiredChain | None) -> bool:
 
 def _by_point(node: DesiredNode | None) -> dict[HookPoint, DesiredChain]:
     return {
-        render_hook_point(chain.interface, chain.hook): chain
+        render_hook_point(chain.interface, chain.hook, chain.netns): chain
         for chain in (node.chains if node else ())
     }
 

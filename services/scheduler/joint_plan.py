@@ -51,9 +51,9 @@ def draft_together(
     shown: dict[tuple[str, str, Hook], PlannedChain] = {}
     for name in names:
         for chain in planned_chains(name, fleet.desired, last.desired):
-            shown.setdefault((chain.node, chain.interface, chain.hook), chain)
+            shown.setdefault((chain.node, chain.place, chain.hook), chain)
     named = {
-        (node, chain.interface, chain.hook): draft_digest(chain)
+        (node, chain.place, chain.hook): draft_digest(chain)
         for node, chains in staging.items()
         for chain in chains
     }

@@ -22,7 +22,7 @@ from shared.contracts.errors import ErrorCode
 from shared.contracts.node import NodeRecord
 from shared.contracts.scheduler import DeploymentSpec, ExcludedNode, NodeLabels, Placement
 from shared.errors import Reason, RefusedError
-from shared.identifiers import Hook
+from shared.identifiers import Hook, split_place
 
 FEATURE_OF_HOOK: Final[dict[Hook, str]] = {"xdp": "xdp", "tc-ingress": "tcx", "tc-egress": "tcx"}
 """The probed feature that a hook needs.  A node that did not probe it is not excluded by it."""
@@ -45,6 +45,7 @@ class NodeView:
     labels: Mapping[str, str] = field(default_factory=dict)
     """Effective: those set by operators win over the node's own."""
     interfaces: tuple[str, ...] = ()
+    """Their written form: those of named network namespaces as `<netns>/<interface>`."""
     features: Mapping[str, bool] = field(default_factory=dict)
     feature_notes: Mapping[str, str] = field(default_factory=dict)
     """By feature: why it is missing."""
@@ -69,7 +70,7 @@ def view_node(record: NodeRecord, labels: NodeLabels | None) -> NodeView:
     return NodeView(
         name=record.node,
         labels=effective_labels(record, labels),
-        interfaces=tuple(sorted(interface.name for interface in record.interfaces)),
+        interfaces=tuple(sorted(one.place for one in record.interfaces)),
         features=record.features,
         feature_notes=record.feature_notes,
         is_forgotten=labels is not None and labels.forgotten,
@@ -116,7 +117,7 @@ def places_on(
     if unmet_requirement(spec, node) is not None:
         return []
     free = node.interfaces if missing_feature(node, needs) is None else ()
-    return sorted(name for name in {*free, *held} if _matches_any(name, spec.interfaces))
+    return sorted(place for place in {*free, *held} if _is_selected(place, spec))
 
 
 def place(
@@ -135,7 +136,7 @@ def place(
         if unmet is None:
             matching.append(node)
             found = places_on(spec, node)
-            places += [Placement(node=node.name, interface=name) for name in found]
+            places += [_placement(node.name, place) for place in found]
             unmet = None if found else _no_interface(spec, node)
         if unmet is not None:
             excluded.append(ExcludedNode(node=node.name, why=unmet))
@@ -145,6 +146,23 @@ def place(
             _headline(spec, nodes, missing), [*missing, *_reasons_by_node(excluded)]
         )
     return Placing(places=tuple(places), excluded=tuple(excluded))
+
+
+def _placement(node: str, place: str) -> Placement:
+    interface, netns = split_place(place)
+    return Placement(node=node, interface=interface, netns=netns)
+
+
+def _is_selected(place: str, spec: DeploymentSpec) -> bool:
+    interface, netns = split_place(place)
+    return _is_in(netns, spec) and _matches_any(interface, spec.interfaces)
+
+
+def _is_in(netns: str, spec: DeploymentSpec) -> bool:
+    """Whether the namespace is one of those named; only the empty name means the executor's own."""
+    if not netns:
+        return "" in spec.network_namespaces
+    return _matches_any(netns, (glob for glob in spec.network_namespaces if glob))
 
 
 def _matches_any(name: str, globs: Iterable[str]) -> bool:
@@ -157,7 +175,9 @@ def _is_literal(glob: str) -> bool:
 
 def _no_interface(spec: DeploymentSpec, node: NodeView) -> str:
     has = ", ".join(node.interfaces) or "none"
-    return f"no interface matches {', '.join(spec.interfaces)} (it has {has})"
+    named = ", ".join(one or "its own" for one in spec.network_namespaces)
+    within = "" if spec.network_namespaces == ("",) else f" in the network namespaces {named}"
+    return f"no interface matches {', '.join(spec.interfaces)}{within} (it has {has})"
 
 
 def _missing_nodes(spec: DeploymentSpec, nodes: Collection[NodeView]) -> list[Reason]:
@@ -177,8 +197,20 @@ def _missing_nodes(spec: DeploymentSpec, nodes: Collection[NodeView]) -> list[Re
 def _missing_interfaces(spec: DeploymentSpec, matching: Collection[NodeView]) -> list[Reason]:
     if not matching:
         return []
-    known = sorted({name for node in matching for name in node.interfaces})
-    return [
+    places = {split_place(place) for node in matching for place in node.interfaces}
+    known = sorted({name for name, netns in places if _is_in(netns, spec)})
+    namespaces = sorted({netns for _, netns in places if netns})
+    unknown = [
+        Reason(
+            path=f"network_namespaces[{index}]",
+            rule="no node that the selector matches has this network namespace",
+            got=name,
+            allowed=namespaces[:REASONS_SHOWN],
+        )
+        for index, name in enumerate(spec.network_namespaces)
+        if name and _is_literal(name) and name not in namespaces
+    ]
+    return unknown + [
         Reason(
             path=f"interfaces[{index}]",
             rule="no node that the selector matches has this interface",

@@ -89,6 +89,7 @@ def _planned(node: str, old: DesiredChain | None, new: DesiredChain | None) -> P
         node=node,
         interface=present.interface,
         hook=present.hook,
+        netns=present.netns,
         programs=tuple(places),
         configuration_only=_is_configuration_only(was, now) and _link(old) == _link(new),
         link=present.link,

@@ -38,7 +38,7 @@ from shared.contracts.scheduler import (
     NodeStatus,
 )
 from shared.errors import Reason
-from shared.identifiers import Hook
+from shared.identifiers import Hook, split_place
 
 SILENT_AFTER_SECONDS: Final = 3 * HEARTBEAT_SECONDS
 
@@ -68,6 +68,7 @@ class PlaceView:
 
     node: str
     interface: str
+    """With its network namespace, if that is a named one: `<netns>/<interface>`."""
     state: PlaceState
     why: tuple[Reason, ...] = ()
     chain: ObservedChain | None = None
@@ -180,9 +181,11 @@ def node_status(
 def _heard(view: PlaceView, silence: Silence | None) -> DeploymentPlaceStatus:
     is_silent = silence is not None and silence.is_silent
     silent = Reason(path=f"nodes.{view.node}", rule="has missed three heartbeats")
+    interface, netns = split_place(view.interface)
     return DeploymentPlaceStatus(
         node=view.node,
-        interface=view.interface,
+        interface=interface,
+        netns=netns,
         state="node-silent" if is_silent else view.state,
         observed_version=view.observed_version,
         why=(silent, *view.why) if is_silent else view.why,
@@ -237,7 +240,7 @@ def _is_told(revision: DeploymentRevision, interface: str, desired: DesiredNode 
     return any(
         program.deployment == revision.spec.name and program.revision == revision.revision
         for chain in (desired.chains if desired else ())
-        if chain.interface == interface and chain.hook == revision.spec.hook
+        if chain.place == interface and chain.hook == revision.spec.hook
         for program in chain.programs
     )
 
@@ -250,7 +253,7 @@ def _judge_told(
     if chain is not None and (chain.refusal is not None or chain.state == "failed"):
         return _failed_or_retried(chain), _refusal_reasons(chain)
     if chain is not None and chain.state == "waiting-for-interface":
-        return "pending", (Reason(path="", rule="the interface is away", got=chain.interface),)
+        return "pending", (Reason(path="", rule="the interface is away", got=chain.place),)
     return "pending", (Reason(path="", rule="the node has not read it back yet"),)
 
 
@@ -295,7 +298,7 @@ def _places_left(
             views.append(
                 PlaceView(
                     node=name,
-                    interface=chain.interface,
+                    interface=chain.place,
                     state=_failed_or_retried(chain) if has_failed else "pending",
                     why=_refusal_reasons(chain) if has_failed else (),
                     chain=chain,
@@ -308,7 +311,7 @@ def _places_left(
 
 def _chain_at(observed: ObservedNode | None, interface: str, hook: Hook) -> ObservedChain | None:
     for chain in observed.chains if observed else ():
-        if chain.interface == interface and chain.hook == hook:
+        if chain.place == interface and chain.hook == hook:
             return chain
     return None
 

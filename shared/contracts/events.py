@@ -53,6 +53,8 @@ class EventBody(Message, frozen=True, kw_only=True):
     """Why, in the caller's words."""
     node: str = ""
     interface: str = ""
+    netns: str = ""
+    """Network namespace of the interface; empty: the node executor's own."""
     hook: str = ""
     deployment: str = ""
     package: str = ""

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from shared.canonical import canonical_digest
 from shared.contracts.base import API, Document, Endpoint, Message, Request
-from shared.identifiers import Digest, DigestText, Hook, InterfaceText
+from shared.identifiers import Digest, DigestText, Hook, InterfaceText, NetnsText, render_place
 
 MIN_PACKET_BYTES: Final = 14
 """An Ethernet header; the kernel runs nothing over less."""
@@ -130,6 +130,8 @@ class ExplainChain(Request, frozen=True, kw_only=True):
     hook: Hook | None = None
     draft: DigestText | None = None
     """As a deployment's plan names it; the node keeps it for some minutes."""
+    netns: NetnsText | None = None
+    """A network namespace by name, empty for the executor's own; null: all."""
 
 
 class ChainExplained(Message, frozen=True, kw_only=True):
@@ -142,6 +144,13 @@ class ChainExplained(Message, frozen=True, kw_only=True):
     explanation: ChainExplanation | None = None
     problem: str = ""
     """Why there is no explanation."""
+    netns: str = ""
+    """Network namespace by its name below /run/netns; empty: the executor's own."""
+
+    @property
+    def place(self) -> str:
+        """Interface and namespace in their one written form."""
+        return render_place(self.interface, self.netns)
 
 
 class ChainsExplained(Message, frozen=True, kw_only=True):
@@ -167,6 +176,8 @@ class TryPackets(Request, frozen=True, kw_only=True):
     """Each from its Ethernet header."""
     draft: DigestText | None = None
     """Not what runs, but the chain of this plan."""
+    netns: NetnsText = ""
+    """Network namespace by its name below /run/netns; empty: the executor's own."""
 
 
 class BytesChange(Message, frozen=True, kw_only=True):
@@ -238,6 +249,13 @@ class PacketsTried(Message, frozen=True, kw_only=True):
     packets: tuple[PacketTried, ...] = ()
     notes: tuple[str, ...] = ()
     """Where the trial cannot be as the hook: maps that start empty, and the like."""
+    netns: str = ""
+    """Network namespace by its name below /run/netns; empty: the executor's own."""
+
+    @property
+    def place(self) -> str:
+        """Interface and namespace in their one written form."""
+        return render_place(self.interface, self.netns)
 
 
 EXPLAIN_CHAIN: Final = Endpoint(f"{API}.node.{{node}}.chain.explain", ExplainChain, ChainsExplained)

@@ -25,10 +25,11 @@ from shared.contracts.base import (
 )
 from shared.contracts.capabilities import Capabilities
 from shared.contracts.catalog import MapPolicy, SignedPackage
+from shared.contracts.compilation import Compilation
 from shared.contracts.inspection import ChainCounters
 from shared.contracts.link_options import LinkOptions
 from shared.errors import Refusal
-from shared.identifiers import DigestText, Hook, InterfaceText, Token
+from shared.identifiers import DigestText, Hook, InterfaceText, NetnsText, Token, render_place
 
 MapConfig = dict[str, Any]
 """Key in text form to value.  Keys: an integer as `80`, an array as `[1,2]`.  Values: an integer,
@@ -81,6 +82,13 @@ class DesiredChain(Document, frozen=True, kw_only=True):
     programs: tuple[DesiredProgram, ...]
     cause: Cause
     link: LinkOptions = LinkOptions()
+    netns: NetnsText = ""
+    """Network namespace by its name below /run/netns; empty: the executor's own."""
+
+    @property
+    def place(self) -> str:
+        """Interface and namespace in their one written form."""
+        return render_place(self.interface, self.netns)
 
 
 class DesiredNode(Message, frozen=True, kw_only=True):
@@ -97,23 +105,6 @@ DESIRED: Final = Bucket("desired", DesiredNode, history=8)
 ChainState = Literal["attached", "absent", "failed", "waiting-for-interface"]
 AttachmentKind = Literal["", "xdp-native", "xdp-generic", "xdp-offload", "tcx", "cls_bpf"]
 """How a linked program is on its hook; empty: it is not, or it cannot be told."""
-
-
-class Compilation(Message, frozen=True, kw_only=True):
-    """How a node made a program out of C source; the publisher's signature covers the source."""
-
-    source: str
-    """Path in the archive."""
-    source_sha256: str
-    """Of the source and every header of the package, in canonical bytes."""
-    bytecode_sha256: str
-    """Of the function's instructions; those that load a map hold 0 in its place."""
-    compiler: str
-    """As `bcc 0.26.0, LLVM 14`."""
-    headers: str
-    """Release of the kernel headers, as `6.1.0-56-amd64`."""
-    kernel: str
-    """Release of the kernel that ran, as `uname -r` says."""
 
 
 class ObservedProgram(Message, frozen=True, kw_only=True):
@@ -202,6 +193,13 @@ class ObservedChain(Message, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     """What is not wrong, and should be known: maps made fresh, timers of an earlier generation,
     damaged pins."""
+    netns: str = ""
+    """Network namespace by its name below /run/netns; empty: the executor's own."""
+
+    @property
+    def place(self) -> str:
+        """Interface and namespace in their one written form."""
+        return render_place(self.interface, self.netns)
 
 
 class ObservedNode(Message, frozen=True, kw_only=True):
@@ -230,6 +228,13 @@ class Interface(Message, frozen=True, kw_only=True):
     xdp_features: tuple[str, ...] | None = None
     """What the driver does with XDP, as `basic` (native), `rx-sg` (frags), `hw-offload`; null: the
     kernel does not say (before Linux 6.3)."""
+    netns: str = ""
+    """Network namespace by its name below /run/netns; empty: the executor's own."""
+
+    @property
+    def place(self) -> str:
+        """Name and namespace in their one written form."""
+        return render_place(self.name, self.netns)
 
 
 class NodeRecord(Message, frozen=True, kw_only=True):
@@ -274,7 +279,8 @@ class NodeMetrics(Message, frozen=True, kw_only=True):
     node: str
     at: str
     values: dict[str, int]
-    """`<interface>/<hook>/<deployment>/<metric>` to value."""
+    """`<interface>/<hook>/<deployment>/<metric>` to value; `<netns>/` before it where there is
+    one."""
 
 
 HEARTBEAT_SECONDS: Final = 10
@@ -302,6 +308,8 @@ class StagedChain(Message, frozen=True, kw_only=True):
     plan_sha256: str
     verified_instructions: int
     programs: tuple[ObservedProgram, ...]
+    netns: str = ""
+    """Network namespace by its name below /run/netns; empty: the executor's own."""
 
 
 class ChainsStaged(Message, frozen=True, kw_only=True):
@@ -319,6 +327,8 @@ class GetChains(Request, frozen=True, kw_only=True):
     hook: Hook | None = None
     per_cpu: bool = False
     """Whether the counters of each processor are wanted too."""
+    netns: NetnsText | None = None
+    """A network namespace by name, empty for the executor's own; null: all."""
 
 
 class MetricValue(Message, frozen=True, kw_only=True):

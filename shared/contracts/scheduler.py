@@ -29,8 +29,9 @@ from shared.contracts.node import (
     ObservedChain,
 )
 from shared.errors import Reason
-from shared.identifiers import Hook, Token
+from shared.identifiers import Hook, Token, render_place
 
+NetnsGlob = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:@+=*?\[\]!-]{0,66}(?!\n)$")]
 InterfaceGlob = Annotated[str, Meta(pattern=r"^[A-Za-z0-9@_.:*?\[\]!-]{1,32}(?!\n)$")]
 
 
@@ -64,6 +65,9 @@ class DeploymentSpec(Document, frozen=True, kw_only=True):
     metrics: dict[Token, MetricSource] = {}
     link: LinkWishes = LinkWishes()
     """How the chains that it is part of are linked and attached."""
+    network_namespaces: Annotated[tuple[NetnsGlob, ...], Meta(min_length=1)] = ("",)
+    """Names or globs of those below /run/netns; the empty name is the executor's own, which no
+    glob matches."""
 
 
 class Placement(Message, frozen=True, kw_only=True):
@@ -71,6 +75,13 @@ class Placement(Message, frozen=True, kw_only=True):
 
     node: str
     interface: str
+    netns: str = ""
+    """Network namespace by its name below /run/netns; empty: the executor's own."""
+
+    @property
+    def place(self) -> str:
+        """Interface and namespace in their one written form."""
+        return render_place(self.interface, self.netns)
 
 
 class ResolvedProgram(Message, frozen=True, kw_only=True):
@@ -170,6 +181,13 @@ class PlannedChain(Message, frozen=True, kw_only=True):
     draft: str = ""
     """Under which the node keeps the staged chain for some minutes, to be explained or tried;
     empty: the chain was not staged."""
+    netns: str = ""
+    """Network namespace by its name below /run/netns; empty: the executor's own."""
+
+    @property
+    def place(self) -> str:
+        """Interface and namespace in their one written form."""
+        return render_place(self.interface, self.netns)
 
 
 class ExcludedNode(Message, frozen=True, kw_only=True):
@@ -250,6 +268,13 @@ class DeploymentPlaceStatus(Message, frozen=True, kw_only=True):
     observed_version: str = ""
     why: tuple[Reason, ...] = ()
     chain: ObservedChain | None = None
+    netns: str = ""
+    """Network namespace by its name below /run/netns; empty: the executor's own."""
+
+    @property
+    def place(self) -> str:
+        """Interface and namespace in their one written form."""
+        return render_place(self.interface, self.netns)
 
 
 class DeploymentStatus(Message, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from services.node_executor.generations import (
     Generation,
     MapKey,
     Pending,
+    Point,
     assign_slots,
     carried_maps,
     config_digest,
@@ -255,7 +256,7 @@ def test_damaged_pins_are_reported_and_not_believed(changes: dict[str, Any], pro
     """What runs is then known by what was remembered, or taken the place of."""
     hook = a_hook(generations={2: recorded(SECOND, **changes)})
 
-    (said,) = damage(hook, interface="data0", hook="xdp")
+    (said,) = damage(hook, point=Point("data0", "xdp"))
 
     assert problem in said
     assert learned(hook, a_memory(last_number=0)) is None
@@ -265,11 +266,11 @@ def test_pins_of_another_place_and_strange_names_are_reported() -> None:
     """Whoever put them there."""
     hook = a_hook(generations={2: recorded(SECOND)}, odd=("generations/x",))
 
-    said = damage(hook, interface="data1", hook="xdp")
+    said = damage(hook, point=Point("data1", "xdp"))
 
     assert "generations/x" in said[0]
     assert "the record is of data0/xdp" in said[1]
-    assert damage(a_hook(generations={2: recorded(SECOND)}), interface="data0", hook="xdp") == ()
+    assert damage(a_hook(generations={2: recorded(SECOND)}), point=Point("data0", "xdp")) == ()
 
 
 @pytest.mark.parametrize(("seconds", "is_kept"), [(0, True), (59, True), (60, False)])

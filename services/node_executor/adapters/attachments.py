@@ -40,7 +40,7 @@ from services.node_executor.attachment import (
 )
 from services.node_executor.generations import Point
 from services.node_executor.kernel_types import Handle, HookOccupant
-from services.node_executor.pin_paths import displaced_path, link_path
+from services.node_executor.pin_paths import displaced_path, link_path, namespace_path
 from shared.contracts.link_options import AttachChoice, LinkOptions
 from shared.errors import RefusedError
 
@@ -89,7 +89,7 @@ class Attachments:
         if link_id:
             at = next((n for n, one in enumerate(present) if one.link_id == link_id), len(present))
             return Surroundings(reason, present[:at], present[at + 1 :])
-        before, after = cls_bpf.others(self._base, point.interface, index, point.hook)
+        before, after = cls_bpf.others(self._below(point), point.interface, index, point.hook)
         why = CLS_BPF_IS_WEAKER if knows_tcx() else f"{NO_TCX}; {CLS_BPF_IS_WEAKER}"
         return Surroundings(why, (*present, *before), after)
 
@@ -97,7 +97,7 @@ class Attachments:
         """A refusal that names whoever holds the hook."""
         present = hooks.occupants(index, point.hook) if point.hook == "xdp" else ()
         found = next((one for one in present if one.program_id == program_id), None)
-        return owned_by(_place(point), found or kernel_info.occupant(program_id), hint=hint)
+        return owned_by(str(point), found or kernel_info.occupant(program_id), hint=hint)
 
     def check(self, point: Point, index: int, options: LinkOptions) -> None:
         """Nothing, if nothing that is known beforehand speaks against the options.
@@ -123,14 +123,16 @@ class Attachments:
         """The program is on the hook and stays there without this process, or nothing happened."""
         if ways(point.hook, choice, has_tcx=knows_tcx())[0] == "cls_bpf":
             with self._short_waits():
-                cls_bpf.attach(self._base, point.interface, interface_index, point.hook, program)
+                cls_bpf.attach(
+                    self._below(point), point.interface, interface_index, point.hook, program
+                )
             return
         with self._short_waits():
             made = hooks.attach(
                 program,
                 interface_index,
                 point.hook,
-                hook_point=_place(point),
+                hook_point=str(point),
                 choice=choice,
                 position=position,
             )
@@ -148,7 +150,7 @@ class Attachments:
             with link, self._short_waits():
                 bpf(LINK_DETACH, struct.pack("<I", link.fd), action="detaching a link")
         elif point.hook != "xdp" and index is not None:
-            cls_bpf.detach(self._base, point.interface, index, point.hook)
+            cls_bpf.detach(self._below(point), point.interface, index, point.hook)
         pins.unpin(self._link(point), base=self._base)
 
     def replace(
@@ -160,12 +162,12 @@ class Attachments:
             with link, self._short_waits():
                 hooks.replace_program(link, program, expected_id=expected_program_id)
         elif index is None:
-            raise InterfaceGoneError(f"{_place(point)}: there is no such interface")
+            raise InterfaceGoneError(f"{point}: there is no such interface")
         elif self._displaced_id(point):
             self._replace_on_interface(index, program, expected_program_id)
         elif point.hook != "xdp":
             cls_bpf.replace(
-                self._base,
+                self._below(point),
                 point.interface,
                 index,
                 point.hook,
@@ -186,11 +188,11 @@ class Attachments:
             KernelFaultError: Any other failure.
         """
         if point.hook != "xdp":
-            raise UnsupportedByKernelError(f"{_place(point)}: only XDP programs are taken over")
+            raise UnsupportedByKernelError(f"{point}: only XDP programs are taken over")
         present = hooks.occupants(interface_index, "xdp")
         found = present[0] if present else _NOBODY
         if found.program_id != foreign_program_id:
-            raise owned_by(_place(point), found)
+            raise owned_by(str(point), found)
         with kernel_info.program_by_id(foreign_program_id) as foreign:
             pins.pin(foreign, self._displaced(point))
         try:
@@ -217,7 +219,7 @@ class Attachments:
             if error.number != errno.EPERM:
                 raise
             hint = "its link may not be changed by this process"
-            raise owned_by(_place(point), found, hint=hint) from error
+            raise owned_by(str(point), found, hint=hint) from error
         with link:
             self._pin_link(link, point)
             with self._short_waits():
@@ -253,7 +255,7 @@ class Attachments:
         """Filters are looked for only where a program of ours could be in one."""
         if link_id or not own_programs:
             return Held(link_id=link_id)
-        found = cls_bpf.own_program(self._base, point.interface, index, point.hook)
+        found = cls_bpf.own_program(self._below(point), point.interface, index, point.hook)
         return Held(program_id=found, kind="cls_bpf" if found else "")
 
     def _link_on(self, point: Point, index: int | None) -> tuple[int, int]:
@@ -289,6 +291,5 @@ class Attachments:
     def _displaced(self, point: Point) -> PurePosixPath:
         return displaced_path(self._base, *point)
 
-
-def _place(point: Point) -> str:
-    return f"{point.interface}/{point.hook}"
+    def _below(self, point: Point) -> PurePosixPath:
+        return namespace_path(self._base, point.netns)

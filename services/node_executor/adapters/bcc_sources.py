@@ -28,8 +28,9 @@ from services.node_executor.bcc_compiler.objects import function_of, make_object
 from services.node_executor.packages import OpenedPackage
 from shared.bytecode.c_sources import read_source_facts, sources_of
 from shared.canonical import canonical_digest, sha256_hex
+from shared.contracts.compilation import Compilation
 from shared.contracts.errors import ErrorCode
-from shared.contracts.node import Compilation, DesiredChain, DesiredProgram
+from shared.contracts.node import DesiredChain, DesiredProgram
 from shared.errors import Reason, RefusedError
 
 log = structlog.get_logger()

@@ -28,11 +28,13 @@ from services.node_executor.generation_record import MAX_RECORD_BYTES, RECORD_NA
 from services.node_executor.generations import MapKey, MapPin, Point, ProgramPin
 from services.node_executor.observed_hook import PinnedGeneration
 from services.node_executor.pin_paths import (
+    NAMESPACES,
     generation_map_path,
     generation_path,
     hook_point_path,
     link_path,
     maps_path,
+    namespace_path,
     parse_pin_name,
     parse_segment,
     program_path,
@@ -68,11 +70,13 @@ class HookPins:
 
     def points(self) -> set[Point]:
         """Hook points that have a pin directory."""
+        namespaces = map(parse_pin_name, _names(str(self._base / NAMESPACES)))
         return {
-            Point(parse_pin_name(interface), hook)
-            for interface in _names(str(self._base))
+            point
+            for netns in ("", *namespaces)
+            for interface in _names(str(namespace_path(self._base, netns)))
             for hook in get_args(Hook)
-            if Path(hook_point_path(self._base, parse_pin_name(interface), hook)).is_dir()
+            if Path(self.folder(point := Point(parse_pin_name(interface), hook, netns))).is_dir()
         }
 
     def link(self, point: Point) -> PurePosixPath:
@@ -99,25 +103,25 @@ class HookPins:
     def pin_program(self, point: Point, pin: ProgramPin, program_id: int) -> None:
         """The pin names the program."""
         with kernel_info.program_by_id(program_id) as program:
-            pins.pin(program, program_path(self._base, *point, *pin))
+            pins.pin(program, program_path(*_placed(self._base, point), *pin))
 
     def unpin_program(self, point: Point, pin: ProgramPin) -> None:
         """The pin is free."""
-        pins.unpin(program_path(self._base, *point, *pin), base=self.folder(point))
+        pins.unpin(program_path(*_placed(self._base, point), *pin), base=self.folder(point))
 
     def pin_map(self, point: Point, pin: MapPin, map_id: int) -> None:
         """The pin names the map."""
         with kernel_info.map_by_id(map_id) as opened:
-            pins.pin(opened, generation_map_path(self._base, *point, *pin))
+            pins.pin(opened, generation_map_path(*_placed(self._base, point), *pin))
 
     def unpin_map(self, point: Point, pin: MapPin) -> None:
         """The pin is free."""
-        path = generation_map_path(self._base, *point, *pin)
+        path = generation_map_path(*_placed(self._base, point), *pin)
         pins.unpin(path, base=self.folder(point))
 
     def write_record(self, point: Point, generation: int, record: bytes) -> None:
         """The generation has this record; with nothing: it has none."""
-        path = generation_path(self._base, *point, generation) / RECORD_NAME
+        path = generation_path(*_placed(self._base, point), generation) / RECORD_NAME
         if not record:
             pins.unpin(path, base=self.folder(point))
             return
@@ -126,11 +130,11 @@ class HookPins:
 
     def name_maps(self, point: Point, generation: int) -> None:
         """The path of the point's maps leads to those of the generation; 0: there is no path."""
-        path = maps_path(self._base, *point)
+        path = maps_path(*_placed(self._base, point))
         if not generation:
             pins.unpin(path, base=self.folder(point))
             return
-        target = generation_path(self._base, *point, generation) / "maps"
+        target = generation_path(*_placed(self._base, point), generation) / "maps"
         pins.link_path(path, target.relative_to(path.parent))
 
     def sweep(self, point: Point) -> None:
@@ -153,12 +157,12 @@ class HookPins:
             return
         owner = self._running(point, heads)
         for name in heads:
-            path = Path(program_path(self._base, *point, int(name)))
+            path = Path(program_path(*_placed(self._base, point), int(name)))
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             Path(f"{folder}/programs/{name}").rename(path)
-        maps = Path(maps_path(self._base, *point))
+        maps = Path(maps_path(*_placed(self._base, point)))
         if maps.is_dir() and not maps.is_symlink():
-            maps.rename(generation_path(self._base, *point, int(owner)) / "maps")
+            maps.rename(generation_path(*_placed(self._base, point), int(owner)) / "maps")
 
     def _running(self, point: Point, heads: list[str]) -> str:
         """Which of the first release's programs the link runs; the newest, if there is no link."""
@@ -173,7 +177,7 @@ class HookPins:
 
     def _named(self, point: Point) -> int:
         try:
-            target = os.readlink(maps_path(self._base, *point))  # noqa: PTH115 because of its text
+            target = os.readlink(maps_path(*_placed(self._base, point)))  # noqa: PTH115 because of its text
         except OSError:
             return 0
         number = PurePosixPath(target).parent.name
@@ -238,6 +242,11 @@ class _Reading:
             yield seen
         else:
             self.odd.append(name)
+
+
+def _placed(base: PurePosixPath, point: Point) -> tuple[PurePosixPath, str, Hook]:
+    """Where the paths of a point begin, its interface and hook."""
+    return namespace_path(base, point.netns), point.interface, point.hook
 
 
 def _look(path: str, inode: int) -> _Seen:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -27,6 +27,7 @@ from services.node_executor.adapters.hook_lock import LockHeldError, exclusively
 from services.node_executor.adapters.hook_pins import HookPins, Pins
 from services.node_executor.adapters.kernel_errors import InterfaceGoneError
 from services.node_executor.adapters.libbpf_cdef import libraries
+from services.node_executor.adapters.network_namespaces import NamespaceGoneError, inside
 from services.node_executor.attachment import Surroundings
 from services.node_executor.generations import HEAD, MapPin, Point, ProgramPin
 from services.node_executor.kernel_types import MapInfo, ProgramInfo
@@ -38,6 +39,7 @@ from services.node_executor.map_values import (
     map_layout,
 )
 from services.node_executor.observed_hook import ObservedHook
+from services.node_executor.pin_paths import namespace_path
 from services.node_executor.preparation import GenerationConflictError
 from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice, LinkOptions
 from shared.contracts.node import MapConfig
@@ -47,7 +49,7 @@ _WORD_BYTES: Final = 8
 
 
 class HookPointKernel:
-    """Hook points of the network namespace that this process runs in."""
+    """Hook points of the network namespace that this process runs in, and of named ones."""
 
     def __init__(
         self,
@@ -87,17 +89,20 @@ class HookPointKernel:
 
         A hook point that another executor is changing is left to it.
         """
-        for point in self.points():
+        points = self.points()
+        for point in points:
             with suppress(GenerationConflictError), self.exclusively(point):
                 self._pins.sweep(point)
-        cls_bpf.sweep(self._base)
+        for netns in sorted({"", *(point.netns for point in points)}):
+            with suppress(NamespaceGoneError), inside(netns):
+                cls_bpf.sweep(namespace_path(self._base, netns))
         pins.remove_empty_directories(self._base)
 
     def observe(self, point: Point) -> ObservedHook:
         """The hook point as kernel and bpffs have it now."""
-        index = _interface_index(point.interface)
         pinned = self._pins.read(point)
-        held = self._attachments.observe(point, index, _heads(pinned))
+        with _at(point) as index:
+            held = self._attachments.observe(point, index, _heads(pinned))
         return ObservedHook(
             interface_index=index,
             link_id=held.link_id,
@@ -117,24 +122,21 @@ class HookPointKernel:
 
     def surroundings(self, point: Point) -> Surroundings:
         """What else is to be said of our program on the hook."""
-        index = _interface_index(point.interface)
-        if index is None:
-            return Surroundings()
-        try:
-            return self._attachments.surroundings(point, index)
-        except InterfaceGoneError:
-            return Surroundings()
+        with _at(point) as index, suppress(InterfaceGoneError):
+            if index is not None:
+                return self._attachments.surroundings(point, index)
+        return Surroundings()
 
     def owner(self, point: Point, program_id: int, *, hint: str = "") -> RefusedError:
         """A refusal that names whoever holds the hook with that program."""
-        index = _interface_index(point.interface) or 0
-        return self._attachments.owner(point, index, program_id=program_id, hint=hint)
+        with _at(point) as index:
+            return self._attachments.owner(point, index or 0, program_id=program_id, hint=hint)
 
     def check(self, point: Point, options: LinkOptions) -> None:
         """Nothing, if a new attachment with these options is not known to fail."""
-        index = _interface_index(point.interface)
-        if index is not None:
-            self._attachments.check(point, index, options)
+        with _at(point) as index:
+            if index is not None:
+                self._attachments.check(point, index, options)
 
     def pin_program(self, point: Point, pin: ProgramPin, program_id: int) -> None:
         """The pin names the program."""
@@ -178,20 +180,20 @@ class HookPointKernel:
         position: str = DEFAULT_POSITION,
     ) -> None:
         """The program is on the hook and stays without us, or nothing happened."""
-        with kernel_info.program_by_id(program_id) as program:
+        with inside(point.netns), kernel_info.program_by_id(program_id) as program:
             self._attachments.attach(
                 point, program, interface_index=interface_index, choice=choice, position=position
             )
 
     def detach(self, point: Point) -> None:
         """Nothing of ours is on the hook, whoever else holds our link; a displaced one is back."""
-        index = _interface_index(point.interface)
-        self._attachments.detach(point, index, _heads(self._pins.read(point)))
+        heads = _heads(self._pins.read(point))
+        with _at(point) as index:
+            self._attachments.detach(point, index, heads)
 
     def replace(self, point: Point, *, expected_program_id: int, program_id: int) -> None:
         """The hook runs the program now; refused if it ran another than expected."""
-        index = _interface_index(point.interface)
-        with kernel_info.program_by_id(program_id) as program:
+        with _at(point) as index, kernel_info.program_by_id(program_id) as program:
             self._attachments.replace(
                 point, program, index=index, expected_program_id=expected_program_id
             )
@@ -200,7 +202,7 @@ class HookPointKernel:
         self, point: Point, *, interface_index: int, foreign_program_id: int, program_id: int
     ) -> None:
         """The program replaced another owner's in one step, and that one is kept."""
-        with kernel_info.program_by_id(program_id) as program:
+        with inside(point.netns), kernel_info.program_by_id(program_id) as program:
             self._attachments.take_over(
                 point,
                 program,
@@ -268,11 +270,15 @@ def _heads(pinned: Pins) -> list[int]:
     return [one.programs[HEAD] for one in pinned.generations.values() if HEAD in one.programs]
 
 
-def _interface_index(name: str) -> int | None:
-    try:
-        return socket.if_nametoindex(name)
-    except OSError:
-        return None
+@contextmanager
+def _at(point: Point) -> Iterator[int | None]:
+    """In the point's network namespace, the index of its interface; None: there is none."""
+    with ExitStack() as entered:
+        index: int | None = None
+        with suppress(NamespaceGoneError, OSError):
+            entered.enter_context(inside(point.netns))
+            index = socket.if_nametoindex(point.interface)
+        yield index
 
 
 def _stored(info: MapInfo, value: bytes) -> bytes:

@@ -102,6 +102,7 @@ int vsnprintf(char *, size_t, const char *, void *);
 struct capability_header { uint32_t version; int pid; };
 struct capability_data { uint32_t effective; uint32_t permitted; uint32_t inheritable; };
 int capget(struct capability_header *, struct capability_data *);
+int setns(int, int);
 int mount(const char *, const char *, const char *, unsigned long, const void *);
 int capset(struct capability_header *, const struct capability_data *);
 """

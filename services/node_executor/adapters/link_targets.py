@@ -28,8 +28,9 @@ from services.node_executor.adapters.kernel_errors import (
     KernelFaultError,
     UnsupportedByKernelError,
 )
+from services.node_executor.adapters.network_namespaces import inside, names
 from shared.contracts.ebpf import EbpfAttachment
-from shared.identifiers import Hook
+from shared.identifiers import Hook, render_hook_point
 
 _INFO_BYTES: Final = 56
 _NAME_BYTES: Final = 128
@@ -106,9 +107,15 @@ def _target(kind: int, raw: bytes, fd: int, place: str) -> str:
 
 
 def _places() -> Iterator[tuple[tuple[int, int], str]]:
-    """(program id, link id) to the hook point of this network namespace that holds them."""
+    """(program id, link id) to the hook point that holds them, named namespaces included."""
+    for netns in ("", *names()):
+        with suppress(InterfaceGoneError, KernelFaultError), inside(netns):
+            yield from list(_places_here(netns))  # what waits for its reader may not be inside
+
+
+def _places_here(netns: str) -> Iterator[tuple[tuple[int, int], str]]:
     for index, name in socket.if_nameindex():
         for hook in _HOOKS:
             with suppress(InterfaceGoneError, UnsupportedByKernelError, KernelFaultError):
                 for one in hooks.occupants(index, hook):
-                    yield (one.program_id, one.link_id), f"{name}/{hook}"
+                    yield (one.program_id, one.link_id), render_hook_point(name, hook, netns)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 import msgspec
@@ -14,6 +14,7 @@ import msgspec
 from services.node_executor.adapters import chain, kernel_info
 from services.node_executor.adapters.bpf_syscall import Descriptor
 from services.node_executor.adapters.map_shapes import declared_shapes, running_shape
+from services.node_executor.adapters.network_namespaces import NamespaceGoneError, inside
 from services.node_executor.adapters.probes import knows_tcx
 from services.node_executor.attachment import ways
 from services.node_executor.explanation import explain
@@ -121,6 +122,7 @@ def link(
 ) -> LinkedProgram:
     """The chain as the fewest verified programs, attached to nothing.
 
+    A program that is bound to its device is loaded in the device's network namespace.
     Blocks for some milliseconds a program.
 
     Args:
@@ -134,6 +136,19 @@ def link(
             would have to change its shape; what is wrong is named.
         FaultError: The kernel failed.
     """
+    with ExitStack() as entered:
+        with suppress(NamespaceGoneError):  # a chain can be linked before it comes
+            entered.enter_context(inside(point.netns))
+        return _link(point, desired, packages, needs=needs)
+
+
+def _link(
+    point: Point,
+    desired: DesiredChain,
+    packages: Sequence[OpenedPackage],
+    *,
+    needs: Needs,
+) -> LinkedProgram:
     with ExitStack() as held:
         handles: dict[MapKey, Descriptor] = {
             key: held.enter_context(kernel_info.map_by_id(map_id))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from msgspec.structs import replace
@@ -11,6 +12,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from services.node_executor.adapters.interface_facts import drivers, xdp_features
+from services.node_executor.adapters.network_namespaces import NamespaceGoneError, inside, names
 from shared.contracts.node import Interface
 from shared.errors import FaultError
 
@@ -33,32 +35,47 @@ class Netlink:
         self._socket.close()
 
     def interfaces(self) -> tuple[Interface, ...]:
-        """All interfaces but loopback, by name."""
-        try:
-            links = list(self._socket.get_links())
-        except (NetlinkError, OSError) as error:
-            raise NetlinkFaultError(f"interfaces cannot be listed: {error}") from error
-        shown = [link for link in links if not link["flags"] & _IFF_LOOPBACK]
-        driver_of = drivers([link.get_attr("IFLA_IFNAME") for link in shown])
-        features = xdp_features()
-        found = (
-            replace(
-                _interface(link),
-                driver=driver_of.get(link.get_attr("IFLA_IFNAME"), ""),
-                xdp_features=features.get(link["index"]),
-            )
-            for link in shown
-        )
-        return tuple(sorted(found, key=lambda one: one.name))
+        """All interfaces but loopback, by name; then those of named network namespaces."""
+        found = list(_interfaces(self._socket, ""))
+        for netns in names():
+            with suppress(NamespaceGoneError), inside(netns):
+                try:
+                    with IPRoute() as route:
+                        found += _interfaces(route, netns)
+                except OSError as error:
+                    raise NetlinkFaultError(f"no netlink socket: {error}") from error
+        return tuple(found)
 
     def interface_index(self, name: str) -> int | None:
         """The index of the interface; None: there is no such interface."""
-        return next((one.index for one in self.interfaces() if one.name == name), None)
+        found = self.interfaces()
+        return next((one.index for one in found if (one.name, one.netns) == (name, "")), None)
 
 
 _IFF_UP = 0x1
 _IFF_LOOPBACK = 0x8
 """include/uapi/linux/if.h."""
+
+
+def _interfaces(route: IPRoute, netns: str) -> tuple[Interface, ...]:
+    """Of the namespace that this thread is in and the socket was made in."""
+    try:
+        links = list(route.get_links())
+    except (NetlinkError, OSError) as error:
+        raise NetlinkFaultError(f"interfaces cannot be listed: {error}") from error
+    shown = [link for link in links if not link["flags"] & _IFF_LOOPBACK]
+    driver_of = drivers([link.get_attr("IFLA_IFNAME") for link in shown])
+    features = xdp_features()
+    found = (
+        replace(
+            _interface(link),
+            driver=driver_of.get(link.get_attr("IFLA_IFNAME"), ""),
+            xdp_features=features.get(link["index"]),
+            netns=netns,
+        )
+        for link in shown
+    )
+    return tuple(sorted(found, key=lambda one: one.name))
 
 
 def _interface(link: Any) -> Interface:

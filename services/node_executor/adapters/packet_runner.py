@@ -23,12 +23,13 @@ from services.node_executor.adapters.bpf_syscall import (
 )
 from services.node_executor.adapters.inner_maps import copy_inner_maps
 from services.node_executor.adapters.kernel_errors import KernelFaultError
+from services.node_executor.adapters.network_namespaces import inside
 from services.node_executor.adapters.programs import run_packet
+from services.node_executor.generations import Point
 from services.node_executor.kernel_types import MapInfo, PacketRun
 from services.node_executor.map_values import map_layout
 from services.node_executor.packet_tests import MapView, Ran, WatchedMap
 from shared.errors import Reason, RefusedError
-from shared.identifiers import Hook
 
 MAX_COPIED_BYTES: Final = 64 * 1024 * 1024
 """Of one map's keys and values on all processors."""
@@ -131,17 +132,17 @@ class PacketRunner:
         with kernel_info.map_by_id(map_id) as opened:
             return tuple(slot_counters.values(opened))
 
-    def run(self, program_id: int, hook: Hook, packet: bytes, *, interface: str) -> Ran:
-        """What the program does to the packet, as if it had come through the interface.
+    def run(self, program_id: int, packet: bytes, point: Point) -> Ran:
+        """What the program does to the packet, as if it had come through the point's interface.
 
         Raises:
             KernelFaultError: The kernel does not run it over this packet.
         """
-        index = _interface_index(interface)
-        with kernel_info.program_by_id(program_id) as program:
-            if hook == "xdp":
+        with inside(point.netns), kernel_info.program_by_id(program_id) as program:
+            index = _interface_index(point.interface)
+            if point.hook == "xdp":
                 return _run_xdp(program, packet, index)
-            return _run_tc(program, packet, index, is_ingress=hook == "tc-ingress")
+            return _run_tc(program, packet, index, is_ingress=point.hook == "tc-ingress")
 
 
 def _run_xdp(program: Descriptor, packet: bytes, index: int) -> Ran:

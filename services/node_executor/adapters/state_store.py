@@ -24,7 +24,6 @@ from services.node_executor.generations import ChainMemory, Point
 from shared.canonical import canonical_bytes
 from shared.contracts.events import PUBLIC, Audience, Event, EventBody, draft_event
 from shared.errors import FaultError
-from shared.identifiers import render_hook_point
 
 LOCK_SECONDS: Final = 1.0
 """How long a start waits for another process to let go of the state."""
@@ -119,10 +118,7 @@ class StateStore:
                 connection.execute(
                     "INSERT INTO chain VALUES (?, ?) ON CONFLICT (hook_point)"
                     " DO UPDATE SET memory = excluded.memory",
-                    (
-                        render_hook_point(memory.interface, memory.hook),
-                        msgspec.json.encode(memory),
-                    ),
+                    (str(memory.point), msgspec.json.encode(memory)),
                 )
         for event in journaled:
             if event is not None:
@@ -133,7 +129,7 @@ class StateStore:
         with self._transaction() as connection:
             rows = connection.execute("SELECT memory FROM chain").fetchall()
         memories = [self._decoder.decode(row[0]) for row in rows]
-        return {Point(memory.interface, memory.hook): memory for memory in memories}
+        return {memory.point: memory for memory in memories}
 
     def unpublished(self) -> list[Event]:
         """Events that nobody was told yet, oldest first."""
