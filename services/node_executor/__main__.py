@@ -25,6 +25,7 @@ from services.node_executor.adapters.host_programs import HostPrograms
 from services.node_executor.adapters.inventory import Inventory, read_boot_id, seconds_since_boot
 from services.node_executor.adapters.kernel_thread import KernelThread
 from services.node_executor.adapters.netlink import Netlink
+from services.node_executor.adapters.node_bus import NodeBus
 from services.node_executor.adapters.node_records import NodeRecords
 from services.node_executor.adapters.packet_runner import PacketRunner
 from services.node_executor.adapters.preparer import Preparer
@@ -41,7 +42,6 @@ from services.node_executor.service import NodeExecutorService
 from services.node_executor.staging import Staging
 from services.node_executor.trials import Trials
 from shared.adapters import lifecycle
-from shared.adapters.bus import connect
 from shared.adapters.logs import configure_logs
 from shared.config import load_config
 from shared.contracts.events import Event
@@ -65,7 +65,7 @@ async def main(stop: asyncio.Event) -> None:
     labels = check_labels(config.labels)
     async with AsyncExitStack() as held:
         thread = KernelThread()
-        bus = await held.enter_async_context(connect(config.credentials_dir, role="node"))
+        bus = NodeBus(config.credentials_dir)
         loop, journaled = asyncio.get_running_loop(), asyncio.Queue[Event]()
         store = await thread(
             StateStore.open,
@@ -99,7 +99,6 @@ async def main(stop: asyncio.Event) -> None:
             thread=thread,
             journal=store,
         )
-        trust_root = bytes.fromhex(bus.facts.trust_root)
         compilers = ToolchainProbe(config.bcc_python)
         preparer = Preparer(
             archives=archives,
@@ -110,7 +109,7 @@ async def main(stop: asyncio.Event) -> None:
                 cache=CompilationCache(config.state_dir / "compilations"),
             ),
             thread=thread,
-            trust_root=trust_root,
+            trust_root=bus.trust_root,
         )
         staging = Staging(
             points=points, reader=kernel, preparer=preparer, thread=thread, clock=monotonic

@@ -10,7 +10,7 @@ same id.  Every body fits into an event of the audit log.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 
@@ -31,6 +31,15 @@ ChainAction = Literal[
     "chain.adopt",
     "chain.drift",
 ]
+ACTIONS: Final = (
+    *get_args(ChainAction),
+    "node.register",
+    "node.mode",
+    "artifact.damage",
+    "state.rebuild",
+    "journal.resume",
+)
+"""Everything that a node says: a lost journal goes on behind the newest of them."""
 MAX_REFUSAL_BYTES: Final = 4096
 """A refusal in the observed record, in JSON: those of 64 hook points take half of the record."""
 MAX_REASONS: Final = 32
@@ -180,6 +189,43 @@ def damaged_archive_body(*, node: str, sha256: str, found: str, size_bytes: int)
         node=node,
         before=sha256,
         details={"archive_sha256": sha256, "found_sha256": found, "size_bytes": size_bytes},
+    )
+
+
+def rebuilt_body(
+    *, node: str, problem: str, set_aside: str, hook_points: int, events: int
+) -> EventBody:
+    """The state file was damaged or gone; a new one took its place."""
+    return EventBody(
+        action="state.rebuild",
+        outcome="observed",
+        node=node,
+        details={
+            "problem": _cut(problem, MAX_TEXT_BYTES),
+            "set_aside": set_aside,
+            "salvaged_hook_points": hook_points,
+            "salvaged_events": events,
+        },
+    )
+
+
+def resumed_body(*, node: str, since: str, problem: str) -> EventBody:
+    """For a time nothing could be journaled, and so nothing was changed."""
+    return EventBody(
+        action="journal.resume",
+        outcome="observed",
+        node=node,
+        details={"since": since, "problem": _cut(problem, MAX_TEXT_BYTES)},
+    )
+
+
+def mode_body(*, node: str, before: str, after: str) -> EventBody:
+    """The executor was told another offline mode than before."""
+    return EventBody(
+        action="node.mode",
+        outcome="succeeded",
+        node=node,
+        details={"offline_mode": after, "before": before},
     )
 
 

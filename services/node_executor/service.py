@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node executor: takes in what is desired, settles hook points, says what they run.
 
-Level-triggered: a message is a hint, the desired record is truth, and the newest one wins.
+Level-triggered: a message is a hint, the desired record is truth, and the newest one wins.  Until
+the bus said what is desired, that is what was last confirmed here: no start waits for a bus.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import structlog
 from services.node_executor.adapters.event_publisher import EventPublisher
 from services.node_executor.adapters.host_programs import HostPrograms
 from services.node_executor.adapters.kernel_thread import KernelThread
+from services.node_executor.adapters.node_bus import NodeBus
 from services.node_executor.adapters.node_records import NodeRecords
-from services.node_executor.adapters.state_store import StateStoreError
+from services.node_executor.adapters.state_file import StateStoreError
 from services.node_executor.changes import HookPoints
 from services.node_executor.events import bounded
 from services.node_executor.fetching import Fetching
@@ -32,6 +34,7 @@ from services.node_executor.metrics_sampling import (
     refuse_too_large,
 )
 from services.node_executor.preparation import GenerationConflictError, Prepared
+from services.node_executor.recovery import confirmed_node
 from services.node_executor.staging import Staging
 from services.node_executor.trials import Trials
 from shared.adapters.bus import Bus
@@ -86,7 +89,7 @@ class NodeExecutorService:
     def __init__(
         self,
         *,
-        bus: Bus,
+        bus: NodeBus,
         thread: KernelThread,
         points: HookPoints,
         fetching: Fetching,
@@ -113,6 +116,7 @@ class NodeExecutorService:
         self._records = records
         self._now = now
         self._desired: DesiredNode | None = None
+        self._bus_was_asked = False
         self._acted_generation = 0
         self._faults: dict[Point, Refusal] = {}
         self._observed: ObservedNode | None = None
@@ -124,11 +128,33 @@ class NodeExecutorService:
     async def run(self, stop: asyncio.Event) -> None:
         """Serves until `stop` is set.  The data path goes on without it."""
         await self._publisher.recover()
+        await self._adopt()
+        loops = (
+            self._reconciling,
+            self._publisher.publishing,
+            self._beating,
+            self._registering,
+        )
+        async with asyncio.TaskGroup() as tasks:
+            joining = tasks.create_task(self._bus.joining(self._joined))
+            running = [tasks.create_task(loop()) for loop in loops]
+            await stop.wait()
+            joining.cancel()
+            await asyncio.wait((joining,))  # requests that are being answered get their answer
+            for task in running:
+                task.cancel()
+        await self._staging.let_go(everything=True)
+
+    async def _adopt(self) -> None:
         await self._thread(self._points.adopt)
         log.info("adopted", node=self._bus.name, hook_points=len(self._points.points()))
-        await self._beat()
-        self._bus.on_reconnect(self._on_reconnect)
-        await self._bus.bucket(DESIRED).follow(self._bus.name, self._on_desired)
+
+    async def _joined(self, bus: Bus) -> None:
+        """What is desired there is done, and requests are answered; never ends by itself."""
+        bus.on_reconnect(self._on_reconnect)
+        self._reported = None
+        await self._ask_what_is_desired(bus)
+        await bus.bucket(DESIRED).follow(self._bus.name, self._on_desired)
         endpoints: dict[Endpoint[Any, Any], Handler] = {
             STAGE_CHAINS: self.stage_chains,
             GET_CHAINS: self.get_chains,
@@ -136,22 +162,10 @@ class NodeExecutorService:
             TEST_CHAIN: self.try_packets,
             LIST_EBPF: self.list_ebpf,
         }
-        loops = (
-            self._reconciling,
-            self._publisher.publishing,
-            self._beating,
-            self._records.registering,
-        )
-        async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(loop()) for loop in loops]
-            async with self._bus.serve(
-                "node", endpoints, version=VERSION, tokens={"node": self._bus.name}
-            ):
-                log.info("serving", node=self._bus.name)
-                await stop.wait()
-            for task in running:
-                task.cancel()
-        await self._staging.let_go(everything=True)
+        async with bus.serve("node", endpoints, version=VERSION, tokens={"node": self._bus.name}):
+            log.info("serving", node=self._bus.name)
+            await self._beat()
+            await asyncio.Event().wait()
 
     async def stage_chains(self, request: StageChains, _caller: Caller) -> ChainsStaged:
         """All chains load here; nothing was attached."""
@@ -201,8 +215,20 @@ class NodeExecutorService:
         self._reported = None
         self._wake.set()
 
+    async def _ask_what_is_desired(self, bus: Bus) -> None:
+        """What is desired is known, so that the first report does not fall behind the last one."""
+        while True:
+            try:
+                entry = await bus.bucket(DESIRED).get(self._bus.name)
+            except (FaultError, RefusedError) as error:
+                log.warning("learning_failed", why=error.message)
+                await asyncio.sleep(FIRST_RETRY_SECONDS)
+            else:
+                self._bus_was_asked = True
+                await self._on_desired(self._bus.name, entry.value if entry else None, 0)
+                return
+
     async def _reconciling(self) -> None:
-        await self._learn()
         while True:
             wait_seconds = LOCAL_SECONDS
             self._wake.clear()
@@ -213,32 +239,29 @@ class NodeExecutorService:
             except FaultError as fault:
                 log.warning("reconciling_failed", why=fault.message)
                 self._reported = None
-            if self._faults or self._reported is None or self._reported != self._observed:
-                wait_seconds = self._retry_seconds
-                self._retry_seconds = min(2 * self._retry_seconds, LOCAL_SECONDS)
+                wait_seconds = self._next_retry_seconds()
+            else:
+                is_unsaid = self._reported != self._observed and self._bus.is_there
+                if self._faults or is_unsaid:
+                    wait_seconds = self._next_retry_seconds()
             await self._staging.let_go()
             await _wait(self._wake, wait_seconds)
 
-    async def _learn(self) -> None:
-        """What is desired is known, so that the first report does not fall behind the last one."""
-        while True:
-            try:
-                entry = await self._bus.bucket(DESIRED).get(self._bus.name)
-            except (FaultError, RefusedError) as error:
-                log.warning("learning_failed", why=error.message)
-                await asyncio.sleep(FIRST_RETRY_SECONDS)
-            else:
-                self._desired = self._desired or (entry.value if entry else None)
-                return
+    def _next_retry_seconds(self) -> float:
+        wait_seconds = self._retry_seconds
+        self._retry_seconds = min(2 * wait_seconds, LOCAL_SECONDS)
+        return wait_seconds
 
     async def _reconcile(self) -> None:
         """Every hook point is settled, or it is known why not; then what runs is said."""
         desired = self._desired
-        if desired is not None:
-            await self._fetching.for_settling(desired, then=self._wake.set)
+        wanted = desired or confirmed_node(self._bus.name, self._points.memories())
+        await self._fetching.for_settling(wanted, then=self._wake.set)
         async with self._one_at_a_time:
-            if desired is not None and await self._settle_all(desired):
+            if await self._settle_all(wanted, desired) and desired is not None:
                 self._acted_generation = desired.generation
+        if not self._bus_was_asked:
+            return
         sampled = await self._thread(self._sampler.sample, desired)
         self._observed = ObservedNode(
             node=self._bus.name,
@@ -246,18 +269,26 @@ class NodeExecutorService:
             chains=tuple(self._with_fault(one.chain) for one in sampled),
             at="",
         )
-        if self._observed != self._reported and await self._records.report(self._observed):
+        if (
+            self._observed != self._reported
+            and self._bus.is_there
+            and await self._records.report(self._observed)
+        ):
             self._reported = self._observed
 
-    async def _settle_all(self, desired: DesiredNode) -> bool:
-        """Whether every hook point was acted upon, and the desired record is still the newest."""
-        chains = {point_of(chain): chain for chain in desired.chains}
+    async def _settle_all(self, wanted: DesiredNode, desired: DesiredNode | None) -> bool:
+        """Whether every hook point was acted upon, and the desired record is still the newest.
+
+        Without a desired record nothing is taken off: it may be wanted.
+        """
+        chains = {point_of(chain): chain for chain in wanted.chains}
         self._faults = {}
-        for point in sorted({*chains, *self._points.points()}):
+        unwanted = self._points.points() if desired is not None else set()
+        for point in sorted({*chains, *unwanted}):
             if self._desired is not desired:
                 return False
             try:
-                await self._settle(point, chains.get(point), desired.generation)
+                await self._settle(point, chains.get(point), wanted.generation)
             except StateStoreError:
                 raise
             except FaultError as fault:
@@ -307,10 +338,15 @@ class NodeExecutorService:
             return chain
         return msgspec.structs.replace(chain, refusal=fault)
 
+    async def _registering(self) -> None:
+        await self._bus.arrival()
+        await self._records.registering()
+
     async def _beating(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
-            await self._beat()
+            if self._bus.is_there:
+                await self._beat()
 
     async def _beat(self) -> None:
         """A heartbeat and the metrics; nobody stores them, so a lost one does not matter."""

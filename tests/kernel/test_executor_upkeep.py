@@ -13,7 +13,7 @@ import pytest
 
 from services.node_executor.adapters import kernel_info, pins
 from services.node_executor.adapters.chain import link_chain
-from services.node_executor.adapters.state_store import StateStoreError
+from services.node_executor.adapters.state_file import StateStoreError
 from services.node_executor.attachment import ForeignOwnerError
 from services.node_executor.generations import MapKey, Point
 from shared.identifiers import Hook

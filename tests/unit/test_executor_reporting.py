@@ -45,6 +45,7 @@ class FakeBus:
         self.refused: dict[str, Exception] = {}
         self.record_error: Exception | None = None
         self.records: dict[str, Any] = {}
+        self.last = 0
 
     async def publish_event(self, event: Event) -> None:
         """Kept in order."""
@@ -52,6 +53,10 @@ class FakeBus:
         if event.id in self.refused:
             raise self.refused[event.id]
         self.events.append(event.id)
+
+    async def last_sequence(self) -> int:
+        """What an earlier life of the node said."""
+        return self.last
 
     def bucket(self, bucket: Bucket[Any]) -> KeyValue[Any]:
         """This bus, as every bucket."""

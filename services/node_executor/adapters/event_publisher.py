@@ -4,6 +4,8 @@
 
 Rules:
  * An event counts as published once the bus has it durably, and not before.
+ * A journal that was made anew is numbered before its first event goes out: the bus says where
+   this node stopped.
  * Events go out in order.  One that is too large for the bus is kept and tried again with
    whatever comes next; it does not hold up the others.
 """
@@ -11,10 +13,12 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import structlog
 
+from services.node_executor.adapters.state_file import JournalUnwritableError, StateStoreError
 from services.node_executor.adapters.state_store import StateStore
 from services.node_executor.staging import Thread
 from shared.adapters.bus_errors import MessageTooLargeError
@@ -33,6 +37,9 @@ class EventBus(Protocol):
 
     async def publish_event(self, event: Event) -> None:
         """The bus has it durably, once for each id."""
+
+    async def last_sequence(self) -> int:
+        """The highest sequence of this node's events that the bus has; 0: it has none."""
 
 
 class EventPublisher:
@@ -56,6 +63,11 @@ class EventPublisher:
         self._fault_retry_seconds = fault_retry_seconds
         self._refused_retry_seconds = refused_retry_seconds
         self._too_large: list[Event] = []
+        self._on_published: Callable[[], object] = lambda: None
+
+    def when_published(self, call: Callable[[], object]) -> None:
+        """From now on `call` is made after each time that the bus took events."""
+        self._on_published = call
 
     async def recover(self) -> None:
         """What a former run did not publish comes first.  Called before anything is journaled."""
@@ -64,10 +76,46 @@ class EventPublisher:
 
     async def publishing(self) -> None:
         """Every journaled event is on the bus, or it is tried again; never ends by itself."""
+        await self._number()
         while True:
             events = await self._due()
             published = [event.id for event in events if await self._publish(event)]
-            await self._thread(self._store.mark_published, published)
+            await self._mark(published)
+            self._on_published()
+
+    async def _number(self) -> None:
+        """The sequences of what will be published are the node's own, without a gap."""
+        if await self._thread(self._store.is_numbered):
+            return
+        numbered = await self._try_to_number()
+        while numbered is None:
+            await asyncio.sleep(self._fault_retry_seconds)
+            numbered = await self._try_to_number()
+        while not self._journaled.empty():  # they have the numbers of before
+            self._journaled.get_nowait()
+        for event in numbered:
+            self._journaled.put_nowait(event)
+
+    async def _try_to_number(self) -> list[Event] | None:
+        try:
+            last = await self._bus.last_sequence()
+            return await self._thread(self._store.number, last)
+        except StateStoreError:
+            raise
+        except (RefusedError, FaultError) as error:
+            log.warning("numbering_failed", why=error.message)
+            return None
+
+    async def _mark(self, published: list[str]) -> None:
+        """It is on the disk that the bus has these; until then they may go out again."""
+        while True:
+            try:
+                await self._thread(self._store.mark_published, published)
+            except JournalUnwritableError as fault:
+                log.warning("marking_failed", why=fault.message)
+                await asyncio.sleep(self._fault_retry_seconds)
+            else:
+                return
 
     async def _due(self) -> list[Event]:
         """Events that were kept, and new ones; waits until there is something to do."""

@@ -14,7 +14,8 @@ from typing import Any, Final, Protocol
 import msgspec
 import structlog
 
-from services.node_executor.adapters.state_store import StateStore, StateStoreError
+from services.node_executor.adapters.state_file import StateStoreError
+from services.node_executor.adapters.state_store import StateStore
 from services.node_executor.events import registration_body
 from services.node_executor.registration import is_outdated, registration_event_id
 from services.node_executor.staging import Thread

@@ -8,46 +8,46 @@ uses it (the executor's kernel thread).
 Rules:
  * An event is journaled in the same transaction as the memory it reports, before it is published.
  * An event id is journaled once, whatever is asked; sequences have no gaps for each audience.
+ * A store that was made anew counts on from where the bus says that this node stopped: until then
+   its events have sequences that nobody has seen, and get their own before the first is published.
+ * A disk that takes nothing is a fault of the one call; once it takes something, that is said.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from services.node_executor.adapters.state_file import (
+    JournalUnwritableError,
+    Opened,
+    StateStoreError,
+    cannot_write,
+    make_tables,
+    mark_made,
+    open_state,
+)
+from services.node_executor.events import rebuilt_body, resumed_body, sight_event_id
 from services.node_executor.generations import ChainMemory, Point
 from shared.canonical import canonical_bytes
 from shared.contracts.events import PUBLIC, Audience, Event, EventBody, draft_event
-from shared.errors import FaultError
 
-LOCK_SECONDS: Final = 1.0
-"""How long a start waits for another process to let go of the state."""
 KEPT_PUBLISHED_EVENTS: Final = 10_000
 """Published events that are kept, so that their ids stay known."""
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS event (
-    position INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    audience TEXT NOT NULL,
-    sequence INTEGER NOT NULL,
-    bytes BLOB NOT NULL,
-    published INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (audience, sequence)
-) STRICT;
-CREATE INDEX IF NOT EXISTS unpublished ON event (position) WHERE published = 0;
-CREATE TABLE IF NOT EXISTS head (audience TEXT PRIMARY KEY, sequence INTEGER NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS chain (hook_point TEXT PRIMARY KEY, memory BLOB NOT NULL) STRICT;
-"""
+KEPT_WHEN_FULL: Final = 1_000
+"""The same, once the journal has no room left."""
+MAX_BYTES: Final = 256 * 1024 * 1024
 
-
-class StateStoreError(FaultError):
-    """The state directory cannot be read or written."""
+_NUMBERING: Final = "numbering"
+"""Setting: highest sequence that was published for certain, while the rest is not known."""
+_SALVAGED: Final = "salvaged"
+"""Setting: up to this position events are of the file before, with the sequences that they had."""
 
 
 class StateStore:
@@ -61,6 +61,7 @@ class StateStore:
         now: Callable[[], str],
         new_salt: Callable[[], bytes],
         on_event: Callable[[Event], object],
+        max_bytes: int = MAX_BYTES,
     ) -> None:
         self._connection = connection
         self._emitter = emitter
@@ -68,6 +69,13 @@ class StateStore:
         self._new_salt = new_salt
         self._on_event = on_event
         self._decoder = msgspec.json.Decoder(ChainMemory)
+        self._unwritable_since = ""
+        self._unwritable_because = ""
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {max(max_bytes // page_bytes, 16)}")
 
     @classmethod
     def open(
@@ -78,8 +86,9 @@ class StateStore:
         now: Callable[[], str],
         new_salt: Callable[[], bytes],
         on_event: Callable[[Event], object],
+        max_bytes: int = MAX_BYTES,
     ) -> StateStore:
-        """The store in this file, made if it is not there.
+        """The store in this file, made if it is not there, and made anew if it is damaged.
 
         Args:
             path: The database file; its folder is made too, readable by the owner alone.
@@ -87,20 +96,23 @@ class StateStore:
             now: RFC 3339 UTC with microseconds.
             new_salt: 16 random bytes.
             on_event: Told of every new event once it is on the disk, in the thread that wrote it.
+            max_bytes: What the file may take; SQLite's log beside it takes some more.
         """
+        opened = open_state(path, now=now())
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            connection = sqlite3.connect(
-                path, check_same_thread=False, isolation_level=None, timeout=LOCK_SECONDS
+            store = cls(
+                opened.connection,
+                emitter=emitter,
+                now=now,
+                new_salt=new_salt,
+                on_event=on_event,
+                max_bytes=max_bytes,
             )
-            # A second executor on the same state is refused instead of sharing its sequences.
-            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.executescript(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
+        except sqlite3.Error as error:
             raise StateStoreError(f"{path} cannot be opened: {error}") from error
-        return cls(connection, emitter=emitter, now=now, new_salt=new_salt, on_event=on_event)
+        if opened.is_new:
+            store._begin(path, opened)
+        return store
 
     def close(self) -> None:
         """Nothing is lost: every transaction is on the disk already."""
@@ -109,17 +121,40 @@ class StateStore:
     def journal(
         self, entries: Iterable[tuple[str, EventBody]], memory: ChainMemory | None = None
     ) -> None:
-        """Events and memory are on the disk together; ids that are there already change nothing."""
+        """Events and memory are on the disk together; ids that are there already change nothing.
+
+        Raises:
+            JournalUnwritableError: The disk takes nothing now; nothing of it was written.
+            StateStoreError: The state file cannot be used any more.
+        """
+        listed = list(entries)
+        try:
+            journaled = self._write(listed, memory)
+        except JournalUnwritableError:
+            self._make_room()
+            journaled = self._write(listed, memory)
+        self._unwritable_since = ""
+        for event in journaled:
+            if event is not None:
+                self._on_event(event)
+
+    def has_published(self, event_id: str) -> bool:
+        """Whether the bus acknowledged the event."""
         with self._transaction() as connection:
-            journaled = [
-                self._journal(connection, event_id, body, PUBLIC) for event_id, body in entries
-            ]
-            if memory is not None:
-                connection.execute(
-                    "INSERT INTO chain VALUES (?, ?) ON CONFLICT (hook_point)"
-                    " DO UPDATE SET memory = excluded.memory",
-                    (str(memory.point), msgspec.json.encode(memory)),
-                )
+            found = connection.execute("SELECT published FROM event WHERE id = ?", (event_id,))
+            row = found.fetchone()
+        return row is not None and bool(row[0])
+
+    def setting(self, name: str) -> str:
+        """A setting that was kept; empty: none."""
+        with self._transaction() as connection:
+            return _setting(connection, name)
+
+    def keep_setting(self, name: str, value: str, entries: Iterable[tuple[str, EventBody]]) -> None:
+        """The setting, and what is to be said of it, are on the disk together."""
+        with self._transaction() as connection:
+            _set(connection, name, value)
+            journaled = [self._journal(connection, one, body, PUBLIC) for one, body in entries]
         for event in journaled:
             if event is not None:
                 self._on_event(event)
@@ -142,14 +177,101 @@ class StateStore:
     def mark_published(self, event_ids: list[str]) -> None:
         """The bus has these events durably; the oldest published ones may be forgotten."""
         with self._transaction() as connection:
-            connection.executemany(
-                "UPDATE event SET published = 1 WHERE id = ?", [(one,) for one in event_ids]
+            _mark_published(connection, event_ids)
+            _forget(connection, KEPT_PUBLISHED_EVENTS)
+
+    def is_numbered(self) -> bool:
+        """Whether it is known which sequence comes next."""
+        return self.setting(_NUMBERING) == ""
+
+    def number(self, last_published: int) -> list[Event]:
+        """The sequences go on behind those that the bus has; what nobody was told yet, in order.
+
+        Args:
+            last_published: Highest sequence of this node that the bus has; 0: it has none.
+        """
+        with self._transaction() as connection:
+            known = int(_setting(connection, _NUMBERING) or 0)
+            salvaged = int(_setting(connection, _SALVAGED) or 0)
+            rows = connection.execute(
+                "SELECT position, bytes FROM event WHERE published = 0 ORDER BY position"
+            ).fetchall()
+            connection.execute("DELETE FROM event WHERE published = 0")
+            sequence = max(last_published, known)
+            numbered: list[Event] = []
+            for position, data in rows:
+                event = msgspec.json.decode(data, type=Event)
+                if position <= salvaged and event.sequence <= last_published:
+                    _insert(connection, event, position)
+                    _mark_published(connection, [event.id])  # the bus has it
+                    continue
+                sequence += 1
+                event = msgspec.structs.replace(event, sequence=sequence)
+                _insert(connection, event, position)
+                numbered.append(event)
+            _set_head(connection, PUBLIC, sequence)
+            _set(connection, _NUMBERING, "")
+        return numbered
+
+    def _begin(self, path: Path, opened: Opened) -> None:
+        """The tables are there, with what could be salvaged, and it is said what happened."""
+        salvage = opened.salvage
+        with self._transaction() as connection:
+            make_tables(connection)
+            for name, value in salvage.settings:
+                _set(connection, name, value)
+            for _, memory in salvage.memories:
+                _remember(connection, self._decoder.decode(memory))
+            # Below all that is journaled from now on, and in their order.
+            for position, data in enumerate(salvage.events, 1):
+                _insert(connection, msgspec.json.decode(data, type=Event), position)
+            _set(connection, _SALVAGED, str(len(salvage.events)))
+            _set(connection, _NUMBERING, str(salvage.published_to))
+            (highest,) = connection.execute("SELECT max(sequence) FROM event").fetchone()
+            _set_head(connection, PUBLIC, max(highest or 0, salvage.published_to))
+            if opened.problem:
+                body = rebuilt_body(
+                    node=self._emitter.partition("/")[2],
+                    problem=opened.problem,
+                    set_aside=opened.set_aside,
+                    hook_points=len(salvage.memories),
+                    events=len(salvage.events),
+                )
+                occasion = self._new_salt().hex()
+                event_id = sight_event_id(self._emitter, "state", body.action, occasion=occasion)
+                self._journal(connection, event_id, body, PUBLIC)
+        mark_made(path)
+
+    def _write(
+        self, entries: list[tuple[str, EventBody]], memory: ChainMemory | None
+    ) -> list[Event | None]:
+        """One transaction; the first after a time without any says so."""
+        if self._unwritable_since:
+            body = resumed_body(
+                node=self._emitter.partition("/")[2],
+                since=self._unwritable_since,
+                problem=self._unwritable_because,
             )
-            connection.execute(
-                "DELETE FROM event WHERE published = 1 AND position <="
-                " (SELECT max(position) FROM event) - ?",
-                (KEPT_PUBLISHED_EVENTS,),
-            )
+            occasion = self._unwritable_since
+            event_id = sight_event_id(self._emitter, "journal", body.action, occasion=occasion)
+            entries = [(event_id, body), *entries]
+        try:
+            with self._transaction() as connection:
+                journaled = [
+                    self._journal(connection, event_id, body, PUBLIC) for event_id, body in entries
+                ]
+                if memory is not None:
+                    _remember(connection, memory)
+        except JournalUnwritableError as error:
+            self._unwritable_since = self._unwritable_since or self._now()
+            self._unwritable_because = error.message
+            raise
+        return journaled
+
+    def _make_room(self) -> None:
+        """Published events go, if that can be written."""
+        with suppress(JournalUnwritableError), self._transaction() as connection:
+            _forget(connection, KEPT_WHEN_FULL)
 
     def _journal(
         self, connection: sqlite3.Connection, event_id: str, body: EventBody, audience: Audience
@@ -158,11 +280,8 @@ class StateStore:
         known = connection.execute("SELECT 1 FROM event WHERE id = ?", (event_id,))
         if known.fetchone() is not None:
             return None
-        (sequence,) = connection.execute(
-            "INSERT INTO head VALUES (?, 1) ON CONFLICT (audience)"
-            " DO UPDATE SET sequence = sequence + 1 RETURNING sequence",
-            (audience,),
-        ).fetchone()
+        last = connection.execute("SELECT sequence FROM head WHERE audience = ?", (audience,))
+        sequence = (last.fetchone() or (0,))[0] + 1
         event = draft_event(
             body,
             event_id=event_id,
@@ -172,10 +291,8 @@ class StateStore:
             salt=self._new_salt(),
             audience=audience,
         )
-        connection.execute(
-            "INSERT INTO event (id, audience, sequence, bytes) VALUES (?, ?, ?, ?)",
-            (event_id, audience, sequence, canonical_bytes(event)),
-        )
+        _set_head(connection, audience, sequence)
+        _insert(connection, event, None)
         return event
 
     @contextmanager
@@ -187,4 +304,59 @@ class StateStore:
             with connection:
                 yield connection
         except sqlite3.Error as error:
+            with suppress(sqlite3.Error):
+                connection.rollback()
+            if cannot_write(error):
+                raise JournalUnwritableError(f"nothing can be journaled: {error}") from error
             raise StateStoreError(f"the state store failed: {error}") from error
+
+
+def _insert(connection: sqlite3.Connection, event: Event, position: int | None) -> None:
+    values = (event.id, event.audience, event.sequence, canonical_bytes(event))
+    connection.execute(
+        "INSERT INTO event (position, id, audience, sequence, bytes, checksum)"
+        " VALUES (?, ?, ?, ?, ?, checksum('event', ?, ?, ?, ?, 0))",
+        (position, *values, *values),
+    )
+
+
+def _mark_published(connection: sqlite3.Connection, event_ids: Iterable[str]) -> None:
+    statement = (
+        "UPDATE event SET published = 1,"
+        " checksum = checksum('event', id, audience, sequence, bytes, 1) WHERE id = ?"
+    )
+    connection.executemany(statement, [(one,) for one in event_ids])
+
+
+def _remember(connection: sqlite3.Connection, memory: ChainMemory) -> None:
+    values = (str(memory.point), msgspec.json.encode(memory))
+    connection.execute(
+        "INSERT OR REPLACE INTO chain VALUES (?, ?, checksum('chain', ?, ?))", values * 2
+    )
+
+
+def _set_head(connection: sqlite3.Connection, audience: Audience, sequence: int) -> None:
+    connection.execute(
+        "INSERT OR REPLACE INTO head VALUES (?, ?, checksum('head', ?, ?))",
+        (audience, sequence) * 2,
+    )
+
+
+def _set(connection: sqlite3.Connection, name: str, value: str) -> None:
+    connection.execute(
+        "INSERT OR REPLACE INTO setting VALUES (?, ?, checksum('setting', ?, ?))",
+        (name, value) * 2,
+    )
+
+
+def _setting(connection: sqlite3.Connection, name: str) -> str:
+    row = connection.execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()
+    return str(row[0]) if row else ""
+
+
+def _forget(connection: sqlite3.Connection, kept: int) -> None:
+    connection.execute(
+        "DELETE FROM event WHERE published = 1 AND position <="
+        " (SELECT max(position) FROM event) - ?",
+        (kept,),
+    )
