@@ -22,6 +22,7 @@ from services.scheduler.deployment import (
     removed_record,
 )
 from services.scheduler.desired_state import Fleet, changed_chains, derive_desired, takes_part
+from services.scheduler.fitness import demand
 from services.scheduler.link_options import refuse_unfit_wishes
 from services.scheduler.placement import place
 from services.scheduler.plan_difference import describe_plan, planned_chains, version_warnings
@@ -37,6 +38,7 @@ from shared.contracts.scheduler import (
     DeploymentRecord,
     DeploymentRevision,
     DeploymentSpec,
+    ResolvedProgram,
 )
 from shared.errors import Reason, RefusedError
 
@@ -90,7 +92,13 @@ def draft_application(
     if rollback_of is not None:
         check_same_archive(rollback_of, package)
     resolved = resolve_program(spec, package)
-    placing = place(spec, fleet.nodes.values(), needs=resolved.needs)
+    wanted = demand(spec, features=resolved.needs, requires=resolved.requires)
+    placing = place(
+        spec,
+        fleet.nodes.values(),
+        wanted=wanted,
+        running=_running_places(spec, package, resolved, fleet.desired),
+    )
     previous = fleet.deployments.get(spec.name)
     record = next_record(
         previous,
@@ -110,7 +118,13 @@ def draft_application(
         before=fleet.desired,
         after=derived.changed,
         excluded=placing.excluded,
-        warnings=version_warnings(current_revision(previous), spec, package),
+        warnings=(
+            *version_warnings(current_revision(previous), spec, package),
+            *dict.fromkeys(
+                f"it stays on {one.node}, where it runs already, although {one.why}"
+                for one in placing.kept
+            ),
+        ),
     )
     return Draft(
         record=record,
@@ -118,6 +132,26 @@ def draft_application(
         desired=derived.changed,
         staging=_staging(spec.name, fleet.desired, derived.changed),
     )
+
+
+def _running_places(
+    spec: DeploymentSpec,
+    package: PackageVersion,
+    resolved: ResolvedProgram,
+    desired: Mapping[str, DesiredNode],
+) -> dict[str, set[str]]:
+    """Node to the interfaces where this deployment has this very program already."""
+    found: dict[str, set[str]] = {}
+    for name, node in desired.items():
+        for chain in node.chains:
+            if chain.hook == spec.hook and any(
+                program.deployment == spec.name
+                and program.signed.archive_sha256 == package.signed.archive_sha256
+                and (program.object, program.function) == (resolved.object, resolved.function)
+                for program in chain.programs
+            ):
+                found.setdefault(name, set()).add(chain.place)
+    return found
 
 
 def draft_removal(fleet: Fleet, name: str, facts: CommandFacts) -> Draft:

@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from services.scheduler.fitness import demand_of
 from services.scheduler.link_options import Contradiction, SharedOptions
 from services.scheduler.placement import NodeView, places_on
 from shared.contracts.errors import ErrorCode
@@ -111,8 +112,7 @@ def places_of(
         for program in chain.programs
         if program.deployment == spec.name and program.revision == revision.revision
     }
-    needs = revision.resolved.needs if revision.resolved else ()
-    return places_on(spec, node, held=held, needs=needs)
+    return places_on(spec, node, held=held, wanted=demand_of(revision))
 
 
 def plan_node(

@@ -20,6 +20,7 @@ from services.scheduler.adapters.fleet_records import FleetRecords
 from services.scheduler.chain_planning import PlaceConflict
 from services.scheduler.completion import endings, settle
 from services.scheduler.desired_state import derive_desired
+from services.scheduler.unfit import Stay, stays
 from shared.adapters.outbox import Outbox
 from shared.errors import FaultError
 
@@ -40,6 +41,7 @@ class Execution:
         self._is_stale = True
         self.conflicts: Collection[PlaceConflict] = ()
         """Deployments that found a place taken when the nodes were told last."""
+        self._stays: frozenset[Stay] = frozenset()
 
     async def keep_telling(self) -> None:
         """For ever: the nodes are told whenever something changed, and from time to time."""
@@ -78,8 +80,10 @@ class Execution:
             await self._records.reread()
             self._is_stale = False
         while True:
-            derived = derive_desired(self._records.fleet)
+            fleet = self._records.fleet
+            derived = derive_desired(fleet)
             self._log_new(derived.conflicts)
+            self._log_stays(frozenset(stays(fleet)))
             self.conflicts = derived.conflicts
             if await self._records.tell(derived.changed):
                 break
@@ -144,3 +148,8 @@ class Execution:
                     holder=conflict.holder,
                     left_out=conflict.left_out,
                 )
+
+    def _log_stays(self, found: frozenset[Stay]) -> None:
+        for one in sorted(found - self._stays):
+            _log.warning("requirement_lost", deployment=one.deployment, node=one.node, why=one.why)
+        self._stays = found

@@ -4,11 +4,12 @@
 
 Rules:
  * Nothing is placed on a node that was forgotten.
- * A node must match the name globs, then every label, then have the kernel feature of the hook,
-   then have an interface that matches; the first requirement it fails is what is said of it.
+ * A node must match the name globs, then every label, then be able to run the program (`fitness`),
+   then have an interface that matches and can; the first requirement it fails is what is said.
  * What is named without a wildcard must exist: an interface on some matching node, a node in the
    inventory.  Otherwise a misspelt name would be ignored.
  * A place once taken is kept while the interface is away: a flapping link costs no counters.
+ * A place once taken is kept too when the node can no longer run the program: what runs was loaded.
 """
 
 from __future__ import annotations
@@ -18,14 +19,20 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import ClassVar, Final
 
+from services.scheduler.fitness import (
+    Demand,
+    InterfaceAbilities,
+    demand,
+    interface_lack,
+    node_lack,
+)
 from shared.contracts.errors import ErrorCode
 from shared.contracts.node import NodeRecord
 from shared.contracts.scheduler import DeploymentSpec, ExcludedNode, NodeLabels, Placement
 from shared.errors import Reason, RefusedError
-from shared.identifiers import Hook, split_place
+from shared.identifiers import split_place
+from shared.kernel_abilities import NOTHING_KNOWN, KernelAbilities, kernel_abilities
 
-FEATURE_OF_HOOK: Final[dict[Hook, str]] = {"xdp": "xdp", "tc-ingress": "tcx", "tc-egress": "tcx"}
-"""The probed feature that a hook needs.  A node that did not probe it is not excluded by it."""
 REASONS_SHOWN: Final = 100
 """Nodes named one by one in a refusal."""
 _WILDCARDS: Final = frozenset("*?[")
@@ -49,6 +56,12 @@ class NodeView:
     features: Mapping[str, bool] = field(default_factory=dict)
     feature_notes: Mapping[str, str] = field(default_factory=dict)
     """By feature: why it is missing."""
+    kernel: str = ""
+    """As `uname -r` says."""
+    probed: KernelAbilities = NOTHING_KNOWN
+    """What the kernel answered when it was asked."""
+    interface_abilities: Mapping[str, InterfaceAbilities] = field(default_factory=dict)
+    """By their written form."""
     is_forgotten: bool = False
 
 
@@ -58,6 +71,8 @@ class Placing:
 
     places: tuple[Placement, ...]
     excluded: tuple[ExcludedNode, ...]
+    kept: tuple[ExcludedNode, ...] = ()
+    """Nodes that would be excluded, if the same program did not run there already."""
 
 
 def effective_labels(record: NodeRecord, labels: NodeLabels | None) -> dict[str, str]:
@@ -73,12 +88,17 @@ def view_node(record: NodeRecord, labels: NodeLabels | None) -> NodeView:
         interfaces=tuple(sorted(one.place for one in record.interfaces)),
         features=record.features,
         feature_notes=record.feature_notes,
+        kernel=record.kernel,
+        probed=kernel_abilities(record.capabilities),
+        interface_abilities={
+            one.place: InterfaceAbilities(one.driver, one.xdp_features) for one in record.interfaces
+        },
         is_forgotten=labels is not None and labels.forgotten,
     )
 
 
-def unmet_requirement(spec: DeploymentSpec, node: NodeView) -> str | None:
-    """The first requirement, other than an interface, that `node` fails; None if it meets all."""
+def selector_mismatch(spec: DeploymentSpec, node: NodeView) -> str | None:
+    """Why the deployment does not mean this node; None if it does."""
     if node.is_forgotten:
         return "was forgotten"
     if not _matches_any(node.name, spec.nodes.names):
@@ -88,64 +108,102 @@ def unmet_requirement(spec: DeploymentSpec, node: NodeView) -> str | None:
             return f"it has no label {key}"
         if node.labels[key] != wanted:
             return f"its label {key} is {node.labels[key]}, not {wanted}"
-    feature = FEATURE_OF_HOOK[spec.hook]
-    if node.features.get(feature) is False:
-        return f"its kernel has no {feature}, which the hook {spec.hook} needs"
-    return None
-
-
-def missing_feature(node: NodeView, needs: Iterable[str]) -> str | None:
-    """Why `node` cannot take a program with these needs; None if it can.
-
-    A node that did not probe a feature does not have it: it is of a release before the need.
-    """
-    for feature in needs:
-        if not node.features.get(feature, False):
-            note = node.feature_notes.get(feature, "")
-            return f"it has no {feature}, which the package needs{': ' if note else ''}{note}"
     return None
 
 
 def places_on(
-    spec: DeploymentSpec, node: NodeView, *, held: Collection[str] = (), needs: Iterable[str] = ()
+    spec: DeploymentSpec,
+    node: NodeView,
+    *,
+    held: Collection[str] = (),
+    wanted: Demand | None = None,
 ) -> list[str]:
     """The interfaces of `node` on which the deployment runs, ascending.
 
-    `held` are the interfaces where the same revision is placed already, present now or not.  What
-    runs there was compiled, so a node that lost a feature since then keeps them.
+    Args:
+        spec: The deployment.
+        node: Where.
+        held: The interfaces where the same revision is placed already, present now or not.
+        wanted: What it asks of the node; None: no more than its specification says.
     """
-    if unmet_requirement(spec, node) is not None:
+    if selector_mismatch(spec, node) is not None:
         return []
-    free = node.interfaces if missing_feature(node, needs) is None else ()
-    return sorted(place for place in {*free, *held} if _is_selected(place, spec))
+    wanted = wanted or demand(spec)
+    free = () if node_lack(wanted, node) else node.interfaces
+    fit = (one for one in free if interface_lack(wanted, node, one) is None)
+    return sorted(place for place in {*fit, *held} if is_selected(place, spec))
 
 
 def place(
-    spec: DeploymentSpec, nodes: Collection[NodeView], *, needs: Collection[str] = ()
+    spec: DeploymentSpec,
+    nodes: Collection[NodeView],
+    *,
+    wanted: Demand | None = None,
+    running: Mapping[str, Collection[str]] | None = None,
 ) -> Placing:
     """Every place that the specification reaches now.
+
+    Args:
+        spec: The deployment.
+        nodes: All that ever registered.
+        wanted: What it asks of a node; None: no more than its specification says.
+        running: Node to the interfaces where the very same program runs for it already.
 
     Raises:
         NoEligibleNodeError: It reaches none, or it names a node or an interface that is not there.
     """
-    places: list[Placement] = []
-    excluded: list[ExcludedNode] = []
-    matching: list[NodeView] = []
+    wanted = wanted or demand(spec)
+    placing = _Placing(spec, wanted, running or {})
     for node in sorted(nodes, key=lambda node: node.name):
-        unmet = unmet_requirement(spec, node) or missing_feature(node, needs)
-        if unmet is None:
-            matching.append(node)
-            found = places_on(spec, node)
-            places += [_placement(node.name, place) for place in found]
-            unmet = None if found else _no_interface(spec, node)
-        if unmet is not None:
-            excluded.append(ExcludedNode(node=node.name, why=unmet))
+        placing.look_at(node)
+    places, excluded, matching = placing.places, placing.excluded, placing.matching
     missing = [*_missing_nodes(spec, nodes), *_missing_interfaces(spec, matching)]
     if missing or not places:
         raise NoEligibleNodeError(
             _headline(spec, nodes, missing), [*missing, *_reasons_by_node(excluded)]
         )
-    return Placing(places=tuple(places), excluded=tuple(excluded))
+    return Placing(tuple(places), tuple(excluded), tuple(placing.kept))
+
+
+class _Placing:
+    """The answer as one node after the other is looked at."""
+
+    def __init__(
+        self, spec: DeploymentSpec, wanted: Demand, running: Mapping[str, Collection[str]]
+    ) -> None:
+        self._spec: Final = spec
+        self._wanted: Final = wanted
+        self._running: Final = running
+        self.places: Final[list[Placement]] = []
+        self.excluded: Final[list[ExcludedNode]] = []
+        self.kept: Final[list[ExcludedNode]] = []
+        self.matching: Final[list[NodeView]] = []
+
+    def look_at(self, node: NodeView) -> None:
+        """Its places are known, or why it has none."""
+        mismatch = selector_mismatch(self._spec, node)
+        if mismatch is not None:
+            self._exclude(node, mismatch)
+            return
+        running = self._running.get(node.name, ())
+        lack = node_lack(self._wanted, node)
+        if lack is not None and not running:
+            self._exclude(node, lack)
+            return
+        self.matching.append(node)
+        selected = sorted(one for one in node.interfaces if is_selected(one, self._spec))
+        if not selected:
+            self._exclude(node, _no_interface(self._spec, node))
+        for place in selected:
+            why = lack or interface_lack(self._wanted, node, place)
+            if why is None or place in running:
+                self.places.append(_placement(node.name, place))
+            if why is not None:
+                left_out = self.kept if place in running else self.excluded
+                left_out.append(ExcludedNode(node=node.name, why=why))
+
+    def _exclude(self, node: NodeView, why: str) -> None:
+        self.excluded.append(ExcludedNode(node=node.name, why=why))
 
 
 def _placement(node: str, place: str) -> Placement:
@@ -153,7 +211,8 @@ def _placement(node: str, place: str) -> Placement:
     return Placement(node=node, interface=interface, netns=netns)
 
 
-def _is_selected(place: str, spec: DeploymentSpec) -> bool:
+def is_selected(place: str, spec: DeploymentSpec) -> bool:
+    """Whether the deployment means the interface, wherever it is."""
     interface, netns = split_place(place)
     return _is_in(netns, spec) and _matches_any(interface, spec.interfaces)
 

@@ -26,6 +26,7 @@ from shared.contracts.catalog import (
     PackageManifest,
     PackageVersion,
     ProgramEntry,
+    ProgramRequirements,
 )
 from shared.contracts.errors import ErrorCode
 from shared.contracts.node import DEFAULT_PROCEED_ON, MapConfig, MetricSource, verdicts_of
@@ -74,6 +75,7 @@ def resolve_program(spec: DeploymentSpec, package: PackageVersion) -> ResolvedPr
         map_policies=_map_policies(spec, manifest, known_maps),
         metrics={name: source for name, source in metrics.items() if source.map in known_maps},
         needs=(program.compiler,) if program.compiler else (),
+        requires=_requirements(program, package),
         signed=package.signed,
     )
 
@@ -132,6 +134,15 @@ def _maps_of(program: ProgramEntry | None, package: PackageVersion) -> set[str]:
     """The maps in the program's object; all maps of the package if the program is not known."""
     facts = [facts for facts in package.elf if program is None or facts.path == program.object]
     return {one.name for elf in facts for one in elf.maps}
+
+
+def _requirements(program: ProgramEntry, package: PackageVersion) -> ProgramRequirements | None:
+    """What its bytes say; None if they were not asked, or are made on the nodes."""
+    for facts in package.elf:
+        for one in facts.programs if facts.path == program.object else ():
+            if one.function == program.function:
+                return one.requires
+    return None
 
 
 def _map_policies(

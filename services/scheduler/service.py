@@ -10,6 +10,7 @@ from datetime import datetime
 from time import perf_counter_ns
 from typing import Any, Final, TypeVar
 
+import msgspec
 import structlog
 
 from services.scheduler.acceptance import Draft, draft_application, draft_removal
@@ -40,6 +41,7 @@ from services.scheduler.status import (
     judge_silence,
     node_status,
 )
+from services.scheduler.unfit import unfit_deployments
 from shared.adapters.callers import Caller
 from shared.adapters.outbox import Decide, Outbox
 from shared.adapters.service_layer import Handler
@@ -289,7 +291,10 @@ class SchedulerService:
 
     async def get_node(self, request: GetNode, _: Caller) -> NodeStatus:
         """Inventory, liveness, chains."""
-        return self._node_status(known_node(self._records.nodes, request.node).node)
+        node, fleet = known_node(self._records.nodes, request.node).node, self._records.fleet
+        status = self._node_status(node)
+        unfit_for = unfit_deployments(fleet.nodes[node], fleet)
+        return msgspec.structs.replace(status, unfit_for=unfit_for)
 
     def _command(self, endpoint: Endpoint[Any, Any], decide: Decide[Any, Any]) -> Handler:
         handler = self._outbox.command(endpoint, decide)

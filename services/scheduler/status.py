@@ -14,13 +14,14 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import msgspec
 
 from services.scheduler.chain_planning import PlaceConflict, current_revision, places_of
 from services.scheduler.desired_state import Fleet
+from services.scheduler.unfit import lack_at
 from shared.contracts.errors import RETRYABLE
 from shared.contracts.node import (
     HEARTBEAT_SECONDS,
@@ -141,7 +142,7 @@ def deployment_status(
         order=revision.spec.order,
         spec=revision.spec,
         places=tuple(
-            _heard(view, silences.get(view.node))
+            _heard(_with_lack(view, record, fleet), silences.get(view.node))
             for view in view_places(record, fleet, observed, conflicts)
         ),
         revisions=tuple(
@@ -176,6 +177,16 @@ def node_status(
         chains=observed.chains if observed else (),
         forgotten=fleet.is_forgotten(record.node),
     )
+
+
+def _with_lack(view: PlaceView, record: DeploymentRecord, fleet: Fleet) -> PlaceView:
+    """Of a place that stays although it could not be taken now, also why not."""
+    revision, node = current_revision(record), fleet.nodes.get(view.node)
+    lack = lack_at(revision, node, view.interface) if revision and node else None
+    if lack is None:
+        return view
+    reason = Reason(path=f"nodes.{view.node}", rule=f"it stays here, although {lack}")
+    return replace(view, why=(*view.why, reason))
 
 
 def _heard(view: PlaceView, silence: Silence | None) -> DeploymentPlaceStatus:

@@ -123,6 +123,14 @@ class Btf:
             raise MalformedBtfError(f"BTF refers to type {type_id}, which does not exist")
         return self._types[type_id - 1]
 
+    def text(self, offset: int) -> str:
+        """The name at that place of the strings.
+
+        Raises:
+            MalformedBtfError: there is none.
+        """
+        return _string(self._strings, offset)
+
     def find(self, kind: int, name: str) -> int:
         """The id of the first type of that kind and name; 0 if there is none."""
         for type_id, candidate in enumerate(self._types, start=1):

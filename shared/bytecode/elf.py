@@ -4,55 +4,31 @@
 
 from __future__ import annotations
 
-import struct
-from collections import deque
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from shared.bytecode.btf import Btf, MalformedBtfError, parse_btf
+from shared.bytecode.call_graph import CallGraph, ObjectProgram
+from shared.bytecode.core_relocations import has_core_relocations, relocated_positions
 from shared.bytecode.elf_sections import (
     FUNCTION_SYMBOL,
     GLOBAL_BINDINGS,
-    UNDEFINED_SECTION,
     MalformedObjectError,
     Section,
     Sections,
     Symbol,
     read_sections,
 )
-from shared.bytecode.instructions import (
-    CALL,
-    HELPER_CALL,
-    INSTRUCTION_BYTES,
-    LOAD_IMMEDIATE_64,
-    SUBPROGRAM_CALL,
-)
+from shared.bytecode.instructions import INSTRUCTION_BYTES
 from shared.bytecode.map_declarations import MapDeclaration, read_map_declarations
 from shared.bytecode.object_data import Variable, read_array_programs, read_variables
-from shared.contracts.catalog import ElfFacts, MapFacts, ProgramFacts
+from shared.contracts.catalog import ElfFacts, MapFacts, ProgramFacts, ProgramRequirements
 
 MAX_INSTRUCTIONS: Final = 1_000_000
 """The kernel verifies no longer program (include/linux/bpf.h, BPF_COMPLEXITY_LIMIT_INSNS)."""
 MAX_PROGRAMS: Final = 1024
-
-_SLOT: Final = struct.Struct("<BBxxi")
-_EXTENSION_HEADER: Final = struct.Struct("<HBBIIIIIII")
-_EXTENSION_MAGIC: Final = 0xEB9F
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectProgram:
-    """One program and everything it calls inside its object."""
-
-    function: str
-    section: str
-    instructions: int
-    """Of the function itself and of every function of the object that it reaches."""
-    helpers: tuple[int, ...]
-    """Helper ids called, ascending."""
-    kernel_functions: tuple[str, ...]
-    """Names of kernel functions (kfuncs) called, ascending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +49,6 @@ class ObjectFile:
         return next((p for p in self.programs if p.function == function), None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Function:
-    section: int
-    first: int
-    """Position of its first instruction in its section."""
-    last: int
-    """Position behind its last instruction."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Calls:
-    functions: set[_Function]
-    helpers: set[int]
-    kernel_functions: set[str]
-
-
 def read_elf_facts(data: bytes, path: str) -> ElfFacts:
     """The facts that the catalog publishes about an object file.
 
@@ -97,7 +57,9 @@ def read_elf_facts(data: bytes, path: str) -> ElfFacts:
     Raises:
         RefusedError: the file is no eBPF object file, or contradicts itself.
     """
-    parsed = read_object(data, path)
+    sections = read_sections(data, path)
+    parsed, programs = _read(sections, path)
+    requirements = _requirements(parsed, programs, sections, path)
     return ElfFacts(
         path=path,
         licence=parsed.licence,
@@ -110,6 +72,7 @@ def read_elf_facts(data: bytes, path: str) -> ElfFacts:
                 instructions=program.instructions,
                 helpers=program.helpers,
                 kernel_functions=program.kernel_functions,
+                requires=requirements[program.function],
             )
             for program in parsed.programs
         ),
@@ -132,7 +95,10 @@ def read_object(data: bytes, path: str) -> ObjectFile:
     Raises:
         RefusedError: the file is no eBPF object file, or contradicts itself.
     """
-    sections = read_sections(data, path)
+    return _read(read_sections(data, path), path)[0]
+
+
+def _read(sections: Sections, path: str) -> tuple[ObjectFile, _Programs]:
     try:
         btf_section = sections.named(".BTF")
         btf = parse_btf(btf_section.data) if btf_section else None
@@ -140,15 +106,49 @@ def read_object(data: bytes, path: str) -> ObjectFile:
         has_kernel_variables = btf is not None and bool(btf.section_variables(".ksyms"))
     except MalformedBtfError as error:
         raise MalformedObjectError(path, error.message) from error
-    return ObjectFile(
+    programs = _programs(sections, path)
+    parsed = ObjectFile(
         licence=_licence(sections),
         btf=btf,
-        needs_kernel_btf=has_kernel_variables or _has_core_relocations(sections, path),
-        programs=_programs(sections, path),
+        needs_kernel_btf=has_kernel_variables or has_core_relocations(sections, path),
+        programs=programs.facts,
         maps=maps,
         variables=read_variables(sections),
         array_programs=read_array_programs(sections),
     )
+    return parsed, programs
+
+
+def _requirements(
+    parsed: ObjectFile, programs: _Programs, sections: Sections, path: str
+) -> dict[str, ProgramRequirements]:
+    """By function, with what the programs need that the object's own arrays hold."""
+    try:
+        relocated = relocated_positions(sections, parsed.btf, path)
+    except MalformedBtfError as error:
+        raise MalformedObjectError(path, error.message) from error
+    certain = {entry.name: programs.graph.certain(entry, relocated) for entry in programs.entries}
+    beside = [certain[name] for name in parsed.array_programs if name in certain]
+    strong = programs.graph.strong_functions()
+    return {
+        program.function: ProgramRequirements(
+            helpers=tuple(sorted(own[0].union(*(helpers for helpers, _ in beside)))),
+            kernel_functions=tuple(
+                sorted(own[1].union(strong, *(functions for _, functions in beside)))
+            ),
+            map_types=tuple(sorted({declared.type_name for declared in parsed.maps})),
+            kernel_types=parsed.needs_kernel_btf,
+            fragments=declares_fragments(program.section),
+            licence=parsed.licence,
+        )
+        for program in parsed.programs
+        for own in (certain[program.function],)
+    }
+
+
+def declares_fragments(section: str) -> bool:
+    """Whether a program of that section says that it reads packets in several buffers."""
+    return re.match(r"\??xdp\.frags(/|$)", section) is not None
 
 
 def _licence(sections: Sections) -> str:
@@ -156,20 +156,16 @@ def _licence(sections: Sections) -> str:
     return section.data.split(b"\0", 1)[0].decode(errors="replace") if section else ""
 
 
-def _has_core_relocations(sections: Sections, path: str) -> bool:
-    section = sections.named(".BTF.ext")
-    if section is None:
-        return False
-    if len(section.data) < _EXTENSION_HEADER.size:
-        # The first format ended behind line_info and knew no CO-RE relocations.
-        return False
-    magic, version, _, header_bytes, *_, core_bytes = _EXTENSION_HEADER.unpack_from(section.data)
-    if (magic, version) != (_EXTENSION_MAGIC, 1):
-        raise MalformedObjectError(path, ".BTF.ext has an unknown magic number or version")
-    return bool(header_bytes >= _EXTENSION_HEADER.size and core_bytes > 0)
+@dataclass(frozen=True, slots=True)
+class _Programs:
+    """The programs of an object, and how to find out more about them."""
+
+    facts: tuple[ObjectProgram, ...]
+    entries: tuple[Symbol, ...]
+    graph: CallGraph
 
 
-def _programs(sections: Sections, path: str) -> tuple[ObjectProgram, ...]:
+def _programs(sections: Sections, path: str) -> _Programs:
     code = [section for section in sections.sections if section.is_executable and section.data]
     total_bytes = sum(len(section.data) for section in code)
     if total_bytes > MAX_INSTRUCTIONS * INSTRUCTION_BYTES:
@@ -191,8 +187,10 @@ def _programs(sections: Sections, path: str) -> tuple[ObjectProgram, ...]:
     entries = _entries(functions, by_index)
     if len(entries) > MAX_PROGRAMS:
         raise MalformedObjectError(path, f"must have at most {MAX_PROGRAMS} programs")
-    graph = _CallGraph(by_index, functions)
-    return tuple(graph.program(entry, by_index[entry.section].name) for entry in entries)
+    names = {section.index: section.name for section in sections.sections}
+    graph = CallGraph(by_index, functions, names)
+    facts = tuple(graph.program(entry, by_index[entry.section].name) for entry in entries)
+    return _Programs(facts, tuple(entries), graph)
 
 
 def _entries(functions: list[Symbol], code: dict[int, Section]) -> list[Symbol]:
@@ -200,71 +198,3 @@ def _entries(functions: list[Symbol], code: dict[int, Section]) -> list[Symbol]:
     visible = [symbol for symbol in functions if symbol.binding in GLOBAL_BINDINGS]
     outside_text = [symbol for symbol in visible if code[symbol.section].name != ".text"]
     return outside_text or visible
-
-
-class _CallGraph:
-    """Who calls what in one object, found from relocations and pc-relative calls."""
-
-    def __init__(self, code: dict[int, Section], functions: list[Symbol]) -> None:
-        self._code: Final = code
-        self._functions: Final = {
-            (function.section, function.first): function for function in map(_function, functions)
-        }
-        self._symbols_at: Final = {
-            (section.index, relocation.offset_bytes // INSTRUCTION_BYTES): relocation.symbol
-            for section in code.values()
-            for relocation in section.relocations
-        }
-        self._calls: Final[dict[_Function, _Calls]] = {}
-
-    def program(self, entry: Symbol, section_name: str) -> ObjectProgram:
-        """The program that starts at `entry`."""
-        first = _function(entry)
-        reached = {first}
-        waiting = deque([first])
-        while waiting:
-            function = waiting.popleft()
-            if function not in self._calls:
-                self._calls[function] = self._read_calls(function)
-            for target in self._calls[function].functions - reached:
-                reached.add(target)
-                waiting.append(target)
-        calls = [self._calls[function] for function in reached]
-        return ObjectProgram(
-            function=entry.name,
-            section=section_name,
-            instructions=sum(function.last - function.first for function in reached),
-            helpers=tuple(sorted(set().union(*(call.helpers for call in calls)))),
-            kernel_functions=tuple(sorted(set().union(*(c.kernel_functions for c in calls)))),
-        )
-
-    def _read_calls(self, function: _Function) -> _Calls:
-        data = self._code[function.section].data
-        calls = _Calls(set(), set(), set())
-        for position in range(function.first, function.last):
-            opcode, registers, immediate = _SLOT.unpack_from(data, position * INSTRUCTION_BYTES)
-            if opcode not in (CALL, LOAD_IMMEDIATE_64):
-                continue
-            symbol = self._symbols_at.get((function.section, position))
-            target = None
-            if symbol is not None and symbol.section == UNDEFINED_SECTION:
-                if opcode == CALL:
-                    calls.kernel_functions.add(symbol.name)
-            elif symbol is not None:
-                # A call's immediate is the distance from the symbol less one; an address load's
-                # is the distance in bytes.
-                distance = immediate + 1 if opcode == CALL else immediate // INSTRUCTION_BYTES
-                start = symbol.offset_bytes // INSTRUCTION_BYTES + distance
-                target = self._functions.get((symbol.section, start))
-            elif opcode == CALL and registers >> 4 == SUBPROGRAM_CALL:
-                target = self._functions.get((function.section, position + 1 + immediate))
-            elif opcode == CALL and registers >> 4 == HELPER_CALL:
-                calls.helpers.add(immediate)
-            if target is not None:
-                calls.functions.add(target)
-        return calls
-
-
-def _function(symbol: Symbol) -> _Function:
-    first = symbol.offset_bytes // INSTRUCTION_BYTES
-    return _Function(symbol.section, first, first + symbol.size_bytes // INSTRUCTION_BYTES)

@@ -157,6 +157,27 @@ class MapFacts(Message, frozen=True, kw_only=True):
     max_entries: int
 
 
+class ProgramRequirements(Message, frozen=True, kw_only=True):
+    """What a program cannot do without, whatever kernel it is loaded on.
+
+    A call behind a question that the program asks at load time (CO-RE, weak symbols, constants) is
+    not among it.
+    """
+
+    helpers: tuple[int, ...] = ()
+    """Ids, ascending."""
+    kernel_functions: tuple[str, ...] = ()
+    """Names of kernel functions (kfuncs), ascending."""
+    map_types: tuple[str, ...] = ()
+    """Of all maps of its object: they are made with it."""
+    kernel_types: bool = False
+    """Whether the object is relocated against the kernel's BTF."""
+    fragments: bool = False
+    """Whether it is declared to read packets in several buffers (section `xdp.frags`)."""
+    licence: str = ""
+    """The kernel's licence string."""
+
+
 class ProgramFacts(Message, frozen=True, kw_only=True):
     """One program as the ELF holds it, read without loading."""
 
@@ -167,6 +188,8 @@ class ProgramFacts(Message, frozen=True, kw_only=True):
     """Helper ids called, ascending."""
     kernel_functions: tuple[str, ...] = ()
     """Names of kernel functions (kfuncs) called, ascending."""
+    requires: ProgramRequirements | None = None
+    """None: not computed, as for versions published before it was."""
 
 
 class ElfFacts(Message, frozen=True, kw_only=True):

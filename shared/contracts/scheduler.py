@@ -18,7 +18,7 @@ from shared.contracts.base import (
     Message,
     Request,
 )
-from shared.contracts.catalog import MapPolicy, SignedPackage, Symbol
+from shared.contracts.catalog import MapPolicy, ProgramRequirements, SignedPackage, Symbol
 from shared.contracts.link_options import LinkOptions, LinkWishes
 from shared.contracts.node import (
     Cause,
@@ -98,6 +98,8 @@ class ResolvedProgram(Message, frozen=True, kw_only=True):
     metrics: dict[str, MetricSource] = {}
     needs: tuple[str, ...] = ()
     """Features that a node must have, beside the one of the hook."""
+    requires: ProgramRequirements | None = None
+    """What a node must not be known to lack; null: not computed when the version was published."""
     signed: SignedPackage
 
 
@@ -340,6 +342,15 @@ class GetNode(Request, frozen=True, kw_only=True):
     node: Token
 
 
+class UnfitDeployment(Message, frozen=True, kw_only=True):
+    """A deployment that means the node, which is known to lack what it requires."""
+
+    deployment: str
+    why: str
+    stays: bool = False
+    """Whether it runs there all the same, because it did before the node lost it."""
+
+
 class NodeStatus(Message, frozen=True, kw_only=True):
     """One node: inventory, effective labels, liveness, chains."""
 
@@ -354,6 +365,8 @@ class NodeStatus(Message, frozen=True, kw_only=True):
     observed_generation: int = 0
     chains: tuple[ObservedChain, ...] = ()
     forgotten: bool = False
+    unfit_for: tuple[UnfitDeployment, ...] = ()
+    """By name; empty in lists of nodes."""
 
 
 class NodeList(Message, frozen=True, kw_only=True):

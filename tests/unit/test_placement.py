@@ -7,6 +7,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from services.scheduler.fitness import demand
 from services.scheduler.placement import (
     NodeView,
     NoEligibleNodeError,
@@ -163,7 +164,9 @@ def test_a_node_without_a_feature_that_the_package_needs_is_excluded_with_its_ow
         feature_notes={"bcc": "no kernel headers are installed"},
     )
 
-    placing = place(a_spec(), [able, unable, a_node("n3")], needs=("bcc",))
+    placing = place(
+        a_spec(), [able, unable, a_node("n3")], wanted=demand(a_spec(), features=("bcc",))
+    )
 
     assert [one.node for one in placing.places] == ["n1"]
     assert [(one.node, one.why) for one in placing.excluded] == [
@@ -177,4 +180,4 @@ def test_a_node_that_lost_a_feature_keeps_what_runs_there() -> None:
     node = a_node("n1", "eth0", "eth1")
     spec = a_spec(interfaces=("eth*",))
 
-    assert places_on(spec, node, held=["eth1"], needs=("bcc",)) == ["eth1"]
+    assert places_on(spec, node, held=["eth1"], wanted=demand(spec, features=("bcc",))) == ["eth1"]

@@ -54,7 +54,8 @@ from services.node_executor.kernel_types import (
     ProgramSource,
 )
 from services.node_executor.linking.body import Body, ProgramArray
-from shared.bytecode.elf import ObjectFile, ObjectProgram, read_object
+from shared.bytecode.call_graph import ObjectProgram
+from shared.bytecode.elf import ObjectFile, read_object
 from shared.bytecode.instructions import decode
 from shared.errors import FaultError, Reason, RefusedError
 from shared.identifiers import Hook

@@ -15,7 +15,7 @@ from typing import Final
 
 from services.node_executor.kernel_types import XDP_DEVICE_BOUND, XDP_HAS_FRAGS, ProgramSource
 from services.node_executor.linking.plan import LinkRefusedError
-from shared.bytecode.elf import ObjectProgram
+from shared.bytecode.call_graph import ObjectProgram
 from shared.errors import Reason, RefusedError
 from shared.identifiers import Hook
 

@@ -1,0 +1,152 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a node, or one of its interfaces, can run a program, and what it lacks if not.
+
+Rules:
+ * What the node is known not to have excludes it; what it did not find out does not.  The trial on
+   the node decides then.
+ * A feature that a package needs must be there by name: a node that does not know it is of an older
+   release.
+ * The first requirement that fails is what is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from shared.contracts.catalog import ProgramRequirements
+from shared.contracts.link_options import LinkWishes
+from shared.contracts.scheduler import DeploymentRevision, DeploymentSpec
+from shared.identifiers import Hook
+from shared.kernel_abilities import KernelAbilities, kernel_lack
+
+_XDP_MODES: Final = {"native": "basic", "offload": "hw-offload"}
+"""What the driver must say of itself for a way of attaching XDP."""
+_WHAT: Final = {"native": "native XDP", "offload": "XDP in hardware"}
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceAbilities:
+    """What is known of how XDP can run on an interface."""
+
+    driver: str = ""
+    xdp_features: tuple[str, ...] | None = None
+    """None: the kernel does not say."""
+
+
+class NodeAbilities(Protocol):
+    """What a node can do, as far as it found out."""
+
+    @property
+    def kernel(self) -> str:
+        """As `uname -r` says."""
+
+    @property
+    def probed(self) -> KernelAbilities:
+        """What the kernel answered."""
+
+    @property
+    def features(self) -> Mapping[str, bool]:
+        """What was tried, by name."""
+
+    @property
+    def feature_notes(self) -> Mapping[str, str]:
+        """By feature: why it is missing."""
+
+    @property
+    def interface_abilities(self) -> Mapping[str, InterfaceAbilities]:
+        """By the interfaces' written form, with the network namespace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a deployment asks of a node, beside its name, its labels and its interfaces."""
+
+    hook: Hook
+    link: LinkWishes
+    features: tuple[str, ...] = ()
+    """That the package needs, as `bcc`."""
+    requires: ProgramRequirements | None = None
+    """None: not known."""
+
+    @property
+    def reads_fragments(self) -> bool:
+        """Whether it is loaded as one that reads packets in several buffers."""
+        if self.hook != "xdp" or self.link.frags == "off":
+            return False
+        return self.link.frags == "on" or (self.requires is not None and self.requires.fragments)
+
+
+def demand_of(revision: DeploymentRevision) -> Demand:
+    """What a revision asks of every node that it runs on."""
+    resolved = revision.resolved
+    if resolved is None:
+        return demand(revision.spec)
+    return demand(revision.spec, features=resolved.needs, requires=resolved.requires)
+
+
+def demand(
+    spec: DeploymentSpec,
+    *,
+    features: tuple[str, ...] = (),
+    requires: ProgramRequirements | None = None,
+) -> Demand:
+    """What a specification asks for with a program that has these requirements."""
+    return Demand(hook=spec.hook, link=spec.link, features=features, requires=requires)
+
+
+def node_lack(wanted: Demand, node: NodeAbilities) -> str | None:
+    """The first requirement that the node fails; None: it fails none that is known."""
+    return next(_lacks(wanted, node), None)
+
+
+def interface_lack(wanted: Demand, node: NodeAbilities, place: str) -> str | None:
+    """Why the program cannot be on this interface of a node that fails nothing."""
+    attach = wanted.link.attach
+    if wanted.hook != "xdp" or attach not in _XDP_MODES:
+        return None
+    known = node.interface_abilities.get(place)
+    if known is None or known.xdp_features is None or _XDP_MODES[attach] in known.xdp_features:
+        return None
+    driver = f"driver {known.driver}" if known.driver else "driver"
+    return f"{place}'s {driver} has no {_WHAT[attach]} and attach = {attach}"
+
+
+def _lacks(wanted: Demand, node: NodeAbilities) -> Iterator[str]:
+    if wanted.hook == "xdp":
+        if node.features.get("xdp") is False:
+            yield f"its kernel has no xdp, which the hook {wanted.hook} needs"
+    else:
+        yield from _lacks_of_tc(wanted, node)
+    for feature in wanted.features:
+        if not node.features.get(feature, False):
+            note = node.feature_notes.get(feature, "")
+            yield f"it has no {feature}, which the package needs{': ' if note else ''}{note}"
+    requires = wanted.requires
+    if requires is None and wanted.reads_fragments:
+        requires = ProgramRequirements(licence="GPL")
+    if requires is not None:
+        lack = kernel_lack(node.probed, wanted.hook, requires, fragments=wanted.reads_fragments)
+        if lack:
+            yield f"kernel {node.kernel} {lack}"
+
+
+def _lacks_of_tc(wanted: Demand, node: NodeAbilities) -> Iterator[str]:
+    attach = wanted.link.attach or "auto"
+    has_no_tcx = node.features.get("tcx") is False
+    has_no_filters = node.features.get("cls_bpf") is False
+    if attach == "auto" and has_no_tcx and has_no_filters:
+        yield f"its kernel has neither TCX nor cls_bpf, and the hook {wanted.hook} needs one"
+    elif attach == "tcx" and has_no_tcx:
+        yield "its kernel has no TCX and attach = tcx"
+    elif attach == "cls_bpf" and has_no_filters:
+        yield "its kernel has no cls_bpf and attach = cls_bpf"
+    elif attach == "auto" and has_no_tcx:
+        for option, value in (
+            ("position", wanted.link.position),
+            ("end_verdict", wanted.link.end_verdict),
+        ):
+            if value not in (None, "last", "unspec"):
+                yield f"its kernel has no TCX and {option} = {value}"

@@ -1,0 +1,68 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Deployments that mean a node which is known to lack what they require.
+
+What runs there already stays, since it was loaded when the node could; nothing new is put there.
+Either is said: of the node, of the place, and in the log when it comes to be so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from services.scheduler.chain_planning import current_revision, places_of
+from services.scheduler.desired_state import Fleet
+from services.scheduler.fitness import demand_of, interface_lack, node_lack
+from services.scheduler.placement import NodeView, is_selected, selector_mismatch
+from shared.contracts.scheduler import DeploymentRevision, UnfitDeployment
+
+
+class Stay(NamedTuple):
+    """A deployment that runs on a node which could not take it now."""
+
+    deployment: str
+    node: str
+    why: str
+
+
+def unfit_deployments(node: NodeView, fleet: Fleet) -> tuple[UnfitDeployment, ...]:
+    """Every deployment that the node's name and labels attract, and that it cannot take."""
+    found = []
+    for name, record in sorted(fleet.deployments.items()):
+        revision = current_revision(record)
+        if revision is None or selector_mismatch(revision.spec, node) is not None:
+            continue
+        why = lack_of(revision, node)
+        if why is not None:
+            stays = bool(places_of(revision, node, fleet.desired.get(node.name)))
+            found.append(UnfitDeployment(deployment=name, why=why, stays=stays))
+    return tuple(found)
+
+
+def stays(fleet: Fleet) -> Iterator[Stay]:
+    """Everything that runs where it could not be put now."""
+    for node in fleet.nodes.values():
+        for one in unfit_deployments(node, fleet):
+            if one.stays:
+                yield Stay(one.deployment, node.name, one.why)
+
+
+def lack_of(revision: DeploymentRevision, node: NodeView) -> str | None:
+    """What the node, or the first of the interfaces that the revision means, lacks."""
+    wanted = demand_of(revision)
+    lack = node_lack(wanted, node)
+    if lack is not None:
+        return lack
+    lacks = (
+        interface_lack(wanted, node, place)
+        for place in node.interfaces
+        if is_selected(place, revision.spec)
+    )
+    return next((one for one in lacks if one is not None), None)
+
+
+def lack_at(revision: DeploymentRevision, node: NodeView, place: str) -> str | None:
+    """What the node, or this interface of it, lacks."""
+    wanted = demand_of(revision)
+    return node_lack(wanted, node) or interface_lack(wanted, node, place)
