@@ -246,6 +246,9 @@ def _allowed(annotation: Any) -> Any:
         if said:
             return ", ".join(said)
     arguments = get_args(bare)
+    if get_origin(bare) in (Union, types.UnionType):
+        given = [one for one in arguments if one is not type(None)]
+        return _allowed(given[0]) if len(given) == 1 else None
     if arguments and all(isinstance(argument, str) for argument in arguments):
         return list(arguments)
     return None

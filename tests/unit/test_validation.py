@@ -164,3 +164,12 @@ def test_nesting_up_to_the_limit_is_read_and_can_be_written() -> None:
     )
 
     assert msgspec.json.encode(request)
+
+
+def test_what_an_optional_field_takes_is_named() -> None:
+    """Null beside it says nothing to whoever mistyped a word."""
+    error = refusal_of({**SPEC, "link": {"attach": "nativ", "position": "top"}}, DeploymentSpec)
+
+    allowed = {reason.path: reason.allowed for reason in error.reasons}
+    assert allowed["link.attach"] == ["auto", "native", "generic", "offload", "tcx", "cls_bpf"]
+    assert "before|after" in allowed["link.position"]
