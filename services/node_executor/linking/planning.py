@@ -149,7 +149,7 @@ def _frags_problems(candidates: Sequence[Candidate], policy: LinkPolicy) -> Iter
                 Reason(
                     path=candidate.path,
                     rule="it cannot read packets in several buffers (xdp.frags), but other programs"
-                    " of the chain declare that they do; all must agree",
+                    " of the chain declare that they do; link.frags, on or off, is for all of them",
                 ),
             )
 
