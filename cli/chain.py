@@ -28,8 +28,14 @@ from shared.identifiers import Hook
 from shared.validation import convert_document
 
 app = cyclopts.App(name="chain", help="What runs on a hook, why it is linked so, what it does.")
-app.command("cli.chain_explain:explain")
-app.command("cli.chain_try:try_packets", name="test")
+app.command(
+    "cli.chain_explain:explain", help="Why a chain is linked as it is: every rule, and what it did."
+)
+app.command(
+    "cli.chain_try:try_packets",
+    name="test",
+    help="What a chain does to packets, tried beside its hook.",
+)
 
 SHORTEST_SECONDS: Final = 0.1
 LONGEST_SECONDS: Final = 3600.0

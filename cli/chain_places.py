@@ -107,8 +107,8 @@ async def drafted_places(
     return places
 
 
-def the_only(places: Sequence[Place], *, what: str) -> Place:
-    """The one place there is to choose.
+def the_only(places: Sequence[Place], *, what: str, among: Sequence[Place] = ()) -> Place:
+    """The one place there is to choose, `among` those that nobody asked for.
 
     Raises:
         RefusedError: There is none, or several; they are named.
@@ -117,10 +117,9 @@ def the_only(places: Sequence[Place], *, what: str) -> Place:
         return places[0]
     allowed = [str(place) for place in places]
     if not places:
-        raise RefusedError(
-            f"there is no {what}",
-            [Reason(path="--node", rule=f"there is no {what}")],
-            code="not_found",
-        )
+        rule = f"there is no {what}" + (" in the place that was asked for" if among else "")
+        others = [str(place) for place in among]
+        reason = Reason(path="--interface", rule=rule, allowed=others or None)
+        raise RefusedError(rule, [reason], code="not_found")
     rule = f"several places have a {what}; choose one with --node, --interface and --hook"
     raise RefusedError(rule, [Reason(path="--interface", rule=rule, allowed=allowed)])

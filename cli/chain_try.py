@@ -45,6 +45,8 @@ from shared.identifiers import Hook, split_place
 
 TRYING_SECONDS: Final = 60.0
 STANDARD_INPUT: Final = "-"
+MAX_NAME_BYTES: Final = 255
+"""NAME_MAX (linux/limits.h): longer text without a slash is no file."""
 
 PacketsOption = Annotated[
     list[str],
@@ -107,6 +109,10 @@ def gathered(sources: Sequence[str], *, first: int = 0) -> tuple[Captured, ...]:
     Raises:
         RefusedError: A file cannot be read, is no packets, or all are too many.
     """
+    if first < 0:
+        rule = "must be 0, for all, or a number of packets"
+        reason = Reason(path="--first", rule=rule, got=first, allowed="at least 0")
+        raise RefusedError(f"--first {rule}", [reason])
     packets: list[Captured] = []
     for source in sources:
         name = "standard input" if source == STANDARD_INPUT else source[:80]
@@ -151,10 +157,13 @@ async def _place(
             Place(name, one.chain.place, one.chain.hook)
             for one in shown.chains
             if one.chain.programs
-            and interface in ("", one.chain.place)
-            and hook in (None, one.chain.hook)
         ]
-    return the_only(running, what="running chain")
+    asked = [
+        place
+        for place in running
+        if interface in ("", place.interface) and hook in (None, place.hook)
+    ]
+    return the_only(asked, what="running chain", among=running)
 
 
 def _bytes_of(source: str) -> bytes:
@@ -162,7 +171,7 @@ def _bytes_of(source: str) -> bytes:
         return sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
     path = Path(source)
     try:
-        if not path.is_file() and is_hexadecimal(source.encode()):
+        if is_hexadecimal(source.encode()) and (len(source) > MAX_NAME_BYTES or not path.is_file()):
             return source.encode()
         with path.open("rb") as opened:
             return opened.read(MAX_FILE_BYTES + 1)

@@ -60,7 +60,7 @@ def _render_chain(node: str, shown: ChainShown, rates: Rates | None) -> Renderab
     chain = shown.chain
     parts: list[RenderableType] = [
         Text(f"{node} {chain.place}/{chain.hook}: {_state(chain)}", style="bold"),
-        Text(f"  {_generation(shown)}, link {chain.link_id}"),
+        Text(f"  {_generation(shown)}{f', link {chain.link_id}' if chain.link_id else ''}"),
     ]
     if chain.attachment_reason:
         parts.append(Text(f"  {plain(chain.attachment_reason)}", style="dim"))

@@ -61,7 +61,7 @@ def read_packets(data: bytes, *, name: str, first: int = 0) -> tuple[Captured, .
     """The packets of a file in its order, whatever its form.
 
     Args:
-        data: The whole file.
+        data: The whole file; of one that is longer than MAX_FILE_BYTES at least a byte more.
         name: How refusals call it.
         first: How many packets are wanted at most; 0: all, which must not be more than can be
             tried at once.
@@ -69,17 +69,19 @@ def read_packets(data: bytes, *, name: str, first: int = 0) -> tuple[Captured, .
     Raises:
         PacketFileError: With what is wrong, and at which packet.
     """
-    if len(data) > MAX_FILE_BYTES:
-        raise _too_large(name, "is too large for a file of packets", len(data), MAX_FILE_BYTES)
+    is_cut_off = len(data) > MAX_FILE_BYTES
+    if is_cut_off and not first:
+        rule = "is too large for a file of packets; choose some with --first"
+        raise _too_large(name, rule, f"more than {MAX_FILE_BYTES} bytes", MAX_FILE_BYTES)
     packets: list[Captured] = []
     for number, packet in enumerate(_packets(data, name), start=1):
-        if first and number > first:
-            break
         if number > MAX_PACKETS:
             rule = "holds more packets than can be tried at once; choose some with --first"
             raise _too_large(name, rule, f"more than {MAX_PACKETS}", MAX_PACKETS)
         _check_size(packet, f"{name} packet {number}")
         packets.append(packet)
+        if number == first:
+            break
     if not packets:
         raise _wrong(name, "holds no packet")
     total_bytes = sum(len(packet.data) for packet in packets)

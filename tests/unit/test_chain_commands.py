@@ -16,6 +16,7 @@ from cli.chain_places import Place, the_only
 from cli.chain_try import differing, gathered, render_tried
 from cli.chain_view import packet_rates, render_chains
 from shared.contracts.inspection import (
+    MAX_PACKET_BYTES,
     MAX_PACKETS,
     BodyExplained,
     BytesChange,
@@ -284,3 +285,21 @@ def test_a_place_has_to_be_chosen_where_there_are_several() -> None:
     assert caught.value.reasons[0].allowed == ["n1 eth0/xdp", "n2 eth0/xdp"]
     with pytest.raises(RefusedError, match="there is no running chain"):
         the_only([], what="running chain")
+    with pytest.raises(RefusedError, match="in the place that was asked for") as caught:
+        the_only([], what="running chain", among=[one])
+    assert caught.value.reasons[0].allowed == ["n1 eth0/xdp"]
+
+
+def test_packets_as_text_may_be_as_long_as_packets_are() -> None:
+    """Text that no path can be is never looked for as a file."""
+    (packet,) = gathered([bytes(MAX_PACKET_BYTES).hex()])
+
+    assert len(packet.data) == MAX_PACKET_BYTES
+    (short,) = gathered([bytes(200).hex()])
+    assert len(short.data) == 200
+
+
+def test_less_than_no_packets_cannot_be_asked_for() -> None:
+    """The refusal names the option, not the file."""
+    with pytest.raises(RefusedError, match="--first"):
+        gathered([OTHER.hex()], first=-1)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.packet_files import Captured, PacketFileError, read_packets
+from cli.packet_files import MAX_FILE_BYTES, Captured, PacketFileError, read_packets
 from shared.contracts.inspection import MAX_PACKET_BYTES, MAX_PACKETS
 
 ETHERNET = 1
@@ -136,6 +136,15 @@ def test_the_first_packets_of_a_long_capture_can_be_chosen() -> None:
         read(data)
     assert caught.value.refusal_code == "too_large"
     assert len(read(data, first=3)) == 3
+
+
+def test_the_first_packets_of_a_capture_of_any_length_are_read() -> None:
+    """What lies behind them is not looked at."""
+    data = a_pcap(OTHER, OTHER) + bytes(MAX_FILE_BYTES)
+
+    with pytest.raises(PacketFileError, match="--first"):
+        read(data)
+    assert read(data, first=2) == [OTHER, OTHER]
 
 
 @pytest.mark.parametrize(
