@@ -34,6 +34,8 @@ from shared.contracts.scheduler import (
 from shared.errors import Reason, RefusedError
 from shared.validation import convert_document
 
+_UNFIT = {True: "stays here, although", False: "is not put here:"}
+
 app = cyclopts.App(
     name="node", help="List, show, label and forget nodes; give and take their keys."
 )
@@ -222,7 +224,11 @@ def render_node(node: NodeStatus) -> RenderableType:
             chain.state,
             " → ".join(program.deployment for program in chain.programs),
         )
-    return Group(facts, Text(""), interfaces, Text(""), chains)
+    unfit = [
+        Text(f"{one.deployment} {_UNFIT[one.stays]} {plain(one.why)}", style="yellow")
+        for one in node.unfit_for
+    ]
+    return Group(facts, Text(""), interfaces, Text(""), chains, *unfit)
 
 
 def render_labels(labelled: NodeLabelled) -> RenderableType:

@@ -18,7 +18,7 @@ from shared.adapters.logs import configure_logs
 from shared.adapters.outbox import Outbox
 from shared.config import ServiceConfig, load_config
 from shared.contracts.catalog import CATALOG
-from shared.contracts.node import DESIRED
+from shared.contracts.node import DESIRED, NODES
 from shared.version import VERSION
 
 
@@ -31,6 +31,7 @@ async def main(stop: asyncio.Event) -> None:
         service = CatalogService(
             packages=bus.bucket(CATALOG),
             desired=bus.bucket(DESIRED),
+            nodes=bus.bucket(NODES),
             artifacts=Artifacts(bus.connection),
             uploads=Uploads(config.state_dir / "uploads"),
             outbox=outbox,

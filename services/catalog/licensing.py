@@ -9,13 +9,15 @@ the expression grants is a false statement to the kernel, and is refused with wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 from services.catalog.spdx import Arm, ExpressionError, has_arm, parse_expression
-from shared.bytecode.licences import GPL_ONLY_HELPERS, is_gpl_compatible
+from shared.bytecode.licences import GPL_ONLY_HELPERS, closed_calls, is_gpl_compatible
+from shared.contracts.capabilities import Capabilities
 from shared.contracts.catalog import ElfFacts, PackageManifest
 from shared.errors import Reason
+from shared.kernel_abilities import kernel_abilities
 
 _GPL_2: Final = frozenset({"GPL-2.0-only", "GPL-2.0-or-later"})
 _BSD: Final = frozenset({"BSD-2-Clause", "BSD-3-Clause"})
@@ -61,8 +63,30 @@ _PROMISES: Final[dict[str, tuple[tuple[str, Callable[[Arm], bool]], ...]]] = {
 """The kernel's string, and every choice that the expression must then offer."""
 
 
-def licence_reasons(manifest: PackageManifest, elf: Sequence[ElfFacts]) -> Iterator[Reason]:
-    """Every disagreement between the manifest's expression and the objects' strings."""
+def restricted_anywhere(kernels: Iterable[Capabilities | None]) -> frozenset[int]:
+    """The helpers that some kernel opens to GPL-compatible programs only.
+
+    Those of the table of this release are among them, whatever the kernels say: another may join.
+    """
+    probed = (kernel_abilities(one).gpl_only or frozenset() for one in kernels)
+    return GPL_ONLY_HELPERS.union(*probed)
+
+
+def is_closed(elf: Iterable[ElfFacts]) -> bool:
+    """Whether some object's licence is not GPL-compatible."""
+    return not all(is_gpl_compatible(facts.licence) for facts in elf)
+
+
+def licence_reasons(
+    manifest: PackageManifest,
+    elf: Sequence[ElfFacts],
+    *,
+    restricted: Collection[int] = GPL_ONLY_HELPERS,
+) -> Iterator[Reason]:
+    """Every disagreement between the manifest's expression and the objects' strings.
+
+    `restricted` are the helpers that are open to GPL-compatible programs only.
+    """
     try:
         arms = parse_expression(manifest.licence, path="manifest.licence")
     except ExpressionError as error:
@@ -73,7 +97,7 @@ def licence_reasons(manifest: PackageManifest, elf: Sequence[ElfFacts]) -> Itera
         if is_gpl_compatible(facts.licence):
             yield from _false_promises(manifest.licence, arms, facts.licence, path=path)
         else:
-            yield from _kernel_refusals(facts, path=path)
+            yield from _kernel_refusals(facts, restricted, path=path)
             yield from _other_string(manifest.licence, arms, facts.licence, path=path)
 
 
@@ -90,18 +114,22 @@ def _false_promises(
             )
 
 
-def _kernel_refusals(facts: ElfFacts, *, path: str) -> Iterator[Reason]:
+def _kernel_refusals(
+    facts: ElfFacts, restricted: Collection[int], *, path: str
+) -> Iterator[Reason]:
     for program in facts.programs:
-        helpers = sorted(GPL_ONLY_HELPERS.intersection(program.helpers))
-        if helpers or program.kernel_functions:
+        helpers, functions = closed_calls(
+            facts.licence, program.helpers, program.kernel_functions, restricted=restricted
+        )
+        if helpers or functions:
             yield Reason(
                 path=path,
                 rule=f"function {program.function} calls what the kernel opens to "
                 "GPL-compatible programs only",
                 got={
                     "elf": facts.licence,
-                    "helpers": helpers,
-                    "kernel_functions": list(program.kernel_functions),
+                    "helpers": list(helpers),
+                    "kernel_functions": list(functions),
                 },
                 allowed=sorted(_PROMISES),
             )

@@ -14,7 +14,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Final
 
@@ -22,6 +22,7 @@ import msgspec
 
 from services.catalog.licensing import licence_reasons
 from services.catalog.manifest import manifest_reasons
+from shared.bytecode.licences import GPL_ONLY_HELPERS
 from shared.contracts.catalog import (
     CATALOG,
     ElfFacts,
@@ -75,6 +76,7 @@ def decide_publication(
     *,
     name: str,
     version: PackageVersion,
+    restricted: Collection[int] = GPL_ONLY_HELPERS,
 ) -> PackageRecord:
     """The package's record with `version` as its youngest.
 
@@ -82,6 +84,7 @@ def decide_publication(
         record: What is published under this name; None if nothing is.
         name: The package's name, as the manifest has it.
         version: What shall be published, with facts of all its object files.
+        restricted: The helpers that some kernel opens to GPL-compatible programs only.
 
     Raises:
         VersionConflictError: A version of this precedence is there already.
@@ -90,7 +93,7 @@ def decide_publication(
     """
     reasons = [
         *manifest_reasons(version.manifest, version.elf),
-        *licence_reasons(version.manifest, version.elf),
+        *licence_reasons(version.manifest, version.elf, restricted=restricted),
         *_channel_reasons(version.channels),
     ]
     if reasons:

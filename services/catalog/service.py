@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, Protocol
 import structlog
 
 from services.catalog.chunks import check_chunk, check_reader, chunk_number
+from services.catalog.licensing import is_closed, restricted_anywhere
 from services.catalog.publication import (
     check_has_name,
     check_manifest_size,
@@ -29,6 +30,7 @@ from shared.adapters.outbox import Outbox
 from shared.adapters.service_layer import Handler
 from shared.bytecode.c_sources import read_source_facts
 from shared.bytecode.elf import read_elf_facts
+from shared.bytecode.licences import GPL_ONLY_HELPERS
 from shared.contracts.base import Endpoint, Message
 from shared.contracts.catalog import (
     CATALOG,
@@ -58,7 +60,7 @@ from shared.contracts.catalog import (
     WriteArtifact,
 )
 from shared.contracts.errors import ErrorCode
-from shared.contracts.node import DesiredNode
+from shared.contracts.node import DesiredNode, NodeRecord
 from shared.dsse import verify_signed_package
 from shared.errors import Reason, RefusedError
 from shared.outbox_records import Change, Decision
@@ -121,6 +123,13 @@ class DesiredNodes(Protocol):
         """One node's."""
 
 
+class NodeRecords(Protocol):
+    """The bucket of the nodes' inventories."""
+
+    async def entries(self, prefix: str = "") -> list[Entry[NodeRecord]]:
+        """All nodes."""
+
+
 class CatalogService:
     """One method for each endpoint; the rules are in the decision modules."""
 
@@ -129,6 +138,7 @@ class CatalogService:
         *,
         packages: Packages,
         desired: DesiredNodes,
+        nodes: NodeRecords,
         artifacts: Artifacts,
         uploads: Uploads,
         outbox: Outbox,
@@ -138,6 +148,7 @@ class CatalogService:
     ) -> None:
         self._packages: Final = packages
         self._desired: Final = desired
+        self._nodes: Final = nodes
         self._artifacts: Final = artifacts
         self._uploads: Final = uploads
         self._publish: Final = outbox.command(PUBLISH_PACKAGE, self.publish_package)
@@ -187,7 +198,12 @@ class CatalogService:
             snapshot = await self._packages.snapshot()
             name = version.manifest.name
             entry = snapshot.entries.get(name)
-            record = decide_publication(entry.value if entry else None, name=name, version=version)
+            record = decide_publication(
+                entry.value if entry else None,
+                name=name,
+                version=version,
+                restricted=await self._restricted_helpers(version),
+            )
         except RefusedError as error:
             refusal = error.refusal()
             _log.info("package_refused", command_id=command_id, code=refusal.code)
@@ -262,6 +278,18 @@ class CatalogService:
             command_id=command_id,
             now=now,
         )
+
+    async def _restricted_helpers(self, version: PackageVersion) -> frozenset[int]:
+        """As the nodes' kernels say, if it matters for this version."""
+        if not is_closed(version.elf):
+            return GPL_ONLY_HELPERS
+        try:
+            nodes = await self._nodes.entries()
+        except RefusedError as error:
+            # Credentials of an earlier release have no right to read them.
+            _log.warning("node_tables_not_read", why=error.message)
+            return GPL_ONLY_HELPERS
+        return restricted_anywhere(entry.value.capabilities for entry in nodes)
 
     async def _record(self, name: str) -> PackageRecord | None:
         entry = await self._packages.get(name)

@@ -8,6 +8,7 @@ SPDX identifiers are not in its list.  It keeps one bit only, not the string.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import Final
 
 GPL_COMPATIBLE_LICENCES: Final = frozenset(
@@ -30,6 +31,23 @@ GPL_ONLY_HELPERS: Final = frozenset(
 )
 """Helper ids that only GPL-compatible programs may call, Linux 6.18.  The helper list is frozen
 at id 211 (Documentation/bpf/helpers.rst); newer functionality comes as kfuncs, all GPL-only."""
+
+
+def closed_calls(
+    licence: str,
+    helpers: Iterable[int],
+    kernel_functions: Iterable[str],
+    *,
+    restricted: Collection[int] = GPL_ONLY_HELPERS,
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The helpers and kernel functions among those called that the licence closes.
+
+    `restricted` are the helpers that the kernel opens to GPL-compatible programs only; all kernel
+    functions are.
+    """
+    if is_gpl_compatible(licence):
+        return (), ()
+    return tuple(sorted(set(helpers).intersection(restricted))), tuple(sorted(kernel_functions))
 
 
 def is_gpl_compatible(licence: str) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
-from shared.contracts import audit, catalog, ebpf, inspection, node, scheduler
+from shared.contracts import audit, catalog, ebpf, inspection, node, reconciliation, scheduler
 from shared.contracts.base import API, ARTIFACTS, EVENTS, INTERNAL, TELEMETRY, Endpoint
 from shared.contracts.events import PUBLIC
 from shared.contracts.storage import (
@@ -71,6 +71,7 @@ _OPERATE: Final = (
     scheduler.REMOVE_DEPLOYMENT,
     scheduler.LABEL_NODE,
     inspection.TEST_CHAIN,
+    reconciliation.RECONCILE_NODE,
 )
 _PUBLISH: Final = (catalog.WRITE_ARTIFACT, catalog.PUBLISH_PACKAGE)
 _AUDIT: Final = (audit.LIST_RECORDS, audit.PROVE_RECORD)
@@ -157,6 +158,7 @@ def control_permissions(role: ControlRole) -> Permissions:
                     *_reads("catalog"),
                     *_writes("catalog"),
                     *_reads("desired"),
+                    *_reads("nodes"),
                     f"{ARTIFACTS}.>",
                     f"$JS.API.DIRECT.GET.{ARTIFACT_STREAM}.>",
                 ),

@@ -33,6 +33,7 @@ from services.node_executor.adapters.program_probe import (
     ProgramProbe,
     ProgramType,
 )
+from services.node_executor.adapters.restricted_helpers import learn_restricted_helpers
 from services.node_executor.staging import Thread
 from shared.contracts.base import Message
 from shared.contracts.capabilities import Capabilities, CgroupVersion, ProgramTypeSupport
@@ -72,6 +73,7 @@ class KernelCapabilities:
         """The capabilities; what could not be found out is said in `problem`."""
         kept = await self._thread(self._read)
         if kept is not None:
+            learn_restricted_helpers(kept)
             return kept
         started = time.perf_counter()
         pieces = probe_pieces()
@@ -79,6 +81,7 @@ class KernelCapabilities:
         while found is None:
             found = await self._thread(next, pieces)
         duration_ms = round((time.perf_counter() - started) * 1000, 3)
+        learn_restricted_helpers(found)
         log.info("capabilities_probed", duration_ms=duration_ms, problem=found.problem)
         await self._thread(self._write, found)
         return found

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Final
 
@@ -12,6 +13,7 @@ from services.node_executor.adapters.btf_merge import JoinedTypes
 from services.node_executor.adapters.kernel_errors import KernelFaultError
 from services.node_executor.adapters.program_array import make_program_array
 from services.node_executor.adapters.programs import try_loading
+from services.node_executor.adapters.restricted_helpers import restricted_helpers
 from services.node_executor.adapters.stack_probe import has_perfmon
 from services.node_executor.linking.linked_program import LINKER, LinkedProgram, PlacedFunction
 from services.node_executor.linking.plan import KernelFacts
@@ -31,9 +33,18 @@ _RETURN_ZERO: Final = (Instruction(_SET), Instruction(EXIT))
 _MAIN: Final = PlacedFunction(0, LINKER, name="probe", linkage="global", takes_context=True)
 
 
-@cache
 def kernel_facts() -> KernelFacts:
-    """The facts, found out when first asked for."""
+    """The facts, found out when first asked for; with the helpers that are restricted by now."""
+    return _facts(restricted_helpers())
+
+
+@cache
+def _facts(gpl_only_helpers: frozenset[int]) -> KernelFacts:
+    return replace(_probed_once(), gpl_only_helpers=gpl_only_helpers)
+
+
+@cache
+def _probed_once() -> KernelFacts:
     return probe_facts()
 
 
@@ -41,6 +52,7 @@ def probe_facts() -> KernelFacts:
     """The facts, found out now with the rights of this thread."""
     has_types = _takes_global_functions()
     return KernelFacts(
+        gpl_only_helpers=restricted_helpers(),
         has_types=has_types,
         has_perfmon=has_perfmon(),
         has_tail_calls_beside_calls=has_types and _takes_tail_calls_beside_calls(),

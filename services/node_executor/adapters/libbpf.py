@@ -180,7 +180,7 @@ def load_body(
     started = perf_counter_ns()
     target = Target(hook, has_frags, interface_index)
     parsed = _read_object(source.data, source.object_path)
-    program = wanted_program(parsed.program(source.function), source, target)
+    program = wanted_program(parsed, source, target)
     parse_ns = perf_counter_ns() - started
     capture = the_capture()
     with capture.lock:

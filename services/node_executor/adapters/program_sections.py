@@ -13,11 +13,15 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from services.node_executor.adapters.restricted_helpers import restricted_helpers
 from services.node_executor.kernel_types import XDP_DEVICE_BOUND, XDP_HAS_FRAGS, ProgramSource
 from services.node_executor.linking.plan import LinkRefusedError
 from shared.bytecode.call_graph import ObjectProgram
+from shared.bytecode.elf import ObjectFile
+from shared.bytecode.licences import closed_calls
 from shared.errors import Reason, RefusedError
 from shared.identifiers import Hook
+from shared.kernel_abilities import spoken_helper
 
 _OF_CLASSIFIERS: Final = re.compile(r"(tc|tcx|classifier|action)(\b|_).*")
 _OF_XDP: Final = re.compile(r"xdp(\b|_).*")
@@ -41,14 +45,13 @@ class Target:
     """For programs that must be bound to a device; 0: there is none."""
 
 
-def wanted_program(
-    program: ObjectProgram | None, source: ProgramSource, target: Target
-) -> ObjectProgram:
+def wanted_program(parsed: ObjectFile, source: ProgramSource, target: Target) -> ObjectProgram:
     """The program that `source` names, if it can stand where it shall.
 
     Raises:
         RefusedError: there is none, or it cannot.
     """
+    program = parsed.program(source.function)
     if program is None:
         reason = Reason(path=source.name, rule="must be a program of the object")
         raise RefusedError(
@@ -67,7 +70,23 @@ def wanted_program(
             " linked for an interface only",
             [Reason(path=source.name, rule="needs an interface that exists")],
         )
+    _check_licence(program, parsed.licence, source)
     return program
+
+
+def _check_licence(program: ObjectProgram, licence: str, source: ProgramSource) -> None:
+    """The same rule as at publication, with what this kernel restricts."""
+    helpers, functions = closed_calls(
+        licence, program.helpers, program.kernel_functions, restricted=restricted_helpers()
+    )
+    called = (*map(spoken_helper, helpers), *functions)
+    if called:
+        rule = "is opened by this kernel to programs with a GPL-compatible licence only"
+        raise LinkRefusedError(
+            f"{source.name}: '{source.function}' calls {', '.join(called)}, which {rule}; its"
+            f" licence is '{licence}'",
+            [Reason(path=source.name, rule=rule, got=one) for one in called],
+        )
 
 
 def program_flags(program: ObjectProgram, target: Target) -> int:
