@@ -52,6 +52,8 @@ class FakeKernel:
     """Program to the maps it uses."""
     maps: dict[int, dict[bytes, bytes]] = field(default_factory=dict)
     arrays: set[int] = field(default_factory=set)
+    arrays_of_programs: dict[int, dict[int, int]] = field(default_factory=dict)
+    """Map to place to program."""
     foreign: dict[Point, int] = field(default_factory=dict)
     displaced: dict[Point, int] = field(default_factory=dict)
     fails_at: int | None = None
@@ -127,6 +129,25 @@ class FakeKernel:
             jited_bytes=100,
             map_ids=self.programs[program_id],
         )
+
+    def is_loaded(self, program_id: int) -> bool:
+        """Whether it was added."""
+        return program_id in self.programs
+
+    def segments(self, map_id: int, count: int) -> dict[int, int]:
+        """What was put there; nothing of a map that is gone."""
+        places = self.arrays_of_programs.get(map_id, {})
+        return {place: one for place, one in places.items() if 1 <= place <= count}
+
+    def holders(self, program_id: int) -> dict[str, Any]:
+        """Plausible facts."""
+        return {"program_name": "fake", "program_tag": f"{program_id:016x}"}
+
+    def put_segment(self, map_id: int, place: int, program_id: int) -> None:
+        """The place holds the program."""
+        self._step()
+        self._exists(program_id, self.programs)
+        self.arrays_of_programs.setdefault(map_id, {})[place] = program_id
 
     def surroundings(self, point: Point) -> Surroundings:
         """Nobody else is there, but for whom we displaced."""
@@ -317,6 +338,11 @@ class FakeStore:
 
     events: dict[str, EventBody] = field(default_factory=dict)
     memories: dict[Point, ChainMemory] = field(default_factory=dict)
+    published: set[str] = field(default_factory=set)
+
+    def has_published(self, event_id: str) -> bool:
+        """As a test says."""
+        return event_id in self.published
 
     def journal(
         self, entries: Iterable[tuple[str, EventBody]], memory: ChainMemory | None = None

@@ -93,6 +93,15 @@ class WriteMapEntries:
 
 
 @dataclass(frozen=True, slots=True)
+class PutSegment:
+    """A place in the array of a chain's segments holds the program again."""
+
+    map_id: int
+    place: int
+    program_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class AttachLink:
     """The program is on a hook that was free and stays there without the executor."""
 
@@ -148,6 +157,7 @@ Action: TypeAlias = (
     | NameMaps
     | CopyCounts
     | WriteMapEntries
+    | PutSegment
     | AttachLink
     | DetachLink
     | TakeOver
@@ -191,5 +201,5 @@ def undo(  # noqa: C901, PLR0911, PLR0912 because each has its inverse
             return DetachLink(interface_index, program_id, displaced_program_id=foreign)
         case ReplaceLinkProgram(expected, program_id):
             return ReplaceLinkProgram(expected_program_id=program_id, program_id=expected)
-        case DropDeadLink() | CopyCounts():
+        case DropDeadLink() | CopyCounts() | PutSegment():
             return None

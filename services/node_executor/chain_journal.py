@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import msgspec
 
 from services.node_executor import events
+from services.node_executor.drift import still_adopted
+from services.node_executor.drift_record import DriftRecord
 from services.node_executor.generations import (
     ChainMemory,
     ChangeKind,
@@ -23,6 +25,7 @@ from services.node_executor.generations import (
 )
 from services.node_executor.observed_hook import ObservedHook
 from services.node_executor.recovery import confirmed
+from shared.contracts.drift import DriftPolicy, ObservedDrift
 from shared.contracts.events import EventBody
 from shared.contracts.node import DesiredChain, ObservedChain
 from shared.errors import RefusedError
@@ -58,7 +61,6 @@ class ChainJournal:
         self._store = store
         self._memories = store.remembered()
         self._sights = 0
-        self._last_drift: dict[Point, int] = {}
 
     def points(self) -> set[Point]:
         """Hook points that have or had a chain."""
@@ -82,7 +84,8 @@ class ChainJournal:
 
     def learn(self, point: Point, memory: ChainMemory) -> None:
         """What the pins of this run of the kernel told is on the disk."""
-        self.keep(point, msgspec.structs.replace(memory, boot_id=self._boot_id))
+        drift = DriftRecord(count=self.memory(point).drift.count)
+        self.keep(point, msgspec.structs.replace(memory, boot_id=self._boot_id, drift=drift))
 
     def is_of_earlier_boot(self, point: Point) -> bool:
         """Whether the chain that is remembered ended with a kernel that runs no more."""
@@ -115,7 +118,13 @@ class ChainJournal:
         self.keep(point, intended, [(event_id, body)])
 
     def confirm(
-        self, point: Point, memory: ChainMemory, seen: ObservedChain, details: Mapping[str, Any]
+        self,
+        point: Point,
+        memory: ChainMemory,
+        seen: ObservedChain,
+        details: Mapping[str, Any],
+        *,
+        interface_index: int,
     ) -> None:
         """The pending change of `memory` was read back from the kernel."""
         pending = memory.pending
@@ -139,9 +148,11 @@ class ChainJournal:
             number=_number(pending, memory),
             command_id=pending.cause.command_id,
         )
-        self._last_drift.pop(point, None)
         settled = msgspec.structs.replace(
-            confirmed(memory), boot_id=self._boot_id, attachment_reason=seen.attachment_reason
+            confirmed(memory),
+            boot_id=self._boot_id,
+            attachment_reason=seen.attachment_reason,
+            drift=_drift_after(memory, pending, seen, interface_index),
         )
         self.keep(point, settled, [(event_id, body)])
 
@@ -177,16 +188,53 @@ class ChainJournal:
 
     def adopt(self, point: Point, hook: ObservedHook, seen: ObservedChain) -> None:
         """What runs on the point was found there at the start; after a reboot that is nothing."""
-        if not hook.link_is_live:
-            self._last_drift[point] = _found(hook)
         self._see("chain.adopt", point, hook, seen)
 
-    def drift(self, point: Point, hook: ObservedHook, seen: ObservedChain) -> None:
-        """The point does not run what was left there; said once for each program found."""
-        found = _found(hook)
-        if self._last_drift.get(point) != found:
-            self._last_drift[point] = found
-            self._see("chain.drift", point, hook, seen)
+    def drift_id(self, point: Point, what: str, number: int) -> str:
+        """The id of the event that says drift; `number` is the point's own count of drift."""
+        last = self.memory(point).last_number
+        return events.sight_event_id(
+            self._node,
+            str(point),
+            "chain.drift",
+            occasion=f"{self._boot_id}|{last}|{what}|{number}",
+        )
+
+    def drift(
+        self,
+        point: Point,
+        record: DriftRecord,
+        news: Iterable[ObservedDrift],
+        *,
+        policy: DriftPolicy,
+        seen: ObservedChain,
+    ) -> None:
+        """Others changed something; the record of it and an event for each are on the disk."""
+        memory = self.memory(point)
+        current = memory.current
+        entries = [
+            (
+                one.event_id,
+                events.chain_body(
+                    "chain.drift",
+                    node=self._node,
+                    point=point,
+                    cause=None,
+                    before=current,
+                    after=current.chain if current else None,
+                    details={
+                        "kind": one.kind,
+                        "subject": one.subject,
+                        "policy": policy,
+                        "done": one.done,
+                        "found": one.found,
+                        **events.kernel_details(seen),
+                    },
+                ),
+            )
+            for one in news
+        ]
+        self.keep(point, msgspec.structs.replace(memory, drift=record), entries)
 
     def _see(
         self, action: events.ChainAction, point: Point, hook: ObservedHook, seen: ObservedChain
@@ -216,8 +264,17 @@ def _number(pending: Pending, memory: ChainMemory) -> int:
     return pending.generation.number if pending.generation else memory.last_number
 
 
-def _found(hook: ObservedHook) -> int:
-    return hook.link_program_id or hook.foreign_program_id
+def _drift_after(
+    memory: ChainMemory, pending: Pending, seen: ObservedChain, interface_index: int
+) -> DriftRecord:
+    """What was put there is as it shall be; what was accepted of its maps goes on with them."""
+    if pending.generation is None:
+        return memory.drift.after_removal()
+    record = still_adopted(memory.drift, pending.generation)
+    if pending.kind == "configure":
+        return record.after_configuring()
+    beside = tuple(one.program_id for one in (*seen.runs_after, *seen.runs_before))
+    return record.after_attaching(tuple(sorted(beside)), interface_index)
 
 
 _CONFIRMATIONS: dict[ChangeKind, events.ChainAction] = {

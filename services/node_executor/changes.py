@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -26,6 +27,7 @@ from services.node_executor.actions import Action, WriteMapEntries
 from services.node_executor.attachment import Surroundings
 from services.node_executor.chain_journal import ChainJournal
 from services.node_executor.configuration import plan_writes
+from services.node_executor.drift_watch import DriftWatch
 from services.node_executor.generations import (
     ChainMemory,
     ChangeKind,
@@ -59,7 +61,6 @@ from services.node_executor.reconciliation import (
     Rest,
     Wait,
     decide,
-    has_drifted,
     plan_attachment,
     plan_configuration,
     plan_removal,
@@ -100,6 +101,7 @@ class HookPoints:
         self._steps = steps
         self._journal = journal
         self._clock = clock
+        self._drift = DriftWatch(kernel=kernel, steps=steps, journal=journal)
 
     def points(self) -> set[Point]:
         """Hook points that have or had a chain."""
@@ -159,8 +161,10 @@ class HookPoints:
         """What must be prepared for the change that the point needs; None: nothing."""
         hook = self._look(point)
         memory = self.memory(point)
-        decision = decide(hook, memory, desired)
-        if desired is None or not isinstance(decision, Configure | PutBack | LinkAnew):
+        if desired is None or self._drift.holds(point, hook, desired):
+            return None
+        decision = self._drift.decide(hook, memory, desired)
+        if not isinstance(decision, Configure | PutBack | LinkAnew):
             return None
         return needs_of(hook, memory, desired, link=isinstance(decision, LinkAnew))
 
@@ -195,6 +199,11 @@ class HookPoints:
             hook = self._look(point)
             if decided_on is not None and decided_on != hook.standing:
                 raise GenerationConflictError(point, decided_on, hook.standing)
+            seen = partial(self._seen, point, hook)
+            mended = self._drift.settle(point, hook, desired, seen=seen)
+            if mended is None:
+                return
+            hook = mended
             wanted = desired or nothing_desired(point)
             change = Change(point, wanted, desired_generation, prepared)
             after = self._settle(change, desired, hook)
@@ -214,9 +223,7 @@ class HookPoints:
         """The hook point as it is once what is desired runs there."""
         point = change.point
         memory = self.memory(point)
-        if has_drifted(hook, memory):
-            self._journal.drift(point, hook, self._seen(point, hook))
-        match decide(hook, memory, desired):
+        match self._drift.decide(hook, memory, desired):
             case Rest() | Wait():
                 return hook
             case LeaveToOwner(program_id):
@@ -376,7 +383,8 @@ class HookPoints:
         assert pending is not None
         chain = pending.generation.chain if pending.generation else None
         seen = self._describe(hook, confirmed(memory), chain, pending.desired_generation)
-        self._journal.confirm(point, memory, seen, details)
+        index = hook.interface_index or 0
+        self._journal.confirm(point, memory, seen, details, interface_index=index)
 
     def _owned(self, point: Point, program_id: int) -> RefusedError:
         hint = "take_over = true below [link] replaces it and puts it back when the chain goes"

@@ -10,7 +10,14 @@ from __future__ import annotations
 from typing import Protocol
 
 from services.node_executor.actions import WriteMapEntries
-from services.node_executor.generations import ChainMemory, HeldMap, MapKey, configured_maps
+from services.node_executor.drift import base_entries
+from services.node_executor.generations import (
+    ChainMemory,
+    HeldMap,
+    MapKey,
+    configured_maps,
+    map_configs,
+)
 from services.node_executor.reconciliation import plan_entries
 from shared.contracts.node import DesiredChain, MapConfig
 from shared.errors import Reason, RefusedError
@@ -68,16 +75,24 @@ def encode_configuration(
 def plan_writes(
     reader: MapReader, memory: ChainMemory, desired: DesiredChain, maps: tuple[HeldMap, ...]
 ) -> list[WriteMapEntries]:
-    """The writes that give every configured map exactly its entries.
+    """The writes that give every configured map exactly its entries, with what was accepted.
 
     Raises:
         ConfigurationError: With everything that does not fit the maps.
     """
+    names = {held.map_id: MapKey(held.deployment, held.name) for held in maps}
+    configs = map_configs(desired)
     return [
         plan_entries(
             map_id,
             present=reader.read_entries(map_id),
-            wanted={key: reader.stored_value(map_id, value) for key, value in entries.items()},
+            wanted=base_entries(
+                memory.drift,
+                names[map_id],
+                map_id=map_id,
+                config=configs.get(names[map_id], {}),
+                entries={key: reader.stored_value(map_id, one) for key, one in entries.items()},
+            ),
             blank=reader.blank_value(map_id),
         )
         for map_id, entries in encode_configuration(reader, memory, desired, maps).items()

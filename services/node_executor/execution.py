@@ -22,6 +22,7 @@ from services.node_executor.actions import (
     NameMaps,
     PinMap,
     PinProgram,
+    PutSegment,
     ReplaceLinkProgram,
     TakeOver,
     UnpinMap,
@@ -64,6 +65,9 @@ class Kernel(HookReader, Protocol):
 
         Slots in `new` hold zeros.
         """
+
+    def put_segment(self, map_id: int, place: int, program_id: int) -> None:
+        """The place in the array of segments holds the program."""
 
     def attach(
         self,
@@ -152,6 +156,8 @@ class Steps:
                 kernel.copy_counts(point, source_id, map_id, new=new)
             case WriteMapEntries(map_id, changes):
                 kernel.write_entries(map_id, changes)
+            case PutSegment(map_id, place, program_id):
+                kernel.put_segment(map_id, place, program_id)
             case AttachLink(interface_index, program_id, choice, position):
                 kernel.attach(
                     point,

@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from services.node_executor.drift_record import DriftRecord
 from shared.canonical import canonical_digest
 from shared.contracts.base import Message
 from shared.contracts.inspection import ChainExplanation
@@ -109,6 +110,8 @@ class HeldMap(Message, frozen=True, kw_only=True):
     """The same without names."""
     has_timers: bool = False
     """Whether values hold timers, which run code of the program that set them."""
+    is_watched: bool = False
+    """Whether nobody but the executor should write it, so that its entries are compared."""
 
 
 class Generation(Message, frozen=True, kw_only=True):
@@ -181,6 +184,8 @@ class ChainMemory(Message, frozen=True, kw_only=True):
     """Maps that an interrupted change may have written to."""
     boot_id: str = ""
     """The run of the kernel in which the current generation was put on the hook."""
+    drift: DriftRecord = DriftRecord()
+    """What others changed here."""
     desired_generation: int = 0
     """Of the node's desired record that the current generation was last confirmed for."""
     netns: str = ""

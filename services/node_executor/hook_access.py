@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 from services.node_executor.actions import Action
 from services.node_executor.attachment import Surroundings
@@ -36,6 +36,15 @@ class HookReader(MapReader, Protocol):
 
     def program(self, program_id: int) -> ProgramInfo:
         """What the kernel says about a loaded program."""
+
+    def is_loaded(self, program_id: int) -> bool:
+        """Whether the kernel has the program."""
+
+    def segments(self, map_id: int, count: int) -> dict[int, int]:
+        """Places 1 to `count` of an array of segments, by the id of the program that is there."""
+
+    def holders(self, program_id: int) -> dict[str, Any]:
+        """Who holds the program: its name, tag, pins, and processes."""
 
     def surroundings(self, point: Point) -> Surroundings:
         """What else is to be said of our program on the hook."""

@@ -21,7 +21,6 @@ from shared.contracts.node import (
     ObservedProgram,
     ObservedSegment,
 )
-from shared.errors import Refusal
 
 
 def describe_chain(
@@ -41,12 +40,13 @@ def describe_chain(
             interface=memory.interface,
             hook=memory.hook,
             netns=memory.netns,
-            state=_state_without_program(hook, desired, refusal),
+            state=_state_without_program(hook, desired, memory),
             generation=memory.last_number,
             desired_generation=desired_generation,
             cause=desired.cause if desired else None,
             refusal=refusal,
             warnings=damage,
+            drift=memory.drift.seen,
         )
     program = programs[0]
     generation = memory.generation_with(program.id)
@@ -79,6 +79,7 @@ def describe_chain(
         cause=_cause(generation, desired),
         refusal=refusal,
         warnings=(*(generation.warnings if generation else ()), *damage),
+        drift=memory.drift.seen,
     )
 
 
@@ -123,13 +124,15 @@ def _neighbour(occupant: HookOccupant) -> HookNeighbour:
 
 
 def _state_without_program(
-    hook: ObservedHook, desired: DesiredChain | None, refusal: Refusal | None
+    hook: ObservedHook, desired: DesiredChain | None, memory: ChainMemory
 ) -> ChainState:
+    """Where nothing of ours runs: that it shall be so, cannot be otherwise, or was left so."""
     if desired is None or not desired.programs:
         return "absent"
     if hook.interface_index is None:
         return "waiting-for-interface"
-    return "failed" if refusal is not None else "absent"
+    was_left = any(one.done.startswith("left") for one in memory.drift.seen)
+    return "failed" if memory.refusal is not None or was_left else "absent"
 
 
 def _segments(

@@ -14,7 +14,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -128,16 +128,6 @@ def decide(  # noqa: PLR0911 because each decision has its condition
     return LinkAnew()
 
 
-def has_drifted(observed: ObservedHook, memory: ChainMemory) -> bool:
-    """Whether the hook runs something else than what was left there, its interface being here."""
-    return (
-        memory.current is not None
-        and observed.interface_index is not None
-        and not observed.link_is_dead
-        and observed.link_program_id != memory.current.program_id
-    )
-
-
 def plan_attachment(
     observed: ObservedHook,
     generation: Generation,
@@ -230,6 +220,18 @@ def plan_tidying(observed: ObservedHook, memory: ChainMemory) -> list[Action]:
         else:
             actions += _let_go(number, pinned)
     return actions
+
+
+def plan_mending(
+    observed: ObservedHook, generation: Generation, *, lost: Collection[int] = ()
+) -> list[Action]:
+    """Pin again what a running generation lacks; programs in `lost` are not there to be pinned."""
+    pinned = observed.generations.get(generation.pin, PinnedGeneration())
+    return [
+        action
+        for action in _mended(observed, generation, pinned)
+        if not isinstance(action, PinProgram) or action.program_id not in lost
+    ]
 
 
 def _let_go(number: int, pinned: PinnedGeneration) -> Iterator[Action]:

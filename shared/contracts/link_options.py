@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta
 
 from shared.contracts.base import Document
+from shared.contracts.drift import DriftPolicy
 
 AttachChoice = Literal["auto", "native", "generic", "offload", "tcx", "cls_bpf"]
 """XDP: auto, native, generic, offload.  TC: auto, tcx, cls_bpf."""
@@ -46,6 +47,8 @@ class LinkOptions(Document, frozen=True, kw_only=True):
     """Whether an XDP program of another owner is replaced, and put back afterwards."""
     keep_seconds: KeepSeconds = 3600
     """How long the generation before is kept loaded, so that going back is one link update."""
+    drift: DriftPolicy = "repair"
+    """What happens when somebody else changes what is on the hook, pinned, or configured."""
 
 
 class LinkWishes(Document, frozen=True, kw_only=True):
@@ -59,3 +62,4 @@ class LinkWishes(Document, frozen=True, kw_only=True):
     position: PositionText | None = None
     take_over: bool | None = None
     keep_seconds: KeepSeconds | None = None
+    drift: DriftPolicy | None = None

@@ -26,6 +26,7 @@ from shared.contracts.base import (
 from shared.contracts.capabilities import Capabilities
 from shared.contracts.catalog import MapPolicy, SignedPackage
 from shared.contracts.compilation import Compilation
+from shared.contracts.drift import ObservedDrift
 from shared.contracts.inspection import ChainCounters
 from shared.contracts.link_options import LinkOptions
 from shared.errors import Refusal
@@ -195,6 +196,8 @@ class ObservedChain(Message, frozen=True, kw_only=True):
     damaged pins."""
     netns: str = ""
     """Network namespace by its name below /run/netns; empty: the executor's own."""
+    drift: tuple[ObservedDrift, ...] = ()
+    """What others changed, as of the last look (every 15 s), and what is done about it."""
 
     @property
     def place(self) -> str:

@@ -12,11 +12,12 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import PurePosixPath
-from typing import Final
+from typing import Any, Final
 
 from services.node_executor.actions import EntryChange
 from services.node_executor.adapters import (
     cls_bpf,
+    drift_reading,
     kernel_info,
     map_access,
     pins,
@@ -119,6 +120,22 @@ class HookPointKernel:
         """What the kernel says about a loaded program."""
         with kernel_info.program_by_id(program_id) as program:
             return kernel_info.program_info(program.fd)
+
+    def is_loaded(self, program_id: int) -> bool:
+        """Whether the kernel has the program."""
+        return drift_reading.is_loaded(program_id)
+
+    def segments(self, map_id: int, count: int) -> dict[int, int]:
+        """Places 1 to `count` of an array of segments, by the id of the program that is there."""
+        return drift_reading.segments(map_id, count)
+
+    def holders(self, program_id: int) -> dict[str, Any]:
+        """Who holds the program, as far as it can be found."""
+        return drift_reading.holders(program_id)
+
+    def put_segment(self, map_id: int, place: int, program_id: int) -> None:
+        """The place in the array of segments holds the program."""
+        drift_reading.put_segment(map_id, place, program_id)
 
     def surroundings(self, point: Point) -> Surroundings:
         """What else is to be said of our program on the hook."""

@@ -13,6 +13,7 @@ import msgspec
 
 from services.node_executor.adapters import chain, kernel_info
 from services.node_executor.adapters.bpf_syscall import Descriptor
+from services.node_executor.adapters.drift_reading import watched_maps
 from services.node_executor.adapters.map_shapes import declared_shapes, running_shape
 from services.node_executor.adapters.network_namespaces import NamespaceGoneError, inside
 from services.node_executor.adapters.probes import knows_tcx
@@ -41,6 +42,7 @@ class LinkedProgram:
         *,
         shapes: Mapping[str, Mapping[str, MapShape]],
         plans: Mapping[str, CarryOver],
+        watched: frozenset[int] = frozenset(),
     ) -> None:
         self._linked = linked
         self.program_id = linked.info.id
@@ -59,7 +61,13 @@ class LinkedProgram:
         self.segments = tuple(info.id for info in linked.segment_infos[1:])
         """Programs behind the head."""
         self.maps = tuple(
-            _held(deployment, name, loaded, shapes[deployment].get(name))
+            _held(
+                deployment,
+                name,
+                loaded,
+                shapes[deployment].get(name),
+                is_watched=loaded.info.id in watched,
+            )
             for deployment, maps in linked.maps.items()
             for name, loaded in maps.items()
         ) + _own_maps(linked)
@@ -88,7 +96,9 @@ class LinkedProgram:
         self._linked.close()
 
 
-def _held(deployment: str, name: str, loaded: LoadedMap, shape: MapShape | None) -> HeldMap:
+def _held(
+    deployment: str, name: str, loaded: LoadedMap, shape: MapShape | None, *, is_watched: bool
+) -> HeldMap:
     types = shape.types if shape else None
     return HeldMap(
         deployment=deployment,
@@ -98,6 +108,7 @@ def _held(deployment: str, name: str, loaded: LoadedMap, shape: MapShape | None)
         structure=types.structure if types else "",
         shape=types.shape if types else "",
         has_timers=types is not None and types.has_timers,
+        is_watched=is_watched,
     )
 
 
@@ -195,7 +206,12 @@ def _link(
         program.deployment: declared_shapes(package.files[program.object], program.object)
         for program, package in zip(desired.programs, packages, strict=True)
     }
-    return LinkedProgram(linked, desired, needs.slots, shapes=shapes, plans=plans)
+    configurable = {
+        program.deployment: frozenset((*package.manifest.maps, *program.config))
+        for program, package in zip(desired.programs, packages, strict=True)
+    }
+    watched = frozenset() if needs.is_trial else watched_maps(linked, configurable)
+    return LinkedProgram(linked, desired, needs.slots, shapes=shapes, plans=plans, watched=watched)
 
 
 def _carry_over(
