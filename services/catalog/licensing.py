@@ -9,6 +9,7 @@ the expression grants is a false statement to the kernel, and is refused with wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Final
 
@@ -138,18 +139,27 @@ def _kernel_refusals(
 def _other_string(
     expression: str, arms: frozenset[Arm], licence: str, *, path: str
 ) -> Iterator[Reason]:
-    """A string outside the kernel's list must be the expression, or an arm of it."""
+    """A string outside the kernel's list must be the expression, or an arm of it.
+
+    Words that SPDX does not know, as `Proprietary`, are the `LicenseRef-` of that name.
+    """
     try:
         stated = parse_expression(licence, path=path) if licence else arms
     except ExpressionError:
         stated = frozenset()
-    if not stated or not stated <= arms:
+    is_named = frozenset({_as_reference(licence)}) in arms
+    if not is_named and (not stated or not stated <= arms):
         yield Reason(
             path=path,
             rule="is neither a string that the kernel knows nor a choice the manifest offers",
             got={"elf": licence, "spdx": expression},
             allowed=[*_strings_for(arms), expression],
         )
+
+
+def _as_reference(licence: str) -> str:
+    """A licence string in the letters of an SPDX identifier (SPDX 2.3, annex D.1)."""
+    return "LicenseRef-" + re.sub(r"[^A-Za-z0-9.-]+", "-", licence)
 
 
 def _strings_for(arms: frozenset[Arm]) -> list[str]:

@@ -39,6 +39,8 @@ def reasons(elf: str, spdx: str, *, helpers: tuple[int, ...] = ()) -> list[Reaso
         ("Apache-2.0", "Apache-2.0"),
         ("Apache-2.0", "Apache-2.0 OR MIT"),
         ("LicenseRef-Acme", "LicenseRef-Acme"),
+        ("Proprietary", "LicenseRef-Proprietary"),
+        ("Acme, all rights reserved", "LicenseRef-Acme-all-rights-reserved"),
         ("", "Apache-2.0"),
     ],
 )
@@ -63,6 +65,7 @@ def test_statements_that_agree_are_accepted(elf: str, spdx: str) -> None:
         ("GPL and additional rights", "GPL-2.0-only"),
         ("GPL-2.0-only", "MIT"),
         ("Proprietary", "Apache-2.0"),
+        ("Proprietary", "LicenseRef-Acme"),
         ("Dual Apache/GPL", "Apache-2.0 OR GPL-2.0-only"),
     ],
 )
