@@ -43,7 +43,7 @@ def judge_staging(spec: DeploymentSpec, errors: Mapping[str, RefusedError | Faul
         )
     if errors:
         raise NodeAwayError(
-            f"{spec.name}: nothing was changed, because a node it would run on is away: "
+            f"{spec.name}: nothing was changed, because not every node could try it: "
             + "; ".join(f"{node}: {error.message}" for node, error in sorted(errors.items())),
             [reason for node, error in sorted(errors.items()) for reason in _located(node, error)],
         )
