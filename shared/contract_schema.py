@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from shared.canonical import canonical_bytes
-from shared.contracts import audit, catalog, ebpf, inspection, node, scheduler
+from shared.contracts import audit, catalog, ebpf, inspection, node, reconciliation, scheduler
 from shared.contracts.base import EVENTS, Endpoint, Topic
 from shared.contracts.errors import ERROR_NUMBERS
 from shared.contracts.events import Event
@@ -25,7 +25,15 @@ from shared.errors import Refusal
 CONTRACT_VERSION: Final = "v1"
 EVENT_SUBJECT: Final = f"{EVENTS}.{{audience}}.{{emitter}}.{{entity}}.{{verb}}"
 
-_MODULES: Final[tuple[ModuleType, ...]] = (audit, catalog, ebpf, inspection, node, scheduler)
+_MODULES: Final[tuple[ModuleType, ...]] = (
+    audit,
+    catalog,
+    ebpf,
+    inspection,
+    node,
+    reconciliation,
+    scheduler,
+)
 _REFERENCE: Final = "#/$defs/{name}"
 
 

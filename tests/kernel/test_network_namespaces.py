@@ -9,8 +9,6 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 import pytest
-from pyroute2 import IPRoute
-from pyroute2 import netns as namespaces
 
 from services.node_executor.adapters.netlink import Netlink
 from services.node_executor.adapters.network_namespaces import (
@@ -31,7 +29,7 @@ from tests.support.executors import (
     pins_below,
     send_frames,
 )
-from tests.support.namespaces import a_namespace, delete, move
+from tests.support.namespaces import a_namespace, delete, ip, move, raise_up
 
 pytestmark = pytest.mark.kernel
 
@@ -85,10 +83,9 @@ def test_one_name_in_two_namespaces_is_two_hook_points(
 ) -> None:
     """Neither chain sees the other's packets."""
     move(wire.name, blue)
-    with IPRoute() as route:
-        route.link("add", ifname=wire.name, kind="veth", peer=f"{wire.peer}x")
-        for name in (wire.name, f"{wire.peer}x"):
-            route.link("set", index=route.link_lookup(ifname=name)[0], state="up")
+    ip("link", "add", wire.name, "type", "veth", "peer", "name", f"{wire.peer}x")
+    for name in (wire.name, f"{wire.peer}x"):
+        raise_up(name)
     own, named = Point(wire.name, "xdp"), Point(wire.name, "xdp", blue)
     executor.settle(a_chain(wire.name, a_program("one")), own, 1)
     executor.settle(chain_in(blue, wire), named, 1)
@@ -110,7 +107,7 @@ def test_a_namespace_that_vanished_is_a_state(executor: Executor, wire: Wire, bl
     executor.settle(chain, point, 1)
     home = here()
 
-    namespaces.remove(blue)
+    ip("netns", "del", blue)
     executor.settle(chain, point, 1)
 
     seen = executor.points.describe(point, chain, desired_generation=1)

@@ -60,6 +60,7 @@ class Fleet:
 
     async def open(self, stack: AsyncExitStack) -> None:
         """The bus is provisioned; catalog, scheduler and auditor are played."""
+        self._stack = stack
         async with connect(self.server.credentials("provisioner")) as bus:
             await provision(bus.connection)
         self.catalog = await self._connect(stack, "service-catalog")
@@ -70,6 +71,10 @@ class Fleet:
         )
         await self.viewer.subscribe(f"l3af.v1.evt.public.node.{NODE}.>", self._on_event)
         await self.scheduler.subscribe(HEARTBEAT.at(node=NODE).subject, self._on_heartbeat)
+
+    async def as_operator(self) -> Bus:
+        """A connection of an operator, for as long as the fleet is there."""
+        return await self._connect(self._stack, "operator", "olga")
 
     async def _connect(self, stack: AsyncExitStack, role: Any, name: str | None = None) -> Bus:
         return await stack.enter_async_context(connect(self.server.credentials(role, name)))

@@ -76,6 +76,36 @@ class Attachments:
             return Held(0, found, xdp_netlink.kind_on(index), 0, displaced)
         return Held(link_id, 0, "", found, displaced)
 
+    def stray_index(self, point: Point, index: int | None) -> tuple[int, bool]:
+        """Interface that our program is on while `index` is not it, 0: none; whether by a link."""
+        link = pins.open_pinned(self._link(point))
+        if link is not None:
+            with link:
+                found = kernel_info.link_info(link.fd).interface_index
+            return (found if found != index else 0), True
+        if point.hook == "xdp":
+            return 0, True
+        found = cls_bpf.marked_index(self._below(point), point.interface)
+        return (found if found != index else 0), False
+
+    def holds(self, point: Point, index: int, *, is_link: bool) -> bool:
+        """Whether that interface of this network namespace has our program on the point's hook."""
+        if not is_link:
+            return cls_bpf.own_program(self._below(point), point.interface, index, point.hook) != 0
+        link = pins.open_pinned(self._link(point))
+        if link is None:
+            return False
+        with link:
+            info = kernel_info.link_info(link.fd)
+        if point.hook == "xdp":
+            return xdp_netlink.program_on(index) == info.program_id
+        return any(one.link_id == info.id for one in hooks.occupants(index, point.hook))
+
+    def drop_filter(self, point: Point, index: int) -> None:
+        """Our filter is not on that interface of this network namespace."""
+        with self._short_waits():
+            cls_bpf.detach(self._below(point), point.interface, index, point.hook)
+
     def surroundings(self, point: Point, index: int) -> Surroundings:
         """What else is to be said of our program on the hook."""
         reason = self._reasons.get(point)

@@ -242,7 +242,7 @@ def _need_qdisc(
 
 def _drop_qdisc(route: IPRoute, base: PurePosixPath, interface: str, interface_index: int) -> None:
     """A qdisc that was made here and holds no filters is gone, and so is its mark."""
-    if interface_index and _marked_index(base, interface) == interface_index:
+    if interface_index and marked_index(base, interface) == interface_index:
         for hook in _PARENTS:
             if any(True for _ in route.get_filters(index=interface_index, parent=_PARENTS[hook])):
                 return
@@ -262,7 +262,8 @@ def _mark(base: PurePosixPath, interface: str, interface_index: int) -> None:
         pins.pin(made, _mark_path(base, interface))
 
 
-def _marked_index(base: PurePosixPath, interface: str) -> int:
+def marked_index(base: PurePosixPath, interface: str) -> int:
+    """Of the interface that a qdisc was made on here, when it had that name; 0: none."""
     if not Path(_mark_path(base, interface)).exists():
         return 0
     opened = pins.open_pinned(_mark_path(base, interface))

@@ -137,6 +137,22 @@ class HookPins:
         target = generation_path(*_placed(self._base, point), generation) / "maps"
         pins.link_path(path, target.relative_to(path.parent))
 
+    def move(self, point: Point, to: Point) -> None:
+        """All that is pinned for the point is pinned for the other instead, in one step.
+
+        Raises:
+            KernelFaultError: Something is pinned there already.
+        """
+        source, target = Path(self.folder(point)), Path(self.folder(to))
+        try:
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            source.rename(target)
+        except OSError as error:
+            raise KernelFaultError(f"moving {source} to {target}", error.errno or 0) from error
+        self._seen.pop(point, None)
+        self._seen.pop(to, None)
+        pins.remove_empty_directories(self._base)
+
     def sweep(self, point: Point) -> None:
         """Nothing is left of pins that a killed executor had not named yet, nor empty folders.
 

@@ -28,8 +28,14 @@ from services.node_executor.adapters.hook_lock import LockHeldError, exclusively
 from services.node_executor.adapters.hook_pins import HookPins, Pins
 from services.node_executor.adapters.kernel_errors import InterfaceGoneError
 from services.node_executor.adapters.libbpf_cdef import libraries
-from services.node_executor.adapters.network_namespaces import NamespaceGoneError, inside
+from services.node_executor.adapters.network_namespaces import (
+    NamespaceGoneError,
+    inside,
+    names,
+)
 from services.node_executor.attachment import Surroundings
+from services.node_executor.following import Stray
+from services.node_executor.following import Stray
 from services.node_executor.generations import HEAD, MapPin, Point, ProgramPin
 from services.node_executor.kernel_types import MapInfo, ProgramInfo
 from services.node_executor.map_values import (
@@ -115,6 +121,60 @@ class HookPointKernel:
             named=pinned.named,
             odd=pinned.odd,
         )
+
+    def stray(self, point: Point) -> Stray | None:
+        """Where the point's program is, if it runs and not on the point's interface."""
+        with _at(point) as index:
+            found, is_link = self._attachments.stray_index(point, index)
+        if not found:
+            return None
+        for netns in ("", *names()):
+            with suppress(NamespaceGoneError, InterfaceGoneError, OSError), inside(netns):
+                name = socket.if_indextoname(found)
+                if self._attachments.holds(point, found, is_link=is_link):
+                    at = Point(name, point.hook, netns)
+                    return None if at == point else Stray(at, index is not None, is_link)
+        return Stray(None, index is not None) if is_link else None
+
+    def move_pins(self, point: Point, to: Point) -> None:
+        """All that is pinned for the point is pinned for the other, which had nothing."""
+        self._pins.move(point, to)
+
+    def drop_stray(self, point: Point, stray: Stray) -> None:
+        """The point's program is on no hook; what it needs stays pinned."""
+        if stray.is_link:
+            self._attachments.drop(point)
+        elif stray.at is not None:
+            with _at(stray.at) as index:
+                if index is not None:
+                    self._attachments.drop_filter(point, index)
+
+    def stray(self, point: Point) -> Stray | None:
+        """Where the point's program is, if it runs and not on the point's interface."""
+        with _at(point) as index:
+            found, is_link = self._attachments.stray_index(point, index)
+        if not found:
+            return None
+        for netns in ("", *names()):
+            with suppress(NamespaceGoneError, InterfaceGoneError, OSError), inside(netns):
+                name = socket.if_indextoname(found)
+                if self._attachments.holds(point, found, is_link=is_link):
+                    at = Point(name, point.hook, netns)
+                    return None if at == point else Stray(at, index is not None, is_link)
+        return Stray(None, index is not None) if is_link else None
+
+    def move_pins(self, point: Point, to: Point) -> None:
+        """All that is pinned for the point is pinned for the other, which had nothing."""
+        self._pins.move(point, to)
+
+    def drop_stray(self, point: Point, stray: Stray) -> None:
+        """The point's program is on no hook; what it needs stays pinned."""
+        if stray.is_link:
+            self._attachments.drop(point)
+        elif stray.at is not None:
+            with _at(stray.at) as index:
+                if index is not None:
+                    self._attachments.drop_filter(point, index)
 
     def program(self, program_id: int) -> ProgramInfo:
         """What the kernel says about a loaded program."""

@@ -103,6 +103,8 @@ struct capability_header { uint32_t version; int pid; };
 struct capability_data { uint32_t effective; uint32_t permitted; uint32_t inheritable; };
 int capget(struct capability_header *, struct capability_data *);
 int setns(int, int);
+int inotify_init1(int);
+int inotify_add_watch(int, const char *, uint32_t);
 int mount(const char *, const char *, const char *, unsigned long, const void *);
 int capset(struct capability_header *, const struct capability_data *);
 """
