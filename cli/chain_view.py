@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import plain
+from shared.contracts.drift import ObservedDrift
 from shared.contracts.inspection import SlotCounters
 from shared.contracts.node import (
     ChainShown,
@@ -40,6 +41,19 @@ def render_nodes(nodes: Iterable[ChainsShown], rates: Rates | None = None) -> Re
     return Group(*(render_chains(one, rates) for one in nodes))
 
 
+def drift_line(one: ObservedDrift) -> str:
+    """What somebody else changed, who they are as far as it is known, and what is done about it."""
+    found = one.found
+    name = f" '{found['program_name']}'" if found.get("program_name") else ""
+    parts = [f"program {found['program_id']}{name}"] if found.get("program_id") else []
+    parts += [f"{found['entries']} entries"] if "entries" in found else []
+    parts += [", ".join(map(str, found[key])) for key in ("pins", "programs") if found.get(key)]
+    parts += (
+        [f"held by {', '.join(map(str, found['processes']))}"] if found.get("processes") else []
+    )
+    return plain(f"drift: {one.kind}, {'; '.join([one.subject, *parts])} ({one.done})")
+
+
 def packet_rates(before: ChainsShown, after: ChainsShown, *, seconds: float) -> Rates:
     """Packets a second of every program that was there both times; a new count starts at 0."""
     was = dict(_packets(before))
@@ -65,6 +79,7 @@ def _render_chain(node: str, shown: ChainShown, rates: Rates | None) -> Renderab
     if chain.attachment_reason:
         parts.append(Text(f"  {plain(chain.attachment_reason)}", style="dim"))
     parts += _neighbours(chain)
+    parts += [Text(f"  {drift_line(one)}", style="red") for one in chain.drift]
     if chain.program_id:
         parts.append(_segments(chain))
     if chain.programs:

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cli.chain_view import drift_line
 from cli.console import CredentialsOption, JsonFlag, emit, plain, run
 from cli.session import connected
 from shared.contracts.scheduler import (
@@ -106,6 +107,10 @@ def render_deployment(deployment: DeploymentStatus) -> RenderableType:
             )
             for reason in place.why
         ]
+        drifts = place.chain.drift if place.chain is not None else ()
+        parts += [
+            Text(f"{place.node} {place.place}: {drift_line(one)}", style="red") for one in drifts
+        ]
     history = Table(box=None, pad_edge=False, title="revisions", title_justify="left")
     for heading in ("revision", "at", "version", "order", "by", "command", "why"):
         history.add_column(heading, header_style="bold")
@@ -124,6 +129,9 @@ def render_deployment(deployment: DeploymentStatus) -> RenderableType:
 
 
 def _state(place: DeploymentPlaceStatus) -> str:
+    drifts = place.chain.drift if place.chain is not None else ()
+    kinds = ", ".join(sorted({one.kind for one in drifts}))
+    drift = f", drift: {kinds}" if kinds else ""
     if place.state == "running" or not place.observed_version:
-        return place.state
-    return f"{place.state} ({place.observed_version} runs)"
+        return f"{place.state}{drift}"
+    return f"{place.state} ({place.observed_version} runs){drift}"

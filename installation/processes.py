@@ -92,6 +92,7 @@ PROCESSES: Final[tuple[ProcessKind, ...]] = (
             "LABELS",
             "EXPEDITED_GRACE_PERIODS",
             "CACHE_BYTES",
+            "UNMANAGED",
             "BCC_PYTHON",
         ),
         credentials="node",
@@ -209,6 +210,7 @@ def _spec(
         "LABELS": environ.get(f"{kind.prefix}_LABELS", ""),
         "EXPEDITED_GRACE_PERIODS": environ.get(f"{kind.prefix}_EXPEDITED_GRACE_PERIODS", "true"),
         "CACHE_BYTES": environ.get(f"{kind.prefix}_CACHE_BYTES", str(CACHE_BYTES)),
+        "UNMANAGED": environ.get(f"{kind.prefix}_UNMANAGED", "report"),
         "BCC_PYTHON": environ.get(f"{kind.prefix}_BCC_PYTHON", "/usr/bin/python3"),
     }
     return ProcessSpec(

@@ -30,6 +30,7 @@ from services.node_executor.adapters.node_records import NodeRecords
 from services.node_executor.adapters.packet_runner import PacketRunner
 from services.node_executor.adapters.preparer import Preparer
 from services.node_executor.adapters.state_store import StateStore
+from services.node_executor.adapters.unmanaged_programs import UnmanagedPrograms
 from services.node_executor.chain_journal import ChainJournal
 from services.node_executor.changes import HookPoints
 from services.node_executor.config import NodeExecutorConfig, check_labels
@@ -115,6 +116,23 @@ async def main(stop: asyncio.Event) -> None:
             points=points, reader=kernel, preparer=preparer, thread=thread, clock=monotonic
         )
         runner, drafts = PacketRunner(), Drafts()
+        host = HostPrograms(
+            node=bus.name,
+            base=base,
+            boot_id=read_boot_id(),
+            points=points,
+            staged=staging,
+        )
+        unmanaged = UnmanagedPrograms(
+            node=bus.name,
+            boot_id=read_boot_id(),
+            base=base,
+            path=config.state_dir / "programs.json",
+            host=host,
+            journal=store,
+            thread=thread,
+            policy=config.unmanaged,
+        )
         service = NodeExecutorService(
             bus=bus,
             thread=thread,
@@ -135,13 +153,7 @@ async def main(stop: asyncio.Event) -> None:
                 thread=thread,
                 clock=monotonic,
             ),
-            host=HostPrograms(
-                node=bus.name,
-                base=base,
-                boot_id=read_boot_id(),
-                points=points,
-                staged=staging,
-            ),
+            host=host,
             publisher=EventPublisher(bus=bus, thread=thread, store=store, journaled=journaled),
             records=NodeRecords(
                 node=bus.name,
@@ -164,7 +176,8 @@ async def main(stop: asyncio.Event) -> None:
             ),
             now=_now,
         )
-        await service.run(stop)
+        async with unmanaged.watched():
+            await service.run(stop)
 
 
 if __name__ == "__main__":

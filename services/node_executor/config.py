@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from services.node_executor.unmanaged import UnmanagedPolicy
 from shared.config import Labels, ServiceConfig
 from shared.contracts import node
 from shared.errors import Reason, RefusedError
@@ -31,6 +32,9 @@ class NodeExecutorConfig(ServiceConfig, frozen=True, kw_only=True):
     does not fit beside what is needed is refused by name."""
     labels: Labels = {}
     """What the node says of itself; labels set through the scheduler win."""
+    unmanaged: UnmanagedPolicy = "report"
+    """What happens when an eBPF program comes that nobody manages: `report` says it in an event,
+    `ignore` does not look."""
     bcc_python: Path = Path("/usr/bin/python3")
     """The Python that can import bcc: the distribution's."""
 

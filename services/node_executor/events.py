@@ -34,6 +34,7 @@ ChainAction = Literal[
 ACTIONS: Final = (
     *get_args(ChainAction),
     "node.register",
+    "node.drift",
     "node.mode",
     "artifact.damage",
     "state.rebuild",
