@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
+from shared.errors import FaultError
+
 ResultT = TypeVar("ResultT")
 
 
@@ -30,10 +32,16 @@ class KernelThread:
 
         So whatever was asked for happens, in order: a program is put on a hook before the caller
         who is cancelled closes it.
+
+        Raises:
+            FaultError: There was no memory for it.
         """
         loop = asyncio.get_running_loop()
         called = loop.run_in_executor(self._pool, partial(call, *arguments, **options))
-        return await asyncio.shield(called)
+        try:
+            return await asyncio.shield(called)
+        except MemoryError as error:
+            raise FaultError("the executor has no memory left") from error
 
     def close(self) -> None:
         """All calls are finished."""

@@ -292,18 +292,18 @@ class _Loading:
     def _open(self) -> Any:
         ffi, bpf, _ = libraries()
         name = ffi.new("char[]", re.sub(r"\W", "_", self._source.function).encode())
-        options = ffi.new("struct bpf_object_open_opts *")
-        options.sz = ffi.sizeof("struct bpf_object_open_opts")
-        options.object_name = name
+        kind = "struct bpf_object_open_opts"
+        options = ffi.new(f"{kind} *", {"sz": ffi.sizeof(kind), "object_name": name})
         data = ffi.from_buffer(self._source.data)
         return bpf.bpf_object__open_mem(data, len(self._source.data), options)
 
-    def _not_opened(self) -> RefusedError:
-        ffi = libraries().ffi
+    def _not_opened(self) -> RefusedError | FaultError:
         self._capture.begin(listens=True)
         self._object = self._open()
-        words = self._capture.complaint or os.strerror(ffi.errno)
-        self._object = None
+        number, self._object = libraries().ffi.errno, None
+        if number in _OUTSIDE_CAUSES:
+            return KernelFaultError(f"{self._source.name}: opening its object", number)
+        words = self._capture.complaint or os.strerror(number)
         return RefusedError(
             f"{self._source.name}: libbpf cannot open {self._source.object_path}: {words}",
             [Reason(path=self._source.name, rule="must be an object that libbpf opens")],
