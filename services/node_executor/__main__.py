@@ -35,6 +35,7 @@ from services.node_executor.chain_journal import ChainJournal
 from services.node_executor.changes import HookPoints
 from services.node_executor.config import NodeExecutorConfig, check_labels
 from services.node_executor.drafts import Drafts
+from services.node_executor.events import pins_restored_body
 from services.node_executor.execution import Steps
 from services.node_executor.fetching import Fetching
 from services.node_executor.inspection import Inspection
@@ -84,7 +85,14 @@ async def main(stop: asyncio.Event) -> None:
         waits = ExpeditedGracePeriods(
             config.state_dir / "expedited-grace-periods", is_allowed=config.expedited_grace_periods
         )
-        kernel = await thread(HookPointKernel, base, short_waits=waits)
+        kernel = await thread(
+            HookPointKernel,
+            base,
+            short_waits=waits,
+            on_pins_restored=lambda pins: store.journal(
+                [(secrets.token_hex(32), pins_restored_body(node=bus.name, pins=pins))]
+            ),
+        )
         journal = ChainJournal(
             node=bus.name, start=secrets.token_hex(16), boot_id=read_boot_id(), store=store
         )

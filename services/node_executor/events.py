@@ -39,6 +39,7 @@ ACTIONS: Final = (
     "artifact.damage",
     "state.rebuild",
     "journal.resume",
+    "pins.restore",
 )
 """Everything that a node says: a lost journal goes on behind the newest of them."""
 MAX_REFUSAL_BYTES: Final = 4096
@@ -218,6 +219,11 @@ def resumed_body(*, node: str, since: str, problem: str) -> EventBody:
         node=node,
         details={"since": since, "problem": _cut(problem, MAX_TEXT_BYTES)},
     )
+
+
+def pins_restored_body(*, node: str, pins: int) -> EventBody:
+    """The bpffs was unmounted by somebody; what was pinned there is pinned in a new one."""
+    return EventBody(action="pins.restore", outcome="observed", node=node, details={"pins": pins})
 
 
 def mode_body(*, node: str, before: str, after: str) -> EventBody:

@@ -55,6 +55,8 @@ class Fleet:
         }
         self.reads: list[str] = []
         self.unavailable = False
+        self.settings: dict[str, str] = {}
+        """Further environment of the executor, from the next start on."""
         self.events: list[Event] = []
         self.heartbeats: list[Heartbeat] = []
 
@@ -104,6 +106,7 @@ class Fleet:
             "NODE_EXECUTOR_STATE_DIR": str(self._folder / "state"),
             "NODE_EXECUTOR_BPFFS_DIR": str(self.base),
             "NODE_EXECUTOR_LABELS": "role=edge",
+            **self.settings,
         }
         with (self._folder / "executor.log").open("ab") as log:
             self._process = subprocess.Popen(

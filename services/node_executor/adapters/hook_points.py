@@ -33,8 +33,8 @@ from services.node_executor.adapters.network_namespaces import (
     inside,
     names,
 )
+from services.node_executor.adapters.pin_tree import PinTree
 from services.node_executor.attachment import Surroundings
-from services.node_executor.following import Stray
 from services.node_executor.following import Stray
 from services.node_executor.generations import HEAD, MapPin, Point, ProgramPin
 from services.node_executor.kernel_types import MapInfo, ProgramInfo
@@ -63,12 +63,14 @@ class HookPointKernel:
         base: PurePosixPath,
         *,
         short_waits: Callable[[], AbstractContextManager[None]] = nullcontext,
+        on_pins_restored: Callable[[int], object] = lambda _pins: None,
     ) -> None:
         """Pins lie below `base`, which is made, and bpffs mounted, if need be.
 
         Whatever makes the kernel wait for packets under way happens within `short_waits`.
+        `on_pins_restored` is told how many were brought back after an unmount.
         """
-        pins.prepare_pin_directory(base)
+        self._tree = PinTree(base, on_pins_restored)
         self._base = base
         self._attachments = Attachments(base, short_waits)
         self._pins = HookPins(base)
@@ -76,6 +78,7 @@ class HookPointKernel:
 
     def points(self) -> set[Point]:
         """Hook points that have a pin directory."""
+        self._tree.ensure()
         return self._pins.points()
 
     @contextmanager
@@ -107,6 +110,7 @@ class HookPointKernel:
 
     def observe(self, point: Point) -> ObservedHook:
         """The hook point as kernel and bpffs have it now."""
+        self._tree.ensure()
         pinned = self._pins.read(point)
         with _at(point) as index:
             held = self._attachments.observe(point, index, _heads(pinned))
@@ -121,33 +125,6 @@ class HookPointKernel:
             named=pinned.named,
             odd=pinned.odd,
         )
-
-    def stray(self, point: Point) -> Stray | None:
-        """Where the point's program is, if it runs and not on the point's interface."""
-        with _at(point) as index:
-            found, is_link = self._attachments.stray_index(point, index)
-        if not found:
-            return None
-        for netns in ("", *names()):
-            with suppress(NamespaceGoneError, InterfaceGoneError, OSError), inside(netns):
-                name = socket.if_indextoname(found)
-                if self._attachments.holds(point, found, is_link=is_link):
-                    at = Point(name, point.hook, netns)
-                    return None if at == point else Stray(at, index is not None, is_link)
-        return Stray(None, index is not None) if is_link else None
-
-    def move_pins(self, point: Point, to: Point) -> None:
-        """All that is pinned for the point is pinned for the other, which had nothing."""
-        self._pins.move(point, to)
-
-    def drop_stray(self, point: Point, stray: Stray) -> None:
-        """The point's program is on no hook; what it needs stays pinned."""
-        if stray.is_link:
-            self._attachments.drop(point)
-        elif stray.at is not None:
-            with _at(stray.at) as index:
-                if index is not None:
-                    self._attachments.drop_filter(point, index)
 
     def stray(self, point: Point) -> Stray | None:
         """Where the point's program is, if it runs and not on the point's interface."""
