@@ -13,7 +13,8 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,7 +24,12 @@ from services.scheduler.placement import NodeView, places_on
 from shared.contracts.errors import ErrorCode
 from shared.contracts.link_options import LinkOptions, LinkWishes
 from shared.contracts.node import DesiredNode, DesiredProgram
-from shared.contracts.scheduler import DeploymentRecord, DeploymentRevision, DeploymentSpec
+from shared.contracts.scheduler import (
+    DeploymentRecord,
+    DeploymentRevision,
+    DeploymentSpec,
+    Placement,
+)
 from shared.errors import Reason, RefusedError
 from shared.identifiers import Hook, HookPoint, render_hook_point
 
@@ -104,7 +110,7 @@ def places_of(
 ) -> list[str]:
     """The places of `node` that the revision runs on now, those away for a while included."""
     spec = revision.spec
-    held = {place.place for place in revision.placements if place.node == node.name}
+    held = set(_placed_on(revision.placements, node.name))
     held |= {
         chain.place
         for chain in (current.chains if current else ())
@@ -113,6 +119,15 @@ def places_of(
         if program.deployment == spec.name and program.revision == revision.revision
     }
     return places_on(spec, node, held=held, wanted=demand_of(revision))
+
+
+def _placed_on(placements: Sequence[Placement], node: str) -> Iterator[str]:
+    """The places on one node, of placements that are in order of their nodes' names."""
+    first = bisect_left(placements, node, key=lambda one: one.node)
+    for index in range(first, len(placements)):
+        if placements[index].node != node:
+            return
+        yield placements[index].place
 
 
 def plan_node(

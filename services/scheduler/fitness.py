@@ -78,6 +78,11 @@ class Demand:
             return False
         return self.link.frags == "on" or (self.requires is not None and self.requires.fragments)
 
+    @property
+    def is_about_drivers(self) -> bool:
+        """Whether it asks for a way of attaching XDP that not every driver has."""
+        return self.hook == "xdp" and self.link.attach in _XDP_MODES
+
 
 def demand_of(revision: DeploymentRevision) -> Demand:
     """What a revision asks of every node that it runs on."""
@@ -105,7 +110,7 @@ def node_lack(wanted: Demand, node: NodeAbilities) -> str | None:
 def interface_lack(wanted: Demand, node: NodeAbilities, place: str) -> str | None:
     """Why the program cannot be on this interface of a node that fails nothing."""
     attach = wanted.link.attach
-    if wanted.hook != "xdp" or attach not in _XDP_MODES:
+    if attach is None or not wanted.is_about_drivers:
         return None
     known = node.interface_abilities.get(place)
     if known is None or known.xdp_features is None or _XDP_MODES[attach] in known.xdp_features:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from services.scheduler.chain_planning import current_revision, places_of
 from services.scheduler.desired_state import Fleet
-from services.scheduler.fitness import demand_of, interface_lack, node_lack
+from services.scheduler.fitness import Demand, demand_of, interface_lack, node_lack
 from services.scheduler.placement import NodeView, is_selected, selector_mismatch
 from shared.contracts.scheduler import DeploymentRevision, UnfitDeployment
 
@@ -28,41 +28,47 @@ class Stay(NamedTuple):
 
 def unfit_deployments(node: NodeView, fleet: Fleet) -> tuple[UnfitDeployment, ...]:
     """Every deployment that the node's name and labels attract, and that it cannot take."""
-    found = []
+    found: list[UnfitDeployment] = []
     for name, record in sorted(fleet.deployments.items()):
         revision = current_revision(record)
-        if revision is None or selector_mismatch(revision.spec, node) is not None:
-            continue
-        why = lack_of(revision, node)
-        if why is not None:
-            stays = bool(places_of(revision, node, fleet.desired.get(node.name)))
-            found.append(UnfitDeployment(deployment=name, why=why, stays=stays))
+        if revision is not None:
+            found += _unfit(name, revision, demand_of(revision), node, fleet)
     return tuple(found)
 
 
 def stays(fleet: Fleet) -> Iterator[Stay]:
     """Everything that runs where it could not be put now."""
-    for node in fleet.nodes.values():
-        for one in unfit_deployments(node, fleet):
-            if one.stays:
-                yield Stay(one.deployment, node.name, one.why)
-
-
-def lack_of(revision: DeploymentRevision, node: NodeView) -> str | None:
-    """What the node, or the first of the interfaces that the revision means, lacks."""
-    wanted = demand_of(revision)
-    lack = node_lack(wanted, node)
-    if lack is not None:
-        return lack
-    lacks = (
-        interface_lack(wanted, node, place)
-        for place in node.interfaces
-        if is_selected(place, revision.spec)
-    )
-    return next((one for one in lacks if one is not None), None)
+    for name, record in fleet.deployments.items():
+        revision = current_revision(record)
+        if revision is None:
+            continue
+        wanted = demand_of(revision)
+        for node in fleet.nodes.values():
+            for one in _unfit(name, revision, wanted, node, fleet):
+                if one.stays:
+                    yield Stay(name, node.name, one.why)
 
 
 def lack_at(revision: DeploymentRevision, node: NodeView, place: str) -> str | None:
     """What the node, or this interface of it, lacks."""
     wanted = demand_of(revision)
     return node_lack(wanted, node) or interface_lack(wanted, node, place)
+
+
+def _unfit(
+    name: str, revision: DeploymentRevision, wanted: Demand, node: NodeView, fleet: Fleet
+) -> Iterator[UnfitDeployment]:
+    """What is to be said of the deployment on the node, and on each of its interfaces."""
+    lack = node_lack(wanted, node)
+    if lack is None and not wanted.is_about_drivers:
+        return
+    if selector_mismatch(revision.spec, node) is not None:
+        return
+    held = places_of(revision, node, fleet.desired.get(node.name))
+    if lack is not None:
+        yield UnfitDeployment(deployment=name, why=lack, stays=bool(held))
+        return
+    for place in node.interfaces:
+        why = interface_lack(wanted, node, place)
+        if why is not None and is_selected(place, revision.spec):
+            yield UnfitDeployment(deployment=name, why=why, stays=place in held)

@@ -112,7 +112,8 @@ class DeploymentRevision(Message, frozen=True, kw_only=True):
     """The version the constraint resolved to, fixed for this revision."""
     archive_sha256: str
     placements: tuple[Placement, ...] = ()
-    """Where it was accepted for; kept, as `resolved`, in the newest revision only."""
+    """Where it was accepted for, by node and interface; kept, as `resolved`, in the newest revision
+    only."""
     command_id: str
     actor_key: str
     actor_role: str
