@@ -40,6 +40,7 @@ app = cyclopts.App(
     name="node", help="List, show, label and forget nodes; give and take their keys."
 )
 app.command("cli.node_ebpf:ebpf", help="Every eBPF program of a node, whoever loaded it.")
+app.command("cli.node_reconcile:reconcile", help="Make a node look at every hook point now.")
 app.command("cli.node_admin:add", help="Give a node a key.")
 app.command("cli.node_admin:revoke", help="Refuse a node's key from now on.")
 app.command("cli.node_admin:rotate", help="Give a node a new key; the old one is refused.")

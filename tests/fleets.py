@@ -183,6 +183,7 @@ def observing(desired: DesiredNode, *, refusal: Refusal | None = None) -> Observ
             ObservedChain(
                 interface=chain.interface,
                 hook=chain.hook,
+                netns=chain.netns,
                 state="failed" if refusal else "attached" if chain.programs else "absent",
                 generation=1,
                 desired_generation=desired.generation,

@@ -23,6 +23,7 @@ import msgspec
 
 from services.node_executor import events
 from services.node_executor.actions import Action, WriteRecord
+from services.node_executor.attachment import AttachmentRefusedError
 from services.node_executor.generation_record import encode_record
 from services.node_executor.generations import ChainMemory, Generation, Point, plan_digest
 from services.node_executor.hook_access import Steps
@@ -34,6 +35,8 @@ from shared.identifiers import render_place
 
 PATIENCE_SECONDS: Final = 10.0
 LOOK_AGAIN_SECONDS: Final = 1.0
+BETWEEN_ATTEMPTS_SECONDS: Final = 5.0
+"""Between attempts at what a driver refused, if another interface changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +128,30 @@ class Following:
         self._points = points
         self._clock = clock
         self._since: dict[Point, float] = {}
+        self._reconsidered_at = -BETWEEN_ATTEMPTS_SECONDS
+        self._has_other_changes = False
 
     def reconsider(self, places: frozenset[str] | None) -> None:
-        """Refusals of these interfaces' chains do not hold any more: what they met changed.
+        """Refusals that these interfaces had a part in do not hold any more.
 
-        None: any interface may have changed.
+        A driver may look at another interface, as veth does at its peer, so what the driver refused
+        is tried again after any change; not too often, because it is linked for that.
+
+        Args:
+            places: Interfaces that changed; None: any may have.
         """
+        self._has_other_changes |= places is None or bool(places)
+        is_time = self._clock() - self._reconsidered_at >= BETWEEN_ATTEMPTS_SECONDS
+        takes_others = self._has_other_changes and is_time
+        if takes_others:
+            self._has_other_changes = False
+            self._reconsidered_at = self._clock()
         for point in self._journal.points():
             memory = self._journal.memory(point)
-            place = render_place(point.interface, point.netns)
-            if memory.refused_sha256 and (places is None or place in places):
+            if memory.refusal is None or not memory.refused_sha256:
+                continue
+            is_own = places is None or render_place(point.interface, point.netns) in places
+            if is_own or (takes_others and memory.refusal.code == AttachmentRefusedError.code):
                 self._journal.keep(point, msgspec.structs.replace(memory, refused_sha256=""))
 
     def follow(self, wanted: Mapping[Point, DesiredChain], *, may_let_go: bool) -> bool:

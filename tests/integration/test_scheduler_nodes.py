@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from services.scheduler.adapters.fleet_records import FleetRecords
-from shared.contracts.node import DESIRED, NODES, OBSERVED, ObservedNode
+from shared.contracts.node import DESIRED, NODES, OBSERVED, Interface, ObservedNode
 from shared.contracts.scheduler import (
     FORGET_NODE,
     GET_DEPLOYMENT,
@@ -216,3 +217,42 @@ async def test_a_record_that_names_another_node_is_ignored(system: System) -> No
 async def _listed(system: System, *, forgotten: bool = False) -> list[str]:
     listed = await system.operator.request(LIST_NODES, ListNodes(forgotten=forgotten))
     return [one.node for one in listed.nodes]
+
+
+async def test_deployments_follow_interfaces_and_network_namespaces(system: System) -> None:
+    """Whatever the inventory says now: a new interface, one under another name, a namespace."""
+    await system.catalog()
+    node = await system.node("n1", "eth0")
+    spec = a_spec(interfaces=("eth*",), network_namespaces=("", "cust-*"))
+    await system.apply(spec)
+
+    async def told(*places: str) -> None:
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not node.told or {one.place for one in node.told[-1].chains} != set(places):
+                await asyncio.sleep(0.005)
+
+    await told("eth0")
+    for interfaces, places in (
+        ((("eth0", ""), ("eth1", "")), ("eth0", "eth1")),
+        ((("eth7", ""), ("eth1", "")), ("eth0", "eth1", "eth7")),
+        (
+            (("eth7", ""), ("eth1", "cust-1"), ("eth1", "blue")),
+            ("eth0", "eth1", "eth7", "cust-1/eth1"),
+        ),
+    ):
+        node.record = msgspec.structs.replace(
+            node.record,
+            interfaces=tuple(
+                Interface(name=name, netns=netns, index=index)
+                for index, (name, netns) in enumerate(interfaces, 1)
+            ),
+        )
+        await node.register()
+        await told(*places)
+    status = await until_running(system.operator, "edge")
+    assert {(one.netns, one.interface) for one in status.places} == {
+        ("", "eth0"),
+        ("", "eth1"),
+        ("", "eth7"),
+        ("cust-1", "eth1"),
+    }

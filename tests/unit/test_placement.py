@@ -181,3 +181,26 @@ def test_a_node_that_lost_a_feature_keeps_what_runs_there() -> None:
     spec = a_spec(interfaces=("eth*",))
 
     assert places_on(spec, node, held=["eth1"], wanted=demand(spec, features=("bcc",))) == ["eth1"]
+
+
+def test_network_namespaces_are_selected_by_name_or_glob() -> None:
+    """Only the empty name means the executor's own; no glob does."""
+    node = a_node("n1", "eth0", "blue/eth0", "cust-1/eth0", "cust-2/eth1")
+
+    def found(*namespaces: str) -> list[tuple[str, str]]:
+        spec = a_spec(network_namespaces=namespaces)
+        return [(one.netns, one.interface) for one in place(spec, [node]).places]
+
+    assert found("") == [("", "eth0")]
+    assert found("blue") == [("blue", "eth0")]
+    assert found("*") == [("blue", "eth0"), ("cust-1", "eth0")]
+    assert found("", "cust-*") == [("cust-1", "eth0"), ("", "eth0")]
+
+
+def test_a_namespace_that_is_named_must_exist() -> None:
+    """A misspelt name would be ignored otherwise."""
+    with pytest.raises(NoEligibleNodeError) as caught:
+        place(a_spec(network_namespaces=("bleu",)), [a_node("n1", "eth0", "blue/eth0")])
+
+    assert caught.value.reasons[0].path == "network_namespaces[0]"
+    assert caught.value.reasons[0].allowed == ["blue"]
