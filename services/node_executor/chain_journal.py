@@ -124,7 +124,7 @@ class ChainJournal:
         seen: ObservedChain,
         details: Mapping[str, Any],
         *,
-        interface_index: int,
+        interface_index: int | None,
     ) -> None:
         """The pending change of `memory` was read back from the kernel."""
         pending = memory.pending
@@ -265,7 +265,7 @@ def _number(pending: Pending, memory: ChainMemory) -> int:
 
 
 def _drift_after(
-    memory: ChainMemory, pending: Pending, seen: ObservedChain, interface_index: int
+    memory: ChainMemory, pending: Pending, seen: ObservedChain, interface_index: int | None
 ) -> DriftRecord:
     """What was put there is as it shall be; what was accepted of its maps goes on with them."""
     if pending.generation is None:
@@ -274,7 +274,7 @@ def _drift_after(
     if pending.kind == "configure":
         return record.after_configuring()
     beside = tuple(one.program_id for one in (*seen.runs_after, *seen.runs_before))
-    return record.after_attaching(tuple(sorted(beside)), interface_index)
+    return record.after_attaching(tuple(sorted(beside)), interface_index or 0)
 
 
 _CONFIRMATIONS: dict[ChangeKind, events.ChainAction] = {

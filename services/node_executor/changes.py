@@ -217,6 +217,19 @@ class HookPoints:
                 self._journal.keep(point, memory)
             self._steps.try_each(plan_tidying(after, memory), point)
 
+    def uphold(self, point: Point) -> None:
+        """What ran before a refusal runs as it was left, as far as nothing has to be linked."""
+        memory = self.memory(point)
+        if memory.current is None:
+            return
+        change = Change(point, memory.current.chain, memory.desired_generation, Prepared())
+        with self._kernel.exclusively(point):
+            seen = partial(self._seen, point, hook := self._look(point))
+            mended = self._drift.settle(point, hook, change.desired, seen=seen)
+            back = mended and self._drift.decide(mended, self.memory(point), change.desired)
+            if mended and isinstance(back, PutBack):
+                self._put(change, mended, back.generation, "kept")
+
     def _settle(
         self, change: Change, desired: DesiredChain | None, hook: ObservedHook
     ) -> ObservedHook:
@@ -383,8 +396,7 @@ class HookPoints:
         assert pending is not None
         chain = pending.generation.chain if pending.generation else None
         seen = self._describe(hook, confirmed(memory), chain, pending.desired_generation)
-        index = hook.interface_index or 0
-        self._journal.confirm(point, memory, seen, details, interface_index=index)
+        self._journal.confirm(point, memory, seen, details, interface_index=hook.interface_index)
 
     def _owned(self, point: Point, program_id: int) -> RefusedError:
         hint = "take_over = true below [link] replaces it and puts it back when the chain goes"

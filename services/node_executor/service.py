@@ -298,6 +298,7 @@ class NodeExecutorService:
 
     async def _settle(self, point: Point, chain: DesiredChain | None, generation: int) -> None:
         if self._points.is_refused(point, chain):
+            await self._thread(self._points.uphold, point)
             return
         try:
             try:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -156,6 +156,8 @@ class Attachments:
                 cls_bpf.attach(
                     self._below(point), point.interface, interface_index, point.hook, program
                 )
+            return
+        if self._pinned_again(point, program, interface_index):
             return
         with self._short_waits():
             made = hooks.attach(
@@ -306,6 +308,16 @@ class Attachments:
             return 0
         with opened:
             return kernel_info.program_info(opened.fd).id
+
+    def _pinned_again(self, point: Point, program: Handle, index: int) -> bool:
+        """Whether our link is on the hook, held by others alone; it has its name again."""
+        program_id = kernel_info.program_info(program.fd).id
+        for found in hooks.links_on(index, point.hook):
+            if found.program_id == program_id:
+                with suppress(KernelFaultError), kernel_info.link_by_id(found.id) as link:
+                    self._pin_link(link, point)
+                    return True
+        return False
 
     def _pin_link(self, link: Handle, point: Point) -> None:
         """In one step and not under another name first: a kill must not leave a link unnamed."""
