@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
@@ -168,6 +169,7 @@ def render_plan(plan: DeploymentPlan) -> RenderableType:
         Text(f"{plan.deployment}: version {plan.version}, archive {plan.archive_sha256[:16]}")
     ]
     parts.append(table if plan.chains else Text("no chain changes"))
+    parts += [line for chain in plan.chains for line in _link_line(chain)]
     parts += [Text(f"not on {one.node}: {plain(one.why)}", style="dim") for one in plan.excluded]
     parts += [Text(f"note: {plain(warning)}", style="yellow") for warning in plan.warnings]
     return Group(*parts)
@@ -196,6 +198,16 @@ def render_done(done: CommandDone) -> RenderableType:
         f"(command {accepted.command_id})"
     )
     return Group(Text(headline, style="bold green"), table)
+
+
+def _link_line(chain: PlannedChain) -> Iterator[Text]:
+    """The options of the chain that are not the default."""
+    options = msgspec.to_builtins(chain.link)
+    if options:
+        said = ", ".join(
+            f"{name} = {msgspec.json.encode(options[name]).decode()}" for name in options
+        )
+        yield Text(f"link of {chain.node} {chain.place}/{chain.hook}: {said}", style="dim")
 
 
 def _add_chain(table: Table, chain: PlannedChain) -> None:

@@ -24,7 +24,9 @@ from shared.contracts.scheduler import (
 from shared.errors import FaultError, Reason, RefusedError
 
 FIRST_REQUEST_SECONDS: Final = 5.0
-"""Who died with a request cannot say so: it is asked again, each time with twice the patience."""
+"""Who died with a request cannot say so: it is asked again, each time with more patience."""
+MORE_PATIENCE: Final = 4
+"""So that the second request outlasts what the scheduler waits for its nodes."""
 LONGEST_REQUEST_SECONDS: Final = 30.0
 """Longer than the scheduler waits for its nodes."""
 FIRST_WAIT_SECONDS: Final = 0.01
@@ -73,10 +75,11 @@ async def insist(
 
     Raises:
         RefusedError: The rules say no.
-        FaultError: Something is away still, when the deadline is over.
+        FaultError: Something is away still, when the deadline is over; the last that named what.
     """
     loop = asyncio.get_running_loop()
     wait_seconds, said = FIRST_WAIT_SECONDS, ""
+    named: FaultError | None = None
     request_seconds = FIRST_REQUEST_SECONDS
     while True:
         left_seconds = deadline - loop.time()
@@ -85,9 +88,10 @@ async def insist(
                 endpoint, message, timeout_seconds=max(1.0, min(request_seconds, left_seconds))
             )
         except FaultError as error:
-            request_seconds = min(2 * request_seconds, LONGEST_REQUEST_SECONDS)
+            request_seconds = min(MORE_PATIENCE * request_seconds, LONGEST_REQUEST_SECONDS)
+            named = error if error.reasons else named
             if loop.time() + wait_seconds > deadline:
-                raise
+                raise (named or error) from None
             if error.message != said:
                 waiting(error.message)
             said = error.message

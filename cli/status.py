@@ -38,7 +38,8 @@ def status(
     /,
     *,
     removed: Annotated[
-        bool, Parameter(name="--removed", negative=(), help="Also those that were removed.")
+        bool,
+        Parameter(name="--removed", negative=(), help="Also those that were removed and are gone."),
     ] = False,
     json: JsonFlag = False,
     credentials: CredentialsOption = None,
@@ -53,7 +54,8 @@ def status(
 
     async def listed() -> DeploymentList:
         async with connected(credentials) as bus:
-            return await bus.request(LIST_DEPLOYMENTS, ListDeployments(removed=removed))
+            listed = await bus.request(LIST_DEPLOYMENTS, ListDeployments(removed=True))
+            return listed if removed else without_gone(listed)
 
     async def got() -> DeploymentStatus:
         request = convert_document({"name": name}, GetDeployment, what="status")
@@ -64,6 +66,13 @@ def status(
         emit(run(got(), json=json), render_deployment, json=json)
     else:
         emit(run(listed(), json=json), render_list, json=json)
+
+
+def without_gone(listed: DeploymentList) -> DeploymentList:
+    """All but those that were removed and are on no node: what still runs is shown."""
+    return DeploymentList(
+        deployments=tuple(one for one in listed.deployments if one.places or not one.removed)
+    )
 
 
 def render_list(listed: DeploymentList) -> RenderableType:
@@ -89,7 +98,10 @@ def render_list(listed: DeploymentList) -> RenderableType:
                 *(head if index == 0 else ("",) * len(head)),
                 place.node,
                 place.place,
-                Text(_state(place), style=STATE_STYLES[place.state]),
+                Text(
+                    _state(place) + (", to be removed" if deployment.removed else ""),
+                    style=STATE_STYLES[place.state],
+                ),
             )
     return table
 

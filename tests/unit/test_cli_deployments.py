@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -15,12 +17,22 @@ from cli.chain import only_on
 from cli.chain_view import render_chains
 from cli.deploy import CommandDone, read_deployment, render_done, render_plan
 from cli.node import parse_changes, render_list, render_node
-from cli.status import render_deployment
+from cli.rollout import insist
+from cli.status import render_deployment, without_gone
+from cli.status import render_list as render_list_of_deployments
 from services.scheduler.acceptance import draft_application
 from services.scheduler.status import Silence, deployment_status, node_status
+from shared.adapters.bus import Bus
+from shared.contracts.link_options import LinkWishes
 from shared.contracts.node import ChainShown, ChainsShown, MetricValue
-from shared.contracts.scheduler import DeploymentStatus, NodeList
-from shared.errors import Reason, Refusal, RefusedError
+from shared.contracts.scheduler import (
+    LIST_DEPLOYMENTS,
+    DeploymentList,
+    DeploymentStatus,
+    ListDeployments,
+    NodeList,
+)
+from shared.errors import FaultError, Reason, Refusal, RefusedError
 from tests.fleets import (
     a_command,
     a_fleet,
@@ -145,6 +157,31 @@ def test_a_plan_is_shown_with_every_program_and_what_happens_to_it() -> None:
     assert "not on n2: no interface matches eth0" in "\n".join(lines)
 
 
+def test_a_plan_says_how_a_chain_will_be_linked() -> None:
+    """A change of options alone is no change of any program."""
+    fleet = applied(a_fleet(), a_spec())
+    spec = a_spec(link=LinkWishes(attach="generic", counters=False))
+
+    shown = _shown(render_plan(draft_application(fleet, spec, a_package(), a_command(2)).plan))
+
+    assert 'link of n1 eth0/xdp: attach = "generic", counters = false' in shown
+    assert "link of" not in _shown(
+        render_plan(draft_application(fleet, a_spec(), a_package(), a_command(2)).plan)
+    )
+
+
+def test_what_was_removed_and_still_runs_is_listed() -> None:
+    """A node that is silent may filter with it for days."""
+    status = _status()
+    gone = msgspec.structs.replace(status, name="gone", removed=True, places=())
+    going = msgspec.structs.replace(status, name="going", removed=True)
+
+    listed = without_gone(DeploymentList(deployments=(status, gone, going)))
+
+    assert [one.name for one in listed.deployments] == [status.name, "going"]
+    assert "to be removed" in _shown(render_list_of_deployments(listed))
+
+
 def test_a_plan_of_map_entries_alone_says_that_nothing_is_linked() -> None:
     """The reader need not fear for packets."""
     fleet = applied(a_fleet(), a_spec(config={"limits": {"80": 1}}))
@@ -214,3 +251,28 @@ def test_chains_are_shown_with_metrics_and_by_interface() -> None:
     assert "eth0" not in text
     assert "42" in text
     assert "no such map" in text
+
+
+class _BusyScheduler:
+    """Answers each request with the next fault."""
+
+    def __init__(self, *faults: FaultError) -> None:
+        self._faults = list(faults)
+        self.patience_seconds: list[float] = []
+
+    async def request(self, _endpoint: object, _message: object, *, timeout_seconds: float) -> Any:
+        self.patience_seconds.append(timeout_seconds)
+        await asyncio.sleep(0.02)
+        raise self._faults.pop(0) if len(self._faults) > 1 else self._faults[0]
+
+
+async def test_a_deadline_ends_with_the_last_fault_that_named_something() -> None:
+    """That nobody answered in the second that was left says less than which node is away."""
+    named = FaultError("n1 is away", [Reason(path="nodes.n1", rule="no answer")])
+    bus = _BusyScheduler(named, FaultError("no answer within 1 s"))
+    deadline = asyncio.get_running_loop().time() + 0.1
+
+    with pytest.raises(FaultError, match="n1 is away"):
+        await insist(
+            cast("Bus", bus), LIST_DEPLOYMENTS, ListDeployments(), deadline=deadline, waiting=print
+        )
