@@ -284,13 +284,15 @@ def refuse_too_much(packets: tuple[bytes, ...]) -> None:
 def _refuse_device_bound(linked: Linked, point: Point) -> None:
     explanation = linked.explanation
     segments = explanation.segments if explanation is not None else ()
-    bound = [name for one in segments if one.is_device_bound for name in one.deployments]
+    bound = [", ".join(one.deployments) for one in segments if one.is_device_bound]
     if bound:
-        place = str(point)
-        rule = "reads metadata of its device, and the kernel runs such programs on the device alone"
+        rule = (
+            "the kernel program with it reads metadata of its device, and the kernel runs such"
+            " programs on the device alone"
+        )
         raise DeviceBoundError(
-            f"{place} cannot be tried: {', '.join(bound)} {rule}",
-            [Reason(path=name, rule=rule) for name in bound],
+            f"{point} cannot be tried: {bound[0]}: {rule}",
+            [Reason(path=names, rule=rule) for names in bound],
         )
 
 
