@@ -62,8 +62,11 @@ class _Source:
 class LinkMonitor:
     """All interfaces of this host that can have hook points."""
 
-    def __init__(self, *, folder: Path = FOLDER) -> None:
-        """Nothing is watched yet."""
+    def __init__(
+        self, *, first: Callable[[Places], None] = lambda _places: None, folder: Path = FOLDER
+    ) -> None:
+        """Nothing is watched yet; `first` is told before everybody else."""
+        self._first = first
         self._folder = folder
         self._sources: dict[str, _Source] = {}
         self._places: set[str] = set()
@@ -112,6 +115,7 @@ class LinkMonitor:
             places = None if self._is_everything else frozenset(self._places)
             self._places.clear()
             self._is_everything = False
+            self._first(places)
             changed(places)
 
     def _is_due(self) -> bool:

@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Final
 
 from msgspec.structs import replace
 from pyroute2 import IPRoute
@@ -15,6 +18,18 @@ from services.node_executor.adapters.interface_facts import drivers, xdp_feature
 from services.node_executor.adapters.network_namespaces import NamespaceGoneError, inside, names
 from shared.contracts.node import Interface
 from shared.errors import FaultError
+from shared.identifiers import split_place
+
+KEPT_SECONDS: Final = 300.0
+"""How long the interfaces of a named namespace are believed, if nobody says that they changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The interfaces of a named namespace, and when they were read."""
+
+    interfaces: tuple[Interface, ...]
+    at: float
 
 
 class NetlinkFaultError(FaultError):
@@ -29,22 +44,44 @@ class Netlink:
             self._socket = IPRoute()
         except OSError as error:
             raise NetlinkFaultError(f"no netlink socket: {error}") from error
+        self._named: dict[str, _Seen] = {}
+        self._stale: set[str] = set()
+        self._is_all_stale = True
+
+    def forget(self, places: Iterable[str] | None) -> None:
+        """These interfaces changed, so their namespaces are read again; None: all are.
+
+        May be called in another thread.
+        """
+        if places is None:
+            self._is_all_stale = True
+        else:
+            self._stale.update(split_place(place)[1] for place in places)
 
     def close(self) -> None:
         """The socket is gone."""
         self._socket.close()
 
     def interfaces(self) -> tuple[Interface, ...]:
-        """All interfaces but loopback, by name; then those of named network namespaces."""
-        found = list(_interfaces(self._socket, ""))
+        """All interfaces but loopback, by name; then those of named network namespaces.
+
+        A named namespace takes milliseconds to read and a host may have hundreds, so what nothing
+        is known to have changed in is read again only from time to time.
+        """
+        stale, self._stale = self._stale, set()
+        was_all_stale, self._is_all_stale = self._is_all_stale, False
+        found, now = list(_interfaces(self._socket, "")), monotonic()
+        kept: dict[str, _Seen] = {}
         for netns in names():
-            with suppress(NamespaceGoneError), inside(netns):
-                try:
-                    with IPRoute() as route:
-                        found += _interfaces(route, netns)
-                except OSError as error:
-                    raise NetlinkFaultError(f"no netlink socket: {error}") from error
-        return tuple(found)
+            known = self._named.get(netns)
+            is_stale = was_all_stale or netns in stale
+            if known is None or is_stale or now - known.at >= KEPT_SECONDS:
+                with suppress(NamespaceGoneError):
+                    kept[netns] = _Seen(_named_interfaces(netns), now)
+            else:
+                kept[netns] = known
+        self._named = kept
+        return (*found, *(one for netns in sorted(kept) for one in kept[netns].interfaces))
 
     def interface_index(self, name: str) -> int | None:
         """The index of the interface; None: there is no such interface."""
@@ -55,6 +92,15 @@ class Netlink:
 _IFF_UP = 0x1
 _IFF_LOOPBACK = 0x8
 """include/uapi/linux/if.h."""
+
+
+def _named_interfaces(netns: str) -> tuple[Interface, ...]:
+    with inside(netns):
+        try:
+            with IPRoute() as route:
+                return _interfaces(route, netns)
+        except OSError as error:
+            raise NetlinkFaultError(f"no netlink socket: {error}") from error
 
 
 def _interfaces(route: IPRoute, netns: str) -> tuple[Interface, ...]:
