@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import pytest
 
-from services.catalog.licensing import licence_reasons
+from services.catalog.licensing import licence_reasons, restricted_anywhere
 from services.catalog.spdx import ExpressionError, parse_expression
+from shared.bytecode.licences import GPL_ONLY_HELPERS
 from shared.contracts.catalog import ProgramFacts
 from shared.errors import Reason
 from tests.package_builders import a_manifest, some_facts
+from tests.support.kernels import a_kernel
 
 
 def reasons(elf: str, spdx: str, *, helpers: tuple[int, ...] = ()) -> list[Reason]:
@@ -92,6 +94,20 @@ def test_gpl_only_helpers_need_a_string_that_the_kernel_knows() -> None:
 
     assert "function one calls" in reason.rule
     assert reason.got == {"elf": "Apache-2.0", "helpers": [6], "kernel_functions": []}
+
+
+def test_a_helper_that_some_kernel_restricts_is_checked_beside_those_of_the_table() -> None:
+    """A vendor's kernel may keep more for itself; the table holds for nodes that come later."""
+    found = restricted_anywhere([None, a_kernel(gpl_only_helpers="51"), a_kernel()])
+    program = ProgramFacts(function="one", section="xdp", instructions=2, helpers=(1, 51))
+    facts = some_facts(licence="Apache-2.0", programs=(program,))
+    manifest = a_manifest(licence="Apache-2.0")
+
+    (reason,) = licence_reasons(manifest, [facts], restricted=found)
+
+    assert found == GPL_ONLY_HELPERS | {51}
+    assert reason.got == {"elf": "Apache-2.0", "helpers": [51], "kernel_functions": []}
+    assert list(licence_reasons(manifest, [facts])) == []
 
 
 def test_gpl_only_helpers_are_open_to_a_string_that_the_kernel_knows() -> None:

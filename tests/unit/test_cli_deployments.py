@@ -31,6 +31,7 @@ from shared.contracts.scheduler import (
     DeploymentStatus,
     ListDeployments,
     NodeList,
+    UnfitDeployment,
 )
 from shared.errors import FaultError, Reason, Refusal, RefusedError
 from tests.fleets import (
@@ -231,6 +232,21 @@ def test_nodes_are_shown_with_labels_chains_and_generations() -> None:
     )
     assert "0 of 1" in listed
     assert "eth0/xdp" in _shown(render_node(node))
+
+
+def test_a_node_is_shown_with_the_deployments_that_it_cannot_take() -> None:
+    """And with those that run there all the same."""
+    node = node_status(a_node_record("n1"), a_fleet(), None, HEARD)
+    lack = "kernel 5.4.0 has no helper bpf_loop (181) for XDP programs"
+    unfit = (
+        UnfitDeployment(deployment="edge", why=lack),
+        UnfitDeployment(deployment="old", why=lack, stays=True),
+    )
+
+    shown = _shown(render_node(msgspec.structs.replace(node, unfit_for=unfit)))
+
+    assert f"edge is not put here: {lack}" in shown
+    assert f"old stays here, although {lack}" in shown
 
 
 def test_chains_are_shown_with_metrics_and_by_interface() -> None:

@@ -1,0 +1,161 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""How long the scheduler plans over a thousand nodes of several kernels with twenty deployments.
+
+Nothing but Python in one process: no bus, no kernel, no staging.  Two of three nodes lack a helper
+that half of the deployments need.
+
+view     a thousand inventories become what placement looks at
+plan     one more deployment: placed, chains of all nodes derived, plan described
+derive   the records of all nodes from all deployments, as after every change
+report   what runs where it could not be put now
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from time import perf_counter_ns
+from typing import Any, Final
+
+import msgspec
+
+from benchmarks.report import Row, report
+from services.scheduler.acceptance import draft_application
+from services.scheduler.deployment import CommandFacts
+from services.scheduler.desired_state import Fleet, derive_desired
+from services.scheduler.placement import view_node
+from services.scheduler.unfit import stays
+from shared.contracts.capabilities import Capabilities, ProgramTypeSupport
+from shared.contracts.catalog import (
+    DsseEnvelope,
+    DsseSignature,
+    ElfFacts,
+    PackageManifest,
+    PackageVersion,
+    ProgramEntry,
+    ProgramFacts,
+    ProgramRequirements,
+    SignedPackage,
+)
+from shared.contracts.events import Actor
+from shared.contracts.node import Interface, NodeRecord
+from shared.contracts.scheduler import DeploymentSpec
+
+NODES: Final = 1000
+DEPLOYMENTS: Final = 20
+ROUNDS: Final = 5
+TARGET_MS: Final = 1000.0
+KERNELS: Final = {"5.4.0": "1-130", "5.15.0": "1-180", "6.12.0": "1-211"}
+
+
+def main() -> None:
+    """Measure and print."""
+    encoded = [msgspec.json.encode(_node(number)) for number in range(NODES)]
+    nodes = [msgspec.json.decode(data, type=NodeRecord) for data in encoded]
+    view_ms = _median_ms(lambda: {one.node: view_node(one, None) for one in nodes})
+    fleet = Fleet({}, {one.node: view_node(one, None) for one in nodes}, {})
+    for number in range(DEPLOYMENTS):
+        fleet = _deployed(fleet, number)
+    excluded = len(_draft(fleet, DEPLOYMENTS + 1).plan.excluded)
+    report(
+        "fleet_planning",
+        [
+            Row(f"view, {NODES} nodes", view_ms, "ms"),
+            Row(
+                f"plan, {DEPLOYMENTS} deployments, {excluded} nodes excluded",
+                _median_ms(lambda: _draft(fleet, DEPLOYMENTS + 1)),
+                "ms",
+                TARGET_MS,
+            ),
+            Row("derive", _median_ms(lambda: derive_desired(fleet)), "ms", TARGET_MS),
+            Row("report", _median_ms(lambda: list(stays(fleet))), "ms"),
+        ],
+    )
+
+
+def _median_ms(work: Callable[[], object]) -> float:
+    spent = []
+    for _ in range(ROUNDS):
+        started = perf_counter_ns()
+        work()
+        spent.append((perf_counter_ns() - started) / 1e6)
+    return statistics.median(spent)
+
+
+def _node(number: int) -> NodeRecord:
+    release, helpers = list(KERNELS.items())[number % len(KERNELS)]
+    return NodeRecord(
+        node=f"node-{number:04d}",
+        hostname="host",
+        architecture="x86_64",
+        kernel=release,
+        executor_version="0",
+        boot_id="boot",
+        interfaces=(Interface(name="eth0", index=2, driver="ice", xdp_features=("basic",)),),
+        features={"xdp": True, "tcx": True, "cls_bpf": True},
+        capabilities=Capabilities(
+            kernel_build=release,
+            has_types=True,
+            program_types=(ProgramTypeSupport(name="xdp", helpers=helpers),),
+            gpl_only_helpers="25,69",
+            kernel_functions=tuple(f"bpf_function_{one}" for one in range(200)),
+            kernel_functions_are_known=True,
+        ),
+    )
+
+
+def _deployed(fleet: Fleet, number: int) -> Fleet:
+    draft = _draft(fleet, number)
+    changed = {**fleet.desired, **draft.desired}
+    return Fleet({**fleet.deployments, draft.record.name: draft.record}, fleet.nodes, changed)
+
+
+def _draft(fleet: Fleet, number: int) -> Any:
+    spec = DeploymentSpec(
+        name=f"deployment-{number}", package="one", hook="xdp", interfaces=("eth*",), order=number
+    )
+    actor = Actor(key="U", role="operator", attested=True)
+    facts = CommandFacts(f"command-{number:04d}", actor, "2026-01-01T00:00:00.000000Z")
+    return draft_application(fleet, spec, _package(needs_loop=bool(number % 2)), facts)
+
+
+def _package(*, needs_loop: bool) -> PackageVersion:
+    envelope = DsseEnvelope(
+        payloadType="application/json", payload="", signatures=(DsseSignature(keyid="", sig=""),)
+    )
+    helpers = (1, 44, 181) if needs_loop else (1, 44)
+    program = ProgramFacts(
+        function="one",
+        section="xdp",
+        instructions=100,
+        helpers=helpers,
+        requires=ProgramRequirements(helpers=helpers, map_types=("hash",), licence="GPL"),
+    )
+    return PackageVersion(
+        version="1.0.0",
+        signed=SignedPackage(manifest=envelope, certificate=envelope, archive_sha256="0" * 64),
+        manifest=PackageManifest(
+            name="one",
+            version="1.0.0",
+            summary="one",
+            licence="GPL-2.0-only",
+            programs=(ProgramEntry(name="one", object="one.o", function="one", hooks=("xdp",)),),
+        ),
+        elf=(
+            ElfFacts(
+                path="one.o",
+                licence="GPL",
+                has_btf=True,
+                needs_kernel_btf=False,
+                programs=(program,),
+                maps=(),
+            ),
+        ),
+        published_at="2026-01-01T00:00:00.000000Z",
+        published_by="U",
+    )
+
+
+if __name__ == "__main__":
+    main()
