@@ -39,7 +39,8 @@ from shared.contracts.catalog import (
     SignedPackage,
 )
 from shared.contracts.events import Actor
-from shared.contracts.node import Interface, NodeRecord
+from shared.contracts.interfaces import Interface
+from shared.contracts.node import NodeRecord
 from shared.contracts.scheduler import DeploymentSpec
 
 NODES: Final = 1000

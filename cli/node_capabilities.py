@@ -8,7 +8,7 @@ from typing import Final, get_args
 
 from shared.capability_lookup import program_type
 from shared.contracts.capabilities import Capabilities
-from shared.contracts.node import Interface
+from shared.contracts.interfaces import Interface
 from shared.contracts.scheduler import NodeStatus
 from shared.identifiers import Hook
 from shared.number_ranges import parse_ranges

@@ -25,9 +25,9 @@ from shared.contracts.catalog import (
     SignedPackage,
 )
 from shared.contracts.events import Actor
+from shared.contracts.interfaces import Interface
 from shared.contracts.node import (
     DesiredNode,
-    Interface,
     NodeRecord,
     ObservedChain,
     ObservedNode,

@@ -28,6 +28,7 @@ from shared.contracts.catalog import MapPolicy, SignedPackage
 from shared.contracts.compilation import Compilation
 from shared.contracts.drift import ObservedDrift
 from shared.contracts.inspection import ChainCounters
+from shared.contracts.interfaces import Interface
 from shared.contracts.link_options import LinkOptions
 from shared.errors import Refusal
 from shared.identifiers import DigestText, Hook, InterfaceText, NetnsText, Token, render_place
@@ -216,28 +217,6 @@ class ObservedNode(Message, frozen=True, kw_only=True):
 
 
 OBSERVED: Final = Bucket("observed", ObservedNode, has_writer_per_key=True)
-
-
-class Interface(Message, frozen=True, kw_only=True):
-    """One network interface."""
-
-    name: str
-    index: int
-    kind: str = ""
-    mac: str = ""
-    mtu: int = 0
-    up: bool = False
-    driver: str = ""
-    xdp_features: tuple[str, ...] | None = None
-    """What the driver does with XDP, as `basic` (native), `rx-sg` (frags), `hw-offload`; null: the
-    kernel does not say (before Linux 6.3)."""
-    netns: str = ""
-    """Network namespace by its name below /run/netns; empty: the executor's own."""
-
-    @property
-    def place(self) -> str:
-        """Name and namespace in their one written form."""
-        return render_place(self.name, self.netns)
 
 
 class NodeRecord(Message, frozen=True, kw_only=True):

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from services.scheduler.adapters.fleet_records import FleetRecords
-from shared.contracts.node import DESIRED, NODES, OBSERVED, Interface, ObservedNode
+from shared.contracts.interfaces import Interface
+from shared.contracts.node import DESIRED, NODES, OBSERVED, ObservedNode
 from shared.contracts.scheduler import (
     FORGET_NODE,
     GET_DEPLOYMENT,

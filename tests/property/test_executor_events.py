@@ -20,7 +20,8 @@ from services.node_executor.events import (
 from services.node_executor.generations import Generation, Point, plan_digest
 from shared.canonical import canonical_bytes
 from shared.contracts.events import MAX_EVENT_BYTES, EventBody, draft_event
-from shared.contracts.node import Cause, DesiredChain, Interface, NodeRecord
+from shared.contracts.interfaces import Interface
+from shared.contracts.node import Cause, DesiredChain, NodeRecord
 from shared.errors import Reason, Refusal
 from tests.unit.test_reconciliation import a_program
 

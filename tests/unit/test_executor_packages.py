@@ -16,7 +16,8 @@ from services.node_executor.registration import is_outdated, registration_event_
 from services.node_executor.staging import merge
 from shared.config import load_config
 from shared.contracts.catalog import MapEntry
-from shared.contracts.node import Cause, DesiredChain, DesiredProgram, Interface, NodeRecord
+from shared.contracts.interfaces import Interface
+from shared.contracts.node import Cause, DesiredChain, DesiredProgram, NodeRecord
 from shared.errors import Reason, RefusedError, VerificationError
 from shared.package_archive import write_archive
 from tests.package_builders import (

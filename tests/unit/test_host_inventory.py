@@ -26,7 +26,8 @@ from shared.contracts.ebpf import (
     EbpfOwner,
     EbpfProgram,
 )
-from shared.contracts.node import Cause, Interface
+from shared.contracts.interfaces import Interface
+from shared.contracts.node import Cause
 from shared.contracts.scheduler import NodeStatus
 from tests.fleets import a_node_record
 from tests.support.executors import a_chain, a_program

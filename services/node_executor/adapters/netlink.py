@@ -16,7 +16,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from services.node_executor.adapters.interface_facts import drivers, xdp_features
 from services.node_executor.adapters.network_namespaces import NamespaceGoneError, inside, names
-from shared.contracts.node import Interface
+from shared.contracts.interfaces import Interface
 from shared.errors import FaultError
 from shared.identifiers import split_place
 
