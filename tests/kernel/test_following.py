@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -34,7 +35,7 @@ from tests.support.executors import (
     real_kernel,
     send_frames,
 )
-from tests.support.namespaces import a_pair, delete, ip, rename
+from tests.support.namespaces import a_namespace, a_pair, delete, ip, move, raise_up, rename
 
 pytestmark = pytest.mark.kernel
 
@@ -125,6 +126,29 @@ def test_the_new_name_takes_over_what_runs(host: Host, pair: Wire, hook: Hook) -
     assert pins_below(host.base) == []
 
 
+@pytest.mark.parametrize("hook", ["xdp", "tc-ingress"])
+def test_a_chain_goes_on_in_a_named_namespace_and_comes_back(
+    host: Host, pair: Wire, hook: Hook
+) -> None:
+    """Counters go on, whether the kernel lets a link move with its interface or not."""
+    with a_namespace() as blue:
+        own = counting(pair.name, hook)
+        there = msgspec.structs.replace(own, netns=blue)
+        host.settle(own)
+        before = host.executor.scalar(Point(pair.name, hook), "one")
+        move(pair.name, blue)
+        host.settle(there)
+        send_frames(pair.peer, 3)
+        assert host.executor.scalar(Point(pair.name, hook, blue), "one") - before == 3
+        ip("link", "set", pair.name, "netns", str(os.getpid()), within=blue)
+        raise_up(pair.name)
+        host.settle(own)
+        send_frames(pair.peer, 3)
+
+        assert host.executor.scalar(Point(pair.name, hook), "one") - before == 6
+        assert "chain.drift" not in host.executor.actions()
+
+
 def test_a_filter_is_made_anew_under_the_new_name(host: Host, pair: Wire) -> None:
     """It has its hook point's name, so it cannot be taken over, and is never there twice."""
     old, new = pair.name, f"{pair.name}x"
@@ -204,6 +228,7 @@ def test_two_interfaces_that_exchange_their_names_exchange_their_chains(host: Ho
 
         assert host.executor.scalar(Point(first.name, "xdp"), "one") == 7
         assert host.executor.scalar(Point(second.name, "xdp"), "one") == 0
+        assert "chain.drift" not in host.executor.actions()
         host.settle()
         assert pins_below(host.base) == []
 

@@ -200,6 +200,7 @@ async def test_another_interface_under_the_old_name_gets_the_chain_and_the_renam
         assert counted(fleet, old) == before
         actions = await fleet.said(4)
         assert "chain.detach" in actions
+        assert "chain.drift" not in actions
         delete(new)
         delete(old)
 
