@@ -25,6 +25,7 @@ PROVISIONER: Final = "provisioner"
 NODE_EXECUTOR: Final = "node_executor"
 BPFFS_DIR: Final = "/sys/fs/bpf/l3af"
 CACHE_BYTES: Final = 512 * 1024 * 1024
+JOURNAL_BYTES: Final = 256 * 1024 * 1024
 """What package archives may take on a node's disk."""
 NETWORK_NAMESPACES: Final = "/run/netns"
 
@@ -92,6 +93,9 @@ PROCESSES: Final[tuple[ProcessKind, ...]] = (
             "LABELS",
             "EXPEDITED_GRACE_PERIODS",
             "CACHE_BYTES",
+            "OFFLINE_MODE",
+            "ORPHANS",
+            "JOURNAL_BYTES",
             "UNMANAGED",
             "BCC_PYTHON",
         ),
@@ -210,6 +214,9 @@ def _spec(
         "LABELS": environ.get(f"{kind.prefix}_LABELS", ""),
         "EXPEDITED_GRACE_PERIODS": environ.get(f"{kind.prefix}_EXPEDITED_GRACE_PERIODS", "true"),
         "CACHE_BYTES": environ.get(f"{kind.prefix}_CACHE_BYTES", str(CACHE_BYTES)),
+        "OFFLINE_MODE": environ.get(f"{kind.prefix}_OFFLINE_MODE", "available"),
+        "ORPHANS": environ.get(f"{kind.prefix}_ORPHANS", "remove"),
+        "JOURNAL_BYTES": environ.get(f"{kind.prefix}_JOURNAL_BYTES", str(JOURNAL_BYTES)),
         "UNMANAGED": environ.get(f"{kind.prefix}_UNMANAGED", "report"),
         "BCC_PYTHON": environ.get(f"{kind.prefix}_BCC_PYTHON", "/usr/bin/python3"),
     }

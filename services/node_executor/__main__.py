@@ -20,10 +20,12 @@ from services.node_executor.adapters.capabilities import KernelCapabilities
 from services.node_executor.adapters.compilation_cache import CompilationCache
 from services.node_executor.adapters.event_publisher import EventPublisher
 from services.node_executor.adapters.grace_periods import ExpeditedGracePeriods
+from services.node_executor.adapters.heartbeats import Heartbeats
 from services.node_executor.adapters.hook_points import HookPointKernel
 from services.node_executor.adapters.host_programs import HostPrograms
 from services.node_executor.adapters.inventory import Inventory, read_boot_id, seconds_since_boot
 from services.node_executor.adapters.kernel_thread import KernelThread
+from services.node_executor.adapters.link_monitor import LinkMonitor
 from services.node_executor.adapters.netlink import Netlink
 from services.node_executor.adapters.node_bus import NodeBus
 from services.node_executor.adapters.node_records import NodeRecords
@@ -38,6 +40,7 @@ from services.node_executor.drafts import Drafts
 from services.node_executor.events import pins_restored_body
 from services.node_executor.execution import Steps
 from services.node_executor.fetching import Fetching
+from services.node_executor.following import Following
 from services.node_executor.inspection import Inspection
 from services.node_executor.metrics_sampling import Sampler
 from services.node_executor.service import NodeExecutorService
@@ -76,6 +79,7 @@ async def main(stop: asyncio.Event) -> None:
             now=_now,
             new_salt=lambda: secrets.token_bytes(16),
             on_event=lambda event: loop.call_soon_threadsafe(journaled.put_nowait, event),
+            max_bytes=config.journal_bytes,
         )
         held.callback(store.close)
         held.callback(thread.close)
@@ -94,10 +98,18 @@ async def main(stop: asyncio.Event) -> None:
             ),
         )
         journal = ChainJournal(
-            node=bus.name, start=secrets.token_hex(16), boot_id=read_boot_id(), store=store
+            node=bus.name,
+            start=secrets.token_hex(16),
+            boot_id=read_boot_id(),
+            store=store,
+            offline_mode=config.offline_mode,
         )
         points = HookPoints(
-            kernel=kernel, steps=Steps(kernel), journal=journal, clock=seconds_since_boot
+            kernel=kernel,
+            steps=Steps(kernel),
+            journal=journal,
+            clock=seconds_since_boot,
+            orphans=config.orphans,
         )
         disk = KernelThread()
         held.callback(disk.close)
@@ -124,6 +136,7 @@ async def main(stop: asyncio.Event) -> None:
             points=points, reader=kernel, preparer=preparer, thread=thread, clock=monotonic
         )
         runner, drafts = PacketRunner(), Drafts()
+        sampler = Sampler(points=points, reader=kernel, counters=runner, moment=_moment)
         host = HostPrograms(
             node=bus.name,
             base=base,
@@ -147,7 +160,7 @@ async def main(stop: asyncio.Event) -> None:
             points=points,
             fetching=Fetching(archives=archives, offers=preparer, points=points),
             staging=staging,
-            sampler=Sampler(points=points, reader=kernel, counters=runner, moment=_moment),
+            sampler=sampler,
             inspection=Inspection(
                 node=bus.name, points=points, staging=staging, drafts=drafts, clock=monotonic
             ),
@@ -168,9 +181,11 @@ async def main(stop: asyncio.Event) -> None:
                 bus=bus,
                 thread=thread,
                 store=store,
+                offline_mode=config.offline_mode,
                 inventory=Inventory(
                     node=bus.name,
                     labels=labels,
+                    offline_mode=config.offline_mode,
                     netlink=netlink,
                     compilers=compilers,
                     capabilities=KernelCapabilities(
@@ -182,7 +197,17 @@ async def main(stop: asyncio.Event) -> None:
                 ),
                 now=_now,
             ),
-            now=_now,
+            following=Following(
+                node=bus.name,
+                start=secrets.token_hex(16),
+                kernel=kernel,
+                steps=Steps(kernel),
+                journal=journal,
+                points=points,
+                clock=monotonic,
+            ),
+            links=LinkMonitor(first=netlink.forget),
+            heartbeats=Heartbeats(bus=bus, thread=thread, sampler=sampler, now=_now),
         )
         async with unmanaged.watched():
             await service.run(stop)

@@ -24,11 +24,11 @@ from services.node_executor.generations import (
     whole_digest,
 )
 from services.node_executor.observed_hook import ObservedHook
-from services.node_executor.recovery import confirmed
+from services.node_executor.recovery import OrphanPolicy, confirmed, is_repair
 from shared.contracts.drift import DriftPolicy, ObservedDrift
 from shared.contracts.events import EventBody
-from shared.contracts.node import DesiredChain, ObservedChain
-from shared.errors import RefusedError
+from shared.contracts.node import DesiredChain, ObservedChain, OfflineMode
+from shared.errors import FaultError, RefusedError
 
 
 class Store(Protocol):
@@ -39,14 +39,29 @@ class Store(Protocol):
     ) -> None:
         """Events by id, and memory, in one transaction; known ids change nothing."""
 
+    def has_published(self, event_id: str) -> bool:
+        """Whether the bus acknowledged the event."""
+
     def remembered(self) -> dict[Point, ChainMemory]:
         """The memory of every hook point that ever had a chain."""
+
+
+class NotAcknowledgedError(FaultError):
+    """In mode `strict`: the audit stream has not acknowledged the request; the change waits."""
 
 
 class ChainJournal:
     """What this node knows of its hook points."""
 
-    def __init__(self, *, node: str, start: str, boot_id: str, store: Store) -> None:
+    def __init__(
+        self,
+        *,
+        node: str,
+        start: str,
+        boot_id: str,
+        store: Store,
+        offline_mode: OfflineMode = "available",
+    ) -> None:
         """Remember what the store holds.
 
         Args:
@@ -54,11 +69,13 @@ class ChainJournal:
             start: Names this run, unlike any other.
             boot_id: Names this run of the kernel.
             store: Open.
+            offline_mode: What a change has to wait for.
         """
         self._node = node
         self._start = start
         self._boot_id = boot_id
         self._store = store
+        self._is_strict = offline_mode == "strict"
         self._memories = store.remembered()
         self._sights = 0
 
@@ -95,7 +112,12 @@ class ChainJournal:
     def request(
         self, point: Point, pending: Pending, desired: DesiredChain, steps: list[str]
     ) -> None:
-        """A change is about to be made; said once, however often it is tried."""
+        """A change is about to be made; said once, however often it is tried.
+
+        Raises:
+            NotAcknowledgedError: In mode `strict`, until the bus has the event.  Putting back what
+                was confirmed here last does not wait: its request was acknowledged then.
+        """
         memory = self.memory(point)
         body = events.chain_body(
             "chain.request",
@@ -114,6 +136,13 @@ class ChainJournal:
             number=_number(pending, memory),
             command_id=pending.cause.command_id,
         )
+        if self._is_strict and not is_repair(memory, desired):
+            self.keep(point, memory, [(event_id, body)])
+            if not self._store.has_published(event_id):
+                raise NotAcknowledgedError(
+                    f"{point}: the change waits until the audit stream has acknowledged its"
+                    " request (offline mode strict)"
+                )
         intended = msgspec.structs.replace(memory, pending=pending)
         self.keep(point, intended, [(event_id, body)])
 
@@ -235,6 +264,27 @@ class ChainJournal:
             for one in news
         ]
         self.keep(point, msgspec.structs.replace(memory, drift=record), entries)
+
+    def orphan(
+        self, point: Point, hook: ObservedHook, seen: ObservedChain, policy: OrphanPolicy
+    ) -> None:
+        """Pins that nobody remembers or desires were found; said once for each of their kind."""
+        body = events.chain_body(
+            "chain.orphan",
+            node=self._node,
+            point=point,
+            cause=None,
+            before=self.memory(point).current,
+            details={
+                **events.kernel_details(seen),
+                "policy": policy,
+                "generations": sorted(hook.generations),
+                "warnings": list(seen.warnings),
+            },
+        )
+        occasion = f"{self._boot_id}|{hook.standing}|{policy}"
+        event_id = events.sight_event_id(self._node, str(point), body.action, occasion=occasion)
+        self.keep(point, self.memory(point), [(event_id, body)])
 
     def _see(
         self, action: events.ChainAction, point: Point, hook: ObservedHook, seen: ObservedChain

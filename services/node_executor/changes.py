@@ -17,14 +17,12 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from services.node_executor.actions import Action, WriteMapEntries
-from services.node_executor.attachment import Surroundings
 from services.node_executor.chain_journal import ChainJournal
 from services.node_executor.configuration import plan_writes
 from services.node_executor.drift_watch import DriftWatch
@@ -41,8 +39,8 @@ from services.node_executor.generations import (
     whole_digest,
 )
 from services.node_executor.hook_access import HookReader, Steps
-from services.node_executor.kernel_types import ProgramInfo
-from services.node_executor.observation import describe_chain, describe_programs
+from services.node_executor.hook_description import describe_hook
+from services.node_executor.observation import describe_programs
 from services.node_executor.observed_hook import ObservedHook
 from services.node_executor.preparation import (
     Change,
@@ -66,7 +64,15 @@ from services.node_executor.reconciliation import (
     plan_removal,
     plan_tidying,
 )
-from services.node_executor.recovery import abandoned, confirmed, damage, learned, recover
+from services.node_executor.recovery import (
+    OrphanPolicy,
+    abandoned,
+    confirmed,
+    is_orphan,
+    learned,
+    recover,
+    settled,
+)
 from shared.contracts.node import DesiredChain, ObservedChain
 from shared.errors import FaultError, Reason, RefusedError
 from shared.identifiers import render_place
@@ -95,12 +101,15 @@ class HookPoints:
         steps: Steps,
         journal: ChainJournal,
         clock: Callable[[], float],
+        orphans: OrphanPolicy = "remove",
     ) -> None:
         """Nothing is touched; `clock` counts seconds since the kernel started."""
         self._kernel = kernel
         self._steps = steps
         self._journal = journal
         self._clock = clock
+        self._orphans = orphans
+        self._adopted: set[Point] = set()
         self._drift = DriftWatch(kernel=kernel, steps=steps, journal=journal)
 
     def points(self) -> set[Point]:
@@ -118,20 +127,17 @@ class HookPoints:
     def adopt(self) -> None:
         """What a former run left is known, and what it left unfinished is finished in the journal.
 
-        Pins whose memory was lost, or is older than they are, tell what they were made of.
+        Pins whose memory was lost, or is older than they are, tell what they were made of.  Called
+        again after a fault, it goes on where it stopped.
         """
-        for point in sorted(self._journal.points() | self._kernel.points()):
+        for point in sorted((self._journal.points() | self._kernel.points()) - self._adopted):
             has_rebooted = self._journal.is_of_earlier_boot(point)
             hook = self._kernel.observe(point)
-            memory = self.memory(point)
-            recovered, is_done = recover(hook, memory)
-            if memory.pending is not None and is_done:
-                self._confirm(point, hook, {"recovered": True})
-            else:
-                self._journal.keep(point, recovered)
+            if not self._finish(point, hook):
                 self._learn(point, hook)
             if hook.link_is_live or has_rebooted:
                 self._journal.adopt(point, hook, self._seen(point, hook))
+            self._adopted.add(point)
 
     def admit(self, point: Point, desired: DesiredChain) -> None:
         """The point could take the chain now.
@@ -199,6 +205,10 @@ class HookPoints:
             hook = self._look(point)
             if decided_on is not None and decided_on != hook.standing:
                 raise GenerationConflictError(point, decided_on, hook.standing)
+            if is_orphan(hook, self.memory(point), desired):
+                self._journal.orphan(point, hook, self._seen(point, hook), self._orphans)
+                if self._orphans == "report":
+                    return
             seen = partial(self._seen, point, hook)
             mended = self._drift.settle(point, hook, desired, seen=seen)
             if mended is None:
@@ -208,7 +218,7 @@ class HookPoints:
             change = Change(point, wanted, desired_generation, prepared)
             after = self._settle(change, desired, hook)
             memory = retired(
-                msgspec.structs.replace(self.memory(point), refusal=None),
+                settled(self.memory(point), wanted),
                 pinned=after.program_pins,
                 keep_seconds=wanted.link.keep_seconds,
                 now_seconds=self._clock(),
@@ -271,16 +281,27 @@ class HookPoints:
         self, point: Point, desired: DesiredChain | None, *, desired_generation: int
     ) -> ObservedChain:
         """The hook point, read from the kernel now."""
-        return self._describe(
-            self._kernel.observe(point), self.memory(point), desired, desired_generation
-        )
+        hook = self._kernel.observe(point)
+        return describe_hook(self._kernel, hook, self.memory(point), desired, desired_generation)
 
     def _look(self, point: Point) -> ObservedHook:
         """The hook point now; what another executor did there is known from its pins."""
         hook = self._kernel.observe(point)
+        if self.memory(point).pending is not None:  # whose end could not be journaled
+            self._finish(point, hook)
         if self._learn(point, hook):
             self._journal.adopt(point, hook, self._seen(point, hook))
         return hook
+
+    def _finish(self, point: Point, hook: ObservedHook) -> bool:
+        """Whether a change that was under way turned out to be done; nothing is under way now."""
+        memory = self.memory(point)
+        recovered, is_done = recover(hook, memory)
+        if is_done:
+            self._confirm(point, hook, {"recovered": True})
+        elif recovered != memory:
+            self._journal.keep(point, recovered)
+        return is_done
 
     def _learn(self, point: Point, hook: ObservedHook) -> bool:
         """Whether the pins told more than was remembered."""
@@ -289,39 +310,10 @@ class HookPoints:
             self._journal.learn(point, found)
         return found is not None
 
-    def _describe(
-        self,
-        hook: ObservedHook,
-        memory: ChainMemory,
-        desired: DesiredChain | None,
-        desired_generation: int,
-    ) -> ObservedChain:
-        point = memory.point
-        programs = self._programs(hook, memory)
-        return describe_chain(
-            hook=hook,
-            memory=memory,
-            desired=desired,
-            desired_generation=desired_generation,
-            programs=programs,
-            surroundings=self._kernel.surroundings(point) if programs else Surroundings(),
-            damage=damage(hook, point=point),
-        )
-
-    def _programs(self, hook: ObservedHook, memory: ChainMemory) -> tuple[ProgramInfo, ...]:
-        """Our kernel programs on the hook, head first; those that are gone end it."""
-        if not hook.link_is_live:
-            return ()
-        found = [self._kernel.program(hook.link_program_id)]
-        generation = memory.generation_with(hook.link_program_id)
-        with suppress(FaultError):
-            found += map(self._kernel.program, generation.segments if generation else ())
-        return tuple(found)
-
     def _seen(self, point: Point, hook: ObservedHook) -> ObservedChain:
         memory = self.memory(point)
         chain = memory.current.chain if memory.current else None
-        return self._describe(hook, memory, chain, 0)
+        return describe_hook(self._kernel, hook, memory, chain, 0)
 
     def _put(
         self, change: Change, hook: ObservedHook, generation: Generation, origin: str
@@ -395,7 +387,8 @@ class HookPoints:
         pending = memory.pending
         assert pending is not None
         chain = pending.generation.chain if pending.generation else None
-        seen = self._describe(hook, confirmed(memory), chain, pending.desired_generation)
+        after, number = confirmed(memory), pending.desired_generation
+        seen = describe_hook(self._kernel, hook, after, chain, number)
         self._journal.confirm(point, memory, seen, details, interface_index=hook.interface_index)
 
     def _owned(self, point: Point, program_id: int) -> RefusedError:

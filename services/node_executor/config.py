@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from services.node_executor.recovery import OrphanPolicy
 from services.node_executor.unmanaged import UnmanagedPolicy
 from shared.config import Labels, ServiceConfig
 from shared.contracts import node
@@ -32,6 +33,13 @@ class NodeExecutorConfig(ServiceConfig, frozen=True, kw_only=True):
     does not fit beside what is needed is refused by name."""
     labels: Labels = {}
     """What the node says of itself; labels set through the scheduler win."""
+    offline_mode: node.OfflineMode = "available"
+    """Whether changes wait for the audit stream: `available` (journaled first) or `strict`."""
+    orphans: OrphanPolicy = "remove"
+    """What happens to pins that nobody remembers or desires: `remove` or `report`."""
+    journal_bytes: Annotated[int, Meta(ge=1024 * 1024)] = 256 * 1024 * 1024
+    """What the state file may take; when it is full of events that could not be published, no
+    change is made until there is room."""
     unmanaged: UnmanagedPolicy = "report"
     """What happens when an eBPF program comes that nobody manages: `report` says it in an event,
     `ignore` does not look."""

@@ -30,6 +30,7 @@ ChainAction = Literal[
     "chain.change",
     "chain.adopt",
     "chain.drift",
+    "chain.orphan",
 ]
 ACTIONS: Final = (
     *get_args(ChainAction),
@@ -59,6 +60,7 @@ _OUTCOMES: dict[ChainAction, Outcome] = {
     "chain.change": "failed",
     "chain.adopt": "observed",
     "chain.drift": "observed",
+    "chain.orphan": "observed",
 }
 
 
@@ -163,6 +165,7 @@ def registration_body(record: NodeRecord) -> EventBody:
             "kernel": record.kernel,
             "architecture": record.architecture,
             "executor_version": record.executor_version,
+            "offline_mode": record.offline_mode,
             "labels": record.labels,
             "features": record.features,
             **({"feature_notes": record.feature_notes} if record.feature_notes else {}),

@@ -188,6 +188,8 @@ class ChainMemory(Message, frozen=True, kw_only=True):
     """What others changed here."""
     desired_generation: int = 0
     """Of the node's desired record that the current generation was last confirmed for."""
+    is_found: bool = False
+    """Whether only the pins told all this, and nobody has desired it since."""
     netns: str = ""
 
     @property

@@ -13,6 +13,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 import msgspec
 
@@ -24,9 +25,13 @@ from services.node_executor.generations import (
     config_digest,
     map_configs,
     point_of,
+    whole_digest,
 )
 from services.node_executor.observed_hook import ObservedHook, PinnedGeneration
-from shared.contracts.node import DesiredNode
+from shared.contracts.node import DesiredChain, DesiredNode
+
+OrphanPolicy = Literal["remove", "report"]
+"""What happens to pins that nobody remembers or desires; they are said in any case."""
 
 
 def recover(observed: ObservedHook, memory: ChainMemory) -> tuple[ChainMemory, bool]:
@@ -75,8 +80,11 @@ def confirmed(memory: ChainMemory) -> ChainMemory:
 
 
 def confirmed_node(node: str, memories: Iterable[ChainMemory]) -> DesiredNode:
-    """What is desired as long as nobody says it: the chains that were last confirmed here."""
-    known = [memory for memory in memories if memory.current is not None]
+    """What is desired as long as nobody says it: the chains that were last confirmed here.
+
+    A chain that only its pins tell of runs on; it may be an orphan.
+    """
+    known = [one for one in memories if one.current is not None and not one.is_found]
     return DesiredNode(
         node=node,
         generation=max((memory.desired_generation for memory in known), default=0),
@@ -126,7 +134,31 @@ def learned(observed: ObservedHook, memory: ChainMemory) -> ChainMemory | None:
         touched=tuple(sorted({key for one in unfinished for key in map_configs(one.chain)})),
         refusal=memory.refusal,
         refused_sha256=memory.refused_sha256,
+        is_found=memory.is_found or memory.last_number == 0,
     )
+
+
+def is_orphan(observed: ObservedHook, memory: ChainMemory, desired: DesiredChain | None) -> bool:
+    """Whether what is pinned for the hook point is desired by nobody, and nothing remembers it.
+
+    What the pins told of themselves is no memory of having put it there.
+    """
+    is_wanted = desired is not None and bool(desired.programs)
+    is_unknown = memory.is_found or (memory.last_number == 0 and memory.pending is None)
+    return is_unknown and not is_wanted and bool(observed.link_id or observed.generations)
+
+
+def is_repair(memory: ChainMemory, desired: DesiredChain) -> bool:
+    """Whether the change leads to exactly what was confirmed on the hook point last."""
+    current = memory.current
+    is_same = current is not None and whole_digest(current.chain) == whole_digest(desired)
+    return is_same and bool(desired.programs)
+
+
+def settled(memory: ChainMemory, wanted: DesiredChain) -> ChainMemory:
+    """The memory once the hook point runs what is wanted: it is no orphan, and nothing refused."""
+    is_found = memory.is_found and not wanted.programs
+    return msgspec.structs.replace(memory, refusal=None, is_found=is_found)
 
 
 def damage(observed: ObservedHook, *, point: Point) -> tuple[str, ...]:

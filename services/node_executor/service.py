@@ -9,31 +9,35 @@ the bus said what is desired, that is what was last confirmed here: no start wai
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from time import monotonic
 from typing import Any, Final
 
 import msgspec
 import structlog
 
 from services.node_executor.adapters.event_publisher import EventPublisher
+from services.node_executor.adapters.heartbeats import Heartbeats
 from services.node_executor.adapters.host_programs import HostPrograms
 from services.node_executor.adapters.kernel_thread import KernelThread
+from services.node_executor.adapters.link_monitor import LinkMonitor
 from services.node_executor.adapters.node_bus import NodeBus
 from services.node_executor.adapters.node_records import NodeRecords
-from services.node_executor.adapters.state_file import StateStoreError
+from services.node_executor.adapters.rounds import Rounds, reconciled
+from services.node_executor.adapters.state_file import JournalUnwritableError, StateStoreError
+from services.node_executor.chain_journal import NotAcknowledgedError
 from services.node_executor.changes import HookPoints
 from services.node_executor.events import bounded
 from services.node_executor.fetching import Fetching
+from services.node_executor.following import LOOK_AGAIN_SECONDS, Following
 from services.node_executor.generations import Point, point_of
 from services.node_executor.inspection import Inspection
 from services.node_executor.metrics_sampling import (
     SPARE_BYTES,
     Sampler,
     asked_for,
-    metric_values,
     refuse_too_large,
 )
-from services.node_executor.preparation import GenerationConflictError, Prepared
+from services.node_executor.preparation import GenerationConflictError, Needs, Prepared
 from services.node_executor.recovery import confirmed_node
 from services.node_executor.staging import Staging
 from services.node_executor.trials import Trials
@@ -53,21 +57,18 @@ from shared.contracts.inspection import (
 from shared.contracts.node import (
     DESIRED,
     GET_CHAINS,
-    HEARTBEAT,
     HEARTBEAT_SECONDS,
-    METRICS,
     STAGE_CHAINS,
     ChainsShown,
     ChainsStaged,
     DesiredChain,
     DesiredNode,
     GetChains,
-    Heartbeat,
-    NodeMetrics,
     ObservedChain,
     ObservedNode,
     StageChains,
 )
+from shared.contracts.reconciliation import RECONCILE_NODE, NodeReconciled, ReconcileNode
 from shared.errors import FaultError, Refusal, RefusedError
 from shared.version import VERSION
 
@@ -100,7 +101,9 @@ class NodeExecutorService:
         host: HostPrograms,
         publisher: EventPublisher,
         records: NodeRecords,
-        now: Callable[[], str],
+        following: Following,
+        links: LinkMonitor,
+        heartbeats: Heartbeats,
     ) -> None:
         """Nothing is touched yet."""
         self._bus = bus
@@ -114,26 +117,33 @@ class NodeExecutorService:
         self._host = host
         self._publisher = publisher
         self._records = records
-        self._now = now
+        self._following = following
+        self._links = links
+        self._heartbeats = heartbeats
         self._desired: DesiredNode | None = None
         self._bus_was_asked = False
+        self._has_begun = False
         self._acted_generation = 0
         self._faults: dict[Point, Refusal] = {}
         self._observed: ObservedNode | None = None
         self._reported: ObservedNode | None = None
         self._retry_seconds = FIRST_RETRY_SECONDS
+        self._is_following = False
         self._one_at_a_time = asyncio.Lock()
-        self._wake = asyncio.Event()
+        self._rounds = Rounds()
+        self._waits_for_acknowledgement = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serves until `stop` is set.  The data path goes on without it."""
         await self._publisher.recover()
-        await self._adopt()
+        self._publisher.when_published(self._on_published)
+        await self._begin()
         loops = (
             self._reconciling,
             self._publisher.publishing,
             self._beating,
             self._registering,
+            lambda: self._links.watching(self._on_links),
         )
         async with asyncio.TaskGroup() as tasks:
             joining = tasks.create_task(self._bus.joining(self._joined))
@@ -145,8 +155,17 @@ class NodeExecutorService:
                 task.cancel()
         await self._staging.let_go(everything=True)
 
-    async def _adopt(self) -> None:
-        await self._thread(self._points.adopt)
+    async def _begin(self) -> None:
+        """What a former run left is known, unless it cannot be journaled: then later."""
+        if self._has_begun:
+            return
+        try:
+            await self._records.note_mode()
+            await self._thread(self._points.adopt)
+        except JournalUnwritableError as fault:
+            log.warning("adopting_failed", why=fault.message)
+            return
+        self._has_begun = True
         log.info("adopted", node=self._bus.name, hook_points=len(self._points.points()))
 
     async def _joined(self, bus: Bus) -> None:
@@ -161,6 +180,7 @@ class NodeExecutorService:
             EXPLAIN_CHAIN: self.explain_chains,
             TEST_CHAIN: self.try_packets,
             LIST_EBPF: self.list_ebpf,
+            RECONCILE_NODE: self.reconcile,
         }
         async with bus.serve("node", endpoints, version=VERSION, tokens={"node": self._bus.name}):
             log.info("serving", node=self._bus.name)
@@ -192,28 +212,36 @@ class NodeExecutorService:
         chain = await self._thread(self._trials.chain, request)
         await self._fetching.for_staging(StageChains(chains=(chain,)))
         tried = await self._trials.try_packets(request)
-        log.info(
-            "packets_tried",
-            interface=request.interface,
-            hook=request.hook,
-            source=tried.source,
-            packets=len(tried.packets),
-            caller=caller.key,
-        )
+        said = {"source": tried.source, "packets": len(tried.packets), "caller": caller.key}
+        log.info("packets_tried", interface=tried.place, hook=tried.hook, **said)
         return tried
 
     async def list_ebpf(self, request: ListEbpf, _caller: Caller) -> EbpfListed:
         """All eBPF programs of this host, whoever loaded them."""
         return await self._host.list(request)
 
+    async def reconcile(self, _request: ReconcileNode, _caller: Caller) -> NodeReconciled:
+        """A whole round was made."""
+        started = monotonic()
+        await self._rounds.ask()
+        return reconciled(self._bus.name, self._observed, seconds=monotonic() - started)
+
+    def _on_links(self, places: frozenset[str] | None) -> None:
+        self._rounds.links_changed(places)
+        self._records.look_again()
+
     async def _on_desired(self, _key: str, desired: DesiredNode | None, _revision: int) -> None:
         self._desired = desired
         self._retry_seconds = FIRST_RETRY_SECONDS
-        self._wake.set()
+        self._rounds.wake()
+
+    def _on_published(self) -> None:
+        if self._waits_for_acknowledgement:
+            self._rounds.wake()
 
     async def _on_reconnect(self) -> None:
         self._reported = None
-        self._wake.set()
+        self._rounds.wake()
 
     async def _ask_what_is_desired(self, bus: Bus) -> None:
         """What is desired is known, so that the first report does not fall behind the last one."""
@@ -231,33 +259,44 @@ class NodeExecutorService:
     async def _reconciling(self) -> None:
         while True:
             wait_seconds = LOCAL_SECONDS
-            self._wake.clear()
+            begun = self._rounds.begin()
             try:
-                await self._reconcile()
+                await self._reconcile(begun.places)
             except StateStoreError:
                 raise  # without a journal nothing may be changed
             except FaultError as fault:
                 log.warning("reconciling_failed", why=fault.message)
                 self._reported = None
                 wait_seconds = self._next_retry_seconds()
+                begun.end(fault)
             else:
+                begun.end()
+                if self._is_following:
+                    wait_seconds = LOOK_AGAIN_SECONDS
                 is_unsaid = self._reported != self._observed and self._bus.is_there
                 if self._faults or is_unsaid:
                     wait_seconds = self._next_retry_seconds()
             await self._staging.let_go()
-            await _wait(self._wake, wait_seconds)
+            await self._rounds.wait(wait_seconds)
 
     def _next_retry_seconds(self) -> float:
         wait_seconds = self._retry_seconds
         self._retry_seconds = min(2 * wait_seconds, LOCAL_SECONDS)
         return wait_seconds
 
-    async def _reconcile(self) -> None:
+    async def _reconcile(self, places: frozenset[str] | None) -> None:
         """Every hook point is settled, or it is known why not; then what runs is said."""
+        await self._begin()
         desired = self._desired
         wanted = desired or confirmed_node(self._bus.name, self._points.memories())
-        await self._fetching.for_settling(wanted, then=self._wake.set)
+        await self._fetching.for_settling(wanted, then=self._rounds.wake)
         async with self._one_at_a_time:
+            await self._thread(self._following.reconsider, places)
+            self._is_following = await self._thread(
+                self._following.follow,
+                {point_of(chain): chain for chain in wanted.chains},
+                may_let_go=self._bus.is_there,
+            )
             if await self._settle_all(wanted, desired) and desired is not None:
                 self._acted_generation = desired.generation
         if not self._bus_was_asked:
@@ -283,6 +322,7 @@ class NodeExecutorService:
         """
         chains = {point_of(chain): chain for chain in wanted.chains}
         self._faults = {}
+        self._waits_for_acknowledgement = False
         unwanted = self._points.points() if desired is not None else set()
         for point in sorted({*chains, *unwanted}):
             if self._desired is not desired:
@@ -293,6 +333,8 @@ class NodeExecutorService:
                 raise
             except FaultError as fault:
                 self._faults[point] = bounded(fault.refusal())
+                if isinstance(fault, NotAcknowledgedError):
+                    self._waits_for_acknowledgement = True
                 log.warning("settling_failed", **point._asdict(), why=fault.message)
         return not self._faults
 
@@ -317,6 +359,7 @@ class NodeExecutorService:
     async def _change(self, point: Point, chain: DesiredChain | None, generation: int) -> None:
         """What the point needs is found out, prepared and done; refused if it changed meanwhile."""
         prepared = Prepared()
+        needs: Needs | None = None
         try:
             needs = await self._thread(self._points.needs, point, chain)
             if needs is not None and chain is not None:
@@ -329,6 +372,11 @@ class NodeExecutorService:
                 prepared=prepared,
                 decided_on=needs.standing if needs else None,
             )
+        except NotAcknowledgedError:
+            if chain is not None and needs is not None:
+                await self._staging.put_by(point, chain, needs, prepared)
+                prepared = Prepared()
+            raise
         finally:
             if prepared.linked is not None:
                 await self._thread(prepared.linked.close)
@@ -346,34 +394,7 @@ class NodeExecutorService:
     async def _beating(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
-            if self._bus.is_there:
-                await self._beat()
+            await self._beat()
 
     async def _beat(self) -> None:
-        """A heartbeat and the metrics; nobody stores them, so a lost one does not matter."""
-        try:
-            sampled = await self._thread(self._sampler.sample, self._desired)
-            chains = [one.chain for one in sampled]
-            heartbeat = Heartbeat(
-                node=self._bus.name,
-                at=self._now(),
-                desired_generation=self._acted_generation,
-                chains_attached=sum(chain.state == "attached" for chain in chains),
-                chains_failed=sum(chain.refusal is not None for chain in chains),
-            )
-            await self._bus.publish(HEARTBEAT.at(node=self._bus.name), heartbeat)
-            values = metric_values(sampled)
-            if values:
-                metrics = NodeMetrics(node=self._bus.name, at=heartbeat.at, values=values)
-                await self._bus.publish(METRICS.at(node=self._bus.name), metrics)
-        except (FaultError, RefusedError) as error:
-            log.warning("heartbeat_failed", why=error.message)
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    """Until the event is set, at most `seconds`."""
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return
+        await self._heartbeats.beat(self._desired, acted_generation=self._acted_generation)

@@ -121,6 +121,14 @@ class Staging:
         ready = await self._preparer.link(point, desired, needs)
         return Prepared(linked=ready.linked, duration_ms=ready.duration_ms)
 
+    async def put_by(
+        self, point: Point, desired: DesiredChain, needs: Needs, prepared: Prepared
+    ) -> None:
+        """What was prepared waits for the next attempt, as if it had been staged."""
+        if prepared.linked is not None:
+            ready = Ready(prepared.linked, prepared.duration_ms)
+            await self._keep(point, desired, needs, ready)
+
     def explanation(self, chain: DesiredChain) -> ChainExplanation | None:
         """Why the chain is linked as it is, if it was staged or is on the hook; else None."""
         point, plan_sha256 = point_of(chain), plan_digest(chain)

@@ -62,7 +62,7 @@ class OrderedClient(AttestingClient):
     async def _close(self, status: int, do_cbs: bool = True) -> None:  # noqa: FBT001, FBT002 because nats-py calls it so
         try:
             await super()._close(status, do_cbs)
-        except OSError:
+        except (OSError, RuntimeError):  # uvloop's word for a transport that is closed already
             self._pending = []
             self._pending_data_size = 0
             self._status = Client.DISCONNECTED

@@ -219,6 +219,11 @@ class ObservedNode(Message, frozen=True, kw_only=True):
 OBSERVED: Final = Bucket("observed", ObservedNode, has_writer_per_key=True)
 
 
+OfflineMode = Literal["available", "strict"]
+"""`available`: a change is journaled before it is made.  `strict`: and it waits until the audit
+stream has acknowledged its `chain.request` event."""
+
+
 class NodeRecord(Message, frozen=True, kw_only=True):
     """KV `nodes`, key = node: the inventory.  Written only when it changes."""
 
@@ -239,6 +244,8 @@ class NodeRecord(Message, frozen=True, kw_only=True):
     """By feature: why it is missing, or what is not as it could be."""
     capabilities: Capabilities | None = None
     """What the kernel answered when it was asked in this boot; null in lists of nodes."""
+    offline_mode: OfflineMode = "available"
+    """What the executor does while its events cannot be published."""
     registered_at: str = ""
 
 

@@ -124,6 +124,11 @@ class Fleet:
         process.send_signal(number)
         return process.wait(timeout=DEADLINE_SECONDS)
 
+    @property
+    def state(self) -> Path:
+        """The executor's state directory."""
+        return self._folder / "state"
+
     def log(self) -> str:
         """What the executor said."""
         return (self._folder / "executor.log").read_text()

@@ -17,7 +17,7 @@ from services.node_executor.adapters.capabilities import KernelCapabilities
 from services.node_executor.adapters.netlink import Netlink
 from services.node_executor.adapters.probes import probe_features
 from shared.contracts.capabilities import Capabilities
-from shared.contracts.node import NodeRecord
+from shared.contracts.node import NodeRecord, OfflineMode
 from shared.errors import FaultError
 from shared.version import VERSION
 
@@ -36,6 +36,7 @@ class Inventory:
         *,
         node: str,
         labels: dict[str, str],
+        offline_mode: OfflineMode,
         netlink: Netlink,
         compilers: ToolchainProbe,
         capabilities: KernelCapabilities,
@@ -43,6 +44,7 @@ class Inventory:
     ) -> None:
         self._node = node
         self._labels = labels
+        self._offline_mode = offline_mode
         self._netlink = netlink
         self._compilers = compilers
         self._kernel = capabilities
@@ -70,6 +72,7 @@ class Inventory:
             features={**self._features, **compilers},
             feature_notes=notes,
             capabilities=self._capabilities,
+            offline_mode=self._offline_mode,
             registered_at=self._now(),
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -16,17 +17,21 @@ import structlog
 
 from services.node_executor.adapters.state_file import StateStoreError
 from services.node_executor.adapters.state_store import StateStore
-from services.node_executor.events import registration_body
+from services.node_executor.events import mode_body, registration_body, sight_event_id
 from services.node_executor.registration import is_outdated, registration_event_id
 from services.node_executor.staging import Thread
 from shared.adapters.kv import KeyValue
 from shared.contracts.base import Bucket
-from shared.contracts.node import NODES, OBSERVED, NodeRecord, ObservedNode
+from shared.contracts.node import NODES, OBSERVED, NodeRecord, ObservedNode, OfflineMode
 from shared.errors import FaultError, RefusedError
 
 CHECK_SECONDS: Final = 15.0
 """How often the inventory is compared with its record; also the pause after the bus said no."""
 FAULT_RETRY_SECONDS: Final = 1.0
+BETWEEN_SECONDS: Final = 0.5
+"""Between one look at the inventory and the next, however often interfaces come and go."""
+_OFFLINE_MODE: Final = "offline_mode"
+"""Setting: the mode of the last start."""
 
 log = structlog.get_logger()
 
@@ -59,6 +64,7 @@ class NodeRecords:
         thread: Thread,
         store: StateStore,
         inventory: Inventory,
+        offline_mode: OfflineMode = "available",
         now: Callable[[], str],
     ) -> None:
         """Nothing is written yet."""
@@ -67,7 +73,28 @@ class NodeRecords:
         self._thread = thread
         self._store = store
         self._inventory = inventory
+        self._offline_mode = offline_mode
         self._now = now
+        self._look_again = asyncio.Event()
+
+    async def note_mode(self) -> None:
+        """The journal says it, if the offline mode is another than at the last start.
+
+        The first mode of a node is in its registration alone.
+
+        Raises:
+            JournalUnwritableError: It cannot be said now.
+        """
+        before, after = await self._thread(self._store.setting, _OFFLINE_MODE), self._offline_mode
+        if before == after:
+            return
+        body = mode_body(node=self._node, before=before, after=after)
+        event_id = sight_event_id(
+            self._node, before, f"{body.action}.{after}", occasion=self._now()
+        )
+        entries = [(event_id, body)] if before else []
+        await self._thread(self._store.keep_setting, _OFFLINE_MODE, after, entries)
+        log.info("offline_mode", mode=after, before=before)
 
     async def report(self, observed: ObservedNode) -> bool:
         """Whether the bus has what the node runs, with the time of now."""
@@ -86,8 +113,16 @@ class NodeRecords:
         """The bus has the node's inventory as it is; never ends by itself."""
         await self._inventory.prepare()
         while True:
+            self._look_again.clear()
             pause_seconds = await self.register()
-            await asyncio.sleep(pause_seconds)
+            await asyncio.sleep(BETWEEN_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_seconds):
+                    await self._look_again.wait()
+
+    def look_again(self) -> None:
+        """The inventory may have changed."""
+        self._look_again.set()
 
     async def register(self) -> float:
         """The inventory's record is as the node is, or it is logged why not.

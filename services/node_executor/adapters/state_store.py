@@ -40,8 +40,6 @@ from shared.contracts.events import PUBLIC, Audience, Event, EventBody, draft_ev
 KEPT_PUBLISHED_EVENTS: Final = 10_000
 """Published events that are kept, so that their ids stay known."""
 
-KEPT_WHEN_FULL: Final = 1_000
-"""The same, once the journal has no room left."""
 MAX_BYTES: Final = 256 * 1024 * 1024
 
 _NUMBERING: Final = "numbering"
@@ -269,9 +267,13 @@ class StateStore:
         return journaled
 
     def _make_room(self) -> None:
-        """Published events go, if that can be written."""
+        """The older half of the published events is forgotten, if that can be written."""
         with suppress(JournalUnwritableError), self._transaction() as connection:
-            _forget(connection, KEPT_WHEN_FULL)
+            count = "SELECT (count(*) + 1) / 2 FROM event WHERE published = 1"
+            connection.execute(
+                "DELETE FROM event WHERE position IN (SELECT position FROM event"  # noqa: S608
+                f" WHERE published = 1 ORDER BY position LIMIT ({count}))"
+            )
 
     def _journal(
         self, connection: sqlite3.Connection, event_id: str, body: EventBody, audience: Audience
