@@ -97,7 +97,8 @@ def detect(look: Look, memory: ChainMemory) -> tuple[Drift, ...]:
     if current is None or memory.pending is not None or hook.interface_index is None:
         return ()
     put_on = memory.drift.interface_index
-    if put_on not in (0, hook.interface_index):
+    runs = hook.link_program_id == current.program_id
+    if put_on not in (0, hook.interface_index) and not runs:
         return ()  # the interface went and came back, and the chain follows it
     on_hook = list(_link(hook, current, is_known=put_on != 0))
     if current.program_id in look.lost:  # so its link and its pins are gone too
@@ -105,7 +106,7 @@ def detect(look: Look, memory: ChainMemory) -> tuple[Drift, ...]:
     found = [*on_hook, *_pins(look, current)]
     if memory.previous is not None:
         found += _previous(look, memory.previous)
-    if hook.link_program_id == current.program_id:
+    if runs:
         found += _segments(look, current)
         found += _entries(look)
         found += _neighbours(look, memory.drift.neighbours)
@@ -154,14 +155,17 @@ def judge(
             adopted[one.deployment, one.name] = one
         else:
             known.append(said)
-    neighbours = look.neighbours if before.neighbours is None else before.neighbours
-    is_seen = before.neighbours is not None or look.hook.link_is_live
+    current, hook = memory.current, look.hook
+    runs = current is not None and hook.link_program_id == current.program_id
+    belong = before.neighbours
+    if belong is None and runs:
+        belong = look.neighbours
     record = DriftRecord(
         known=tuple(known),
         count=count,
         adopted=tuple(one for _, one in sorted(adopted.items())),
-        neighbours=tuple(sorted({*neighbours, *accepted})) if is_seen else None,
-        interface_index=before.interface_index,
+        neighbours=None if belong is None else tuple(sorted({*belong, *accepted})),
+        interface_index=(runs and hook.interface_index) or before.interface_index,
     )
     return Judged(record, tuple(news), holds=policy != "repair" and _is_held(known))
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -52,7 +52,10 @@ from services.node_executor.reconciliation import (
     plan_mending,
 )
 from shared.contracts.node import DesiredChain, MapConfig, ObservedChain
-from shared.errors import FaultError
+from shared.errors import FaultError, RefusedError
+
+_MAX_ENCODED: Final = 1024
+"""Maps whose configuration is kept as the kernel stores it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +134,9 @@ class DriftWatch:
                 return decision
 
     def _forget_refusal(self, point: Point) -> None:
-        """What held the chain up was accepted, or is said as drift."""
+        """Another owner who held the chain up was accepted, or is said as drift."""
         memory = self._journal.memory(point)
-        if memory.refusal is not None:
+        if memory.refusal is not None and memory.refusal.code == "hook_owned":
             self._journal.keep(point, msgspec.structs.replace(memory, refusal=None))
 
     def _repaired(
@@ -245,27 +248,36 @@ class DriftWatch:
             return
         for key, config in map_configs(current.chain).items():
             held = watched.get(key)
-            if held is not None:
-                with suppress(FaultError):  # because a map that is gone has no entries to compare
-                    yield key, self._write(key, held, config, memory)
+            write = self._write(key, held, config, memory) if held is not None else None
+            if write is not None:
+                yield key, write
 
     def _write(
         self, key: MapKey, held: HeldMap, config: MapConfig, memory: ChainMemory
-    ) -> WriteMapEntries:
-        known = self._encoded.get(held.map_id)
-        if known is None or known.config != config:
-            encoded, _ = self._kernel.encode_entries(held.map_id, key.name, config)
-            entries = {
-                name: self._kernel.stored_value(held.map_id, value)
-                for name, value in encoded.items()
-            }
-            known = _Encoded(config, entries, self._kernel.blank_value(held.map_id))
-            self._encoded[held.map_id] = known
+    ) -> WriteMapEntries | None:
+        """None: there is nothing to compare, since the map is gone, or has another layout."""
+        map_id = held.map_id
+        try:
+            known = self._encoded.get(map_id)
+            if known is None or known.config != config:
+                known = self._encode(map_id, key.name, config)
+            present = self._kernel.read_entries(map_id)
+        except (FaultError, RefusedError):
+            return None
         wanted = base_entries(
-            memory.drift, key, map_id=held.map_id, config=config, entries=known.entries
+            memory.drift, key, map_id=map_id, config=config, entries=known.entries
         )
-        present = self._kernel.read_entries(held.map_id)
-        return plan_entries(held.map_id, present=present, wanted=wanted, blank=known.blank)
+        return plan_entries(map_id, present=present, wanted=wanted, blank=known.blank)
+
+    def _encode(self, map_id: int, name: str, config: MapConfig) -> _Encoded:
+        encoded, problems = self._kernel.encode_entries(map_id, name, config)
+        if problems:
+            raise RefusedError("the configuration does not fit the map", problems)
+        entries = {key: self._kernel.stored_value(map_id, one) for key, one in encoded.items()}
+        if len(self._encoded) >= _MAX_ENCODED:
+            self._encoded.clear()  # most of them are of maps that are gone
+        self._encoded[map_id] = _Encoded(config, entries, self._kernel.blank_value(map_id))
+        return self._encoded[map_id]
 
 
 def _repairs(look: Look, current: Generation) -> Iterator[Action]:

@@ -386,6 +386,42 @@ def test_what_the_program_writes_itself_is_no_drift(executor: Executor, wire: Wi
     assert watched == {"limits", "settings"}
 
 
+def test_a_generation_that_cannot_be_gone_back_to_any_more_is_said(node: Node) -> None:
+    """Its name is gone, so the kernel let it go; what runs is not concerned."""
+    chain = node.chain()
+    upgraded = msgspec.structs.replace(chain, programs=chain.programs[:1])
+    older = node.pinned
+    node.executor.settle(upgraded, node.point, 2)
+    (older / "head").unlink()
+    for _ in range(2):
+        node.executor.settle(upgraded, node.point, 2)
+
+    (found,) = node.drifts()
+    assert (found["kind"], found["done"]) == ("program-unloaded", "forgotten")
+    assert node.executor.points.memory(node.point).previous is None
+    assert not older.exists()
+
+
+def test_an_executor_without_memory_finds_what_differs_from_the_pins(
+    node: Node, tmp_path: Path
+) -> None:
+    """The record beside the pins says what was left; neighbours and interface are learned anew."""
+    node.executor.stop()
+    entry_changed(node)
+    emptied(node)
+    other = Executor(node.executor.kernel, tmp_path / "other" / "state.sqlite")
+    other.opened = PROGRAMS.opened
+    other.start()
+    for _ in range(2):
+        other.settle(node.chain(), node.point, 1)
+
+    events = [event.data for event in other.events() if event.data.action == "chain.drift"]
+    assert [one.details["kind"] for one in events] == ["segment-replaced", "map-changed"]
+    assert limits(node) == {80: 5}
+    other.stop()
+    node.executor.start()
+
+
 def _taken(node: Node) -> None:
     """`ip link set xdp` in the place of our program."""
     detached(node)

@@ -289,7 +289,7 @@ def test_adopted_entries_are_what_the_map_shall_have(rounds: list[dict[bytes, by
 def test_what_ended_with_interface_or_kernel_is_nobodys_doing(doings: Doings, lost: bool) -> None:
     """No interface, another one of that name, or a change under way: nothing is said."""
     memory = a_memory(1)
-    look = doings.done_to(memory)
+    look = replace(doings, link="gone" if doings.link == "as left" else doings.link).done_to(memory)
     hook = replace(look.hook, interface_index=None if lost else 8)
 
     assert detect(replace(look, hook=hook), memory) == ()
