@@ -25,7 +25,7 @@ from shared.errors import FaultError, Reason, RefusedError
 
 FIRST_REQUEST_SECONDS: Final = 5.0
 """Who died with a request cannot say so: it is asked again, each time with more patience."""
-MORE_PATIENCE: Final = 4
+MORE_PATIENCE: Final = 6
 """So that the second request outlasts what the scheduler waits for its nodes."""
 LONGEST_REQUEST_SECONDS: Final = 30.0
 """Longer than the scheduler waits for its nodes."""
