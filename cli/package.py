@@ -38,7 +38,12 @@ from shared.contracts.catalog import (
 PUBLISH_SECONDS: Final = 30.0
 _DIGEST_SHOWN: Final = 16
 
-app = cyclopts.App(name="package", help="Build, publish, list and show packages.")
+app = cyclopts.App(name="package", help="Write, build, test, publish, list and show packages.")
+app.command(
+    "cli.package_test:try_package",
+    name="test",
+    help="Run a package's tests through this machine's kernel.",
+)
 
 
 class PackageBuilt(Message, frozen=True, kw_only=True):

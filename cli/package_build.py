@@ -25,14 +25,20 @@ from cli.package_source import (
     make_manifest,
     parse_source,
 )
+from cli.package_test_source import packet_files, resolve_tests
 from shared.bytecode.c_sources import included_files, read_source_facts
 from shared.bytecode.elf import read_elf_facts
-from shared.contracts.catalog import ElfFacts, PackageManifest
+from shared.canonical import canonical_digest, sha256_hex
+from shared.contracts.catalog import BuildRecipe, ElfFacts, PackageManifest
 from shared.errors import FaultError, Reason, RefusedError
 from shared.package_archive import write_archive
+from shared.package_tests import TESTS_FILE, check_tests, write_tests
 
 COMPILE_SECONDS: Final = 120
 OPTIONAL_FILES: Final = ("README.md", "NOTICE")
+
+Objects = dict[str, tuple[bytes, tuple[str, ...]]]
+"""Archive path of each object to its bytes and the files of the folder it was made from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +59,34 @@ def build_package(folder: Path) -> BuiltPackage:
     """
     folder = folder.resolve()
     source = parse_source(_read(folder, SOURCE_FILE).decode(errors="replace"))
-    files = {SOURCE_FILE: _read(folder, SOURCE_FILE)}
+    files = {SOURCE_FILE: _read(folder, SOURCE_FILE), **_tests(folder, source)}
     files |= _licence_texts(folder, source.package.licence)
     files |= {name: _read(folder, name) for name in OPTIONAL_FILES if (folder / name).is_file()}
-    objects = _compile(folder, source)
+    objects, recipe = _compile(folder, source)
     for path, (content, dependencies) in objects.items():
         files[path] = content
         files |= {name: _read(folder, name) for name in dependencies}
     for path in source.sources():
         files |= _with_includes(folder, path)
-    return BuiltPackage(
-        manifest=make_manifest(source, files),
+    built = BuiltPackage(
+        manifest=make_manifest(source, files, build=recipe),
         archive=write_archive(files),
         elf=(
             *(read_elf_facts(content, path) for path, (content, _) in objects.items()),
             *(read_source_facts(files[path], path) for path in source.sources()),
         ),
     )
+    check_tests(built.manifest, files, built.elf)
+    return built
+
+
+def _tests(folder: Path, source: PackageSource) -> dict[str, bytes]:
+    """The tests as an archive holds them, and the files that their packets come from."""
+    if not source.test:
+        return {}
+    files = {name: _read(folder, name) for name in packet_files(source.test)}
+    hooks = {program.name: program.hooks for program in source.programs}
+    return {**files, TESTS_FILE: write_tests(resolve_tests(source.test, hooks, files.__getitem__))}
 
 
 def _with_includes(folder: Path, source: str) -> dict[str, bytes]:
@@ -96,8 +113,8 @@ def _licence_texts(folder: Path, expression: str) -> dict[str, bytes]:
     return {name: _read(folder, name) for name in wanted}
 
 
-def _compile(folder: Path, source: PackageSource) -> dict[str, tuple[bytes, tuple[str, ...]]]:
-    """Archive path of each object to its bytes and the files of the folder it was made from."""
+def _compile(folder: Path, source: PackageSource) -> tuple[Objects, BuildRecipe | None]:
+    """The objects, and with what they were made; None if there is nothing to make."""
     reasons = [
         Reason(path=name, rule="no such file in the package's folder")
         for name in sorted(set(source.objects().values()))
@@ -105,25 +122,56 @@ def _compile(folder: Path, source: PackageSource) -> dict[str, tuple[bytes, tupl
     ]
     if reasons:
         raise RefusedError(f"{folder.name}: a source is missing", reasons)
+    headers: set[Path] = set()
     with tempfile.TemporaryDirectory(prefix="l3af-build-") as scratch:
-        return {
-            path: _compile_one(folder, name, Path(scratch))
+        objects = {
+            path: _compile_one(folder, name, Path(scratch), headers)
             for path, name in source.objects().items()
         }
+    if not objects:
+        return {}, None
+    return objects, BuildRecipe(
+        compiler=_version(folder, "clang"),
+        stripper=_version(folder, "llvm-strip"),
+        arguments=compiler_arguments(),
+        headers_sha256=_digest(headers),
+    )
 
 
-def _compile_one(folder: Path, name: str, scratch: Path) -> tuple[bytes, tuple[str, ...]]:
-    compiled, rules = scratch / "object.o", scratch / "object.d"
-    arguments = [
-        *("-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall"),
-        *("-fdebug-compilation-dir=.", f"-ffile-prefix-map={folder}=."),
+def compiler_arguments() -> tuple[str, ...]:
+    """What the compiler is told of every package alike."""
+    return (
+        *("-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-fdebug-compilation-dir=."),
         *("-isystem", f"/usr/include/{sysconfig.get_config_var('MULTIARCH')}"),
+    )
+
+
+def _version(folder: Path, program: str) -> str:
+    """The line of `--version` that names one."""
+    lines = _run(folder, program, "--version").stdout.splitlines()
+    return next((line.strip() for line in lines if "version" in line), "")
+
+
+def _digest(headers: set[Path]) -> str:
+    """Over path and content of each; empty: there are none."""
+    found = {str(path): sha256_hex(path.read_bytes()) for path in headers}
+    return canonical_digest(found) if found else ""
+
+
+def _compile_one(
+    folder: Path, name: str, scratch: Path, headers: set[Path]
+) -> tuple[bytes, tuple[str, ...]]:
+    """The object, and the files of the folder it was made from; others are put to `headers`."""
+    compiled, rules = scratch / "object.o", scratch / "object.d"
+    result = _run(
+        folder,
+        "clang",
+        *(*compiler_arguments(), f"-ffile-prefix-map={folder}=."),
         *("-MD", "-MF", str(rules), "-c", name, "-o", str(compiled)),
-    ]
-    result = _run(folder, "clang", *arguments)
+    )
     if result.returncode != 0:
         raise _compiler_refusal(name, result.stderr)
-    dependencies = _dependencies(folder, rules.read_text())
+    dependencies = _dependencies(folder, rules.read_text(), headers)
     stripped = _run(folder, "llvm-strip", "--strip-debug", str(compiled))
     if stripped.returncode != 0:
         raise FaultError(f"llvm-strip failed on {name}: {stripped.stderr.strip()}")
@@ -152,8 +200,10 @@ def _run(folder: Path, program: str, *arguments: str) -> subprocess.CompletedPro
         raise FaultError(f"{program} did not finish in {COMPILE_SECONDS} s") from error
 
 
-def _dependencies(folder: Path, rules: str) -> tuple[str, ...]:
+def _dependencies(folder: Path, rules: str, headers: set[Path]) -> tuple[str, ...]:
     """The files of the folder in a rule `object: source header …` (make's syntax).
+
+    The system's are put to `headers`.
 
     Raises:
         RefusedError: A header is neither in the folder nor the system's, so that the archive
@@ -170,6 +220,8 @@ def _dependencies(folder: Path, rules: str) -> tuple[str, ...]:
             outside.append(
                 Reason(path=word, rule="lies outside the package's folder and the system's headers")
             )
+        else:
+            headers.add(path)
     if outside:
         raise RefusedError(f"{folder.name}: sources are not complete", outside)
     return tuple(sorted(inside))

@@ -14,8 +14,10 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
+from cli.package_test_source import PackageTestSection
 from shared.contracts.base import Document
 from shared.contracts.catalog import (
+    BuildRecipe,
     FilePath,
     MapEntry,
     MetricEntry,
@@ -26,6 +28,7 @@ from shared.contracts.catalog import (
 from shared.errors import Reason, RefusedError
 from shared.identifiers import Hook, Token
 from shared.package_archive import describe_files
+from shared.package_tests import TESTS_FILE
 from shared.validation import convert_document
 from shared.versions import parse_version
 
@@ -70,6 +73,7 @@ class PackageSource(Document, frozen=True, kw_only=True):
     programs: Annotated[tuple[ProgramSection, ...], Meta(min_length=1)]
     maps: dict[Symbol, MapEntry] = {}
     metrics: dict[Token, MetricEntry] = {}
+    test: tuple[PackageTestSection, ...] = ()
 
     def objects(self) -> dict[str, str]:
         """Object file to the source it is compiled from, here."""
@@ -117,7 +121,9 @@ def licence_files(expression: str) -> tuple[str, ...]:
     return tuple(f"LICENSES/{word.rstrip('+')}.txt" for word in words if word not in _OPERATORS)
 
 
-def make_manifest(source: PackageSource, files: Mapping[str, bytes]) -> PackageManifest:
+def make_manifest(
+    source: PackageSource, files: Mapping[str, bytes], *, build: BuildRecipe | None = None
+) -> PackageManifest:
     """The manifest of a package that consists of `files` (archive path to content)."""
     return PackageManifest(
         name=source.package.name,
@@ -137,6 +143,8 @@ def make_manifest(source: PackageSource, files: Mapping[str, bytes]) -> PackageM
         ),
         maps=source.maps,
         metrics=source.metrics,
+        tests=TESTS_FILE if source.test else None,
+        build=build,
         files=describe_files(files),
     )
 

@@ -1,22 +1,35 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the contract's JSON Schemas where reviewers and clients find them."""
+"""Writes the JSON Schemas of the contract and of packages where reviewers and clients find them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
+from cli.package_source import PackageSource
 from shared.contract_schema import contract_document, message_schemas, render_schema
+from shared.contracts.catalog import PackageManifest
+from shared.contracts.package_tests import PackageTests
 
 ROOT: Final = Path(__file__).parent.parent
 SNAPSHOT: Final = ROOT / "tests" / "snapshots" / "contracts.v1.json"
 SCHEMAS_DIR: Final = ROOT / "docs" / "schemas"
+PACKAGE_DOCUMENTS: Final[dict[str, type]] = {
+    "package.toml": PackageSource,
+    "package.manifest": PackageManifest,
+    "package.tests": PackageTests,
+}
+"""What a package's author writes and a build makes of it, for editors and for other tools."""
 
 
 def schema_files() -> dict[Path, str]:
     """Every file that follows from the contract, and what it holds."""
     files = {SNAPSHOT: render_schema(contract_document())}
+    for name, kind in PACKAGE_DOCUMENTS.items():
+        files[SCHEMAS_DIR / f"{name}.json"] = render_schema(msgspec.json.schema(kind))
     for name, schema in message_schemas().items():
         plain = name.translate(str.maketrans("", "", "{}$"))
         files[SCHEMAS_DIR / f"{plain}.json"] = render_schema(schema)

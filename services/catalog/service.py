@@ -65,6 +65,7 @@ from shared.dsse import verify_signed_package
 from shared.errors import Reason, RefusedError
 from shared.outbox_records import Change, Decision
 from shared.package_archive import read_archive
+from shared.package_tests import check_tests
 
 _log = structlog.get_logger()
 
@@ -300,10 +301,12 @@ def _read_objects(archive: bytes, manifest: PackageManifest) -> list[ElfFacts]:
     """Facts of every object file and source of a program, once the archive is the manifest's."""
     files = read_archive(archive, manifest)
     objects = {program.object: program.compiler for program in manifest.programs}
-    return [
+    facts = [
         read_source_facts(files[path], path) if compiler else read_elf_facts(files[path], path)
         for path, compiler in objects.items()
     ]
+    check_tests(manifest, files, facts)
+    return facts
 
 
 def _unknown_artifact(digest: str, rule: str) -> UnknownArtifactError:

@@ -16,7 +16,7 @@ import msgspec
 from shared.canonical import sha256_hex
 from shared.contracts.catalog import MapEntry, PackageManifest, ProgramEntry, SignedPackage
 from shared.contracts.compilation import Compilation
-from shared.contracts.node import DesiredProgram, ObservedProgram, verdicts_of
+from shared.contracts.node import DesiredProgram, MapConfig, ObservedProgram, verdicts_of
 from shared.dsse import verify_signed_package
 from shared.errors import Reason, RefusedError, VerificationError
 from shared.identifiers import Hook
@@ -101,7 +101,7 @@ def program_problems(
         )
     else:
         yield from _entry_problems(program, entry, hook=hook, path=path)
-    yield from _configuration_problems(program, manifest.maps, path=f"{path}.config")
+    yield from configuration_problems(program.config, manifest.maps, path=f"{path}.config")
 
 
 def _differences(path: str, *fields: tuple[str, str, str]) -> Iterator[Reason]:
@@ -144,10 +144,11 @@ def _entry_problems(
             )
 
 
-def _configuration_problems(
-    program: DesiredProgram, entries: Mapping[str, MapEntry], *, path: str
+def configuration_problems(
+    configured: Mapping[str, MapConfig], entries: Mapping[str, MapEntry], *, path: str
 ) -> Iterator[Reason]:
-    for name, config in program.config.items():
+    """How a configuration (map to entries) goes beyond what the manifest offers."""
+    for name, config in configured.items():
         entry = entries.get(name)
         if entry is None:
             yield Reason(

@@ -195,7 +195,7 @@ def changed_entries(watched: WatchedMap, before: MapView, after: MapView) -> Ite
         old, new = was.get(key), is_now.get(key)
         if old == new:
             continue
-        name = _key_text(key, watched.layout.key)
+        name = key_text(key, watched.layout.key)
         if not watched.is_per_cpu:
             yield _entry(watched, name, old, new, None)
             continue
@@ -244,7 +244,8 @@ def _entry(
     )
 
 
-def _key_text(key: bytes, layout: Layout) -> str:
+def key_text(key: bytes, layout: Layout) -> str:
+    """A key for people: a number, `[1,2]`, or a struct's members as `port=80 protocol=6`."""
     value = readable(key, layout)
     if isinstance(value, dict):
         return " ".join(f"{name}={one}" for name, one in value.items())

@@ -92,6 +92,19 @@ class MetricEntry(Document, frozen=True, kw_only=True):
     summary: str = ""
 
 
+class BuildRecipe(Document, frozen=True, kw_only=True):
+    """With what the objects were compiled: the same sources and recipe give the same bytes."""
+
+    compiler: str
+    """What the compiler says of its version, one line."""
+    stripper: str
+    """The same of what removed the debug sections other than BTF."""
+    arguments: tuple[str, ...]
+    """Of the compiler, without names of files and folders of the package."""
+    headers_sha256: str = ""
+    """Over path and content of every header that is not the package's own; empty: none was."""
+
+
 class PackageManifest(Document, frozen=True, kw_only=True):
     """What a package is.  The signed payload is this, in canonical bytes."""
 
@@ -105,6 +118,10 @@ class PackageManifest(Document, frozen=True, kw_only=True):
     programs: Annotated[tuple[ProgramEntry, ...], Meta(min_length=1)]
     maps: dict[Symbol, MapEntry] = {}
     metrics: dict[Token, MetricEntry] = {}
+    tests: FilePath | None = None
+    """The file with the package's tests (`PackageTests`); None: it has none."""
+    build: BuildRecipe | None = None
+    """None: nothing was compiled, or by a release that did not say."""
     files: tuple[PackageFile, ...] = ()
 
 

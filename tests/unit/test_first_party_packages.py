@@ -51,6 +51,7 @@ def test_a_package_holds_all_that_its_licences_ask_for(name: str) -> None:
         "LICENSES/GPL-2.0-only.txt",
         "README.md",
         "package.toml",
+        "tests.json",
         f"{stem}.bpf.c",
         f"{stem}.bpf.o",
         "transport.h",

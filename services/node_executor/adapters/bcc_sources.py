@@ -32,6 +32,7 @@ from shared.contracts.compilation import Compilation
 from shared.contracts.errors import ErrorCode
 from shared.contracts.node import DesiredChain, DesiredProgram
 from shared.errors import Reason, RefusedError
+from shared.identifiers import Hook
 
 log = structlog.get_logger()
 
@@ -83,19 +84,37 @@ class SourceCompiler:
             FaultError: The compiler's process or the disk failed.
         """
         return [
-            await self._with_object(desired, program, package)
+            await self.with_object(
+                package,
+                program.object,
+                program.function,
+                hook=desired.hook,
+                name=program.deployment,
+            )
             if _is_source(program, package)
             else package
             for program, package in zip(desired.programs, packages, strict=True)
         ]
 
-    async def _with_object(
-        self, desired: DesiredChain, program: DesiredProgram, package: OpenedPackage
+    async def with_object(
+        self, package: OpenedPackage, source: str, function: str, *, hook: Hook, name: str
     ) -> OpenedPackage:
+        """The package with an object of one function in the place of its source.
+
+        Args:
+            package: Whose files are to be trusted as far as a compiler goes.
+            source: Path of the C source in it.
+            function: Which one of its functions.
+            hook: For what kind of program.
+            name: How refusals call it: the deployment.
+
+        Raises:
+            RefusedError: The source does not compile, or this node has no compiler.
+            FaultError: The compiler's process or the disk failed.
+        """
         toolchain = await self._thread(self._probe.look)
         if isinstance(toolchain, MissingToolchain):
-            raise self._no_compiler(program, toolchain)
-        source = program.object
+            raise self._no_compiler(f"{name}.{source}", toolchain)
         files = sources_of(package.files, source)
         source_sha256 = canonical_digest({path: sha256_hex(files[path]) for path in files})
         headers = toolchain.headers.release
@@ -103,36 +122,36 @@ class SourceCompiler:
         async with self._one_at_a_time:
             compiled = await self._thread(self._cache.read, key)
             if compiled is None:
-                compiled = await self._compile(toolchain, program, files)
+                compiled = await self._compile(toolchain, source, files, name=name)
                 await self._thread(self._cache.write, key, compiled)
-        _check_licence(compiled, files[source], program)
-        function = function_of(compiled, program.function, source=source)
+        _check_licence(compiled, files[source], source, name=name)
+        made_from = function_of(compiled, function, source=source)
         compilation = Compilation(
             source=source,
             source_sha256=source_sha256,
-            bytecode_sha256=sha256_hex(function.code),
+            bytecode_sha256=sha256_hex(made_from.code),
             compiler=toolchain.compiler,
             headers=headers,
             kernel=toolchain.kernel,
         )
-        made = make_object(compiled, function, desired.hook)
+        made = make_object(compiled, made_from, hook)
         return replace(package, files={**package.files, source: made}, compilation=compilation)
 
     async def _compile(
-        self, toolchain: Toolchain, program: DesiredProgram, files: dict[str, bytes]
+        self, toolchain: Toolchain, source: str, files: dict[str, bytes], *, name: str
     ) -> CompiledSource:
         started = asyncio.get_running_loop().time()
         reply = await compile_in_child(
             toolchain,
             files,
-            program.object,
-            name=program.deployment,
+            source,
+            name=name,
             allowance=self._allowance,
         )
         log.info(
             "source_compiled",
-            deployment=program.deployment,
-            source=program.object,
+            deployment=name,
+            source=source,
             compiler=toolchain.compiler,
             headers=toolchain.headers.release,
             confinement=list(reply.confinement),
@@ -143,13 +162,10 @@ class SourceCompiler:
             raise AssertionError("unreachable: a source that does not compile is refused")
         return reply.compiled
 
-    def _no_compiler(self, program: DesiredProgram, missing: MissingToolchain) -> NoCompilerError:
+    def _no_compiler(self, path: str, missing: MissingToolchain) -> NoCompilerError:
         return NoCompilerError(
             f"node {self._node} has no bcc: install python3-bpfcc and kernel headers",
-            [
-                Reason(path=f"{program.deployment}.{program.object}", rule=problem)
-                for problem in missing.problems
-            ],
+            [Reason(path=path, rule=problem) for problem in missing.problems],
         )
 
 
@@ -160,14 +176,14 @@ def _is_source(program: DesiredProgram, package: OpenedPackage) -> bool:
     )
 
 
-def _check_licence(compiled: CompiledSource, source: bytes, program: DesiredProgram) -> None:
+def _check_licence(compiled: CompiledSource, text: bytes, source: str, *, name: str) -> None:
     """What the kernel is told is what was published, whatever a preprocessor made of it."""
-    published = read_source_facts(source, program.object).licence
+    published = read_source_facts(text, source).licence
     if compiled.licence != published:
         reason = Reason(
-            path=f"{program.deployment}.{program.object}",
+            path=f"{name}.{source}",
             rule="tells the kernel another licence than it was published with",
             got=compiled.licence,
             allowed=published,
         )
-        raise OtherLicenceError(f"{program.deployment}: {program.object} {reason.rule}", [reason])
+        raise OtherLicenceError(f"{name}: {source} {reason.rule}", [reason])

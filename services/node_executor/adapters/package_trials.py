@@ -1,0 +1,198 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of one package, each program linked alone with fresh maps and attached to nothing."""
+
+from __future__ import annotations
+
+import fnmatch
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from services.node_executor.adapters import kernel_info, map_access
+from services.node_executor.adapters.bcc_sources import SourceCompiler
+from services.node_executor.adapters.chain import LinkedChain, link_chain
+from services.node_executor.adapters.kernel_facts import kernel_facts
+from services.node_executor.adapters.packet_runner import PacketRunner
+from services.node_executor.generations import Point
+from services.node_executor.kernel_types import LoadedMap, ProgramSource
+from services.node_executor.map_values import MapValueError, encode_config, encode_key, map_layout
+from services.node_executor.package_test.comparison import (
+    bounded,
+    map_differences,
+    metric_differences,
+    packet_differences,
+)
+from services.node_executor.packages import OpenedPackage, configuration_problems
+from services.node_executor.packet_tests import WatchedMap, programs_that_ran, verdict_name
+from services.node_executor.slot_metrics import Counted
+from shared.contracts.catalog import PackageManifest, ProgramEntry
+from shared.contracts.node import DEFAULT_PROCEED_ON
+from shared.contracts.package_tests import (
+    Difference,
+    PackageTest,
+    PackageTested,
+    PackageTestResult,
+)
+from shared.errors import FaultError, Reason, RefusedError
+
+_CHAIN_NAME: Final = "l3af-test"
+
+
+class PackageTrials:
+    """Runs tests one after the other; holds nothing between them."""
+
+    def __init__(self, compiler: SourceCompiler) -> None:
+        """`compiler` makes objects of programs that nodes compile."""
+        self._compiler: Final = compiler
+        self._runner: Final = PacketRunner()
+
+    async def run(
+        self, package: OpenedPackage, tests: Sequence[PackageTest], *, only: str = ""
+    ) -> PackageTested:
+        """What became of every test whose name matches the glob `only`; empty: of all.
+
+        A test that cannot be run says why and affects no other.
+        """
+        chosen = [test for test in tests if not only or fnmatch.fnmatchcase(test.name, only)]
+        return PackageTested(
+            package=package.manifest.name,
+            version=package.manifest.version,
+            kernel=platform.release(),
+            machine=platform.machine(),
+            results=tuple([await self._result(package, test) for test in chosen]),
+        )
+
+    async def _result(self, package: OpenedPackage, test: PackageTest) -> PackageTestResult:
+        trial = _Trial(self._runner, package.manifest, test)
+        problem: RefusedError | FaultError | None = None
+        try:
+            trial.run(await self._source(package, test))
+        except (RefusedError, FaultError) as error:
+            problem = error
+        return PackageTestResult(
+            name=test.name,
+            program=test.program,
+            hook=test.hook,
+            has_passed=problem is None and not trial.differences,
+            packets=len(test.packets),
+            verified_instructions=trial.verified_instructions,
+            differences=bounded(trial.differences),
+            problem=problem.message if problem is not None else "",
+            reasons=problem.reasons if problem is not None else (),
+        )
+
+    async def _source(self, package: OpenedPackage, test: PackageTest) -> ProgramSource:
+        entry = next(one for one in package.manifest.programs if one.name == test.program)
+        if entry.compiler:
+            package = await self._compiler.with_object(
+                package, entry.object, entry.function, hook=test.hook, name=test.program
+            )
+        return ProgramSource(
+            name=entry.name,
+            object_path=entry.object,
+            data=package.files[entry.object],
+            function=entry.function,
+            proceed_on=_proceed_on(entry, test),
+        )
+
+
+class _Trial:
+    """One test; what was found until something failed stays known."""
+
+    def __init__(self, runner: PacketRunner, manifest: PackageManifest, test: PackageTest) -> None:
+        self._runner: Final = runner
+        self._manifest: Final = manifest
+        self._test: Final = test
+        self.verified_instructions = 0
+        self.differences: list[Difference] = []
+
+    def run(self, source: ProgramSource) -> None:
+        """Every packet was run, and everything is compared.
+
+        Raises:
+            RefusedError: The program does not load, or the configuration does not fit it.
+            FaultError: The kernel failed.
+        """
+        test, manifest = self._test, self._manifest
+        problems = list(configuration_problems(test.config, manifest.maps, path="config"))
+        if problems:
+            raise RefusedError(f"{problems[0].path}: {problems[0].rule}", problems)
+        with link_chain([source], test.hook, name=_CHAIN_NAME, facts=kernel_facts()) as chain:
+            self.verified_instructions = sum(
+                one.instructions_verified for one in chain.segment_infos
+            )
+            maps = chain.maps[source.name]
+            _configure(maps, test)
+            self._run_packets(chain, source)
+            for name, wanted in test.maps.items():
+                self.differences += self._map_differences(maps, name, wanted)
+            self.differences += metric_differences(test.metrics, self._metrics(maps))
+
+    def _run_packets(self, chain: LinkedChain, source: ProgramSource) -> None:
+        test, runner = self._test, self._runner
+        counters = chain.counters
+        if counters is None:
+            raise AssertionError("unreachable: a trial is linked with counters")
+        counted = (Counted(source.name, 0, source.proceed_on),)
+        for number, wanted in enumerate(test.packets):
+            runner.clear_counters(counters.info.id)
+            packet = bytes.fromhex(wanted.packet)
+            left = runner.run(chain.info.id, packet, Point("", test.hook))
+            values = runner.read_counters(counters.info.id)
+            ran = programs_that_ran(values, hook=test.hook, programs=counted)
+            # What the program said; the chain's end may make another verdict of it.
+            verdict = ran[0].verdict if ran else verdict_name(left.verdict, test.hook)
+            if verdict == "other":
+                verdict = verdict_name(left.verdict, test.hook)
+            self.differences += packet_differences(number, wanted, verdict=verdict, data=left.data)
+
+    def _map_differences(
+        self, maps: Mapping[str, LoadedMap], name: str, wanted: Mapping[str, object]
+    ) -> Iterator[Difference]:
+        loaded = _map(maps, name)
+        watched = self._runner.watched(loaded.info.id, deployment="", name=name)
+        if not isinstance(watched, WatchedMap):
+            rule = f"maps of type {loaded.info.type_name} cannot be compared"
+            raise RefusedError(f"maps.{name}: {rule}", [Reason(path=f"maps.{name}", rule=rule)])
+        return map_differences(watched, wanted, self._runner.contents(loaded.info.id))
+
+    def _metrics(self, maps: Mapping[str, LoadedMap]) -> dict[str, int]:
+        found = {}
+        for name in self._test.metrics:
+            entry = self._manifest.metrics[name]
+            loaded = _map(maps, entry.map)
+            layout = map_layout(*kernel_info.map_declaration(loaded.handle.fd))
+            path = f"metrics.{name}"
+            key = None if entry.key == "*" else encode_key(entry.key, layout.key, path=path)
+            found[name] = map_access.read_number(loaded.handle, key) or 0
+        return found
+
+
+def _proceed_on(entry: ProgramEntry, test: PackageTest) -> tuple[str, ...]:
+    return entry.proceed_on or DEFAULT_PROCEED_ON[test.hook]
+
+
+def _configure(maps: Mapping[str, LoadedMap], test: PackageTest) -> None:
+    layouts = {
+        name: map_layout(*kernel_info.map_declaration(_map(maps, name).handle.fd))
+        for name in test.config
+    }
+    for name, entries in encode_config(test.config, layouts).items():
+        for key, value in entries.items():
+            map_access.update(maps[name].handle, key, value)
+
+
+def _map(maps: Mapping[str, LoadedMap], name: str) -> LoadedMap:
+    """The map, which the package has but maybe not this program's object.
+
+    Raises:
+        MapValueError: It has not.
+    """
+    found = maps.get(name)
+    if found is None:
+        reason = Reason(
+            path=name, rule="the program has no such map", got=name, allowed=sorted(maps)
+        )
+        raise MapValueError(f"{name}: {reason.rule}", [reason])
+    return found

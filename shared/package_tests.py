@@ -1,0 +1,131 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The tests in a package's archive, and whether they are about the package.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from shared.canonical import canonical_bytes
+from shared.contracts.catalog import ElfFacts, PackageManifest
+from shared.contracts.node import verdicts_of
+from shared.contracts.package_tests import MAX_TESTS_BYTES, PackageTest, PackageTests
+from shared.errors import Reason, RefusedError
+from shared.validation import decode_document
+
+TESTS_FILE: Final = "tests.json"
+"""Where a build puts them; the manifest says where they are."""
+
+
+class PackageTestsError(RefusedError):
+    """The tests are not about the package; with every reason."""
+
+
+def write_tests(tests: Iterable[PackageTest]) -> bytes:
+    """The document that an archive holds; equal tests make equal bytes."""
+    return canonical_bytes(PackageTests(tests=tuple(tests)))
+
+
+def read_tests(manifest: PackageManifest, files: Mapping[str, bytes]) -> tuple[PackageTest, ...]:
+    """The tests that an archive holds; none if its manifest names no file of them.
+
+    Args:
+        manifest: Of the package.
+        files: The archive's, which are exactly those that the manifest lists.
+
+    Raises:
+        PackageTestsError: The file is missing or too large.
+        RefusedError: It is not such a document; with every problem.
+    """
+    if manifest.tests is None:
+        return ()
+    data = files.get(manifest.tests)
+    if data is None:
+        reason = Reason(path="manifest.tests", rule="is not in the archive", got=manifest.tests)
+        raise PackageTestsError(f"{manifest.tests} {reason.rule}", [reason])
+    if len(data) > MAX_TESTS_BYTES:
+        reason = Reason(
+            path=manifest.tests, rule="is too large", got=len(data), allowed=MAX_TESTS_BYTES
+        )
+        raise PackageTestsError(f"{manifest.tests} {reason.rule}", [reason])
+    return decode_document(data, PackageTests, what=manifest.tests).tests
+
+
+def reasons_of_tests(
+    manifest: PackageManifest, tests: Iterable[PackageTest], elf: Iterable[ElfFacts]
+) -> Iterator[Reason]:
+    """Everything in which a test speaks of what the package does not have.
+
+    Args:
+        manifest: Of the package.
+        tests: Its own.
+        elf: Facts of its object files.
+    """
+    programs = {entry.name: entry for entry in manifest.programs}
+    maps = {entry.name for facts in elf for entry in facts.maps}
+    seen: set[str] = set()
+    for index, test in enumerate(tests):
+        path = f"tests[{index}]"
+        if test.name in seen:
+            yield Reason(
+                path=f"{path}.name", rule="another test has this name already", got=test.name
+            )
+        seen.add(test.name)
+        entry = programs.get(test.program)
+        if entry is None:
+            yield Reason(
+                path=f"{path}.program",
+                rule="the package has no such program",
+                got=test.program,
+                allowed=sorted(programs),
+            )
+        elif test.hook not in entry.hooks:
+            yield Reason(
+                path=f"{path}.hook",
+                rule=f"program {test.program} is not made for this hook",
+                got=test.hook,
+                allowed=list(entry.hooks),
+            )
+        yield from _name_reasons(test, manifest, maps, path=path)
+
+
+def check_tests(
+    manifest: PackageManifest, files: Mapping[str, bytes], elf: Iterable[ElfFacts]
+) -> tuple[PackageTest, ...]:
+    """The tests of an archive, all of which are about the package.
+
+    Raises:
+        PackageTestsError: They are not; with every reason.
+        RefusedError: The file is no document of tests.
+    """
+    tests = read_tests(manifest, files)
+    if reasons := list(reasons_of_tests(manifest, tests, elf)):
+        raise PackageTestsError(f"{reasons[0].path}: {reasons[0].rule}", reasons)
+    return tests
+
+
+def _name_reasons(
+    test: PackageTest, manifest: PackageManifest, maps: set[str], *, path: str
+) -> Iterator[Reason]:
+    verdicts = verdicts_of(test.hook)
+    for number, packet in enumerate(test.packets):
+        if packet.verdict not in verdicts:
+            yield Reason(
+                path=f"{path}.packets[{number}].verdict",
+                rule=f"is not a verdict of {test.hook}",
+                got=packet.verdict,
+                allowed=list(verdicts),
+            )
+    offered = manifest.maps.keys()
+    for field, named, allowed, rule in (
+        ("config", test.config, offered, "the package offers no such map for configuration"),
+        ("maps", test.maps, maps, "no object file has this map"),
+        ("metrics", test.metrics, manifest.metrics.keys(), "the package has no such metric"),
+    ):
+        for name in named:
+            if name not in allowed:
+                yield Reason(path=f"{path}.{field}.{name}", rule=rule, allowed=sorted(allowed))
