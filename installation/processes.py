@@ -97,6 +97,7 @@ PROCESSES: Final[tuple[ProcessKind, ...]] = (
             "ORPHANS",
             "JOURNAL_BYTES",
             "UNMANAGED",
+            "NAMED_NAMESPACES",
             "BCC_PYTHON",
         ),
         credentials="node",
@@ -206,6 +207,7 @@ def _spec(
     if place is not None and place.network_namespace:
         namespace = f"{NETWORK_NAMESPACES}/{place.network_namespace}"
         command = ("nsenter", f"--net={namespace}", *command)
+    has_own_namespace = place is not None and bool(place.network_namespace)
     defaults = {
         "CREDENTIALS_DIR": str(layout.credentials(kind.credentials, member)),
         "STATE_DIR": str(layout.state(name)),
@@ -218,6 +220,10 @@ def _spec(
         "ORPHANS": environ.get(f"{kind.prefix}_ORPHANS", "remove"),
         "JOURNAL_BYTES": environ.get(f"{kind.prefix}_JOURNAL_BYTES", str(JOURNAL_BYTES)),
         "UNMANAGED": environ.get(f"{kind.prefix}_UNMANAGED", "report"),
+        # One of several executors of a host looks after its own network namespace alone.
+        "NAMED_NAMESPACES": environ.get(
+            f"{kind.prefix}_NAMED_NAMESPACES", "false" if has_own_namespace else "true"
+        ),
         "BCC_PYTHON": environ.get(f"{kind.prefix}_BCC_PYTHON", "/usr/bin/python3"),
     }
     return ProcessSpec(

@@ -27,6 +27,7 @@ from services.node_executor.adapters.inventory import Inventory, read_boot_id, s
 from services.node_executor.adapters.kernel_thread import KernelThread
 from services.node_executor.adapters.link_monitor import LinkMonitor
 from services.node_executor.adapters.netlink import Netlink
+from services.node_executor.adapters.network_namespaces import names, no_names
 from services.node_executor.adapters.node_bus import NodeBus
 from services.node_executor.adapters.node_records import NodeRecords
 from services.node_executor.adapters.packet_runner import PacketRunner
@@ -83,7 +84,9 @@ async def main(stop: asyncio.Event) -> None:
         )
         held.callback(store.close)
         held.callback(thread.close)
-        netlink = await thread(Netlink)  # pyroute2 brings its own event loop, one for each thread
+        named = names if config.named_namespaces else no_names
+        # pyroute2 brings its own event loop, one for each thread.
+        netlink = await thread(Netlink, named=named)
         held.push_async_callback(thread, netlink.close)
         base = PurePosixPath(config.bpffs_dir) / bus.name
         waits = ExpeditedGracePeriods(
@@ -206,7 +209,7 @@ async def main(stop: asyncio.Event) -> None:
                 points=points,
                 clock=monotonic,
             ),
-            links=LinkMonitor(first=netlink.forget),
+            links=LinkMonitor(first=netlink.forget, named=named),
             heartbeats=Heartbeats(bus=bus, thread=thread, sampler=sampler, now=_now),
         )
         async with unmanaged.watched():

@@ -75,7 +75,6 @@ from services.node_executor.recovery import (
 )
 from shared.contracts.node import DesiredChain, ObservedChain
 from shared.errors import FaultError, Reason, RefusedError
-from shared.identifiers import render_place
 
 _PASSING = frozenset({"hook_owned", "conflict"})
 """Refusals that depend on others, who may change their mind: they are tried again."""
@@ -149,9 +148,8 @@ class HookPoints:
         hook = self._kernel.observe(point)
         match decide(hook, self.memory(point), desired):
             case Wait():
-                place = render_place(point.interface, point.netns)
-                reason = Reason(path=place, rule="there is no such interface on this node")
-                raise InterfaceMissingError(f"no interface {place}", [reason])
+                reason = Reason(path=point.place, rule="there is no such interface on this node")
+                raise InterfaceMissingError(f"no interface {point.place}", [reason])
             case LeaveToOwner(program_id):
                 raise self._owned(point, program_id)
             case _ if desired.programs and not hook.link_is_live:

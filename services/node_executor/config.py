@@ -43,6 +43,8 @@ class NodeExecutorConfig(ServiceConfig, frozen=True, kw_only=True):
     unmanaged: UnmanagedPolicy = "report"
     """What happens when an eBPF program comes that nobody manages: `report` says it in an event,
     `ignore` does not look."""
+    named_namespaces: bool = True
+    """Whether interfaces of named network namespaces (below /run/netns) have hook points too."""
     bcc_python: Path = Path("/usr/bin/python3")
     """The Python that can import bcc: the distribution's."""
 

@@ -31,7 +31,6 @@ from services.node_executor.observed_hook import ObservedHook
 from services.node_executor.preparation import GenerationConflictError
 from shared.contracts.events import EventBody
 from shared.contracts.node import DesiredChain, ObservedChain
-from shared.identifiers import render_place
 
 PATIENCE_SECONDS: Final = 10.0
 LOOK_AGAIN_SECONDS: Final = 1.0
@@ -150,7 +149,7 @@ class Following:
             memory = self._journal.memory(point)
             if memory.refusal is None or not memory.refused_sha256:
                 continue
-            is_own = places is None or render_place(point.interface, point.netns) in places
+            is_own = places is None or point.place in places
             if is_own or (takes_others and memory.refusal.code == AttachmentRefusedError.code):
                 self._journal.keep(point, msgspec.structs.replace(memory, refused_sha256=""))
 

@@ -34,7 +34,7 @@ from shared.contracts.node import (
     ObservedProgram,
 )
 from shared.errors import Refusal
-from shared.identifiers import Digest, Hook, render_hook_point
+from shared.identifiers import Digest, Hook, render_hook_point, render_place
 
 ChangeKind = Literal["attach", "configure", "detach"]
 
@@ -49,6 +49,11 @@ class Point(NamedTuple):
     hook: Hook
     netns: str = ""
     """Network namespace by its name below /run/netns; empty: the executor's own."""
+
+    @property
+    def place(self) -> str:
+        """The interface's written form."""
+        return render_place(self.interface, self.netns)
 
     def __str__(self) -> str:
         """As people and the scheduler write it: `eth0/xdp`, `blue/eth0/xdp`."""

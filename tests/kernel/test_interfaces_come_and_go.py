@@ -51,6 +51,7 @@ async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
             stack.callback(server.stop)
             made = Fleet(server, tmp_path, base)
             await made.open(stack)
+            made.settings["NODE_EXECUTOR_NAMED_NAMESPACES"] = "true"
             made.start()
             stack.callback(made.stop, signal.SIGKILL)
             await made.until(lambda: _registered(made))

@@ -63,10 +63,21 @@ class LinkMonitor:
     """All interfaces of this host that can have hook points."""
 
     def __init__(
-        self, *, first: Callable[[Places], None] = lambda _places: None, folder: Path = FOLDER
+        self,
+        *,
+        first: Callable[[Places], None] = lambda _places: None,
+        named: Callable[[], tuple[str, ...]] = names,
+        folder: Path = FOLDER,
     ) -> None:
-        """Nothing is watched yet; `first` is told before everybody else."""
+        """Nothing is watched yet.
+
+        Args:
+            first: Told before everybody else.
+            named: Lists the network namespaces to watch, beside this thread's own.
+            folder: Where they have their names.
+        """
         self._first = first
+        self._names = named
         self._folder = folder
         self._sources: dict[str, _Source] = {}
         self._places: set[str] = set()
@@ -128,7 +139,7 @@ class LinkMonitor:
 
     async def _rescan(self) -> None:
         """Every namespace has its socket, and no other has one."""
-        found = await asyncio.to_thread(names)
+        found = await asyncio.to_thread(self._names)
         for netns in set(self._sources) - {"", *found}:
             self._close(netns)
             self._places.add(render_place("", netns))

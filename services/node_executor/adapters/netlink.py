@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
@@ -39,7 +39,9 @@ class NetlinkFaultError(FaultError):
 class Netlink:
     """One netlink socket; made, used and closed in one thread that runs no event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, named: Callable[[], tuple[str, ...]] = names) -> None:
+        """`named` lists the network namespaces to look into."""
+        self._names = named
         try:
             self._socket = IPRoute()
         except OSError as error:
@@ -72,7 +74,7 @@ class Netlink:
         was_all_stale, self._is_all_stale = self._is_all_stale, False
         found, now = list(_interfaces(self._socket, "")), monotonic()
         kept: dict[str, _Seen] = {}
-        for netns in names():
+        for netns in self._names():
             known = self._named.get(netns)
             is_stale = was_all_stale or netns in stale
             if known is None or is_stale or now - known.at >= KEPT_SECONDS:

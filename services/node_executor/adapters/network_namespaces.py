@@ -58,6 +58,11 @@ def inside(netns: str) -> Iterator[None]:
         os.close(home)
 
 
+def no_names() -> tuple[str, ...]:
+    """As if there were no named namespace."""
+    return ()
+
+
 def names() -> tuple[str, ...]:
     """Every named namespace but the thread's own, ascending; one with two names by the first."""
     own = os.stat(_HOME)  # noqa: PTH116 because it is a path of proc
