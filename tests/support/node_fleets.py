@@ -106,6 +106,7 @@ class Fleet:
             "NODE_EXECUTOR_STATE_DIR": str(self._folder / "state"),
             "NODE_EXECUTOR_BPFFS_DIR": str(self.base),
             "NODE_EXECUTOR_LABELS": "role=edge",
+            "NODE_EXECUTOR_UNMANAGED": "ignore",  # other tests load programs meanwhile
             "NODE_EXECUTOR_NAMED_NAMESPACES": "false",  # others may use this machine
             **self.settings,
         }
