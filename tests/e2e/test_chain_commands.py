@@ -8,6 +8,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -139,3 +140,38 @@ def test_what_cannot_be_asked_is_refused(system: Stage, words: tuple[str, ...], 
     assert answer.status == 2
     assert answer.output["code"] == code
     assert answer.output["message"]
+
+
+def test_a_chain_follows_an_interface_that_is_renamed(system: Stage) -> None:
+    """A deployment with a glob: the scheduler learns the name, and what runs goes on."""
+    host = system.lab.hosts[1]
+
+    def ip(*words: str) -> None:
+        subprocess.run(host.command("ip", "link", *words), check=True)
+
+    def link_of(interface: str) -> int:
+        deadline = monotonic() + 10
+        while True:
+            shown = system.must("chain", "show", "host-2", "--interface", interface)["chains"]
+            if shown and shown[0]["chain"]["state"] == "attached":
+                return int(shown[0]["chain"]["link_id"])
+            assert monotonic() < deadline, system.must("node", "reconcile", "host-2")
+
+    ip("add", "wan0", "type", "veth", "peer", "name", "wanpeer0")
+    while "wan0" not in str(system.must("node", "show", "host-2")["record"]["interfaces"]):
+        pass
+    text = (
+        'name = "follow"\npackage = "port-count"\nprogram = "port-count"\nhook = "xdp"\n'
+        'interfaces = ["wan[0-9]"]\norder = 10\nnodes = { names = ["host-2"] }\n'
+    )
+    system.must("deploy", str(system.document("follow.toml", text)))
+    before = link_of("wan0")
+    ip("set", "wan0", "down")
+    ip("set", "wan0", "name", "wan1")
+
+    assert link_of("wan1") == before
+    states = system.must("node", "reconcile", "host-2")["states"]
+    assert states["waiting-for-interface"] == 1
+    assert "waiting-for-interface" in said(system, "node", "reconcile", "host-2")
+    system.must("undeploy", "follow")
+    ip("del", "wan1")
