@@ -48,15 +48,16 @@ def arrivals(known: Collection[Loaded], present: Iterable[Loaded]) -> tuple[Load
     return tuple(news[:MAX_NEW])
 
 
-def is_nobodys(program: EbpfProgram, *, own_process: int, family: PurePosixPath) -> bool:
+def is_nobodys(program: EbpfProgram, *, executors: Collection[int], family: PurePosixPath) -> bool:
     """Whether no executor put it there.
 
     Args:
         program: As the inventory has it.
-        own_process: The executor's, which holds what it is linking just now.
+        executors: Processes that are executors, and hold what they link or staged just now.
         family: Below it this executor and others of the host pin what is theirs.
     """
-    is_under_way = program.owner_count == 1 and program.owners[0].pid == own_process
+    owners = {one.pid for one in program.owners}
+    is_under_way = bool(owners) and owners.issubset(executors)
     is_pinned_here = any(PurePosixPath(pin).is_relative_to(family) for pin in program.pins)
     return not (program.managed or is_under_way or is_pinned_here)
 

@@ -44,6 +44,8 @@ STAY_SECONDS: Final = 1.0
 """A program that is gone again after this, as those that others try the kernel with, is no news."""
 _INFO_BYTES: Final = 48
 _MAX_PAGES: Final = 16
+_MODULE: Final = b"services.node_executor"
+"""How an executor is started."""
 
 log = structlog.get_logger()
 
@@ -135,7 +137,7 @@ class UnmanagedPrograms:
                 one.id: one
                 for one in page.programs
                 if one.id in wanted
-                and is_nobodys(one, own_process=os.getpid(), family=self._base.parent)
+                and is_nobodys(one, executors=_executors(one), family=self._base.parent)
             }
             if not page.has_more or page.programs[-1].id >= max(wanted):
                 break
@@ -163,6 +165,19 @@ class UnmanagedPrograms:
             fresh.rename(self._path)
         except OSError as error:
             log.warning("known_programs_not_kept", why=str(error))
+
+
+def _executors(program: EbpfProgram) -> set[int]:
+    """Owners of the program that are executors of this host, this one included."""
+    return {one.pid for one in program.owners if one.pid == os.getpid() or _is_executor(one.pid)}
+
+
+def _is_executor(pid: int) -> bool:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:  # because processes come and go
+        return False
+    return _MODULE in words
 
 
 def _present() -> set[Loaded]:
