@@ -280,9 +280,8 @@ class NodeExecutorService:
             await self._rounds.wait(wait_seconds)
 
     def _next_retry_seconds(self) -> float:
-        wait_seconds = self._retry_seconds
-        self._retry_seconds = min(2 * wait_seconds, LOCAL_SECONDS)
-        return wait_seconds
+        now, self._retry_seconds = self._retry_seconds, min(2 * self._retry_seconds, LOCAL_SECONDS)
+        return now
 
     async def _reconcile(self, places: frozenset[str] | None) -> None:
         """Every hook point is settled, or it is known why not; then what runs is said."""
@@ -299,6 +298,7 @@ class NodeExecutorService:
             )
             if await self._settle_all(wanted, desired) and desired is not None:
                 self._acted_generation = desired.generation
+        log.debug("settled", hook_points=len(wanted.chains), faults=len(self._faults))
         if not self._bus_was_asked:
             return
         sampled = await self._thread(self._sampler.sample, desired)

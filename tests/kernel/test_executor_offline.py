@@ -4,153 +4,49 @@
 
 from __future__ import annotations
 
-import asyncio
-import secrets
 import signal
-import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from services.node_executor.adapters.state_store import StateStore
 from services.node_executor.generations import Point
-from services.node_executor.observed_hook import ObservedHook
-from shared.adapters.bus import connect
-from shared.contracts.events import Event
-from shared.contracts.node import NODES, DesiredChain, MetricSource, ObservedChain
-from shared.errors import FaultError
-from tests.support.event_stream import stored_events
+from shared.contracts.node import NODES, MetricSource
 from tests.support.executors import (
     Wire,
     a_chain,
     a_program,
-    pin_directory,
     pins_below,
     published,
     real_kernel,
     remove_pins,
     send_frames,
 )
+from tests.support.frame_sender import FrameReceiver, FrameSender
 from tests.support.node_fleets import NODE, Fleet
-from tests.support.operator_mode import OperatorModeServer
+from tests.support.offline_nodes import (
+    a_fleet,
+    a_store,
+    again,
+    attached,
+    everything_is_said,
+    has_logged,
+    reboot,
+    running,
+    said_in_order,
+    times_said,
+    without_bus,
+)
 
 COUNTED = {"packets": MetricSource(map="packets", key="0")}
 
 
 @pytest.fixture
 async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
-    """A bus with everything around one node; its executor is not started."""
-    server = OperatorModeServer(tmp_path / "nats")
-    server.start()
-    with pin_directory() as base:
-        async with AsyncExitStack() as stack:
-            stack.callback(server.stop)
-            made = Fleet(server, tmp_path, base)
-            await made.open(stack)
-            stack.callback(made.stop, signal.SIGKILL)
-            yield made
-
-
-def a_store(fleet: Fleet) -> StateStore:
-    """The state of an executor that is not running."""
-    return StateStore.open(
-        fleet.state / "state.sqlite",
-        emitter=f"node/{NODE}",
-        now=lambda: "2026-01-01T00:00:00.000000Z",
-        new_salt=lambda: secrets.token_bytes(16),
-        on_event=lambda _event: None,
-    )
-
-
-async def running(fleet: Fleet, *chains: DesiredChain) -> tuple[ObservedChain, ...]:
-    """The executor runs the chains, and has said so."""
-    fleet.start()
-    observed = (await fleet.observed(await fleet.desire(*chains))).chains
-    await fleet.said(2 * len(chains))
-    await fleet.until(lambda: _count(fleet, "node.register", 1))
-    return observed
-
-
-async def without_bus(fleet: Fleet, number: signal.Signals = signal.SIGKILL) -> None:
-    """The executor has ended, and then the bus."""
-    await everything_is_said(fleet)
-    fleet.stop(number)
-    fleet.server.stop()
-
-
-async def everything_is_said(fleet: Fleet) -> None:
-    """The bus has all that was journaled until now."""
-
-    async def is_quiet() -> object:
-        before = len(fleet.events)
-        await asyncio.sleep(0.1)
-        return before and len(fleet.events) == before
-
-    await fleet.until(is_quiet)
-
-
-def reboot(fleet: Fleet) -> None:
-    """Nothing is pinned or attached any more, and what is remembered is of another boot."""
-    remove_pins(fleet.base)
-    store = a_store(fleet)
-    for memory in store.remembered().values():
-        store.journal([], msgspec.structs.replace(memory, boot_id="the boot before"))
-    store.close()
-
-
-async def attached(fleet: Fleet, wire: Wire) -> ObservedHook:
-    """What is on the hook, once something is."""
-    kernel, point = real_kernel(fleet.base / NODE), Point(wire.name, "xdp")
-
-    async def look() -> ObservedHook | None:
-        found = kernel.observe(point)
-        return found if found.link_is_live else None
-
-    found = await fleet.until(look)
-    assert isinstance(found, ObservedHook)
-    return found
-
-
-async def read_stream(fleet: Fleet) -> None:
-    """Events that were published before the test's own connections were back are known too."""
-    try:
-        async with connect(fleet.server.credentials("service-auditor")) as auditor:
-            fleet.events += await stored_events(auditor)
-    except FaultError:
-        return
-
-
-async def said_in_order(fleet: Fleet, action: str, count: int = 1) -> list[Event]:
-    """All events, once there are `count` of an action: each once, their sequences without a gap."""
-
-    async def read() -> list[Event] | None:
-        await read_stream(fleet)
-        once = {one.id: one for one in fleet.events}
-        ordered = sorted(once.values(), key=lambda one: one.sequence)
-        found = [one for one in ordered if one.data.action == action]
-        is_whole = [one.sequence for one in ordered] == list(range(1, len(ordered) + 1))
-        return ordered if len(found) >= count and is_whole else None
-
-    found = await fleet.until(read)
-    assert isinstance(found, list)
-    return found
-
-
-async def again(attempt: Callable[[], Awaitable[int]], fleet: Fleet) -> int:
-    """What succeeds once the test's own connections are back."""
-
-    async def once() -> object:
-        try:
-            return await attempt()
-        except FaultError:
-            return None
-
-    found = await fleet.until(once)
-    assert isinstance(found, int)
-    return found
+    """The executor is not started."""
+    async with a_fleet(tmp_path) as made:
+        yield made
 
 
 async def test_after_a_reboot_chains_are_back_before_the_bus(fleet: Fleet, wire: Wire) -> None:
@@ -194,85 +90,13 @@ async def test_what_is_damaged_in_the_cache_is_not_run_without_the_bus(
     archive.write_bytes(archive.read_bytes().replace(b"Dual BSD/GPL", b"Dual BSD/GPX"))
 
     fleet.start()
-    await fleet.until(lambda: _logged(fleet, "settling_failed"))
+    await fleet.until(lambda: has_logged(fleet, "settling_failed"))
     nothing = pins_below(fleet.base)
     fleet.server.start()
     events = await said_in_order(fleet, "chain.attach", 2)
 
     assert nothing == []
     assert "artifact.damage" in [one.data.action for one in events]
-
-
-async def _logged(fleet: Fleet, words: str) -> bool:
-    return words in fleet.log()
-
-
-@pytest.mark.parametrize("damage", ["truncated", "gone", "changed"])
-async def test_a_lost_state_file_costs_nothing(fleet: Fleet, wire: Wire, damage: str) -> None:
-    """The pins tell what runs; packets go on; events go on behind those that the bus has."""
-    before = await running(fleet, a_chain(wire.name, a_program("one", metrics=COUNTED)))
-    await without_bus(fleet, signal.SIGTERM)
-    _damage(fleet.state / "state.sqlite", damage)
-
-    fleet.start()
-    await fleet.until(lambda: _logged(fleet, '"adopted"'))
-    send_frames(wire.peer, 5)
-    fleet.server.start()
-    events = await said_in_order(fleet, "state.rebuild")
-    observed = await fleet.observed(1)
-
-    assert [one.data.action for one in events][-2:] == ["state.rebuild", "chain.adopt"]
-    set_aside = events[-2].data.details["set_aside"]
-    assert bool(set_aside) is (damage != "gone")
-    assert not set_aside or (fleet.state / set_aside).exists()
-    assert observed.chains[0].program_id == before[0].program_id
-    assert observed.chains[0].link_id == before[0].link_id
-
-
-def _damage(path: Path, damage: str) -> None:
-    if damage == "gone":
-        path.unlink()
-    elif damage == "truncated":
-        path.write_bytes(path.read_bytes()[:5000])
-    else:
-        connection = sqlite3.connect(path)
-        connection.execute("UPDATE chain SET memory = x'7b7d'")
-        connection.commit()
-        connection.close()
-
-
-@pytest.mark.parametrize("policy", ["remove", "report"])
-async def test_pins_that_nobody_remembers_or_desires(fleet: Fleet, wire: Wire, policy: str) -> None:
-    """They are said, and then removed or left as they are; a later start says nothing new."""
-    before = await running(fleet, a_chain(wire.name, a_program("one")))
-    await everything_is_said(fleet)
-    fleet.stop()
-    await fleet.desire()
-    (fleet.state / "state.sqlite").unlink()
-    fleet.settings["NODE_EXECUTOR_ORPHANS"] = policy
-
-    fleet.start()
-    events = await said_in_order(fleet, "chain.orphan")
-    await fleet.observed(2)
-    fleet.stop()
-    fleet.start()
-    await fleet.until(lambda: _count(fleet, "chain.adopt", 2 if policy == "report" else 1))
-    await everything_is_said(fleet)
-
-    orphan = next(one.data for one in events if one.data.action == "chain.orphan")
-    hook = real_kernel(fleet.base / NODE).observe(Point(wire.name, "xdp"))
-    assert orphan.details["program_id"] == before[0].program_id
-    assert orphan.details["policy"] == policy
-    assert hook.link_program_id == (before[0].program_id if policy == "report" else 0)
-    assert _times(fleet, "chain.orphan") == 1
-
-
-async def _count(fleet: Fleet, action: str, count: int) -> bool:
-    return _times(fleet, action) >= count
-
-
-def _times(fleet: Fleet, action: str) -> int:
-    return len({one.id for one in fleet.events if one.data.action == action})
 
 
 async def test_in_mode_strict_a_change_waits_for_its_acknowledgement(
@@ -328,7 +152,7 @@ async def test_offline_the_node_repairs_and_says_it_afterwards(fleet: Fleet, wir
         remove_pins(fleet.base)
         fleet.start()
         await attached(fleet, wire)
-        await fleet.until(lambda: _logged(fleet, "bus_away"))
+        await fleet.until(lambda: has_logged(fleet, "bus_away"))
         fleet.stop(signal.SIGKILL)
         store = a_store(fleet)
         ids = [one.id for one in store.unpublished()]
@@ -355,7 +179,7 @@ async def test_a_full_journal_stops_changes_and_nothing_else(fleet: Fleet, wire:
     fleet.server.stop()
 
     fleet.start()
-    await fleet.until(lambda: _logged(fleet, "bus_away"))
+    await fleet.until(lambda: has_logged(fleet, "bus_away"))
     send_frames(wire.peer, 5)
     hook = real_kernel(fleet.base / NODE).observe(Point(wire.name, "xdp"))
     fleet.server.start()
@@ -374,3 +198,37 @@ def _fill(fleet: Fleet) -> None:
     body = msgspec.structs.replace(fleet.events[-1].data, details={"text": "x" * 20_000})
     store.journal([(f"filler-{number}", body) for number in range(60)])
     store.close()
+
+
+async def test_an_upgrade_of_the_executor_loses_nothing(fleet: Fleet, wire: Wire) -> None:
+    """SIGTERM, SIGKILL, a new process after each: every packet is dropped and counted."""
+    dropping = a_chain(wire.name, a_program("one", "4.0.0", metrics=COUNTED))
+    before = await running(fleet, dropping)
+    receiver, sender = FrameReceiver(wire.name), FrameSender(wire.peer)
+    arrived = _arrived(wire.name)
+    try:
+        sender.go_on()
+        for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
+            adopted = times_said(fleet, "chain.adopt")
+            fleet.stop(number)
+            fleet.start()
+            await said_in_order(fleet, "chain.adopt", adopted + 1)
+        sender.pause()
+    finally:
+        sender.stop()
+    kernel = real_kernel(fleet.base / NODE)
+    hook = kernel.observe(Point(wire.name, "xdp"))
+    counted = kernel.read_scalar(hook.map_pins["one", "packets"], "*")  # type: ignore[index]
+    got_through = receiver.drain()
+    receiver.close()
+
+    assert got_through == 0
+    assert counted == _arrived(wire.name) - arrived > 100
+    assert hook.link_program_id == before[0].program_id
+    assert hook.link_id == before[0].link_id
+    assert times_said(fleet, "chain.attach") == 1
+
+
+def _arrived(interface: str) -> int:
+    """Frames that reached the interface, dropped by XDP or not."""
+    return int(Path(f"/sys/class/net/{interface}/statistics/rx_packets").read_text())
