@@ -39,7 +39,8 @@ from shared.contracts.ebpf import EbpfProgram, ListEbpf
 from shared.contracts.events import EventBody
 from shared.errors import FaultError
 
-LOOK_SECONDS: Final = 15.0
+LOOK_SECONDS: Final = 14.0
+"""With what follows, a program is said 15 s after it came."""
 STAY_SECONDS: Final = 1.0
 """A program that is gone again after this, as those that others try the kernel with, is no news."""
 _INFO_BYTES: Final = 48
