@@ -264,6 +264,7 @@ class HookPoints:
     ) -> None:
         """The refusal is remembered and, once for each desired generation, journaled."""
         self._journal.refuse(point, desired, desired_generation=desired_generation, error=error)
+        self.uphold(point)
 
     def is_refused(self, point: Point, desired: DesiredChain | None) -> bool:
         """Whether exactly this chain was refused before, so that trying again is of no use."""
@@ -309,9 +310,8 @@ class HookPoints:
         return found is not None
 
     def _seen(self, point: Point, hook: ObservedHook) -> ObservedChain:
-        memory = self.memory(point)
-        chain = memory.current.chain if memory.current else None
-        return describe_hook(self._kernel, hook, memory, chain, 0)
+        chain = current.chain if (current := self.memory(point).current) else None
+        return describe_hook(self._kernel, hook, self.memory(point), chain, 0)
 
     def _put(
         self, change: Change, hook: ObservedHook, generation: Generation, origin: str

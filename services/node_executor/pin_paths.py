@@ -17,6 +17,7 @@ bpffs refuses names with a dot, which interfaces (`eth0.100`) and data sections 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -41,6 +42,7 @@ def parse_pin_name(name: str) -> str:
     return name.replace("%2e", ".").replace("%25", "%")
 
 
+@lru_cache(maxsize=4096)
 def hook_point_path(
     base: PurePosixPath, interface: str, hook: Hook, netns: str = ""
 ) -> PurePosixPath:
@@ -48,11 +50,13 @@ def hook_point_path(
     return namespace_path(base, netns) / render_pin_name(interface) / hook
 
 
+@lru_cache(maxsize=4096)
 def link_path(base: PurePosixPath, interface: str, hook: Hook, netns: str = "") -> PurePosixPath:
     """The link that holds the chain on its hook."""
     return hook_point_path(base, interface, hook, netns) / "link"
 
 
+@lru_cache(maxsize=4096)
 def displaced_path(
     base: PurePosixPath, interface: str, hook: Hook, netns: str = ""
 ) -> PurePosixPath:
@@ -91,6 +95,7 @@ def map_path(
     return maps_path(base, interface, hook) / deployment / render_pin_name(map_name)
 
 
+@lru_cache(maxsize=4096)
 def maps_path(base: PurePosixPath, interface: str, hook: Hook) -> PurePosixPath:
     """Leads to the directory of the maps of the generation that runs."""
     return hook_point_path(base, interface, hook) / "maps"

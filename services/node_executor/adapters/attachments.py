@@ -42,6 +42,7 @@ from services.node_executor.generations import Point
 from services.node_executor.kernel_types import Handle, HookOccupant
 from services.node_executor.pin_paths import displaced_path, link_path, namespace_path
 from shared.contracts.link_options import AttachChoice, LinkOptions
+from shared.contracts.node import AttachmentKind
 from shared.errors import RefusedError
 
 _NOBODY: Final = HookOccupant(0, "", "", 0)
@@ -57,6 +58,8 @@ class Attachments:
         self._base = base
         self._short_waits = short_waits
         self._reasons: dict[Point, str] = {}
+        self._kinds: dict[int, AttachmentKind] = {}
+        """Of XDP links, by their id: the way of a link is that of its whole life."""
 
     def observe(self, point: Point, index: int | None, own_programs: Collection[int]) -> Held:
         """What is on the hook; `own_programs` are those that are pinned for this point."""
@@ -67,7 +70,7 @@ class Attachments:
         if program_id and displaced and program_id not in own_programs:
             return Held(link_id, 0, "", program_id, displaced)
         if program_id:
-            kind = xdp_netlink.kind_on(index) if point.hook == "xdp" else "tcx"
+            kind = self._kind(link_id, index) if point.hook == "xdp" else "tcx"
             return Held(link_id, program_id, kind, 0, displaced)
         if point.hook != "xdp":
             return self._filter_on(point, index, link_id, own_programs)
@@ -105,6 +108,14 @@ class Attachments:
         """Our filter is not on that interface of this network namespace."""
         with self._short_waits():
             cls_bpf.detach(self._below(point), point.interface, index, point.hook)
+
+    def _kind(self, link_id: int, index: int) -> AttachmentKind:
+        known = self._kinds.get(link_id)
+        if known is None:
+            known = xdp_netlink.kind_on(index)
+            if known:
+                self._kinds[link_id] = known
+        return known
 
     def surroundings(self, point: Point, index: int) -> Surroundings:
         """What else is to be said of our program on the hook."""

@@ -53,6 +53,7 @@ from shared.contracts.node import MapConfig
 from shared.errors import Reason, RefusedError
 
 _WORD_BYTES: Final = 8
+_KNOWN_LAYOUTS: Final = 4096
 
 
 class HookPointKernel:
@@ -72,6 +73,7 @@ class HookPointKernel:
         """
         self._tree = PinTree(base, on_pins_restored)
         self._base = base
+        self._layouts: dict[int, MapLayout] = {}
         self._attachments = Attachments(base, short_waits)
         self._pins = HookPins(base)
         self._sweep()
@@ -315,8 +317,15 @@ class HookPointKernel:
             return kernel_info.map_info(opened.fd)
 
     def _layout(self, map_id: int) -> MapLayout:
-        with kernel_info.map_by_id(map_id) as opened:
-            return map_layout(*kernel_info.map_declaration(opened.fd))
+        """As the map was made: no id is given twice, and no layout changes."""
+        known = self._layouts.get(map_id)
+        if known is None:
+            with kernel_info.map_by_id(map_id) as opened:
+                known = map_layout(*kernel_info.map_declaration(opened.fd))
+            if len(self._layouts) >= _KNOWN_LAYOUTS:
+                self._layouts.clear()
+            self._layouts[map_id] = known
+        return known
 
 
 def _heads(pinned: Pins) -> list[int]:

@@ -204,8 +204,8 @@ def links_on(interface_index: int, hook: Hook) -> tuple[LinkInfo, ...]:
             with kernel_info.link_by_id(link_id) as link:
                 info = kernel_info.link_info(link.fd)
         except KernelFaultError as error:
-            # Links come and go while they are listed.
-            if error.number != errno.ENOENT:
+            # Links come (EAGAIN: not attached yet, bpf_link_by_id) and go while they are listed.
+            if error.number not in (errno.ENOENT, errno.EAGAIN):
                 raise
             continue
         if (info.interface_index, info.attach_type) == (interface_index, ATTACH_TYPES[hook]):

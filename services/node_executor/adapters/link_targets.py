@@ -82,7 +82,7 @@ def _links(places: dict[tuple[int, int], str]) -> Iterator[FoundLink]:
                 kind, _, program_id = struct.unpack_from("<III", raw)
                 target = _target(kind, raw, link.fd, places.get((program_id, link_id), ""))
         except KernelFaultError as error:
-            if error.number != errno.ENOENT:  # links come and go while they are listed
+            if error.number not in (errno.ENOENT, errno.EAGAIN):  # as in hooks.links_on
                 raise
             continue
         name = _KINDS[kind] if kind < len(_KINDS) else str(kind)
