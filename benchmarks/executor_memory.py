@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a node executor holds in memory: idle, and with eight programs linked into one chain.
+"""What a node executor holds in memory: idle, with eight programs in one chain, with fifty chains.
 
 RSS counts shared pages in full, PSS its part of them (Documentation/filesystems/proc.rst,
 smaps_rollup).  A package of C source for bcc is compiled by a process of its own, whose peak is
@@ -10,20 +10,20 @@ reported apart; what it leaves in the executor is part of the last rows.
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import shutil
-from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
-from rich.console import Console
-
+from benchmarks.executor_stage import (
+    HOOKS,
+    chains_everywhere,
+    executor_pid,
+    memory_rows,
+    one_node,
+)
 from benchmarks.report import Row, report
-from demo.narration import Narrator
-from demo.stage import ROOT, Stage, running_services
-from lab.hosts import create_lab
+from demo.stage import ROOT, Stage
 from shared.adapters.bus import Bus, connect
 from shared.contracts.node import GET_CHAINS, GetChains
 from shared.contracts.scheduler import (
@@ -34,35 +34,11 @@ from shared.contracts.scheduler import (
 )
 
 PROGRAMS: Final = 8
+CHAINS: Final = 52
+"""On both hooks of an even number of interfaces."""
 PREFIX: Final = "l3afmem"
-PINS: Final = Path("/sys/fs/bpf/l3af-memory")
 TARGET_MB: Final = 90.0
 DEADLINE_SECONDS: Final = 30.0
-_KINDS: Final = ("Rss", "Pss")
-
-
-def executor_pid() -> int:
-    """The process that was started with our pin directory."""
-    wanted = f"NODE_EXECUTOR_BPFFS_DIR={PINS}".encode()
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdecimal():
-            continue
-        try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-            environment = (folder / "environ").read_bytes().split(b"\0")
-        except OSError:  # because processes come and go
-            continue
-        is_python = b"python" in words[0]
-        if is_python and b"services.node_executor" in words and wanted in environment:
-            return int(folder.name)
-    raise SystemExit("executor_memory: no node executor runs")
-
-
-def memory_mb(pid: int) -> dict[str, float]:
-    """RSS and PSS in units of a million bytes."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    fields = dict(line.split(":", 1) for line in lines if ":" in line)
-    return {kind: int(fields[kind].split()[0]) * 1024 / 1e6 for kind in _KINDS}
 
 
 async def deploy_programs(stage: Stage) -> None:
@@ -126,34 +102,19 @@ def source_package(folder: Path) -> Path:
 
 def main() -> None:
     """Raise a lab and a whole system, measure, and leave nothing behind."""
-    os.environ["NODE_EXECUTOR_BPFFS_DIR"] = str(PINS)
-    with ExitStack() as cleanup:
-        cleanup.callback(shutil.rmtree, PINS, ignore_errors=True)
-        lab = cleanup.enter_context(create_lab(PREFIX, 1))
-        folder = Path(cleanup.enter_context(TemporaryDirectory(prefix="l3af-bench-")))
-        stage = Stage(folder=folder, lab=lab, narrator=Narrator(Console(quiet=True), steps=1))
-        stage.must("init", str(stage.installation), "--listen", f"{lab.management_address}:4222")
-        cleanup.enter_context(running_services(stage))
-        for name in ("port-count", "rate-limit"):
-            stage.must("package", "publish", str(ROOT / "packages" / name))
-        stage.must("package", "publish", str(source_package(folder / "port-gate")))
-        pid = executor_pid()
-        idle = memory_mb(pid)
+    with one_node(PREFIX) as stage:
+        package = source_package(stage.folder / "port-gate")
+        stage.must("package", "publish", str(package))
+        pid = executor_pid(stage)
+        rows = memory_rows("idle", pid, target_mb=TARGET_MB)
         asyncio.run(deploy_programs(stage))
-        loaded = memory_mb(pid)
+        rows += memory_rows(f"{PROGRAMS} programs", pid, target_mb=TARGET_MB)
         asyncio.run(deploy_source(stage))
-        compiled = memory_mb(pid)
+        rows += memory_rows("and one from C source for bcc", pid, target_mb=TARGET_MB)
         peak_mb = compiler_peak_mb(stage)
-    cases = (
-        ("idle", idle),
-        (f"{PROGRAMS} programs", loaded),
-        ("and one from C source for bcc", compiled),
-    )
-    rows = [
-        Row(f"{case}: {kind.upper()}", found[kind], "MB", target=TARGET_MB)
-        for case, found in cases
-        for kind in _KINDS
-    ]
+    with one_node(PREFIX, interfaces=CHAINS // len(HOOKS)) as stage:
+        chains_everywhere(stage, interfaces=CHAINS // len(HOOKS))
+        rows += memory_rows(f"{CHAINS} chains", executor_pid(stage), target_mb=TARGET_MB)
     rows.append(Row("the compiler's process: peak RSS", peak_mb, "MB"))
     report("executor_memory", rows)
 
