@@ -35,6 +35,7 @@ from shared.contracts.catalog import (
     PublishPackage,
 )
 
+from shared.contracts.licences import LicenceVerdict
 PUBLISH_SECONDS: Final = 30.0
 _DIGEST_SHOWN: Final = 16
 
@@ -45,6 +46,11 @@ app.command(
     help="Run a package's tests through this machine's kernel.",
 )
 
+app.command("cli.package_new:new", help="Write a package that works, to begin from.")
+app.command("cli.package_diff:diff", help="Compare two packages, and what an upgrade keeps.")
+app.command(
+    "cli.package_licence:licence", help="Check licences against the kernel's rules and a policy."
+)
 
 class PackageBuilt(Message, frozen=True, kw_only=True):
     """What `build` made."""
@@ -304,9 +310,24 @@ def _elf_table(elf: tuple[ElfFacts, ...]) -> Table:
                 plain(facts.licence),
                 plain(program.function),
                 plain(program.section),
+    if package.licences is not None:
+        parts.append(_licence_lines(package.licences))
                 f"compiled by {plain(facts.compiler)}"
                 if facts.compiler
                 else str(program.instructions),
+def _licence_lines(verdict: LicenceVerdict) -> Table:
+    """The verdict in short; `package licence` has every rule."""
+    table = Table(
+        "licences", f"{verdict.outcome}, policy {verdict.policy} {verdict.policy_version}"
+    )
+    for found in verdict.findings:
+        if found.outcome != "passed":
+            table.add_row(plain(found.rule), plain(f"{found.outcome}: {found.path} {found.text}"))
+    for one in verdict.elections:
+        table.add_row(plain(one.file), plain(f"taken under {one.elected}: {one.why}"))
+    return table
+
+
             )
     return table
 

@@ -22,6 +22,7 @@ from shared.contracts.catalog import (
     MapEntry,
     MetricEntry,
     PackageManifest,
+    Platform,
     ProgramEntry,
     Symbol,
 )
@@ -49,6 +50,8 @@ class PackageSection(Document, frozen=True, kw_only=True):
     summary: Annotated[str, Meta(min_length=1, max_length=200)]
     licence: str
     """SPDX expression of the kernel code; its texts lie in `LICENSES/`."""
+    platforms: Annotated[tuple[Platform, ...], Meta(min_length=1)] = ("linux",)
+    """What the code is meant for."""
 
 
 class ProgramSection(Document, frozen=True, kw_only=True):
@@ -130,6 +133,7 @@ def make_manifest(
         version=source.package.version,
         summary=source.package.summary,
         licence=source.package.licence,
+        platforms=source.package.platforms,
         programs=tuple(
             ProgramEntry(
                 name=program.name,

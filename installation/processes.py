@@ -58,13 +58,13 @@ class ProcessKind:
 _SERVICE_SETTINGS: Final = ("CREDENTIALS_DIR", "STATE_DIR", "LOG_LEVEL")
 
 
-def _service(name: str) -> ProcessKind:
+def _service(name: str, *own_settings: str) -> ProcessKind:
     return ProcessKind(
         name=name,
         stage=2,
         module=f"services.{name}",
         prefix=name.upper(),
-        settings=_SERVICE_SETTINGS,
+        settings=(*_SERVICE_SETTINGS, *own_settings),
         answers_as=name,
     )
 
@@ -79,7 +79,7 @@ PROCESSES: Final[tuple[ProcessKind, ...]] = (
         settings=("CREDENTIALS_DIR", "LOG_LEVEL"),
         runs_once=True,
     ),
-    _service("catalog"),
+    _service("catalog", "LICENCE_POLICY"),
     _service("scheduler"),
     _service("auditor"),
     ProcessKind(
@@ -224,6 +224,7 @@ def _spec(
         "NAMED_NAMESPACES": environ.get(
             f"{kind.prefix}_NAMED_NAMESPACES", "false" if has_own_namespace else "true"
         ),
+        "LICENCE_POLICY": environ.get(f"{kind.prefix}_LICENCE_POLICY", "gpl-ok"),
         "BCC_PYTHON": environ.get(f"{kind.prefix}_BCC_PYTHON", "/usr/bin/python3"),
     }
     return ProcessSpec(

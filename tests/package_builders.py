@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from services.catalog.publication import draft_version
+from services.catalog.publication import draft_version, judged
+from shared.adapters.licence_policies import load_policy
 from shared.canonical import sha256_hex
 from shared.contracts.catalog import (
     ElfFacts,
@@ -95,12 +96,12 @@ def sign(
 
 
 def a_version(version: str = "1.0.0", **changes: Any) -> PackageVersion:
-    """A version of `one` as it would be published."""
+    """A version of `one` as it would be published, where any licence is welcome."""
     channels = changes.pop("channels", ("stable",))
     elf = changes.pop("elf", (some_facts(),))
     command_id = changes.pop("command_id", f"command-{version}")
     manifest = a_manifest(version=version, **changes)
-    return draft_version(
+    draft = draft_version(
         sign(manifest),
         manifest=manifest,
         elf=elf,
@@ -109,6 +110,7 @@ def a_version(version: str = "1.0.0", **changes: Any) -> PackageVersion:
         command_id=command_id,
         now=NOW,
     )
+    return judged(draft, load_policy("gpl-ok"), source_licences={}, kernels=())
 
 
 def a_record(*versions: str, **changes: Any) -> PackageRecord:

@@ -11,12 +11,14 @@ from datetime import UTC, datetime
 from services.catalog.adapters.artifacts import Artifacts
 from services.catalog.adapters.own_key import read_ticket_key
 from services.catalog.adapters.uploads import Uploads
+from services.catalog.config import CatalogConfig
 from services.catalog.service import CatalogService
 from shared.adapters import lifecycle
 from shared.adapters.bus import connect
+from shared.adapters.licence_policies import load_policy
 from shared.adapters.logs import configure_logs
 from shared.adapters.outbox import Outbox
-from shared.config import ServiceConfig, load_config
+from shared.config import load_config
 from shared.contracts.catalog import CATALOG
 from shared.contracts.node import DESIRED, NODES
 from shared.version import VERSION
@@ -24,8 +26,9 @@ from shared.version import VERSION
 
 async def main(stop: asyncio.Event) -> None:
     """Serve until `stop` is set."""
-    config = load_config(ServiceConfig, os.environ, prefix="CATALOG_")
+    config = load_config(CatalogConfig, os.environ, prefix="CATALOG_")
     configure_logs(service="catalog", level=config.log_level)
+    policy = load_policy(config.licence_policy)
     async with connect(config.credentials_dir) as bus:
         outbox = Outbox(bus, "catalog")
         service = CatalogService(
@@ -37,6 +40,7 @@ async def main(stop: asyncio.Event) -> None:
             outbox=outbox,
             trust_root=bytes.fromhex(bus.facts.trust_root),
             ticket_key=read_ticket_key(config.credentials_dir),
+            licence_policy=policy,
             now=lambda: datetime.now(UTC),
         )
         endpoints = service.endpoints()

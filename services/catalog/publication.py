@@ -8,21 +8,20 @@ Rules:
  * A published version never changes.  Publishing it again is a conflict, with the same content or
    another; only the same command gives the same answer again, and that is the outbox's part.
  * Versions of equal precedence are one version: build metadata does not tell them apart.
- * The manifest keeps its word (`manifest`) and the licence statements agree (`licensing`).
+ * The manifest keeps its word (`manifest`), and neither the kernel nor the installation's policy
+   would refuse what is said of licences (shared/licensing).
  * A publisher publishes what its own key signed: the certificate names who asks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Final
 
 import msgspec
 
-from services.catalog.licensing import licence_reasons
 from services.catalog.manifest import manifest_reasons
-from shared.bytecode.licences import GPL_ONLY_HELPERS
 from shared.contracts.catalog import (
     CATALOG,
     ElfFacts,
@@ -35,8 +34,13 @@ from shared.contracts.catalog import (
 )
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import EventBody
+from shared.contracts.licences import LicenceVerdict
 from shared.dsse import manifest_digest
 from shared.errors import Reason, Refusal, RefusedError
+from shared.kernel_abilities import KernelAbilities
+from shared.licensing.package import LicensedPackage
+from shared.licensing.policies import LicencePolicy
+from shared.licensing.verdict import check_licences, refusals
 from shared.moments import render_time
 from shared.versions import parse_version
 
@@ -76,24 +80,23 @@ def decide_publication(
     *,
     name: str,
     version: PackageVersion,
-    restricted: Collection[int] = GPL_ONLY_HELPERS,
 ) -> PackageRecord:
     """The package's record with `version` as its youngest.
 
     Args:
         record: What is published under this name; None if nothing is.
         name: The package's name, as the manifest has it.
-        version: What shall be published, with facts of all its object files.
-        restricted: The helpers that some kernel opens to GPL-compatible programs only.
+        version: What shall be published, with facts of all its object files, and judged.
 
     Raises:
         VersionConflictError: A version of this precedence is there already.
-        ManifestError: With every reason from `manifest` and `licensing`.
+        ManifestError: With every reason from `manifest` and the verdict on its licences.
         RecordFullError: The record would not fit its bucket.
     """
+    assert version.licences is not None
     reasons = [
         *manifest_reasons(version.manifest, version.elf),
-        *licence_reasons(version.manifest, version.elf, restricted=restricted),
+        *refusals(version.licences),
         *_channel_reasons(version.channels),
     ]
     if reasons:
@@ -190,6 +193,33 @@ def draft_version(
     )
 
 
+def judged(
+    version: PackageVersion,
+    policy: LicencePolicy,
+    *,
+    source_licences: Mapping[str, str],
+    kernels: Sequence[KernelAbilities],
+) -> PackageVersion:
+    """The version with what the policy says of its licences.
+
+    Args:
+        version: As it came, with facts of all its object files.
+        policy: The installation's.
+        source_licences: The SPDX tag of each file that has one.
+        kernels: Of the nodes; none: the built-in table of helpers holds.
+    """
+    package = LicensedPackage(
+        manifest=version.manifest,
+        elf=version.elf,
+        policy=policy,
+        source_licences=source_licences,
+        kernels=tuple(kernels),
+    )
+    return msgspec.structs.replace(
+        version, source_licences=dict(source_licences), licences=check_licences(package)
+    )
+
+
 def publication_reply(name: str, version: PackageVersion) -> PackagePublished:
     """The answer to a publication that was accepted."""
     return PackagePublished(
@@ -210,7 +240,8 @@ def publication_event(
     """What the audit log says about a publication.
 
     `details`: archive_sha256, manifest_sha256, signer (key ids that the envelope names), licence
-    (SPDX expression) and elf_licence (object file to its string).  What was not verified when a
+    (SPDX expression), elf_licence (object file to its string) and licences (the verdict: policy,
+    outcome, every rule that did not simply hold, elections).  What was not verified when a
     publication was refused is not claimed: name, version and licences are left out then.
 
     Args:
@@ -227,6 +258,8 @@ def publication_event(
         details["licence"] = version.manifest.licence
         details["elf_licence"] = {facts.path: facts.licence for facts in version.elf}
         details["channels"] = list(version.channels)
+        if version.licences is not None:
+            details["licences"] = _spoken(version.licences)
     if refusal is not None:
         details |= {"code": refusal.code, "message": refusal.message}
     return EventBody(
@@ -238,6 +271,13 @@ def publication_event(
         after="" if refusal else str(details["manifest_sha256"]),
         details=details,
     )
+
+
+def _spoken(verdict: LicenceVerdict) -> dict[str, Any]:
+    """The verdict for the audit log: rules that hold are counted."""
+    told = tuple(one for one in verdict.findings if one.outcome != "passed")
+    spoken: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(verdict, findings=told))
+    return {**spoken, "passed": len(verdict.findings) - len(told)}
 
 
 def _channel_reasons(channels: Sequence[str]) -> list[Reason]:

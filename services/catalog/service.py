@@ -12,13 +12,13 @@ from typing import Any, ClassVar, Final, Protocol
 import structlog
 
 from services.catalog.chunks import check_chunk, check_reader, chunk_number
-from services.catalog.licensing import is_closed, restricted_anywhere
 from services.catalog.publication import (
     check_has_name,
     check_manifest_size,
     check_signer,
     decide_publication,
     draft_version,
+    judged,
     publication_event,
     publication_reply,
 )
@@ -30,7 +30,7 @@ from shared.adapters.outbox import Outbox
 from shared.adapters.service_layer import Handler
 from shared.bytecode.c_sources import read_source_facts
 from shared.bytecode.elf import read_elf_facts
-from shared.bytecode.licences import GPL_ONLY_HELPERS
+from shared.bytecode.licences import is_gpl_compatible
 from shared.contracts.base import Endpoint, Message
 from shared.contracts.catalog import (
     CATALOG,
@@ -63,6 +63,9 @@ from shared.contracts.errors import ErrorCode
 from shared.contracts.node import DesiredNode, NodeRecord
 from shared.dsse import verify_signed_package
 from shared.errors import Reason, RefusedError
+from shared.kernel_abilities import KernelAbilities, kernel_abilities
+from shared.licensing.policies import LicencePolicy
+from shared.licensing.source_tags import source_licences
 from shared.outbox_records import Change, Decision
 from shared.package_archive import read_archive
 from shared.package_tests import check_tests
@@ -145,6 +148,7 @@ class CatalogService:
         outbox: Outbox,
         trust_root: bytes,
         ticket_key: bytes,
+        licence_policy: LicencePolicy,
         now: Callable[[], datetime],
     ) -> None:
         self._packages: Final = packages
@@ -155,6 +159,7 @@ class CatalogService:
         self._publish: Final = outbox.command(PUBLISH_PACKAGE, self.publish_package)
         self._trust_root: Final = trust_root
         self._ticket_key: Final = ticket_key
+        self._licence_policy: Final = licence_policy
         self._now: Final = now
 
     def endpoints(self) -> dict[Endpoint[Any, Any], Handler]:
@@ -203,7 +208,6 @@ class CatalogService:
                 entry.value if entry else None,
                 name=name,
                 version=version,
-                restricted=await self._restricted_helpers(version),
             )
         except RefusedError as error:
             refusal = error.refusal()
@@ -269,8 +273,8 @@ class CatalogService:
         if archive is None:
             raise _unknown_artifact(signed.archive_sha256, "write the archive before publishing it")
         # In a thread, because a large archive takes long enough to make other callers wait.
-        elf = await asyncio.to_thread(_read_objects, archive, manifest)
-        return draft_version(
+        elf, tags = await asyncio.to_thread(_read_objects, archive, manifest)
+        version = draft_version(
             signed,
             manifest=manifest,
             elf=elf,
@@ -279,26 +283,34 @@ class CatalogService:
             command_id=command_id,
             now=now,
         )
+        kernels = await self._kernels(version)
+        return judged(version, self._licence_policy, source_licences=tags, kernels=kernels)
 
-    async def _restricted_helpers(self, version: PackageVersion) -> frozenset[int]:
-        """As the nodes' kernels say, if it matters for this version."""
-        if not is_closed(version.elf):
-            return GPL_ONLY_HELPERS
+    async def _kernels(self, version: PackageVersion) -> list[KernelAbilities]:
+        """Those of the nodes that were asked, if it matters for this version."""
+        if all(is_gpl_compatible(facts.licence) for facts in version.elf):
+            return []
         try:
             nodes = await self._nodes.entries()
         except RefusedError as error:
             # Credentials of an earlier release have no right to read them.
             _log.warning("node_tables_not_read", why=error.message)
-            return GPL_ONLY_HELPERS
-        return restricted_anywhere(entry.value.capabilities for entry in nodes)
+            return []
+        found = (entry.value.capabilities for entry in nodes)
+        return list(dict.fromkeys(kernel_abilities(one) for one in found if one is not None))
 
     async def _record(self, name: str) -> PackageRecord | None:
         entry = await self._packages.get(name)
         return entry.value if entry else None
 
 
-def _read_objects(archive: bytes, manifest: PackageManifest) -> list[ElfFacts]:
-    """Facts of every object file and source of a program, once the archive is the manifest's."""
+def _read_objects(
+    archive: bytes, manifest: PackageManifest
+) -> tuple[list[ElfFacts], dict[str, str]]:
+    """Facts of every object file and source of a program, and the SPDX tags of all files.
+
+    Once the archive is the manifest's.
+    """
     files = read_archive(archive, manifest)
     objects = {program.object: program.compiler for program in manifest.programs}
     facts = [
@@ -306,7 +318,7 @@ def _read_objects(archive: bytes, manifest: PackageManifest) -> list[ElfFacts]:
         for path, compiler in objects.items()
     ]
     check_tests(manifest, files, facts)
-    return facts
+    return facts, source_licences(files)
 
 
 def _unknown_artifact(digest: str, rule: str) -> UnknownArtifactError:

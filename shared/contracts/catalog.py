@@ -19,6 +19,7 @@ from shared.contracts.base import (
     Message,
     Request,
 )
+from shared.contracts.licences import LicenceVerdict
 from shared.identifiers import DigestText, Hook, Token
 
 CHUNK_BYTES: Final = 128 * 1024
@@ -41,6 +42,9 @@ MapPolicy = Annotated[
 ]
 """What happens when an instance's map has another layout than its next version declares: `refuse`,
 `fresh` (an empty map), `migrate:<map>` (the content of that map of the version that runs)."""
+
+
+Platform = Literal["linux", "windows"]
 
 
 class PackageFile(Document, frozen=True, kw_only=True):
@@ -115,6 +119,8 @@ class PackageManifest(Document, frozen=True, kw_only=True):
     summary: Annotated[str, Meta(min_length=1, max_length=200)]
     licence: str
     """SPDX expression of the kernel code."""
+    platforms: Annotated[tuple[Platform, ...], Meta(min_length=1)] = ("linux",)
+    """What the package's code is meant for; policies may ask more of what is meant for both."""
     programs: Annotated[tuple[ProgramEntry, ...], Meta(min_length=1)]
     maps: dict[Symbol, MapEntry] = {}
     metrics: dict[Token, MetricEntry] = {}
@@ -237,6 +243,10 @@ class PackageVersion(Message, frozen=True, kw_only=True):
     """Key of the principal who published."""
     channels: tuple[str, ...] = ("stable",)
     command_id: str = ""
+    source_licences: dict[str, str] = {}
+    """The SPDX tag of each file of the archive that has one, by path."""
+    licences: LicenceVerdict | None = None
+    """What the installation's policy said when it was published; None: nobody asked then."""
 
 
 class PackageRecord(Message, frozen=True, kw_only=True):

@@ -83,6 +83,21 @@ async def test_a_publication_is_one_event_that_names_signer_and_licences(stage: 
         "licence": "GPL-2.0-only OR BSD-2-Clause",
         "elf_licence": {"rate_limit.bpf.o": "Dual BSD/GPL"},
         "channels": ["stable"],
+        "licences": {
+            "policy": "gpl-ok",
+            "policy_version": "1.0.0",
+            "outcome": "passed",
+            "passed": 13,
+            "findings": [],
+            "elections": [
+                {
+                    "file": "rate_limit.bpf.o",
+                    "elected": "GPL-2.0-only",
+                    "declared": "GPL-2.0-only OR BSD-2-Clause",
+                    "why": "policy gpl-ok prefers it",
+                }
+            ],
+        },
     }
 
 

@@ -35,9 +35,12 @@ START_SECONDS = 15.0
 class CatalogProcess:
     """`python -m services.catalog`, started, killed and started again by a test."""
 
-    def __init__(self, server: OperatorModeServer, state_dir: Path) -> None:
+    def __init__(
+        self, server: OperatorModeServer, state_dir: Path, *, licence_policy: str = "gpl-ok"
+    ) -> None:
         self._server = server
         self._state_dir = state_dir
+        self._licence_policy = licence_policy
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self, asker: Bus) -> None:
@@ -48,6 +51,7 @@ class CatalogProcess:
         environment = os.environ | {
             "CATALOG_CREDENTIALS_DIR": str(credentials),
             "CATALOG_STATE_DIR": str(self._state_dir),
+            "CATALOG_LICENCE_POLICY": self._licence_policy,
         }
         with (self._server.directory / "catalog.log").open("ab") as log:
             self._process = subprocess.Popen(

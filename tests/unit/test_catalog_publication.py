@@ -144,6 +144,31 @@ def test_the_event_of_a_publication_names_signer_and_licences() -> None:
         "licence": "GPL-2.0-only OR BSD-2-Clause",
         "elf_licence": {"one.bpf.o": "Dual BSD/GPL"},
         "channels": ["stable"],
+        "licences": {
+            "policy": "gpl-ok",
+            "policy_version": "1.0.0",
+            "outcome": "review",
+            "passed": 12,
+            "findings": (
+                {
+                    "rule": "texts-present",
+                    "outcome": "review",
+                    "path": "archive[LICENSES]",
+                    "text": "the archive has no text of GPL-2.0-only, BSD-2-Clause",
+                    "evidence": {"licences": ["GPL-2.0-only", "BSD-2-Clause"]},
+                    "fix": "put LICENSES/GPL-2.0-only.txt into the package's folder "
+                    "(`reuse download`)",
+                },
+            ),
+            "elections": (
+                {
+                    "file": "one.bpf.o",
+                    "elected": "GPL-2.0-only",
+                    "declared": "GPL-2.0-only OR BSD-2-Clause",
+                    "why": "policy gpl-ok prefers it",
+                },
+            ),
+        },
     }
     assert event.after == canonical_digest(a_manifest())
 

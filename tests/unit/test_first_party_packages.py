@@ -13,11 +13,15 @@ import pytest
 
 from cli.package_build import build_package
 from cli.package_source import parse_source
-from services.catalog.licensing import licence_reasons
 from services.catalog.manifest import manifest_reasons
 from services.catalog.publication import MAX_RECORD_BYTES, draft_version
+from shared.adapters.licence_policies import load_policy
 from shared.contracts.scheduler import DeploymentSpec
 from shared.errors import RefusedError
+from shared.licensing.package import LicensedPackage
+from shared.licensing.policies import SHIPPED
+from shared.licensing.source_tags import source_licences
+from shared.licensing.verdict import check_licences
 from shared.package_archive import unpack_archive
 from shared.validation import convert_document
 from tests.package_builders import NOW, sign
@@ -64,7 +68,10 @@ def test_a_package_can_be_published_and_needs_no_kernel_btf(name: str) -> None:
     built = build_package(PACKAGES / name)
 
     assert [*manifest_reasons(built.manifest, built.elf)] == []
-    assert [*licence_reasons(built.manifest, built.elf)] == []
+    tags = source_licences(unpack_archive(built.archive))
+    for policy in map(load_policy, SHIPPED):
+        verdict = check_licences(LicensedPackage(built.manifest, built.elf, policy, tags))
+        assert verdict.outcome in ("passed", "review")
     assert [(facts.has_btf, facts.needs_kernel_btf) for facts in built.elf] == [(True, False)]
 
 

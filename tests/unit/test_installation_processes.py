@@ -57,6 +57,7 @@ def test_a_service_gets_its_own_credentials_and_state() -> None:
         "CATALOG_CREDENTIALS_DIR": "/srv/l3af/credentials/services/catalog",
         "CATALOG_STATE_DIR": "/srv/l3af/state/catalog",
         "CATALOG_LOG_LEVEL": "info",
+        "CATALOG_LICENCE_POLICY": "gpl-ok",
     }
 
 

@@ -1,0 +1,54 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What was found out about licences: every rule that was looked at, and what it comes to."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from shared.contracts.base import Message
+
+LicenceOutcome = Literal["passed", "noted", "review", "refused"]
+"""`noted`: worth knowing; `review`: somebody has to look; `refused`: it cannot be published."""
+OUTCOMES: Final[tuple[LicenceOutcome, ...]] = ("passed", "noted", "review", "refused")
+"""The mildest first."""
+
+
+class LicenceFinding(Message, frozen=True, kw_only=True):
+    """One rule at one place; a rule that holds everywhere is one finding that has passed."""
+
+    rule: str
+    """Stable name, as `gpl-only-helpers`; docs/licences.md has them all."""
+    outcome: LicenceOutcome
+    path: str = ""
+    """Where, as `archive[a.bpf.o].license`."""
+    text: str = ""
+    """One sentence."""
+    evidence: dict[str, Any] = {}
+    """What was found there: file, function, helpers, kernel_functions, elf, spdx, licences."""
+    allowed: tuple[str, ...] = ()
+    """What would be accepted there, if it can be listed."""
+    fix: str = ""
+    """What would make the rule hold; one sentence."""
+
+
+class LicenceElection(Message, frozen=True, kw_only=True):
+    """Which of the choices that a package offers its kernel code is taken under."""
+
+    file: str
+    elected: str
+    """SPDX expression without OR."""
+    declared: str
+    """The expression that offers it."""
+    why: str
+
+
+class LicenceVerdict(Message, frozen=True, kw_only=True):
+    """What a policy says of one version of one package."""
+
+    policy: str
+    policy_version: str
+    outcome: LicenceOutcome
+    """The gravest among the findings."""
+    findings: tuple[LicenceFinding, ...]
+    elections: tuple[LicenceElection, ...] = ()

@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the rules are asked about: one package under one policy, on certain kernels.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from shared.bytecode.helper_names import helper_name
+from shared.contracts.catalog import ElfFacts, PackageManifest, ProgramFacts
+from shared.contracts.licences import LicenceFinding, LicenceOutcome
+from shared.kernel_abilities import PROGRAM_TYPE_OF_HOOK, KernelAbilities
+from shared.licensing.expressions import Arm, ExpressionError, parse_expression
+from shared.licensing.kernel import ClosedCalls, ProgramKind, closed_calls, kind_of_section
+from shared.licensing.policies import LicencePolicy
+
+EXPRESSION_PATH = "manifest.licence"
+
+
+@dataclass(frozen=True)
+class LicensedPackage:
+    """What is known of a package before anything of it runs."""
+
+    manifest: PackageManifest
+    elf: tuple[ElfFacts, ...]
+    policy: LicencePolicy
+    source_licences: Mapping[str, str] = field(default_factory=dict)
+    """The SPDX tag of each file that has one, by path."""
+    kernels: tuple[KernelAbilities, ...] = ()
+    """Those that the package may come to run on; none: the built-in table."""
+
+    @cached_property
+    def arms(self) -> frozenset[Arm]:
+        """The choices that the manifest's expression offers; none if it is no expression."""
+        try:
+            return parse_expression(self.manifest.licence, path=EXPRESSION_PATH)
+        except ExpressionError:
+            return frozenset()
+
+    def kinds(self, facts: ElfFacts, program: ProgramFacts) -> frozenset[ProgramKind]:
+        """What the function is loaded as: as its hooks say, else its section."""
+        hooked = self._hooked.get((facts.path, program.function))
+        return frozenset(hooked or {kind_of_section(program.section)})
+
+    @cached_property
+    def _hooked(self) -> dict[tuple[str, str], set[ProgramKind]]:
+        found: dict[tuple[str, str], set[ProgramKind]] = {}
+        for entry in self.manifest.programs:
+            kinds = found.setdefault((entry.object, entry.function), set())
+            kinds.update(ProgramKind(PROGRAM_TYPE_OF_HOOK[hook]) for hook in entry.hooks)
+        return found
+
+    def closed(
+        self, facts: ElfFacts, *, licence: str
+    ) -> Iterator[tuple[ProgramFacts, ClosedCalls]]:
+        """Each function of the object with what the kernel would close to it under the string."""
+        for program in facts.programs:
+            for kind in sorted(self.kinds(facts, program), key=lambda one: (one.type, one.attach)):
+                yield (
+                    program,
+                    closed_calls(
+                        kind,
+                        licence,
+                        helpers=program.helpers,
+                        kernel_functions=program.kernel_functions,
+                        kernels=self.kernels,
+                    ),
+                )
+
+
+def finding(
+    rule: str, outcome: LicenceOutcome, path: str, text: str, fix: str, **evidence: Any
+) -> LicenceFinding:
+    """A rule that does not hold at `path`; `allowed` among the evidence is what would do there."""
+    allowed = tuple(evidence.pop("allowed", ()))
+    return LicenceFinding(
+        rule=rule,
+        outcome=outcome,
+        path=path,
+        text=text,
+        evidence=evidence,
+        allowed=allowed,
+        fix=fix,
+    )
+
+
+def spoken_helpers(helpers: tuple[int, ...]) -> list[str]:
+    """As `bpf_loop (181)`."""
+    return [f"{helper_name(one) or 'helper'} ({one})" for one in helpers]

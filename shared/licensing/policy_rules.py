@@ -1,0 +1,101 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a policy pack asks beyond the truth of statements.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shared.contracts.licences import LicenceFinding
+from shared.licensing.compatibility import fits
+from shared.licensing.expressions import (
+    Arm,
+    ExpressionError,
+    bare,
+    parse_expression,
+)
+from shared.licensing.package import EXPRESSION_PATH, LicensedPackage, finding
+from shared.licensing.policies import FileGroup
+from shared.licensing.source_tags import group_of
+
+
+def policy_groups(package: LicensedPackage) -> Iterator[LicenceFinding]:
+    """Kernel code as a whole, and every file that states a licence, are what the policy takes."""
+    if package.arms:
+        yield from _asked_of(
+            package, "kernel", package.arms, EXPRESSION_PATH, package.manifest.licence, file=""
+        )
+    for path, tag in sorted(package.source_licences.items()):
+        group = group_of(path)
+        # Kernel files are judged as the whole that they become.
+        if group == "kernel":
+            continue
+        try:
+            arms = parse_expression(tag, path=path)
+        except ExpressionError as error:
+            yield finding(
+                "policy-groups",
+                "review",
+                f"archive[{path}]",
+                f"its SPDX tag {error.reasons[0].rule}",
+                "write an SPDX expression behind SPDX-License" + "-Identifier:",
+                file=path,
+                spdx=tag,
+            )
+        else:
+            yield from _asked_of(package, group, arms, f"archive[{path}]", tag, file=path)
+
+
+def policy_platforms(package: LicensedPackage) -> Iterator[LicenceFinding]:
+    """Code that is meant for more than Linux may be taken on the other platforms."""
+    rule, platforms = package.policy.cross_platform, package.manifest.platforms
+    others = [one for one in platforms if one != "linux"]
+    if rule is None or not others or not package.arms:
+        return
+    if all(bare(arm).intersection(rule.not_alone) for arm in package.arms):
+        yield finding(
+            "policy-platforms",
+            rule.outcome,
+            EXPRESSION_PATH,
+            f"is meant for {' and '.join(platforms)}: {rule.because}",
+            "offer a choice without the GPL as well, as GPL-2.0-only OR BSD-2-Clause",
+            spdx=package.manifest.licence,
+            platforms=list(platforms),
+            licences=sorted(rule.not_alone),
+        )
+
+
+def _asked_of(
+    package: LicensedPackage,
+    group: FileGroup,
+    arms: frozenset[Arm],
+    path: str,
+    expression: str,
+    *,
+    file: str,
+) -> Iterator[LicenceFinding]:
+    rule = package.policy.groups.get(group)
+    if rule is None:
+        return
+    evidence = {"spdx": expression, **({"file": file} if file else {})}
+    for wanted in rule.offers:
+        if not any(fits(arm, wanted) for arm in arms):
+            yield finding(
+                "policy-groups",
+                rule.outcome,
+                path,
+                f"does not offer {' or '.join(wanted)}: {rule.because}",
+                f"offer it under {wanted[0]} as well",
+                **evidence,
+                allowed=wanted,
+            )
+    if not any(rule.permits(arm) for arm in arms):
+        yield finding(
+            "policy-groups",
+            rule.outcome,
+            path,
+            f"offers no choice that policy {package.policy.name} takes: {rule.because}",
+            "offer it under a licence that the policy takes",
+            **evidence,
+            allowed=rule.allows or rule.allows_categories,
+        )

@@ -1,0 +1,243 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether what a package says of its licence is true: to the kernel, and to people.
+
+Pure.  The kernel knows six strings and opens GPL-only functions for them; the manifest states the
+exact licence.  A string that claims more than the expression grants is a false statement to the
+kernel, whatever the policy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from shared.bytecode.licences import is_gpl_compatible
+from shared.contracts.catalog import ElfFacts
+from shared.contracts.licences import LicenceFinding
+from shared.licensing.compatibility import PROMISES, may_combine, never_combines, strings_for
+from shared.licensing.expressions import (
+    ExpressionError,
+    is_known,
+    parse_expression,
+    render_arm,
+)
+from shared.licensing.package import EXPRESSION_PATH, LicensedPackage, finding, spoken_helpers
+
+_COMPATIBLE: Final = tuple(sorted(PROMISES))
+
+
+def expression_valid(package: LicensedPackage) -> Iterator[LicenceFinding]:
+    """The manifest's licence is an SPDX expression."""
+    try:
+        parse_expression(package.manifest.licence, path=EXPRESSION_PATH)
+    except ExpressionError as error:
+        for reason in error.reasons:
+            yield finding(
+                "expression-valid",
+                "refused",
+                EXPRESSION_PATH,
+                reason.rule,
+                "write an SPDX expression, as GPL-2.0-only OR BSD-2-Clause",
+                spdx=package.manifest.licence,
+            )
+
+
+def identifiers_known(package: LicensedPackage) -> Iterator[LicenceFinding]:
+    """Every licence that is named is in the SPDX list, or the author's own `LicenseRef-`."""
+    unknown = sorted({one for arm in package.arms for one in arm if not is_known(one)})
+    if unknown:
+        yield finding(
+            "identifiers-known",
+            package.policy.outcomes.get("identifiers-known", "review"),
+            EXPRESSION_PATH,
+            f"names {', '.join(unknown)}, which the SPDX list does not have",
+            "use the identifier of the SPDX list, or LicenseRef- and a name of your own",
+            spdx=package.manifest.licence,
+            licences=unknown,
+        )
+
+
+def arms_combine(package: LicensedPackage) -> Iterator[LicenceFinding]:
+    """Licences that apply together may apply together."""
+    impossible = sorted(render_arm(arm) for arm in package.arms if never_combines(arm))
+    unclear = sorted(
+        render_arm(arm) for arm in package.arms if not may_combine(arm) and not never_combines(arm)
+    )
+    if impossible:
+        is_only_choice = len(impossible) == len(package.arms)
+        yield finding(
+            "arms-combine",
+            "refused" if is_only_choice else "noted",
+            EXPRESSION_PATH,
+            f"code under {impossible[0]} cannot be one work: the licences exclude each other",
+            "leave one of the two out of the object, or take it under another licence",
+            spdx=package.manifest.licence,
+            licences=impossible,
+        )
+    if unclear:
+        yield finding(
+            "arms-combine",
+            "review",
+            EXPRESSION_PATH,
+            f"it is not known whether code under {unclear[0]} may be one work",
+            "have it looked at, or leave one of the two out of the object",
+            spdx=package.manifest.licence,
+            licences=unclear,
+        )
+
+
+def kernel_string(package: LicensedPackage) -> Iterator[LicenceFinding]:
+    """What each object tells the kernel is what the expression grants."""
+    if not package.arms:
+        return
+    for facts in package.elf:
+        if is_gpl_compatible(facts.licence):
+            yield from _false_promises(package, facts)
+        else:
+            yield from _other_string(package, facts)
+
+
+def under_declared(package: LicensedPackage) -> Iterator[LicenceFinding]:
+    """An object whose string names one choice alone hides no other from whoever reads it."""
+    dual = tuple(one for one in strings_for(package.arms) if one.startswith("Dual "))
+    for facts in package.elf:
+        if dual and facts.licence in ("GPL", "GPL v2"):
+            yield finding(
+                "under-declared",
+                package.policy.outcomes.get("under-declared", "noted"),
+                f"archive[{facts.path}].license",
+                f"tells the kernel '{facts.licence}' where the manifest offers more",
+                f"'{dual[0]}' says the same to the kernel and more to people",
+                file=facts.path,
+                elf=facts.licence,
+                spdx=package.manifest.licence,
+                allowed=dual,
+            )
+
+
+def gpl_only_helpers(package: LicensedPackage) -> Iterator[LicenceFinding]:
+    """No function calls a helper that the kernel closes to the object's string."""
+    for facts in package.elf:
+        if facts.compiler and not is_gpl_compatible(facts.licence):
+            yield finding(
+                "gpl-only-helpers",
+                "noted",
+                f"archive[{facts.path}].license",
+                f"{facts.path} is compiled on nodes; what it calls is not known before",
+                "none is needed: a node refuses what its kernel refuses",
+                file=facts.path,
+                elf=facts.licence,
+            )
+        for program, closed in package.closed(facts, licence=facts.licence):
+            if closed.helpers:
+                names = spoken_helpers(closed.helpers)
+                yield finding(
+                    "gpl-only-helpers",
+                    "refused",
+                    f"archive[{facts.path}].license",
+                    f"function {program.function} calls {', '.join(names)}, which the kernel "
+                    "opens to GPL-compatible programs only",
+                    _open_up(package),
+                    file=facts.path,
+                    function=program.function,
+                    helpers=names,
+                    elf=facts.licence,
+                    allowed=_COMPATIBLE,
+                )
+
+
+def kernel_functions(package: LicensedPackage) -> Iterator[LicenceFinding]:
+    """No function calls a kernel function under a string that closes all of them."""
+    for facts in package.elf:
+        for program, closed in package.closed(facts, licence=facts.licence):
+            if closed.kernel_functions:
+                yield finding(
+                    "kernel-functions",
+                    "refused",
+                    f"archive[{facts.path}].license",
+                    f"function {program.function} calls {', '.join(closed.kernel_functions)}, and "
+                    "the kernel opens its functions to GPL-compatible programs only",
+                    _open_up(package),
+                    file=facts.path,
+                    function=program.function,
+                    kernel_functions=list(closed.kernel_functions),
+                    elf=facts.licence,
+                    allowed=_COMPATIBLE,
+                )
+
+
+def program_types(package: LicensedPackage) -> Iterator[LicenceFinding]:
+    """No function is of a type that the kernel takes from GPL-compatible programs alone."""
+    for facts in package.elf:
+        for program, closed in package.closed(facts, licence=facts.licence):
+            if closed.is_type_closed:
+                yield finding(
+                    "program-types",
+                    "refused",
+                    f"archive[{facts.path}].license",
+                    f"function {program.function} is in section {program.section}, and the kernel "
+                    "takes such programs with a GPL-compatible licence only",
+                    _open_up(package),
+                    file=facts.path,
+                    function=program.function,
+                    elf=facts.licence,
+                    allowed=_COMPATIBLE,
+                )
+
+
+def _open_up(package: LicensedPackage) -> str:
+    strings = strings_for(package.arms)
+    if strings:
+        return f"let the object say '{strings[-1]}', which the manifest grants, or leave the call"
+    return "offer the code under GPL-2.0 as well and say so in both places, or leave the call"
+
+
+def _false_promises(package: LicensedPackage, facts: ElfFacts) -> Iterator[LicenceFinding]:
+    allowed = strings_for(package.arms)
+    for choice, holds in PROMISES[facts.licence]:
+        if not any(map(holds, package.arms)):
+            yield finding(
+                "kernel-string",
+                "refused",
+                f"archive[{facts.path}].license",
+                f"tells the kernel '{facts.licence}', but the manifest does not offer {choice}",
+                f"let the object say '{allowed[-1]}'"
+                if allowed
+                else f"offer {choice} in the manifest, or let the object say the expression itself",
+                file=facts.path,
+                elf=facts.licence,
+                spdx=package.manifest.licence,
+                allowed=allowed,
+            )
+
+
+def _other_string(package: LicensedPackage, facts: ElfFacts) -> Iterator[LicenceFinding]:
+    """A string outside the kernel's list must be the expression, or a choice of it.
+
+    Words that SPDX does not know, as `Proprietary`, are the `LicenseRef-` of that name.
+    """
+    licence, expression = facts.licence, package.manifest.licence
+    try:
+        stated = parse_expression(licence, path="license") if licence else package.arms
+    except ExpressionError:
+        stated = frozenset()
+    is_named = frozenset({_as_reference(licence)}) in package.arms
+    if not is_named and (not stated or not stated <= package.arms):
+        yield finding(
+            "kernel-string",
+            "refused",
+            f"archive[{facts.path}].license",
+            "is neither a string that the kernel knows nor a choice the manifest offers",
+            "let the object say one of the strings that the manifest grants",
+            file=facts.path,
+            elf=licence,
+            spdx=expression,
+            allowed=[*strings_for(package.arms), expression],
+        )
+
+
+def _as_reference(licence: str) -> str:
+    """A licence string in the letters of an SPDX identifier (SPDX 2.3, annex D.1)."""
+    return "LicenseRef-" + re.sub(r"[^A-Za-z0-9.-]+", "-", licence)
