@@ -174,7 +174,7 @@ def _detached_by_another(bench: Bench) -> None:
     bench.run(a_part("one", DROPS))
 
     bench.check(0, one=FRAMES)
-    assert bench.executor.actions()[-2:] == ["chain.request", "chain.attach"]
+    assert bench.executor.actions()[-3:] == ["chain.drift", "chain.request", "chain.attach"]
 
 
 def _restarted(bench: Bench) -> None:
