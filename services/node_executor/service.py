@@ -296,9 +296,9 @@ class NodeExecutorService:
                 {point_of(chain): chain for chain in wanted.chains},
                 may_let_go=self._bus.is_there,
             )
-            if await self._settle_all(wanted, desired) and desired is not None:
-                self._acted_generation = desired.generation
-        log.debug("settled", hook_points=len(wanted.chains), faults=len(self._faults))
+            if await self._settle_all(wanted, desired):
+                self._acted_generation = desired.generation if desired else self._acted_generation
+                log.debug("settled", hook_points=len(wanted.chains))
         if not self._bus_was_asked:
             return
         sampled = await self._thread(self._sampler.sample, desired)
