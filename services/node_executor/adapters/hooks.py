@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import Final
@@ -198,7 +199,12 @@ def _occupants_that_stay(interface_index: int, hook: Hook) -> tuple[HookOccupant
 
 def links_on(interface_index: int, hook: Hook) -> tuple[LinkInfo, ...]:
     """Every bpf_link on the hook, by id."""
-    found = []
+    wanted = interface_index, ATTACH_TYPES[hook]
+    return tuple(one for one in links() if (one.interface_index, one.attach_type) == wanted)
+
+
+def links() -> Iterator[LinkInfo]:
+    """Every bpf_link of the kernel, by id."""
     for link_id in ids(LINK_NEXT_ID):
         try:
             with kernel_info.link_by_id(link_id) as link:
@@ -207,10 +213,8 @@ def links_on(interface_index: int, hook: Hook) -> tuple[LinkInfo, ...]:
             # Links come (EAGAIN: not attached yet, bpf_link_by_id) and go while they are listed.
             if error.number not in (errno.ENOENT, errno.EAGAIN):
                 raise
-            continue
-        if (info.interface_index, info.attach_type) == (interface_index, ATTACH_TYPES[hook]):
-            found.append(info)
-    return tuple(found)
+        else:
+            yield info
 
 
 def _insert(

@@ -11,12 +11,12 @@ import errno
 import socket
 import struct
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from services.node_executor.adapters import hooks, kernel_info
+from services.node_executor.adapters import hooks, kernel_info, xdp_netlink
 from services.node_executor.adapters.bpf_syscall import (
     LINK_NEXT_ID,
     Memory,
@@ -29,6 +29,7 @@ from services.node_executor.adapters.kernel_errors import (
     UnsupportedByKernelError,
 )
 from services.node_executor.adapters.network_namespaces import inside, names
+from services.node_executor.kernel_types import ATTACH_TYPES
 from shared.contracts.ebpf import EbpfAttachment
 from shared.identifiers import Hook, render_hook_point
 
@@ -36,7 +37,7 @@ _INFO_BYTES: Final = 56
 _NAME_BYTES: Final = 128
 _RAW_TRACEPOINT, _XDP, _TCX, _NETKIT = 1, 6, 11, 13
 _ON_INTERFACES: Final = {_XDP, _TCX, _NETKIT}
-_HOOKS: Final[tuple[Hook, ...]] = ("xdp", "tc-ingress", "tc-egress")
+_TC_HOOKS: Final[tuple[Hook, ...]] = ("tc-ingress", "tc-egress")
 _KINDS: Final = (
     *("", "raw_tracepoint", "tracing", "cgroup", "iter", "netns", "xdp", "perf_event"),
     *("kprobe_multi", "struct_ops", "netfilter", "tcx", "uprobe_multi", "netkit", "sockmap"),
@@ -108,14 +109,27 @@ def _target(kind: int, raw: bytes, fd: int, place: str) -> str:
 
 def _places() -> Iterator[tuple[tuple[int, int], str]]:
     """(program id, link id) to the hook point that holds them, named namespaces included."""
+    on_xdp = {
+        (one.interface_index, one.program_id): one.id
+        for one in hooks.links()
+        if one.attach_type == ATTACH_TYPES["xdp"]
+    }
     for netns in ("", *names()):
         with suppress(InterfaceGoneError, KernelFaultError), inside(netns):
-            yield from list(_places_here(netns))  # what waits for its reader may not be inside
+            # what waits for its reader may not be inside
+            yield from list(_places_here(netns, on_xdp))
 
 
-def _places_here(netns: str) -> Iterator[tuple[tuple[int, int], str]]:
+def _places_here(
+    netns: str, on_xdp: Mapping[tuple[int, int], int]
+) -> Iterator[tuple[tuple[int, int], str]]:
+    """All links are listed once, and not for each interface: hosts have hundreds of both."""
     for index, name in socket.if_nameindex():
-        for hook in _HOOKS:
+        with suppress(KernelFaultError):
+            if program_id := xdp_netlink.program_on(index):
+                place = render_hook_point(name, "xdp", netns)
+                yield (program_id, on_xdp.get((index, program_id), 0)), place
+        for hook in _TC_HOOKS:
             with suppress(InterfaceGoneError, UnsupportedByKernelError, KernelFaultError):
                 for one in hooks.occupants(index, hook):
                     yield (one.program_id, one.link_id), render_hook_point(name, hook, netns)
