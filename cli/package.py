@@ -34,8 +34,8 @@ from shared.contracts.catalog import (
     PackageShown,
     PublishPackage,
 )
-
 from shared.contracts.licences import LicenceVerdict
+
 PUBLISH_SECONDS: Final = 30.0
 _DIGEST_SHOWN: Final = 16
 
@@ -45,12 +45,10 @@ app.command(
     name="test",
     help="Run a package's tests through this machine's kernel.",
 )
-
-app.command("cli.package_new:new", help="Write a package that works, to begin from.")
-app.command("cli.package_diff:diff", help="Compare two packages, and what an upgrade keeps.")
 app.command(
     "cli.package_licence:licence", help="Check licences against the kernel's rules and a policy."
 )
+
 
 class PackageBuilt(Message, frozen=True, kw_only=True):
     """What `build` made."""
@@ -298,23 +296,11 @@ def _render_shown(shown: PackageShown) -> RenderableType:
             row = (name, metric.map, metric.key, metric.unit, metric.summary)
             metrics.add_row(*(plain(cell) for cell in row))
         parts.append(metrics)
+    if package.licences is not None:
+        parts.append(_licence_lines(package.licences))
     return Group(*parts, _elf_table(package.elf))
 
 
-def _elf_table(elf: tuple[ElfFacts, ...]) -> Table:
-    table = Table("object", "kernel licence", "function", "section", "instructions")
-    for facts in elf:
-        for program in facts.programs:
-            table.add_row(
-                plain(facts.path),
-                plain(facts.licence),
-                plain(program.function),
-                plain(program.section),
-    if package.licences is not None:
-        parts.append(_licence_lines(package.licences))
-                f"compiled by {plain(facts.compiler)}"
-                if facts.compiler
-                else str(program.instructions),
 def _licence_lines(verdict: LicenceVerdict) -> Table:
     """The verdict in short; `package licence` has every rule."""
     table = Table(
@@ -328,6 +314,18 @@ def _licence_lines(verdict: LicenceVerdict) -> Table:
     return table
 
 
+def _elf_table(elf: tuple[ElfFacts, ...]) -> Table:
+    table = Table("object", "kernel licence", "function", "section", "instructions")
+    for facts in elf:
+        for program in facts.programs:
+            table.add_row(
+                plain(facts.path),
+                plain(facts.licence),
+                plain(program.function),
+                plain(program.section),
+                f"compiled by {plain(facts.compiler)}"
+                if facts.compiler
+                else str(program.instructions),
             )
     return table
 
