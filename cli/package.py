@@ -17,6 +17,7 @@ from rich.text import Text
 from cli import console, session
 from cli.console import CredentialsOption, JsonFlag, plain
 from cli.package_build import BuiltPackage, build_package
+from cli.package_check import report_check
 from cli.package_publish import load_publisher, read_built, upload, write_built
 from cli.package_source import ARCHIVE_SUFFIX
 from shared.canonical import canonical_digest, sha256_hex
@@ -45,6 +46,8 @@ app.command(
     name="test",
     help="Run a package's tests through this machine's kernel.",
 )
+app.command("cli.package_new:new", help="Write a package that works, to begin from.")
+app.command("cli.package_diff:diff", help="Compare two packages, and what an upgrade keeps.")
 app.command(
     "cli.package_licence:licence", help="Check licences against the kernel's rules and a policy."
 )
@@ -70,6 +73,9 @@ def build(
     *,
     out: Path | None = None,
     out_dir: Path = Path(),
+    check: Annotated[bool, Parameter(negative=())] = False,
+    against: str = "",
+    credentials: CredentialsOption = None,
     json: JsonFlag = False,
 ) -> None:
     """Compile a package and write its archive, and its manifest beside it.
@@ -84,7 +90,15 @@ def build(
         The archive's path; left out: `<name>-<version>.l3afpkg` in --out-dir.
     out_dir
         Where the archive goes when --out is left out.
+    check
+        Write nothing: build twice, on two paths, compare, and say what differs, if it does with
+        exit status 2.  An archive that lies where it would be written is compared too.
+    against
+        With --check, compare with this instead: another folder, an archive, or NAME@VERSION.
     """
+    if check or against:
+        report_check(folder, out or out_dir, against, credentials, json=json)
+        return
     with console.refusing(json=json), console.progress(f"building {folder.name}"):
         built = build_package(folder)
         manifest = built.manifest

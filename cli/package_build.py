@@ -58,7 +58,7 @@ def build_package(folder: Path) -> BuiltPackage:
         FaultError: There is no compiler.
     """
     folder = folder.resolve()
-    source = parse_source(_read(folder, SOURCE_FILE).decode(errors="replace"))
+    source = read_source(folder)
     files = {SOURCE_FILE: _read(folder, SOURCE_FILE), **_tests(folder, source)}
     files |= _licence_texts(folder, source.package.licence)
     files |= {name: _read(folder, name) for name in OPTIONAL_FILES if (folder / name).is_file()}
@@ -78,6 +78,15 @@ def build_package(folder: Path) -> BuiltPackage:
     )
     check_tests(built.manifest, files, built.elf)
     return built
+
+
+def read_source(folder: Path) -> PackageSource:
+    """What the folder's `package.toml` says.
+
+    Raises:
+        RefusedError: It is missing or wrong.
+    """
+    return parse_source(_read(folder.resolve(), SOURCE_FILE).decode(errors="replace"))
 
 
 def _tests(folder: Path, source: PackageSource) -> dict[str, bytes]:

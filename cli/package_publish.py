@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 
 from cli.package_build import BuiltPackage
 from cli.package_source import ARCHIVE_SUFFIX, MANIFEST_SUFFIX
+from shared.bytecode.c_sources import read_source_facts
 from shared.bytecode.elf import read_elf_facts
 from shared.canonical import canonical_bytes, sha256_hex
 from shared.contracts.base import Endpoint
@@ -121,11 +122,14 @@ def read_built(archive: Path) -> BuiltPackage:
     described = manifest_file(archive)
     manifest = decode_document(_read(described), PackageManifest, what=str(described))
     files = read_archive(data, manifest)
-    objects = dict.fromkeys(program.object for program in manifest.programs)
+    objects = {program.object: program.compiler for program in manifest.programs}
     return BuiltPackage(
         manifest=manifest,
         archive=data,
-        elf=tuple(read_elf_facts(files[path], path) for path in objects),
+        elf=tuple(
+            read_source_facts(files[path], path) if compiler else read_elf_facts(files[path], path)
+            for path, compiler in objects.items()
+        ),
     )
 
 
