@@ -10,12 +10,14 @@ Rules:
  * `number` goes up with every program put on the hook, also when an earlier one comes back.
  * A generation is a head program, the programs of further segments, the array that leads to them,
    the counters of its slots and the maps of its bodies: they are pinned and let go together.
- * A program instance has one counter slot for as long as a generation that has it is kept.
+ * A program instance has one counter slot for as long as a generation that has it is kept; one
+   that was removed and deployed again is another.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import count
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -142,6 +144,8 @@ class Generation(Message, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     put_at_seconds: float = 0.0
     """When it was put on the hook, in seconds since the kernel started."""
+    interface_index: int = 0
+    """Of the interface that its programs were loaded for; 0: not known."""
 
     @property
     def pinned_programs(self) -> dict[int, int]:
@@ -278,15 +282,11 @@ def carried_maps(
     (`.data`, `.bss`) has a layout that only the same code knows, so another archive gets its own.
     Maps of the chain itself, the counters, stay.
     """
-    archives = (
-        {one.deployment: one.signed.archive_sha256 for one in memory.current.chain.programs}
-        if memory.current is not None
-        else {}
-    )
+    archives = _archives(memory.current.chain.programs if memory.current else ())
     staying = {
-        program.deployment: archives.get(program.deployment) == program.signed.archive_sha256
+        program.deployment: archives.get(_instance(program)) == program.signed.archive_sha256
         for program in desired.programs
-        if memory.current is None or program.deployment in archives
+        if memory.current is None or _instance(program) in archives
     }
     return {
         key: map_id
@@ -298,14 +298,9 @@ def carried_maps(
 
 def same_code(memory: ChainMemory, desired: DesiredChain) -> frozenset[str]:
     """The instances whose archive is the one that runs already."""
-    if memory.current is None:
-        return frozenset()
-    running = {one.deployment: one.signed.archive_sha256 for one in memory.current.chain.programs}
-    return frozenset(
-        one.deployment
-        for one in desired.programs
-        if running.get(one.deployment) == one.signed.archive_sha256
-    )
+    running = _archives(memory.current.chain.programs if memory.current else ())
+    common = running.items() & _archives(desired.programs).items()
+    return frozenset(deployment for (deployment, _), _ in common)
 
 
 def map_policies(chain: DesiredChain) -> dict[str, dict[str, str]]:
@@ -313,31 +308,22 @@ def map_policies(chain: DesiredChain) -> dict[str, dict[str, str]]:
     return {one.deployment: one.map_policies for one in chain.programs if one.map_policies}
 
 
-def assign_slots(memory: ChainMemory, deployments: Iterable[str]) -> dict[str, int]:
+def assign_slots(memory: ChainMemory, programs: Iterable[DesiredProgram]) -> dict[str, int]:
     """The counter slot of each instance: its own for life, a new one gets the lowest free.
 
     A slot is free when no generation that is kept has an instance in it.
     """
-    owned = {
-        deployment: slot
-        for generation in reversed(memory.kept)
-        for deployment, slot in generation.slots.items()
+    owned = _owned_slots(memory)
+    free = (number for number in count() if number not in owned.values())
+    return {
+        one.deployment: owned[instance] if (instance := _instance(one)) in owned else next(free)
+        for one in programs
     }
-    taken = set(owned.values())
-    slots: dict[str, int] = {}
-    for deployment in deployments:
-        slot = owned.get(deployment)
-        if slot is None:
-            slot = next(number for number in range(len(taken) + 1) if number not in taken)
-            taken.add(slot)
-        slots[deployment] = slot
-    return slots
 
 
 def new_slots(memory: ChainMemory, slots: Mapping[str, int]) -> tuple[int, ...]:
-    """The slots whose instance was in no generation that is kept, ascending: they begin at zero."""
-    owned = {deployment for generation in memory.kept for deployment in generation.slots}
-    return tuple(sorted(slot for deployment, slot in slots.items() if deployment not in owned))
+    """The slots that no kept generation has an instance in, ascending: they begin at zero."""
+    return tuple(sorted(set(slots.values()) - set(_owned_slots(memory).values())))
 
 
 def retired(
@@ -374,6 +360,25 @@ def configured_maps(memory: ChainMemory, desired: DesiredChain) -> dict[MapKey, 
     return {**nothing, **map_configs(desired)}
 
 
+def _instance(program: DesiredProgram) -> tuple[str, int]:
+    return program.deployment, program.instance
+
+
+def _archives(programs: Iterable[DesiredProgram]) -> dict[tuple[str, int], str]:
+    """Instances, and the archive of each."""
+    return {_instance(one): one.signed.archive_sha256 for one in programs}
+
+
+def _owned_slots(memory: ChainMemory) -> dict[tuple[str, int], int]:
+    """The instances of all kept generations, and where each is counted."""
+    return {
+        _instance(program): generation.slots[program.deployment]
+        for generation in reversed(memory.kept)
+        for program in generation.chain.programs
+        if program.deployment in generation.slots
+    }
+
+
 def _shaping_options(chain: DesiredChain) -> list[Any]:
     """The link options that another program comes of; how XDP is attached is not one of them."""
     link = chain.link
@@ -382,6 +387,8 @@ def _shaping_options(chain: DesiredChain) -> list[Any]:
 
 
 def _shaping(program: DesiredProgram) -> dict[str, Any]:
+    # 0 is left out, so that digests of what earlier releases linked stay.
+    begun = {"instance": program.instance} if program.instance else {}
     return {
         "archive": program.signed.archive_sha256,
         "deployment": program.deployment,
@@ -391,4 +398,5 @@ def _shaping(program: DesiredProgram) -> dict[str, Any]:
         "proceed_on": sorted(program.proceed_on),
         "program": program.program,
         "version": program.version,
+        **begun,
     }

@@ -94,6 +94,8 @@ class Needs:
     """Where each instance is counted."""
     new_slots: tuple[int, ...] = ()
     """Those of instances that are in no generation that is kept: they begin at zero."""
+    interface_index: int = 0
+    """Of the interface as it is now; a program can be bound to it."""
     standing: Standing | None = field(default=None, compare=False)
     """Where the hook point stood when this was found out; two needs are equal without it."""
     is_trial: bool = False
@@ -134,6 +136,7 @@ class Change:
             self.desired,
             self.prepared.linked,
             number=max(memory.last_number, hook.last_number) + 1,
+            interface_index=hook.interface_index or 0,
         )
 
 
@@ -141,7 +144,7 @@ def needs_of(
     hook: ObservedHook, memory: ChainMemory, desired: DesiredChain, *, link: bool
 ) -> Needs:
     """What the chain needs to be on the hook point."""
-    slots = assign_slots(memory, (program.deployment for program in desired.programs))
+    slots = assign_slots(memory, desired.programs)
     return Needs(
         link=link,
         carried=carried_maps(hook.map_pins, memory, desired),
@@ -150,6 +153,7 @@ def needs_of(
         policies=map_policies(desired),
         slots=slots,
         new_slots=new_slots(memory, slots),
+        interface_index=hook.interface_index or 0,
         standing=hook.standing,
     )
 
@@ -195,7 +199,9 @@ class MapMismatchError(RefusedError):
     code: ClassVar[ErrorCode] = "conflict"
 
 
-def _made_generation(desired: DesiredChain, linked: Linked, *, number: int) -> Generation:
+def _made_generation(
+    desired: DesiredChain, linked: Linked, *, number: int, interface_index: int
+) -> Generation:
     """A chain that was just linked, as what it will be remembered as."""
     return Generation(
         number=number,
@@ -210,4 +216,5 @@ def _made_generation(desired: DesiredChain, linked: Linked, *, number: int) -> G
         slots=dict(linked.slots),
         warnings=linked.warnings,
         explanation=linked.explanation,
+        interface_index=interface_index,
     )

@@ -107,7 +107,7 @@ def draft_application(
         resolved=resolved,
         placements=placing.places,
         facts=facts,
-        rollback_of=rollback_of.revision if rollback_of else 0,
+        rollback_of=rollback_of,
     )
     derived = derive_desired(fleet.with_deployment(record))
     refuse_conflicts(spec, derived.conflicts)
@@ -119,7 +119,9 @@ def draft_application(
         after=derived.changed,
         excluded=placing.excluded,
         warnings=(
-            *version_warnings(current_revision(previous), spec, package),
+            *version_warnings(
+                current_revision(previous), spec, package, is_rollback=rollback_of is not None
+            ),
             *dict.fromkeys(
                 f"it stays on {one.node}, where it runs already, although {one.why}"
                 for one in placing.kept

@@ -102,6 +102,7 @@ def desired_program(revision: DeploymentRevision) -> DesiredProgram:
         map_policies=resolved.map_policies,
         metrics=resolved.metrics,
         signed=resolved.signed,
+        instance=revision.instance,
     )
 
 

@@ -5,6 +5,9 @@
 Rules:
  * Every accepted specification is a new revision; numbers only go up, also after a removal.
  * A rollback is a new revision with an earlier one's specification and its pinned version.
+ * An instance begins anew, with empty maps and counters at 0, when a deployment is applied after it
+   was removed, or with another package or hook.  A rollback brings the revision's own instance
+   back, so that a node that still keeps its generation goes on with its maps and counters.
  * Only the newest KEPT_REVISIONS are kept, and only the newest of them holds what it resolved to
    and where it was placed: going back decides both anew, and the audit log has what was.
 """
@@ -74,15 +77,16 @@ def next_record(
     resolved: ResolvedProgram,
     placements: tuple[Placement, ...],
     facts: CommandFacts,
-    rollback_of: int = 0,
+    rollback_of: DeploymentRevision | None = None,
 ) -> DeploymentRecord:
     """The deployment with `spec` as its next revision."""
     older = tuple(
         msgspec.structs.replace(revision, resolved=None, placements=())
         for revision in (previous.revisions if previous else ())
     )
+    number = older[-1].revision + 1 if older else 1
     revision = DeploymentRevision(
-        revision=older[-1].revision + 1 if older else 1,
+        revision=number,
         spec=spec,
         version=package.version,
         archive_sha256=package.signed.archive_sha256,
@@ -92,7 +96,8 @@ def next_record(
         actor_role=facts.actor.role,
         at=facts.at,
         reason=facts.reason,
-        rollback_of=rollback_of,
+        rollback_of=rollback_of.revision if rollback_of else 0,
+        instance=rollback_of.instance if rollback_of else _instance(previous, spec, number),
         resolved=resolved,
     )
     return DeploymentRecord(
@@ -103,6 +108,15 @@ def next_record(
         changed_at=facts.at,
         unfinished=(*(previous.unfinished if previous else ()), facts.command_id),
     )
+
+
+def _instance(previous: DeploymentRecord | None, spec: DeploymentSpec, number: int) -> int:
+    """What an application of `spec` as revision `number` has as instance."""
+    if previous is None or not previous.revisions:
+        return 0
+    last = previous.revisions[-1]
+    is_same = (last.spec.package, last.spec.hook) == (spec.package, spec.hook)
+    return last.instance if is_same and not previous.removed else number
 
 
 def known_record(record: DeploymentRecord | None, *, name: str) -> DeploymentRecord:

@@ -57,9 +57,20 @@ def planned_chains(
 
 
 def version_warnings(
-    previous: DeploymentRevision | None, spec: DeploymentSpec, package: PackageVersion
+    previous: DeploymentRevision | None,
+    spec: DeploymentSpec,
+    package: PackageVersion,
+    *,
+    is_rollback: bool,
 ) -> tuple[str, ...]:
-    """What is allowed and yet worth a look."""
+    """What is allowed and yet worth a look.
+
+    Args:
+        previous: The revision that runs now.
+        spec: What shall run.
+        package: The version that it resolved to.
+        is_rollback: Whether an earlier revision comes back, with its instance.
+    """
     if previous is None:
         return ()
     warnings = []
@@ -69,8 +80,13 @@ def version_warnings(
         if parse_version(package.version, path=path) < old:
             warnings.append(f"the version goes down from {previous.version} to {package.version}")
     else:
+        maps = (
+            "maps go on only where the earlier generation is kept"
+            if is_rollback
+            else ("maps and counters start anew")
+        )
         warnings.append(
-            f"the package changes from {previous.spec.package} to {spec.package}: maps start anew"
+            f"the package changes from {previous.spec.package} to {spec.package}: {maps}"
         )
     if previous.spec.hook != spec.hook:
         warnings.append(f"the hook changes from {previous.spec.hook} to {spec.hook}")

@@ -49,7 +49,7 @@ class DesiredProgram(Document, frozen=True, kw_only=True):
     """One program in a chain."""
 
     deployment: Token
-    """The instance's name: maps and counters belong to (hook point, deployment) for life."""
+    """The instance's name; maps and counters belong to (hook point, deployment, instance)."""
     revision: int
     """The deployment's revision that put it here."""
     package: Token
@@ -66,6 +66,9 @@ class DesiredProgram(Document, frozen=True, kw_only=True):
     """What happens to a map whose layout changes, by its name; not named: it is refused."""
     metrics: dict[str, MetricSource] = {}
     signed: SignedPackage
+    instance: int = 0
+    """The revision with which it began anew, by being deployed again after it was removed or with
+    another package or hook; 0: it never did.  Another instance takes over no maps and no counts."""
 
 
 class Cause(Document, frozen=True, kw_only=True):

@@ -121,6 +121,8 @@ class DeploymentRevision(Message, frozen=True, kw_only=True):
     reason: str = ""
     rollback_of: int = 0
     """The revision this one brought back; 0 if it is not a rollback."""
+    instance: int = 0
+    """The revision with which its program instances began anew, this one included; 0: none."""
     resolved: ResolvedProgram | None = None
     """Kept in the newest revision only: older ones are resolved again when brought back."""
 

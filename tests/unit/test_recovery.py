@@ -16,6 +16,7 @@ from services.node_executor.generation_record import (
     record_number,
 )
 from services.node_executor.generations import (
+    ChainMemory,
     Generation,
     MapKey,
     Pending,
@@ -25,11 +26,13 @@ from services.node_executor.generations import (
     config_digest,
     configured_maps,
     new_slots,
+    plan_digest,
     retired,
+    same_code,
 )
 from services.node_executor.observed_hook import ObservedHook, PinnedGeneration
 from services.node_executor.recovery import abandoned, confirmed, damage, learned, recover
-from shared.contracts.node import DesiredChain
+from shared.contracts.node import DesiredChain, DesiredProgram
 from tests.unit.test_reconciliation import (
     CAUSE,
     FREE,
@@ -298,17 +301,51 @@ def test_a_generation_that_a_reboot_ended_is_not_kept() -> None:
 
 def test_an_instance_has_one_slot_for_life_and_a_new_one_the_lowest_free() -> None:
     """Reordering mixes no counts; a slot is free when no kept generation has it."""
-    previous = msgspec.structs.replace(FIRST, slots={"one": 0, "two": 1, "four": 4})
-    current = msgspec.structs.replace(SECOND, slots={"three": 2, "one": 0})
-    memory = msgspec.structs.replace(a_memory(NEW, OLD), current=current, previous=previous)
+    memory = counted_memory(
+        previous={"one": 0, "two": 1, "four": 4}, current={"three": 2, "one": 0}
+    )
 
-    slots = assign_slots(memory, ["new", "three", "two", "one", "newer"])
+    slots = assign_slots(memory, programs("new", "three", "two", "one", "newer"))
 
     assert slots == {"new": 3, "three": 2, "two": 1, "one": 0, "newer": 5}
     assert new_slots(memory, slots) == (3, 5)
     forgotten = retired(memory, pinned=(1,), keep_seconds=0, now_seconds=1.0)
-    assert assign_slots(forgotten, ["new", "one"]) == {"new": 1, "one": 0}
-    assert assign_slots(a_memory(), ["a", "b"]) == {"a": 0, "b": 1}
+    assert assign_slots(forgotten, programs("new", "one")) == {"new": 1, "one": 0}
+    assert assign_slots(a_memory(), programs("a", "b")) == {"a": 0, "b": 1}
+
+
+def test_an_instance_that_comes_again_is_a_new_one() -> None:
+    """No slot, map, code or generation of the one that was removed is its own."""
+    pins = {LIMITS: 500, MapKey("two", "limits"): 501}
+    memory = counted_memory(previous={"one": 0, "two": 1}, current={"one": 0})
+    again = a_program("two", instance=3)
+
+    slots = assign_slots(memory, [a_program(), again])
+
+    assert slots == {"one": 0, "two": 2}
+    assert new_slots(memory, slots) == (2,)
+    anew = a_chain(a_program(instance=3), a_program("two"))
+    assert carried_maps(pins, counted_memory(previous={}, current={"one": 0, "two": 1}), anew) == {
+        MapKey("two", "limits"): 501
+    }
+    assert same_code(a_memory(OLD), OLD) == {"one"}
+    assert same_code(a_memory(OLD), a_chain(a_program(instance=3))) == set()
+    assert plan_digest(a_chain(again)) != plan_digest(a_chain(a_program("two")))
+
+
+def programs(*deployments: str) -> list[DesiredProgram]:
+    """One program of each."""
+    return [a_program(deployment) for deployment in deployments]
+
+
+def counted_memory(*, previous: dict[str, int], current: dict[str, int]) -> ChainMemory:
+    """Two kept generations, whose programs are counted there."""
+    first, second = (
+        msgspec.structs.replace(a_generation(a_chain(*programs(*slots)), 10 + index), slots=slots)
+        for index, slots in enumerate((previous, current))
+    )
+    memory = a_memory(NEW, OLD)
+    return msgspec.structs.replace(memory, current=second, previous=first)
 
 
 def test_a_rollback_is_seen_as_a_change() -> None:

@@ -86,6 +86,50 @@ def test_numbers_go_on_after_a_removal() -> None:
     assert draft.record.removed is False
 
 
+def test_an_instance_begins_anew_after_a_removal_and_with_another_package_or_hook() -> None:
+    """And stays one through versions, places, options and configuration."""
+    fleet = a_fleet()
+    instances = []
+    for at, (spec, version) in enumerate(
+        (
+            (a_spec(), "1.0.0"),
+            (a_spec(order=7), "1.1.0"),
+            (a_spec(package="other"), "1.0.0"),
+            (a_spec(), "1.0.0"),
+            (a_spec(), "1.0.1"),
+        )
+    ):
+        fleet = applied(fleet, spec, version=version, at=at)
+        instances.append(fleet.desired["n1"].chains[0].programs[0].instance)
+    fleet = removed(fleet, "edge", at=8)
+
+    again = _draft(fleet, a_spec())
+
+    assert instances == [0, 0, 3, 4, 4]
+    assert again.record.revisions[-1].instance == 6
+    assert [one.instance for one in again.record.revisions] == [0, 0, 3, 4, 4, 6]
+    assert again.desired["n1"].chains[0].programs[0].instance == 6
+
+
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_a_rollback_brings_the_instance_of_its_revision_back(*, is_removed: bool) -> None:
+    """So that a node which keeps its generation goes on with its maps."""
+    fleet = applied(a_fleet(), a_spec(), at=1)
+    before = fleet.desired["n1"].chains[0].programs
+    fleet = (
+        removed(fleet, "edge", at=2) if is_removed else applied(fleet, a_spec(package="b"), at=2)
+    )
+    target = rollback_target(fleet.deployments["edge"], name="edge", to_revision=0)
+
+    draft = draft_application(
+        fleet, target.spec, a_package(target.spec.package), a_command(3), rollback_of=target
+    )
+
+    after = draft.desired["n1"].chains[0].programs
+    assert [msgspec.structs.replace(one, revision=1) for one in after] == list(before)
+    assert ("maps start anew" in " ".join(draft.plan.warnings)) is False
+
+
 def test_removing_what_is_not_there_is_refused() -> None:
     """Never was, or removed already."""
     with pytest.raises(UnknownDeploymentError):
