@@ -66,7 +66,6 @@ class Bench(Fleet):
     wire: Wire
     sender: FrameSender
     receiver: FrameReceiver
-    state: Path
 
     def chain(self, command: str, *versions: str) -> DesiredChain:
         """A chain that lets nothing pass behind programs of these versions."""
@@ -152,7 +151,7 @@ async def bench(tmp_path: Path, wire: Wire, movable_clock: Path) -> AsyncIterato
         stack.callback(receiver.close)
         stack.callback(sender.stop)
         made = Bench(server, tmp_path, PurePosixPath(pins))
-        made.wire, made.sender, made.receiver, made.state = wire, sender, receiver, state
+        made.wire, made.sender, made.receiver = wire, sender, receiver
         made.settings |= {"LD_PRELOAD": str(movable_clock), "AWAY": str(state / "away")}
         await made.open(stack)
         made.start()

@@ -44,7 +44,6 @@ class Bench(Fleet):
     wire: Wire
     sender: FrameSender
     receiver: FrameReceiver
-    state_folder: Path
     silent = ""
     asked: set[str]
     answers: asyncio.Event
@@ -96,7 +95,7 @@ async def bench(tmp_path: Path, wire: Wire) -> AsyncIterator[Bench]:
             stack.callback(receiver.close)
             made = Bench(server, tmp_path, base)
             made.wire, made.sender, made.receiver = wire, sender, receiver
-            made.state_folder, made.asked = tmp_path / "state", set()
+            made.asked = set()
             made.answers = asyncio.Event()
             await made.open(stack)
             made.start()
@@ -162,9 +161,9 @@ async def _state_is_truncated(bench: Bench) -> None:
 
     async def change() -> None:
         bench.stop(signal.SIGKILL)
-        for path in bench.state_folder.glob("state.sqlite-*"):
+        for path in bench.state.glob("state.sqlite-*"):
             path.unlink()
-        with (bench.state_folder / "state.sqlite").open("r+b") as file:
+        with (bench.state / "state.sqlite").open("r+b") as file:
             file.truncate(TRUNCATED_BYTES)
         bench.start()
         await bench.shown()
@@ -173,8 +172,13 @@ async def _state_is_truncated(bench: Bench) -> None:
     after = await bench.shown()
     assert after.chain.program_id == before.chain.program_id
     assert [one.deployment for one in after.chain.programs] == ["count", "drop"]
+    await bench.until(lambda: _is_said(bench, "state.rebuild"))
     observed = await bench.observed(await bench.desire())
     assert not any(one.program_id for one in observed.chains)
+
+
+async def _is_said(bench: Bench, action: str) -> bool:
+    return any(one.data.action == action for one in bench.events)
 
 
 FAULTS: dict[str, Fault[Callable[[Bench], Awaitable[None]]]] = {
