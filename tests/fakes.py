@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -339,6 +339,10 @@ class FakeStore:
     events: dict[str, EventBody] = field(default_factory=dict)
     memories: dict[Point, ChainMemory] = field(default_factory=dict)
     published: set[str] = field(default_factory=set)
+
+    def together(self) -> AbstractContextManager[None]:
+        """Every call is durable at once."""
+        return nullcontext()
 
     def has_published(self, event_id: str) -> bool:
         """As a test says."""

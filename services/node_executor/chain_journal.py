@@ -8,7 +8,8 @@ neither is ever known without the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 import msgspec
@@ -38,6 +39,9 @@ class Store(Protocol):
         self, entries: Iterable[tuple[str, EventBody]], memory: ChainMemory | None = None
     ) -> None:
         """Events by id, and memory, in one transaction; known ids change nothing."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """What is journaled within the block is on the disk when it is left, in one go."""
 
     def has_published(self, event_id: str) -> bool:
         """Whether the bus acknowledged the event."""
@@ -78,6 +82,17 @@ class ChainJournal:
         self._is_strict = offline_mode == "strict"
         self._memories = store.remembered()
         self._sights = 0
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is kept within the block costs one wait for the disk: all of it or nothing."""
+        before = dict(self._memories)
+        try:
+            with self._store.together():
+                yield
+        except FaultError:
+            self._memories = before
+            raise
 
     def points(self) -> set[Point]:
         """Hook points that have or had a chain."""

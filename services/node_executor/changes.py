@@ -38,7 +38,7 @@ from services.node_executor.generations import (
     retired,
     whole_digest,
 )
-from services.node_executor.hook_access import HookReader, Steps
+from services.node_executor.hook_access import HookReader, Steps, check_way
 from services.node_executor.hook_description import describe_hook
 from services.node_executor.observation import describe_programs
 from services.node_executor.observed_hook import ObservedHook
@@ -129,14 +129,16 @@ class HookPoints:
         Pins whose memory was lost, or is older than they are, tell what they were made of.  Called
         again after a fault, it goes on where it stopped.
         """
-        for point in sorted((self._journal.points() | self._kernel.points()) - self._adopted):
-            has_rebooted = self._journal.is_of_earlier_boot(point)
-            hook = self._kernel.observe(point)
-            if not self._finish(point, hook):
-                self._learn(point, hook)
-            if hook.link_is_live or has_rebooted:
-                self._journal.adopt(point, hook, self._seen(point, hook))
-            self._adopted.add(point)
+        found = (self._journal.points() | self._kernel.points()) - self._adopted
+        with self._journal.together():
+            for point in sorted(found):
+                has_rebooted = self._journal.is_of_earlier_boot(point)
+                hook = self._kernel.observe(point)
+                if not self._finish(point, hook):
+                    self._learn(point, hook)
+                if hook.link_is_live or has_rebooted:
+                    self._journal.adopt(point, hook, self._seen(point, hook))
+        self._adopted |= found
 
     def admit(self, point: Point, desired: DesiredChain) -> None:
         """The point could take the chain now.
@@ -152,10 +154,8 @@ class HookPoints:
                 raise InterfaceMissingError(f"no interface {point.place}", [reason])
             case LeaveToOwner(program_id):
                 raise self._owned(point, program_id)
-            case _ if desired.programs and not hook.link_is_live:
-                self._kernel.check(point, desired.link)
             case _:
-                return
+                check_way(self._kernel, hook, self.memory(point), desired)
 
     def verified_instructions(self, generation: Generation) -> int:
         """How many instructions the verifier walked for a program that is loaded."""
@@ -332,6 +332,8 @@ class HookPoints:
             new_slots=new_slots(memory, following.slots),
             attached_with=memory.attached_with,
         )
+        if hook.link_is_live:  # what is known to be refused takes nothing off the hook
+            check_way(self._kernel, hook, memory, change.desired)
         self._perform(change, "attach", following, actions)
         after = self._kernel.observe(point)
         if after.link_program_id != generation.program_id:

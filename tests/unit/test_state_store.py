@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -260,3 +261,22 @@ def test_a_full_journal_refuses_and_says_so_once_it_is_not(world: World) -> None
     sequence = len(written)
     assert said(world.told) == [(sequence + 1, "journal.resume"), (sequence + 2, "chain.request")]
     assert "full" in world.told[0].data.details["problem"]
+
+
+def test_what_is_journaled_together_is_told_once_it_is_on_the_disk(world: World) -> None:
+    """One transaction for all of it; if it fails nothing of it was said."""
+    store = world.open()
+    store.number(0)
+
+    with store.together():
+        store.journal([("a", a_body())], MEMORY)
+        store.journal([("b", a_body())])
+        before = list(world.told)
+    with suppress(KeyError), store.together():
+        store.journal([("c", a_body())])
+        raise KeyError
+
+    assert before == []
+    assert [event.id for event in world.told] == ["a", "b"]
+    store.journal([("d", a_body())])
+    assert said(store.unpublished()) == [(1, "chain.adopt"), (2, "chain.adopt"), (3, "chain.adopt")]

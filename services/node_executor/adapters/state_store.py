@@ -69,6 +69,8 @@ class StateStore:
         self._decoder = msgspec.json.Decoder(ChainMemory)
         self._unwritable_since = ""
         self._unwritable_because = ""
+        self._is_together = False
+        self._told_later: list[Event] = []
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
@@ -129,12 +131,41 @@ class StateStore:
         try:
             journaled = self._write(listed, memory)
         except JournalUnwritableError:
+            if self._is_together:
+                raise
             self._make_room()
             journaled = self._write(listed, memory)
         self._unwritable_since = ""
-        for event in journaled:
-            if event is not None:
-                self._on_event(event)
+        self._tell([event for event in journaled if event is not None])
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is journaled within the block is on the disk when it is left, in one go.
+
+        Raises:
+            JournalUnwritableError: Nothing of it is.
+        """
+        try:
+            with self._transaction():
+                self._is_together = True
+                try:
+                    yield
+                finally:
+                    self._is_together = False
+        except JournalUnwritableError as error:
+            self._note_unwritable(error)
+            self._make_room()
+            raise
+        finally:
+            events, self._told_later = self._told_later, []
+        self._tell(events)
+
+    def _tell(self, events: list[Event]) -> None:
+        if self._is_together:
+            self._told_later += events
+            return
+        for event in events:
+            self._on_event(event)
 
     def has_published(self, event_id: str) -> bool:
         """Whether the bus acknowledged the event."""
@@ -153,9 +184,7 @@ class StateStore:
         with self._transaction() as connection:
             _set(connection, name, value)
             journaled = [self._journal(connection, one, body, PUBLIC) for one, body in entries]
-        for event in journaled:
-            if event is not None:
-                self._on_event(event)
+        self._tell([event for event in journaled if event is not None])
 
     def remembered(self) -> dict[Point, ChainMemory]:
         """What is remembered of every hook point that ever had a chain."""
@@ -261,10 +290,13 @@ class StateStore:
                 if memory is not None:
                     _remember(connection, memory)
         except JournalUnwritableError as error:
-            self._unwritable_since = self._unwritable_since or self._now()
-            self._unwritable_because = error.message
+            self._note_unwritable(error)
             raise
         return journaled
+
+    def _note_unwritable(self, error: JournalUnwritableError) -> None:
+        self._unwritable_since = self._unwritable_since or self._now()
+        self._unwritable_because = error.message
 
     def _make_room(self) -> None:
         """The older half of the published events is forgotten, if that can be written."""
@@ -299,8 +331,11 @@ class StateStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing; on the disk when the block is left."""
+        """All or nothing; on the disk when the outermost block is left."""
         connection = self._connection
+        if self._is_together:
+            yield connection
+            return
         try:
             connection.execute("BEGIN IMMEDIATE")
             with connection:
