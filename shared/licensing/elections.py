@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from shared.bytecode.licences import is_gpl_compatible
 from shared.contracts.catalog import ElfFacts
 from shared.contracts.licences import LicenceElection
 from shared.licensing.compatibility import fits, is_gpl_2, may_combine
@@ -38,6 +39,10 @@ def elected_arm(package: LicensedPackage, facts: ElfFacts) -> Arm:
 def _choose(package: LicensedPackage, facts: ElfFacts, arms: list[Arm]) -> tuple[Arm, str]:
     if len(arms) == 1:
         return arms[0], "it is the only one"
+    if not is_gpl_compatible(facts.licence) and package.stated(facts):
+        arms = [arm for arm in arms if arm in package.stated(facts)]
+        if len(arms) == 1:
+            return arms[0], f"the object says '{facts.licence}'"
     if calls := needs_gpl(package, facts):
         for arm in _preferred(package, [one for one in arms if is_gpl_2(one)]):
             return arm, f"{calls}, which the kernel opens to GPL-compatible programs only"

@@ -7,6 +7,7 @@ Pure.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -43,6 +44,20 @@ class LicensedPackage:
         except ExpressionError:
             return frozenset()
 
+    def stated(self, facts: ElfFacts) -> frozenset[Arm]:
+        """The choices that a string outside the kernel's list names; none if it names another.
+
+        Words that SPDX does not know, as `Proprietary`, are the `LicenseRef-` of that name.
+        """
+        named = frozenset({_as_reference(facts.licence)})
+        if not facts.licence or named in self.arms:
+            return frozenset({named}) if facts.licence else self.arms
+        try:
+            stated = parse_expression(facts.licence, path="license")
+        except ExpressionError:
+            return frozenset()
+        return stated if stated <= self.arms else frozenset()
+
     def kinds(self, facts: ElfFacts, program: ProgramFacts) -> frozenset[ProgramKind]:
         """What the function is loaded as: as its hooks say, else its section."""
         hooked = self._hooked.get((facts.path, program.function))
@@ -72,6 +87,11 @@ class LicensedPackage:
                         kernels=self.kernels,
                     ),
                 )
+
+
+def _as_reference(licence: str) -> str:
+    """A licence string in the letters of an SPDX identifier (SPDX 2.3, annex D.1)."""
+    return "LicenseRef-" + re.sub(r"[^A-Za-z0-9.-]+", "-", licence)
 
 
 def finding(

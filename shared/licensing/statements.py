@@ -9,7 +9,6 @@ kernel, whatever the policy.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -214,17 +213,8 @@ def _false_promises(package: LicensedPackage, facts: ElfFacts) -> Iterator[Licen
 
 
 def _other_string(package: LicensedPackage, facts: ElfFacts) -> Iterator[LicenceFinding]:
-    """A string outside the kernel's list must be the expression, or a choice of it.
-
-    Words that SPDX does not know, as `Proprietary`, are the `LicenseRef-` of that name.
-    """
-    licence, expression = facts.licence, package.manifest.licence
-    try:
-        stated = parse_expression(licence, path="license") if licence else package.arms
-    except ExpressionError:
-        stated = frozenset()
-    is_named = frozenset({_as_reference(licence)}) in package.arms
-    if not is_named and (not stated or not stated <= package.arms):
+    """A string outside the kernel's list must be the expression, or a choice of it."""
+    if not package.stated(facts):
         yield finding(
             "kernel-string",
             "refused",
@@ -232,12 +222,7 @@ def _other_string(package: LicensedPackage, facts: ElfFacts) -> Iterator[Licence
             "is neither a string that the kernel knows nor a choice the manifest offers",
             "let the object say one of the strings that the manifest grants",
             file=facts.path,
-            elf=licence,
-            spdx=expression,
-            allowed=[*strings_for(package.arms), expression],
+            elf=facts.licence,
+            spdx=package.manifest.licence,
+            allowed=[*strings_for(package.arms), package.manifest.licence],
         )
-
-
-def _as_reference(licence: str) -> str:
-    """A licence string in the letters of an SPDX identifier (SPDX 2.3, annex D.1)."""
-    return "LicenseRef-" + re.sub(r"[^A-Za-z0-9.-]+", "-", licence)

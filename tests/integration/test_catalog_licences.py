@@ -11,6 +11,7 @@ import pytest
 
 from cli.package_build import BuiltPackage
 from shared.bytecode.elf import read_elf_facts
+from shared.contracts.catalog import GET_PACKAGE, GetPackage
 from shared.contracts.node import NODES
 from shared.package_archive import write_archive
 from tests.integration.conftest import Buses
@@ -57,3 +58,34 @@ async def test_a_helper_that_a_node_s_kernel_restricts_is_closed_to_other_licenc
     (reason,) = refusal.reasons
     assert reason.got["elf"] == "MIT"
     assert "7" in str(reason.got["helpers"])
+
+
+async def test_an_installation_refuses_what_its_policy_forbids(
+    buses: Buses, tmp_path: Path
+) -> None:
+    """The verdict is recorded with what is published, and in the event of what is not."""
+    policy = tmp_path / "strict.toml"
+    policy.write_text(
+        'name = "strict"\nversion = "3.1.0"\nsummary = "MIT alone"\n'
+        '[groups.kernel]\nallows = ["MIT"]\nbecause = "we say so"\n'
+    )
+    files = {"LICENSES/MIT.txt": b"MIT", "one.bpf.o": compile_source(SOURCE)}
+    manifest = a_manifest(files, licence="MIT")
+    mit = BuiltPackage(manifest=manifest, archive=write_archive(files), elf=())
+
+    async with a_stage(buses, tmp_path / "state", licence_policy=str(policy)) as stage:
+        refusal = await stage.refused()
+        await stage.publish(mit)
+        shown = await stage.publisher.request(GET_PACKAGE, GetPackage(name="one"))
+        await stage.until(lambda: len(stage.events) == 2)
+
+    (reason,) = refusal.reasons
+    assert (reason.path, reason.allowed) == ("manifest.licence", ["MIT"])
+    assert "policy strict" in reason.rule
+    verdict = shown.package.licences
+    assert verdict is not None
+    assert (verdict.policy, verdict.policy_version) == ("strict", "3.1.0")
+    assert verdict.outcome == "passed"
+    assert [
+        (event.data.outcome, event.data.details["licences"]["outcome"]) for event in stage.events
+    ] == [("refused", "refused"), ("accepted", "passed")]

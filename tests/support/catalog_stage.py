@@ -109,9 +109,11 @@ class Stage:
 
 
 @asynccontextmanager
-async def a_stage(buses: OpensBuses, state_dir: Path) -> AsyncIterator[Stage]:
+async def a_stage(
+    buses: OpensBuses, state_dir: Path, *, licence_policy: str = "gpl-ok"
+) -> AsyncIterator[Stage]:
     """A catalog that answers for the length of the block."""
-    catalog = CatalogProcess(buses.server, state_dir)
+    catalog = CatalogProcess(buses.server, state_dir, licence_policy=licence_policy)
     publisher = await buses.open("publisher", "acme")
     stage = Stage(catalog, buses, publisher)
 

@@ -133,6 +133,14 @@ def test_the_only_choice_is_elected_as_such() -> None:
     assert verdict("(", an_object("MIT")).elections == ()
 
 
+def test_an_object_that_names_its_choice_is_taken_under_it() -> None:
+    """Whoever tells the kernel `Apache-2.0` does not take the code under the GPL."""
+    found = verdict("Apache-2.0 OR GPL-2.0-only", an_object("Apache-2.0"))
+
+    (election,) = found.elections
+    assert (election.elected, election.why) == ("Apache-2.0", "the object says 'Apache-2.0'")
+
+
 def member(name: str, licence: str, spdx: str) -> ChainMember:
     """One program of a chain."""
     return ChainMember(name, licence, parse_expression(spdx, path=name))

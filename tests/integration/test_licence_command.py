@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""`l3af package licence` as a person runs it: of a folder, of what is published, of a chain."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import Buses
+from tests.support.catalog_process import ROOT, CatalogProcess, write_publisher
+from tests.support.operator_mode import OperatorModeServer
+
+L3AF = Path(sys.executable).parent / "l3af"
+PACKAGES = ROOT / "packages"
+
+
+@pytest.fixture
+async def credentials(
+    provisioned: OperatorModeServer, buses: Buses, tmp_path: Path
+) -> AsyncIterator[Path]:
+    """Of a publisher, beside a catalog that answers."""
+    catalog = CatalogProcess(provisioned, tmp_path / "state")
+    await catalog.start(await buses.open("viewer", "vera"))
+    publisher = provisioned.credentials("publisher", "acme")
+    write_publisher(publisher)
+    try:
+        yield publisher
+    finally:
+        catalog.kill()
+
+
+async def l3af(*words: str, credentials: Path | str = "") -> tuple[int, str]:
+    """Exit status and output of one command."""
+    process = await asyncio.create_subprocess_exec(
+        L3AF,
+        *words,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={"PATH": "/usr/bin:/bin", "L3AF_CREDENTIALS": str(credentials)},
+    )
+    output, message = await process.communicate()
+    assert process.returncode is not None
+    assert b"Traceback" not in message, message.decode()
+    return process.returncode, output.decode()
+
+
+def outcomes(found: list[dict[str, Any]]) -> dict[str, str]:
+    """By rule."""
+    return {one["rule"]: one["outcome"] for one in found}
+
+
+async def test_a_folder_is_judged_without_an_installation(tmp_path: Path) -> None:
+    """Whoever writes a package learns what a policy would say before publishing."""
+    folder = str(PACKAGES / "port-count")
+    strict = tmp_path / "strict.toml"
+    strict.write_text(
+        'name = "strict"\nversion = "1.0.0"\nsummary = "MIT alone"\n'
+        '[groups.kernel]\nallows = ["MIT"]\nbecause = "we say so"\n'
+    )
+
+    status, output = await l3af("package", "licence", folder)
+    assert status == 0
+    assert "policy gpl-ok 1.0.0: passed" in output
+    assert "port_count.bpf.o" in output
+    status, output = await l3af("package", "licence", folder, "--policy", str(strict), "--json")
+    assert status == 2
+    assert outcomes(json.loads(output)["verdict"]["findings"])["policy-groups"] == "refused"
+
+
+async def test_what_is_published_shows_its_recorded_verdict_and_can_be_judged_again(
+    credentials: Path,
+) -> None:
+    """Also for a chain: what follows from being linked is said beside it."""
+    for name in ("port-count", "rate-limit"):
+        status, output = await l3af(
+            "package", "publish", str(PACKAGES / name), credentials=credentials
+        )
+        assert status == 0, output
+
+    status, output = await l3af("package", "licence", "port-count", credentials=credentials)
+    assert status == 0
+    assert "as recorded when it was published" in output
+    status, output = await l3af("package", "show", "port-count", credentials=credentials)
+    assert "passed, policy gpl-ok 1.0.0" in output
+    assert "taken under GPL-2.0-only" in output
+    asked = ("--policy", "cncf", "--beside", "rate-limit", "--json")
+    status, output = await l3af("package", "licence", "port-count", *asked, credentials=credentials)
+    found = json.loads(output)
+    assert status == 0
+    assert found["verdict"]["policy"] == "cncf"
+    assert found["verdict"]["elections"][0]["elected"] == "BSD-2-Clause"
+    assert outcomes(found["chain"]) == {
+        "segment-string": "passed",
+        "segment-combines": "passed",
+        "chain-mixed": "passed",
+    }
