@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from services.node_executor.generations import Point
+from shared.adapters.bus import Bus
+from shared.contracts.events import Event
 from shared.contracts.node import (
     GET_CHAINS,
     NODES,
@@ -25,6 +27,7 @@ from shared.contracts.node import (
 )
 from shared.errors import FaultError, RefusedError
 from tests.package_builders import STRANGER_SEED, sign
+from tests.support.event_stream import stored_events
 from tests.support.executors import (
     Executor,
     Wire,
@@ -268,7 +271,10 @@ async def test_events_wait_for_the_bus_and_come_once(fleet: Fleet, wire: Wire) -
     generation = await _desire_again(fleet, a_chain(wire.name, a_program("one", "2.0.0")))
     await fleet.observed(generation)
 
-    stored = await fleet.until(lambda: _stored_actions(fleet, 4))
+    # A subscriber misses what is published before it is back; the stream does not.
+    auditor = await fleet.as_auditor()
+    events: list[Event] = []
+    stored = await fleet.until(lambda: _stored_actions(auditor, events, 4))
     assert stored == 2 * ["chain.request", "chain.attach"]
 
 
@@ -284,10 +290,10 @@ async def _desire_again(fleet: Fleet, chain: DesiredChain) -> int:
     return generation
 
 
-async def _stored_actions(fleet: Fleet, count: int) -> list[str] | None:
-    ordered = sorted({one.id: one for one in fleet.events}.values(), key=lambda one: one.sequence)
-    actions = [one.data.action for one in ordered if one.data.action.startswith("chain.")]
+async def _stored_actions(auditor: Bus, events: list[Event], count: int) -> list[str] | None:
+    events += [one for one in await stored_events(auditor) if one.emitter == f"node/{NODE}"]
+    actions = [one.data.action for one in events if one.data.action.startswith("chain.")]
     if len(actions) < count:
         return None
-    assert [one.sequence for one in ordered] == list(range(1, len(ordered) + 1))
+    assert [one.sequence for one in events] == list(range(1, len(events) + 1))
     return actions

@@ -78,6 +78,10 @@ class Fleet:
         """A connection of an operator, for as long as the fleet is there."""
         return await self._connect(self._stack, "operator", "olga")
 
+    async def as_auditor(self) -> Bus:
+        """A connection of the auditor, for as long as the fleet is there."""
+        return await self._connect(self._stack, "service-auditor")
+
     async def _connect(self, stack: AsyncExitStack, role: Any, name: str | None = None) -> Bus:
         return await stack.enter_async_context(connect(self.server.credentials(role, name)))
 
