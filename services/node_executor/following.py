@@ -31,6 +31,7 @@ from services.node_executor.observed_hook import ObservedHook
 from services.node_executor.preparation import GenerationConflictError
 from shared.contracts.events import EventBody
 from shared.contracts.node import DesiredChain, ObservedChain
+from shared.errors import FaultError, RefusedError
 
 PATIENCE_SECONDS: Final = 10.0
 LOOK_AGAIN_SECONDS: Final = 1.0
@@ -159,26 +160,42 @@ class Following:
         Args:
             wanted: What is desired, by hook point.
             may_let_go: Whether the scheduler can have learned of new names: the bus is there.
+
+        Raises:
+            RefusedError: Some chain could not be moved or taken off; all others were looked at.
+            FaultError: The kernel failed for one; the same.
         """
         waiting = False
+        problems: list[RefusedError | FaultError] = []
         for point in sorted(self._journal.points()):
-            stray = self._kernel.stray(point)
-            if stray is None:
-                self._since.pop(point, None)
-                continue
-            since = self._since.setdefault(point, self._clock())
-            is_over = may_let_go and self._clock() - since >= PATIENCE_SECONDS
             try:
-                if self._can_go_on(stray, wanted):
-                    assert stray.at is not None
-                    self._go_on(point, stray.at)
-                elif stray.is_replaced or is_over or not stray.is_link:
-                    self._let_go(point, stray)
-                else:
-                    waiting = True
+                waiting |= self._follow(point, wanted, may_let_go=may_let_go)
             except GenerationConflictError:
                 waiting = True
+            except (RefusedError, FaultError) as error:
+                problems.append(error)
+        if problems:
+            raise problems[0]
         return waiting
+
+    def _follow(
+        self, point: Point, wanted: Mapping[Point, DesiredChain], *, may_let_go: bool
+    ) -> bool:
+        """Whether the point's chain waits to be wanted elsewhere."""
+        stray = self._kernel.stray(point)
+        if stray is None:
+            self._since.pop(point, None)
+            return False
+        since = self._since.setdefault(point, self._clock())
+        is_over = may_let_go and self._clock() - since >= PATIENCE_SECONDS
+        if self._can_go_on(stray, wanted):
+            assert stray.at is not None
+            self._go_on(point, stray.at)
+        elif stray.is_replaced or is_over or not stray.is_link:
+            self._let_go(point, stray)
+        else:
+            return True
+        return False
 
     def _can_go_on(self, stray: Stray, wanted: Mapping[Point, DesiredChain]) -> bool:
         if stray.at is None or not stray.is_link:

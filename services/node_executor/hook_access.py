@@ -11,10 +11,12 @@ from typing import Any, Protocol
 from services.node_executor.actions import Action
 from services.node_executor.attachment import Surroundings
 from services.node_executor.configuration import MapReader
-from services.node_executor.generations import Point
+from services.node_executor.generations import ChainMemory, Point
 from services.node_executor.kernel_types import ProgramInfo
 from services.node_executor.observed_hook import ObservedHook
+from services.node_executor.reconciliation import attaches_anew
 from shared.contracts.link_options import LinkOptions
+from shared.contracts.node import DesiredChain
 from shared.errors import RefusedError
 
 
@@ -54,6 +56,20 @@ class HookReader(MapReader, Protocol):
 
     def check(self, point: Point, options: LinkOptions) -> None:
         """Nothing, if a new attachment with these options is not known to fail."""
+
+
+def check_way(
+    kernel: HookReader, hook: ObservedHook, memory: ChainMemory, desired: DesiredChain
+) -> None:
+    """Nothing, unless the chain would have to be attached anew in a way known to be refused.
+
+    Raises:
+        AttachmentRefusedError: The driver or the kernel has no such way.
+        AnchorMissingError: The program to stand beside is not on the hook.
+    """
+    is_new = not hook.link_is_live or attaches_anew(hook, desired.link, memory.attached_with)
+    if desired.programs and is_new:
+        kernel.check(memory.point, desired.link)
 
 
 class Steps(Protocol):

@@ -10,6 +10,7 @@ Rules:
  * Everything a new program needs is pinned and configured before it is on the hook.
  * What nothing needs any more is let go only after the new program was confirmed.
  * A program that is not ours is never touched.
+ * A program that is bound to its device runs on that one alone, not on one that has its name later.
 """
 
 from __future__ import annotations
@@ -114,8 +115,8 @@ def decide(  # noqa: PLR0911 because each decision has its condition
     wanted = plan_digest(desired)
     runs = current is not None and observed.link_program_id == current.program_id
     if current is not None and runs and current.plan_sha256 == wanted:
-        if _must_attach_anew(observed, desired.link, current.chain.link):
-            return PutBack(current)
+        if attaches_anew(observed, desired.link, current.chain.link):
+            return PutBack(current) if _fits(current, observed) else LinkAnew()
         is_settled = (
             memory.config_sha256 == config_digest(desired)
             and current.chain.programs == desired.programs
@@ -124,8 +125,18 @@ def decide(  # noqa: PLR0911 because each decision has its condition
         return Rest() if is_settled else Configure()
     kept = memory.generation_of(wanted)
     if kept is not None and observed.program_pins.get(kept.pin) == kept.program_id:
-        return PutBack(kept)
+        return PutBack(kept) if _fits(kept, observed) else LinkAnew()
     return LinkAnew()
+
+
+def attaches_anew(observed: ObservedHook, link: LinkOptions, attached_with: LinkOptions) -> bool:
+    """Whether what runs would leave the hook for a moment, to be attached in another way."""
+    return must_attach_anew(
+        observed.attachment,
+        link,
+        attached_with,
+        is_taken_over=observed.displaced_program_id != 0,
+    )
 
 
 def plan_attachment(
@@ -164,7 +175,7 @@ def plan_attachment(
     index = observed.interface_index
     attached = AttachLink(index, program_id, link.attach, link.position)
     if observed.link_is_live:
-        if _must_attach_anew(observed, link, attached_with):
+        if attaches_anew(observed, link, attached_with):
             actions += [*plan_removal(observed, position=attached_with.position), attached]
         elif observed.link_program_id != program_id:
             actions.append(ReplaceLinkProgram(observed.link_program_id, program_id))
@@ -322,15 +333,15 @@ _CHOICES: dict[AttachmentKind, AttachChoice] = {
 }
 
 
-def _must_attach_anew(
-    observed: ObservedHook, link: LinkOptions, attached_with: LinkOptions
-) -> bool:
-    return must_attach_anew(
-        observed.attachment,
-        link,
-        attached_with,
-        is_taken_over=observed.displaced_program_id != 0,
-    )
+def _fits(generation: Generation, observed: ObservedHook) -> bool:
+    """Whether the interface is the one that the generation's programs are bound to, if they are.
+
+    A link that ended did so with its interface, whatever number the next one has.
+    """
+    segments = generation.explanation.segments if generation.explanation else ()
+    if not any(segment.is_device_bound for segment in segments):
+        return True
+    return generation.interface_index == observed.interface_index and not observed.link_is_dead
 
 
 def _is_foreign(program_id: int, memory: ChainMemory) -> bool:

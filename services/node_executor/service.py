@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import structlog
@@ -20,10 +20,11 @@ from services.node_executor.adapters.heartbeats import Heartbeats
 from services.node_executor.adapters.host_programs import HostPrograms
 from services.node_executor.adapters.kernel_thread import KernelThread
 from services.node_executor.adapters.link_monitor import LinkMonitor
+from services.node_executor.adapters.loops import run_loops
 from services.node_executor.adapters.node_bus import NodeBus
 from services.node_executor.adapters.node_records import NodeRecords
-from services.node_executor.adapters.rounds import Rounds, reconciled
-from services.node_executor.adapters.state_file import JournalUnwritableError, StateStoreError
+from services.node_executor.adapters.rounds import LOCAL_SECONDS, Rounds, reconciled
+from services.node_executor.adapters.state_file import StateStoreError
 from services.node_executor.chain_journal import NotAcknowledgedError
 from services.node_executor.changes import HookPoints
 from services.node_executor.events import bounded
@@ -71,11 +72,6 @@ from shared.contracts.node import (
 from shared.contracts.reconciliation import RECONCILE_NODE, NodeReconciled, ReconcileNode
 from shared.errors import FaultError, Refusal, RefusedError
 from shared.version import VERSION
-
-LOCAL_SECONDS: Final = 15.0
-"""How often the kernel is compared with what is desired, without anybody asking."""
-FIRST_RETRY_SECONDS: Final = 0.5
-"""After a fault; doubled each time, up to LOCAL_SECONDS."""
 
 log = structlog.get_logger()
 
@@ -127,7 +123,6 @@ class NodeExecutorService:
         self._faults: dict[Point, Refusal] = {}
         self._observed: ObservedNode | None = None
         self._reported: ObservedNode | None = None
-        self._retry_seconds = FIRST_RETRY_SECONDS
         self._is_following = False
         self._one_at_a_time = asyncio.Lock()
         self._rounds = Rounds()
@@ -138,21 +133,15 @@ class NodeExecutorService:
         await self._publisher.recover()
         self._publisher.when_published(self._on_published)
         await self._begin()
-        loops = (
-            self._reconciling,
-            self._publisher.publishing,
-            self._beating,
-            self._registering,
-            lambda: self._links.watching(self._on_links),
+        await run_loops(
+            self._bus.joining(self._joined),  # requests that are being answered get their answer
+            self._reconciling(),
+            self._publisher.publishing(),
+            self._beating(),
+            self._registering(),
+            self._links.watching(self._on_links),
+            stop=stop,
         )
-        async with asyncio.TaskGroup() as tasks:
-            joining = tasks.create_task(self._bus.joining(self._joined))
-            running = [tasks.create_task(loop()) for loop in loops]
-            await stop.wait()
-            joining.cancel()
-            await asyncio.wait((joining,))  # requests that are being answered get their answer
-            for task in running:
-                task.cancel()
         await self._staging.let_go(everything=True)
 
     async def _begin(self) -> None:
@@ -162,8 +151,10 @@ class NodeExecutorService:
         try:
             await self._records.note_mode()
             await self._thread(self._points.adopt)
-        except JournalUnwritableError as fault:
-            log.warning("adopting_failed", why=fault.message)
+        except StateStoreError:
+            raise
+        except (RefusedError, FaultError) as error:
+            log.warning("adopting_failed", why=error.message)
             return
         self._has_begun = True
         log.info("adopted", node=self._bus.name, hook_points=len(self._points.points()))
@@ -232,7 +223,7 @@ class NodeExecutorService:
 
     async def _on_desired(self, _key: str, desired: DesiredNode | None, _revision: int) -> None:
         self._desired = desired
-        self._retry_seconds = FIRST_RETRY_SECONDS
+        self._rounds.begin_retries_anew()
         self._rounds.wake()
 
     def _on_published(self) -> None:
@@ -250,7 +241,7 @@ class NodeExecutorService:
                 entry = await bus.bucket(DESIRED).get(self._bus.name)
             except (FaultError, RefusedError) as error:
                 log.warning("learning_failed", why=error.message)
-                await asyncio.sleep(FIRST_RETRY_SECONDS)
+                await asyncio.sleep(self._rounds.next_retry_seconds())
             else:
                 self._bus_was_asked = True
                 await self._on_desired(self._bus.name, entry.value if entry else None, 0)
@@ -264,24 +255,20 @@ class NodeExecutorService:
                 await self._reconcile(begun.places)
             except StateStoreError:
                 raise  # without a journal nothing may be changed
-            except FaultError as fault:
-                log.warning("reconciling_failed", why=fault.message)
+            except (RefusedError, FaultError) as error:
+                log.warning("reconciling_failed", why=error.message)
                 self._reported = None
-                wait_seconds = self._next_retry_seconds()
-                begun.end(fault)
+                wait_seconds = self._rounds.next_retry_seconds()
+                begun.end(error)
             else:
                 begun.end()
                 if self._is_following:
                     wait_seconds = LOOK_AGAIN_SECONDS
                 is_unsaid = self._reported != self._observed and self._bus.is_there
                 if self._faults or is_unsaid:
-                    wait_seconds = self._next_retry_seconds()
+                    wait_seconds = self._rounds.next_retry_seconds()
             await self._staging.let_go()
             await self._rounds.wait(wait_seconds)
-
-    def _next_retry_seconds(self) -> float:
-        now, self._retry_seconds = self._retry_seconds, min(2 * self._retry_seconds, LOCAL_SECONDS)
-        return now
 
     async def _reconcile(self, places: frozenset[str] | None) -> None:
         """Every hook point is settled, or it is known why not; then what runs is said."""
@@ -291,11 +278,7 @@ class NodeExecutorService:
         await self._fetching.for_settling(wanted, then=self._rounds.wake)
         async with self._one_at_a_time:
             await self._thread(self._following.reconsider, places)
-            self._is_following = await self._thread(
-                self._following.follow,
-                {point_of(chain): chain for chain in wanted.chains},
-                may_let_go=self._bus.is_there,
-            )
+            self._is_following = await self._follow(wanted)
             if await self._settle_all(wanted, desired):
                 self._acted_generation = desired.generation if desired else self._acted_generation
                 log.debug("settled", hook_points=len(wanted.chains))
@@ -315,6 +298,18 @@ class NodeExecutorService:
         ):
             self._reported = self._observed
 
+    async def _follow(self, wanted: DesiredNode) -> bool:
+        """Whether that has to be looked at again soon."""
+        chains = {point_of(chain): chain for chain in wanted.chains}
+        may_let_go = self._bus.is_there
+        try:
+            return await self._thread(self._following.follow, chains, may_let_go=may_let_go)
+        except StateStoreError:
+            raise
+        except (RefusedError, FaultError) as error:
+            log.warning("following_failed", why=error.message)
+            return True
+
     async def _settle_all(self, wanted: DesiredNode, desired: DesiredNode | None) -> bool:
         """Whether every hook point was acted upon, and the desired record is still the newest.
 
@@ -331,6 +326,8 @@ class NodeExecutorService:
                 await self._settle(point, chains.get(point), wanted.generation)
             except StateStoreError:
                 raise
+            except RefusedError as error:  # of what ran before; the desired chain has its refusal
+                log.warning("upholding_refused", **point._asdict(), why=error.message)
             except FaultError as fault:
                 self._faults[point] = bounded(fault.refusal())
                 if isinstance(fault, NotAcknowledgedError):

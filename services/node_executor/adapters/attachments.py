@@ -58,6 +58,8 @@ class Attachments:
         self._base = base
         self._short_waits = short_waits
         self._reasons: dict[Point, str] = {}
+        self._left: dict[Point, tuple[int, AttachmentKind, str | None]] = {}
+        """What was taken off last: program, way and reason."""
         self._kinds: dict[int, AttachmentKind] = {}
         """Of XDP links, by their id: the way of a link is that of its whole life."""
 
@@ -150,7 +152,8 @@ class Attachments:
         facts = read_interface_facts(point.interface, index)
         check_options(point.hook, options, facts, has_tcx=knows_tcx())
         if ways(point.hook, options.attach, has_tcx=knows_tcx())[0] == "tcx":
-            hooks.check_position(index, point.hook, options.position)
+            own, _ = self._link_on(point, index)
+            hooks.check_position(index, point.hook, options.position, own_link_id=own)
 
     def attach(
         self,
@@ -181,7 +184,12 @@ class Attachments:
             )
         with made.link:
             self._pin_link(made.link, point)
-        self._reasons[point] = made.reason
+        program_id = kernel_info.program_info(program.fd).id
+        left = self._left.pop(point, None)
+        if left is None or left[:2] != (program_id, made.kind):
+            self._reasons[point] = made.reason
+        elif left[2] is not None:  # it is back as it was, because another way was refused
+            self._reasons[point] = left[2]
 
     def detach(self, point: Point, index: int | None, own_programs: Collection[int]) -> None:
         """Nothing of ours is on the hook, and what another owner had there is back."""
@@ -191,10 +199,19 @@ class Attachments:
         link = pins.open_pinned(self._link(point))
         if link is not None:
             with link, self._short_waits():
+                self._leave(point, link, index)
                 bpf(LINK_DETACH, struct.pack("<I", link.fd), action="detaching a link")
         elif point.hook != "xdp" and index is not None:
             cls_bpf.detach(self._below(point), point.interface, index, point.hook)
         pins.unpin(self._link(point), base=self._base)
+
+    def _leave(self, point: Point, link: Handle, index: int | None) -> None:
+        """Why our program is attached as it is stays known, should it come back the same way."""
+        self._left.pop(point, None)
+        if point.hook == "xdp" and index is not None:
+            info = kernel_info.link_info(link.fd)
+            reason = self._reasons.pop(point, None)
+            self._left[point] = info.program_id, self._kind(info.id, index), reason
 
     def replace(
         self, point: Point, program: Handle, *, index: int | None, expected_program_id: int

@@ -175,13 +175,16 @@ def occupants(interface_index: int, hook: Hook) -> tuple[HookOccupant, ...]:
     return _tcx_list(interface_index, hook)[0]
 
 
-def check_position(interface_index: int, hook: Hook, position: str) -> None:
-    """Nothing, if a program could be inserted there now.
+def check_position(
+    interface_index: int, hook: Hook, position: str, *, own_link_id: int = 0
+) -> None:
+    """Nothing, if a program could be inserted there now; beside its own link it cannot be.
 
     Raises:
         AnchorMissingError: the program to stand beside is not on the hook.
     """
-    place_among(position, occupants(interface_index, hook))
+    present = occupants(interface_index, hook)
+    place_among(position, [one for one in present if not own_link_id or one.link_id != own_link_id])
 
 
 def _occupants_that_stay(interface_index: int, hook: Hook) -> tuple[HookOccupant, ...]:

@@ -11,10 +11,16 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from services.node_executor.generations import point_of
 from shared.contracts.node import ObservedNode
 from shared.contracts.reconciliation import NodeReconciled
+
+LOCAL_SECONDS: Final = 15.0
+"""How often the kernel is compared with what is desired, without anybody asking."""
+FIRST_RETRY_SECONDS: Final = 0.5
+"""After a fault; doubled each time, up to LOCAL_SECONDS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +49,19 @@ class Rounds:
     def __init__(self) -> None:
         """The first round looks at everything."""
         self._wake = asyncio.Event()
+        self._retry_seconds = FIRST_RETRY_SECONDS
         self._places: set[str] | None = None
         self._asked: list[asyncio.Future[None]] = []
+
+    def begin_retries_anew(self) -> None:
+        """What failed before is no reason to wait long."""
+        self._retry_seconds = FIRST_RETRY_SECONDS
+
+    def next_retry_seconds(self) -> float:
+        """How long to wait now that a round failed."""
+        seconds = self._retry_seconds
+        self._retry_seconds = min(2 * seconds, LOCAL_SECONDS)
+        return seconds
 
     def wake(self) -> None:
         """There is a reason to make a round."""

@@ -37,7 +37,7 @@ from services.node_executor.unmanaged import (
 )
 from shared.contracts.ebpf import EbpfProgram, ListEbpf
 from shared.contracts.events import EventBody
-from shared.errors import FaultError
+from shared.errors import FaultError, RefusedError
 
 LOOK_SECONDS: Final = 14.0
 """With what follows, a program is said 15 s after it came."""
@@ -101,7 +101,7 @@ class UnmanagedPrograms:
         while self._policy == "report":
             try:
                 await self.look()
-            except FaultError as fault:
+            except (FaultError, RefusedError) as fault:
                 log.warning("looking_for_programs_failed", why=fault.message)
             await asyncio.sleep(self._look_seconds)
 
