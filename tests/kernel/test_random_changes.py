@@ -153,6 +153,7 @@ class RandomChanges(RuleBasedStateMachine):
         self.node.let_time_pass()
 
 
+@pytest.mark.soak
 def test_after_every_change_of_a_random_sequence_kernel_report_and_model_agree(
     tmp_path: Path,
 ) -> None:
