@@ -47,6 +47,7 @@ app.command(
     help="Run a package's tests through this machine's kernel.",
 )
 app.command("cli.package_new:new", help="Write a package that works, to begin from.")
+app.command("cli.package_lint:lint", help="Check a package as publication would, and more.")
 app.command("cli.package_diff:diff", help="Compare two packages, and what an upgrade keeps.")
 app.command(
     "cli.package_licence:licence", help="Check licences against the kernel's rules and a policy."

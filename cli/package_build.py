@@ -48,6 +48,8 @@ class BuiltPackage:
     manifest: PackageManifest
     archive: bytes
     elf: tuple[ElfFacts, ...]
+    warnings: tuple[Reason, ...] = ()
+    """Of the compiler; empty for an archive that was built before."""
 
 
 def build_package(folder: Path) -> BuiltPackage:
@@ -59,10 +61,11 @@ def build_package(folder: Path) -> BuiltPackage:
     """
     folder = folder.resolve()
     source = read_source(folder)
-    files = {SOURCE_FILE: _read(folder, SOURCE_FILE), **_tests(folder, source)}
-    files |= _licence_texts(folder, source.package.licence)
+    files = {SOURCE_FILE: _read(folder, SOURCE_FILE), **tests_of(folder, source)}
+    files |= licence_texts(folder, source.package.licence)
     files |= {name: _read(folder, name) for name in OPTIONAL_FILES if (folder / name).is_file()}
-    objects, recipe = _compile(folder, source)
+    warnings: list[Reason] = []
+    objects, recipe = compile_objects(folder, source, warnings)
     for path, (content, dependencies) in objects.items():
         files[path] = content
         files |= {name: _read(folder, name) for name in dependencies}
@@ -75,6 +78,7 @@ def build_package(folder: Path) -> BuiltPackage:
             *(read_elf_facts(content, path) for path, (content, _) in objects.items()),
             *(read_source_facts(files[path], path) for path in source.sources()),
         ),
+        warnings=tuple(warnings),
     )
     check_tests(built.manifest, files, built.elf)
     return built
@@ -89,8 +93,12 @@ def read_source(folder: Path) -> PackageSource:
     return parse_source(_read(folder.resolve(), SOURCE_FILE).decode(errors="replace"))
 
 
-def _tests(folder: Path, source: PackageSource) -> dict[str, bytes]:
-    """The tests as an archive holds them, and the files that their packets come from."""
+def tests_of(folder: Path, source: PackageSource) -> dict[str, bytes]:
+    """The tests as an archive holds them, and the files that their packets come from.
+
+    Raises:
+        RefusedError: With every packet that is none.
+    """
     if not source.test:
         return {}
     files = {name: _read(folder, name) for name in packet_files(source.test)}
@@ -110,7 +118,12 @@ def _with_includes(folder: Path, source: str) -> dict[str, bytes]:
     return found
 
 
-def _licence_texts(folder: Path, expression: str) -> dict[str, bytes]:
+def licence_texts(folder: Path, expression: str) -> dict[str, bytes]:
+    """The texts that the expression needs, by path.
+
+    Raises:
+        RefusedError: With every one that is missing.
+    """
     wanted = licence_files(expression)
     missing = [name for name in wanted if not (folder / name).is_file()]
     if missing:
@@ -122,8 +135,17 @@ def _licence_texts(folder: Path, expression: str) -> dict[str, bytes]:
     return {name: _read(folder, name) for name in wanted}
 
 
-def _compile(folder: Path, source: PackageSource) -> tuple[Objects, BuildRecipe | None]:
-    """The objects, and with what they were made; None if there is nothing to make."""
+def compile_objects(
+    folder: Path, source: PackageSource, warnings: list[Reason]
+) -> tuple[Objects, BuildRecipe | None]:
+    """The objects, and with what they were made; None if there is nothing to make.
+
+    What the compiler warns of is put to `warnings`.
+
+    Raises:
+        RefusedError: A source is missing or does not compile.
+        FaultError: There is no compiler.
+    """
     reasons = [
         Reason(path=name, rule="no such file in the package's folder")
         for name in sorted(set(source.objects().values()))
@@ -134,7 +156,7 @@ def _compile(folder: Path, source: PackageSource) -> tuple[Objects, BuildRecipe 
     headers: set[Path] = set()
     with tempfile.TemporaryDirectory(prefix="l3af-build-") as scratch:
         objects = {
-            path: _compile_one(folder, name, Path(scratch), headers)
+            path: _compile_one(folder, name, Path(scratch), headers, warnings)
             for path, name in source.objects().items()
         }
     if not objects:
@@ -168,7 +190,7 @@ def _digest(headers: set[Path]) -> str:
 
 
 def _compile_one(
-    folder: Path, name: str, scratch: Path, headers: set[Path]
+    folder: Path, name: str, scratch: Path, headers: set[Path], warnings: list[Reason]
 ) -> tuple[bytes, tuple[str, ...]]:
     """The object, and the files of the folder it was made from; others are put to `headers`."""
     compiled, rules = scratch / "object.o", scratch / "object.d"
@@ -180,6 +202,7 @@ def _compile_one(
     )
     if result.returncode != 0:
         raise _compiler_refusal(name, result.stderr)
+    warnings += _messages("warning", result.stderr)
     dependencies = _dependencies(folder, rules.read_text(), headers)
     stripped = _run(folder, "llvm-strip", "--strip-debug", str(compiled))
     if stripped.returncode != 0:
@@ -237,16 +260,20 @@ def _dependencies(folder: Path, rules: str, headers: set[Path]) -> tuple[str, ..
 
 
 def _compiler_refusal(name: str, messages: str) -> RefusedError:
-    reasons = [
-        Reason(path=match["place"], rule=match["words"])
-        for match in re.finditer(
-            r"^(?P<place>[^\s:]+:\d+:\d+): (?:fatal )?error: (?P<words>.*)$", messages, re.MULTILINE
-        )
-    ]
+    reasons = _messages("(?:fatal )?error", messages)
     return RefusedError(
         f"{name} does not compile",
         reasons or [Reason(path=name, rule=messages.strip()[-2000:] or "the compiler gave up")],
     )
+
+
+def _messages(kind: str, words: str) -> list[Reason]:
+    """What the compiler says of places in the source; `kind` is a regular expression."""
+    form = rf"^(?P<place>[^\s:]+:\d+:\d+): {kind}: (?P<words>.*)$"
+    return [
+        Reason(path=match["place"], rule=match["words"])
+        for match in re.finditer(form, words, re.MULTILINE)
+    ]
 
 
 def _read(folder: Path, name: str) -> bytes:

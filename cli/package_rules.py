@@ -1,0 +1,205 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What publication would refuse of a built package, and what its users would miss.
+
+Pure.  Refusals come from the same rules that the catalog follows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Literal
+
+from services.catalog.manifest import manifest_reasons
+from services.catalog.publication import MAX_MANIFEST_BYTES
+from services.node_executor.map_values import map_layout
+from shared.bytecode.btf import ArrayType, IntegerType, Layout
+from shared.bytecode.elf import read_object
+from shared.canonical import canonical_bytes
+from shared.contracts.base import Message
+from shared.contracts.catalog import ElfFacts, PackageManifest
+from shared.contracts.package_tests import PackageTest
+from shared.errors import Reason
+from shared.licensing.package import LicensedPackage
+from shared.licensing.policies import LicencePolicy
+from shared.licensing.source_tags import source_licences
+from shared.licensing.verdict import check_licences
+
+Severity = Literal["error", "warning"]
+
+_FIXES: Final = (
+    (r"\.hooks$", "name the hooks that the section of the program is for"),
+    (r"\.function$", "name a function that stands in a section for programs"),
+    (r"\.proceed_on$", "use verdicts of every hook that the program names"),
+    (r"^LICENSES/", "put the licence's text there, as REUSE does"),
+    (r"^manifest\.(maps|metrics)", 'name a map that the program declares in SEC(".maps")'),
+    (r"^tests?\b", "correct the test, or what it is about"),
+    (r":\d+:\d+$", "correct the source"),
+    (r"version$", "write a version as SemVer 2.0.0 says, as 1.0.0"),
+)
+"""Pattern of a path to what helps there, where the rule does not say what would be accepted."""
+
+
+class LintFinding(Message, frozen=True, kw_only=True):
+    """One thing to better."""
+
+    severity: Severity
+    """`error`: publication would refuse it."""
+    path: str
+    rule: str
+    fix: str
+    got: Any = None
+
+
+def error_of(reason: Reason) -> LintFinding:
+    """A refusal, with what would help."""
+    return LintFinding(
+        severity="error",
+        path=reason.path,
+        rule=reason.rule,
+        fix=_fix(reason),
+        got=reason.got,
+    )
+
+
+def package_findings(
+    manifest: PackageManifest,
+    files: Mapping[str, bytes],
+    elf: tuple[ElfFacts, ...],
+    tests: tuple[PackageTest, ...],
+    policy: LicencePolicy,
+) -> Iterator[LintFinding]:
+    """Everything that is to be said of a package that could be built."""
+    for reason in manifest_reasons(manifest, elf):
+        yield error_of(reason)
+    size_bytes = len(canonical_bytes(manifest))
+    if size_bytes > MAX_MANIFEST_BYTES:
+        yield LintFinding(
+            severity="error",
+            path="manifest",
+            rule=f"is larger than {MAX_MANIFEST_BYTES} bytes",
+            fix="shorten summaries, or split the package",
+            got=size_bytes,
+        )
+    yield from _licence_findings(manifest, files, elf, policy)
+    yield from _document_warnings(manifest, files)
+    yield from _test_warnings(manifest, tests)
+    yield from _unused_warnings(manifest, elf)
+    yield from _map_warnings(manifest, files)
+
+
+def _licence_findings(
+    manifest: PackageManifest,
+    files: Mapping[str, bytes],
+    elf: tuple[ElfFacts, ...],
+    policy: LicencePolicy,
+) -> Iterator[LintFinding]:
+    package = LicensedPackage(manifest, elf, policy, source_licences(files))
+    for found in check_licences(package).findings:
+        if found.outcome in ("refused", "review"):
+            yield LintFinding(
+                severity="error" if found.outcome == "refused" else "warning",
+                path=found.path,
+                rule=f"{found.text} [{found.rule}]",
+                fix=found.fix,
+                got=found.evidence or None,
+            )
+
+
+def _document_warnings(
+    manifest: PackageManifest, files: Mapping[str, bytes]
+) -> Iterator[LintFinding]:
+    if "README.md" not in files:
+        yield _warning(
+            "README.md", "is missing", "write what the package does and how it is configured"
+        )
+    for name, entry in manifest.maps.items():
+        missing = [field for field in ("summary", "key", "value") if not getattr(entry, field)]
+        if missing:
+            yield _warning(
+                f"maps.{name}",
+                f"does not say: {', '.join(missing)}",
+                "say what keys and values are, with their units",
+            )
+    for name, metric in manifest.metrics.items():
+        missing = [field for field in ("unit", "summary") if not getattr(metric, field)]
+        if missing:
+            yield _warning(
+                f"metrics.{name}",
+                f"does not say: {', '.join(missing)}",
+                "say what is counted, and in what",
+            )
+
+
+def _test_warnings(
+    manifest: PackageManifest, tests: tuple[PackageTest, ...]
+) -> Iterator[LintFinding]:
+    tested = {(test.program, test.hook) for test in tests}
+    for index, program in enumerate(manifest.programs):
+        for hook in program.hooks:
+            if (program.name, hook) not in tested:
+                yield _warning(
+                    f"programs[{index}]",
+                    f"no test runs {program.name} on {hook}",
+                    f'write a [[test]] with program = "{program.name}" and hook = "{hook}"',
+                )
+
+
+def _unused_warnings(manifest: PackageManifest, elf: tuple[ElfFacts, ...]) -> Iterator[LintFinding]:
+    used = {(program.object, program.function) for program in manifest.programs}
+    for facts in elf:
+        for program in facts.programs:
+            if (facts.path, program.function) not in used and not facts.compiler:
+                yield _warning(
+                    f"{facts.path}.{program.function}",
+                    "is a program that package.toml does not name, so nobody can deploy it",
+                    "add it to [[programs]], or make it static or a tail call's target of its own",
+                )
+        if facts.needs_kernel_btf:
+            yield _warning(
+                facts.path,
+                "needs the kernel's BTF (/sys/kernel/btf/vmlinux) on every node",
+                "read types of the uapi headers where they are enough",
+            )
+
+
+def _map_warnings(manifest: PackageManifest, files: Mapping[str, bytes]) -> Iterator[LintFinding]:
+    """Maps for configuration whose entries cannot be written."""
+    for path in dict.fromkeys(one.object for one in manifest.programs if not one.compiler):
+        parsed = read_object(files[path], path)
+        for declared in parsed.maps:
+            if declared.name not in manifest.maps:
+                continue
+            layout = map_layout(declared, parsed.btf)
+            for what, one in (("keys", layout.key), ("values", layout.value)):
+                if not _is_configurable(one):
+                    yield _warning(
+                        f"maps.{declared.name}",
+                        f"{what} of this type cannot be configured",
+                        "make them integers or fixed arrays of integers, or leave the map out",
+                    )
+
+
+def _is_configurable(layout: Layout) -> bool:
+    if isinstance(layout, ArrayType):
+        return _is_configurable(layout.element)
+    return isinstance(layout, IntegerType)
+
+
+def _warning(path: str, rule: str, fix: str) -> LintFinding:
+    return LintFinding(severity="warning", path=path, rule=rule, fix=fix)
+
+
+def _fix(reason: Reason) -> str:
+    if reason.allowed is not None:
+        allowed = reason.allowed
+        if isinstance(allowed, list | tuple):
+            return (
+                f"use one of: {', '.join(str(one) for one in allowed)}" if allowed else "remove it"
+            )
+        return f"allowed: {allowed}"
+    for pattern, fix in _FIXES:
+        if re.search(pattern, reason.path):
+            return fix
+    return "correct it as the rule says"
