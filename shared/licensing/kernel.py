@@ -10,8 +10,9 @@ that a kernel answered for itself goes before the built-in one, which is Linux 6
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 from shared.bytecode.licences import GPL_ONLY_HELPERS, is_gpl_compatible
@@ -23,6 +24,9 @@ HelperAnswer = Literal["open", "closed", "absent"]
 GPL_ONLY_TYPES: Final = frozenset({"lsm", "struct_ops"})
 """Types that the kernel takes from GPL-compatible programs alone (bpf_lsm_verify_prog,
 check_struct_ops_btf_id)."""
+
+
+KEPT_TABLES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +74,9 @@ def kind_of_section(section: str) -> ProgramKind:
     return next((kind for rule, kind in _SECTIONS if re.fullmatch(rule, name)), ProgramKind(""))
 
 
+@lru_cache(maxsize=KEPT_TABLES)
 def restricted_helpers(
-    kind: ProgramKind, kernels: Collection[KernelAbilities] = ()
+    kind: ProgramKind, kernels: tuple[KernelAbilities, ...] = ()
 ) -> frozenset[int]:
     """The helpers that some of the kernels opens to GPL-compatible programs of the kind only.
 
@@ -114,7 +119,7 @@ def closed_calls(
     *,
     helpers: Iterable[int],
     kernel_functions: Iterable[str],
-    kernels: Collection[KernelAbilities] = (),
+    kernels: tuple[KernelAbilities, ...] = (),
 ) -> ClosedCalls:
     """Why some of the kernels refuses the program for its licence; nothing if none does."""
     if is_gpl_compatible(licence):

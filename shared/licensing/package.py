@@ -8,10 +8,10 @@ Pure.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from shared.bytecode.helper_names import helper_name
 from shared.contracts.catalog import ElfFacts, PackageManifest, ProgramFacts
@@ -21,7 +21,8 @@ from shared.licensing.expressions import Arm, ExpressionError, parse_expression
 from shared.licensing.kernel import ClosedCalls, ProgramKind, closed_calls, kind_of_section
 from shared.licensing.policies import LicencePolicy
 
-EXPRESSION_PATH = "manifest.licence"
+EXPRESSION_PATH: Final = "manifest.licence"
+NAMED: Final = 5
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,12 @@ def finding(
         allowed=allowed,
         fix=fix,
     )
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of the names in words; evidence has all of them."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def spoken_helpers(helpers: tuple[int, ...]) -> list[str]:

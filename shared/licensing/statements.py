@@ -22,7 +22,13 @@ from shared.licensing.expressions import (
     parse_expression,
     render_arm,
 )
-from shared.licensing.package import EXPRESSION_PATH, LicensedPackage, finding, spoken_helpers
+from shared.licensing.package import (
+    EXPRESSION_PATH,
+    LicensedPackage,
+    finding,
+    listed,
+    spoken_helpers,
+)
 
 _COMPATIBLE: Final = tuple(sorted(PROMISES))
 
@@ -51,7 +57,7 @@ def identifiers_known(package: LicensedPackage) -> Iterator[LicenceFinding]:
             "identifiers-known",
             package.policy.outcomes.get("identifiers-known", "review"),
             EXPRESSION_PATH,
-            f"names {', '.join(unknown)}, which the SPDX list does not have",
+            f"names {listed(unknown)}, which the SPDX list does not have",
             "use the identifier of the SPDX list, or LicenseRef- and a name of your own",
             spdx=package.manifest.licence,
             licences=unknown,
@@ -136,7 +142,7 @@ def gpl_only_helpers(package: LicensedPackage) -> Iterator[LicenceFinding]:
                     "gpl-only-helpers",
                     "refused",
                     f"archive[{facts.path}].license",
-                    f"function {program.function} calls {', '.join(names)}, which the kernel "
+                    f"function {program.function} calls {listed(names)}, which the kernel "
                     "opens to GPL-compatible programs only",
                     _open_up(package),
                     file=facts.path,
@@ -156,7 +162,7 @@ def kernel_functions(package: LicensedPackage) -> Iterator[LicenceFinding]:
                     "kernel-functions",
                     "refused",
                     f"archive[{facts.path}].license",
-                    f"function {program.function} calls {', '.join(closed.kernel_functions)}, and "
+                    f"function {program.function} calls {listed(closed.kernel_functions)}, and "
                     "the kernel opens its functions to GPL-compatible programs only",
                     _open_up(package),
                     file=facts.path,

@@ -40,6 +40,8 @@ RULES: Final[dict[str, Rule]] = {
     "policy-platforms": policy_rules.policy_platforms,
 }
 """In the order in which they are listed."""
+MAX_FINDINGS: Final = 20
+"""Of one rule; what is more is counted."""
 
 
 def check_licences(package: LicensedPackage) -> LicenceVerdict:
@@ -77,4 +79,17 @@ def refusals(verdict: LicenceVerdict) -> list[Reason]:
 
 
 def _found(name: str, rule: Rule, package: LicensedPackage) -> list[LicenceFinding]:
-    return list(rule(package)) or [LicenceFinding(rule=name, outcome="passed")]
+    """The gravest first, and no more than anybody reads or a record holds."""
+    found = sorted(rule(package), key=lambda one: OUTCOMES.index(one.outcome), reverse=True)
+    left_out = found[MAX_FINDINGS:]
+    if left_out:
+        return [
+            *found[:MAX_FINDINGS],
+            LicenceFinding(
+                rule=name,
+                outcome=gravest(left_out),
+                text=f"{len(left_out)} more places are left out",
+                fix="mend those that are named, then ask again",
+            ),
+        ]
+    return found or [LicenceFinding(rule=name, outcome="passed")]

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from shared.contracts.catalog import ProgramFacts
 from shared.contracts.licences import LicenceFinding
 from shared.kernel_abilities import kernel_abilities
 from shared.licensing.expressions import (
@@ -14,7 +16,8 @@ from shared.licensing.expressions import (
     is_known,
     parse_expression,
 )
-from shared.licensing.verdict import RULES, refusals
+from shared.licensing.verdict import MAX_FINDINGS, RULES, refusals
+from tests.package_builders import some_facts
 from tests.support.kernels import a_kernel
 from tests.support.licensed_packages import an_object, broken, verdict
 
@@ -206,6 +209,23 @@ def test_every_rule_is_in_the_verdict_whether_it_holds_or_not() -> None:
     assert (good.outcome, good.policy, good.policy_version) == ("passed", "gpl-ok", "1.0.0")
     bad = verdict("MIT", an_object("GPL"))
     assert {one.rule for one in bad.findings} == set(RULES)
+
+
+def test_what_is_broken_in_many_places_is_named_in_some_and_counted() -> None:
+    """A verdict is kept in a record, and a refusal is a message."""
+    programs = tuple(
+        ProgramFacts(
+            function=f"f{number}", section="xdp", instructions=2, helpers=tuple(range(212))
+        )
+        for number in range(1000)
+    )
+    found = verdict("MIT", some_facts(licence="MIT", programs=programs))
+
+    calls = [one for one in found.findings if one.rule == "gpl-only-helpers"]
+    assert len(calls) == MAX_FINDINGS + 1
+    assert calls[-1].text == f"{1000 - MAX_FINDINGS} more places are left out"
+    assert (calls[-1].outcome, found.outcome) == ("refused", "refused")
+    assert len(msgspec.json.encode(found)) < 100_000
 
 
 def test_and_binds_more_tightly_than_or() -> None:
