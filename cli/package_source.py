@@ -27,7 +27,7 @@ from shared.contracts.catalog import (
     Symbol,
 )
 from shared.errors import Reason, RefusedError
-from shared.identifiers import Hook, Token
+from shared.identifiers import Hook, ProceedOn, Token
 from shared.package_archive import describe_files
 from shared.package_tests import TESTS_FILE
 from shared.validation import convert_document
@@ -66,7 +66,7 @@ class ProgramSection(Document, frozen=True, kw_only=True):
     """ELF file in the archive; left out: the source's name with `.o` for `.c`."""
     function: Symbol
     hooks: Annotated[tuple[Hook, ...], Meta(min_length=1)]
-    proceed_on: tuple[str, ...] = ()
+    proceed_on: ProceedOn = ()
 
 
 class PackageSource(Document, frozen=True, kw_only=True):

@@ -42,6 +42,13 @@ NetnsText = Annotated[str, msgspec.Meta(pattern=NETNS_PATTERN)]
 
 Hook = Literal["xdp", "tc-ingress", "tc-egress"]
 HOOKS: Final[tuple[Hook, ...]] = get_args(Hook)
+ProceedOn = Annotated[
+    tuple[str, ...],
+    msgspec.Meta(
+        min_length=1, description="at least one verdict; leave the field out for the default"
+    ),
+]
+"""Verdicts after which a chain goes on."""
 
 HookPoint = NewType("HookPoint", str)
 """`<interface>/<hook>`, or `<netns>/<interface>/<hook>` in a named network namespace: one place of

@@ -190,7 +190,8 @@ def _own(value: Any, container: Any, limits: list[msgspec.Meta], path: str) -> I
         try:
             msgspec.convert(value, Annotated[container, limit])
         except msgspec.ValidationError as error:
-            yield Reason(path=path, rule=_rule(str(error)), got=len(value))
+            rule = _rule(str(error))
+            yield Reason(path=path, rule=rule, got=len(value), allowed=limit.description)
 
 
 def _is_shaped_like(value: object, member: Any) -> bool:

@@ -26,7 +26,7 @@ from services.scheduler.fitness import demand
 from services.scheduler.link_options import refuse_unfit_wishes
 from services.scheduler.placement import place
 from services.scheduler.plan_difference import describe_plan, planned_chains, version_warnings
-from services.scheduler.program_choice import resolve_program
+from services.scheduler.program_choice import resolve_program, verdict_warnings
 from shared.contracts.base import Bucket
 from shared.contracts.catalog import PackageVersion
 from shared.contracts.errors import ErrorCode
@@ -122,6 +122,7 @@ def draft_application(
             *version_warnings(
                 current_revision(previous), spec, package, is_rollback=rollback_of is not None
             ),
+            *verdict_warnings(resolved, spec.hook),
             *dict.fromkeys(
                 f"it stays on {one.node}, where it runs already, although {one.why}"
                 for one in placing.kept

@@ -29,7 +29,13 @@ from shared.contracts.catalog import (
     ProgramRequirements,
 )
 from shared.contracts.errors import ErrorCode
-from shared.contracts.node import DEFAULT_PROCEED_ON, MapConfig, MetricSource, verdicts_of
+from shared.contracts.node import (
+    DEFAULT_PROCEED_ON,
+    MapConfig,
+    MetricSource,
+    terminal_verdicts,
+    verdicts_of,
+)
 from shared.contracts.scheduler import DeploymentSpec, ResolvedProgram
 from shared.errors import Reason, RefusedError
 from shared.identifiers import Hook
@@ -77,6 +83,17 @@ def resolve_program(spec: DeploymentSpec, package: PackageVersion) -> ResolvedPr
         needs=(program.compiler,) if program.compiler else (),
         requires=_requirements(program, package),
         signed=package.signed,
+    )
+
+
+def verdict_warnings(program: ResolvedProgram, hook: Hook) -> tuple[str, ...]:
+    """Verdicts that end a packet's way, after which the chain goes on all the same."""
+    terminal = terminal_verdicts(hook)
+    return tuple(
+        f"proceed_on has '{verdict}': the chain goes on after it, so a later program's verdict"
+        f" replaces it and the packet is not treated as '{verdict}'"
+        for verdict in program.proceed_on
+        if verdict in terminal
     )
 
 

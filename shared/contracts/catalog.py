@@ -20,7 +20,7 @@ from shared.contracts.base import (
     Request,
 )
 from shared.contracts.licences import LicenceVerdict
-from shared.identifiers import DigestText, Hook, Token
+from shared.identifiers import DigestText, Hook, ProceedOn, Token
 
 CHUNK_BYTES: Final = 128 * 1024
 """Artifacts travel and are stored in chunks of this many bytes; the last may be shorter."""
@@ -66,8 +66,8 @@ class ProgramEntry(Document, frozen=True, kw_only=True):
     function: Symbol
     """The entry function in that ELF or source."""
     hooks: Annotated[tuple[Hook, ...], Meta(min_length=1)]
-    proceed_on: tuple[str, ...] = ()
-    """Verdicts after which the chain goes on; empty: the hook's default."""
+    proceed_on: ProceedOn = ()
+    """Left out: the hook's default."""
 
 
 class MapEntry(Document, frozen=True, kw_only=True):

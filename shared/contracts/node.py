@@ -372,6 +372,11 @@ TC_VERDICTS: Final[dict[str, int]] = {
     "trap": 8,
 }
 """include/uapi/linux/pkt_cls.h, TC_ACT_*."""
+TERMINAL_VERDICTS: Final = {
+    "xdp": frozenset(("aborted", "drop", "tx", "redirect")),
+    "tc": frozenset(("shot", "stolen", "queued", "repeat", "redirect", "trap")),
+}
+"""Verdicts that end a packet's way, by kind of hook."""
 DEFAULT_PROCEED_ON: Final[dict[Hook, tuple[str, ...]]] = {
     "xdp": ("pass",),
     "tc-ingress": ("ok", "pipe", "unspec"),
@@ -382,6 +387,11 @@ DEFAULT_PROCEED_ON: Final[dict[Hook, tuple[str, ...]]] = {
 def verdicts_of(hook: Hook) -> dict[str, int]:
     """Verdict names of a hook and their values, signed 32 bit."""
     return XDP_VERDICTS if hook == "xdp" else TC_VERDICTS
+
+
+def terminal_verdicts(hook: Hook) -> frozenset[str]:
+    """Those after which a hook lets nobody else decide."""
+    return TERMINAL_VERDICTS["xdp" if hook == "xdp" else "tc"]
 
 
 Labels = dict[

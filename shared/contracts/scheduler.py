@@ -29,7 +29,7 @@ from shared.contracts.node import (
     ObservedChain,
 )
 from shared.errors import Reason
-from shared.identifiers import Hook, Token, render_place
+from shared.identifiers import Hook, ProceedOn, Token, render_place
 
 NetnsGlob = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:@+=*?\[\]!-]{0,66}(?!\n)$")]
 InterfaceGlob = Annotated[str, Meta(pattern=r"^[A-Za-z0-9@_.:*?\[\]!-]{1,32}(?!\n)$")]
@@ -56,8 +56,8 @@ class DeploymentSpec(Document, frozen=True, kw_only=True):
     nodes: NodeSelector = NodeSelector()
     order: Annotated[int, Meta(ge=0, le=1000)] = 500
     """Position key, lower runs first.  Two deployments may not hold one place in a chain."""
-    proceed_on: tuple[str, ...] = ()
-    """Verdicts after which the chain goes on; empty: the package's, then the hook's default."""
+    proceed_on: ProceedOn = ()
+    """Left out: the package's, then the hook's default."""
     config: dict[str, MapConfig] = {}
     """Map name to entries.  Entries not named are removed, except in array maps (set to zero)."""
     map_policies: dict[Symbol, MapPolicy] = {}

@@ -121,6 +121,20 @@ def test_a_file_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
         read_deployment(tmp_path / "nowhere.toml")
 
 
+def test_an_empty_proceed_on_is_refused_and_the_default_is_to_say_nothing(tmp_path: Path) -> None:
+    """Nobody who writes an empty set means the default."""
+    said = 'proceed_on = ["pass"]\n'
+    assert said in DOCUMENT
+    assert read_deployment(_document(tmp_path, DOCUMENT.replace(said, ""))).proceed_on == ()
+
+    with pytest.raises(RefusedError) as caught:
+        read_deployment(_document(tmp_path, DOCUMENT.replace(said, "proceed_on = []\n")))
+
+    (reason,) = caught.value.reasons
+    assert (reason.path, reason.got) == ("proceed_on", 0)
+    assert reason.allowed == "at least one verdict; leave the field out for the default"
+
+
 def test_label_changes_set_and_remove() -> None:
     """`key=value`, also an empty one, sets; `key-` removes."""
     assert parse_changes(("role=edge", "tier=", "old-")) == ({"role": "edge", "tier": ""}, ["old"])

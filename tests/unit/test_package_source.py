@@ -74,6 +74,7 @@ def test_every_unknown_field_and_wrong_value_is_named() -> None:
         ('"src/one.bpf.c"', '"/etc/passwd"', "programs[0].source"),
         ('"src/one.bpf.c"', '"src/one.rs"', "programs[0].source"),
         ('hooks = ["xdp"]', "hooks = []", "programs[0].hooks"),
+        ('proceed_on = ["pass"]', "proceed_on = []", "programs[0].proceed_on"),
     ],
 )
 def test_a_wrong_value_is_refused_at_its_place(old: str, new: str, path: str) -> None:

@@ -219,6 +219,14 @@ def test_a_new_version_is_a_change_that_links_anew() -> None:
     assert draft.plan.warnings == ("the version goes down from 1.1.0 to 1.0.0",)
 
 
+def test_going_on_after_a_verdict_that_ends_a_packets_way_is_warned_of() -> None:
+    """The plan says it before anything runs; verdicts that let packets pass are silent."""
+    draft = _draft(a_fleet(), a_spec(proceed_on=("pass", "drop")))
+
+    assert [one.partition(":")[0] for one in draft.plan.warnings] == ["proceed_on has 'drop'"]
+    assert _draft(a_fleet(), a_spec(proceed_on=("pass",))).plan.warnings == ()
+
+
 def test_a_plan_that_changes_only_map_entries_says_so() -> None:
     """Then nothing is linked anew."""
     fleet = applied(a_fleet(), a_spec(config={"limits": {"80": 1}}))

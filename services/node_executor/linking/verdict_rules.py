@@ -18,15 +18,10 @@ from typing import Final
 
 from services.node_executor.linking.body import Body
 from services.node_executor.linking.plan import Constraint, LinkPolicy
-from shared.contracts.node import TC_VERDICTS, XDP_VERDICTS, verdicts_of
+from shared.contracts.node import TC_VERDICTS, XDP_VERDICTS, terminal_verdicts, verdicts_of
 from shared.errors import Reason
 from shared.identifiers import Hook
 
-TERMINAL: Final[dict[str, frozenset[str]]] = {
-    "xdp": frozenset(("aborted", "drop", "tx", "redirect")),
-    "tc": frozenset(("shot", "stolen", "queued", "repeat", "redirect", "trap")),
-}
-"""Verdicts that end a packet's way."""
 _OPEN: Final = ("ok", "pipe", "unspec")
 _TCX_LEAVING: Final[Mapping[int, int]] = {
     TC_VERDICTS["stolen"]: TC_VERDICTS["shot"],
@@ -67,7 +62,7 @@ def proceed_problems(
 
 def proceed_warnings(body: Body, path: str, *, hook: Hook) -> Iterator[Constraint]:
     """Verdicts that end a packet's way, which the next body would override."""
-    terminal = TERMINAL["xdp" if hook == "xdp" else "tc"]
+    terminal = terminal_verdicts(hook)
     for verdict in body.proceed_on:
         if verdict in terminal:
             yield Constraint(
