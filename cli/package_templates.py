@@ -14,7 +14,7 @@ from shared.identifiers import Hook
 
 LICENCES: Final = ("GPL-2.0-only", "BSD-2-Clause")
 EXPRESSION: Final = " OR ".join(LICENCES)
-VERSION: Final = "0.1.0"
+VERSION: Final = "1.0.0"
 
 _TAG: Final = "SPDX-License-Identifier"
 """Put in later, so that tools do not take a template's tag for this file's."""

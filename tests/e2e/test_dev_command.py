@@ -83,7 +83,7 @@ def test_a_changed_source_runs_within_seconds(
     """Built, tested, published and swapped in; what fails its test leaves what runs alone."""
     first = rounds.get(timeout=ROUND_SECONDS)
     assert (first["places"], first.get("refusal")) == (1, None)
-    assert first["version"].startswith("0.1.0-dev.")
+    assert first["version"].startswith("1.0.0-dev.")
 
     _replace(folder / "tryout.bpf.c", "return XDP_DROP", "return XDP_PASS")
     failed = rounds.get(timeout=ROUND_SECONDS)

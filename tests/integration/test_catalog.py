@@ -353,3 +353,16 @@ def _desired(node: str, built: BuiltPackage) -> DesiredNode:
     cause = Cause(command_id="a-command")
     chain = DesiredChain(interface="eth0", hook="xdp", programs=(program,), cause=cause)
     return DesiredNode(node=node, generation=1, chains=(chain,))
+
+
+async def test_tests_of_what_is_not_there_are_refused(stage: Stage) -> None:
+    """The signed tests are read at publication, and every one that fits nothing is named."""
+    manifest = msgspec.structs.replace(BUILT.manifest, metrics={})
+
+    error = await stage.refused(signed=sign(manifest, archive=BUILT.archive))
+
+    assert error.refusal_code == "invalid_request"
+    assert {reason.path for reason in error.reasons} == {
+        *(f"tests[{number}].metrics.received" for number in range(4)),
+        *(f"tests[{number}].metrics.dropped" for number in range(3)),
+    }

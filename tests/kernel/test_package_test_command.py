@@ -16,6 +16,7 @@ from shared.contracts.package_tests import PackageTested
 from shared.errors import RefusedError
 from shared.package_archive import read_archive
 from shared.package_tests import read_tests
+from tests.support.bcc_packages import package_folder
 
 pytestmark = pytest.mark.kernel
 
@@ -60,6 +61,18 @@ function = "spin"
 hooks = ["xdp"]
 [maps.seen]
 value_maximum = 100
+"""
+BCC_TEST = """
+[[test]]
+name = "a closed port"
+program = "port-gate"
+config.closed = { 53 = 1 }
+packets = [
+    { packet = "ipv4 / udp dport=53", verdict = "drop" },
+    { packet = "ipv4 / udp dport=54", verdict = "pass" },
+]
+maps.ports = { 54 = { packets = 1, last_bytes = 42, first_words = [0, 0, 0] } }
+metrics = { dropped = 1 }
 """
 
 
@@ -173,3 +186,15 @@ def test_a_node_finds_the_tests_in_what_was_signed() -> None:
 
     assert len(read_tests(package.manifest, package.files)) == 4
     assert "tests.json" in {file.path for file in built.manifest.files}
+
+
+def test_c_source_for_bcc_is_compiled_first(tmp_path: Path) -> None:
+    """Its tests run on the object that a node would make of it here."""
+    folder = package_folder(tmp_path / "gate")
+    with (folder / "package.toml").open("a") as manifest:
+        manifest.write(BCC_TEST)
+
+    (result,) = run_tests(build_package(folder)).results
+
+    assert (result.problem, result.differences) == ("", ())
+    assert result.verified_instructions
