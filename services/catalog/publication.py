@@ -35,6 +35,7 @@ from shared.contracts.catalog import (
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import EventBody
 from shared.contracts.licences import LicenceVerdict
+from shared.contracts.package_tests import PackageTest
 from shared.dsse import manifest_digest
 from shared.errors import Reason, Refusal, RefusedError
 from shared.kernel_abilities import KernelAbilities
@@ -42,6 +43,7 @@ from shared.licensing.package import LicensedPackage
 from shared.licensing.policies import LicencePolicy
 from shared.licensing.verdict import check_licences, refusals
 from shared.moments import render_time
+from shared.package_tests import reasons_of_tests
 from shared.versions import parse_version
 
 MAX_MANIFEST_BYTES: Final = 32 * 1024
@@ -80,6 +82,7 @@ def decide_publication(
     *,
     name: str,
     version: PackageVersion,
+    tests: Sequence[PackageTest] = (),
 ) -> PackageRecord:
     """The package's record with `version` as its youngest.
 
@@ -87,16 +90,19 @@ def decide_publication(
         record: What is published under this name; None if nothing is.
         name: The package's name, as the manifest has it.
         version: What shall be published, with facts of all its object files, and judged.
+        tests: That its archive brings along.
 
     Raises:
         VersionConflictError: A version of this precedence is there already.
-        ManifestError: With every reason from `manifest` and the verdict on its licences.
+        ManifestError: With every reason from `manifest`, the verdict on its licences, and tests
+            that fit nothing.
         RecordFullError: The record would not fit its bucket.
     """
     assert version.licences is not None
     reasons = [
         *manifest_reasons(version.manifest, version.elf),
         *refusals(version.licences),
+        *reasons_of_tests(version.manifest, tests, version.elf),
         *_channel_reasons(version.channels),
     ]
     if reasons:

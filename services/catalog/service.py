@@ -61,6 +61,7 @@ from shared.contracts.catalog import (
 )
 from shared.contracts.errors import ErrorCode
 from shared.contracts.node import DesiredNode, NodeRecord
+from shared.contracts.package_tests import PackageTest
 from shared.dsse import verify_signed_package
 from shared.errors import Reason, RefusedError
 from shared.kernel_abilities import KernelAbilities, kernel_abilities
@@ -68,7 +69,7 @@ from shared.licensing.policies import LicencePolicy
 from shared.licensing.source_tags import source_licences
 from shared.outbox_records import Change, Decision
 from shared.package_archive import read_archive
-from shared.package_tests import check_tests
+from shared.package_tests import read_tests
 
 _log = structlog.get_logger()
 
@@ -200,7 +201,7 @@ class CatalogService:
         """The version exists if signature, archive, manifest and licence all agree."""
         version: PackageVersion | None = None
         try:
-            version = await self._verified(request, caller, command_id, now)
+            version, tests = await self._verified(request, caller, command_id, now)
             snapshot = await self._packages.snapshot()
             name = version.manifest.name
             entry = snapshot.entries.get(name)
@@ -208,6 +209,7 @@ class CatalogService:
                 entry.value if entry else None,
                 name=name,
                 version=version,
+                tests=tests,
             )
         except RefusedError as error:
             refusal = error.refusal()
@@ -261,8 +263,8 @@ class CatalogService:
 
     async def _verified(
         self, request: PublishPackage, caller: Caller, command_id: str, now: datetime
-    ) -> PackageVersion:
-        """The version with facts of its object files, once signatures and archive are right."""
+    ) -> tuple[PackageVersion, tuple[PackageTest, ...]]:
+        """The version with facts of its objects, and its tests, once signatures and archive fit."""
         signed: SignedPackage = request.signed
         check_manifest_size(signed)
         manifest, certificate = verify_signed_package(signed, trust_root=self._trust_root)
@@ -273,7 +275,7 @@ class CatalogService:
         if archive is None:
             raise _unknown_artifact(signed.archive_sha256, "write the archive before publishing it")
         # In a thread, because a large archive takes long enough to make other callers wait.
-        elf, tags = await asyncio.to_thread(_read_objects, archive, manifest)
+        elf, tags, tests = await asyncio.to_thread(_read_files, archive, manifest)
         version = draft_version(
             signed,
             manifest=manifest,
@@ -284,7 +286,8 @@ class CatalogService:
             now=now,
         )
         kernels = await self._kernels(version)
-        return judged(version, self._licence_policy, source_licences=tags, kernels=kernels)
+        policy = self._licence_policy
+        return judged(version, policy, source_licences=tags, kernels=kernels), tests
 
     async def _kernels(self, version: PackageVersion) -> list[KernelAbilities]:
         """Those of the nodes that were asked, if it matters for this version."""
@@ -304,10 +307,10 @@ class CatalogService:
         return entry.value if entry else None
 
 
-def _read_objects(
+def _read_files(
     archive: bytes, manifest: PackageManifest
-) -> tuple[list[ElfFacts], dict[str, str]]:
-    """Facts of every object file and source of a program, and the SPDX tags of all files.
+) -> tuple[list[ElfFacts], dict[str, str], tuple[PackageTest, ...]]:
+    """Facts of every program's object or source, the SPDX tags of all files, and the tests.
 
     Once the archive is the manifest's.
     """
@@ -317,8 +320,7 @@ def _read_objects(
         read_source_facts(files[path], path) if compiler else read_elf_facts(files[path], path)
         for path, compiler in objects.items()
     ]
-    check_tests(manifest, files, facts)
-    return facts, source_licences(files)
+    return facts, source_licences(files), read_tests(manifest, files)
 
 
 def _unknown_artifact(digest: str, rule: str) -> UnknownArtifactError:

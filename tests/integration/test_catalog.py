@@ -356,13 +356,14 @@ def _desired(node: str, built: BuiltPackage) -> DesiredNode:
 
 
 async def test_tests_of_what_is_not_there_are_refused(stage: Stage) -> None:
-    """The signed tests are read at publication, and every one that fits nothing is named."""
-    manifest = msgspec.structs.replace(BUILT.manifest, metrics={})
+    """The signed tests are read at publication, and all that fits nothing is named at once."""
+    manifest = msgspec.structs.replace(BUILT.manifest, metrics={}, version="one")
 
     error = await stage.refused(signed=sign(manifest, archive=BUILT.archive))
 
     assert error.refusal_code == "invalid_request"
     assert {reason.path for reason in error.reasons} == {
+        "manifest.version",
         *(f"tests[{number}].metrics.received" for number in range(4)),
         *(f"tests[{number}].metrics.dropped" for number in range(3)),
     }
