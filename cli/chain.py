@@ -17,9 +17,10 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from cli.chain_places import HookOption, InterfaceOption, asked_fields, asked_nodes
+from cli.chain_places import HookOption, InterfaceOption, Place, asked_fields, asked_nodes
 from cli.chain_view import Rates, packet_rates, render_chains
 from cli.console import CredentialsOption, JsonFlag, emit, plain, run, terminal
+from cli.node_request import request_of_node
 from cli.session import connected
 from shared.adapters.bus import Bus
 from shared.contracts.node import GET_CHAINS, ChainsShown, GetChains
@@ -85,6 +86,8 @@ def show(
         async with connected(credentials) as bus:
             if not watch:
                 seen = await _seen(bus, node, interface, hook, per_cpu=per_cpu)
+                if interface and not seen.silent and not any(one.chains for one in seen.nodes):
+                    raise not_there(await _seen(bus, node, "", None, per_cpu=False))
                 _print(seen, is_named=bool(node), json=json)
                 return
             _check_watching(every, looks)
@@ -92,6 +95,18 @@ def show(
             await _show_watched(watched, looks, is_named=bool(node), json=json)
 
     run(shown(), json=json)
+
+
+def not_there(everywhere: NodesShown) -> RefusedError:
+    """Why nothing can be shown of the place that was asked for, and where there is something."""
+    rule = "there is no chain in the place that was asked for"
+    places = [
+        str(Place(one.node, shown.chain.place, shown.chain.hook))
+        for one in everywhere.nodes
+        for shown in one.chains
+    ]
+    reason = Reason(path="--interface", rule=rule, allowed=places or "no hook is managed")
+    return RefusedError(rule, [reason], code="not_found")
 
 
 def only_on(shown: ChainsShown, interface: str, hook: Hook | None = None) -> ChainsShown:
@@ -125,7 +140,7 @@ async def _seen(
 
     async def ask(name: str) -> ChainsShown | FaultError:
         try:
-            reply = await bus.request(GET_CHAINS.at(node=name), request)
+            reply = await request_of_node(bus, GET_CHAINS, name, request)
         except FaultError as error:
             if node:
                 raise

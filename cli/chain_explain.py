@@ -23,6 +23,7 @@ from cli.chain_places import (
     drafted_places,
 )
 from cli.console import CredentialsOption, JsonFlag, emit, plain, run
+from cli.node_request import request_of_node
 from cli.session import connected
 from shared.adapters.bus import Bus
 from shared.contracts.inspection import (
@@ -89,7 +90,7 @@ async def _running(bus: Bus, node: str, interface: str, hook: Hook | None) -> No
     request = convert_document(fields, ExplainChain, what="chain explain")
     names = await asked_nodes(bus, node)
     replies = await asyncio.gather(
-        *(bus.request(EXPLAIN_CHAIN.at(node=name), request) for name in names)
+        *(request_of_node(bus, EXPLAIN_CHAIN, name, request) for name in names)
     )
     return NodesExplained(
         nodes=tuple(

@@ -26,6 +26,7 @@ from cli.chain_places import (
     the_only,
 )
 from cli.console import CredentialsOption, JsonFlag, emit, plain, refusing, run, say
+from cli.node_request import request_of_node
 from cli.packet_files import MAX_FILE_BYTES, Captured, is_hexadecimal, read_packets
 from cli.session import connected
 from shared.adapters.bus import Bus
@@ -97,8 +98,9 @@ def try_packets(
                 packets=tuple(one.data for one in captured),
                 draft=place.draft,
             )
-            endpoint = TEST_CHAIN.at(node=place.node)
-            return await bus.request(endpoint, request, timeout_seconds=TRYING_SECONDS)
+            return await request_of_node(
+                bus, TEST_CHAIN, place.node, request, timeout_seconds=TRYING_SECONDS
+            )
 
     emit(run(tried(), json=json), render_tried, json=json)
 
@@ -152,7 +154,7 @@ async def _place(
         return Place(node, interface, hook)
     running = []
     for name in await asked_nodes(bus, node):
-        shown = await bus.request(GET_CHAINS.at(node=name), GetChains())
+        shown = await request_of_node(bus, GET_CHAINS, name, GetChains())
         running += [
             Place(name, one.chain.place, one.chain.hook)
             for one in shown.chains

@@ -228,6 +228,10 @@ def _add_chain(table: Table, chain: PlannedChain) -> None:
 async def _deploy(file: Path, options: CommandOptions, *, dry_run: bool, take_over: bool) -> None:
     spec = read_deployment(file)
     if take_over:
+        if spec.link.take_over is False:
+            rule = "is false in the file, and --take-over says the contrary: leave one of them out"
+            reason = Reason(path="link.take_over", rule=rule)
+            raise RefusedError(f"{file}: {reason.path} {rule}", [reason])
         link = msgspec.structs.replace(spec.link, take_over=True)
         spec = msgspec.structs.replace(spec, link=link)
     fields = {"spec": msgspec.to_builtins(spec), **_given(options)}

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import CredentialsOption, JsonFlag, emit, plain, run
+from cli.node_request import request_of_node
 from cli.session import connected
 from shared.contracts.ebpf import (
     LIST_EBPF,
@@ -45,13 +46,13 @@ def ebpf(
     """
 
     async def listed() -> EbpfListed:
-        endpoint = LIST_EBPF.at(node=parse_token(node, path="node"))
+        name = parse_token(node, path="node")
         pages: list[EbpfListed] = []
         async with connected(credentials) as bus:
             while not pages or pages[-1].has_more:
                 last = pages[-1].programs[-1].id if pages and pages[-1].programs else 0
                 request = ListEbpf(after_id=last, only_unmanaged=unmanaged)
-                pages.append(await bus.request(endpoint, request))
+                pages.append(await request_of_node(bus, LIST_EBPF, name, request))
                 if not pages[-1].programs:
                     break
         return joined(pages)

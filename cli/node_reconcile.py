@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from cli.console import CredentialsOption, JsonFlag, emit, plain, run
+from cli.node_request import request_of_node
 from cli.session import connected
 from shared.contracts.reconciliation import RECONCILE_NODE, NodeReconciled, ReconcileNode
 from shared.identifiers import parse_token
@@ -36,9 +37,11 @@ def reconcile(
     """
 
     async def reconciled() -> NodeReconciled:
-        endpoint = RECONCILE_NODE.at(node=parse_token(node, path="node"))
+        name = parse_token(node, path="node")
         async with connected(credentials) as bus:
-            return await bus.request(endpoint, ReconcileNode(), timeout_seconds=ROUND_SECONDS)
+            return await request_of_node(
+                bus, RECONCILE_NODE, name, ReconcileNode(), timeout_seconds=ROUND_SECONDS
+            )
 
     emit(run(reconciled(), json=json), render_reconciled, json=json)
 

@@ -210,7 +210,14 @@ def place_among(position: str, present: Sequence[HookOccupant]) -> Place:
         rule = "must name one program on the hook" if not found else "names several programs"
         raise AnchorMissingError(
             f"the chain cannot stand {side} '{wanted}'",
-            [Reason(path="link.position", rule=rule, got=wanted, allowed=there)],
+            [
+                Reason(
+                    path="link.position",
+                    rule=rule,
+                    got=wanted,
+                    allowed=there or "first or last: nobody else is on the hook",
+                )
+            ],
         )
     return Place(is_before=side == "before", anchor_id=found[0].program_id)
 

@@ -151,11 +151,22 @@ def _ending(
 
 
 def _located(view: PlaceView) -> list[Reason]:
-    at = f"nodes.{view.node}.{view.interface}"
     return [
-        msgspec.structs.replace(reason, path=f"{at}.{reason.path}" if reason.path else at)
+        msgspec.structs.replace(
+            reason,
+            path=_path_at(view, reason.path),
+            rule=reason.rule.removeprefix(f"{reason.path}: "),
+        )
         for reason in view.why
     ]
+
+
+def _path_at(view: PlaceView, path: str) -> str:
+    """Where on which node; a path that names its place already does not name it twice."""
+    node = f"nodes.{view.node}"
+    if path == view.interface or path.startswith(f"{view.interface}/"):
+        return f"{node}.{path}"
+    return f"{node}.{view.interface}.{path}" if path else f"{node}.{view.interface}"
 
 
 def _short(reason: Reason) -> Reason:

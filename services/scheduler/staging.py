@@ -56,7 +56,7 @@ def _located(node: str, error: RefusedError | FaultError) -> list[Reason]:
     return [
         Reason(
             path=f"{at}.{reason.path}" if reason.path else at,
-            rule=reason.rule,
+            rule=reason.rule.removeprefix(f"{reason.path}: "),
             got=reason.got,
             allowed=reason.allowed,
         )

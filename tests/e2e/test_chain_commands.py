@@ -152,7 +152,8 @@ def test_a_chain_follows_an_interface_that_is_renamed(system: Stage) -> None:
     def link_of(interface: str) -> int:
         deadline = monotonic() + 10
         while True:
-            shown = system.must("chain", "show", "host-2", "--interface", interface)["chains"]
+            everywhere = system.must("chain", "show", "host-2")["chains"]
+            shown = [one for one in everywhere if one["chain"]["interface"] == interface]
             if shown and shown[0]["chain"]["state"] == "attached":
                 return int(shown[0]["chain"]["link_id"])
             assert monotonic() < deadline, system.must("node", "reconcile", "host-2")

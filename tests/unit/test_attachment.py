@@ -208,3 +208,11 @@ def test_what_was_taken_over_stays_as_it_is_attached() -> None:
     options = LinkOptions(attach="native")
 
     assert not must_attach_anew("xdp-generic", options, LinkOptions(), is_taken_over=True)
+
+
+def test_a_place_beside_nobody_says_what_there_is_to_choose() -> None:
+    """An empty list of names would say nothing."""
+    with pytest.raises(AnchorMissingError) as caught:
+        place_among("before:other", ())
+
+    assert caught.value.reasons[0].allowed == "first or last: nobody else is on the hook"

@@ -6,15 +6,18 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console, RenderableType
 
+from cli.chain import NodesShown, not_there
 from cli.chain_explain import NodesExplained, render_explained
 from cli.chain_places import Place, the_only
 from cli.chain_try import differing, gathered, render_tried
 from cli.chain_view import packet_rates, render_chains
+from cli.node_request import UnknownNodeError, request_of_node
 from shared.contracts.inspection import (
     MAX_PACKET_BYTES,
     MAX_PACKETS,
@@ -34,14 +37,17 @@ from shared.contracts.inspection import (
     SlotCounters,
 )
 from shared.contracts.node import (
+    GET_CHAINS,
     ChainShown,
     ChainsShown,
+    GetChains,
     HookNeighbour,
     ObservedChain,
     ObservedProgram,
     ObservedSegment,
 )
-from shared.errors import RefusedError
+from shared.contracts.scheduler import LIST_NODES
+from shared.errors import FaultError, RefusedError
 from tests.unit.test_packet_files import OTHER, PACKET, a_pcap
 
 
@@ -303,3 +309,44 @@ def test_less_than_no_packets_cannot_be_asked_for() -> None:
     """The refusal names the option, not the file."""
     with pytest.raises(RefusedError, match="--first"):
         gathered([OTHER.hex()], first=-1)
+
+
+def test_a_place_without_a_chain_is_refused_with_the_places_that_have_one() -> None:
+    """And with words where there is none at all."""
+    node = a_node(ChainCounters())
+
+    refused, nothing = not_there(NodesShown(nodes=(node,))), not_there(NodesShown(nodes=()))
+
+    one = node.chains[0].chain
+    assert refused.refusal_code == nothing.refusal_code == "not_found"
+    assert refused.reasons[0].allowed == [f"{node.node} {one.place}/{one.hook}"]
+    assert nothing.reasons[0].allowed == "no hook is managed"
+
+
+class NodesThatAnswer:
+    """A bus on which the scheduler answers, if it does, and no node."""
+
+    def __init__(self, known: tuple[str, ...] | None) -> None:
+        self._known = known
+
+    async def request(self, endpoint: Any, _request: Any, **_: Any) -> Any:
+        """The list of nodes, or nobody's answer."""
+        if endpoint is LIST_NODES and self._known is not None:
+            return SimpleNamespace(nodes=[SimpleNamespace(node=name) for name in self._known])
+        raise FaultError("nobody answers")
+
+
+async def test_a_node_that_never_was_is_told_from_one_that_is_silent() -> None:
+    """The scheduler knows; without it, nothing is claimed."""
+
+    async def asked(known: tuple[str, ...] | None) -> Exception:
+        bus: Any = NodesThatAnswer(known)
+        with pytest.raises((RefusedError, FaultError)) as caught:
+            await request_of_node(bus, GET_CHAINS, "n1", GetChains())
+        return caught.value
+
+    unknown = await asked(("n2", "n3"))
+    assert isinstance(unknown, UnknownNodeError)
+    assert (unknown.refusal_code, unknown.reasons[0].allowed) == ("not_found", ["n2", "n3"])
+    for known in (("n1", "n2"), None):
+        assert isinstance(await asked(known), FaultError)

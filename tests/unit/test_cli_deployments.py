@@ -15,7 +15,7 @@ from rich.console import Console, RenderableType
 
 from cli.chain import only_on
 from cli.chain_view import render_chains
-from cli.deploy import CommandDone, read_deployment, render_done, render_plan
+from cli.deploy import CommandDone, deploy, read_deployment, render_done, render_plan
 from cli.node import parse_changes, render_list, render_node
 from cli.rollout import insist
 from cli.status import render_deployment, without_gone
@@ -306,3 +306,16 @@ async def test_a_deadline_ends_with_the_last_fault_that_named_something() -> Non
         await insist(
             cast("Bus", bus), LIST_DEPLOYMENTS, ListDeployments(), deadline=deadline, waiting=print
         )
+
+
+def test_a_file_that_says_no_and_a_flag_that_says_yes_contradict_each_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither wins: nobody is asked, and the status is that of a refusal."""
+    path = _document(tmp_path, DOCUMENT + "[link]\ntake_over = false\n")
+
+    with pytest.raises(SystemExit) as ended:
+        deploy(path, take_over=True)
+
+    assert ended.value.code == 2
+    assert "link.take_over" in capsys.readouterr().err

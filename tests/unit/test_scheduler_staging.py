@@ -38,6 +38,18 @@ def test_every_refusal_is_given_with_the_path_led_by_its_node() -> None:
     ]
 
 
+def test_a_rule_does_not_repeat_the_path_before_it() -> None:
+    """A node's own words begin with the place, which the path says already."""
+    busy = RefusedError("busy", [Reason(path="d3/xdp", rule="d3/xdp: is being changed")])
+
+    with pytest.raises(StagingRefusedError) as caught:
+        judge_staging(a_spec(), {"n1": busy})
+
+    assert [(one.path, one.rule) for one in caught.value.reasons] == [
+        ("nodes.n1.d3/xdp", "is being changed")
+    ]
+
+
 def test_a_node_that_is_away_is_a_fault_that_names_it() -> None:
     """The same command may succeed later."""
     with pytest.raises(NodeAwayError, match="n2: node n2 is not answering") as caught:

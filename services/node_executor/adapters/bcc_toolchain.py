@@ -111,7 +111,9 @@ class ToolchainProbe:
             )
             if asked.returncode == 0:
                 return msgspec.json.decode(asked.stdout, type=CompilerVersions)
-        except (OSError, subprocess.TimeoutExpired, msgspec.DecodeError) as error:
+        except OSError as error:
+            return f"{self._python} cannot be asked for bcc: {error.strerror}"
+        except (subprocess.TimeoutExpired, msgspec.DecodeError) as error:
             return f"{self._python} cannot be asked for bcc: {error}"
         words = asked.stderr.decode(errors="replace").strip().splitlines() or ["it says nothing"]
         return f"{self._python} cannot import bcc ({words[-1]})"
