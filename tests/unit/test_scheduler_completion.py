@@ -73,6 +73,24 @@ def test_an_apply_failed_when_a_node_refuses_and_none_is_pending() -> None:
     assert [reason.path for reason in ending.body.reasons] == ["nodes.n1.eth0", "nodes.n1.eth0.x"]
 
 
+def test_a_reason_that_names_its_place_does_not_name_it_twice() -> None:
+    """A node says the hook point itself where the whole of it is meant."""
+    fleet = applied(a_fleet(), a_spec())
+    place = "eth0/xdp"
+    refusal = Refusal(
+        code="conflict",
+        message="busy",
+        reasons=(Reason(path=place, rule=f"{place}: it is busy"), Reason(path="eth0", rule="no")),
+    )
+
+    observed = {"n1": observing(fleet.desired["n1"], refusal=refusal)}
+    (ending,) = endings(fleet.deployments["edge"], fleet, observed)
+
+    said = [(one.path, one.rule) for one in ending.body.reasons]
+    assert ("nodes.n1.eth0/xdp", "it is busy") in said
+    assert ("nodes.n1.eth0", "no") in said
+
+
 def test_a_place_that_came_later_does_not_hold_the_command_open() -> None:
     """A command ends with the places it was accepted for."""
     fleet = applied(a_fleet(), a_spec())
