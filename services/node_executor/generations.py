@@ -239,12 +239,9 @@ def plan_digest(chain: DesiredChain) -> Digest:
 
 def nothing_desired(point: Point) -> DesiredChain:
     """An empty chain, which nobody asked for."""
+    nobody = Cause(command_id="")
     return DesiredChain(
-        interface=point.interface,
-        hook=point.hook,
-        netns=point.netns,
-        programs=(),
-        cause=Cause(command_id=""),
+        interface=point.interface, hook=point.hook, netns=point.netns, programs=(), cause=nobody
     )
 
 
