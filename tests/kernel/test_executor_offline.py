@@ -189,7 +189,7 @@ async def test_a_full_journal_stops_changes_and_nothing_else(fleet: Fleet, wire:
 
     assert hook.link_program_id == before[0].program_id
     assert observed.chains[0].programs[0].version == "2.0.0"
-    assert "journal.resume" in [one.data.action for one in fleet.events]
+    await said_in_order(fleet, "journal.resume")
 
 
 def _fill(fleet: Fleet) -> None:
