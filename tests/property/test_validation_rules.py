@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from typing import Any
 
 import msgspec
@@ -11,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared import contracts
 from shared.contract_schema import contract_document
-from shared.contracts import audit, catalog, ebpf, inspection, node, scheduler
 from shared.contracts.base import Endpoint, Request
 from shared.errors import RefusedError
 from shared.validation import decode_document
@@ -26,8 +28,8 @@ JSON = st.recursive(
 )
 ENDPOINTS: list[Endpoint[Any, Any]] = [
     value
-    for module in (audit, catalog, ebpf, inspection, node, scheduler)
-    for value in vars(module).values()
+    for found in pkgutil.iter_modules(contracts.__path__)
+    for value in vars(importlib.import_module(f"{contracts.__name__}.{found.name}")).values()
     if isinstance(value, Endpoint)
 ]
 REQUESTS = sorted({endpoint.request for endpoint in ENDPOINTS}, key=lambda kind: kind.__name__)
