@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from shared import contracts
 from shared.contract_schema import contract_document
 from shared.contracts.base import Endpoint, Request
+from shared.contracts.scheduler import DeploymentSpec
 from shared.errors import RefusedError
 from shared.validation import decode_document
 
@@ -93,7 +94,7 @@ def test_every_wrong_field_is_named_and_no_right_one(wrong: set[str], unknown: s
     document = good | {name: [[]] for name in wrong} | dict.fromkeys(unknown, 1)
 
     with pytest.raises(RefusedError) as refused:
-        decode_document(msgspec.json.encode(document), scheduler.DeploymentSpec, what="file")
+        decode_document(msgspec.json.encode(document), DeploymentSpec, what="file")
 
     assert {reason.path for reason in refused.value.reasons} == wrong | unknown
 
