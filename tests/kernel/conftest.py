@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""What tests of executors stand on: a wire, a place for pins, an executor without its bus."""
+"""What tests on the kernel stand on: interfaces, a place for pins, an executor without its bus."""
 
 from __future__ import annotations
 
@@ -10,6 +10,22 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from tests.support.executors import Executor, Wire, a_wire, pin_directory, real_kernel
+from tests.support.interfaces import Veth, a_veth, own_objects
+
+
+@pytest.fixture
+def veth() -> Iterator[Veth]:
+    """An interface of this test's own."""
+    with a_veth() as made:
+        yield made
+
+
+@pytest.fixture
+def nothing_leaks() -> Iterator[None]:
+    """Every descriptor that a test takes is given back."""
+    before = own_objects()
+    yield
+    assert own_objects() == before
 
 
 @pytest.fixture

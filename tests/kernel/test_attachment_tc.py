@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import PurePosixPath
 
@@ -19,7 +18,7 @@ from services.node_executor.linking.plan import LinkPolicy
 from shared.contracts.node import TC_VERDICTS
 from shared.identifiers import Hook
 from tests.support.executors import Wire
-from tests.support.interfaces import Veth, a_veth, own_objects
+from tests.support.interfaces import Veth
 from tests.support.other_owners import a_foreign_program, a_judge, names, passes, seen_by
 
 TCX_HOOKS: tuple[Hook, ...] = ("tc-ingress", "tc-egress")
@@ -52,19 +51,7 @@ ENDINGS_ON_CLS_BPF: dict[str, tuple[bool, bool]] = {
 """Direct action knows ok, shot, stolen, trap and redirect; all else is unspec (cls_bpf.c)."""
 
 
-@pytest.fixture(autouse=True)
-def nothing_leaks() -> Iterator[None]:
-    """Every descriptor that a test takes is given back."""
-    before = own_objects()
-    yield
-    assert own_objects() == before
-
-
-@pytest.fixture
-def veth() -> Iterator[Veth]:
-    """An interface of this test's own."""
-    with a_veth() as made:
-        yield made
+pytestmark = pytest.mark.usefixtures("nothing_leaks")
 
 
 def a_chain(hook: Hook, *, name: str = "ours") -> LinkedChain:

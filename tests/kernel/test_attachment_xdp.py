@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import msgspec
 import pytest
 from pyroute2 import IPRoute
@@ -21,24 +19,12 @@ from shared.contracts.node import DesiredChain
 from shared.errors import RefusedError
 from tests.support.chain_reference import a_source
 from tests.support.executors import Executor, Wire, a_chain, a_program
-from tests.support.interfaces import Veth, a_veth, own_objects
+from tests.support.interfaces import Veth
 
 JUMBO = 9000
 
 
-@pytest.fixture(autouse=True)
-def nothing_leaks() -> Iterator[None]:
-    """Every descriptor that a test takes is given back."""
-    before = own_objects()
-    yield
-    assert own_objects() == before
-
-
-@pytest.fixture
-def veth() -> Iterator[Veth]:
-    """An interface of this test's own."""
-    with a_veth() as made:
-        yield made
+pytestmark = pytest.mark.usefixtures("nothing_leaks")
 
 
 def make_jumbo(*interfaces: str) -> None:

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,6 @@ from shared.contracts.catalog import (
     SignedPackage,
 )
 from shared.contracts.node import (
-    NODES,
     OBSERVED,
     STAGE_CHAINS,
     DesiredChain,
@@ -42,11 +40,9 @@ from tests.support.executors import (
     a_program,
     a_wire,
     counting_object,
-    pin_directory,
     send_frames,
 )
-from tests.support.node_fleets import NODE, Fleet
-from tests.support.operator_mode import OperatorModeServer
+from tests.support.node_fleets import NODE, Fleet, a_fleet
 
 CHUNKS = 6
 
@@ -69,18 +65,10 @@ class GatedFleet(Fleet):
 @pytest.fixture
 async def fleet(tmp_path: Path) -> AsyncIterator[GatedFleet]:
     """Everything runs and the executor answers."""
-    server = OperatorModeServer(tmp_path / "nats")
-    server.start()
-    with pin_directory() as base:
-        async with AsyncExitStack() as stack:
-            stack.callback(server.stop)
-            made = GatedFleet(server, tmp_path, base)
-            made.gate, made.asked = asyncio.Event(), []
-            await made.open(stack)
-            made.start()
-            stack.callback(made.stop, signal.SIGKILL)
-            await made.until(lambda: _registered(made))
-            yield made
+    async with a_fleet(tmp_path, GatedFleet) as made:
+        made.gate, made.asked = asyncio.Event(), []
+        await made.start_and_register()
+        yield made
 
 
 @pytest.fixture
@@ -88,10 +76,6 @@ def other() -> Iterator[Wire]:
     """A second pair of interfaces."""
     with a_wire() as made:
         yield made
-
-
-async def _registered(fleet: Fleet) -> bool:
-    return await fleet.scheduler.bucket(NODES).get(NODE) is not None
 
 
 def _large_package() -> tuple[SignedPackage, bytes]:

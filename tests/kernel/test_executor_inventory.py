@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -15,24 +13,16 @@ from shared.capability_lookup import program_type
 from shared.contracts.ebpf import LIST_EBPF, EbpfListed, ListEbpf
 from shared.contracts.node import NODES, NodeRecord
 from shared.errors import FaultError
-from tests.support.executors import Wire, a_chain, a_program, pin_directory
-from tests.support.node_fleets import NODE, Fleet
-from tests.support.operator_mode import OperatorModeServer
+from tests.support.executors import Wire, a_chain, a_program
+from tests.support.node_fleets import NODE, Fleet, a_fleet
 
 
 @pytest.fixture
 async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
     """Everything runs and the executor answers."""
-    server = OperatorModeServer(tmp_path / "nats")
-    server.start()
-    with pin_directory() as base:
-        async with AsyncExitStack() as stack:
-            stack.callback(server.stop)
-            made = Fleet(server, tmp_path, base)
-            await made.open(stack)
-            made.start()
-            stack.callback(made.stop, signal.SIGKILL)
-            yield made
+    async with a_fleet(tmp_path, Fleet) as made:
+        await made.start_and_register()
+        yield made
 
 
 async def _record(fleet: Fleet) -> NodeRecord:

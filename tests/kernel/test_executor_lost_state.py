@@ -20,9 +20,8 @@ from tests.support.executors import (
     real_kernel,
     send_frames,
 )
-from tests.support.node_fleets import NODE, Fleet
+from tests.support.node_fleets import NODE, Fleet, a_fleet
 from tests.support.offline_nodes import (
-    a_fleet,
     everything_is_said,
     has_logged,
     has_said,
@@ -38,7 +37,7 @@ COUNTED = {"packets": MetricSource(map="packets", key="0")}
 @pytest.fixture
 async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
     """The executor is not started."""
-    async with a_fleet(tmp_path) as made:
+    async with a_fleet(tmp_path, Fleet) as made:
         yield made
 
 

@@ -24,9 +24,8 @@ from tests.support.executors import (
     send_frames,
 )
 from tests.support.frame_sender import FrameReceiver, FrameSender
-from tests.support.node_fleets import NODE, Fleet
+from tests.support.node_fleets import NODE, Fleet, a_fleet
 from tests.support.offline_nodes import (
-    a_fleet,
     a_store,
     again,
     attached,
@@ -45,7 +44,7 @@ COUNTED = {"packets": MetricSource(map="packets", key="0")}
 @pytest.fixture
 async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
     """The executor is not started."""
-    async with a_fleet(tmp_path) as made:
+    async with a_fleet(tmp_path, Fleet) as made:
         yield made
 
 

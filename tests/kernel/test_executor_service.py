@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -39,28 +38,15 @@ from tests.support.executors import (
     real_kernel,
     send_frames,
 )
-from tests.support.node_fleets import DEADLINE_SECONDS, NODE, Fleet
-from tests.support.operator_mode import OperatorModeServer
+from tests.support.node_fleets import DEADLINE_SECONDS, NODE, Fleet, a_fleet
 
 
 @pytest.fixture
 async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
     """Everything runs and the executor answers."""
-    server = OperatorModeServer(tmp_path / "nats")
-    server.start()
-    with pin_directory() as base:
-        async with AsyncExitStack() as stack:
-            stack.callback(server.stop)
-            made = Fleet(server, tmp_path, base)
-            await made.open(stack)
-            made.start()
-            stack.callback(made.stop, signal.SIGKILL)
-            await made.until(lambda: _registered(made))
-            yield made
-
-
-async def _registered(fleet: Fleet) -> bool:
-    return await fleet.scheduler.bucket(NODES).get(NODE) is not None
+    async with a_fleet(tmp_path, Fleet) as made:
+        await made.start_and_register()
+        yield made
 
 
 async def test_a_desired_chain_is_attached_said_and_counted(fleet: Fleet, wire: Wire) -> None:

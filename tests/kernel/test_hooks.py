@@ -27,25 +27,13 @@ from services.node_executor.pin_paths import link_path, map_path, program_path
 from shared.errors import FaultError, RefusedError
 from shared.identifiers import Hook
 from tests.support.chain_reference import a_classifier, a_source
-from tests.support.interfaces import Veth, a_veth, own_objects, program_exists, wait_until_gone
+from tests.support.interfaces import Veth, a_veth, program_exists, wait_until_gone
 
 ALL_HOOKS: tuple[Hook, ...] = ("xdp", "tc-ingress", "tc-egress")
 BASE = PurePosixPath("/sys/fs/bpf/l3af-test")
 
 
-@pytest.fixture(autouse=True)
-def nothing_leaks() -> Iterator[None]:
-    """Every descriptor that a test takes is given back."""
-    before = own_objects()
-    yield
-    assert own_objects() == before
-
-
-@pytest.fixture
-def veth() -> Iterator[Veth]:
-    """An interface of this test's own."""
-    with a_veth() as made:
-        yield made
+pytestmark = pytest.mark.usefixtures("nothing_leaks")
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from shared.contracts.inspection import (
 from shared.contracts.node import (
     GET_CHAINS,
     METRICS,
-    NODES,
     STAGE_CHAINS,
     GetChains,
     NodeMetrics,
@@ -37,11 +35,9 @@ from tests.support.executors import (
     Wire,
     a_chain,
     a_program,
-    pin_directory,
     send_frames,
 )
-from tests.support.node_fleets import DEADLINE_SECONDS, NODE, Fleet
-from tests.support.operator_mode import OperatorModeServer
+from tests.support.node_fleets import DEADLINE_SECONDS, NODE, Fleet, a_fleet
 from tests.support.packets import ipv4, tcp
 
 PACKET = ipv4(tcp(80))
@@ -50,21 +46,9 @@ PACKET = ipv4(tcp(80))
 @pytest.fixture
 async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
     """Everything runs and the executor answers."""
-    server = OperatorModeServer(tmp_path / "nats")
-    server.start()
-    with pin_directory() as base:
-        async with AsyncExitStack() as stack:
-            stack.callback(server.stop)
-            made = Fleet(server, tmp_path, base)
-            await made.open(stack)
-            made.start()
-            stack.callback(made.stop, signal.SIGKILL)
-
-            async def registered() -> bool:
-                return await made.scheduler.bucket(NODES).get(NODE) is not None
-
-            await made.until(registered)
-            yield made
+    async with a_fleet(tmp_path, Fleet) as made:
+        await made.start_and_register()
+        yield made
 
 
 async def ask(fleet: Fleet, endpoint: Endpoint[Any, Any], request: Any, role: UserRole) -> Any:

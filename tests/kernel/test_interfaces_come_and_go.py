@@ -5,11 +5,9 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import msgspec
@@ -27,13 +25,11 @@ from tests.support.executors import (
     Wire,
     a_chain,
     a_program,
-    pin_directory,
     pins_below,
     send_frames,
 )
 from tests.support.namespaces import a_namespace, a_pair, delete, ip, move, rename
-from tests.support.node_fleets import NODE, Fleet
-from tests.support.operator_mode import OperatorModeServer
+from tests.support.node_fleets import NODE, Fleet, a_fleet
 
 pytestmark = pytest.mark.kernel
 COUNTED = MapKey("one", "packets")
@@ -44,22 +40,10 @@ RETURN_SECONDS = 1.0
 @pytest.fixture
 async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
     """Everything runs and the executor answers."""
-    server = OperatorModeServer(tmp_path / "nats")
-    server.start()
-    with pin_directory() as base:
-        async with AsyncExitStack() as stack:
-            stack.callback(server.stop)
-            made = Fleet(server, tmp_path, base)
-            await made.open(stack)
-            made.settings["NODE_EXECUTOR_NAMED_NAMESPACES"] = "true"
-            made.start()
-            stack.callback(made.stop, signal.SIGKILL)
-            await made.until(lambda: _registered(made))
-            yield made
-
-
-async def _registered(fleet: Fleet) -> bool:
-    return await fleet.scheduler.bucket(NODES).get(NODE) is not None
+    async with a_fleet(tmp_path, Fleet) as made:
+        made.settings["NODE_EXECUTOR_NAMED_NAMESPACES"] = "true"
+        await made.start_and_register()
+        yield made
 
 
 async def in_state(fleet: Fleet, state: ChainState, interface: str, netns: str = "") -> None:

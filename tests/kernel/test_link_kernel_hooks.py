@@ -47,7 +47,7 @@ from tests.support.hand_linked import (
     tail_calling,
     types,
 )
-from tests.support.interfaces import DEADLINE_SECONDS, Veth, a_veth, program_exists
+from tests.support.interfaces import DEADLINE_SECONDS, Veth, program_exists
 
 PASSING, UNSPEC = returning(2), returning(-1)
 TIMER = TestProgram("xdp", "xdp_timers", "starts_timer")
@@ -58,13 +58,6 @@ LAST = a_frame(TC_VERDICTS["ok"] + 1, 255)
 def kernel() -> Iterator[Kernel]:
     """A kernel that forgets."""
     with a_kernel() as made:
-        yield made
-
-
-@pytest.fixture
-def veth() -> Iterator[Veth]:
-    """A wire."""
-    with a_veth() as made:
         yield made
 
 

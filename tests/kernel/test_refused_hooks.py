@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -18,7 +17,7 @@ from services.node_executor.generations import Point
 from services.node_executor.packages import OpenedPackage
 from shared.contracts.catalog import PackageManifest, ProgramEntry
 from shared.contracts.link_options import LinkOptions
-from shared.contracts.node import NODES, DesiredChain, DesiredProgram, ObservedChain
+from shared.contracts.node import DesiredChain, DesiredProgram, ObservedChain
 from shared.identifiers import Hook
 from shared.package_archive import describe_files, write_archive
 from tests.package_builders import sign
@@ -30,13 +29,11 @@ from tests.support.executors import (
     a_chain,
     a_program,
     a_wire,
-    pin_directory,
     real_kernel,
     send_frames,
 )
 from tests.support.namespaces import a_pair, ip
-from tests.support.node_fleets import NODE, Fleet
-from tests.support.operator_mode import OperatorModeServer
+from tests.support.node_fleets import NODE, Fleet, a_fleet
 
 JUMBO = 9000
 
@@ -112,19 +109,11 @@ def make_jumbo(wire: Wire) -> None:
 @pytest.fixture
 async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
     """Everything runs, and the executor registered."""
-    server = OperatorModeServer(tmp_path / "nats")
-    server.start()
-    with pin_directory() as base:
-        async with AsyncExitStack() as stack:
-            stack.callback(server.stop)
-            made = Fleet(server, tmp_path, base)
-            bound = bound_package()
-            made.archives[bound.signed.archive_sha256] = bound.archive
-            await made.open(stack)
-            made.start()
-            stack.callback(made.stop, signal.SIGKILL)
-            await made.until(lambda: made.scheduler.bucket(NODES).get(NODE))
-            yield made
+    async with a_fleet(tmp_path, Fleet) as made:
+        bound = bound_package()
+        made.archives[bound.signed.archive_sha256] = bound.archive
+        await made.start_and_register()
+        yield made
 
 
 async def _seen(fleet: Fleet, generation: int, interface: str) -> ObservedChain:

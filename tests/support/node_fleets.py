@@ -9,10 +9,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -24,6 +24,7 @@ from shared.contracts.events import Event
 from shared.contracts.node import (
     DESIRED,
     HEARTBEAT,
+    NODES,
     OBSERVED,
     DesiredChain,
     DesiredNode,
@@ -33,7 +34,7 @@ from shared.contracts.node import (
 from shared.errors import FaultError
 from shared.installation_facts import FACTS_FILE, render_facts
 from tests.package_builders import TRUST_ROOT
-from tests.support.executors import published
+from tests.support.executors import pin_directory, published
 from tests.support.operator_mode import OperatorModeServer
 
 DEADLINE_SECONDS = 15.0
@@ -122,6 +123,11 @@ class Fleet:
                 cwd=Path(__file__).resolve().parents[2],
             )
 
+    async def start_and_register(self) -> None:
+        """The executor runs, and the bus knows the node."""
+        self.start()
+        await self.until(lambda: self.scheduler.bucket(NODES).get(NODE))
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """The executor is gone; its exit status."""
         process, self._process = self._process, None
@@ -176,3 +182,20 @@ class Fleet:
                 assert self._process is None or self._process.poll() is None, self.log()
                 await asyncio.sleep(0.01)
         return found
+
+
+FleetT = TypeVar("FleetT", bound=Fleet)
+
+
+@asynccontextmanager
+async def a_fleet(folder: Path, kind: type[FleetT]) -> AsyncIterator[FleetT]:
+    """A bus with everything around one node; its executor is not started."""
+    server = OperatorModeServer(folder / "nats")
+    server.start()
+    with pin_directory() as base:
+        async with AsyncExitStack() as stack:
+            stack.callback(server.stop)
+            made = kind(server, folder, base)
+            await made.open(stack)
+            stack.callback(made.stop, signal.SIGKILL)
+            yield made

@@ -7,9 +7,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -23,26 +21,10 @@ from shared.errors import FaultError
 from tests.support.event_stream import stored_events
 from tests.support.executors import (
     Wire,
-    pin_directory,
     real_kernel,
     remove_pins,
 )
 from tests.support.node_fleets import NODE, Fleet
-from tests.support.operator_mode import OperatorModeServer
-
-
-@asynccontextmanager
-async def a_fleet(folder: Path) -> AsyncIterator[Fleet]:
-    """A bus with everything around one node; its executor is not started."""
-    server = OperatorModeServer(folder / "nats")
-    server.start()
-    with pin_directory() as base:
-        async with AsyncExitStack() as stack:
-            stack.callback(server.stop)
-            made = Fleet(server, folder, base)
-            await made.open(stack)
-            stack.callback(made.stop, signal.SIGKILL)
-            yield made
 
 
 def a_store(fleet: Fleet) -> StateStore:
