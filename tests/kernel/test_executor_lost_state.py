@@ -52,7 +52,7 @@ async def test_a_lost_state_file_costs_nothing(fleet: Fleet, wire: Wire, damage:
     await fleet.until(lambda: has_logged(fleet, '"adopted"'))
     send_frames(wire.peer, 5)
     fleet.server.start()
-    events = await said_in_order(fleet, "state.rebuild")
+    events = await said_in_order(fleet, "chain.adopt")
     observed = await fleet.observed(1)
 
     actions = [one.data.action for one in events]

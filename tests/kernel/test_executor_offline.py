@@ -31,6 +31,7 @@ from tests.support.offline_nodes import (
     attached,
     everything_is_said,
     has_logged,
+    has_stored,
     reboot,
     running,
     said_in_order,
@@ -161,6 +162,7 @@ async def test_offline_the_node_repairs_and_says_it_afterwards(fleet: Fleet, wir
 
     fleet.start()
     fleet.server.start()
+    await fleet.until(lambda: has_stored(fleet, journaled))
     events = await said_in_order(fleet, "chain.attach", 3)
 
     after = [one.id for one in events]

@@ -96,6 +96,12 @@ async def read_stream(fleet: Fleet) -> None:
         return
 
 
+async def has_stored(fleet: Fleet, ids: list[str]) -> bool:
+    """Whether the stream holds all these events."""
+    await read_stream(fleet)
+    return set(ids) <= {one.id for one in fleet.events}
+
+
 async def said_in_order(fleet: Fleet, action: str, count: int = 1) -> list[Event]:
     """All events, once there are `count` of an action: each once, their sequences without a gap."""
 
