@@ -138,6 +138,10 @@ def ways(hook: Hook, choice: AttachChoice, *, has_tcx: bool) -> tuple[Attachment
     return (_TC_WAYS[choice],)
 
 
+NAMES_THE_DRIVER: Final = ("native", "offload")
+"""Choices that a driver can be known to refuse beforehand."""
+
+
 def check_options(
     hook: Hook, options: LinkOptions, facts: InterfaceFacts, *, has_tcx: bool
 ) -> None:

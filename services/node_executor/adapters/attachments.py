@@ -31,9 +31,11 @@ from services.node_executor.adapters.kernel_errors import (
 from services.node_executor.adapters.probes import knows_tcx
 from services.node_executor.attachment import (
     CLS_BPF_IS_WEAKER,
+    NAMES_THE_DRIVER,
     NO_TCX,
     TAKEN_OVER,
     Held,
+    InterfaceFacts,
     Surroundings,
     check_options,
     ways,
@@ -149,7 +151,12 @@ class Attachments:
             AttachmentRefusedError: The driver or the kernel has no such way.
             AnchorMissingError: The program to stand beside is not on the hook.
         """
-        facts = read_interface_facts(point.interface, index)
+        # Asking a driver takes longer than all else that comes before a swap.
+        facts = (
+            read_interface_facts(point.interface, index)
+            if options.attach in NAMES_THE_DRIVER
+            else InterfaceFacts(point.interface)
+        )
         check_options(point.hook, options, facts, has_tcx=knows_tcx())
         if ways(point.hook, options.attach, has_tcx=knows_tcx())[0] == "tcx":
             own, _ = self._link_on(point, index)
