@@ -40,7 +40,7 @@ def test_programs_that_read_fragments_make_a_chain_that_does() -> None:
 def test_the_choice_of_the_operator_decides_for_all_programs() -> None:
     """On: also those that do not say so get large packets.  Off: none does."""
     sources = [a_kind("goes_on"), a_kind("reads_parts")]
-    with pytest.raises(LinkRefusedError, match="link.frags, on or off"):
+    with pytest.raises(LinkRefusedError, match="on or off, is for all of them"):
         link_chain(sources, "xdp", name="parts")
 
     on = LinkPolicy(hook="xdp", frags="on")
