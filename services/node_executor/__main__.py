@@ -9,6 +9,7 @@ import os
 import secrets
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import PurePosixPath
 from time import monotonic
 
@@ -33,6 +34,7 @@ from services.node_executor.adapters.node_records import NodeRecords
 from services.node_executor.adapters.packet_runner import PacketRunner
 from services.node_executor.adapters.preparer import Preparer
 from services.node_executor.adapters.state_store import StateStore
+from services.node_executor.adapters.state_waiting import open_when_free
 from services.node_executor.adapters.unmanaged_programs import UnmanagedPrograms
 from services.node_executor.chain_journal import ChainJournal
 from services.node_executor.changes import HookPoints
@@ -73,7 +75,7 @@ async def main(stop: asyncio.Event) -> None:
         thread = KernelThread()
         bus = NodeBus(config.credentials_dir)
         loop, journaled = asyncio.get_running_loop(), asyncio.Queue[Event]()
-        store = await thread(
+        open_state = partial(
             StateStore.open,
             config.state_dir / "state.sqlite",
             emitter=f"node/{bus.name}",
@@ -82,6 +84,7 @@ async def main(stop: asyncio.Event) -> None:
             on_event=lambda event: loop.call_soon_threadsafe(journaled.put_nowait, event),
             max_bytes=config.journal_bytes,
         )
+        store = await open_when_free(partial(thread, open_state), stop)
         held.callback(store.close)
         held.callback(thread.close)
         named = names if config.named_namespaces else no_names

@@ -28,14 +28,21 @@ EXIT_FAULT: Final = 3
 _log = structlog.get_logger()
 
 
+class StoppedError(Exception):
+    """`stop` was set before `main` had what it needs; a clean end."""
+
+
 def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> NoReturn:
     """Runs `main(stop)` and ends the process.
 
-    SIGTERM and SIGINT set `stop`; `main` then finishes what it has and returns.
+    SIGTERM and SIGINT set `stop`; `main` then finishes what it has and returns, or raises
+    StoppedError if it has nothing yet.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(_until_stopped(main))
+            status = EXIT_CLEAN
+        except StoppedError:
             status = EXIT_CLEAN
         except Exception as error:  # noqa: BLE001 because this is the one place per process
             status = exit_status(error)

@@ -14,6 +14,7 @@ import signal
 import socket
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from tests.support.interfaces import DEADLINE_SECONDS
@@ -69,6 +70,11 @@ class FrameSender:
             self._shared[1] = self._shared[0]
             time.sleep(PAUSE_SECONDS)
         os._exit(0)
+
+
+def arrived(interface: str) -> int:
+    """Frames that reached the interface so far, dropped or not."""
+    return int(Path(f"/sys/class/net/{interface}/statistics/rx_packets").read_text())
 
 
 class FrameReceiver:

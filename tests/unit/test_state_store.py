@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import sqlite3
 from collections.abc import Callable
@@ -12,9 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from services.node_executor.adapters.state_file import JournalUnwritableError, StateStoreError
+from services.node_executor.adapters.kernel_thread import KernelThread
+from services.node_executor.adapters.state_file import (
+    JournalUnwritableError,
+    StateInUseError,
+    StateStoreError,
+)
 from services.node_executor.adapters.state_store import StateStore
+from services.node_executor.adapters.state_waiting import open_when_free
 from services.node_executor.generations import ChainMemory, Point
+from shared.adapters.lifecycle import StoppedError
 from shared.contracts.events import Event, EventBody
 
 POINT = Point("data0", "xdp")
@@ -280,3 +288,38 @@ def test_what_is_journaled_together_is_told_once_it_is_on_the_disk(world: World)
     assert [event.id for event in world.told] == ["a", "b"]
     store.journal([("d", a_body())])
     assert said(store.unpublished()) == [(1, "chain.adopt"), (2, "chain.adopt"), (3, "chain.adopt")]
+
+
+async def test_a_start_waits_until_nobody_else_has_the_state(world: World) -> None:
+    """However often it is tried meanwhile; what the holder wrote last is there."""
+    thread, attempts = KernelThread(), 0
+
+    async def open_state() -> StateStore:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 2:
+            holder.journal([("d", a_body("chain.attach"))])
+            holder.close()
+        return await thread(world.open)
+
+    world.filled()
+    holder = world.open()
+
+    store = await open_when_free(open_state, asyncio.Event())
+
+    assert attempts == 2
+    assert said(store.unpublished()) == [(3, "chain.drift"), (4, "chain.attach")]
+    store.close()
+    thread.close()
+
+
+async def test_a_start_that_is_to_stop_waits_no_longer() -> None:
+    """It ends as if nothing had been asked of it."""
+    stop = asyncio.Event()
+
+    async def open_state() -> StateStore:
+        stop.set()
+        raise StateInUseError("another has it")
+
+    with pytest.raises(StoppedError):
+        await open_when_free(open_state, stop)

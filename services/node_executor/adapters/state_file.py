@@ -20,7 +20,7 @@ from typing import Any, Final
 from shared.errors import FaultError
 
 LOCK_SECONDS: Final = 1.0
-"""How long a start waits for another process to let go of the state."""
+"""How long an attempt to open waits for another process to let go of the state."""
 VERSION: Final = 1
 """Of the tables."""
 MARKER: Final = ".made"
@@ -29,6 +29,8 @@ MARKER: Final = ".made"
 _CHECKSUM_BYTES: Final = 16
 _CORRUPT, _NO_DATABASE, _SHORT_READ = 11, 26, 522
 """Result codes of SQLite (https://www.sqlite.org/rescode.html)."""
+_IN_USE: Final = (5, 6)
+"""SQLITE_BUSY, SQLITE_LOCKED."""
 _UNWRITABLE: Final = (8, 10, 13)
 """SQLITE_READONLY, SQLITE_IOERR, SQLITE_FULL."""
 
@@ -63,6 +65,10 @@ _SUMS: Final = {
 
 class StateStoreError(FaultError):
     """The state directory cannot be read or written."""
+
+
+class StateInUseError(StateStoreError):
+    """Another executor has the state."""
 
 
 class JournalUnwritableError(FaultError):
@@ -106,7 +112,8 @@ def open_state(path: Path, *, now: str) -> Opened:
         now: Becomes part of the name under which a damaged file is kept.
 
     Raises:
-        StateStoreError: Another process has it, the disk fails, or a newer release wrote it.
+        StateInUseError: Another process has it.
+        StateStoreError: The disk fails, or a newer release wrote it.
     """
     marker = path.with_name(path.name + MARKER)
     try:
@@ -130,7 +137,14 @@ def open_state(path: Path, *, now: str) -> Opened:
             problem = "the state file is gone"
         return Opened(_connect(path), True, problem, set_aside, salvage)
     except (OSError, sqlite3.Error) as error:
-        raise StateStoreError(f"{path} cannot be opened: {error}") from error
+        raise opening_failed(path, error) from error
+
+
+def opening_failed(path: Path, error: OSError | sqlite3.Error) -> StateStoreError:
+    """Why the state file was not opened."""
+    if isinstance(error, sqlite3.Error) and _code(error) & 0xFF in _IN_USE:
+        return StateInUseError(f"{path} is in use by another executor ({error})")
+    return StateStoreError(f"{path} cannot be opened: {error}")
 
 
 def make_tables(connection: sqlite3.Connection) -> None:

@@ -31,6 +31,7 @@ from services.node_executor.adapters.state_file import (
     make_tables,
     mark_made,
     open_state,
+    opening_failed,
 )
 from services.node_executor.events import rebuilt_body, resumed_body, sight_event_id
 from services.node_executor.generations import ChainMemory, Point
@@ -109,7 +110,7 @@ class StateStore:
                 max_bytes=max_bytes,
             )
         except sqlite3.Error as error:
-            raise StateStoreError(f"{path} cannot be opened: {error}") from error
+            raise opening_failed(path, error) from error
         if opened.is_new:
             store._begin(path, opened)
         return store
