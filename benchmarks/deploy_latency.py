@@ -30,13 +30,12 @@ from demo.stage import ROOT, Stage, running_services
 from lab.hosts import create_lab
 from shared.adapters.bus import Bus, connect
 from shared.contracts.base import EVENTS
+from shared.contracts.deployments import DeploymentSpec, NodeSelector
 from shared.contracts.events import PUBLIC, Event
 from shared.contracts.scheduler import (
     APPLY_DEPLOYMENT,
     REMOVE_DEPLOYMENT,
     ApplyDeployment,
-    DeploymentSpec,
-    NodeSelector,
     RemoveDeployment,
 )
 from shared.identifiers import Hook

@@ -40,11 +40,13 @@ from services.node_executor.preparation import Prepared
 from shared.adapters.bus import Bus, connect
 from shared.contracts.base import EVENTS
 from shared.contracts.catalog import DsseEnvelope, SignedPackage
+from shared.contracts.deployments import DeploymentSpec
+from shared.contracts.desired import Cause, DesiredChain, DesiredProgram
 from shared.contracts.drift import DriftPolicy
 from shared.contracts.events import Event
 from shared.contracts.link_options import LinkOptions
-from shared.contracts.node import GET_CHAINS, Cause, DesiredChain, DesiredProgram, GetChains
-from shared.contracts.scheduler import APPLY_DEPLOYMENT, ApplyDeployment, DeploymentSpec
+from shared.contracts.node import GET_CHAINS, GetChains
+from shared.contracts.scheduler import APPLY_DEPLOYMENT, ApplyDeployment
 from shared.package_archive import unpack_archive
 
 INTERFACES: Final = 50

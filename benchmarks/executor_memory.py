@@ -25,13 +25,9 @@ from benchmarks.executor_stage import (
 from benchmarks.report import Row, report
 from demo.stage import ROOT, Stage
 from shared.adapters.bus import Bus, connect
+from shared.contracts.deployments import DeploymentSpec, NodeSelector
 from shared.contracts.node import GET_CHAINS, GetChains
-from shared.contracts.scheduler import (
-    APPLY_DEPLOYMENT,
-    ApplyDeployment,
-    DeploymentSpec,
-    NodeSelector,
-)
+from shared.contracts.scheduler import APPLY_DEPLOYMENT, ApplyDeployment
 
 PROGRAMS: Final = 8
 CHAINS: Final = 52

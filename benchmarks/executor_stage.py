@@ -21,13 +21,9 @@ from demo.narration import Narrator
 from demo.stage import ROOT, Stage, running_services
 from lab.hosts import create_lab
 from shared.adapters.bus import Bus, connect
+from shared.contracts.deployments import DeploymentSpec, NodeSelector
 from shared.contracts.node import GET_CHAINS, GetChains
-from shared.contracts.scheduler import (
-    APPLY_DEPLOYMENT,
-    ApplyDeployment,
-    DeploymentSpec,
-    NodeSelector,
-)
+from shared.contracts.scheduler import APPLY_DEPLOYMENT, ApplyDeployment
 from shared.identifiers import Hook
 
 DEADLINE_SECONDS: Final = 60.0

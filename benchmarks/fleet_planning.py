@@ -27,21 +27,13 @@ from services.scheduler.desired_state import Fleet, derive_desired
 from services.scheduler.placement import view_node
 from services.scheduler.unfit import stays
 from shared.contracts.capabilities import Capabilities, ProgramTypeSupport
-from shared.contracts.catalog import (
-    DsseEnvelope,
-    DsseSignature,
-    ElfFacts,
-    PackageManifest,
-    PackageVersion,
-    ProgramEntry,
-    ProgramFacts,
-    ProgramRequirements,
-    SignedPackage,
-)
+from shared.contracts.catalog import DsseEnvelope, DsseSignature, PackageVersion, SignedPackage
+from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.events import Actor
 from shared.contracts.interfaces import Interface
 from shared.contracts.node import NodeRecord
-from shared.contracts.scheduler import DeploymentSpec
+from shared.contracts.package_facts import ElfFacts, ProgramFacts, ProgramRequirements
+from shared.contracts.package_manifest import PackageManifest, ProgramEntry
 
 NODES: Final = 1000
 DEPLOYMENTS: Final = 20

@@ -13,8 +13,9 @@ from typing import Final
 
 from benchmarks.report import Row, report
 from shared.adapters.licence_policies import load_policy
-from shared.contracts.catalog import ElfFacts, PackageFile, PackageManifest, ProgramEntry
-from shared.contracts.catalog import ProgramFacts as Program
+from shared.contracts.package_facts import ElfFacts
+from shared.contracts.package_facts import ProgramFacts as Program
+from shared.contracts.package_manifest import PackageFile, PackageManifest, ProgramEntry
 from shared.licensing.package import LicensedPackage
 from shared.licensing.policies import SHIPPED
 from shared.licensing.verdict import check_licences

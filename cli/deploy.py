@@ -22,6 +22,7 @@ from cli.rollout import CommandIdOption, ReasonOption, chosen_id, insist, until_
 from cli.session import connected
 from shared.adapters.bus import Bus
 from shared.contracts.base import Command, Endpoint
+from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.scheduler import (
     APPLY_DEPLOYMENT,
     PLAN_DEPLOYMENT,
@@ -30,7 +31,6 @@ from shared.contracts.scheduler import (
     ApplyDeployment,
     DeploymentAccepted,
     DeploymentPlan,
-    DeploymentSpec,
     DeploymentStatus,
     PlanDeployment,
     PlannedChain,

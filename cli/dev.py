@@ -28,8 +28,9 @@ from cli.package_test import run_tests
 from cli.rollout import chosen_id, insist, until_over
 from shared.contracts.base import Message
 from shared.contracts.catalog import PUBLISH_PACKAGE, PublishPackage
+from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.package_tests import PackageTested
-from shared.contracts.scheduler import APPLY_DEPLOYMENT, ApplyDeployment, DeploymentSpec
+from shared.contracts.scheduler import APPLY_DEPLOYMENT, ApplyDeployment
 from shared.errors import FaultError, Reason, Refusal, RefusedError
 from shared.versions import parse_version
 

@@ -26,16 +26,16 @@ from shared.contracts.catalog import (
     GET_PACKAGE,
     LIST_PACKAGES,
     PUBLISH_PACKAGE,
-    ElfFacts,
     GetPackage,
     ListPackages,
     PackageList,
-    PackageManifest,
     PackagePublished,
     PackageShown,
     PublishPackage,
 )
 from shared.contracts.licences import LicenceVerdict
+from shared.contracts.package_facts import ElfFacts
+from shared.contracts.package_manifest import PackageManifest
 
 PUBLISH_SECONDS: Final = 30.0
 _DIGEST_SHOWN: Final = 16

@@ -29,7 +29,8 @@ from cli.package_test_source import packet_files, resolve_tests
 from shared.bytecode.c_sources import included_files, read_source_facts
 from shared.bytecode.elf import read_elf_facts
 from shared.canonical import canonical_digest, sha256_hex
-from shared.contracts.catalog import BuildRecipe, ElfFacts, PackageManifest
+from shared.contracts.package_facts import ElfFacts
+from shared.contracts.package_manifest import BuildRecipe, PackageManifest
 from shared.errors import FaultError, Reason, RefusedError
 from shared.package_archive import write_archive
 from shared.package_tests import TESTS_FILE, check_tests, write_tests

@@ -21,7 +21,8 @@ from shared.bytecode.elf import ObjectFile, read_object
 from shared.bytecode.helper_names import helper_name
 from shared.bytecode.map_declarations import map_type_name
 from shared.contracts.base import Message
-from shared.contracts.catalog import ElfFacts, MapEntry, PackageManifest, ProgramEntry
+from shared.contracts.package_facts import ElfFacts
+from shared.contracts.package_manifest import MapEntry, PackageManifest, ProgramEntry
 from shared.errors import Reason
 
 MAX_MAP_TYPE: Final = 64

@@ -20,11 +20,11 @@ from shared.contracts.catalog import (
     WRITE_ARTIFACT,
     ArtifactWritten,
     DsseEnvelope,
-    PackageManifest,
     SignedPackage,
     WriteArtifact,
 )
 from shared.contracts.errors import ErrorCode
+from shared.contracts.package_manifest import PackageManifest
 from shared.dsse import KEY_BYTES, sign_manifest
 from shared.errors import FaultError, Reason, RefusedError
 from shared.installation_facts import PUBLISHER_CERTIFICATE_FILE, PUBLISHER_KEY_FILE

@@ -15,13 +15,9 @@ from cli import session
 from cli.package_build import BuiltPackage, build_package
 from cli.package_publish import read_built
 from shared.canonical import sha256_hex
-from shared.contracts.catalog import (
-    GET_PACKAGE,
-    ElfFacts,
-    GetPackage,
-    PackageManifest,
-    PackageShown,
-)
+from shared.contracts.catalog import GET_PACKAGE, GetPackage, PackageShown
+from shared.contracts.package_facts import ElfFacts
+from shared.contracts.package_manifest import PackageManifest
 from shared.errors import Reason, RefusedError
 from shared.package_archive import read_archive
 

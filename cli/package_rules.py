@@ -18,7 +18,8 @@ from shared.bytecode.btf import ArrayType, IntegerType, Layout
 from shared.bytecode.elf import read_object
 from shared.canonical import canonical_bytes
 from shared.contracts.base import Message
-from shared.contracts.catalog import ElfFacts, PackageManifest
+from shared.contracts.package_facts import ElfFacts
+from shared.contracts.package_manifest import PackageManifest
 from shared.contracts.package_tests import PackageTest
 from shared.errors import Reason
 from shared.licensing.package import LicensedPackage

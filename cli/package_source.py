@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from cli.package_test_source import PackageTestSection
 from shared.contracts.base import Document
-from shared.contracts.catalog import (
+from shared.contracts.package_manifest import (
     BuildRecipe,
     FilePath,
     MapEntry,

@@ -16,8 +16,8 @@ from msgspec import Meta
 from cli.packet_files import is_hexadecimal, read_hexadecimal, read_packets
 from cli.packet_text import read_packet_text
 from shared.contracts.base import Document
-from shared.contracts.catalog import FilePath, Symbol
 from shared.contracts.inspection import MAX_PACKET_BYTES, MAX_PACKETS, MIN_PACKET_BYTES
+from shared.contracts.package_manifest import FilePath, Symbol
 from shared.contracts.package_tests import PackageTest, PacketStep
 from shared.errors import Reason, RefusedError
 from shared.identifiers import Hook, Token

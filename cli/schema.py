@@ -11,7 +11,7 @@ import msgspec
 
 from cli.package_source import PackageSource
 from shared.contract_schema import contract_document, message_schemas, render_schema
-from shared.contracts.catalog import PackageManifest
+from shared.contracts.package_manifest import PackageManifest
 from shared.contracts.package_tests import PackageTests
 
 ROOT: Final = Path(__file__).parent.parent

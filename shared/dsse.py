@@ -27,10 +27,10 @@ from shared.canonical import canonical_bytes, sha256_hex
 from shared.contracts.catalog import (
     DsseEnvelope,
     DsseSignature,
-    PackageManifest,
     PublisherCertificate,
     SignedPackage,
 )
+from shared.contracts.package_manifest import PackageManifest
 from shared.errors import Reason, RefusedError, VerificationError
 from shared.validation import decode_document
 

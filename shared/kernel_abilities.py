@@ -17,7 +17,7 @@ from shared.bytecode.helper_names import helper_name
 from shared.bytecode.kernel_function_homes import is_never_in_a_module
 from shared.bytecode.licences import GPL_ONLY_HELPERS, is_gpl_compatible
 from shared.contracts.capabilities import Capabilities
-from shared.contracts.catalog import ProgramRequirements
+from shared.contracts.package_facts import ProgramRequirements
 from shared.errors import RefusedError
 from shared.identifiers import Hook
 from shared.number_ranges import parse_ranges

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared.canonical import sha256_hex
-from shared.contracts.catalog import MAX_ARTIFACT_BYTES, PackageFile, PackageManifest
+from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES, PackageFile, PackageManifest
 from shared.errors import Reason, RefusedError, VerificationError
 
 MAX_FILES: Final = 512
@@ -177,6 +177,7 @@ def _difference_reasons(files: Mapping[str, bytes], manifest: PackageManifest) -
 
 def _path_reasons(paths: Iterable[str]) -> Iterator[Reason]:
     seen: dict[str, str] = {}
+    folders: dict[str, str] = {}
     for path in paths:
         if not _PATH.fullmatch(path):
             yield Reason(
@@ -195,6 +196,28 @@ def _path_reasons(paths: Iterable[str]) -> Iterator[Reason]:
             rule = "is there twice" if earlier == path else "differs from another only by case"
             yield Reason(path=f"files[{path}]", rule=rule, got=earlier)
         seen.setdefault(path.casefold(), path)
+        yield from _folder_reasons(path, seen, folders)
+
+
+def _folder_reasons(path: str, files: dict[str, str], folders: dict[str, str]) -> Iterator[Reason]:
+    """Whether the path's folders can lie beside what was seen before; they are added to it.
+
+    Args:
+        path: One path.
+        files: Those so far and itself, by their case-folded form.
+        folders: Those of the paths so far, likewise.
+    """
+    if path.casefold() in folders:
+        yield Reason(path=f"files[{path}]", rule="is also the folder of another file")
+    parts = path.split("/")
+    for length in range(1, len(parts)):
+        folder = "/".join(parts[:length])
+        if (file := files.get(folder.casefold())) is not None:
+            yield Reason(path=f"files[{path}]", rule="its folder is a file", got=file)
+        if (other := folders.setdefault(folder.casefold(), folder)) != folder:
+            yield Reason(
+                path=f"files[{path}]", rule="its folder differs from another only by case", got=other
+            )
 
 
 def _count_reasons(count: int) -> Iterator[Reason]:

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from shared.canonical import canonical_bytes
-from shared.contracts.catalog import ElfFacts, PackageManifest
 from shared.contracts.node import verdicts_of
 from shared.contracts.package_tests import MAX_TESTS_BYTES, PackageTest, PackageTests
 from shared.errors import Reason, RefusedError
+from shared.contracts.package_facts import ElfFacts
+from shared.contracts.package_manifest import PackageManifest
 from shared.validation import decode_document
 
 TESTS_FILE: Final = "tests.json"

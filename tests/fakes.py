@@ -24,9 +24,10 @@ from services.node_executor.attachment import (
 from services.node_executor.generations import ChainMemory, MapPin, Point, ProgramPin
 from services.node_executor.kernel_types import HookOccupant, ProgramInfo
 from services.node_executor.observed_hook import ObservedHook, PinnedGeneration
+from shared.contracts.desired import MapConfig
 from shared.contracts.events import EventBody
 from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice, LinkOptions
-from shared.contracts.node import AttachmentKind, MapConfig
+from shared.contracts.node import AttachmentKind
 from shared.errors import FaultError, Reason, RefusedError
 
 

@@ -12,28 +12,14 @@ from services.scheduler.deployment import CommandFacts
 from services.scheduler.desired_state import Fleet, derive_desired
 from services.scheduler.placement import NodeView
 from shared.canonical import canonical_digest
-from shared.contracts.catalog import (
-    DsseEnvelope,
-    DsseSignature,
-    ElfFacts,
-    MapEntry,
-    MapFacts,
-    MetricEntry,
-    PackageManifest,
-    PackageVersion,
-    ProgramEntry,
-    SignedPackage,
-)
+from shared.contracts.catalog import DsseEnvelope, DsseSignature, PackageVersion, SignedPackage
+from shared.contracts.deployments import DeploymentSpec, NodeSelector
+from shared.contracts.desired import DesiredNode
 from shared.contracts.events import Actor
 from shared.contracts.interfaces import Interface
-from shared.contracts.node import (
-    DesiredNode,
-    NodeRecord,
-    ObservedChain,
-    ObservedNode,
-    ObservedProgram,
-)
-from shared.contracts.scheduler import DeploymentSpec, NodeSelector
+from shared.contracts.node import NodeRecord, ObservedChain, ObservedNode, ObservedProgram
+from shared.contracts.package_facts import ElfFacts, MapFacts
+from shared.contracts.package_manifest import MapEntry, MetricEntry, PackageManifest, ProgramEntry
 from shared.errors import Refusal
 
 OBJECT = "program.bpf.o"

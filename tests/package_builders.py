@@ -12,16 +12,13 @@ from services.catalog.publication import draft_version, judged
 from shared.adapters.licence_policies import load_policy
 from shared.canonical import sha256_hex
 from shared.contracts.catalog import (
-    ElfFacts,
-    MapFacts,
-    PackageManifest,
     PackageRecord,
     PackageVersion,
-    ProgramEntry,
-    ProgramFacts,
     PublisherCertificate,
     SignedPackage,
 )
+from shared.contracts.package_facts import ElfFacts, MapFacts, ProgramFacts
+from shared.contracts.package_manifest import PackageManifest, ProgramEntry
 from shared.dsse import public_key_of, sign_certificate, sign_manifest
 from shared.package_archive import describe_files, write_archive
 

@@ -20,7 +20,8 @@ from shared.adapters.logs import configure_logs
 from shared.adapters.outbox import Outbox
 from shared.config import load_config
 from shared.contracts.catalog import CATALOG
-from shared.contracts.node import DESIRED, NODES
+from shared.contracts.desired import DESIRED
+from shared.contracts.node import NODES
 from shared.version import VERSION
 
 

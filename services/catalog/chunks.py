@@ -12,8 +12,8 @@ from typing import ClassVar
 
 from services.catalog.ticket import admits
 from shared.contracts.catalog import CHUNK_BYTES, ReadArtifact, WriteArtifact
+from shared.contracts.desired import DesiredNode
 from shared.contracts.errors import ErrorCode
-from shared.contracts.node import DesiredNode
 from shared.errors import Reason, RefusedError
 
 

@@ -12,8 +12,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from shared.contracts.catalog import ElfFacts, MapEntry, PackageManifest, ProgramEntry
 from shared.contracts.node import verdicts_of
+from shared.contracts.package_facts import ElfFacts
+from shared.contracts.package_manifest import MapEntry, PackageManifest, ProgramEntry
 from shared.errors import Reason, RefusedError
 from shared.identifiers import Hook, parse_token
 from shared.versions import parse_version

@@ -24,8 +24,6 @@ import msgspec
 from services.catalog.manifest import manifest_reasons
 from shared.contracts.catalog import (
     CATALOG,
-    ElfFacts,
-    PackageManifest,
     PackagePublished,
     PackageRecord,
     PackageVersion,
@@ -35,6 +33,8 @@ from shared.contracts.catalog import (
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import EventBody
 from shared.contracts.licences import LicenceVerdict
+from shared.contracts.package_facts import ElfFacts
+from shared.contracts.package_manifest import PackageManifest
 from shared.contracts.package_tests import PackageTest
 from shared.dsse import manifest_digest
 from shared.errors import Reason, Refusal, RefusedError

@@ -13,12 +13,7 @@ from typing import ClassVar, Final
 
 from semver import Version
 
-from shared.contracts.catalog import (
-    PackageRecord,
-    PackageShown,
-    PackageSummary,
-    PackageVersion,
-)
+from shared.contracts.catalog import PackageRecord, PackageShown, PackageSummary, PackageVersion
 from shared.contracts.errors import ErrorCode
 from shared.errors import Reason, RefusedError
 from shared.identifiers import HOOKS

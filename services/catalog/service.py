@@ -36,18 +36,15 @@ from shared.contracts.catalog import (
     CATALOG,
     GET_PACKAGE,
     LIST_PACKAGES,
-    MAX_ARTIFACT_BYTES,
     PUBLISH_PACKAGE,
     READ_ARTIFACT,
     RESOLVE_PACKAGE,
     WRITE_ARTIFACT,
     ArtifactChunk,
     ArtifactWritten,
-    ElfFacts,
     GetPackage,
     ListPackages,
     PackageList,
-    PackageManifest,
     PackagePublished,
     PackageRecord,
     PackageResolved,
@@ -59,8 +56,11 @@ from shared.contracts.catalog import (
     SignedPackage,
     WriteArtifact,
 )
+from shared.contracts.desired import DesiredNode
 from shared.contracts.errors import ErrorCode
-from shared.contracts.node import DesiredNode, NodeRecord
+from shared.contracts.node import NodeRecord
+from shared.contracts.package_facts import ElfFacts
+from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES, PackageManifest
 from shared.contracts.package_tests import PackageTest
 from shared.dsse import verify_signed_package
 from shared.errors import Reason, RefusedError

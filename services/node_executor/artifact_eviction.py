@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.node_executor.generations import ChainMemory
-from shared.contracts.node import DesiredChain
+from shared.contracts.desired import DesiredChain
 from shared.errors import FaultError, Reason
 
 OFF_DISK: Final = "does not fit on the disk of the state directory"

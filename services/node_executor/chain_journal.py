@@ -26,9 +26,10 @@ from services.node_executor.generations import (
 )
 from services.node_executor.observed_hook import ObservedHook
 from services.node_executor.recovery import OrphanPolicy, confirmed, is_repair
+from shared.contracts.desired import DesiredChain
 from shared.contracts.drift import DriftPolicy, ObservedDrift
 from shared.contracts.events import EventBody
-from shared.contracts.node import DesiredChain, ObservedChain, OfflineMode
+from shared.contracts.node import ObservedChain, OfflineMode
 from shared.errors import FaultError, RefusedError
 
 

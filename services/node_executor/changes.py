@@ -7,10 +7,9 @@ Touches nothing itself: kernel, steps and journal are given.
 Rules:
  * A change is made while no other executor can make one, and only if the hook point still stands
    where it stood when the change was decided (a program that came back is not enough).
- * A change is journaled before the kernel is touched (`chain.request`) and after the kernel was
-   read back, each in one transaction with the memory, so the next start knows what to finish.
- * A change that fails leaves what ran before, and its refusal is journaled once for each desired
-   generation.
+ * A change is journaled before the kernel is touched (`chain.request`) and after it was read back,
+   each in one transaction with the memory, so the next start knows what to finish.
+ * A change that fails leaves what ran before; its refusal is journaled once a desired generation.
  * Adopting moves nothing.
 """
 
@@ -73,7 +72,8 @@ from services.node_executor.recovery import (
     recover,
     settled,
 )
-from shared.contracts.node import DesiredChain, ObservedChain
+from shared.contracts.desired import DesiredChain
+from shared.contracts.node import ObservedChain
 from shared.errors import FaultError, Reason, RefusedError
 
 _PASSING = frozenset({"hook_owned", "conflict"})
@@ -102,7 +102,7 @@ class HookPoints:
         clock: Callable[[], float],
         orphans: OrphanPolicy = "remove",
     ) -> None:
-        """Nothing is touched; `clock` counts seconds since the kernel started."""
+        """`clock` counts seconds since the kernel started."""
         self._kernel = kernel
         self._steps = steps
         self._journal = journal

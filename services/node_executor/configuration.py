@@ -19,7 +19,7 @@ from services.node_executor.generations import (
     map_configs,
 )
 from services.node_executor.reconciliation import plan_entries
-from shared.contracts.node import DesiredChain, MapConfig
+from shared.contracts.desired import DesiredChain, MapConfig
 from shared.errors import Reason, RefusedError
 
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+from shared.contracts.desired import DesiredChain
 from shared.contracts.errors import ErrorCode
 from shared.contracts.inspection import ChainExplanation, draft_digest
-from shared.contracts.node import DesiredChain
 from shared.errors import Reason, RefusedError
 
 DRAFT_SECONDS: Final = 600.0

@@ -33,8 +33,8 @@ from services.node_executor.generations import (
 from services.node_executor.observed_hook import ObservedHook, PinnedGeneration
 from services.node_executor.pin_paths import render_segment
 from shared.canonical import canonical_digest
+from shared.contracts.desired import DesiredChain, MapConfig
 from shared.contracts.drift import DriftDone, DriftKind, DriftPolicy, ObservedDrift
-from shared.contracts.node import DesiredChain, MapConfig
 
 MAX_NAMED: Final = 16
 """Pins, places and entries of one drift that are named; all are counted."""

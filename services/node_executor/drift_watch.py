@@ -51,7 +51,8 @@ from services.node_executor.reconciliation import (
     plan_entries,
     plan_mending,
 )
-from shared.contracts.node import DesiredChain, MapConfig, ObservedChain
+from shared.contracts.desired import DesiredChain, MapConfig
+from shared.contracts.node import ObservedChain
 from shared.errors import FaultError, RefusedError
 
 _MAX_ENCODED: Final = 1024

@@ -16,8 +16,9 @@ import msgspec
 
 from services.node_executor.generations import Generation, Point, plan_digest
 from shared.canonical import canonical_bytes, canonical_digest, sha256_hex
+from shared.contracts.desired import Cause, DesiredChain, DesiredProgram
 from shared.contracts.events import Actor, EventBody, Outcome
-from shared.contracts.node import Cause, DesiredChain, DesiredProgram, NodeRecord, ObservedChain
+from shared.contracts.node import NodeRecord, ObservedChain
 from shared.errors import Reason, Refusal
 from shared.event_size import fit_event_body
 from shared.identifiers import Digest

@@ -18,7 +18,8 @@ from typing import Final, Protocol
 
 from services.node_executor.artifact_eviction import chain_archives, remembered_archives
 from services.node_executor.generations import ChainMemory, Point, point_of
-from shared.contracts.node import DesiredChain, DesiredNode, StageChains
+from shared.contracts.desired import DesiredChain, DesiredNode
+from shared.contracts.node import StageChains
 from shared.errors import RefusedError
 
 STAGING_SECONDS: Final = 20.0

@@ -29,8 +29,9 @@ from services.node_executor.generations import ChainMemory, Generation, Point, p
 from services.node_executor.hook_access import Steps
 from services.node_executor.observed_hook import ObservedHook
 from services.node_executor.preparation import GenerationConflictError
+from shared.contracts.desired import DesiredChain
 from shared.contracts.events import EventBody
-from shared.contracts.node import DesiredChain, ObservedChain
+from shared.contracts.node import ObservedChain
 from shared.errors import FaultError, RefusedError
 
 PATIENCE_SECONDS: Final = 10.0

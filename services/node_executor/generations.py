@@ -25,16 +25,10 @@ import msgspec
 from services.node_executor.drift_record import DriftRecord
 from shared.canonical import canonical_digest
 from shared.contracts.base import Message
+from shared.contracts.desired import Cause, DesiredChain, DesiredProgram, MapConfig
 from shared.contracts.inspection import ChainExplanation
 from shared.contracts.link_options import LinkOptions
-from shared.contracts.node import (
-    Cause,
-    DesiredChain,
-    DesiredProgram,
-    MapConfig,
-    ObservedChain,
-    ObservedProgram,
-)
+from shared.contracts.node import ObservedChain, ObservedProgram
 from shared.errors import Refusal
 from shared.identifiers import Digest, Hook, render_hook_point, render_place
 

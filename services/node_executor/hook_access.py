@@ -15,8 +15,8 @@ from services.node_executor.generations import ChainMemory, Point
 from services.node_executor.kernel_types import ProgramInfo
 from services.node_executor.observed_hook import ObservedHook
 from services.node_executor.reconciliation import attaches_anew
+from shared.contracts.desired import DesiredChain
 from shared.contracts.link_options import LinkOptions
-from shared.contracts.node import DesiredChain
 from shared.errors import RefusedError
 
 

@@ -16,7 +16,8 @@ from services.node_executor.kernel_types import ProgramInfo
 from services.node_executor.observation import describe_chain
 from services.node_executor.observed_hook import ObservedHook
 from services.node_executor.recovery import damage
-from shared.contracts.node import DesiredChain, ObservedChain
+from shared.contracts.desired import DesiredChain
+from shared.contracts.node import ObservedChain
 from shared.errors import FaultError
 
 

@@ -17,8 +17,8 @@ from services.node_executor.changes import HookPoints
 from services.node_executor.drafts import Drafts
 from services.node_executor.generations import Point
 from services.node_executor.staging import Staging
+from shared.contracts.desired import DesiredChain
 from shared.contracts.inspection import ChainExplained, ChainsExplained, ExplainChain
-from shared.contracts.node import DesiredChain
 from shared.errors import Reason, RefusedError
 from shared.identifiers import render_place
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 
 from services.node_executor.map_types import MapTypes
 from shared.bytecode.map_declarations import map_type_name
-from shared.contracts.catalog import MapPolicy
+from shared.contracts.package_manifest import MapPolicy
 from shared.errors import Reason
 
 _RING_BUFFERS = frozenset((27, 31))

@@ -3,42 +3,39 @@
 """What runs on every hook point now, with its counters and the scalars that deployments asked for.
 
 Touches nothing itself: readers of hook points and maps are given.  What cannot be read says why and
-affects nothing else.
+affects nothing else: neither another metric nor another hook point.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Final, Protocol
 
 import msgspec
 
 from services.node_executor.changes import HookPoints
 from services.node_executor.configuration import MapReader
-from services.node_executor.generations import ChainMemory, Generation, MapKey, point_of
+from services.node_executor.events import bounded
+from services.node_executor.generations import ChainMemory, Generation, MapKey, Point, point_of
 from services.node_executor.linking.counters import COUNTERS_MAP_NAME
+from services.node_executor.observation import describe_unreadable
 from services.node_executor.slot_metrics import (
     SWITCHED_OFF,
     Counted,
     chain_counters,
     counter_metrics,
 )
+from shared.contracts.desired import DesiredChain, DesiredNode, MetricSource
 from shared.contracts.inspection import ChainCounters
-from shared.contracts.node import (
-    ChainShown,
-    ChainsShown,
-    DesiredNode,
-    GetChains,
-    MetricSource,
-    MetricValue,
-    ObservedChain,
-)
-from shared.errors import FaultError, Reason, RefusedError
+from shared.contracts.node import ChainShown, ChainsShown, GetChains, MetricValue, ObservedChain
+from shared.errors import FaultError, Reason, Refusal, RefusedError
 
 SPARE_BYTES: Final = 64 * 1024
 """Of a message: its headers, and what is written differently than here."""
 
 _COUNTERS: Final = MapKey("", COUNTERS_MAP_NAME)
+_NOTHING: Final[Mapping[Point, ObservedChain]] = MappingProxyType({})
 
 
 class CounterReader(Protocol):
@@ -58,25 +55,70 @@ class Sampler:
         reader: MapReader,
         counters: CounterReader,
         moment: Callable[[float], str],
+        on_unreadable: Callable[[Point, Refusal], None],
     ) -> None:
-        """Nothing is read yet; `moment` renders seconds since the kernel started as a time."""
+        """Nothing is read yet.
+
+        Args:
+            points: All hook points.
+            reader: Reads maps.
+            counters: Reads counter maps.
+            moment: Renders seconds since the kernel started as a time.
+            on_unreadable: Told once of a hook point that cannot be read, until it can be again.
+        """
         self._points = points
         self._reader = reader
         self._counters = counters
         self._moment = moment
+        self._on_unreadable = on_unreadable
+        self._unreadable: set[Point] = set()
 
-    def sample(self, desired: DesiredNode | None, *, per_cpu: bool = False) -> list[ChainShown]:
-        """Every hook point that has a chain or shall have one, read from the kernel now."""
+    def describe(
+        self, desired: DesiredNode | None, *, known: Mapping[Point, ObservedChain] = _NOTHING
+    ) -> tuple[ObservedChain, ...]:
+        """Every hook point that has a chain or shall have one, read from the kernel now.
+
+        Args:
+            desired: By the bus; None: it was not said.
+            known: What was read a moment ago, for the same desired record.
+        """
         generation = desired.generation if desired else 0
         chains = desired.chains if desired else ()
         wanted = {point_of(chain): chain for chain in chains}
-        sampled = []
+        found = []
         for point in sorted({*wanted, *self._points.points()}):
-            chain = wanted.get(point)
-            seen = self._points.describe(point, chain, desired_generation=generation)
+            seen = known.get(point)
+            if seen is None:
+                seen = self._describe(point, wanted.get(point), generation)
+            else:
+                self._unreadable.discard(point)
             if seen.state != "absent" or point in wanted:
-                sampled.append(self._shown(seen, self._points.memory(point), per_cpu=per_cpu))
-        return sampled
+                found.append(seen)
+        return tuple(found)
+
+    def sample(self, desired: DesiredNode | None, *, per_cpu: bool = False) -> list[ChainShown]:
+        """The same with counters and metrics."""
+        return self.count(self.describe(desired), per_cpu=per_cpu)
+
+    def count(self, seen: Iterable[ObservedChain], *, per_cpu: bool = False) -> list[ChainShown]:
+        """Hook points as they were described, with what their programs have counted by now."""
+        memory = self._points.memory
+        return [self._shown(one, memory(point_of(one)), per_cpu=per_cpu) for one in seen]
+
+    def _describe(self, point: Point, chain: DesiredChain | None, generation: int) -> ObservedChain:
+        """One that cannot be read is a chain that says why, and is no reason to say less of others."""
+        try:
+            seen = self._points.describe(point, chain, desired_generation=generation)
+        except (RefusedError, FaultError) as error:
+            refusal = bounded(error.refusal())
+            if point not in self._unreadable:
+                self._unreadable.add(point)
+                self._on_unreadable(point, refusal)
+            return describe_unreadable(
+                self._points.memory(point), refusal, desired_generation=generation
+            )
+        self._unreadable.discard(point)
+        return seen
 
     def _shown(self, seen: ObservedChain, memory: ChainMemory, *, per_cpu: bool) -> ChainShown:
         running = memory.generation_with(seen.program_id) if seen.program_id else None

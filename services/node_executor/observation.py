@@ -11,16 +11,15 @@ from services.node_executor.attachment import Surroundings
 from services.node_executor.generations import ChainMemory, Generation, plan_digest
 from services.node_executor.kernel_types import HookOccupant, ProgramInfo
 from services.node_executor.observed_hook import ObservedHook
+from shared.contracts.desired import Cause, DesiredChain, DesiredProgram
 from shared.contracts.node import (
-    Cause,
     ChainState,
-    DesiredChain,
-    DesiredProgram,
     HookNeighbour,
     ObservedChain,
     ObservedProgram,
     ObservedSegment,
 )
+from shared.errors import Refusal
 
 
 def describe_chain(
@@ -79,6 +78,22 @@ def describe_chain(
         cause=_cause(generation, desired),
         refusal=refusal,
         warnings=(*(generation.warnings if generation else ()), *damage),
+        drift=memory.drift.seen,
+    )
+
+
+def describe_unreadable(
+    memory: ChainMemory, fault: Refusal, *, desired_generation: int
+) -> ObservedChain:
+    """A hook point of which the kernel says nothing now: nothing is claimed of what runs there."""
+    return ObservedChain(
+        interface=memory.interface,
+        hook=memory.hook,
+        netns=memory.netns,
+        state="failed",
+        generation=memory.last_number,
+        desired_generation=desired_generation,
+        refusal=fault,
         drift=memory.drift.seen,
     )
 

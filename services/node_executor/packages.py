@@ -14,9 +14,11 @@ from typing import Any
 import msgspec
 
 from shared.canonical import sha256_hex
-from shared.contracts.catalog import MapEntry, PackageManifest, ProgramEntry, SignedPackage
+from shared.contracts.catalog import SignedPackage
 from shared.contracts.compilation import Compilation
-from shared.contracts.node import DesiredProgram, MapConfig, ObservedProgram, verdicts_of
+from shared.contracts.desired import DesiredProgram, MapConfig
+from shared.contracts.node import ObservedProgram, verdicts_of
+from shared.contracts.package_manifest import MapEntry, PackageManifest, ProgramEntry
 from shared.dsse import verify_signed_package
 from shared.errors import Reason, RefusedError, VerificationError
 from shared.identifiers import Hook

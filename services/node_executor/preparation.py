@@ -27,9 +27,10 @@ from services.node_executor.generations import (
     same_code,
 )
 from services.node_executor.observed_hook import ObservedHook
+from shared.contracts.desired import DesiredChain
 from shared.contracts.errors import ErrorCode
 from shared.contracts.inspection import ChainExplanation
-from shared.contracts.node import DesiredChain, ObservedProgram
+from shared.contracts.node import ObservedProgram
 from shared.errors import Reason, RefusedError
 
 

@@ -48,8 +48,9 @@ from services.node_executor.generations import (
     plan_digest,
 )
 from services.node_executor.observed_hook import ObservedHook, PinnedGeneration
+from shared.contracts.desired import DesiredChain
 from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice, LinkOptions
-from shared.contracts.node import AttachmentKind, DesiredChain
+from shared.contracts.node import AttachmentKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from services.node_executor.generations import (
     whole_digest,
 )
 from services.node_executor.observed_hook import ObservedHook, PinnedGeneration
-from shared.contracts.node import DesiredChain, DesiredNode
+from shared.contracts.desired import DesiredChain, DesiredNode
 
 OrphanPolicy = Literal["remove", "report"]
 """What happens to pins that nobody remembers or desires; they are said in any case."""

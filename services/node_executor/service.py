@@ -46,6 +46,7 @@ from shared.adapters.bus import Bus
 from shared.adapters.callers import Caller
 from shared.adapters.service_layer import Handler
 from shared.contracts.base import Endpoint
+from shared.contracts.desired import DESIRED, DesiredChain, DesiredNode
 from shared.contracts.ebpf import LIST_EBPF, EbpfListed, ListEbpf
 from shared.contracts.inspection import (
     EXPLAIN_CHAIN,
@@ -56,14 +57,11 @@ from shared.contracts.inspection import (
     TryPackets,
 )
 from shared.contracts.node import (
-    DESIRED,
     GET_CHAINS,
     HEARTBEAT_SECONDS,
     STAGE_CHAINS,
     ChainsShown,
     ChainsStaged,
-    DesiredChain,
-    DesiredNode,
     GetChains,
     ObservedChain,
     ObservedNode,

@@ -18,8 +18,9 @@ from services.node_executor.configuration import MapReader, check_metrics, encod
 from services.node_executor.generations import HeldMap, Point, plan_digest, point_of
 from services.node_executor.observation import describe_programs
 from services.node_executor.preparation import Linked, Needs, Prepared, Ready
+from shared.contracts.desired import DesiredChain
 from shared.contracts.inspection import ChainExplanation
-from shared.contracts.node import ChainsStaged, DesiredChain, StageChains, StagedChain
+from shared.contracts.node import ChainsStaged, StageChains, StagedChain
 from shared.errors import Reason, RefusedError
 
 STAGED_SECONDS: Final = 60.0

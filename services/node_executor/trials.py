@@ -34,6 +34,7 @@ from services.node_executor.packet_tests import (
 from services.node_executor.preparation import Linked
 from services.node_executor.slot_metrics import Counted
 from services.node_executor.staging import Preparer, Thread
+from shared.contracts.desired import DesiredChain
 from shared.contracts.errors import ErrorCode
 from shared.contracts.inspection import (
     MAX_PACKETS_BYTES,
@@ -41,7 +42,6 @@ from shared.contracts.inspection import (
     PacketTried,
     TryPackets,
 )
-from shared.contracts.node import DesiredChain
 from shared.errors import FaultError, Reason, RefusedError
 
 MAX_TRIAL_SECONDS: Final = 30.0

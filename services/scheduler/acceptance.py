@@ -29,17 +29,16 @@ from services.scheduler.plan_difference import describe_plan, planned_chains, ve
 from services.scheduler.program_choice import resolve_program, verdict_warnings
 from shared.contracts.base import Bucket
 from shared.contracts.catalog import PackageVersion
-from shared.contracts.errors import ErrorCode
-from shared.contracts.node import DESIRED, DesiredChain, DesiredNode
-from shared.contracts.scheduler import (
+from shared.contracts.deployments import (
     DEPLOYMENTS,
-    DeploymentAccepted,
-    DeploymentPlan,
     DeploymentRecord,
     DeploymentRevision,
     DeploymentSpec,
     ResolvedProgram,
 )
+from shared.contracts.desired import DESIRED, DesiredChain, DesiredNode
+from shared.contracts.errors import ErrorCode
+from shared.contracts.scheduler import DeploymentAccepted, DeploymentPlan
 from shared.errors import Reason, RefusedError
 
 SPARE_BYTES: Final = 192 * 1024

@@ -21,15 +21,15 @@ from typing import ClassVar
 from services.scheduler.fitness import demand_of
 from services.scheduler.link_options import Contradiction, SharedOptions
 from services.scheduler.placement import NodeView, places_on
-from shared.contracts.errors import ErrorCode
-from shared.contracts.link_options import LinkOptions, LinkWishes
-from shared.contracts.node import DesiredNode, DesiredProgram
-from shared.contracts.scheduler import (
+from shared.contracts.deployments import (
     DeploymentRecord,
     DeploymentRevision,
     DeploymentSpec,
     Placement,
 )
+from shared.contracts.desired import DesiredNode, DesiredProgram
+from shared.contracts.errors import ErrorCode
+from shared.contracts.link_options import LinkOptions, LinkWishes
 from shared.errors import Reason, RefusedError
 from shared.identifiers import Hook, HookPoint, render_hook_point
 

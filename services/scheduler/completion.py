@@ -24,9 +24,9 @@ from services.scheduler.chain_planning import PlaceConflict
 from services.scheduler.deployment import state_digest
 from services.scheduler.desired_state import Fleet
 from services.scheduler.status import PlaceView, view_places
+from shared.contracts.deployments import DeploymentRecord, DeploymentRevision
 from shared.contracts.events import Actor, EventBody
 from shared.contracts.node import ObservedNode
-from shared.contracts.scheduler import DeploymentRecord, DeploymentRevision
 from shared.errors import Reason
 
 ACTION: Final = "deployment.complete"

@@ -21,10 +21,7 @@ import msgspec
 
 from shared.canonical import canonical_digest
 from shared.contracts.catalog import PackageVersion
-from shared.contracts.errors import ErrorCode
-from shared.contracts.events import Actor, EventBody, Outcome
-from shared.contracts.node import Cause
-from shared.contracts.scheduler import (
+from shared.contracts.deployments import (
     KEPT_REVISIONS,
     DeploymentRecord,
     DeploymentRevision,
@@ -32,6 +29,9 @@ from shared.contracts.scheduler import (
     Placement,
     ResolvedProgram,
 )
+from shared.contracts.desired import Cause
+from shared.contracts.errors import ErrorCode
+from shared.contracts.events import Actor, EventBody, Outcome
 from shared.errors import Reason, Refusal, RefusedError, VerificationError
 
 REFUSAL_REASONS_IN_EVENT: Final = 50

@@ -22,9 +22,9 @@ import msgspec
 
 from services.scheduler.chain_planning import PlaceConflict, plan_node
 from services.scheduler.placement import NodeView
+from shared.contracts.deployments import DeploymentRecord
+from shared.contracts.desired import Cause, DesiredChain, DesiredNode, DesiredProgram
 from shared.contracts.link_options import LinkOptions
-from shared.contracts.node import Cause, DesiredChain, DesiredNode, DesiredProgram
-from shared.contracts.scheduler import DeploymentRecord
 from shared.identifiers import HookPoint, parse_hook_point, render_hook_point, render_place
 
 

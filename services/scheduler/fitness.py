@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from shared.contracts.catalog import ProgramRequirements
+from shared.contracts.deployments import DeploymentRevision, DeploymentSpec
 from shared.contracts.link_options import LinkWishes
-from shared.contracts.scheduler import DeploymentRevision, DeploymentSpec
+from shared.contracts.package_facts import ProgramRequirements
 from shared.identifiers import Hook
 from shared.kernel_abilities import KernelAbilities, kernel_lack
 

@@ -17,9 +17,10 @@ from services.scheduler.deployment import CommandFacts
 from services.scheduler.desired_state import Fleet, changed_chains, takes_part
 from services.scheduler.plan_difference import planned_chains
 from shared.contracts.catalog import PackageVersion
+from shared.contracts.deployments import DeploymentSpec
+from shared.contracts.desired import DesiredChain
 from shared.contracts.inspection import draft_digest
-from shared.contracts.node import DesiredChain
-from shared.contracts.scheduler import DeploymentPlan, DeploymentSpec, PlannedChain
+from shared.contracts.scheduler import DeploymentPlan, PlannedChain
 from shared.errors import Reason, RefusedError
 from shared.identifiers import Hook
 

@@ -17,9 +17,9 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
+from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.errors import ErrorCode
 from shared.contracts.link_options import DEFAULT_POSITION, LinkOptions, LinkWishes
-from shared.contracts.scheduler import DeploymentSpec
 from shared.errors import Reason, RefusedError
 
 _OPTIONS: Final = tuple(field.name for field in msgspec.structs.fields(LinkWishes))

@@ -26,9 +26,10 @@ from services.scheduler.fitness import (
     interface_lack,
     node_lack,
 )
+from shared.contracts.deployments import DeploymentSpec, Placement
 from shared.contracts.errors import ErrorCode
 from shared.contracts.node import NodeRecord
-from shared.contracts.scheduler import DeploymentSpec, ExcludedNode, NodeLabels, Placement
+from shared.contracts.scheduler import ExcludedNode, NodeLabels
 from shared.errors import Reason, RefusedError
 from shared.identifiers import split_place
 from shared.kernel_abilities import NOTHING_KNOWN, KernelAbilities, kernel_abilities

@@ -11,16 +11,10 @@ import msgspec
 
 from services.scheduler.desired_state import changed_chains, takes_part
 from shared.contracts.catalog import PackageVersion
+from shared.contracts.deployments import DeploymentRevision, DeploymentSpec
+from shared.contracts.desired import DesiredChain, DesiredNode, DesiredProgram
 from shared.contracts.link_options import LinkOptions
-from shared.contracts.node import DesiredChain, DesiredNode, DesiredProgram
-from shared.contracts.scheduler import (
-    DeploymentPlan,
-    DeploymentRevision,
-    DeploymentSpec,
-    ExcludedNode,
-    PlannedChain,
-    ProgramPlace,
-)
+from shared.contracts.scheduler import DeploymentPlan, ExcludedNode, PlannedChain, ProgramPlace
 from shared.versions import parse_version
 
 Change = Literal["kept", "added", "changed", "removed"]

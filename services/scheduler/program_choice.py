@@ -20,23 +20,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from shared.canonical import canonical_bytes
-from shared.contracts.catalog import (
-    MapEntry,
-    MapPolicy,
-    PackageManifest,
-    PackageVersion,
-    ProgramEntry,
-    ProgramRequirements,
-)
+from shared.contracts.catalog import PackageVersion
+from shared.contracts.deployments import DeploymentSpec, ResolvedProgram
+from shared.contracts.desired import MapConfig, MetricSource
 from shared.contracts.errors import ErrorCode
-from shared.contracts.node import (
-    DEFAULT_PROCEED_ON,
-    MapConfig,
-    MetricSource,
-    terminal_verdicts,
-    verdicts_of,
-)
-from shared.contracts.scheduler import DeploymentSpec, ResolvedProgram
+from shared.contracts.node import DEFAULT_PROCEED_ON, terminal_verdicts, verdicts_of
+from shared.contracts.package_facts import ProgramRequirements
+from shared.contracts.package_manifest import MapEntry, MapPolicy, PackageManifest, ProgramEntry
 from shared.errors import Reason, RefusedError
 from shared.identifiers import Hook
 

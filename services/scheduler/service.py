@@ -47,10 +47,10 @@ from shared.adapters.outbox import Decide, Outbox
 from shared.adapters.service_layer import Handler
 from shared.contracts.base import Command, Endpoint, Message
 from shared.contracts.catalog import PackageResolved
+from shared.contracts.deployments import DEPLOYMENTS, DeploymentSpec
 from shared.contracts.events import Actor
 from shared.contracts.scheduler import (
     APPLY_DEPLOYMENT,
-    DEPLOYMENTS,
     FORGET_NODE,
     GET_DEPLOYMENT,
     GET_NODE,
@@ -65,7 +65,6 @@ from shared.contracts.scheduler import (
     DeploymentAccepted,
     DeploymentList,
     DeploymentPlan,
-    DeploymentSpec,
     DeploymentStatus,
     ForgetNode,
     GetDeployment,

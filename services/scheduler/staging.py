@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from shared.contracts.scheduler import DeploymentSpec
+from shared.contracts.deployments import DeploymentSpec
 from shared.errors import FaultError, Reason, RefusedError
 
 

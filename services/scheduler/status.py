@@ -22,22 +22,17 @@ import msgspec
 from services.scheduler.chain_planning import PlaceConflict, current_revision, places_of
 from services.scheduler.desired_state import Fleet
 from services.scheduler.unfit import lack_at
+from shared.contracts.deployments import DeploymentRecord, DeploymentRevision
+from shared.contracts.desired import DesiredNode
 from shared.contracts.errors import RETRYABLE
 from shared.contracts.node import (
     HEARTBEAT_SECONDS,
-    DesiredNode,
     NodeRecord,
     ObservedChain,
     ObservedNode,
     ObservedProgram,
 )
-from shared.contracts.scheduler import (
-    DeploymentPlaceStatus,
-    DeploymentRecord,
-    DeploymentRevision,
-    DeploymentStatus,
-    NodeStatus,
-)
+from shared.contracts.scheduler import DeploymentPlaceStatus, DeploymentStatus, NodeStatus
 from shared.errors import Reason
 from shared.identifiers import Hook, split_place
 

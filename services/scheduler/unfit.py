@@ -15,7 +15,8 @@ from services.scheduler.chain_planning import current_revision, places_of
 from services.scheduler.desired_state import Fleet
 from services.scheduler.fitness import Demand, demand_of, interface_lack, node_lack
 from services.scheduler.placement import NodeView, is_selected, selector_mismatch
-from shared.contracts.scheduler import DeploymentRevision, UnfitDeployment
+from shared.contracts.deployments import DeploymentRevision
+from shared.contracts.scheduler import UnfitDeployment
 
 
 class Stay(NamedTuple):

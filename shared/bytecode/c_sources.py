@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from shared.contracts.catalog import ElfFacts, MapFacts, ProgramFacts
+from shared.contracts.package_facts import ElfFacts, MapFacts, ProgramFacts
 from shared.errors import Reason, RefusedError
 
 DEFAULT_LICENCE: Final = "GPL"

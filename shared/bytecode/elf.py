@@ -24,7 +24,7 @@ from shared.bytecode.elf_sections import (
 from shared.bytecode.instructions import INSTRUCTION_BYTES
 from shared.bytecode.map_declarations import MapDeclaration, read_map_declarations
 from shared.bytecode.object_data import Variable, read_array_programs, read_variables
-from shared.contracts.catalog import ElfFacts, MapFacts, ProgramFacts, ProgramRequirements
+from shared.contracts.package_facts import ElfFacts, MapFacts, ProgramFacts, ProgramRequirements
 
 MAX_INSTRUCTIONS: Final = 1_000_000
 """The kernel verifies no longer program (include/linux/bpf.h, BPF_COMPLEXITY_LIMIT_INSNS)."""

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Final
 from msgspec import Meta
 
 from shared.contracts.base import Document, Message
-from shared.contracts.catalog import MAX_ARTIFACT_BYTES, PackageManifest, Symbol
 from shared.contracts.inspection import MAX_PACKET_BYTES, MAX_PACKETS, MIN_PACKET_BYTES
+from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES, PackageManifest, Symbol
 from shared.errors import Reason
 from shared.identifiers import Hook, Token
 

@@ -14,9 +14,11 @@ import msgspec
 
 from shared.contracts.base import ARTIFACTS, EVENTS, Bucket, CommandOutcome, Message
 from shared.contracts.catalog import CATALOG
+from shared.contracts.deployments import DEPLOYMENTS
+from shared.contracts.desired import DESIRED
 from shared.contracts.events import Actor, Event
-from shared.contracts.node import DESIRED, NODES, OBSERVED
-from shared.contracts.scheduler import DEPLOYMENTS, NODE_LABELS
+from shared.contracts.node import NODES, OBSERVED
+from shared.contracts.scheduler import NODE_LABELS
 
 DUPLICATE_WINDOW_SECONDS: Final = 600
 EVENT_RETENTION_SECONDS: Final = 30 * 24 * 3600

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Final
 
 from shared.bytecode.licences import is_gpl_compatible
-from shared.contracts.catalog import ElfFacts
 from shared.contracts.licences import LicenceElection
+from shared.contracts.package_facts import ElfFacts
 from shared.licensing.compatibility import fits, is_gpl_2, may_combine
 from shared.licensing.expressions import Arm, render_arm
 from shared.licensing.package import LicensedPackage, spoken_helpers

@@ -14,8 +14,9 @@ from functools import cached_property
 from typing import Any, Final
 
 from shared.bytecode.helper_names import helper_name
-from shared.contracts.catalog import ElfFacts, PackageManifest, ProgramFacts
 from shared.contracts.licences import LicenceFinding, LicenceOutcome
+from shared.contracts.package_facts import ElfFacts, ProgramFacts
+from shared.contracts.package_manifest import PackageManifest
 from shared.kernel_abilities import PROGRAM_TYPE_OF_HOOK, KernelAbilities
 from shared.licensing.expressions import Arm, ExpressionError, parse_expression
 from shared.licensing.kernel import ClosedCalls, ProgramKind, closed_calls, kind_of_section

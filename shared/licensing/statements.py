@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from shared.bytecode.licences import is_gpl_compatible
-from shared.contracts.catalog import ElfFacts
 from shared.contracts.licences import LicenceFinding
+from shared.contracts.package_facts import ElfFacts
 from shared.licensing.compatibility import PROMISES, may_combine, never_combines, strings_for
 from shared.licensing.expressions import (
     ExpressionError,

@@ -19,7 +19,8 @@ from typing import Final
 
 import pytest
 
-from shared.contracts.node import GET_CHAINS, NODES, ChainShown, DesiredChain, GetChains
+from shared.contracts.desired import DesiredChain
+from shared.contracts.node import GET_CHAINS, NODES, ChainShown, GetChains
 from shared.errors import FaultError
 from tests.support.executors import Wire, a_chain, a_program, a_wire
 from tests.support.frame_sender import FrameReceiver, FrameSender

@@ -29,7 +29,7 @@ from shared.contracts.catalog import (
     SignedPackage,
     WriteArtifact,
 )
-from shared.contracts.node import DESIRED, Cause, DesiredChain, DesiredNode, DesiredProgram
+from shared.contracts.desired import DESIRED, Cause, DesiredChain, DesiredNode, DesiredProgram
 from shared.dsse import MANIFEST_TYPE, key_id, public_key_of, sign_envelope
 from shared.errors import RefusedError
 from shared.package_archive import unpack_archive, write_archive

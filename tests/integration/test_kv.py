@@ -19,8 +19,9 @@ from shared.adapters.identity import Identity
 from shared.adapters.kv import KeyValue, RevisionConflictError
 from shared.adapters.provisioning import provision
 from shared.contracts.base import CommandOutcome
+from shared.contracts.desired import DESIRED, DesiredNode
 from shared.contracts.events import Actor
-from shared.contracts.node import DESIRED, OBSERVED, DesiredNode, ObservedNode
+from shared.contracts.node import OBSERVED, ObservedNode
 from shared.contracts.scheduler import NODE_LABELS, NodeLabels
 from shared.contracts.storage import BUCKETS, STREAMS, OutboxRecord, kv_stream, outbox_bucket
 from shared.errors import FaultError, RefusedError

@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from services.scheduler.adapters.fleet_records import FleetRecords
+from shared.contracts.desired import DESIRED
 from shared.contracts.interfaces import Interface
-from shared.contracts.node import DESIRED, NODES, OBSERVED, ObservedNode
+from shared.contracts.node import NODES, OBSERVED, ObservedNode
 from shared.contracts.scheduler import (
     FORGET_NODE,
     GET_DEPLOYMENT,

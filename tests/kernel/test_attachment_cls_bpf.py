@@ -16,8 +16,9 @@ from services.node_executor.adapters import cls_bpf, hooks
 from services.node_executor.adapters.kernel_errors import HookOwnedError, LinkChangedError
 from services.node_executor.attachment import CLS_BPF_IS_WEAKER
 from services.node_executor.generations import Point
+from shared.contracts.desired import DesiredChain
 from shared.contracts.link_options import LinkOptions
-from shared.contracts.node import DesiredChain, ObservedChain
+from shared.contracts.node import ObservedChain
 from shared.identifiers import Hook
 from tests.support.executors import (
     Executor,

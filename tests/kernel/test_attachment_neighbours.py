@@ -18,8 +18,9 @@ from services.node_executor.adapters.chain import LinkedChain, link_chain
 from services.node_executor.attachment import AnchorMissingError
 from services.node_executor.generations import Point
 from services.node_executor.linking.plan import LinkPolicy
+from shared.contracts.desired import DesiredChain
 from shared.contracts.link_options import LinkOptions
-from shared.contracts.node import DesiredChain, ObservedChain
+from shared.contracts.node import ObservedChain
 from shared.identifiers import Hook
 from tests.support.executors import Executor, Wire, a_chain, a_program
 from tests.support.other_owners import (

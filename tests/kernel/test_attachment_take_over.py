@@ -20,8 +20,8 @@ from services.node_executor.adapters.bpf_syscall import Descriptor
 from services.node_executor.attachment import TAKEN_OVER, ForeignOwnerError
 from services.node_executor.generations import Point
 from services.node_executor.pin_paths import displaced_path, link_path
+from shared.contracts.desired import DesiredChain
 from shared.contracts.link_options import LinkOptions
-from shared.contracts.node import DesiredChain
 from tests.support.executors import Executor, Wire, a_chain, a_program, pins_below, send_frames
 from tests.support.interfaces import wait_until_gone
 from tests.support.other_owners import a_foreign_program, seen_by

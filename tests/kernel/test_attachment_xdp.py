@@ -14,8 +14,8 @@ from services.node_executor.adapters.interface_facts import read_interface_facts
 from services.node_executor.attachment import AttachmentRefusedError
 from services.node_executor.generations import Point
 from services.node_executor.linking.plan import LinkPolicy
+from shared.contracts.desired import DesiredChain
 from shared.contracts.link_options import AttachChoice, FragsChoice, LinkOptions
-from shared.contracts.node import DesiredChain
 from shared.errors import RefusedError
 from tests.support.chain_reference import a_source
 from tests.support.executors import Executor, Wire, a_chain, a_program

@@ -32,7 +32,7 @@ from services.node_executor.bcc_compiler.messages import CompileLimits
 from services.node_executor.kernel_types import ProgramSource
 from services.node_executor.linking.plan import LinkPolicy
 from services.node_executor.packages import OpenedPackage
-from shared.contracts.node import DesiredProgram
+from shared.contracts.desired import DesiredProgram
 from shared.errors import RefusedError
 from shared.identifiers import Hook
 from tests.support.bcc_packages import (

@@ -16,9 +16,9 @@ import pytest
 
 from services.node_executor.adapters import hooks, pins
 from services.node_executor.generations import Point
+from shared.contracts.desired import DesiredChain
 from shared.contracts.drift import DriftPolicy
 from shared.contracts.link_options import AttachChoice, LinkOptions
-from shared.contracts.node import DesiredChain
 from shared.errors import RefusedError
 from shared.identifiers import Hook
 from tests.support.executors import Executor, Wire, a_chain, a_program, send_frames

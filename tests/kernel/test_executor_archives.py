@@ -17,21 +17,10 @@ from services.node_executor.adapters.artifact_cache import RESERVED_BYTES, Artif
 from services.node_executor.artifact_eviction import NoRoomError
 from shared.adapters.callers import Caller
 from shared.canonical import sha256_hex
-from shared.contracts.catalog import (
-    CHUNK_BYTES,
-    ArtifactChunk,
-    PackageManifest,
-    ProgramEntry,
-    ReadArtifact,
-    SignedPackage,
-)
-from shared.contracts.node import (
-    OBSERVED,
-    STAGE_CHAINS,
-    DesiredChain,
-    ObservedChain,
-    StageChains,
-)
+from shared.contracts.catalog import CHUNK_BYTES, ArtifactChunk, ReadArtifact, SignedPackage
+from shared.contracts.desired import DesiredChain
+from shared.contracts.node import OBSERVED, STAGE_CHAINS, ObservedChain, StageChains
+from shared.contracts.package_manifest import PackageManifest, ProgramEntry
 from shared.package_archive import describe_files, write_archive
 from tests.package_builders import sign
 from tests.support.executors import (

@@ -22,8 +22,8 @@ import msgspec
 import pytest
 
 from services.node_executor.generations import MapKey, Point
+from shared.contracts.desired import DesiredChain
 from shared.contracts.link_options import LinkOptions
-from shared.contracts.node import DesiredChain
 from tests.support.executors import (
     Executor,
     Wire,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from services.node_executor.generations import Point
-from shared.contracts.node import MetricSource
+from shared.contracts.desired import MetricSource
 from tests.support.executors import (
     Wire,
     a_chain,

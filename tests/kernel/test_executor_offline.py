@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from services.node_executor.generations import Point
-from shared.contracts.node import NODES, MetricSource
+from shared.contracts.desired import MetricSource
+from shared.contracts.node import NODES
 from tests.support.executors import (
     Wire,
     a_chain,

@@ -13,17 +13,9 @@ import pytest
 
 from services.node_executor.generations import Point
 from shared.adapters.bus import Bus
+from shared.contracts.desired import DesiredChain, DesiredProgram, MetricSource
 from shared.contracts.events import Event
-from shared.contracts.node import (
-    GET_CHAINS,
-    NODES,
-    STAGE_CHAINS,
-    DesiredChain,
-    DesiredProgram,
-    GetChains,
-    MetricSource,
-    StageChains,
-)
+from shared.contracts.node import GET_CHAINS, NODES, STAGE_CHAINS, GetChains, StageChains
 from shared.errors import FaultError, RefusedError
 from tests.package_builders import STRANGER_SEED, sign
 from tests.support.event_stream import stored_events

@@ -23,8 +23,8 @@ from services.node_executor.following import (
 )
 from services.node_executor.generations import Point
 from services.node_executor.pin_paths import link_path
+from shared.contracts.desired import DesiredChain
 from shared.contracts.link_options import LinkOptions
-from shared.contracts.node import DesiredChain
 from shared.identifiers import Hook
 from tests.support.executors import (
     Executor,

@@ -19,7 +19,7 @@ from services.node_executor.adapters.hook_lock import LockHeldError, exclusively
 from services.node_executor.adapters.hook_pins import HookPins
 from services.node_executor.generations import Point
 from services.node_executor.preparation import GenerationConflictError, Prepared
-from shared.contracts.node import DesiredChain
+from shared.contracts.desired import DesiredChain
 from tests.support.executors import Executor, Wire, a_chain, a_program, real_kernel, send_frames
 
 ROUNDS = 8

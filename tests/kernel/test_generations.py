@@ -12,8 +12,9 @@ import pytest
 from services.node_executor.adapters import kernel_info, pins, slot_counters
 from services.node_executor.adapters.bpf_syscall import PROGRAM_NEXT_ID, ids
 from services.node_executor.generations import COUNTERS, SEGMENTS, MapKey, Point
+from shared.contracts.desired import DesiredChain
 from shared.contracts.link_options import LinkOptions
-from shared.contracts.node import DesiredChain, ObservedChain
+from shared.contracts.node import ObservedChain
 from tests.support.executors import (
     Executor,
     Wire,

@@ -15,7 +15,7 @@ from services.node_executor.adapters import pins
 from services.node_executor.adapters.bpf_syscall import LINK_DETACH, bpf
 from services.node_executor.generations import MapKey, Point
 from services.node_executor.pin_paths import link_path
-from shared.contracts.node import DesiredProgram
+from shared.contracts.desired import DesiredProgram
 from shared.errors import RefusedError
 from tests.support.executors import (
     Executor,

@@ -15,15 +15,8 @@ import pytest
 
 from shared.adapters.callers import Caller
 from shared.contracts.catalog import ArtifactChunk, ReadArtifact
-from shared.contracts.node import (
-    DESIRED,
-    GET_CHAINS,
-    NODES,
-    ChainShown,
-    DesiredChain,
-    GetChains,
-    MetricSource,
-)
+from shared.contracts.desired import DESIRED, DesiredChain, MetricSource
+from shared.contracts.node import GET_CHAINS, NODES, ChainShown, GetChains
 from shared.errors import FaultError
 from shared.identifiers import Hook
 from tests.support.executors import Wire, a_chain, a_program, pin_directory, published

@@ -12,7 +12,7 @@ from services.node_executor.map_types import MapTypes, describe_types
 from services.node_executor.packages import OpenedPackage
 from services.node_executor.preparation import MapMismatchError
 from shared.bytecode.elf import read_object
-from shared.contracts.node import DesiredChain, DesiredProgram
+from shared.contracts.desired import DesiredChain, DesiredProgram
 from shared.identifiers import Hook
 from tests.support.bpf_objects import compile_source
 from tests.support.executors import Executor, Wire, a_chain, a_program, published, send_frames

@@ -18,8 +18,8 @@ from services.node_executor.adapters.network_namespaces import (
     names,
 )
 from services.node_executor.generations import Point
+from shared.contracts.desired import DesiredChain
 from shared.contracts.link_options import LinkOptions
-from shared.contracts.node import DesiredChain
 from shared.identifiers import Hook
 from tests.support.executors import (
     Executor,

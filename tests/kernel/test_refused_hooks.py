@@ -15,9 +15,10 @@ from pyroute2 import IPRoute
 from services.node_executor.attachment import AnchorMissingError, AttachmentRefusedError
 from services.node_executor.generations import Point
 from services.node_executor.packages import OpenedPackage
-from shared.contracts.catalog import PackageManifest, ProgramEntry
+from shared.contracts.desired import DesiredChain, DesiredProgram
 from shared.contracts.link_options import LinkOptions
-from shared.contracts.node import DesiredChain, DesiredProgram, ObservedChain
+from shared.contracts.node import ObservedChain
+from shared.contracts.package_manifest import PackageManifest, ProgramEntry
 from shared.identifiers import Hook
 from shared.package_archive import describe_files, write_archive
 from tests.package_builders import sign

@@ -14,7 +14,7 @@ from services.scheduler.acceptance import draft_application
 from services.scheduler.deployment import rollback_target
 from services.scheduler.desired_state import Fleet, derive_desired
 from services.scheduler.placement import NodeView
-from shared.contracts.scheduler import DeploymentSpec
+from shared.contracts.deployments import DeploymentSpec
 from shared.errors import RefusedError
 from tests.fleets import a_command, a_node, a_package, a_spec, applied, removed, told
 

@@ -25,9 +25,9 @@ from services.node_executor.generations import (
 )
 from services.node_executor.observed_hook import ObservedHook, PinnedGeneration
 from services.node_executor.reconciliation import plan_entries
+from shared.contracts.desired import DesiredChain
 from shared.contracts.drift import DriftPolicy
 from shared.contracts.link_options import LinkOptions
-from shared.contracts.node import DesiredChain
 from tests.unit.test_reconciliation import a_chain, a_program
 
 LIMITS = MapKey("one", "limits")

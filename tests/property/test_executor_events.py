@@ -19,9 +19,10 @@ from services.node_executor.events import (
 )
 from services.node_executor.generations import Generation, Point, plan_digest
 from shared.canonical import canonical_bytes
+from shared.contracts.desired import Cause, DesiredChain
 from shared.contracts.events import MAX_EVENT_BYTES, EventBody, draft_event
 from shared.contracts.interfaces import Interface
-from shared.contracts.node import Cause, DesiredChain, NodeRecord
+from shared.contracts.node import NodeRecord
 from shared.errors import Reason, Refusal
 from tests.unit.test_reconciliation import a_program
 

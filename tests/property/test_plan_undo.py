@@ -33,7 +33,7 @@ from services.node_executor.reconciliation import (
     plan_removal,
     plan_tidying,
 )
-from shared.contracts.node import Cause, DesiredChain
+from shared.contracts.desired import Cause, DesiredChain
 from tests.fakes import FakeFaultError, FakeKernel
 
 POINT = Point("data0", "xdp")

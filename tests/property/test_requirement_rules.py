@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shared.bytecode.licences import GPL_ONLY_HELPERS
 from shared.contracts.capabilities import Capabilities, ProgramTypeSupport
-from shared.contracts.catalog import ProgramRequirements
+from shared.contracts.package_facts import ProgramRequirements
 from shared.identifiers import Hook
 from shared.kernel_abilities import NOTHING_KNOWN, kernel_abilities, kernel_lack
 from shared.number_ranges import parse_ranges, render_ranges

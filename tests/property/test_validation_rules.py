@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from shared import contracts
 from shared.contract_schema import contract_document
 from shared.contracts.base import Endpoint, Request
-from shared.contracts.scheduler import DeploymentSpec
+from shared.contracts.deployments import DeploymentSpec
 from shared.errors import RefusedError
 from shared.validation import decode_document
 

@@ -19,7 +19,7 @@ from services.node_executor.adapters.bcc_toolchain import ToolchainProbe
 from services.node_executor.adapters.compilation_cache import CompilationCache
 from services.node_executor.adapters.kernel_thread import KernelThread
 from services.node_executor.packages import OpenedPackage, open_package
-from shared.contracts.node import DesiredProgram
+from shared.contracts.desired import DesiredProgram
 from tests.package_builders import TRUST_ROOT, sign
 from tests.support.executors import Published, a_program
 from tests.support.package_programs import PACKAGES

@@ -22,7 +22,8 @@ from services.node_executor.adapters import kernel_info
 from services.node_executor.adapters.kernel_errors import KernelFaultError
 from services.node_executor.generations import MapKey, Point
 from services.node_executor.observed_hook import ObservedHook
-from shared.contracts.node import ChainState, DesiredChain
+from shared.contracts.desired import DesiredChain
+from shared.contracts.node import ChainState
 from shared.errors import RefusedError
 from shared.identifiers import Hook
 from tests.support.executors import (

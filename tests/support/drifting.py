@@ -18,9 +18,10 @@ import msgspec
 from services.node_executor.adapters import hooks, kernel_info, pins
 from services.node_executor.adapters.chain import link_chain
 from services.node_executor.generations import SEGMENTS, MapKey, Point
+from shared.contracts.desired import DesiredChain
 from shared.contracts.drift import DriftPolicy
 from shared.contracts.link_options import LinkOptions
-from shared.contracts.node import DesiredChain, ObservedChain
+from shared.contracts.node import ObservedChain
 from tests.support.chain_reference import a_source
 from tests.support.executors import Executor, Wire, a_chain, send_frames
 from tests.support.generation_programs import StampedPrograms

@@ -25,9 +25,10 @@ from services.node_executor.execution import Kernel, Steps
 from services.node_executor.generations import Point, Standing
 from services.node_executor.packages import OpenedPackage, open_package
 from services.node_executor.preparation import Needs, Prepared
-from shared.contracts.catalog import MapEntry, PackageManifest, ProgramEntry, SignedPackage
+from shared.contracts.catalog import SignedPackage
+from shared.contracts.desired import Cause, DesiredChain, DesiredProgram
 from shared.contracts.events import Event
-from shared.contracts.node import Cause, DesiredChain, DesiredProgram
+from shared.contracts.package_manifest import MapEntry, PackageManifest, ProgramEntry
 from shared.identifiers import Hook
 from shared.package_archive import describe_files, write_archive
 from tests.package_builders import TRUST_ROOT, sign

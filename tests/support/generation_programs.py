@@ -17,8 +17,8 @@ from services.node_executor.adapters import kernel_info
 from services.node_executor.adapters.bpf_syscall import MAP_NEXT_ID, PROGRAM_NEXT_ID, ids
 from services.node_executor.adapters.kernel_errors import KernelFaultError
 from services.node_executor.packages import OpenedPackage
-from shared.contracts.catalog import MapEntry
-from shared.contracts.node import DesiredProgram
+from shared.contracts.desired import DesiredProgram
+from shared.contracts.package_manifest import MapEntry
 from shared.identifiers import Hook
 from tests.support.bpf_objects import compile_source
 from tests.support.executors import a_program, published

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from shared.contracts.capabilities import Capabilities, ProgramTypeSupport
-from shared.contracts.catalog import PackageVersion, ProgramFacts, ProgramRequirements
+from shared.contracts.catalog import PackageVersion
 from shared.contracts.node import NodeRecord
+from shared.contracts.package_facts import ProgramFacts, ProgramRequirements
 from tests.fleets import a_node_record, a_package
 
 XDP_HELPERS = {

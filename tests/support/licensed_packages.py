@@ -9,8 +9,8 @@ from functools import cache
 from typing import Any
 
 from shared.adapters.licence_policies import load_policy
-from shared.contracts.catalog import ElfFacts, ProgramFacts
 from shared.contracts.licences import LicenceFinding, LicenceVerdict
+from shared.contracts.package_facts import ElfFacts, ProgramFacts
 from shared.licensing.package import LicensedPackage
 from shared.licensing.policies import LicencePolicy
 from shared.licensing.verdict import check_licences

@@ -20,17 +20,9 @@ from shared.adapters.bus import Bus, connect
 from shared.adapters.callers import Caller
 from shared.adapters.provisioning import provision
 from shared.contracts.catalog import CHUNK_BYTES, READ_ARTIFACT, ArtifactChunk, ReadArtifact
+from shared.contracts.desired import DESIRED, DesiredChain, DesiredNode
 from shared.contracts.events import Event
-from shared.contracts.node import (
-    DESIRED,
-    HEARTBEAT,
-    NODES,
-    OBSERVED,
-    DesiredChain,
-    DesiredNode,
-    Heartbeat,
-    ObservedNode,
-)
+from shared.contracts.node import HEARTBEAT, NODES, OBSERVED, Heartbeat, ObservedNode
 from shared.errors import FaultError
 from shared.installation_facts import FACTS_FILE, render_facts
 from tests.package_builders import TRUST_ROOT

@@ -15,8 +15,9 @@ from services.node_executor.adapters.state_store import StateStore
 from services.node_executor.generations import Point
 from services.node_executor.observed_hook import ObservedHook
 from shared.adapters.bus import connect
+from shared.contracts.desired import DesiredChain
 from shared.contracts.events import Event
-from shared.contracts.node import DesiredChain, ObservedChain
+from shared.contracts.node import ObservedChain
 from shared.errors import FaultError
 from tests.support.event_stream import stored_events
 from tests.support.executors import (

@@ -16,23 +16,18 @@ from shared.contracts.catalog import (
     PackageVersion,
     ResolvePackage,
 )
+from shared.contracts.deployments import DEPLOYMENTS
+from shared.contracts.desired import DESIRED, DesiredNode
 from shared.contracts.node import (
-    DESIRED,
     HEARTBEAT,
     NODES,
     OBSERVED,
     STAGE_CHAINS,
     ChainsStaged,
-    DesiredNode,
     Heartbeat,
     StageChains,
 )
-from shared.contracts.scheduler import (
-    DEPLOYMENTS,
-    GET_DEPLOYMENT,
-    DeploymentStatus,
-    GetDeployment,
-)
+from shared.contracts.scheduler import GET_DEPLOYMENT, DeploymentStatus, GetDeployment
 from shared.errors import Reason, Refusal, RefusedError
 from tests.fleets import a_node_record, observing
 

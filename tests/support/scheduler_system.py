@@ -13,14 +13,13 @@ import pytest
 
 from services.scheduler.__main__ import scheduling
 from shared.adapters.bus import Bus
-from shared.contracts.node import DESIRED
+from shared.contracts.deployments import DEPLOYMENTS, DeploymentSpec
+from shared.contracts.desired import DESIRED
 from shared.contracts.scheduler import (
     APPLY_DEPLOYMENT,
-    DEPLOYMENTS,
     LIST_NODES,
     ApplyDeployment,
     DeploymentAccepted,
-    DeploymentSpec,
     ListNodes,
 )
 from shared.contracts.storage import outbox_bucket

@@ -18,8 +18,8 @@ from services.node_executor.generations import Point
 from services.node_executor.packages import OpenedPackage
 from services.node_executor.preparation import Needs, Prepared, Ready
 from services.node_executor.trials import Trials
+from shared.contracts.desired import DesiredChain, DesiredProgram
 from shared.contracts.inspection import PacketsTried, TryPackets, draft_digest
-from shared.contracts.node import DesiredChain, DesiredProgram
 from shared.identifiers import Hook
 from tests.support.executors import (
     Executor,

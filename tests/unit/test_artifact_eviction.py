@@ -16,7 +16,7 @@ from services.node_executor.artifact_eviction import (
     remembered_archives,
 )
 from services.node_executor.generations import ChainMemory, Generation, Pending
-from shared.contracts.node import Cause
+from shared.contracts.desired import Cause
 from tests.support.executors import a_chain, a_program, published
 
 ARTIFACTS = [CachedArtifact(name, 10, used) for used, name in enumerate("abcd")]

@@ -30,8 +30,8 @@ from services.node_executor.reconciliation import (
     plan_attachment,
     plan_removal,
 )
+from shared.contracts.desired import DesiredChain
 from shared.contracts.link_options import LinkOptions
-from shared.contracts.node import DesiredChain
 from tests.fakes import FakeFaultError, FakeKernel
 from tests.unit.test_reconciliation import NEW, OLD, a_generation, a_hook, a_memory, pinned
 

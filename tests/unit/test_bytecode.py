@@ -19,7 +19,7 @@ from shared.bytecode.btf import (
 from shared.bytecode.elf import read_elf_facts, read_object
 from shared.bytecode.instructions import Instruction, decode, encode, subprogram_starts
 from shared.bytecode.licences import is_gpl_compatible
-from shared.contracts.catalog import MapFacts
+from shared.contracts.package_facts import MapFacts
 from shared.errors import RefusedError
 from tests.support.bpf_objects import bpf_object, compile_source
 

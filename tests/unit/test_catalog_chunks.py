@@ -15,7 +15,7 @@ from services.catalog.chunks import (
 )
 from services.catalog.ticket import issue_ticket
 from shared.contracts.catalog import CHUNK_BYTES, ReadArtifact, WriteArtifact
-from shared.contracts.node import DesiredNode
+from shared.contracts.desired import DesiredNode
 from tests.package_builders import NOW
 
 KEY = b"k" * 32

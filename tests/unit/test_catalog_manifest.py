@@ -9,14 +9,8 @@ from typing import Any
 import pytest
 
 from services.catalog.manifest import manifest_reasons
-from shared.contracts.catalog import (
-    ElfFacts,
-    MapEntry,
-    MapFacts,
-    MetricEntry,
-    PackageManifest,
-    ProgramFacts,
-)
+from shared.contracts.package_facts import ElfFacts, MapFacts, ProgramFacts
+from shared.contracts.package_manifest import MapEntry, MetricEntry, PackageManifest
 from shared.identifiers import Hook
 from tests.package_builders import a_manifest, a_program, some_facts
 

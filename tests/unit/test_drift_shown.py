@@ -9,14 +9,10 @@ from rich.console import Console
 
 from cli.chain_view import drift_line, render_chains
 from cli.status import render_list
+from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.drift import ObservedDrift
 from shared.contracts.node import ChainShown, ChainsShown, ObservedChain
-from shared.contracts.scheduler import (
-    DeploymentList,
-    DeploymentPlaceStatus,
-    DeploymentSpec,
-    DeploymentStatus,
-)
+from shared.contracts.scheduler import DeploymentList, DeploymentPlaceStatus, DeploymentStatus
 
 TAKEN = ObservedDrift(
     kind="hook-taken",

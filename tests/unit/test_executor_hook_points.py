@@ -21,14 +21,9 @@ from services.node_executor.generations import HeldMap, MapKey, Point
 from services.node_executor.metrics_sampling import metric_values, read_metrics
 from services.node_executor.preparation import Needs, Prepared, Ready
 from services.node_executor.staging import STAGED_SECONDS, Staging
+from shared.contracts.desired import DesiredChain, MetricSource
 from shared.contracts.inspection import ChainExplanation
-from shared.contracts.node import (
-    ChainShown,
-    DesiredChain,
-    MetricSource,
-    ObservedProgram,
-    StageChains,
-)
+from shared.contracts.node import ChainShown, ObservedProgram, StageChains
 from shared.errors import FaultError, Reason, RefusedError
 from tests.fakes import FakeKernel, FakeStore
 from tests.unit.test_reconciliation import a_chain, a_program

@@ -17,8 +17,9 @@ from services.node_executor.metrics_sampling import (
     read_counters,
     refuse_too_large,
 )
+from shared.contracts.desired import DesiredChain, DesiredNode
 from shared.contracts.inspection import ChainExplanation, ExplainChain, draft_digest
-from shared.contracts.node import ChainsShown, DesiredChain, DesiredNode, GetChains, StageChains
+from shared.contracts.node import ChainsShown, GetChains, StageChains
 from shared.errors import FaultError, RefusedError
 from tests.unit.test_executor_hook_points import POINT, World
 from tests.unit.test_reconciliation import a_chain, a_program

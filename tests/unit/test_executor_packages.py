@@ -15,9 +15,10 @@ from services.node_executor.packages import open_package, program_problems
 from services.node_executor.registration import is_outdated, registration_event_id
 from services.node_executor.staging import merge
 from shared.config import load_config
-from shared.contracts.catalog import MapEntry
+from shared.contracts.desired import Cause, DesiredChain, DesiredProgram
 from shared.contracts.interfaces import Interface
-from shared.contracts.node import Cause, DesiredChain, DesiredProgram, NodeRecord
+from shared.contracts.node import NodeRecord
+from shared.contracts.package_manifest import MapEntry
 from shared.errors import Reason, RefusedError, VerificationError
 from shared.package_archive import write_archive
 from tests.package_builders import (

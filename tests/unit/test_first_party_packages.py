@@ -16,7 +16,7 @@ from cli.package_source import parse_source
 from services.catalog.manifest import manifest_reasons
 from services.catalog.publication import MAX_RECORD_BYTES, draft_version
 from shared.adapters.licence_policies import load_policy
-from shared.contracts.scheduler import DeploymentSpec
+from shared.contracts.deployments import DeploymentSpec
 from shared.errors import RefusedError
 from shared.licensing.package import LicensedPackage
 from shared.licensing.policies import SHIPPED

@@ -16,10 +16,10 @@ from services.scheduler.placement import NoEligibleNodeError, place, view_node
 from services.scheduler.status import Silence, deployment_status
 from services.scheduler.unfit import stays, unfit_deployments
 from shared.contracts.capabilities import ProgramTypeSupport
-from shared.contracts.catalog import ProgramRequirements
 from shared.contracts.interfaces import Interface
 from shared.contracts.link_options import LinkWishes
 from shared.contracts.node import NodeRecord
+from shared.contracts.package_facts import ProgramRequirements
 from tests.fleets import a_command, a_spec, all_observing, rules, told
 from tests.support.kernels import a_demanding_package, a_kernel, a_node_with
 

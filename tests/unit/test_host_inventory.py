@@ -17,6 +17,7 @@ from services.node_executor.generations import ChainMemory, Generation, Pending,
 from services.node_executor.managed_programs import program_roles, role_of
 from services.scheduler.status import in_a_list
 from shared.contracts.capabilities import Capabilities, ProgramTypeSupport
+from shared.contracts.desired import Cause
 from shared.contracts.ebpf import (
     MAX_LISTED,
     MAX_NAME_CHARACTERS,
@@ -27,7 +28,6 @@ from shared.contracts.ebpf import (
     EbpfProgram,
 )
 from shared.contracts.interfaces import Interface
-from shared.contracts.node import Cause
 from shared.contracts.scheduler import NodeStatus
 from tests.fleets import a_node_record
 from tests.support.executors import a_chain, a_program

@@ -7,8 +7,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from shared.contracts.catalog import ProgramFacts
 from shared.contracts.licences import LicenceFinding
+from shared.contracts.package_facts import ProgramFacts
 from shared.kernel_abilities import kernel_abilities
 from shared.licensing.expressions import (
     ExpressionError,

@@ -12,7 +12,8 @@ from services.node_executor.changes import HookPoints
 from services.node_executor.execution import Steps
 from services.node_executor.preparation import Prepared
 from services.node_executor.recovery import confirmed_node
-from shared.contracts.node import DesiredChain, OfflineMode
+from shared.contracts.desired import DesiredChain
+from shared.contracts.node import OfflineMode
 from tests.fakes import FakeKernel, FakeStore
 from tests.unit.test_executor_hook_points import POINT, link
 from tests.unit.test_reconciliation import a_chain, a_program

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.contracts.catalog import MAX_ARTIFACT_BYTES
+from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES
 from shared.errors import RefusedError
 from shared.package_archive import ArchiveError, read_archive, unpack_archive, write_archive
 from tests.package_builders import FILES, a_manifest, a_program

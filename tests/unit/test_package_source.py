@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from cli.package_source import licence_files, make_manifest, parse_source
-from shared.contracts.catalog import MapEntry
+from shared.contracts.package_manifest import MapEntry
 from shared.errors import RefusedError
 
 GOOD = """

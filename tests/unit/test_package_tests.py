@@ -20,7 +20,7 @@ from services.node_executor.package_test.comparison import (
 )
 from services.node_executor.packet_tests import MapView, WatchedMap
 from shared.bytecode.btf import ArrayType, IntegerType
-from shared.contracts.catalog import MapEntry, MetricEntry
+from shared.contracts.package_manifest import MapEntry, MetricEntry
 from shared.contracts.package_tests import Difference, PackageTest, PacketStep
 from shared.errors import RefusedError
 from shared.package_tests import PackageTestsError, check_tests, read_tests, write_tests

@@ -15,7 +15,8 @@ from services.scheduler.placement import (
     places_on,
     view_node,
 )
-from shared.contracts.scheduler import DeploymentSpec, NodeLabels
+from shared.contracts.deployments import DeploymentSpec
+from shared.contracts.scheduler import NodeLabels
 from tests.fleets import a_node, a_node_record, a_spec, rules
 
 

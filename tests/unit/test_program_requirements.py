@@ -9,7 +9,7 @@ import pytest
 from shared.bytecode.elf import read_elf_facts
 from shared.bytecode.helper_names import helper_name
 from shared.bytecode.kernel_function_homes import is_never_in_a_module
-from shared.contracts.catalog import ElfFacts, ProgramRequirements
+from shared.contracts.package_facts import ElfFacts, ProgramRequirements
 from tests.support.bpf_objects import bpf_object, compile_source
 
 HEAD = """

@@ -53,7 +53,7 @@ from services.node_executor.reconciliation import (
     plan_tidying,
 )
 from shared.contracts.catalog import DsseEnvelope, DsseSignature, SignedPackage
-from shared.contracts.node import Cause, DesiredChain, DesiredProgram
+from shared.contracts.desired import Cause, DesiredChain, DesiredProgram
 
 CAUSE = Cause(command_id="command-1")
 LIMITS = MapKey("one", "limits")

@@ -32,7 +32,7 @@ from services.node_executor.generations import (
 )
 from services.node_executor.observed_hook import ObservedHook, PinnedGeneration
 from services.node_executor.recovery import abandoned, confirmed, damage, learned, recover
-from shared.contracts.node import DesiredChain, DesiredProgram
+from shared.contracts.desired import DesiredChain, DesiredProgram
 from tests.unit.test_reconciliation import (
     CAUSE,
     FREE,

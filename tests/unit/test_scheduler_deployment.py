@@ -21,7 +21,7 @@ from services.scheduler.deployment import (
     rollback_target,
 )
 from services.scheduler.desired_state import Fleet
-from shared.contracts.scheduler import KEPT_REVISIONS, DeploymentSpec
+from shared.contracts.deployments import KEPT_REVISIONS, DeploymentSpec
 from shared.errors import Reason, Refusal, VerificationError
 from tests.fleets import (
     a_command,

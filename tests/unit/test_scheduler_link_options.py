@@ -13,8 +13,8 @@ from services.scheduler.chain_planning import ChainConflictError
 from services.scheduler.desired_state import Fleet, derive_desired
 from services.scheduler.link_options import LinkOptionsError, SharedOptions, refuse_unfit_wishes
 from services.scheduler.status import view_places
+from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.link_options import LinkOptions, LinkWishes
-from shared.contracts.scheduler import DeploymentSpec
 from tests.fleets import (
     a_command,
     a_fleet,

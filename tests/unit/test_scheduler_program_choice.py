@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from services.scheduler.program_choice import ProgramChoiceError, resolve_program
-from shared.contracts.catalog import MapEntry, PackageVersion
-from shared.contracts.node import MetricSource
-from shared.contracts.scheduler import DeploymentSpec
+from shared.contracts.catalog import PackageVersion
+from shared.contracts.deployments import DeploymentSpec
+from shared.contracts.desired import MetricSource
+from shared.contracts.package_manifest import MapEntry
 from tests.fleets import a_package, a_program, a_spec, rules
 
 

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from shared.contracts.catalog import WriteArtifact
-from shared.contracts.scheduler import ApplyDeployment, DeploymentSpec, LabelNode
+from shared.contracts.deployments import DeploymentSpec
+from shared.contracts.scheduler import ApplyDeployment, LabelNode
 from shared.errors import Reason, RefusedError
 from shared.validation import MAX_DEPTH, MAX_REASONS, convert_document, decode_document
 

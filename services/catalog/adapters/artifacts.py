@@ -16,7 +16,8 @@ from services.catalog.chunks import chunk_count
 from shared.adapters.connection import Connection
 from shared.adapters.direct_get import Stored, get_last
 from shared.adapters.stored_publish import NotStoredError, publish_stored
-from shared.contracts.catalog import CHUNK_BYTES, MAX_ARTIFACT_BYTES, ArtifactChunk
+from shared.contracts.catalog import CHUNK_BYTES, ArtifactChunk
+from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES
 from shared.contracts.storage import ARTIFACT_STREAM, artifact_subject
 from shared.errors import Reason, VerificationError
 

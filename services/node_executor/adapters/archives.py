@@ -28,14 +28,9 @@ from services.node_executor.adapters.artifact_cache import (
 )
 from services.node_executor.events import damaged_archive_body, sight_event_id
 from shared.contracts.base import Endpoint
-from shared.contracts.catalog import (
-    CHUNK_BYTES,
-    MAX_ARTIFACT_BYTES,
-    READ_ARTIFACT,
-    ArtifactChunk,
-    ReadArtifact,
-)
+from shared.contracts.catalog import CHUNK_BYTES, READ_ARTIFACT, ArtifactChunk, ReadArtifact
 from shared.contracts.events import EventBody
+from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES
 from shared.errors import FaultError, RefusedError
 
 CHUNK_SECONDS: Final = 5.0

@@ -28,7 +28,8 @@ from services.node_executor.artifact_eviction import (
     plan_eviction,
 )
 from shared.canonical import sha256_hex
-from shared.contracts.catalog import CHUNK_BYTES, MAX_ARTIFACT_BYTES
+from shared.contracts.catalog import CHUNK_BYTES
+from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES
 from shared.errors import FaultError, Reason, VerificationError
 
 RESERVED_BYTES: Final = 16 * 1024 * 1024

@@ -29,8 +29,8 @@ from services.node_executor.packages import OpenedPackage
 from shared.bytecode.c_sources import read_source_facts, sources_of
 from shared.canonical import canonical_digest, sha256_hex
 from shared.contracts.compilation import Compilation
+from shared.contracts.desired import DesiredChain, DesiredProgram
 from shared.contracts.errors import ErrorCode
-from shared.contracts.node import DesiredChain, DesiredProgram
 from shared.errors import Reason, RefusedError
 from shared.identifiers import Hook
 

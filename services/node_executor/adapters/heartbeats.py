@@ -9,12 +9,19 @@ from collections.abc import Callable
 import structlog
 
 from services.node_executor.adapters.node_bus import NodeBus
+from services.node_executor.generations import Point
 from services.node_executor.metrics_sampling import Sampler, metric_values
 from services.node_executor.staging import Thread
-from shared.contracts.node import HEARTBEAT, METRICS, DesiredNode, Heartbeat, NodeMetrics
-from shared.errors import FaultError, RefusedError
+from shared.contracts.desired import DesiredNode
+from shared.contracts.node import HEARTBEAT, METRICS, Heartbeat, NodeMetrics, ObservedChain
+from shared.errors import FaultError, Refusal, RefusedError
 
 log = structlog.get_logger()
+
+
+def say_unreadable(point: Point, refusal: Refusal) -> None:
+    """A hook point cannot be read; what it runs goes on."""
+    log.warning("hook_unreadable", **point._asdict(), code=refusal.code, why=refusal.message)
 
 
 class Heartbeats:
@@ -29,13 +36,27 @@ class Heartbeats:
         self._sampler = sampler
         self._now = now
 
-    async def beat(self, desired: DesiredNode | None, *, acted_generation: int) -> None:
-        """Said, if the bus is there."""
+    async def beat(
+        self,
+        desired: DesiredNode | None,
+        *,
+        acted_generation: int,
+        looked: tuple[ObservedChain, ...] | None = None,
+    ) -> None:
+        """Said, if the bus is there; what was counted is read now.
+
+        Args:
+            desired: By the bus.
+            acted_generation: Of the desired record that was acted upon.
+            looked: What the last round found; None: it is looked now.
+        """
         if not self._bus.is_there:
             return
         try:
-            sampled = await self._thread(self._sampler.sample, desired)
-            chains = [one.chain for one in sampled]
+            chains = looked
+            if chains is None:
+                chains = await self._thread(self._sampler.describe, desired)
+            sampled = await self._thread(self._sampler.count, chains)
             heartbeat = Heartbeat(
                 node=self._bus.name,
                 at=self._now(),

@@ -48,8 +48,8 @@ from services.node_executor.map_values import (
 from services.node_executor.observed_hook import ObservedHook
 from services.node_executor.pin_paths import namespace_path
 from services.node_executor.preparation import GenerationConflictError
+from shared.contracts.desired import MapConfig
 from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice, LinkOptions
-from shared.contracts.node import MapConfig
 from shared.errors import Reason, RefusedError
 
 _WORD_BYTES: Final = 8

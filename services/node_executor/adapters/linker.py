@@ -25,7 +25,8 @@ from services.node_executor.linking.plan import Attachment, LinkPolicy
 from services.node_executor.map_carry_over import CarryOver, MapShape, plan_carry_over
 from services.node_executor.packages import OpenedPackage
 from services.node_executor.preparation import MapMismatchError, Needs
-from shared.contracts.node import DesiredChain, DesiredProgram, ObservedProgram
+from shared.contracts.desired import DesiredChain, DesiredProgram
+from shared.contracts.node import ObservedProgram
 from shared.errors import Reason
 
 _CONSTANTS = (".rodata", ".kconfig")

@@ -26,8 +26,8 @@ from services.node_executor.package_test.comparison import (
 from services.node_executor.packages import OpenedPackage, configuration_problems
 from services.node_executor.packet_tests import WatchedMap, programs_that_ran, verdict_name
 from services.node_executor.slot_metrics import Counted
-from shared.contracts.catalog import PackageManifest, ProgramEntry
 from shared.contracts.node import DEFAULT_PROCEED_ON
+from shared.contracts.package_manifest import PackageManifest, ProgramEntry
 from shared.contracts.package_tests import (
     Difference,
     PackageTest,

@@ -22,8 +22,9 @@ from services.node_executor.packages import (
     with_compilations,
 )
 from services.node_executor.preparation import Needs, Ready
-from shared.contracts.catalog import PackageManifest, SignedPackage
-from shared.contracts.node import DesiredChain
+from shared.contracts.catalog import SignedPackage
+from shared.contracts.desired import DesiredChain
+from shared.contracts.package_manifest import PackageManifest
 from shared.dsse import verify_signed_package
 from shared.errors import Reason
 

@@ -21,21 +21,10 @@ from services.scheduler.desired_state import Fleet
 from services.scheduler.placement import NodeView, view_node
 from shared.adapters.bus import Bus
 from shared.adapters.kv import Entry, KeyValue, RevisionConflictError, Snapshot
-from shared.contracts.node import (
-    DESIRED,
-    HEARTBEAT,
-    NODES,
-    OBSERVED,
-    DesiredNode,
-    NodeRecord,
-    ObservedNode,
-)
-from shared.contracts.scheduler import (
-    DEPLOYMENTS,
-    NODE_LABELS,
-    DeploymentRecord,
-    NodeLabels,
-)
+from shared.contracts.deployments import DEPLOYMENTS, DeploymentRecord
+from shared.contracts.desired import DESIRED, DesiredNode
+from shared.contracts.node import HEARTBEAT, NODES, OBSERVED, NodeRecord, ObservedNode
+from shared.contracts.scheduler import NODE_LABELS, NodeLabels
 
 RecordT = TypeVar("RecordT", bound=msgspec.Struct)
 

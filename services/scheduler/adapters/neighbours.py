@@ -11,7 +11,8 @@ from typing import Final
 from shared.adapters.bus import Bus
 from shared.adapters.bus_errors import NoAnswerInTimeError
 from shared.contracts.catalog import RESOLVE_PACKAGE, PackageResolved, ResolvePackage
-from shared.contracts.node import STAGE_CHAINS, DesiredChain, StageChains
+from shared.contracts.desired import DesiredChain
+from shared.contracts.node import STAGE_CHAINS, StageChains
 from shared.errors import FaultError, RefusedError
 
 RESOLVE_SECONDS: Final = 5.0

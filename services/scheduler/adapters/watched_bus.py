@@ -17,8 +17,9 @@ import msgspec
 from shared.adapters.kv import Entry
 from shared.adapters.outbox import OutboxBus, Records
 from shared.contracts.base import Bucket
+from shared.contracts.deployments import DEPLOYMENTS
 from shared.contracts.events import Event
-from shared.contracts.scheduler import DEPLOYMENTS, NODE_LABELS
+from shared.contracts.scheduler import NODE_LABELS
 
 RecordT = TypeVar("RecordT", bound=msgspec.Struct)
 

@@ -1,0 +1,134 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Deployments: what operators asked for, what it was resolved to, and its revisions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from shared.contracts.base import Bucket, Document, Message
+from shared.contracts.catalog import SignedPackage
+from shared.contracts.desired import Cause, MapConfig, MetricSource
+from shared.contracts.link_options import LinkWishes
+from shared.contracts.node import Labels
+from shared.contracts.package_facts import ProgramRequirements
+from shared.contracts.package_manifest import MapPolicy, Symbol
+from shared.identifiers import Hook, ProceedOn, Token, render_place
+
+NetnsGlob = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:@+=*?\[\]!-]{0,66}(?!\n)$")]
+InterfaceGlob = Annotated[str, Meta(pattern=r"^[A-Za-z0-9@_.:*?\[\]!-]{1,32}(?!\n)$")]
+
+
+class NodeSelector(Document, frozen=True, kw_only=True):
+    """Which nodes: all labels must match, and the name any of the globs."""
+
+    labels: Labels = {}
+    names: tuple[str, ...] = ("*",)
+
+
+class DeploymentSpec(Document, frozen=True, kw_only=True):
+    """What a deployment file says: one program of one package, and where it shall run."""
+
+    name: Token
+    package: Token
+    version: str = "*"
+    """Constraint, as `^1.2`, `>=1,<3`, `1.4.0` or `*`."""
+    program: str = ""
+    """May be left out when the package has only one program for the hook."""
+    hook: Hook
+    interfaces: Annotated[tuple[InterfaceGlob, ...], Meta(min_length=1)]
+    nodes: NodeSelector = NodeSelector()
+    order: Annotated[int, Meta(ge=0, le=1000)] = 500
+    """Position key, lower runs first.  Two deployments may not hold one place in a chain."""
+    proceed_on: ProceedOn = ()
+    """Left out: the package's, then the hook's default."""
+    config: dict[str, MapConfig] = {}
+    """Map name to entries.  Entries not named are removed, except in array maps (set to zero)."""
+    map_policies: dict[Symbol, MapPolicy] = {}
+    """What happens to a map whose layout changes, where that is not what the package says."""
+    metrics: dict[Token, MetricSource] = {}
+    link: LinkWishes = LinkWishes()
+    """How the chains that it is part of are linked and attached."""
+    network_namespaces: Annotated[tuple[NetnsGlob, ...], Meta(min_length=1)] = ("",)
+    """Names or globs of those below /run/netns; the empty name is the executor's own, which no
+    glob matches."""
+
+
+class Placement(Message, frozen=True, kw_only=True):
+    """One place where a revision runs."""
+
+    node: str
+    interface: str
+    netns: str = ""
+    """Network namespace by its name below /run/netns; empty: the executor's own."""
+
+    @property
+    def place(self) -> str:
+        """Interface and namespace in their one written form."""
+        return render_place(self.interface, self.netns)
+
+
+class ResolvedProgram(Message, frozen=True, kw_only=True):
+    """What a specification and a package version lead to, apart from map configuration.
+
+    Kept so that desired state can be derived when the catalog is not there.
+    """
+
+    program: str
+    function: str
+    object: str
+    proceed_on: tuple[str, ...]
+    map_policies: dict[str, MapPolicy] = {}
+    metrics: dict[str, MetricSource] = {}
+    needs: tuple[str, ...] = ()
+    """Features that a node must have, beside the one of the hook."""
+    requires: ProgramRequirements | None = None
+    """What a node must not be known to lack; null: not computed when the version was published."""
+    signed: SignedPackage
+
+
+class DeploymentRevision(Message, frozen=True, kw_only=True):
+    """One accepted specification, resolved."""
+
+    revision: int
+    spec: DeploymentSpec
+    version: str
+    """The version the constraint resolved to, fixed for this revision."""
+    archive_sha256: str
+    placements: tuple[Placement, ...] = ()
+    """Where it was accepted for, by node and interface; kept, as `resolved`, in the newest revision
+    only."""
+    command_id: str
+    actor_key: str
+    actor_role: str
+    at: str
+    reason: str = ""
+    rollback_of: int = 0
+    """The revision this one brought back; 0 if it is not a rollback."""
+    instance: int = 0
+    """The revision with which its program instances began anew, this one included; 0: none."""
+    resolved: ResolvedProgram | None = None
+    """Kept in the newest revision only: older ones are resolved again when brought back."""
+
+
+class DeploymentRecord(Message, frozen=True, kw_only=True):
+    """KV `deployments`, key = name.  Revisions oldest first, at most KEPT_REVISIONS."""
+
+    name: str
+    revisions: tuple[DeploymentRevision, ...]
+    removed: bool = False
+    """Undeployed: holds no place, but its history stays and its name may be used again."""
+    command_id: str = ""
+    """The command that wrote this revision."""
+    changed_by: Cause | None = None
+    """Who gave that command."""
+    changed_at: str = ""
+    """When it was accepted, RFC 3339 UTC."""
+    unfinished: tuple[str, ...] = ()
+    """Commands whose `deployment.complete` event is still to come, oldest first."""
+
+
+KEPT_REVISIONS: Final = 20
+DEPLOYMENTS: Final = Bucket("deployments", DeploymentRecord)

@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the scheduler tells a node to run."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from shared.contracts.base import Bucket, Document, Message
+from shared.contracts.catalog import SignedPackage
+from shared.contracts.link_options import LinkOptions
+from shared.contracts.package_manifest import MapPolicy
+from shared.identifiers import Hook, InterfaceText, NetnsText, Token, render_place
+
+MapConfig = dict[str, Any]
+"""Key in text form to value.  Keys: an integer as `80`, an array as `[1,2]`.  Values: an integer,
+or a list for an array.  The BTF of the map decides what fits."""
+
+
+class MetricSource(Document, frozen=True, kw_only=True):
+    """One scalar read from a map: of one key, or `*` for the sum over all keys (and CPUs)."""
+
+    map: str
+    key: str = "0"
+
+
+class DesiredProgram(Document, frozen=True, kw_only=True):
+    """One program in a chain."""
+
+    deployment: Token
+    """The instance's name; maps and counters belong to (hook point, deployment, instance)."""
+    revision: int
+    """The deployment's revision that put it here."""
+    package: Token
+    version: str
+    program: Token
+    function: str
+    object: str
+    order: int
+    """Position key, lower runs first; unique within the chain."""
+    proceed_on: tuple[str, ...]
+    """Verdict names after which the next program runs; never empty."""
+    config: dict[str, MapConfig] = {}
+    map_policies: dict[str, MapPolicy] = {}
+    """What happens to a map whose layout changes, by its name; not named: it is refused."""
+    metrics: dict[str, MetricSource] = {}
+    signed: SignedPackage
+    instance: int = 0
+    """The revision with which it began anew, by being deployed again after it was removed or with
+    another package or hook; 0: it never did.  Another instance takes over no maps and no counts."""
+
+
+class Cause(Document, frozen=True, kw_only=True):
+    """Which command led to this state, and who gave it."""
+
+    command_id: str
+    actor_key: str = ""
+    actor_role: str = ""
+
+
+class DesiredChain(Document, frozen=True, kw_only=True):
+    """What one hook point of one node shall run, first program first.  Empty: nothing of ours."""
+
+    interface: InterfaceText
+    hook: Hook
+    programs: tuple[DesiredProgram, ...]
+    cause: Cause
+    link: LinkOptions = LinkOptions()
+    netns: NetnsText = ""
+    """Network namespace by its name below /run/netns; empty: the executor's own."""
+
+    @property
+    def place(self) -> str:
+        """Interface and namespace in their one written form."""
+        return render_place(self.interface, self.netns)
+
+
+class DesiredNode(Message, frozen=True, kw_only=True):
+    """KV `desired`, key = node: ONE record holds all hook points, so one change is one revision."""
+
+    node: Token
+    generation: int
+    """Goes up by one with each change."""
+    chains: tuple[DesiredChain, ...]
+
+
+DESIRED: Final = Bucket("desired", DesiredNode, history=8)
