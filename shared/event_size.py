@@ -56,7 +56,7 @@ def fit_event_body(body: EventBody, *, event_limit_bytes: int = MAX_EVENT_BYTES)
     if _size(body) <= limit:
         return body
     short = _with_short_texts(body)
-    reasons = tuple(map(_short_reason, body.reasons))
+    reasons = tuple(map(short_reason, body.reasons))
     bare = msgspec.structs.replace(short, reasons=(), details={})
     room = limit - _size(bare) - len('"details":{},"reasons":[],') - _COUNTS_BYTES
     for_details = _Room(room // 2)
@@ -116,7 +116,7 @@ def _short_actor(actor: Actor | None) -> Actor | None:
     )
 
 
-def _short_reason(reason: Reason) -> Reason:
+def short_reason(reason: Reason) -> Reason:
     """The reason, or its place and rule alone if it is large."""
     if _size(reason) <= MAX_REASON_BYTES:
         return reason

@@ -17,11 +17,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from shared.canonical import sha256_hex
 from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES, PackageFile, PackageManifest
 from shared.errors import Reason, RefusedError, VerificationError
+from shared.reason_lists import bounded_reasons
 
 MAX_FILES: Final = 512
 MAX_PATH_BYTES: Final = 255
@@ -100,7 +102,7 @@ def read_archive(data: bytes, manifest: PackageManifest) -> dict[str, bytes]:
             Reason(path="archive", rule="is not the canonical archive of the files it holds")
         )
     if reasons:
-        raise ArchiveError("the archive is not what the manifest says", reasons)
+        raise ArchiveError("the archive is not what the manifest says", bounded_reasons(reasons))
     return files
 
 
@@ -121,7 +123,8 @@ def _read(data: bytes) -> dict[str, bytes]:
     """Path to content of all members, once the archive as such breaks no rule."""
     if len(data) > MAX_ARTIFACT_BYTES:
         raise ArchiveError("the archive is too large", [_size_reason(len(data))])
-    members = list(_members(data))
+    # One more than are allowed: those behind it could only make the refusal longer.
+    members = list(islice(_members(data), MAX_FILES + 1))
     paths = [member.path for member in members]
     reasons = [
         *_path_reasons(paths),
@@ -136,7 +139,7 @@ def _read(data: bytes) -> dict[str, bytes]:
         ),
     ]
     if reasons:
-        raise ArchiveError("the archive holds what no archive may hold", reasons)
+        raise ArchiveError("the archive holds what no archive may hold", bounded_reasons(reasons))
     return {member.path: member.data for member in members}
 
 
@@ -210,14 +213,14 @@ def _folder_reasons(path: str, files: dict[str, str], folders: dict[str, str]) -
     if path.casefold() in folders:
         yield Reason(path=f"files[{path}]", rule="is also the folder of another file")
     parts = path.split("/")
-    for length in range(1, len(parts)):
-        folder = "/".join(parts[:length])
+    above = ["/".join(parts[:length]) for length in range(1, len(parts))]
+    for folder in above:
         if (file := files.get(folder.casefold())) is not None:
             yield Reason(path=f"files[{path}]", rule="its folder is a file", got=file)
         if (other := folders.setdefault(folder.casefold(), folder)) != folder:
-            yield Reason(
-                path=f"files[{path}]", rule="its folder differs from another only by case", got=other
-            )
+            rule = "its folder differs from another only by case"
+            yield Reason(path=f"files[{path}]", rule=rule, got=other)
+            return
 
 
 def _count_reasons(count: int) -> Iterator[Reason]:

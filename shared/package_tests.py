@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+import msgspec
+
 from shared.canonical import canonical_bytes
 from shared.contracts.node import verdicts_of
-from shared.contracts.package_tests import MAX_TESTS_BYTES, PackageTest, PackageTests
-from shared.errors import Reason, RefusedError
 from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import PackageManifest
+from shared.contracts.package_tests import MAX_TESTS_BYTES, PackageTest, PackageTests
+from shared.errors import Reason, RefusedError
 from shared.validation import decode_document
 
 TESTS_FILE: Final = "tests.json"
@@ -39,8 +41,7 @@ def read_tests(manifest: PackageManifest, files: Mapping[str, bytes]) -> tuple[P
         files: The archive's, which are exactly those that the manifest lists.
 
     Raises:
-        PackageTestsError: The file is missing or too large.
-        RefusedError: It is not such a document; with every problem.
+        PackageTestsError: The file is missing, too large, or no such document; with every problem.
     """
     if manifest.tests is None:
         return ()
@@ -53,7 +54,14 @@ def read_tests(manifest: PackageManifest, files: Mapping[str, bytes]) -> tuple[P
             path=manifest.tests, rule="is too large", got=len(data), allowed=MAX_TESTS_BYTES
         )
         raise PackageTestsError(f"{manifest.tests} {reason.rule}", [reason])
-    return decode_document(data, PackageTests, what=manifest.tests).tests
+    try:
+        return decode_document(data, PackageTests, what=manifest.tests).tests
+    except RefusedError as error:
+        reasons = [
+            msgspec.structs.replace(reason, path=f"{manifest.tests}:{reason.path}".rstrip(":"))
+            for reason in error.reasons
+        ]
+        raise PackageTestsError(error.message, reasons) from error
 
 
 def reasons_of_tests(
@@ -67,7 +75,9 @@ def reasons_of_tests(
         elf: Facts of its object files.
     """
     programs = {entry.name: entry for entry in manifest.programs}
-    maps = {entry.name for facts in elf for entry in facts.maps}
+    known = tuple(elf)
+    maps = {entry.name for facts in known for entry in facts.maps}
+    are_known = are_all_read(manifest, known)
     seen: set[str] = set()
     for index, test in enumerate(tests):
         path = f"tests[{index}]"
@@ -91,7 +101,13 @@ def reasons_of_tests(
                 got=test.hook,
                 allowed=list(entry.hooks),
             )
-        yield from _name_reasons(test, manifest, maps, path=path)
+        checked = maps if are_known else maps.union(test.maps)
+        yield from _name_reasons(test, manifest, checked, path=path)
+
+
+def are_all_read(manifest: PackageManifest, elf: Iterable[ElfFacts]) -> bool:
+    """Whether there are facts of every object that programs name, so that no map is unknown."""
+    return {program.object for program in manifest.programs} <= {facts.path for facts in elf}
 
 
 def check_tests(

@@ -17,6 +17,7 @@ from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import MapEntry, PackageManifest, ProgramEntry
 from shared.errors import Reason, RefusedError
 from shared.identifiers import Hook, parse_token
+from shared.package_tests import are_all_read
 from shared.versions import parse_version
 
 _SECTIONS: Final[dict[Hook, str]] = {
@@ -120,11 +121,12 @@ def _program_reasons(
 
 def _map_reasons(manifest: PackageManifest, elf: Sequence[ElfFacts]) -> Iterator[Reason]:
     declared = {entry.name: facts for facts in elf for entry in facts.maps}
+    are_known = are_all_read(manifest, elf)
     for name, entry in manifest.maps.items():
         path = f"manifest.maps.{name}"
-        if name not in declared:
+        if name not in declared and are_known:
             yield Reason(path=path, rule="no object file has this map", allowed=sorted(declared))
-        elif not declared[name].has_btf and not declared[name].compiler:
+        elif name in declared and not declared[name].has_btf and not declared[name].compiler:
             yield Reason(
                 path=path,
                 rule=f"{declared[name].path} has no BTF, so nobody can tell what its maps hold",
@@ -132,7 +134,7 @@ def _map_reasons(manifest: PackageManifest, elf: Sequence[ElfFacts]) -> Iterator
         yield from _range_reasons(entry, path=path)
     for name, metric in manifest.metrics.items():
         path = f"manifest.metrics.{name}"
-        if metric.map not in declared:
+        if metric.map not in declared and are_known:
             yield Reason(
                 path=f"{path}.map",
                 rule="no object file has this map",

@@ -44,6 +44,7 @@ from shared.licensing.policies import LicencePolicy
 from shared.licensing.verdict import check_licences, refusals
 from shared.moments import render_time
 from shared.package_tests import reasons_of_tests
+from shared.reason_lists import bounded_reasons
 from shared.versions import parse_version
 
 MAX_MANIFEST_BYTES: Final = 32 * 1024
@@ -83,6 +84,7 @@ def decide_publication(
     name: str,
     version: PackageVersion,
     tests: Sequence[PackageTest] = (),
+    unread: Sequence[Reason] = (),
 ) -> PackageRecord:
     """The package's record with `version` as its youngest.
 
@@ -91,22 +93,25 @@ def decide_publication(
         name: The package's name, as the manifest has it.
         version: What shall be published, with facts of all its object files, and judged.
         tests: That its archive brings along.
+        unread: Why files of its archive could not be read.
 
     Raises:
         VersionConflictError: A version of this precedence is there already.
-        ManifestError: With every reason from `manifest`, the verdict on its licences, and tests
-            that fit nothing.
+        ManifestError: With what is unread, every reason from `manifest`, the verdict on its
+            licences, and tests that fit nothing.
         RecordFullError: The record would not fit its bucket.
     """
     assert version.licences is not None
     reasons = [
+        *unread,
         *manifest_reasons(version.manifest, version.elf),
         *refusals(version.licences),
         *reasons_of_tests(version.manifest, tests, version.elf),
         *_channel_reasons(version.channels),
     ]
     if reasons:
-        raise ManifestError(f"{name} {version.version} cannot be published", reasons)
+        shown = bounded_reasons(reasons)
+        raise ManifestError(f"{name} {version.version} cannot be published", shown)
     published = record.versions if record else ()
     wanted = parse_version(version.version, path="manifest.version")
     for existing in published:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, Protocol
 import structlog
 
 from services.catalog.chunks import check_chunk, check_reader, chunk_number
+from services.catalog.package_content import PackageContent, read_content
 from services.catalog.publication import (
     check_has_name,
     check_manifest_size,
@@ -28,8 +29,6 @@ from shared.adapters.callers import Caller
 from shared.adapters.kv import Entry, Snapshot
 from shared.adapters.outbox import Outbox
 from shared.adapters.service_layer import Handler
-from shared.bytecode.c_sources import read_source_facts
-from shared.bytecode.elf import read_elf_facts
 from shared.bytecode.licences import is_gpl_compatible
 from shared.contracts.base import Endpoint, Message
 from shared.contracts.catalog import (
@@ -59,17 +58,12 @@ from shared.contracts.catalog import (
 from shared.contracts.desired import DesiredNode
 from shared.contracts.errors import ErrorCode
 from shared.contracts.node import NodeRecord
-from shared.contracts.package_facts import ElfFacts
-from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES, PackageManifest
-from shared.contracts.package_tests import PackageTest
+from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES
 from shared.dsse import verify_signed_package
 from shared.errors import Reason, RefusedError
 from shared.kernel_abilities import KernelAbilities, kernel_abilities
 from shared.licensing.policies import LicencePolicy
-from shared.licensing.source_tags import source_licences
 from shared.outbox_records import Change, Decision
-from shared.package_archive import read_archive
-from shared.package_tests import read_tests
 
 _log = structlog.get_logger()
 
@@ -201,7 +195,7 @@ class CatalogService:
         """The version exists if signature, archive, manifest and licence all agree."""
         version: PackageVersion | None = None
         try:
-            version, tests = await self._verified(request, caller, command_id, now)
+            version, content = await self._verified(request, caller, command_id, now)
             snapshot = await self._packages.snapshot()
             name = version.manifest.name
             entry = snapshot.entries.get(name)
@@ -209,7 +203,8 @@ class CatalogService:
                 entry.value if entry else None,
                 name=name,
                 version=version,
-                tests=tests,
+                tests=content.tests,
+                unread=content.reasons,
             )
         except RefusedError as error:
             refusal = error.refusal()
@@ -263,8 +258,8 @@ class CatalogService:
 
     async def _verified(
         self, request: PublishPackage, caller: Caller, command_id: str, now: datetime
-    ) -> tuple[PackageVersion, tuple[PackageTest, ...]]:
-        """The version with facts of its objects, and its tests, once signatures and archive fit."""
+    ) -> tuple[PackageVersion, PackageContent]:
+        """The version, and what its archive holds, once signatures and archive fit."""
         signed: SignedPackage = request.signed
         check_manifest_size(signed)
         manifest, certificate = verify_signed_package(signed, trust_root=self._trust_root)
@@ -275,11 +270,11 @@ class CatalogService:
         if archive is None:
             raise _unknown_artifact(signed.archive_sha256, "write the archive before publishing it")
         # In a thread, because a large archive takes long enough to make other callers wait.
-        elf, tags, tests = await asyncio.to_thread(_read_files, archive, manifest)
+        content = await asyncio.to_thread(read_content, archive, manifest)
         version = draft_version(
             signed,
             manifest=manifest,
-            elf=elf,
+            elf=content.elf,
             channels=request.channels,
             publisher_key=caller.key,
             command_id=command_id,
@@ -287,7 +282,8 @@ class CatalogService:
         )
         kernels = await self._kernels(version)
         policy = self._licence_policy
-        return judged(version, policy, source_licences=tags, kernels=kernels), tests
+        tags = content.source_licences
+        return judged(version, policy, source_licences=tags, kernels=kernels), content
 
     async def _kernels(self, version: PackageVersion) -> list[KernelAbilities]:
         """Those of the nodes that were asked, if it matters for this version."""
@@ -305,22 +301,6 @@ class CatalogService:
     async def _record(self, name: str) -> PackageRecord | None:
         entry = await self._packages.get(name)
         return entry.value if entry else None
-
-
-def _read_files(
-    archive: bytes, manifest: PackageManifest
-) -> tuple[list[ElfFacts], dict[str, str], tuple[PackageTest, ...]]:
-    """Facts of every program's object or source, the SPDX tags of all files, and the tests.
-
-    Once the archive is the manifest's.
-    """
-    files = read_archive(archive, manifest)
-    objects = {program.object: program.compiler for program in manifest.programs}
-    facts = [
-        read_source_facts(files[path], path) if compiler else read_elf_facts(files[path], path)
-        for path, compiler in objects.items()
-    ]
-    return facts, source_licences(files), read_tests(manifest, files)
 
 
 def _unknown_artifact(digest: str, rule: str) -> UnknownArtifactError:

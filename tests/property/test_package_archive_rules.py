@@ -15,8 +15,17 @@ from tests.package_builders import a_manifest, a_program
 
 parts = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,30}", fullmatch=True)
 paths = st.lists(parts, min_size=1, max_size=4).map("/".join)
+
+
+def _can_lie_on_a_disk(files: dict[str, bytes]) -> bool:
+    """Whether no two names meet, of files or of their folders, where case does not count."""
+    named = [path.split("/") for path in files]
+    folders = {"/".join(parts[:end]) for parts in named for end in range(1, len(parts))}
+    return len({path.casefold() for path in folders | files.keys()}) == len(folders) + len(files)
+
+
 archives = st.dictionaries(paths, st.binary(max_size=1500), min_size=1, max_size=5).filter(
-    lambda files: len({path.casefold() for path in files}) == len(files)
+    _can_lie_on_a_disk
 )
 
 

@@ -1,0 +1,69 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a package's archive holds: facts of its objects and sources, licence tags, tests.
+
+Pure.
+
+Rules:
+ * Nothing is read before the archive is known to be exactly what the manifest says.
+ * One file that cannot be read hides no problem of another: every file is tried, and what is wrong
+   with those that could not be read stands beside what was learnt from the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from services.catalog.manifest import manifest_reasons
+from shared.bytecode.c_sources import read_source_facts
+from shared.bytecode.elf import read_elf_facts
+from shared.contracts.package_facts import ElfFacts
+from shared.contracts.package_manifest import PackageManifest
+from shared.contracts.package_tests import PackageTest
+from shared.errors import Reason, RefusedError
+from shared.licensing.source_tags import source_licences
+from shared.package_archive import ArchiveError, read_archive
+from shared.package_tests import read_tests
+from shared.reason_lists import bounded_reasons
+
+
+@dataclass(frozen=True, slots=True)
+class PackageContent:
+    """What was read from one archive."""
+
+    elf: tuple[ElfFacts, ...]
+    """Of every object or source that could be read, in the order in which programs name them."""
+    source_licences: Mapping[str, str]
+    """The SPDX tag of each file that has one, by path."""
+    tests: tuple[PackageTest, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    """Why files could not be read."""
+
+
+def read_content(archive: bytes, manifest: PackageManifest) -> PackageContent:
+    """All that the archive says of the package.
+
+    Raises:
+        ArchiveError: The archive is not the manifest's; with every difference, and with what is
+            wrong with the manifest whatever the archive holds.
+    """
+    try:
+        files = read_archive(archive, manifest)
+    except ArchiveError as error:
+        reasons = (*error.reasons, *manifest_reasons(manifest, ()))
+        raise ArchiveError(error.message, bounded_reasons(reasons)) from error
+    facts: list[ElfFacts] = []
+    unread: list[Reason] = []
+    for path, compiler in {one.object: one.compiler for one in manifest.programs}.items():
+        read = read_source_facts if compiler else read_elf_facts
+        try:
+            facts.append(read(files[path], path))
+        except RefusedError as error:
+            unread += error.reasons
+    tests: tuple[PackageTest, ...] = ()
+    try:
+        tests = read_tests(manifest, files)
+    except RefusedError as error:
+        unread += error.reasons
+    return PackageContent(tuple(facts), source_licences(files), tests, tuple(unread))
