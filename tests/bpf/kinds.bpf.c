@@ -1,12 +1,10 @@
 // SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 //
-// XDP programs, each of a kind that linking must treat in its own way.  What a program found is in
-// `results`, under its own index, so that a test can tell what really ran.
+// XDP programs, each of a kind that linking must treat in its own way.
 
-#include <linux/bpf.h>
-
-#include <bpf/bpf_helpers.h>
+#define GOES_ON XDP_PASS
+#include "kinds.h"
 
 #define BODY SEC("xdp") int
 #define MAP(kind, name, entries, key_type, value_type)                                             \
@@ -16,17 +14,6 @@
 		__type(key, key_type);                                                             \
 		__type(value, value_type);                                                         \
 	} name SEC(".maps")
-
-MAP(ARRAY, results, 32, __u32, __u64);
-
-static __always_inline int note(__u32 index, __u64 found)
-{
-	__u64 *value = bpf_map_lookup_elem(&results, &index);
-
-	if (value)
-		*value += found;
-	return XDP_PASS;
-}
 
 BODY goes_on(struct xdp_md *ctx)
 {

@@ -1,33 +1,16 @@
 // SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 //
-// TC programs, each of a kind that linking must treat in its own way.  What a program found is in
-// `results`, under its own index.
+// TC programs, each of a kind that linking must treat in its own way.
 
-#include <linux/bpf.h>
 #include <linux/pkt_cls.h>
 
-#include <bpf/bpf_helpers.h>
+#define GOES_ON TC_ACT_OK
+#include "kinds.h"
 
 #define BODY SEC("tc") int
 
 unsigned long long load_byte(void *skb, unsigned long long offset) asm("llvm.bpf.load.byte");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 32);
-	__type(key, __u32);
-	__type(value, __u64);
-} results SEC(".maps");
-
-static __always_inline int note(__u32 index, __u64 found)
-{
-	__u64 *value = bpf_map_lookup_elem(&results, &index);
-
-	if (value)
-		*value += found;
-	return TC_ACT_OK;
-}
 
 BODY goes_on(struct __sk_buff *skb)
 {

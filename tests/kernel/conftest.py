@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from tests.support.executors import Executor, Wire, a_wire, pin_directory, real_kernel
+from tests.support.hand_linked import Kernel, a_kernel
 from tests.support.interfaces import Veth, a_veth, own_objects
 
 
@@ -49,3 +50,10 @@ def executor(base: PurePosixPath, tmp_path: Path) -> Iterator[Executor]:
     made.start()
     yield made
     made.stop()
+
+
+@pytest.fixture
+def kernel() -> Iterator[Kernel]:
+    """A kernel that forgets."""
+    with a_kernel() as made:
+        yield made

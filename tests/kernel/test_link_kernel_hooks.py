@@ -11,7 +11,6 @@ import errno
 import gc
 import subprocess
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -31,13 +30,13 @@ from tests.support.hand_linked import (
     ATTACH_XDP,
     DEVICE_BOUND,
     HAS_FRAGS,
+    PASSING,
     PROGRAM_ARRAY,
     SCHED_CLS,
     TCX_EGRESS,
     TCX_INGRESS,
     Code,
     Kernel,
-    a_kernel,
     add,
     kernel_call,
     kernel_function,
@@ -49,16 +48,9 @@ from tests.support.hand_linked import (
 )
 from tests.support.interfaces import DEADLINE_SECONDS, Veth, program_exists
 
-PASSING, UNSPEC = returning(2), returning(-1)
+UNSPEC = returning(-1)
 TIMER = TestProgram("xdp", "xdp_timers", "starts_timer")
 LAST = a_frame(TC_VERDICTS["ok"] + 1, 255)
-
-
-@pytest.fixture
-def kernel() -> Iterator[Kernel]:
-    """A kernel that forgets."""
-    with a_kernel() as made:
-        yield made
 
 
 def frames() -> dict[str, bytes]:

@@ -19,19 +19,19 @@ from services.node_executor.adapters.kernel_errors import KernelFaultError
 from shared.bytecode.instructions import Instruction
 from tests.support.hand_linked import (
     LEAVE,
+    PASSING,
     PER_CPU_ARRAY,
     PROGRAM_ARRAY,
     SCHED_CLS,
     TAIL_CALL,
+    WITH_FUNCTION,
     Code,
     Kernel,
-    a_kernel,
     add,
-    call,
+    branching,
     called,
     counting,
     helper,
-    if_equal,
     inline,
     kernel_call,
     kernel_functions,
@@ -48,24 +48,6 @@ from tests.support.hand_linked import (
 
 LINKING = Path(__file__).parents[2] / "services" / "node_executor" / "linking"
 BPF_LOOP = 181
-PASSING = returning(2)
-WITH_FUNCTION: Code = (call(1), LEAVE, *PASSING)
-
-
-@pytest.fixture
-def kernel() -> Iterator[Kernel]:
-    """A kernel that forgets."""
-    with a_kernel() as made:
-        yield made
-
-
-def branching(count: int) -> Code:
-    """So many branches that the verifier keeps in mind until it has seen the end."""
-    return (
-        load(4, 2, 1, 12),
-        *(if_equal(2, n + 5, count - n - 1) for n in range(count)),
-        *PASSING,
-    )
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Iterator
 
 import pytest
 
@@ -21,11 +20,13 @@ from tests.support.hand_linked import (
     HASH,
     LEAVE,
     LOOKUP,
+    PASSING,
     PROGRAM_ARRAY,
+    WITH_FUNCTION,
     Code,
     Kernel,
-    a_kernel,
     add,
+    branching,
     call,
     called,
     counting,
@@ -38,32 +39,12 @@ from tests.support.hand_linked import (
     move,
     number,
     put,
-    returning,
     store,
     tail_calling,
     typed,
     types,
     using_stack,
 )
-
-PASSING = returning(2)
-WITH_FUNCTION: Code = (call(1), LEAVE, *PASSING)
-
-
-@pytest.fixture
-def kernel() -> Iterator[Kernel]:
-    """A kernel that forgets."""
-    with a_kernel() as made:
-        yield made
-
-
-def branching(count: int) -> Code:
-    """So many branches that the verifier keeps in mind until it has seen the end."""
-    return (
-        load(4, 2, 1, 12),
-        *(if_equal(2, n + 5, count - n - 1) for n in range(count)),
-        *PASSING,
-    )
 
 
 def looping(rounds: int) -> Code:

@@ -8,7 +8,6 @@ The programs are joined by hand and load; what they do shows why the linker must
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 
 import pytest
 
@@ -23,11 +22,11 @@ from tests.support.hand_linked import (
     ADJUST_HEAD,
     ADJUST_META,
     LEAVE,
+    PASSING,
     PROGRAM_ARRAY,
     SCHED_CLS,
     Code,
     Kernel,
-    a_kernel,
     add,
     called,
     counting,
@@ -51,14 +50,6 @@ from tests.support.hand_linked import (
 PASS, DROP, ABORTED = XDP_VERDICTS["pass"], XDP_VERDICTS["drop"], XDP_VERDICTS["aborted"]
 OK, SHOT = TC_VERDICTS["ok"], TC_VERDICTS["shot"]
 PACKET = bytes(64)
-PASSING = returning(PASS)
-
-
-@pytest.fixture
-def kernel() -> Iterator[Kernel]:
-    """A kernel that forgets."""
-    with a_kernel() as made:
-        yield made
 
 
 def verdict(program: Descriptor, packet: bytes = PACKET) -> int:

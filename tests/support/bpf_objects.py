@@ -20,7 +20,7 @@ CORPUS = Path(__file__).resolve().parent / "programs"
 COMPILED = Path(__file__).resolve().parents[2] / "build" / "test-objects"
 FLAGS = ("-O2", "-target", "bpf", "-Wall", "-Werror")
 DEBUG_INFORMATION = ("-g",)
-CORPUS_FLAGS = ("-mcpu=v3", f"-I{CORPUS}")
+CORPUS_FLAGS = ("-mcpu=v3",)
 """Atomic operations that return what was there came with the third instruction set."""
 
 
@@ -35,13 +35,15 @@ def corpus_object(name: str) -> bytes:
     """The object file of tests/support/programs/<name>.bpf.c; `untyped` ones have no BTF."""
     source = (CORPUS / f"{name}.bpf.c").read_text()
     flags = CORPUS_FLAGS if "untyped" in name else (*CORPUS_FLAGS, *DEBUG_INFORMATION)
-    headers = "\0".join(path.read_text() for path in sorted(CORPUS.glob("*.h")))
-    return _compiled(source, flags, included=headers)
+    return compile_source(source, flags, headers=CORPUS)
 
 
-def compile_source(source: str, flags: tuple[str, ...] = DEBUG_INFORMATION) -> bytes:
-    """The object file of one C text that includes nothing beside it."""
-    return _compiled(source, flags, included="")
+def compile_source(
+    source: str, flags: tuple[str, ...] = DEBUG_INFORMATION, *, headers: Path = SOURCES
+) -> bytes:
+    """The object file of one C text that includes nothing but what is in the folder `headers`."""
+    included = "\0".join(path.read_text() for path in sorted(headers.glob("*.h")))
+    return _compiled(source, (*flags, f"-I{headers}"), included=included)
 
 
 def _compiled(source: str, flags: tuple[str, ...], *, included: str) -> bytes:

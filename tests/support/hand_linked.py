@@ -139,6 +139,19 @@ def tail_calling(fd: int, slot: int, otherwise: int) -> Code:
 
 
 # Joining.
+PASSING = returning(2)
+WITH_FUNCTION: Code = (call(1), LEAVE, *PASSING)
+
+
+def branching(count: int) -> Code:
+    """So many branches that the verifier keeps in mind until it has seen the end."""
+    return (
+        load(4, 2, 1, 12),
+        *(if_equal(2, n + 5, count - n - 1) for n in range(count)),
+        *PASSING,
+    )
+
+
 @dataclass(frozen=True)
 class Joined:
     """Instructions, and where functions start."""

@@ -11,7 +11,7 @@ from shared.adapters.bus import Bus
 from shared.adapters.callers import Caller
 from shared.adapters.outbox import Outbox, OutboxBus
 from shared.adapters.service_layer import Handler
-from shared.contracts.events import Event, EventBody
+from shared.contracts.events import Event, EventBody, Outcome
 from shared.contracts.scheduler import LABEL_NODE, NODE_LABELS, LabelNode, NodeLabelled, NodeLabels
 from shared.errors import RefusedError
 from shared.outbox_records import Change, Decision
@@ -22,9 +22,11 @@ BOB = Caller("UBOB", "operator", "bob", attested=True, address="")
 
 @dataclass
 class Labelling:
-    """A small service: labels a node, tells two events; refuses the node `forbidden`."""
+    """A small service: labels a node and tells events; refuses the node `forbidden`."""
 
     bus: Bus
+    outcomes: tuple[Outcome, ...] = ("accepted", "observed")
+    """Of the events that it tells."""
     decisions: int = 0
 
     async def decide(
@@ -46,9 +48,9 @@ class Labelling:
                 NodeLabels(node=request.node, labels=merged, command_id=command_id),
                 snapshot.sequence,
             ),
-            events=(
-                EventBody(action="node.label", outcome="accepted", node=request.node),
-                EventBody(action="node.label", outcome="observed", node=request.node),
+            events=tuple(
+                EventBody(action="node.label", outcome=outcome, node=request.node)
+                for outcome in self.outcomes
             ),
         )
 
