@@ -9,12 +9,12 @@ kernel, whatever the policy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 from shared.bytecode.licences import is_gpl_compatible
 from shared.contracts.licences import LicenceFinding
-from shared.contracts.package_facts import ElfFacts
+from shared.contracts.package_facts import ElfFacts, ProgramFacts
 from shared.licensing.compatibility import PROMISES, may_combine, never_combines, strings_for
 from shared.licensing.expressions import (
     ExpressionError,
@@ -22,6 +22,7 @@ from shared.licensing.expressions import (
     parse_expression,
     render_arm,
 )
+from shared.licensing.kernel import ClosedCalls
 from shared.licensing.package import (
     EXPRESSION_PATH,
     LicensedPackage,
@@ -31,6 +32,9 @@ from shared.licensing.package import (
 )
 
 _COMPATIBLE: Final = tuple(sorted(PROMISES))
+
+_Asked = tuple[str, dict[str, Any]]
+"""What a function does that is closed to it, in words that follow its name; and the evidence."""
 
 
 def expression_valid(package: LicensedPackage) -> Iterator[LicenceFinding]:
@@ -135,61 +139,66 @@ def gpl_only_helpers(package: LicensedPackage) -> Iterator[LicenceFinding]:
                 file=facts.path,
                 elf=facts.licence,
             )
-        for program, closed in package.closed(facts, licence=facts.licence):
-            if closed.helpers:
-                names = spoken_helpers(closed.helpers)
-                yield finding(
-                    "gpl-only-helpers",
-                    "refused",
-                    f"archive[{facts.path}].license",
-                    f"function {program.function} calls {listed(names)}, which the kernel "
-                    "opens to GPL-compatible programs only",
-                    _open_up(package),
-                    file=facts.path,
-                    function=program.function,
-                    helpers=names,
-                    elf=facts.licence,
-                    allowed=_COMPATIBLE,
-                )
+
+    def called(_program: ProgramFacts, closed: ClosedCalls) -> _Asked | None:
+        names = spoken_helpers(closed.helpers)
+        what = f"calls {listed(names)}, which the kernel opens to GPL-compatible programs only"
+        return (what, {"helpers": names}) if names else None
+
+    yield from _closed("gpl-only-helpers", package, called)
 
 
 def kernel_functions(package: LicensedPackage) -> Iterator[LicenceFinding]:
     """No function calls a kernel function under a string that closes all of them."""
-    for facts in package.elf:
-        for program, closed in package.closed(facts, licence=facts.licence):
-            if closed.kernel_functions:
-                yield finding(
-                    "kernel-functions",
-                    "refused",
-                    f"archive[{facts.path}].license",
-                    f"function {program.function} calls {listed(closed.kernel_functions)}, and "
-                    "the kernel opens its functions to GPL-compatible programs only",
-                    _open_up(package),
-                    file=facts.path,
-                    function=program.function,
-                    kernel_functions=list(closed.kernel_functions),
-                    elf=facts.licence,
-                    allowed=_COMPATIBLE,
-                )
+
+    def called(_program: ProgramFacts, closed: ClosedCalls) -> _Asked | None:
+        names = list(closed.kernel_functions)
+        what = (
+            f"calls {listed(names)}, and the kernel opens its functions to GPL-compatible "
+            "programs only"
+        )
+        return (what, {"kernel_functions": names}) if names else None
+
+    yield from _closed("kernel-functions", package, called)
 
 
 def program_types(package: LicensedPackage) -> Iterator[LicenceFinding]:
     """No function is of a type that the kernel takes from GPL-compatible programs alone."""
+
+    def placed(program: ProgramFacts, closed: ClosedCalls) -> _Asked | None:
+        what = (
+            f"is in section {program.section}, and the kernel takes such programs with a "
+            "GPL-compatible licence only"
+        )
+        return (what, {}) if closed.is_type_closed else None
+
+    yield from _closed("program-types", package, placed)
+
+
+def _closed(
+    rule: str,
+    package: LicensedPackage,
+    asked: Callable[[ProgramFacts, ClosedCalls], _Asked | None],
+) -> Iterator[LicenceFinding]:
+    """What functions ask of the kernel although their object's string closes it."""
     for facts in package.elf:
         for program, closed in package.closed(facts, licence=facts.licence):
-            if closed.is_type_closed:
-                yield finding(
-                    "program-types",
-                    "refused",
-                    f"archive[{facts.path}].license",
-                    f"function {program.function} is in section {program.section}, and the kernel "
-                    "takes such programs with a GPL-compatible licence only",
-                    _open_up(package),
-                    file=facts.path,
-                    function=program.function,
-                    elf=facts.licence,
-                    allowed=_COMPATIBLE,
-                )
+            found = asked(program, closed)
+            if found is None:
+                continue
+            what, evidence = found
+            yield finding(
+                rule,
+                "refused",
+                f"archive[{facts.path}].license",
+                f"function {program.function} {what}",
+                _open_up(package),
+                file=facts.path,
+                function=program.function,
+                **evidence,
+                elf=facts.licence,
+                allowed=_COMPATIBLE,
+            )
 
 
 def _open_up(package: LicensedPackage) -> str:
