@@ -60,6 +60,8 @@ class FakeKernel:
     fails_at: int | None = None
     """Number of the changing call, from 0, that raises; later ones work again."""
     calls: int = 0
+    unreadable: set[Point] = field(default_factory=set)
+    """Hook points whose look fails."""
     _links: dict[Point, _Link] = field(default_factory=dict)
     copied: list[tuple[int, int, tuple[int, ...]]] = field(default_factory=list)
     """Counters that were copied: from which map to which, and the slots that were left out."""
@@ -93,6 +95,8 @@ class FakeKernel:
 
     def observe(self, point: Point) -> ObservedHook:
         """As bpffs and links are."""
+        if point in self.unreadable:
+            raise FakeFaultError("the pins cannot be read")
         index = self.interfaces.get(point.interface)
         link = self._links.get(point)
         runs = link is not None and link.interface_index == index

@@ -21,7 +21,7 @@ from services.node_executor.adapters.capabilities import KernelCapabilities
 from services.node_executor.adapters.compilation_cache import CompilationCache
 from services.node_executor.adapters.event_publisher import EventPublisher
 from services.node_executor.adapters.grace_periods import ExpeditedGracePeriods
-from services.node_executor.adapters.heartbeats import Heartbeats
+from services.node_executor.adapters.heartbeats import Heartbeats, say_unreadable
 from services.node_executor.adapters.hook_points import HookPointKernel
 from services.node_executor.adapters.host_programs import HostPrograms
 from services.node_executor.adapters.inventory import Inventory, read_boot_id, seconds_since_boot
@@ -33,6 +33,7 @@ from services.node_executor.adapters.node_bus import NodeBus
 from services.node_executor.adapters.node_records import NodeRecords
 from services.node_executor.adapters.packet_runner import PacketRunner
 from services.node_executor.adapters.preparer import Preparer
+from services.node_executor.adapters.settling import Settling
 from services.node_executor.adapters.state_store import StateStore
 from services.node_executor.adapters.state_waiting import open_when_free
 from services.node_executor.adapters.unmanaged_programs import UnmanagedPrograms
@@ -40,12 +41,14 @@ from services.node_executor.chain_journal import ChainJournal
 from services.node_executor.changes import HookPoints
 from services.node_executor.config import NodeExecutorConfig, check_labels
 from services.node_executor.drafts import Drafts
+from services.node_executor.drift_watch import DriftWatch
 from services.node_executor.events import pins_restored_body
 from services.node_executor.execution import Steps
 from services.node_executor.fetching import Fetching
 from services.node_executor.following import Following
 from services.node_executor.inspection import Inspection
 from services.node_executor.metrics_sampling import Sampler
+from services.node_executor.resting import Resting
 from services.node_executor.service import NodeExecutorService
 from services.node_executor.staging import Staging
 from services.node_executor.trials import Trials
@@ -142,7 +145,13 @@ async def main(stop: asyncio.Event) -> None:
             points=points, reader=kernel, preparer=preparer, thread=thread, clock=monotonic
         )
         runner, drafts = PacketRunner(), Drafts()
-        sampler = Sampler(points=points, reader=kernel, counters=runner, moment=_moment)
+        sampler = Sampler(
+            points=points,
+            reader=kernel,
+            counters=runner,
+            moment=_moment,
+            on_unreadable=say_unreadable,
+        )
         host = HostPrograms(
             node=bus.name,
             base=base,
@@ -212,6 +221,13 @@ async def main(stop: asyncio.Event) -> None:
                 points=points,
                 clock=monotonic,
             ),
+            resting=Resting(
+                kernel=kernel,
+                journal=journal,
+                drift=DriftWatch(kernel=kernel, steps=Steps(kernel), journal=journal),
+                clock=seconds_since_boot,
+            ),
+            settling=Settling(thread=thread, points=points, staging=staging),
             links=LinkMonitor(first=netlink.forget, named=named),
             heartbeats=Heartbeats(bus=bus, thread=thread, sampler=sampler, now=_now),
         )

@@ -83,7 +83,7 @@ class DriftWatch:
         memory = self._journal.memory(point)
         if policy_of(memory, desired) == "repair" or self._journal.is_of_earlier_boot(point):
             return False
-        return self._judge(point, self._look(point, hook, memory), memory, desired).holds
+        return self._judge(point, self.look(point, hook, memory), memory, desired).holds
 
     def settle(
         self,
@@ -109,7 +109,7 @@ class DriftWatch:
         if self._journal.is_of_earlier_boot(point):
             return hook
         memory = self._journal.memory(point)
-        look = self._look(point, hook, memory)
+        look = self.look(point, hook, memory)
         judged = self._judge(point, look, memory, desired)
         self._say(point, judged, memory, desired, seen)
         if judged.holds:
@@ -118,6 +118,21 @@ class DriftWatch:
         if policy_of(memory, desired) == "repair":
             return self._repaired(point, look, memory, desired)
         return hook
+
+    def rests(
+        self, point: Point, look: Look, memory: ChainMemory, desired: DesiredChain | None
+    ) -> bool:
+        """Whether `settle` would have nothing to say, nothing to keep and nothing to put right.
+
+        What is held, as a policy other than `repair` wants it, does not rest.
+        """
+        judged = self._judge(point, look, memory, desired)
+        if judged.news or judged.holds or judged.record != memory.drift:
+            return False
+        current = memory.current
+        if current is None or look.hook.link_program_id != current.program_id:
+            return True
+        return not any(_repairs(look, current))
 
     def decide(
         self, hook: ObservedHook, memory: ChainMemory, desired: DesiredChain | None
@@ -152,7 +167,7 @@ class DriftWatch:
             return look.hook
         self._steps.run(actions, point)
         memory = self._journal.memory(point)
-        again = self._look(point, self._kernel.observe(point), memory)
+        again = self.look(point, self._kernel.observe(point), memory)
         after = self._judge(point, again, memory, desired)
         self._journal.keep(point, msgspec.structs.replace(memory, drift=after.record))
         return again.hook
@@ -201,7 +216,8 @@ class DriftWatch:
             found |= self._kernel.holders(program_id)
         return msgspec.structs.replace(one, seen=msgspec.structs.replace(one.seen, found=found))
 
-    def _look(self, point: Point, hook: ObservedHook, memory: ChainMemory) -> Look:
+    def look(self, point: Point, hook: ObservedHook, memory: ChainMemory) -> Look:
+        """What is compared of a hook point that was observed just now."""
         current = memory.current
         if current is None or hook.interface_index is None:
             return Look(hook)

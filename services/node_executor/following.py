@@ -14,7 +14,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -155,12 +155,19 @@ class Following:
             if is_own or (takes_others and memory.refusal.code == AttachmentRefusedError.code):
                 self._journal.keep(point, msgspec.structs.replace(memory, refused_sha256=""))
 
-    def follow(self, wanted: Mapping[Point, DesiredChain], *, may_let_go: bool) -> bool:
+    def follow(
+        self,
+        wanted: Mapping[Point, DesiredChain],
+        *,
+        may_let_go: bool,
+        at_home: Collection[Point] = (),
+    ) -> bool:
         """Whether some chain still waits to be wanted where its interface went.
 
         Args:
             wanted: What is desired, by hook point.
             may_let_go: Whether the scheduler can have learned of new names: the bus is there.
+            at_home: Hook points whose program was just seen on their own interface.
 
         Raises:
             RefusedError: Some chain could not be moved or taken off; all others were looked at.
@@ -168,7 +175,9 @@ class Following:
         """
         waiting = False
         problems: list[RefusedError | FaultError] = []
-        for point in sorted(self._journal.points()):
+        for point in at_home:
+            self._since.pop(point, None)
+        for point in sorted(self._journal.points().difference(at_home)):
             try:
                 waiting |= self._follow(point, wanted, may_let_go=may_let_go)
             except GenerationConflictError:

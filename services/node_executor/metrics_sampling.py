@@ -106,7 +106,7 @@ class Sampler:
         return [self._shown(one, memory(point_of(one)), per_cpu=per_cpu) for one in seen]
 
     def _describe(self, point: Point, chain: DesiredChain | None, generation: int) -> ObservedChain:
-        """One that cannot be read is a chain that says why, and is no reason to say less of others."""
+        """The hook point now; one that cannot be read says why."""
         try:
             seen = self._points.describe(point, chain, desired_generation=generation)
         except (RefusedError, FaultError) as error:

@@ -9,6 +9,7 @@ the bus said what is desired, that is what was last confirmed here: no start wai
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from time import monotonic
 from typing import Any
 
@@ -24,10 +25,9 @@ from services.node_executor.adapters.loops import run_loops
 from services.node_executor.adapters.node_bus import NodeBus
 from services.node_executor.adapters.node_records import NodeRecords
 from services.node_executor.adapters.rounds import LOCAL_SECONDS, Rounds, reconciled
+from services.node_executor.adapters.settling import Settling
 from services.node_executor.adapters.state_file import StateStoreError
-from services.node_executor.chain_journal import NotAcknowledgedError
 from services.node_executor.changes import HookPoints
-from services.node_executor.events import bounded
 from services.node_executor.fetching import Fetching
 from services.node_executor.following import LOOK_AGAIN_SECONDS, Following
 from services.node_executor.generations import Point, point_of
@@ -38,8 +38,8 @@ from services.node_executor.metrics_sampling import (
     asked_for,
     refuse_too_large,
 )
-from services.node_executor.preparation import GenerationConflictError, Needs, Prepared
 from services.node_executor.recovery import confirmed_node
+from services.node_executor.resting import Resting
 from services.node_executor.staging import Staging
 from services.node_executor.trials import Trials
 from shared.adapters.bus import Bus
@@ -68,14 +68,10 @@ from shared.contracts.node import (
     StageChains,
 )
 from shared.contracts.reconciliation import RECONCILE_NODE, NodeReconciled, ReconcileNode
-from shared.errors import FaultError, Refusal, RefusedError
+from shared.errors import FaultError, RefusedError
 from shared.version import VERSION
 
 log = structlog.get_logger()
-
-
-class RemovalError(FaultError):
-    """A chain that nobody wants could not be taken off; it is tried again."""
 
 
 class NodeExecutorService:
@@ -96,6 +92,8 @@ class NodeExecutorService:
         publisher: EventPublisher,
         records: NodeRecords,
         following: Following,
+        resting: Resting,
+        settling: Settling,
         links: LinkMonitor,
         heartbeats: Heartbeats,
     ) -> None:
@@ -112,19 +110,20 @@ class NodeExecutorService:
         self._publisher = publisher
         self._records = records
         self._following = following
+        self._resting = resting
+        self._settling = settling
         self._links = links
         self._heartbeats = heartbeats
         self._desired: DesiredNode | None = None
         self._bus_was_asked = False
         self._has_begun = False
         self._acted_generation = 0
-        self._faults: dict[Point, Refusal] = {}
         self._observed: ObservedNode | None = None
         self._reported: ObservedNode | None = None
+        self._looked: tuple[ObservedChain, ...] | None = None
         self._is_following = False
         self._one_at_a_time = asyncio.Lock()
         self._rounds = Rounds()
-        self._waits_for_acknowledgement = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serves until `stop` is set.  The data path goes on without it."""
@@ -225,7 +224,7 @@ class NodeExecutorService:
         self._rounds.wake()
 
     def _on_published(self) -> None:
-        if self._waits_for_acknowledgement:
+        if self._settling.waits_for_acknowledgement:
             self._rounds.wake()
 
     async def _on_reconnect(self) -> None:
@@ -255,7 +254,7 @@ class NodeExecutorService:
                 raise  # without a journal nothing may be changed
             except (RefusedError, FaultError) as error:
                 log.warning("reconciling_failed", why=error.message)
-                self._reported = None
+                self._reported = self._looked = None
                 wait_seconds = self._rounds.next_retry_seconds()
                 begun.end(error)
             else:
@@ -263,7 +262,7 @@ class NodeExecutorService:
                 if self._is_following:
                     wait_seconds = LOOK_AGAIN_SECONDS
                 is_unsaid = self._reported != self._observed and self._bus.is_there
-                if self._faults or is_unsaid:
+                if self._settling.faults or is_unsaid:
                     wait_seconds = self._rounds.next_retry_seconds()
             await self._staging.let_go()
             await self._rounds.wait(wait_seconds)
@@ -276,19 +275,27 @@ class NodeExecutorService:
         await self._fetching.for_settling(wanted, then=self._rounds.wake)
         async with self._one_at_a_time:
             await self._thread(self._following.reconsider, places)
-            self._is_following = await self._follow(wanted)
-            if await self._settle_all(wanted, desired):
+            resting = await self._look(wanted, takes_off=desired is not None)
+            self._is_following = await self._follow(wanted, resting)
+            if await self._settling.settle_all(
+                wanted,
+                takes_off=desired is not None,
+                resting=resting,
+                is_newest=lambda: self._desired is desired,
+            ):
                 self._acted_generation = desired.generation if desired else self._acted_generation
-                log.debug("settled", hook_points=len(wanted.chains))
+                log.debug("settled", hook_points=len(wanted.chains), resting=len(resting))
         if not self._bus_was_asked:
             return
-        sampled = await self._thread(self._sampler.sample, desired)
+        known = resting if desired is not None else {}
+        seen = await self._thread(self._sampler.describe, desired, known=known)
         self._observed = ObservedNode(
             node=self._bus.name,
             desired_generation=self._acted_generation,
-            chains=tuple(self._with_fault(one.chain) for one in sampled),
+            chains=tuple(map(self._with_fault, seen)),
             at="",
         )
+        self._looked = self._observed.chains
         if (
             self._observed != self._reported
             and self._bus.is_there
@@ -296,88 +303,30 @@ class NodeExecutorService:
         ):
             self._reported = self._observed
 
-    async def _follow(self, wanted: DesiredNode) -> bool:
+    async def _look(self, wanted: DesiredNode, *, takes_off: bool) -> dict[Point, ObservedChain]:
+        """The hook points where nothing has to be done, as they are now."""
+        chains: dict[Point, DesiredChain | None] = dict.fromkeys(
+            self._points.points() if takes_off else ()
+        )
+        chains |= {point_of(chain): chain for chain in wanted.chains}
+        return await self._thread(self._resting.look, chains, desired_generation=wanted.generation)
+
+    async def _follow(self, wanted: DesiredNode, resting: Mapping[Point, ObservedChain]) -> bool:
         """Whether that has to be looked at again soon."""
         chains = {point_of(chain): chain for chain in wanted.chains}
-        may_let_go = self._bus.is_there
+        at_home = [point for point, seen in resting.items() if seen.state == "attached"]
         try:
-            return await self._thread(self._following.follow, chains, may_let_go=may_let_go)
+            return await self._thread(
+                self._following.follow, chains, may_let_go=self._bus.is_there, at_home=at_home
+            )
         except StateStoreError:
             raise
         except (RefusedError, FaultError) as error:
             log.warning("following_failed", why=error.message)
             return True
 
-    async def _settle_all(self, wanted: DesiredNode, desired: DesiredNode | None) -> bool:
-        """Whether every hook point was acted upon, and the desired record is still the newest.
-
-        Without a desired record nothing is taken off: it may be wanted.
-        """
-        chains = {point_of(chain): chain for chain in wanted.chains}
-        self._faults = {}
-        self._waits_for_acknowledgement = False
-        unwanted = self._points.points() if desired is not None else set()
-        for point in sorted({*chains, *unwanted}):
-            if self._desired is not desired:
-                return False
-            try:
-                await self._settle(point, chains.get(point), wanted.generation)
-            except StateStoreError:
-                raise
-            except RefusedError as error:  # of what ran before; the desired chain has its refusal
-                log.warning("upholding_refused", **point._asdict(), why=error.message)
-            except FaultError as fault:
-                self._faults[point] = bounded(fault.refusal())
-                if isinstance(fault, NotAcknowledgedError):
-                    self._waits_for_acknowledgement = True
-                log.warning("settling_failed", **point._asdict(), why=fault.message)
-        return not self._faults
-
-    async def _settle(self, point: Point, chain: DesiredChain | None, generation: int) -> None:
-        if self._points.is_refused(point, chain):
-            await self._thread(self._points.uphold, point)
-            return
-        try:
-            try:
-                await self._change(point, chain, generation)
-            except GenerationConflictError as conflict:
-                log.info("decided_anew", **point._asdict(), why=conflict.message)
-                await self._change(point, chain, generation)
-        except RefusedError as error:
-            log.info("chain_refused", **point._asdict(), code=error.refusal_code, why=error.message)
-            if chain is None:
-                raise RemovalError(error.message, error.reasons) from error
-            await self._thread(
-                self._points.refuse, point, chain, desired_generation=generation, error=error
-            )
-
-    async def _change(self, point: Point, chain: DesiredChain | None, generation: int) -> None:
-        """What the point needs is found out, prepared and done; refused if it changed meanwhile."""
-        prepared = Prepared()
-        needs: Needs | None = None
-        try:
-            needs = await self._thread(self._points.needs, point, chain)
-            if needs is not None and chain is not None:
-                prepared = await self._staging.prepare(point, chain, needs)
-            await self._thread(
-                self._points.settle,
-                point,
-                chain,
-                desired_generation=generation,
-                prepared=prepared,
-                decided_on=needs.standing if needs else None,
-            )
-        except NotAcknowledgedError:
-            if chain is not None and needs is not None:
-                await self._staging.put_by(point, chain, needs, prepared)
-                prepared = Prepared()
-            raise
-        finally:
-            if prepared.linked is not None:
-                await self._thread(prepared.linked.close)
-
     def _with_fault(self, chain: ObservedChain) -> ObservedChain:
-        fault = self._faults.get(point_of(chain))
+        fault = self._settling.faults.get(point_of(chain))
         if fault is None or chain.refusal is not None:
             return chain
         return msgspec.structs.replace(chain, refusal=fault)
@@ -392,4 +341,6 @@ class NodeExecutorService:
             await self._beat()
 
     async def _beat(self) -> None:
-        await self._heartbeats.beat(self._desired, acted_generation=self._acted_generation)
+        await self._heartbeats.beat(
+            self._desired, acted_generation=self._acted_generation, looked=self._looked
+        )

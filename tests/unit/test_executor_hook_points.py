@@ -16,10 +16,12 @@ from services.node_executor.attachment import ForeignOwnerError
 from services.node_executor.chain_journal import ChainJournal
 from services.node_executor.changes import HookPoints, InterfaceMissingError
 from services.node_executor.configuration import ConfigurationError, check_metrics
+from services.node_executor.drift_watch import DriftWatch
 from services.node_executor.execution import Steps
 from services.node_executor.generations import HeldMap, MapKey, Point
 from services.node_executor.metrics_sampling import metric_values, read_metrics
 from services.node_executor.preparation import Needs, Prepared, Ready
+from services.node_executor.resting import Resting
 from services.node_executor.staging import STAGED_SECONDS, Staging
 from shared.contracts.desired import DesiredChain, MetricSource
 from shared.contracts.inspection import ChainExplanation
@@ -96,6 +98,8 @@ class World:
         self.kernel.add_interface("data0")
         self.now = 0.0
         self.preparer = FakePreparer(self.kernel)
+        self.unreadable: list[str] = []
+        """What a sampler said of hook points that cannot be read."""
         self._starts = itertools.count(1)
         self.start("boot-1")
 
@@ -104,10 +108,17 @@ class World:
         journal = ChainJournal(
             node="n1", start=f"start-{next(self._starts)}", boot_id=boot_id, store=self.store
         )
+        steps = Steps(self.kernel)
         self.points = HookPoints(
-            kernel=self.kernel, steps=Steps(self.kernel), journal=journal, clock=lambda: self.now
+            kernel=self.kernel, steps=steps, journal=journal, clock=lambda: self.now
         )
         self.points.adopt()
+        self.resting = Resting(
+            kernel=self.kernel,
+            journal=journal,
+            drift=DriftWatch(kernel=self.kernel, steps=steps, journal=journal),
+            clock=lambda: self.now,
+        )
         self.staging = Staging(
             points=self.points,
             reader=self.kernel,

@@ -72,7 +72,13 @@ def remember(world: World, explanation: ChainExplanation | None) -> None:
 
 def a_sampler(world: World, counters: CounterMaps) -> Sampler:
     """Times are rendered as seconds since the kernel started."""
-    return Sampler(points=world.points, reader=world.kernel, counters=counters, moment=str)
+    return Sampler(
+        points=world.points,
+        reader=world.kernel,
+        counters=counters,
+        moment=str,
+        on_unreadable=lambda point, refusal: world.unreadable.append(f"{point}: {refusal.message}"),
+    )
 
 
 def desired(chain: DesiredChain) -> DesiredNode:
@@ -186,3 +192,28 @@ def test_only_so_many_drafts_are_remembered() -> None:
     assert drafts.get(draft_digest(chains[0]), now=3.0).explanation == PLAN
     with pytest.raises(UnknownDraftError):
         drafts.get(draft_digest(chains[1]), now=3.0)
+
+
+def test_a_hook_that_cannot_be_read_is_named_once_and_holds_up_no_other(world: World) -> None:
+    """It is a chain that says why; once it can be read again, the next time is news again."""
+    world.settle(a_chain(a_program()))
+    other = msgspec.structs.replace(a_chain(a_program("two")), interface="data1")
+    node = DesiredNode(node="n1", generation=1, chains=(a_chain(a_program()), other))
+    sampler = a_sampler(world, CounterMaps())
+
+    world.kernel.unreadable.add(POINT)
+    broken, waiting = sampler.sample(node)
+    sampler.sample(node)
+    said_once = list(world.unreadable)
+    world.kernel.unreadable.clear()
+    whole, _ = sampler.sample(node)
+    world.kernel.unreadable.add(POINT)
+    sampler.describe(node)
+
+    assert (broken.chain.state, broken.chain.program_id) == ("failed", 0)
+    assert broken.chain.refusal is not None
+    assert broken.chain.refusal.code == "unavailable", "the scheduler waits for it"
+    assert waiting.chain.state == "waiting-for-interface"
+    assert whole.chain.state == "attached"
+    assert said_once == ["data0/xdp: the pins cannot be read"]
+    assert len(world.unreadable) == 2

@@ -12,6 +12,7 @@ import os
 import platform
 import struct
 from collections.abc import Callable
+from functools import cache
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -84,22 +85,18 @@ def bpf_reply(command: int, attributes: bytes, *, action: str) -> tuple[int, byt
 def bpf_attempt(command: int, attributes: bytes) -> tuple[int, int, bytes]:
     """Result, errno (0: success) and the attributes as the kernel left them."""
     ffi, _, c = libraries()
-    buffer = ffi.new("char[]", attributes)
+    prepared = bytearray(attributes)
+    buffer = ffi.from_buffer(prepared)
     failure = 0
     for _ in range(_RETRIES):
-        result = c.syscall(
-            _number(),
-            ffi.cast("long", command),
-            buffer,
-            ffi.cast("unsigned long", len(attributes)),
-        )
+        result = c.syscall(_number(), command, buffer, len(attributes))
         if result >= 0:
-            return int(result), 0, bytes(ffi.buffer(buffer, len(attributes)))
+            return result, 0, bytes(prepared)
         failure = ffi.errno
         # The verifier gives up with EAGAIN when a signal comes.
         if failure != errno.EAGAIN:
             break
-    return -1, failure, bytes(ffi.buffer(buffer, len(attributes)))
+    return -1, failure, bytes(prepared)
 
 
 class Memory:
@@ -131,12 +128,11 @@ class Memory:
 
 def info_by_fd(fd: int, length: int, *, action: str, given: bytes = b"") -> bytes:
     """The first `length` bytes of the kernel's information about an object; `given` is sent."""
-    memory = Memory()
     prepared = bytearray(given.ljust(length, b"\0"))
-    buffer = libraries().ffi.from_buffer(prepared)
-    address = int(libraries().ffi.cast("uintptr_t", buffer))
+    ffi = libraries().ffi
+    buffer = ffi.from_buffer(prepared)
+    address = int(ffi.cast("uintptr_t", buffer))
     bpf(INFO_BY_FD, struct.pack("<IIQ", fd, length, address), action=action)
-    del memory
     return bytes(prepared)
 
 
@@ -154,6 +150,7 @@ def ids(command: int) -> list[int]:
         found.append(last)
 
 
+@cache
 def _number() -> int:
     machine = platform.machine()
     if machine not in _NUMBERS:

@@ -97,7 +97,7 @@ int libbpf_num_possible_cpus(void);
 """
 
 _C_LIBRARY: Final = """
-long syscall(long, ...);
+long syscall(long, long, void *, unsigned long);
 int vsnprintf(char *, size_t, const char *, void *);
 struct capability_header { uint32_t version; int pid; };
 struct capability_data { uint32_t effective; uint32_t permitted; uint32_t inheritable; };

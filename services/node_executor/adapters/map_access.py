@@ -37,8 +37,13 @@ _NOT_SUPPORTED: Final = (errno.EINVAL, errno.ENOTSUP, 524)
 
 def lookup(handle: Handle, key: bytes) -> bytes | None:
     """The value under `key`; None if there is none."""
+    return lookup_in(handle, kernel_info.map_info(handle.fd), key)
+
+
+def lookup_in(handle: Handle, info: MapInfo, key: bytes) -> bytes | None:
+    """The same for a map whose information was read already."""
     memory = Memory()
-    value, read = memory.space(stored_bytes(kernel_info.map_info(handle.fd)))
+    value, read = memory.space(stored_bytes(info))
     request = struct.pack("<I4xQQQ", handle.fd, memory.of(key), value, 0)
     _, failure, _ = bpf_attempt(MAP_LOOKUP, request)
     if failure == errno.ENOENT:
@@ -92,7 +97,7 @@ def read_number(handle: Handle, key: bytes | None) -> int | None:
         raise RefusedError(f"the values of map {info.name} are not single numbers")
     if key is None:
         return sum(_number(info, value) for _, value in entries(handle))
-    value = lookup(handle, key)
+    value = lookup_in(handle, info, key)
     return None if value is None else _number(info, value)
 
 
@@ -133,7 +138,7 @@ def _one_by_one(handle: Handle, info: MapInfo) -> Iterator[tuple[bytes, bytes]]:
         if failure:
             raise KernelFaultError(f"reading the keys of map {info.name}", failure)
         key = read()
-        value = lookup(handle, key)
+        value = lookup_in(handle, info, key)
         if value is not None:
             yield key, value
 

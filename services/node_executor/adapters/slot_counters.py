@@ -124,7 +124,7 @@ def read_per_cpu(
 def values(handle: Handle) -> list[bytes]:
     """The map's value, one for each possible processor."""
     info = kernel_info.map_info(handle.fd)
-    stored = map_access.lookup(handle, _KEY) or b""
+    stored = map_access.lookup_in(handle, info, _KEY) or b""
     size = info.value_size_bytes
     return [stored[start : start + size] for start in range(0, len(stored), size)]
 
