@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo lab up check test test-kernel soak bench packages schema constraints clean system system-check system-bcc
+.PHONY: help demo lab up check test test-kernel soak bench packages schema constraints clean system system-check system-bcc system-test
 
 PYTHON := /usr/bin/python3
 VENV := .venv
@@ -35,16 +35,16 @@ check: $(READY) system-check ## lint, types, boundaries, licences, unit, propert
 	reuse lint
 	$(BIN)/python -m pytest -q tests/unit tests/property tests/architecture $(ARGS)
 
-test: $(READY) system-bcc ## every test: pure ones, real nats-server, real kernel, four processes (root)
+test: $(READY) system-bcc system-test ## every test: pure ones, real nats-server, real kernel, four processes (root)
 	$(PYTEST) $(ARGS)
 
 test-kernel: $(READY) system-bcc ## only what loads programs into this kernel (root)
 	$(PYTEST) -m kernel $(ARGS)
 
-soak: $(READY) ## the long forms of the seeded tests (root); L3AF_SOAK_SECONDS=600
+soak: $(READY) system-bcc system-test ## the long forms of the seeded tests (root); L3AF_SOAK_SECONDS=600
 	$(AS_ROOT) env L3AF_SOAK_SECONDS=$${L3AF_SOAK_SECONDS:-600} $(BIN)/python -m pytest -m soak $(ARGS)
 
-bench: $(READY) system-bcc ## every benchmark, as tables (root)
+bench: $(READY) system-bcc system-test ## every benchmark, as tables (root)
 	@$(AS_ROOT) $(BIN)/python -m benchmarks $(ARGS)
 
 packages: $(READY) ## build the first-party eBPF packages into build/packages
@@ -73,6 +73,9 @@ system-check:
 
 system-bcc:
 	@deploy/install-system-packages bcc
+
+system-test:
+	@deploy/install-system-packages test
 
 $(READY): constraints.txt pyproject.toml | system
 	@echo "l3af-bus: installing libraries into $(VENV)"
