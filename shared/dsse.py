@@ -9,6 +9,7 @@ Rules:
  * The signature covers type and payload (PAE), so a payload cannot be passed off as another type.
  * `keyid` only selects the key; the keys that count are the caller's.
  * A signature under a known key that does not verify is refused, even if another one would do.
+ * One key signs once.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def open_envelope(
 
     Raises:
         SignatureError: The type differs, the base64 is malformed, no signature is by a key that
-            counts, or one of those does not verify.
+            counts, or one of those does not verify or is there twice.
     """
     if envelope.payloadType != payload_type:
         raise _refused(
@@ -115,8 +116,13 @@ def open_envelope(
             sorted(public_keys),
         )
     signed = pre_authentication_encoding(payload_type, payload)
+    seen: set[str] = set()
     for index, signature in counting:
         place = f"signatures[{index}]"
+        if signature.keyid in seen:
+            rule = "this key's signature is there twice"
+            raise _refused(path, place, rule, signature.keyid, None)
+        seen.add(signature.keyid)
         raw = _decoded(signature.sig, path=_join(path, f"{place}.sig"))
         key = public_keys[signature.keyid]
         if key_id(key) != signature.keyid or not _verifies(key, raw, signed):

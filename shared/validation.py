@@ -45,7 +45,9 @@ def decode_document(data: bytes, kind: type[T], *, what: str) -> T:
         RefusedError: `invalid_request`, with every problem and its path.
     """
     try:
-        document = json.loads(data, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+        # As text: of bytes, json guesses the encoding and takes lone surrogates.
+        text = data.decode()
+        document = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
     except _UnreadableError as error:
         raise _refusal(what, [error.reason]) from error
     except RecursionError as error:
