@@ -277,3 +277,33 @@ async def _refused(fleet: Fleet, interface: str) -> str:
 
     await fleet.until(is_said)
     return said[0]
+
+
+async def test_a_confirmed_chain_comes_back_to_its_interface_while_a_newer_one_is_refused(
+    fleet: Fleet,
+) -> None:
+    """It is bound to its device, so it is linked anew; the refusal stays, and is said once."""
+    with a_pair() as wire:
+        first = await fleet.desire(a_chain(wire.name, a_bound_program()))
+        before = await _seen(fleet, first, wire.name)
+        newer = msgspec.structs.replace(a_bound_program(2), function="is_not_there")
+        second = await fleet.desire(a_chain(wire.name, newer, command="command-2"))
+        refused = await _seen(fleet, second, wire.name)
+    assert (refused.state, refused.program_id) == ("attached", before.program_id)
+
+    with a_pair(wire.name.removesuffix("a")):
+
+        async def is_back() -> bool:
+            seen = await _seen(fleet, second, wire.name)
+            return seen.state == "attached" and seen.program_id != before.program_id
+
+        await fleet.until(is_back)
+        again = await _seen(fleet, second, wire.name)
+        said = await fleet.said(4)
+
+    assert again.refusal is not None
+    assert again.refusal == refused.refusal
+    assert [one.revision for one in again.programs] == [1], "of what runs"
+    assert again.attachment == "xdp-native"
+    assert said.count("chain.change") == 1
+    assert said[-1] == "chain.attach"

@@ -59,10 +59,12 @@ class FakePreparer:
     def __init__(self, kernel: FakeKernel) -> None:
         self._kernel = kernel
         self.linked: list[FakeLinked] = []
+        self.checked: list[DesiredChain] = []
         self.fault: FaultError | None = None
 
     async def check(self, desired: DesiredChain) -> None:
         """Version 9 is not signed."""
+        self.checked.append(desired)
         if self.fault is not None:
             raise self.fault
         if any(program.version == "9.0.0" for program in desired.programs):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+import msgspec
 import structlog
 
 from services.node_executor.adapters.state_file import StateStoreError
@@ -19,6 +20,7 @@ from services.node_executor.generations import Point, point_of
 from services.node_executor.preparation import GenerationConflictError, Needs, Prepared
 from services.node_executor.staging import Staging, Thread
 from shared.contracts.desired import DesiredChain, DesiredNode
+from shared.contracts.errors import ErrorCode
 from shared.errors import FaultError, Refusal, RefusedError
 
 log = structlog.get_logger()
@@ -40,6 +42,8 @@ class Settling:
         """Hook points of the last round that could not be settled now, and why."""
         self.waits_for_acknowledgement = False
         """Whether some change waits for the audit stream."""
+        self._in_vain: dict[Point, set[tuple[str, int]]] = {}
+        """Plans of chains that could not be brought back, and the interfaces that refused them."""
 
     async def settle_all(
         self,
@@ -61,6 +65,8 @@ class Settling:
         self.faults = {}
         self.waits_for_acknowledgement = False
         unwanted = self._points.points() if takes_off else set()
+        for point in resting:
+            self._in_vain.pop(point, None)
         for point in sorted({*chains, *unwanted}.difference(resting)):
             if not is_newest():
                 return False
@@ -78,8 +84,9 @@ class Settling:
         return is_newest() and not self.faults
 
     async def _settle(self, point: Point, chain: DesiredChain | None, generation: int) -> None:
-        if self._points.is_refused(point, chain):
+        if chain is not None and self._points.is_refused(point, chain):
             await self._thread(self._points.uphold, point)
+            await self._bring_back(point, chain, generation)
             return
         try:
             try:
@@ -94,6 +101,39 @@ class Settling:
             await self._thread(
                 self._points.refuse, point, chain, desired_generation=generation, error=error
             )
+            await self._bring_back(point, chain, generation)
+
+    async def _bring_back(self, point: Point, refused: DesiredChain, generation: int) -> None:
+        """A confirmed chain runs if none does, though it has to be linked: the newest that can.
+
+        As a chain does that is bound to a device which went, and is there anew.
+        """
+        memory = self._points.memory(point)
+        refusal = memory.refusal
+        if refusal is None:
+            return
+        for kept in memory.kept:
+            needs = await self._thread(self._points.needs, point, kept.chain)
+            if needs is None or (needs.standing and needs.standing.program_id):
+                return
+            attempt = (kept.plan_sha256, needs.interface_index)
+            if attempt in self._in_vain.get(point, ()):
+                continue
+            try:
+                await self._change(point, kept.chain, memory.desired_generation)
+            except RefusedError as error:
+                self._in_vain.setdefault(point, set()).add(attempt)
+                log.warning("bringing_back_refused", **point._asdict(), why=error.message)
+                continue
+            log.info("brought_back", **point._asdict(), generation=kept.number)
+            await self._thread(
+                self._points.refuse,
+                point,
+                refused,
+                desired_generation=generation,
+                error=_as_error(refusal),
+            )
+            return
 
     async def _change(self, point: Point, chain: DesiredChain | None, generation: int) -> None:
         """What the point needs is found out, prepared and done; refused if it changed meanwhile."""
@@ -119,3 +159,9 @@ class Settling:
         finally:
             if prepared.linked is not None:
                 await self._thread(prepared.linked.close)
+
+
+def _as_error(refusal: Refusal) -> RefusedError:
+    """What was refused before, to be refused again in the same words."""
+    code = msgspec.convert(refusal.code, ErrorCode)
+    return RefusedError(refusal.message, refusal.reasons, code=code)
