@@ -19,7 +19,10 @@ from pathlib import Path
 from typing import Final
 
 from cli.package_source import (
+    ARCHIVE_SUFFIX,
+    MANIFEST_SUFFIX,
     SOURCE_FILE,
+    Compilation,
     PackageSource,
     licence_files,
     make_manifest,
@@ -32,6 +35,7 @@ from shared.canonical import canonical_digest, sha256_hex
 from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import BuildRecipe, PackageManifest
 from shared.errors import FaultError, Reason, RefusedError
+from shared.file_groups import files_named
 from shared.package_archive import write_archive
 from shared.package_tests import TESTS_FILE, check_tests, write_tests
 
@@ -63,8 +67,9 @@ def build_package(folder: Path) -> BuiltPackage:
     folder = folder.resolve()
     source = read_source(folder)
     files = {SOURCE_FILE: _read(folder, SOURCE_FILE), **tests_of(folder, source)}
-    files |= licence_texts(folder, source.package.licence)
+    files |= licence_texts(folder, *source.licence_expressions())
     files |= {name: _read(folder, name) for name in OPTIONAL_FILES if (folder / name).is_file()}
+    files |= _grouped_files(folder, source)
     warnings: list[Reason] = []
     objects, recipe = compile_objects(folder, source, warnings)
     for path, (content, dependencies) in objects.items():
@@ -119,13 +124,28 @@ def _with_includes(folder: Path, source: str) -> dict[str, bytes]:
     return found
 
 
-def licence_texts(folder: Path, expression: str) -> dict[str, bytes]:
-    """The texts that the expression needs, by path.
+def _grouped_files(folder: Path, source: PackageSource) -> dict[str, bytes]:
+    """The files of the folder that `file_groups` names, without hidden ones and built packages."""
+    globs = [glob for group in source.package.file_groups.values() for glob in group]
+    if not globs:
+        return {}
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    names = [
+        path.as_posix()
+        for path in paths
+        if not any(part.startswith(".") for part in path.parts)
+        and not path.name.endswith((ARCHIVE_SUFFIX, MANIFEST_SUFFIX))
+    ]
+    return {name: _read(folder, name) for name in files_named(names, globs)}
+
+
+def licence_texts(folder: Path, *expressions: str) -> dict[str, bytes]:
+    """The texts that the expressions need, by path.
 
     Raises:
         RefusedError: With every one that is missing.
     """
-    wanted = licence_files(expression)
+    wanted = tuple(dict.fromkeys(name for one in expressions for name in licence_files(one)))
     missing = [name for name in wanted if not (folder / name).is_file()]
     if missing:
         reasons = [
@@ -149,7 +169,7 @@ def compile_objects(
     """
     reasons = [
         Reason(path=name, rule="no such file in the package's folder")
-        for name in sorted(set(source.objects().values()))
+        for name in sorted({made.source for made in source.objects().values()})
         if not (folder / name).is_file()
     ]
     if reasons:
@@ -157,8 +177,8 @@ def compile_objects(
     headers: set[Path] = set()
     with tempfile.TemporaryDirectory(prefix="l3af-build-") as scratch:
         objects = {
-            path: _compile_one(folder, name, Path(scratch), headers, warnings)
-            for path, name in source.objects().items()
+            path: _compile_one(folder, made, Path(scratch), headers, warnings)
+            for path, made in source.objects().items()
         }
     if not objects:
         return {}, None
@@ -166,6 +186,7 @@ def compile_objects(
         compiler=_version(folder, "clang"),
         stripper=_version(folder, "llvm-strip"),
         arguments=compiler_arguments(),
+        defines={path: made.defines for path, made in source.objects().items() if made.defines},
         headers_sha256=_digest(headers),
     )
 
@@ -191,7 +212,7 @@ def _digest(headers: set[Path]) -> str:
 
 
 def _compile_one(
-    folder: Path, name: str, scratch: Path, headers: set[Path], warnings: list[Reason]
+    folder: Path, made: Compilation, scratch: Path, headers: set[Path], warnings: list[Reason]
 ) -> tuple[bytes, tuple[str, ...]]:
     """The object, and the files of the folder it was made from; others are put to `headers`."""
     compiled, rules = scratch / "object.o", scratch / "object.d"
@@ -199,15 +220,16 @@ def _compile_one(
         folder,
         "clang",
         *(*compiler_arguments(), f"-ffile-prefix-map={folder}=."),
-        *("-MD", "-MF", str(rules), "-c", name, "-o", str(compiled)),
+        *(f"-D{define}" for define in made.defines),
+        *("-MD", "-MF", str(rules), "-c", made.source, "-o", str(compiled)),
     )
     if result.returncode != 0:
-        raise _compiler_refusal(name, result.stderr)
+        raise _compiler_refusal(made.source, result.stderr)
     warnings += _messages("warning", result.stderr)
     dependencies = _dependencies(folder, rules.read_text(), headers)
     stripped = _run(folder, "llvm-strip", "--strip-debug", str(compiled))
     if stripped.returncode != 0:
-        raise FaultError(f"llvm-strip failed on {name}: {stripped.stderr.strip()}")
+        raise FaultError(f"llvm-strip failed on {made.source}: {stripped.stderr.strip()}")
     return compiled.read_bytes(), dependencies
 
 

@@ -109,7 +109,7 @@ def _every_reason(folder: Path, first: RefusedError) -> list[Reason]:
     except RefusedError:
         return found
     stages: tuple[Callable[[], object], ...] = (
-        lambda: licence_texts(folder.resolve(), source.package.licence),
+        lambda: licence_texts(folder.resolve(), *source.licence_expressions()),
         lambda: tests_of(folder.resolve(), source),
         lambda: compile_objects(folder.resolve(), source, []),
     )

@@ -29,6 +29,7 @@ from shared.dsse import KEY_BYTES, sign_manifest
 from shared.errors import FaultError, Reason, RefusedError
 from shared.installation_facts import PUBLISHER_CERTIFICATE_FILE, PUBLISHER_KEY_FILE
 from shared.package_archive import read_archive
+from shared.package_tests import compilers_by_file
 from shared.validation import decode_document
 
 CHUNK_SECONDS = 15.0
@@ -122,7 +123,7 @@ def read_built(archive: Path) -> BuiltPackage:
     described = manifest_file(archive)
     manifest = decode_document(_read(described), PackageManifest, what=str(described))
     files = read_archive(data, manifest)
-    objects = {program.object: program.compiler for program in manifest.programs}
+    objects = compilers_by_file(manifest)
     return BuiltPackage(
         manifest=manifest,
         archive=data,

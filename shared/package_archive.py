@@ -21,7 +21,12 @@ from itertools import islice
 from typing import Final
 
 from shared.canonical import sha256_hex
-from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES, PackageFile, PackageManifest
+from shared.contracts.package_manifest import (
+    MAX_ARTIFACT_BYTES,
+    PackageFile,
+    PackageManifest,
+    ProgramEntry,
+)
 from shared.errors import Reason, RefusedError, VerificationError
 from shared.reason_lists import bounded_reasons
 
@@ -145,13 +150,19 @@ def _read(data: bytes) -> dict[str, bytes]:
 
 def _manifest_reasons(manifest: PackageManifest) -> Iterator[Reason]:
     yield from _path_reasons(file.path for file in manifest.files)
+    listed = {file.path for file in manifest.files}
     for index, program in enumerate(manifest.programs):
-        if program.object not in {file.path for file in manifest.files}:
-            yield Reason(
-                path=f"manifest.programs[{index}].object",
-                rule="names a file that the manifest does not list",
-                got=program.object,
-            )
+        for field, path in (("object", program.object), *_platform_objects(program)):
+            if path and path not in listed:
+                yield Reason(
+                    path=f"manifest.programs[{index}].{field}",
+                    rule="names a file that the manifest does not list",
+                    got=path,
+                )
+
+
+def _platform_objects(program: ProgramEntry) -> Iterator[tuple[str, str]]:
+    return ((f"objects.{key}", path) for key, path in program.objects.items())
 
 
 def _difference_reasons(files: Mapping[str, bytes], manifest: PackageManifest) -> Iterator[Reason]:

@@ -107,7 +107,12 @@ def reasons_of_tests(
 
 def are_all_read(manifest: PackageManifest, elf: Iterable[ElfFacts]) -> bool:
     """Whether there are facts of every object that programs name, so that no map is unknown."""
-    return {program.object for program in manifest.programs} <= {facts.path for facts in elf}
+    return compilers_by_file(manifest).keys() <= {facts.path for facts in elf}
+
+
+def compilers_by_file(manifest: PackageManifest) -> dict[str, str]:
+    """Every object and source that some program is in, and what nodes compile it with, if so."""
+    return {path: one.compiler for one in manifest.programs for path in one.all_objects}
 
 
 def check_tests(

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from services.catalog.package_statements import statement_reasons
+from services.catalog.platform_objects import platform_reasons
 from shared.contracts.node import verdicts_of
 from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import MapEntry, PackageManifest, ProgramEntry
@@ -28,6 +30,8 @@ _SECTIONS: Final[dict[Hook, str]] = {
 """Names of sections whose programs fit a hook.  libbpf's own names (Documentation/bpf/libbpf/
 program_types.rst) and what is built on them: the node sets the type itself."""
 
+_LARGEST: Final = 1 << 128
+"""Above every number that a map can hold."""
 _KEY: Final = re.compile(r"\*|-?[0-9]+|\[-?[0-9]+(,-?[0-9]+)*\]")
 
 
@@ -39,6 +43,7 @@ def manifest_reasons(manifest: PackageManifest, elf: Sequence[ElfFacts]) -> Iter
         elf: Facts of every object file that its programs name and that could be read.
     """
     yield from _name_reasons(manifest)
+    yield from statement_reasons(manifest)
     objects = {facts.path: facts for facts in elf}
     seen: dict[str, int] = {}
     for index, program in enumerate(manifest.programs):
@@ -50,6 +55,7 @@ def manifest_reasons(manifest: PackageManifest, elf: Sequence[ElfFacts]) -> Iter
                 got=program.name,
             )
         yield from _compiler_reasons(program, manifest.programs[:index], path=path)
+        yield from platform_reasons(manifest, program, objects, path=path)
         yield from _program_reasons(program, objects, path=path)
     yield from _map_reasons(manifest, elf)
 
@@ -72,10 +78,11 @@ def _compiler_reasons(
     if program.compiler and not program.object.endswith(".c"):
         yield Reason(path=f"{path}.object", rule="is not a C file", got=program.object)
     for other in earlier:
-        if other.object == program.object and other.compiler != program.compiler:
+        both = sorted(set(other.all_objects).intersection(program.all_objects))
+        if both and other.compiler != program.compiler:
             yield Reason(
                 path=f"{path}.compiler",
-                rule=f"{program.object} has another compiler in program {other.name}",
+                rule=f"{both[0]} has another compiler in program {other.name}",
                 got=program.compiler,
                 allowed=other.compiler,
             )
@@ -96,13 +103,17 @@ def _program_reasons(
                 got=unknown,
                 allowed=list(verdicts_of(hook)),
             )
-    if (facts := objects.get(program.object)) is None:
-        return
+    for name in program.all_objects:
+        if name in objects:
+            yield from _function_reasons(program, objects[name], path=path)
+
+
+def _function_reasons(program: ProgramEntry, facts: ElfFacts, *, path: str) -> Iterator[Reason]:
     found = {entry.function: entry for entry in facts.programs}
     if (entry := found.get(program.function)) is None:
         yield Reason(
             path=f"{path}.function",
-            rule=f"{program.object} has no such program",
+            rule=f"{facts.path} has no such program",
             got=program.function,
             allowed=sorted(found),
         )
@@ -155,6 +166,9 @@ def _range_reasons(entry: MapEntry, *, path: str) -> Iterator[Reason]:
         ("key", entry.key_minimum, entry.key_maximum),
         ("value", entry.value_minimum, entry.value_maximum),
     ):
+        for end, limit in (("minimum", minimum), ("maximum", maximum)):
+            if limit is not None and not -_LARGEST < limit < _LARGEST:
+                yield Reason(path=f"{path}.{what}_{end}", rule="is no value of any map")
         if minimum is not None and maximum is not None and minimum > maximum:
             yield Reason(
                 path=f"{path}.{what}_minimum",

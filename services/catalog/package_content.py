@@ -24,7 +24,7 @@ from shared.contracts.package_tests import PackageTest
 from shared.errors import Reason, RefusedError
 from shared.licensing.source_tags import source_licences
 from shared.package_archive import ArchiveError, read_archive
-from shared.package_tests import read_tests
+from shared.package_tests import compilers_by_file, read_tests
 from shared.reason_lists import bounded_reasons
 
 
@@ -55,7 +55,7 @@ def read_content(archive: bytes, manifest: PackageManifest) -> PackageContent:
         raise ArchiveError(error.message, bounded_reasons(reasons)) from error
     facts: list[ElfFacts] = []
     unread: list[Reason] = []
-    for path, compiler in {one.object: one.compiler for one in manifest.programs}.items():
+    for path, compiler in compilers_by_file(manifest).items():
         read = read_source_facts if compiler else read_elf_facts
         try:
             facts.append(read(files[path], path))

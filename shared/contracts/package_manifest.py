@@ -20,6 +20,24 @@ FilePath = Annotated[
         max_length=255,
     ),
 ]
+OptionalFilePath = Annotated[
+    str,
+    Meta(
+        pattern=r"^([A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*)?(?!\n)$",
+        max_length=255,
+    ),
+]
+FileGlob = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?!.*\*\*.*\*\*)"
+        r"(\*\*|[A-Za-z0-9_][A-Za-z0-9._-]*(\*[A-Za-z0-9._-]*)?|\*[A-Za-z0-9._-]*)"
+        r"(/(\*\*|[A-Za-z0-9_][A-Za-z0-9._-]*(\*[A-Za-z0-9._-]*)?|\*[A-Za-z0-9._-]*))*(?!\n)$",
+        max_length=255,
+    ),
+]
+"""A path of the archive.  `*` is any characters of one part and stands once in it; `**` is any
+number of parts, none included, and stands once in the whole."""
 Symbol = Annotated[str, Meta(pattern=r"^[A-Za-z_.][A-Za-z0-9_.]*(?!\n)$", max_length=127)]
 
 
@@ -31,6 +49,63 @@ MapPolicy = Annotated[
 
 
 Platform = Literal["linux", "windows"]
+PlatformKey = Literal[
+    "linux-x86_64",
+    "linux-aarch64",
+    "linux-riscv64",
+    "linux-ppc64le",
+    "linux-loongarch64",
+    "windows-x86_64",
+    "windows-aarch64",
+]
+"""Platform and architecture, as `uname -m` names it.  Objects are little-endian, so big-endian
+architectures are not among them."""
+FileGroup = Literal["kernel", "shared", "user", "docs"]
+"""What a file is for: the kernel's code, code of both sides, user space, documents."""
+ProgramFlag = Literal["frags"]
+"""What a program is besides its hook: `frags` reads packets that lie in several buffers."""
+PlaceInChain = Annotated[int, Meta(ge=0, le=1000)]
+"""Position key, lower runs first."""
+Owner = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?(?!\n)$",
+        max_length=200,
+    ),
+]
+
+
+class SourceLocation(Document, frozen=True, kw_only=True):
+    """Where the sources are kept that the package was made from."""
+
+    repository: Annotated[
+        str,
+        Meta(
+            pattern=r"^((https|git)://[A-Za-z0-9.-]+(:[0-9]{1,5})?/"
+            r"|ssh://([A-Za-z0-9._-]+@)?[A-Za-z0-9.-]+(:[0-9]{1,5})?/"
+            r"|[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:)[A-Za-z0-9._~/%+-]+(?!\n)$",
+            max_length=500,
+        ),
+    ]
+    """As git takes it: https, ssh or git, without password."""
+    revision: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/+-]*(?!\n)$", max_length=200)]
+    """The commit or the tag, as `v1.0.0`."""
+    archive_sha256: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?(?!\n)$")] = ""
+    """Of the source archive that was released; empty: none was."""
+    path: OptionalFilePath = ""
+    """The package's folder in the repository; empty: its root."""
+
+
+class Needs(Document, frozen=True, kw_only=True):
+    """What a node must have that cannot be read from the objects."""
+
+    kernel: Annotated[str, Meta(max_length=64)] = ""
+    """Range of releases, as `>=5.15,<7`; empty: every one."""
+    features: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}(?!\n)$")], ...],
+        Meta(max_length=16),
+    ] = ()
+    """Names that a node's inventory has under features, as `tcx`."""
 
 
 class PackageFile(Document, frozen=True, kw_only=True):
@@ -45,8 +120,11 @@ class ProgramEntry(Document, frozen=True, kw_only=True):
     """One program that a deployment can place in a chain."""
 
     name: Token
-    object: FilePath
-    """The ELF file in the archive; with a compiler, the C source."""
+    object: OptionalFilePath
+    """The ELF file in the archive, for every platform that `objects` does not name; empty: there is
+    none for these.  With a compiler, the C source."""
+    objects: dict[PlatformKey, FilePath] = {}
+    """The ELF files that were made for one platform each."""
     compiler: Literal["", "bcc"] = ""
     """What nodes compile the source with; empty: the archive holds the compiled object."""
     function: Symbol
@@ -54,6 +132,19 @@ class ProgramEntry(Document, frozen=True, kw_only=True):
     hooks: Annotated[tuple[Hook, ...], Meta(min_length=1)]
     proceed_on: ProceedOn = ()
     """Left out: the hook's default."""
+    order: PlaceInChain | None = None
+    """Where it runs in a chain when its deployment does not say; None: in the middle, at 500."""
+    flags: tuple[ProgramFlag, ...] = ()
+
+    def object_on(self, platform: str) -> str:
+        """The file for nodes of this platform; empty: there is none."""
+        return {str(key): path for key, path in self.objects.items()}.get(platform, self.object)
+
+    @property
+    def all_objects(self) -> tuple[str, ...]:
+        """Every file that some platform gets, each once."""
+        found = (self.object, *self.objects.values())
+        return tuple(dict.fromkeys(path for path in found if path))
 
 
 class MapEntry(Document, frozen=True, kw_only=True):
@@ -91,6 +182,8 @@ class BuildRecipe(Document, frozen=True, kw_only=True):
     """The same of what removed the debug sections other than BTF."""
     arguments: tuple[str, ...]
     """Of the compiler, without names of files and folders of the package."""
+    defines: dict[FilePath, tuple[str, ...]] = {}
+    """By object: what was defined beside that, for those made for one platform."""
     headers_sha256: str = ""
     """Over path and content of every header that is not the package's own; empty: none was."""
 
@@ -105,8 +198,18 @@ class PackageManifest(Document, frozen=True, kw_only=True):
     summary: Annotated[str, Meta(min_length=1, max_length=200)]
     licence: str
     """SPDX expression of the kernel code."""
+    licences: dict[FileGroup, str] = {}
+    """SPDX expression by group of files; a group that is left out is under `licence`."""
+    file_groups: dict[
+        FileGroup, Annotated[tuple[FileGlob, ...], Meta(min_length=1, max_length=16)]
+    ] = {}
+    """Which files belong to a group; what no glob names is told by its suffix."""
+    owners: Annotated[tuple[Owner, ...], Meta(max_length=32)] = ()
+    """Who answers for the code: names, teams, mail addresses."""
+    source: SourceLocation | None = None
     platforms: Annotated[tuple[Platform, ...], Meta(min_length=1)] = ("linux",)
     """What the package's code is meant for; policies may ask more of what is meant for both."""
+    needs: Needs = Needs()
     programs: Annotated[tuple[ProgramEntry, ...], Meta(min_length=1)]
     maps: dict[Symbol, MapEntry] = {}
     metrics: dict[Token, MetricEntry] = {}
