@@ -227,7 +227,7 @@ async def main(stop: asyncio.Event) -> None:
                 drift=DriftWatch(kernel=kernel, steps=Steps(kernel), journal=journal),
                 clock=seconds_since_boot,
             ),
-            settling=Settling(thread=thread, points=points, staging=staging),
+            settling=Settling(thread=thread, points=points, staging=staging, journal=journal),
             links=LinkMonitor(first=netlink.forget, named=named),
             heartbeats=Heartbeats(bus=bus, thread=thread, sampler=sampler, now=_now),
         )

@@ -30,7 +30,7 @@ from shared.contracts.desired import DesiredChain
 from shared.contracts.drift import DriftPolicy, ObservedDrift
 from shared.contracts.events import EventBody
 from shared.contracts.node import ObservedChain, OfflineMode
-from shared.errors import FaultError, RefusedError
+from shared.errors import FaultError, Refusal, RefusedError
 
 
 class Store(Protocol):
@@ -211,25 +211,49 @@ class ChainJournal:
             refusal=events.bounded(refusal),
             refused_sha256=whole_digest(desired),
         )
-        action: events.ChainAction = "chain.change"
+        event = self._failed(point, desired, desired_generation, refusal, what="chain.change")
+        self.keep(point, memory, [event])
+
+    def fault(
+        self, point: Point, desired: DesiredChain | None, *, desired_generation: int, fault: Refusal
+    ) -> None:
+        """What is desired cannot be done now; said once for each desired generation.
+
+        It is no refusal: the same is tried again.
+        """
+        what = "chain.change|fault"
+        event = self._failed(point, desired, desired_generation, fault, what=what)
+        self.keep(point, self.memory(point), [event])
+
+    def _failed(
+        self,
+        point: Point,
+        desired: DesiredChain | None,
+        desired_generation: int,
+        refusal: Refusal,
+        *,
+        what: str,
+    ) -> tuple[str, EventBody]:
+        """An event and its id, which `what` is a part of."""
+        cause = desired.cause if desired else None
         body = events.chain_body(
-            action,
+            "chain.change",
             node=self._node,
             point=point,
-            cause=desired.cause,
-            before=memory.current,
+            cause=cause,
+            before=self.memory(point).current,
             after=desired,
             refusal=refusal,
         )
         event_id = events.change_event_id(
             self._node,
             point,
-            action,
+            what,
             desired_generation=desired_generation,
             number=0,
-            command_id=desired.cause.command_id,
+            command_id=cause.command_id if cause else "",
         )
-        self.keep(point, memory, [(event_id, body)])
+        return event_id, body
 
     def adopt(self, point: Point, hook: ObservedHook, seen: ObservedChain) -> None:
         """What runs on the point was found there at the start; after a reboot that is nothing."""

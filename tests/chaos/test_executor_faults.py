@@ -105,12 +105,6 @@ class Bench(Fleet):
             self._process = None
             self.start()
 
-    @property
-    def pid(self) -> int:
-        """Of the executor."""
-        assert self._process is not None
-        return self._process.pid
-
     def passed(self) -> int:
         """How many frames got through since the last call."""
         return self.receiver.drain()

@@ -129,6 +129,12 @@ class Fleet:
         return process.wait(timeout=DEADLINE_SECONDS)
 
     @property
+    def pid(self) -> int:
+        """Of the executor."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def state(self) -> Path:
         """The executor's state directory."""
         return self._folder / "state"

@@ -45,7 +45,12 @@ async def settle_all(settling: Settling) -> bool:
 
 def a_settling(world: World) -> Settling:
     """Of that node."""
-    return Settling(thread=at_once, points=world.points, staging=world.staging)
+    return Settling(
+        thread=at_once,
+        points=world.points,
+        staging=world.staging,
+        journal=world.points._journal,
+    )
 
 
 async def test_the_newest_confirmed_chain_that_can_run_comes_back() -> None:

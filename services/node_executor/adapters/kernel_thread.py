@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
-from shared.errors import FaultError
+from services.node_executor.adapters.memory_limits import MemoryLimitError, read_limits
 
 ResultT = TypeVar("ResultT")
 
@@ -34,14 +34,15 @@ class KernelThread:
         who is cancelled closes it.
 
         Raises:
-            FaultError: There was no memory for it.
+            MemoryLimitError: There was no memory for it.
         """
         loop = asyncio.get_running_loop()
         called = loop.run_in_executor(self._pool, partial(call, *arguments, **options))
         try:
             return await asyncio.shield(called)
         except MemoryError as error:
-            raise FaultError("the executor has no memory left") from error
+            while_doing = getattr(call, "__name__", "a call")
+            raise MemoryLimitError(while_doing, read_limits()) from error
 
     def close(self) -> None:
         """All calls are finished."""

@@ -12,8 +12,9 @@ from collections.abc import Callable, Collection
 import msgspec
 import structlog
 
+from services.node_executor.adapters.memory_limits import MemoryLimitError, as_memory_limit
 from services.node_executor.adapters.state_file import StateStoreError
-from services.node_executor.chain_journal import NotAcknowledgedError
+from services.node_executor.chain_journal import ChainJournal, NotAcknowledgedError
 from services.node_executor.changes import HookPoints
 from services.node_executor.events import bounded
 from services.node_executor.generations import Point, point_of
@@ -33,9 +34,12 @@ class RemovalError(FaultError):
 class Settling:
     """Makes hook points run what is desired, or keeps what ran before."""
 
-    def __init__(self, *, thread: Thread, points: HookPoints, staging: Staging) -> None:
+    def __init__(
+        self, *, thread: Thread, points: HookPoints, staging: Staging, journal: ChainJournal
+    ) -> None:
         """Nothing is touched yet."""
         self._thread = thread
+        self._journal = journal
         self._points = points
         self._staging = staging
         self.faults: dict[Point, Refusal] = {}
@@ -76,12 +80,29 @@ class Settling:
                 raise
             except RefusedError as error:  # of what ran before; the desired chain has its refusal
                 log.warning("upholding_refused", **point._asdict(), why=error.message)
-            except FaultError as fault:
+            except FaultError as error:
+                fault = as_memory_limit(error)
                 self.faults[point] = bounded(fault.refusal())
                 if isinstance(fault, NotAcknowledgedError):
                     self.waits_for_acknowledgement = True
                 log.warning("settling_failed", **point._asdict(), why=fault.message)
+                if isinstance(fault, MemoryLimitError):
+                    await self._say(point, chains.get(point), wanted.generation, fault)
         return is_newest() and not self.faults
+
+    async def _say(
+        self, point: Point, chain: DesiredChain | None, generation: int, fault: FaultError
+    ) -> None:
+        """The journal has it; if not even that has memory, the next attempt says it."""
+        refusal = fault.refusal()
+        try:
+            await self._thread(
+                self._journal.fault, point, chain, desired_generation=generation, fault=refusal
+            )
+        except StateStoreError:
+            raise
+        except (FaultError, RefusedError) as error:
+            log.warning("event_not_journaled", **point._asdict(), why=error.message)
 
     async def _settle(self, point: Point, chain: DesiredChain | None, generation: int) -> None:
         if chain is not None and self._points.is_refused(point, chain):
