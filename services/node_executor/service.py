@@ -119,7 +119,6 @@ class NodeExecutorService:
         self._has_begun = False
         self._acted_generation = 0
         self._observed: ObservedNode | None = None
-        self._reported: ObservedNode | None = None
         self._looked: tuple[ObservedChain, ...] | None = None
         self._is_following = False
         self._one_at_a_time = asyncio.Lock()
@@ -136,6 +135,7 @@ class NodeExecutorService:
             self._publisher.publishing(),
             self._beating(),
             self._registering(),
+            self._records.reporting(),
             self._links.watching(self._on_links),
             stop=stop,
         )
@@ -159,7 +159,7 @@ class NodeExecutorService:
     async def _joined(self, bus: Bus) -> None:
         """What is desired there is done, and requests are answered; never ends by itself."""
         bus.on_reconnect(self._on_reconnect)
-        self._reported = None
+        self._records.report_again()
         await self._ask_what_is_desired(bus)
         await bus.bucket(DESIRED).follow(self._bus.name, self._on_desired)
         endpoints: dict[Endpoint[Any, Any], Handler] = {
@@ -228,7 +228,7 @@ class NodeExecutorService:
             self._rounds.wake()
 
     async def _on_reconnect(self) -> None:
-        self._reported = None
+        self._records.report_again()
         self._rounds.wake()
 
     async def _ask_what_is_desired(self, bus: Bus) -> None:
@@ -254,15 +254,14 @@ class NodeExecutorService:
                 raise  # without a journal nothing may be changed
             except (RefusedError, FaultError) as error:
                 log.warning("reconciling_failed", why=error.message)
-                self._reported = self._looked = None
+                self._looked = None
                 wait_seconds = self._rounds.next_retry_seconds()
                 begun.end(error)
             else:
                 begun.end()
                 if self._is_following:
                     wait_seconds = LOOK_AGAIN_SECONDS
-                is_unsaid = self._reported != self._observed and self._bus.is_there
-                if self._settling.faults or is_unsaid:
+                if self._settling.faults:
                     wait_seconds = self._rounds.next_retry_seconds()
             await self._staging.let_go()
             await self._rounds.wait(wait_seconds)
@@ -296,12 +295,7 @@ class NodeExecutorService:
             at="",
         )
         self._looked = self._observed.chains
-        if (
-            self._observed != self._reported
-            and self._bus.is_there
-            and await self._records.report(self._observed)
-        ):
-            self._reported = self._observed
+        self._records.observe(self._observed)
 
     async def _look(self, wanted: DesiredNode, *, takes_off: bool) -> dict[Point, ObservedChain]:
         """The hook points where nothing has to be done, as they are now."""

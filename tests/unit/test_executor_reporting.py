@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from services.node_executor.adapters.event_publisher import EventPublisher
@@ -46,6 +47,10 @@ class FakeBus:
         self.record_error: Exception | None = None
         self.records: dict[str, Any] = {}
         self.last = 0
+        self.is_there = True
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.put_count = 0
 
     async def publish_event(self, event: Event) -> None:
         """Kept in order."""
@@ -68,6 +73,8 @@ class FakeBus:
 
     async def put(self, _key: str, value: Any) -> None:
         """Kept by bucket."""
+        self.put_count += 1
+        await self.answers.wait()
         if self.record_error is not None:
             raise self.record_error
         self.records[self.name] = value
@@ -146,9 +153,7 @@ class World:
 
     async def until_published(self, *event_ids: str) -> None:
         """All but these are still to be said."""
-        async with asyncio.timeout(5):
-            while set(event_ids) & set(self.unpublished()):
-                await asyncio.sleep(0.001)
+        await _until(lambda: not set(event_ids) & set(self.unpublished()))
 
 
 async def at_once(call: Any, *arguments: Any, **options: Any) -> Any:
@@ -224,15 +229,51 @@ async def test_a_record_that_the_bus_does_not_take_is_tried_again(
     records = world.records()
 
     world.bus.record_error = error
-    refused = (await records.report(observed), await records.register())
+    records.observe(observed)
+    refused = (await records.report(), await records.register())
     world.bus.record_error = None
-    taken = (await records.report(observed), await records.register())
+    taken = (await records.report(), await records.register())
 
     pause_seconds = FAULT_RETRY_SECONDS if error is UNREACHABLE else CHECK_SECONDS
     assert refused == (False, pause_seconds)
     assert taken == (True, CHECK_SECONDS)
     assert world.bus.records.keys() == {"observed", "nodes"}
     assert len(world.unpublished()) == 1
+
+
+async def test_a_silent_bus_gets_the_newest_report_and_nobody_waits_for_it(world: World) -> None:
+    """Observing returns at once; what was overtaken meanwhile is not said, the same not twice."""
+    records = world.records()
+    seen = [ObservedNode(node="n1", desired_generation=n, chains=(), at="") for n in range(3)]
+    world.bus.answers.clear()
+    reporting = asyncio.create_task(records.reporting())
+
+    for one in seen:
+        records.observe(one)
+        await asyncio.sleep(0)
+    waiting = world.bus.put_count
+    world.bus.answers.set()
+    await _until(lambda: world.bus.records.get("observed") == stamped(seen[2]))
+    records.observe(seen[2])
+    await asyncio.sleep(0.01)
+    said = world.bus.put_count
+    records.report_again()
+    await _until(lambda: world.bus.put_count > said)
+    reporting.cancel()
+
+    assert waiting == 1
+    assert said == 2
+
+
+def stamped(observed: ObservedNode) -> ObservedNode:
+    """With the moment at which it was seen."""
+    return msgspec.structs.replace(observed, at="now")
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not holds():
+            await asyncio.sleep(0.001)
 
 
 async def test_a_call_whose_caller_is_cancelled_is_finished_in_its_turn() -> None:

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node's two records on the bus: what it is, and what it runs.
 
-A record that the bus does not take is logged and tried again; the data path does not depend on it.
+A record that the bus does not take is logged and tried again; the data path does not depend on it,
+and no hook point waits for it: a server that is silent is known for one only after many seconds.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from shared.errors import FaultError, RefusedError
 CHECK_SECONDS: Final = 15.0
 """How often the inventory is compared with its record; also the pause after the bus said no."""
 FAULT_RETRY_SECONDS: Final = 1.0
+LAST_REPORT_RETRY_SECONDS: Final = 5.0
+"""After a report that failed; the first time FAULT_RETRY_SECONDS, doubled each time."""
 BETWEEN_SECONDS: Final = 0.5
 """Between one look at the inventory and the next, however often interfaces come and go."""
 _OFFLINE_MODE: Final = "offline_mode"
@@ -38,6 +41,10 @@ log = structlog.get_logger()
 
 class Buckets(Protocol):
     """Where records lie."""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a server right now, as far as is known."""
 
     def bucket(self, bucket: Bucket[Any]) -> KeyValue[Any]:
         """A key-value bucket."""
@@ -76,6 +83,9 @@ class NodeRecords:
         self._offline_mode = offline_mode
         self._now = now
         self._look_again = asyncio.Event()
+        self._observed: ObservedNode | None = None
+        self._reported: ObservedNode | None = None
+        self._has_news = asyncio.Event()
 
     async def note_mode(self) -> None:
         """The journal says it, if the offline mode is another than at the last start.
@@ -96,18 +106,46 @@ class NodeRecords:
         await self._thread(self._store.keep_setting, _OFFLINE_MODE, after, entries)
         log.info("offline_mode", mode=after, before=before)
 
-    async def report(self, observed: ObservedNode) -> bool:
-        """Whether the bus has what the node runs, with the time of now."""
-        stamped = msgspec.structs.replace(observed, at=self._now())
+    def observe(self, observed: ObservedNode) -> None:
+        """This is what the node runs now; it is reported if it differs from what the bus has."""
+        if self._observed is None or _without_time(self._observed) != observed:
+            self._observed = msgspec.structs.replace(observed, at=self._now())
+            self._has_news.set()
+
+    def report_again(self) -> None:
+        """The bus may not have what was reported."""
+        self._reported = None
+        self._has_news.set()
+
+    async def reporting(self) -> None:
+        """The bus has what the node runs, or it is tried again; never ends by itself."""
+        pause_seconds = FAULT_RETRY_SECONDS
+        while True:
+            self._has_news.clear()
+            if await self.report():
+                pause_seconds = FAULT_RETRY_SECONDS
+                await self._has_news.wait()
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_seconds):
+                    await self._has_news.wait()
+            pause_seconds = min(2 * pause_seconds, LAST_REPORT_RETRY_SECONDS)
+
+    async def report(self) -> bool:
+        """Whether there is nothing that the bus could be told now."""
+        observed = self._observed
+        if observed is None or observed == self._reported or not self._bus.is_there:
+            return True
         try:
-            await self._bus.bucket(OBSERVED).put(self._node, stamped)
+            await self._bus.bucket(OBSERVED).put(self._node, observed)
         except RefusedError as error:
             log.error("report_refused", code=error.refusal_code, why=error.message)  # noqa: TRY400
             return False
         except FaultError as fault:
             log.warning("report_failed", why=fault.message)
             return False
-        return True
+        self._reported = observed
+        return observed == self._observed
 
     async def registering(self) -> None:
         """The bus has the node's inventory as it is; never ends by itself."""
@@ -157,3 +195,7 @@ class NodeRecords:
         await self._thread(self._store.journal, [(event_id, registration_body(current))])
         await bucket.put(self._node, current)
         log.info("registered", node=self._node)
+
+
+def _without_time(observed: ObservedNode) -> ObservedNode:
+    return msgspec.structs.replace(observed, at="")
