@@ -30,6 +30,8 @@ class LicenceFinding(Message, frozen=True, kw_only=True):
     """What would be accepted there, if it can be listed."""
     fix: str = ""
     """What would make the rule hold; one sentence."""
+    waiver: str = ""
+    """Id of the waiver by whose grace it stops nothing; it counts as `noted` then."""
 
 
 class LicenceElection(Message, frozen=True, kw_only=True):

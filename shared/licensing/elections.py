@@ -26,7 +26,7 @@ def elect(package: LicensedPackage, facts: ElfFacts) -> LicenceElection | None:
         return None
     chosen, why = _choose(package, facts, arms)
     return LicenceElection(
-        file=facts.path, elected=render_arm(chosen), declared=package.manifest.licence, why=why
+        file=facts.path, elected=render_arm(chosen), declared=package.declared, why=why
     )
 
 

@@ -11,14 +11,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import Final
+from typing import Any, Final
+
+from msgspec import to_builtins
 
 from shared.contracts.licences import LicenceFinding
 from shared.licensing.compatibility import is_gpl_2
 from shared.licensing.elections import elected_arm
 from shared.licensing.expressions import Arm, ExpressionError, bare, parse_expression, render_arm
 from shared.licensing.package import LicensedPackage, finding
-from shared.licensing.source_tags import group_of
 
 _WORD: Final = re.compile(r"[A-Za-z0-9.-]+")
 _OPERATORS: Final = frozenset({"AND", "OR", "WITH"})
@@ -26,16 +27,9 @@ _SOURCE: Final = ".c"
 
 
 def texts_present(package: LicensedPackage) -> Iterator[LicenceFinding]:
-    """The archive has the text of every licence that the expression names."""
-    if not package.arms:
-        return
+    """The archive has the text of every licence that the expressions name."""
     held = {file.path for file in package.manifest.files}
-    words = dict.fromkeys(_WORD.findall(package.manifest.licence))
-    missing = [
-        word
-        for word in words
-        if word.upper() not in _OPERATORS and f"LICENSES/{word}.txt" not in held
-    ]
+    missing = [one for one in named_licences(package) if text_path(one) not in held]
     if missing:
         yield finding(
             "texts-present",
@@ -45,6 +39,18 @@ def texts_present(package: LicensedPackage) -> Iterator[LicenceFinding]:
             f"put LICENSES/{missing[0]}.txt into the package's folder (`reuse download`)",
             licences=missing,
         )
+
+
+def named_licences(package: LicensedPackage) -> list[str]:
+    """Every licence and exception that the manifest's expressions name, each once."""
+    expressions = [text for group, text in package.expressions.items() if package.arms_of(group)]
+    words = dict.fromkeys(word for text in expressions for word in _WORD.findall(text))
+    return [word for word in words if word.upper() not in _OPERATORS]
+
+
+def text_path(licence: str) -> str:
+    """Where an archive has a licence's text (REUSE specification 3, licence files)."""
+    return f"LICENSES/{licence}.txt"
 
 
 def source_present(package: LicensedPackage) -> Iterator[LicenceFinding]:
@@ -57,26 +63,40 @@ def source_present(package: LicensedPackage) -> Iterator[LicenceFinding]:
         stem = PurePosixPath(facts.path).stem
         if any(PurePosixPath(path).stem == stem for path in sources):
             continue
-        yield finding(
-            "source-present",
-            "noted" if sources else package.policy.outcomes.get("source-present", "review"),
-            f"archive[{facts.path}]",
-            "no source in the archive has the object's name"
-            if sources
-            else f"is taken under {render_arm(arm)} and its source is not in the archive",
-            f"put {facts.path.removesuffix('.o')}{_SOURCE} and what it includes into the archive; "
-            "`l3af package build` does",
-            file=facts.path,
-            licences=[render_arm(arm)],
-            sources=sources,
-        )
+        yield _without_source(package, facts.path, render_arm(arm), sources)
+
+
+def _without_source(
+    package: LicensedPackage, path: str, elected: str, sources: list[str]
+) -> LicenceFinding:
+    """Sources in the archive, and a place where they are kept, may be what is asked for."""
+    location = package.manifest.source
+    evidence: dict[str, Any] = {"file": path, "licences": [elected], "sources": sources}
+    fix = (
+        f"put {path.removesuffix('.o')}{_SOURCE} and what it includes into the archive "
+        "(`l3af package build` does), or say in [source] where it is kept"
+    )
+    if location is not None:
+        evidence["source"] = to_builtins(location)
+        text = f"its source is kept at {location.repository}, {location.revision}"
+        fix = "none is needed as long as it can be had there"
+        return finding("source-present", "noted", f"archive[{path}]", text, fix, **evidence)
+    if sources:
+        text = "no source in the archive has the object's name"
+        return finding("source-present", "noted", f"archive[{path}]", text, fix, **evidence)
+    outcome = package.policy.outcomes.get("source-present", "review")
+    text = f"is taken under {elected} and its source is not in the archive"
+    return finding("source-present", outcome, f"archive[{path}]", text, fix, **evidence)
 
 
 def source_tags(package: LicensedPackage) -> Iterator[LicenceFinding]:
-    """Every choice that the manifest offers is offered by each source that it is made of."""
+    """Every choice that is promised of a group of files is offered by each of them with a tag."""
     outcome = package.policy.outcomes.get("source-tags", "review")
     for path, tag in sorted(package.source_licences.items()):
-        if group_of(path) != "kernel":
+        group = package.group_of(path)
+        # What is shared becomes part of the kernel's objects, unless it has its own promise.
+        group = "kernel" if group == "shared" and group not in package.expressions else group
+        if group not in package.expressions:
             continue
         try:
             offered = parse_expression(tag, path=path)
@@ -91,9 +111,7 @@ def source_tags(package: LicensedPackage) -> Iterator[LicenceFinding]:
                 spdx=tag,
             )
             continue
-        lacking = sorted(
-            render_arm(arm) for arm in package.arms if not any(_covers(one, arm) for one in offered)
-        )
+        lacking = _lacking(offered, package.arms_of(group))
         if lacking:
             yield finding(
                 "source-tags",
@@ -103,9 +121,38 @@ def source_tags(package: LicensedPackage) -> Iterator[LicenceFinding]:
                 "leave that choice out of the manifest, or have the file offered under it as well",
                 file=path,
                 spdx=tag,
-                manifest=package.manifest.licence,
+                group=group,
+                manifest=package.expressions[group],
                 licences=lacking,
             )
+
+
+def shared_code(package: LicensedPackage) -> Iterator[LicenceFinding]:
+    """Code of both sides is offered so that it can be part of either."""
+    shared = package.arms_of("shared")
+    for group in ("kernel", "user") if shared else ():
+        promised = package.arms_of(group)
+        lacking = _lacking(shared, promised)
+        if lacking:
+            yield finding(
+                "shared-code",
+                "refused" if len(lacking) == len(promised) else "review",
+                package.expression_path("shared"),
+                f"code that is part of the {group} code is not offered so that the whole can be "
+                f"under {lacking[0]}",
+                f"offer the shared code under {lacking[0]} as well",
+                group=group,
+                spdx=package.expressions["shared"],
+                manifest=package.expressions[group],
+                licences=lacking,
+            )
+
+
+def _lacking(offered: frozenset[Arm], promised: frozenset[Arm]) -> list[str]:
+    """The promised choices that code offered so cannot be part of."""
+    return sorted(
+        render_arm(arm) for arm in promised if not any(_covers(one, arm) for one in offered)
+    )
 
 
 def _covers(offered: Arm, promised: Arm) -> bool:

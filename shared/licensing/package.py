@@ -16,13 +16,14 @@ from typing import Any, Final
 from shared.bytecode.helper_names import helper_name
 from shared.contracts.licences import LicenceFinding, LicenceOutcome
 from shared.contracts.package_facts import ElfFacts, ProgramFacts
-from shared.contracts.package_manifest import PackageManifest
+from shared.contracts.package_manifest import FileGroup, PackageManifest
+from shared.file_groups import stated_groups
 from shared.kernel_abilities import PROGRAM_TYPE_OF_HOOK, KernelAbilities
 from shared.licensing.expressions import Arm, ExpressionError, parse_expression
 from shared.licensing.kernel import ClosedCalls, ProgramKind, closed_calls, kind_of_section
 from shared.licensing.policies import LicencePolicy
+from shared.licensing.source_tags import group_by_suffix
 
-EXPRESSION_PATH: Final = "manifest.licence"
 NAMED: Final = 5
 
 
@@ -39,12 +40,37 @@ class LicensedPackage:
     """Those that the package may come to run on; none: the built-in table."""
 
     @cached_property
+    def expressions(self) -> dict[FileGroup, str]:
+        """What the manifest says of the kernel code, and of each group that it names."""
+        manifest = self.manifest
+        return {"kernel": manifest.licence, **manifest.licences}
+
+    @property
+    def declared(self) -> str:
+        """The expression of the kernel code."""
+        return self.expressions["kernel"]
+
+    def expression_path(self, group: FileGroup = "kernel") -> str:
+        """Where the manifest says it."""
+        is_named = group in self.manifest.licences
+        return f"manifest.licences.{group}" if is_named else "manifest.licence"
+
+    @cached_property
     def arms(self) -> frozenset[Arm]:
-        """The choices that the manifest's expression offers; none if it is no expression."""
+        """The choices that the kernel code is offered under; none if it is no expression."""
+        return self.arms_of("kernel")
+
+    def arms_of(self, group: FileGroup) -> frozenset[Arm]:
+        """The choices that the group is offered under; none if it has no expression of its own."""
         try:
-            return parse_expression(self.manifest.licence, path=EXPRESSION_PATH)
+            return parse_expression(self.expressions.get(group, ""), path=group)
         except ExpressionError:
             return frozenset()
+
+    def group_of(self, path: str) -> FileGroup:
+        """What a file is for: as the manifest says, else by its suffix."""
+        stated = stated_groups(path, self.manifest.file_groups)
+        return stated[0] if stated else group_by_suffix(path)
 
     def stated(self, facts: ElfFacts) -> frozenset[Arm]:
         """The choices that a string outside the kernel's list names; none if it names another.

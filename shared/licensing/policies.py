@@ -15,15 +15,20 @@ from msgspec import Meta
 
 from shared.contracts.base import Document
 from shared.contracts.licences import LicenceOutcome
+from shared.contracts.package_manifest import FileGroup
 from shared.errors import Reason, RefusedError
 from shared.identifiers import Token
 from shared.licensing.expressions import Arm, bare, category, is_known
 from shared.validation import convert_document
 from shared.versions import parse_version
 
-FileGroup = Literal["kernel", "user", "docs"]
 SettableRule = Literal[
-    "identifiers-known", "texts-present", "under-declared", "source-present", "source-tags"
+    "identifiers-known",
+    "licence-drift",
+    "texts-present",
+    "under-declared",
+    "source-present",
+    "source-tags",
 ]
 SHIPPED: Final = ("cncf", "gpl-ok", "lfn-l3af", "permissive-only")
 DEFAULT_POLICY: Final = "gpl-ok"

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shared.contracts.licences import LicenceFinding
+from shared.contracts.package_manifest import FileGroup
 from shared.licensing.compatibility import fits
 from shared.licensing.expressions import (
     Arm,
@@ -14,21 +15,23 @@ from shared.licensing.expressions import (
     bare,
     parse_expression,
 )
-from shared.licensing.package import EXPRESSION_PATH, LicensedPackage, finding
-from shared.licensing.policies import FileGroup
-from shared.licensing.source_tags import group_of
+from shared.licensing.package import LicensedPackage, finding
 
 
 def policy_groups(package: LicensedPackage) -> Iterator[LicenceFinding]:
-    """Kernel code as a whole, and every file that states a licence, are what the policy takes."""
-    if package.arms:
-        yield from _asked_of(
-            package, "kernel", package.arms, EXPRESSION_PATH, package.manifest.licence, file=""
-        )
+    """Each group of files as a whole, and files that state a licence, are what the policy takes.
+
+    Files are judged by what their group is declared to be under; those of a group of which the
+    manifest says nothing, by their own tags.
+    """
+    for group, expression in package.expressions.items():
+        arms = package.arms_of(group)
+        if arms:
+            path = package.expression_path(group)
+            yield from _asked_of(package, group, arms, path, expression, file="")
     for path, tag in sorted(package.source_licences.items()):
-        group = group_of(path)
-        # Kernel files are judged as the whole that they become.
-        if group == "kernel":
+        group = package.group_of(path)
+        if group in package.expressions:
             continue
         try:
             arms = parse_expression(tag, path=path)
@@ -56,10 +59,10 @@ def policy_platforms(package: LicensedPackage) -> Iterator[LicenceFinding]:
         yield finding(
             "policy-platforms",
             rule.outcome,
-            EXPRESSION_PATH,
+            package.expression_path(),
             f"is meant for {' and '.join(platforms)}: {rule.because}",
             "offer a choice without the GPL as well, as GPL-2.0-only OR BSD-2-Clause",
-            spdx=package.manifest.licence,
+            spdx=package.declared,
             platforms=list(platforms),
             licences=sorted(rule.not_alone),
         )

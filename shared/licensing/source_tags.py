@@ -12,8 +12,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from shared.contracts.package_manifest import FileGroup
 from shared.licensing.expressions import MAX_EXPRESSION_LENGTH
-from shared.licensing.policies import FileGroup
 
 HEAD_BYTES: Final = 4096
 _TAG: Final = re.compile(
@@ -38,8 +38,8 @@ def source_licences(files: Mapping[str, bytes]) -> dict[str, str]:
     return found
 
 
-def group_of(path: str) -> FileGroup:
-    """What a file of a package is: C goes into the kernel."""
+def group_by_suffix(path: str) -> FileGroup:
+    """What a file of a package is if nobody says: C goes into the kernel."""
     if path.endswith(_KERNEL):
         return "kernel"
     return "docs" if path.endswith(_DOCS) else "user"

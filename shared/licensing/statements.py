@@ -17,6 +17,7 @@ from shared.contracts.licences import LicenceFinding
 from shared.contracts.package_facts import ElfFacts, ProgramFacts
 from shared.licensing.compatibility import PROMISES, may_combine, never_combines, strings_for
 from shared.licensing.expressions import (
+    Arm,
     ExpressionError,
     is_known,
     parse_expression,
@@ -24,7 +25,6 @@ from shared.licensing.expressions import (
 )
 from shared.licensing.kernel import ClosedCalls
 from shared.licensing.package import (
-    EXPRESSION_PATH,
     LicensedPackage,
     finding,
     listed,
@@ -38,61 +38,69 @@ _Asked = tuple[str, dict[str, Any]]
 
 
 def expression_valid(package: LicensedPackage) -> Iterator[LicenceFinding]:
-    """The manifest's licence is an SPDX expression."""
-    try:
-        parse_expression(package.manifest.licence, path=EXPRESSION_PATH)
-    except ExpressionError as error:
-        for reason in error.reasons:
-            yield finding(
-                "expression-valid",
-                "refused",
-                EXPRESSION_PATH,
-                reason.rule,
-                "write an SPDX expression, as GPL-2.0-only OR BSD-2-Clause",
-                spdx=package.manifest.licence,
-            )
+    """What the manifest says of each group of files is an SPDX expression."""
+    for group, expression in package.expressions.items():
+        path = package.expression_path(group)
+        try:
+            parse_expression(expression, path=path)
+        except ExpressionError as error:
+            for reason in error.reasons:
+                yield finding(
+                    "expression-valid",
+                    "refused",
+                    path,
+                    reason.rule,
+                    "write an SPDX expression, as GPL-2.0-only OR BSD-2-Clause",
+                    spdx=expression,
+                )
 
 
 def identifiers_known(package: LicensedPackage) -> Iterator[LicenceFinding]:
     """Every licence that is named is in the SPDX list, or the author's own `LicenseRef-`."""
-    unknown = sorted({one for arm in package.arms for one in arm if not is_known(one)})
-    if unknown:
-        yield finding(
-            "identifiers-known",
-            package.policy.outcomes.get("identifiers-known", "review"),
-            EXPRESSION_PATH,
-            f"names {listed(unknown)}, which the SPDX list does not have",
-            "use the identifier of the SPDX list, or LicenseRef- and a name of your own",
-            spdx=package.manifest.licence,
-            licences=unknown,
-        )
+    for group, expression in package.expressions.items():
+        named = {one for arm in package.arms_of(group) for one in arm}
+        unknown = sorted(one for one in named if not is_known(one))
+        if unknown:
+            yield finding(
+                "identifiers-known",
+                package.policy.outcomes.get("identifiers-known", "review"),
+                package.expression_path(group),
+                f"names {listed(unknown)}, which the SPDX list does not have",
+                "use the identifier of the SPDX list, or LicenseRef- and a name of your own",
+                spdx=expression,
+                licences=unknown,
+            )
 
 
 def arms_combine(package: LicensedPackage) -> Iterator[LicenceFinding]:
     """Licences that apply together may apply together."""
-    impossible = sorted(render_arm(arm) for arm in package.arms if never_combines(arm))
+    for group, expression in package.expressions.items():
+        yield from _combined(package.arms_of(group), expression, package.expression_path(group))
+
+
+def _combined(arms: frozenset[Arm], expression: str, path: str) -> Iterator[LicenceFinding]:
+    impossible = sorted(render_arm(arm) for arm in arms if never_combines(arm))
     unclear = sorted(
-        render_arm(arm) for arm in package.arms if not may_combine(arm) and not never_combines(arm)
+        render_arm(arm) for arm in arms if not may_combine(arm) and not never_combines(arm)
     )
     if impossible:
-        is_only_choice = len(impossible) == len(package.arms)
         yield finding(
             "arms-combine",
-            "refused" if is_only_choice else "noted",
-            EXPRESSION_PATH,
+            "refused" if len(impossible) == len(arms) else "noted",
+            path,
             f"code under {impossible[0]} cannot be one work: the licences exclude each other",
             "leave one of the two out of the object, or take it under another licence",
-            spdx=package.manifest.licence,
+            spdx=expression,
             licences=impossible,
         )
     if unclear:
         yield finding(
             "arms-combine",
             "review",
-            EXPRESSION_PATH,
+            path,
             f"it is not known whether code under {unclear[0]} may be one work",
             "have it looked at, or leave one of the two out of the object",
-            spdx=package.manifest.licence,
+            spdx=expression,
             licences=unclear,
         )
 
@@ -121,7 +129,7 @@ def under_declared(package: LicensedPackage) -> Iterator[LicenceFinding]:
                 f"'{dual[0]}' says the same to the kernel and more to people",
                 file=facts.path,
                 elf=facts.licence,
-                spdx=package.manifest.licence,
+                spdx=package.declared,
                 allowed=dual,
             )
 
@@ -222,7 +230,7 @@ def _false_promises(package: LicensedPackage, facts: ElfFacts) -> Iterator[Licen
                 else f"offer {choice} in the manifest, or let the object say the expression itself",
                 file=facts.path,
                 elf=facts.licence,
-                spdx=package.manifest.licence,
+                spdx=package.declared,
                 allowed=allowed,
             )
 
@@ -238,6 +246,6 @@ def _other_string(package: LicensedPackage, facts: ElfFacts) -> Iterator[Licence
             "let the object say one of the strings that the manifest grants",
             file=facts.path,
             elf=facts.licence,
-            spdx=package.manifest.licence,
-            allowed=[*strings_for(package.arms), package.manifest.licence],
+            spdx=package.declared,
+            allowed=[*strings_for(package.arms), package.declared],
         )

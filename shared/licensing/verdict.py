@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
+import msgspec
+
 from shared.contracts.licences import (
     OUTCOMES,
     LicenceElection,
@@ -36,6 +38,7 @@ RULES: Final[dict[str, Rule]] = {
     "texts-present": obligations.texts_present,
     "source-present": obligations.source_present,
     "source-tags": obligations.source_tags,
+    "shared-code": obligations.shared_code,
     "policy-groups": policy_rules.policy_groups,
     "policy-platforms": policy_rules.policy_platforms,
 }
@@ -59,9 +62,20 @@ def check_licences(package: LicensedPackage) -> LicenceVerdict:
     )
 
 
+def with_rule(
+    verdict: LicenceVerdict, name: str, found: Iterable[LicenceFinding]
+) -> LicenceVerdict:
+    """The verdict with one more rule, which is not asked of a package alone."""
+    findings = (*verdict.findings, *_bounded(name, found))
+    return msgspec.structs.replace(verdict, findings=findings, outcome=gravest(findings))
+
+
 def gravest(findings: Iterable[LicenceFinding]) -> LicenceOutcome:
-    """The gravest outcome; `passed` of nothing."""
-    return max((one.outcome for one in findings), key=OUTCOMES.index, default="passed")
+    """The gravest outcome; `passed` of nothing, and `noted` of what is waived."""
+    outcomes: Iterator[LicenceOutcome] = (
+        "noted" if one.waiver else one.outcome for one in findings
+    )
+    return max(outcomes, key=OUTCOMES.index, default="passed")
 
 
 def refusals(verdict: LicenceVerdict) -> list[Reason]:
@@ -74,13 +88,17 @@ def refusals(verdict: LicenceVerdict) -> list[Reason]:
             allowed=list(one.allowed) or None,
         )
         for one in verdict.findings
-        if one.outcome == "refused"
+        if one.outcome == "refused" and not one.waiver
     ]
 
 
 def _found(name: str, rule: Rule, package: LicensedPackage) -> list[LicenceFinding]:
+    return _bounded(name, rule(package)) or [LicenceFinding(rule=name, outcome="passed")]
+
+
+def _bounded(name: str, findings: Iterable[LicenceFinding]) -> list[LicenceFinding]:
     """The gravest first, and no more than anybody reads or a record holds."""
-    found = sorted(rule(package), key=lambda one: OUTCOMES.index(one.outcome), reverse=True)
+    found = sorted(findings, key=lambda one: OUTCOMES.index(one.outcome), reverse=True)
     left_out = found[MAX_FINDINGS:]
     if left_out:
         return [
@@ -92,4 +110,4 @@ def _found(name: str, rule: Rule, package: LicensedPackage) -> list[LicenceFindi
                 fix="mend those that are named, then ask again",
             ),
         ]
-    return found or [LicenceFinding(rule=name, outcome="passed")]
+    return found
