@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,13 +16,19 @@ from typing import Any
 import pytest
 from cffi import FFI
 
-from services.node_executor.adapters import kernel_info, pins
+from services.node_executor.adapters import hooks, kernel_info, pins
+from services.node_executor.adapters.chain import LinkedChain, link_chain
 from services.node_executor.adapters.host_programs import HostPrograms
 from services.node_executor.adapters.libbpf_cdef import LIBRARY
-from services.node_executor.adapters.program_holders import Search, program_owners, program_pins
+from services.node_executor.adapters.program_holders import (
+    PinnedPrograms,
+    Search,
+    program_owners,
+)
 from services.node_executor.generations import ChainMemory, Point
 from shared.contracts.ebpf import EbpfProgram, ListEbpf
 from tests.support.bpf_objects import compile_source
+from tests.support.chain_reference import a_source
 from tests.support.executors import Executor, Wire, a_chain, a_program, pin_directory
 
 ROOT = Path(__file__).parents[2]
@@ -288,8 +295,41 @@ def test_a_search_that_is_too_long_says_so() -> None:
     late = Search("names in bpffs", 1000, seconds=-1.0)
 
     program_owners(few)
-    found = program_pins(late, first=PurePosixPath("/sys/fs/bpf"))
+    found = PinnedPrograms(first=PurePosixPath("/sys/fs/bpf")).find(late)
 
     assert few.note == "there are more descriptors than are looked at"
     assert found == {}
     assert late.note in ("looking at all names in bpffs takes too long", "")
+
+
+def test_a_name_that_was_read_before_is_followed_to_what_it_stands_for_now(
+    base: PurePosixPath, wire: Wire
+) -> None:
+    """Programs, and links that run another program by now; what has no name is not found."""
+    pins.prepare_pin_directory(base)
+    searched = PinnedPrograms(first=base)
+
+    def found(*programs: LinkedChain) -> list[list[str]]:
+        by_program = searched.find(Search("names in bpffs", 10**6))
+        own = [by_program.get(one.info.id, []) for one in programs]
+        return [[path.removeprefix(f"{base}/") for path in paths] for paths in own]
+
+    with (
+        link_chain([a_source("passes")], "xdp", name="one") as one,
+        link_chain([a_source("passes")], "xdp", name="two") as two,
+    ):
+        index = socket.if_nametoindex(wire.name)
+        made = hooks.attach(one.program, index, "xdp", hook_point=wire.name)
+        with made.link:
+            pins.pin(made.link, base / "link")
+            pins.pin(one.program, base / "name")
+            first = found(one, two)
+            hooks.replace_program(made.link, two.program, expected_id=one.info.id)
+            pins.pin(two.program, base / "name")
+            second = found(one, two)
+            Path(base / "name").unlink()
+            third = found(one, two)
+
+    assert first == [["link", "name"], []]
+    assert second == [[], ["link", "name"]]
+    assert third == [[], ["link"]]

@@ -24,9 +24,9 @@ from services.node_executor.adapters.link_targets import attachments
 from services.node_executor.adapters.program_holders import (
     MAX_DESCRIPTORS,
     MAX_PINS,
+    PinnedPrograms,
     Search,
     program_owners,
-    program_pins,
 )
 from services.node_executor.adapters.program_probe import PROGRAM_TYPES
 from services.node_executor.generations import ChainMemory, Point
@@ -76,6 +76,7 @@ class HostPrograms:
         self._points = points
         self._staged = staged
         self._one_at_a_time = asyncio.Lock()
+        self._pinned = PinnedPrograms(first=base)
 
     async def list(self, request: ListEbpf) -> EbpfListed:
         """One page, read from the kernel now.
@@ -96,7 +97,7 @@ class HostPrograms:
         processes = Search("descriptors", MAX_DESCRIPTORS)
         names = Search("names in bpffs", MAX_PINS)
         owners = program_owners(processes)
-        pins = program_pins(names, first=self._base)
+        pins = self._pinned.find(names)
         attached = attachments()
         found = {
             one: role_of(one, pins[one], roles, base=self._base) for one in ids(PROGRAM_NEXT_ID)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from time import monotonic
-from typing import Final
+from typing import Final, NamedTuple
 
 from services.node_executor.adapters import kernel_info, pins
 from services.node_executor.adapters.kernel_errors import KernelFaultError
@@ -28,6 +28,21 @@ _PROC: Final = "/proc"
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 _PROGRAM: Final = "anon_inode:bpf-prog"
 _LINKS: Final = ("anon_inode:bpf_link", "anon_inode:bpf-link")
+
+
+class _File(NamedTuple):
+    """A file, whatever its names are."""
+
+    device: int
+    inode: int
+
+
+class _Pinned(NamedTuple):
+    """What a file of bpffs stands for."""
+
+    program_id: int
+    """The program, or the one that the link runs; 0: it is neither."""
+    is_link: bool = False
 
 
 class Search:
@@ -71,15 +86,30 @@ def program_owners(search: Search) -> dict[int, dict[int, EbpfOwner]]:
     return found
 
 
-def program_pins(search: Search, *, first: PurePosixPath) -> dict[int, list[str]]:
-    """Program id to the paths of it and of its links; those below `first` come first."""
-    found: dict[int, list[str]] = defaultdict(list)
-    for path in _pinned(first):
-        if not search.goes_on():
-            break
-        if program_id := _pinned_program(path):
-            found[program_id].append(_printable(path))
-    return found
+class PinnedPrograms:
+    """Names of programs and of their links in every bpffs; only those that are new are opened."""
+
+    def __init__(self, *, first: PurePosixPath) -> None:
+        """Names below `first` come first."""
+        self._first: Final = first
+        self._seen: dict[_File, _Pinned] = {}
+        """A file of bpffs stands for one object as long as it is."""
+
+    def find(self, search: Search) -> dict[int, list[str]]:
+        """Program id to the paths of it and of its links."""
+        found: dict[int, list[str]] = defaultdict(list)
+        seen: dict[_File, _Pinned] = {}
+        for path, file in _pinned(self._first):
+            if not search.goes_on():
+                break
+            pinned = self._seen.get(file)
+            if pinned is None or pinned.is_link:  # a link can run another program by now
+                pinned = _read(path)
+            seen[file] = pinned
+            if pinned.program_id:
+                found[pinned.program_id].append(_printable(path))
+        self._seen = seen
+        return found
 
 
 def _printable(path: str) -> str:
@@ -126,9 +156,10 @@ def _command(process: str) -> str:
     return ""
 
 
-def _pinned(first: PurePosixPath) -> Iterator[str]:
+def _pinned(first: PurePosixPath) -> Iterator[tuple[str, _File]]:
     """Every name in every bpffs that this process sees, each file system once."""
-    yield from _files(str(first))
+    own = str(first)
+    yield from _files(own)
     devices: set[int] = set()
     for line in _MOUNTS.read_text().splitlines():
         left, _, right = line.partition(" - ")
@@ -139,24 +170,32 @@ def _pinned(first: PurePosixPath) -> Iterator[str]:
             device = os.stat(mount_point).st_dev  # noqa: PTH116
             if device not in devices:
                 devices.add(device)
-                own = str(first)
-                yield from (path for path in _files(mount_point) if not path.startswith(f"{own}/"))
+                yield from (one for one in _files(mount_point) if not one[0].startswith(f"{own}/"))
 
 
-def _files(folder: str) -> Iterator[str]:
-    for parent, _, names in os.walk(folder):
-        yield from (f"{parent}/{name}" for name in sorted(names))
+def _files(folder: str) -> Iterator[tuple[str, _File]]:
+    """Names of pins, those of a directory before those of the directories in it."""
+    folders = []
+    with suppress(OSError), os.scandir(folder) as entries:
+        device = os.stat(folder).st_dev  # noqa: PTH116
+        for entry in sorted(entries, key=lambda one: one.name):
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.path)
+            elif not entry.is_symlink():
+                yield entry.path, _File(device, entry.inode())
+    for one in folders:
+        yield from _files(one)
 
 
-def _pinned_program(path: str) -> int:
-    """The program that is pinned there, or whose link is; 0: it is something else."""
+def _read(path: str) -> _Pinned:
+    """What is pinned there."""
     with suppress(KernelFaultError, OSError):
-        opened = pins.open_pinned(PurePosixPath(path))
+        opened = pins.open_pinned_text(path)
         if opened is not None:
             with opened:
                 target = os.readlink(f"/proc/self/fd/{opened.fd}")  # noqa: PTH115
                 if target == _PROGRAM:
-                    return kernel_info.program_info(opened.fd).id
+                    return _Pinned(kernel_info.program_info(opened.fd).id)
                 if target in _LINKS:
-                    return kernel_info.link_info(opened.fd).program_id
-    return 0
+                    return _Pinned(kernel_info.link_info(opened.fd).program_id, is_link=True)
+    return _Pinned(0)
