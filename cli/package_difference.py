@@ -15,14 +15,14 @@ import msgspec
 from cli.package_reference import DescribedPackage
 from services.node_executor.map_carry_over import CarryOver, MapShape, plan_carry_over
 from services.node_executor.map_types import describe_types
-from services.node_executor.map_values import map_layout
-from shared.bytecode.btf import ArrayType, IntegerType, Layout
 from shared.bytecode.elf import ObjectFile, read_object
 from shared.bytecode.helper_names import helper_name
 from shared.bytecode.map_declarations import map_type_name
+from shared.configuration.entries import map_layout
 from shared.contracts.base import Message
 from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import MapEntry, PackageManifest, ProgramEntry
+from shared.contracts.value_types import ArrayType, EnumType, IntegerType, Layout
 from shared.errors import Reason
 
 MAX_MAP_TYPE: Final = 64
@@ -280,4 +280,6 @@ def _takes(new: Layout, old: Layout) -> bool:
         return new.is_signed and new.size_bytes > old.size_bytes
     if isinstance(new, ArrayType) and isinstance(old, ArrayType):
         return new.count == old.count and _takes(new.element, old.element)
+    if isinstance(new, EnumType) and isinstance(old, EnumType):
+        return set(new.values) >= set(old.values)
     return type(new) is type(old)

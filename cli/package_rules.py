@@ -13,14 +13,14 @@ from typing import Any, Final, Literal
 
 from services.catalog.manifest import manifest_reasons
 from services.catalog.publication import MAX_MANIFEST_BYTES
-from services.node_executor.map_values import map_layout
-from shared.bytecode.btf import ArrayType, IntegerType, Layout
 from shared.bytecode.elf import read_object
 from shared.canonical import canonical_bytes
+from shared.configuration.entries import map_layout
 from shared.contracts.base import Message
 from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import PackageManifest
 from shared.contracts.package_tests import PackageTest
+from shared.contracts.value_types import ArrayType, Layout, OpaqueType, StructType, UnionType
 from shared.errors import Reason
 from shared.licensing.package import LicensedPackage
 from shared.licensing.policies import LicencePolicy
@@ -178,14 +178,16 @@ def _map_warnings(manifest: PackageManifest, files: Mapping[str, bytes]) -> Iter
                     yield _warning(
                         f"maps.{declared.name}",
                         f"{what} of this type cannot be configured",
-                        "make them integers or fixed arrays of integers, or leave the map out",
+                        "leave pointers and locks out of them, or leave the map out",
                     )
 
 
 def _is_configurable(layout: Layout) -> bool:
     if isinstance(layout, ArrayType):
         return _is_configurable(layout.element)
-    return isinstance(layout, IntegerType)
+    if isinstance(layout, StructType | UnionType):
+        return all(_is_configurable(one.layout) for one in layout.members)
+    return not isinstance(layout, OpaqueType)
 
 
 def _warning(path: str, rule: str, fix: str) -> LintFinding:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from services.node_executor.linking import counters
-from services.node_executor.map_values import MapLayout, decode_value
 from services.node_executor.slot_metrics import Counted
-from shared.bytecode.btf import ArrayType, IntegerType, Layout, StructType
+from shared.configuration.codecs import BYTE_ORDER
+from shared.configuration.entries import MapLayout
 from shared.contracts.inspection import (
     MAX_SHOWN_CHANGES,
     BytesChange,
@@ -24,6 +24,7 @@ from shared.contracts.inspection import (
     ProgramRan,
 )
 from shared.contracts.node import verdicts_of
+from shared.contracts.value_types import ArrayType, EnumType, IntegerType, Layout, StructType
 from shared.identifiers import Hook
 
 MAX_SHOWN_BYTES: Final = 128
@@ -221,13 +222,15 @@ def readable(data: bytes, layout: Layout) -> Any:
             )
             for member in layout.members
         }
-    if isinstance(layout, ArrayType) and not isinstance(layout.element, IntegerType):
+    if isinstance(layout, ArrayType):
         size = layout.element.size_bytes
         return [
             readable(data[at * size : (at + 1) * size], layout.element)
             for at in range(layout.count)
         ]
-    return decode_value(data, layout)
+    if isinstance(layout, IntegerType | EnumType):
+        return int.from_bytes(data[: layout.size_bytes], BYTE_ORDER, signed=layout.is_signed)
+    return data[: layout.size_bytes].hex()
 
 
 def _entry(

@@ -3,31 +3,46 @@
 """BTF: the types that a compiler wrote beside the code.
 
 Format: Documentation/bpf/btf.rst.  Only what keys, values and map declarations need is resolved;
-pointers, unions, functions and floats become `OpaqueType`.
+pointers, floats and objects of the kernel (`bpf_timer`) become `OpaqueType`.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from shared.contracts.value_types import (
+    ArrayType,
+    EnumType,
+    IntegerType,
+    Layout,
+    Member,
+    OpaqueType,
+    StructType,
+    UnionType,
+)
 from shared.errors import RefusedError
 
 MAX_TYPES: Final = 100_000
 """More than ten times what the largest programs carry; bounds the memory of a parse."""
 MAX_DEPTH: Final = 32
+MAX_NAME_BYTES: Final = 511
+"""Of a type, member or section (include/linux/kallsyms.h, KSYM_NAME_LEN)."""
 
 _MAGIC: Final = 0xEB9F
 _HEADER: Final = struct.Struct("<HBBIIIII")
 _RECORD: Final = struct.Struct("<III")
 _TRIPLE: Final = struct.Struct("<III")
+_PAIR: Final = struct.Struct("<II")
+_KERNEL_PREFIX: Final = "bpf_"
+"""Of structs that the kernel itself keeps in values, as locks and timers."""
 
 INT, PTR, ARRAY, STRUCT, UNION, ENUM, FORWARD, TYPEDEF = range(1, 9)
 VOLATILE, CONST, RESTRICT, FUNC, FUNC_PROTO, VAR, DATASEC, FLOAT = range(9, 17)
 DECL_TAG, TYPE_TAG, ENUM64 = range(17, 20)
 _TRANSPARENT: Final = frozenset((TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG))
+_RESERVED_BITS: Final = 0x60FF0000
 _EXTRA_BYTES: Final = {INT: 4, ARRAY: 12, VAR: 4, DECL_TAG: 4}
 _EXTRA_BYTES_EACH: Final = {STRUCT: 12, UNION: 12, ENUM: 8, FUNC_PROTO: 8, DATASEC: 12, ENUM64: 12}
 _POINTER_BYTES: Final = 8
@@ -35,59 +50,6 @@ _POINTER_BYTES: Final = 8
 
 class MalformedBtfError(RefusedError):
     """The BTF contradicts its own lengths or references."""
-
-
-@dataclass(frozen=True, slots=True)
-class IntegerType:
-    """A whole number, a boolean, a character or an enumeration."""
-
-    size_bytes: int
-    is_signed: bool
-    name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ArrayType:
-    """A fixed number of elements, one behind the other."""
-
-    element: Layout
-    count: int
-
-    @property
-    def size_bytes(self) -> int:
-        """Of all elements together."""
-        return self.element.size_bytes * self.count
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One member of a struct."""
-
-    name: str
-    offset_bits: int
-    layout: Layout
-    bitfield_bits: int = 0
-    """0: not a bit field."""
-
-
-@dataclass(frozen=True, slots=True)
-class StructType:
-    """A struct; padding between members belongs to no member."""
-
-    name: str
-    size_bytes: int
-    members: tuple[Member, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class OpaqueType:
-    """Bytes that have no text form here: a union, a pointer, a float."""
-
-    kind: str
-    size_bytes: int
-
-
-Layout = IntegerType | ArrayType | StructType | OpaqueType
 
 
 class BtfType(NamedTuple):
@@ -185,6 +147,17 @@ class Btf:
             found.append((_string(self._strings, name), member_type, start, width))
         return found
 
+    def enumerators(self, type_id: int) -> Iterator[tuple[str, int]]:
+        """Names and values of an enumeration."""
+        record = self.type(type_id)
+        is_wide = record.kind == ENUM64
+        for fields in (_TRIPLE if is_wide else _PAIR).iter_unpack(record.extra):
+            bits = 64 if is_wide else 32
+            value = fields[1] | (fields[2] << 32 if is_wide else 0)
+            if record.has_flag and value >> (bits - 1):
+                value -= 1 << bits
+            yield _string(self._strings, fields[0]), value
+
     def section_variables(self, name: str) -> list[int]:
         """Type ids of what lies in a data section; empty if BTF does not name the section."""
         section = self.find(DATASEC, name)
@@ -209,33 +182,51 @@ class Btf:
             self._layouts[type_id] = known
         return known
 
-    def _resolve(self, type_id: int, depth: int) -> Layout:
+    def _resolve(  # noqa: PLR0911 because each kind has its layout
+        self, type_id: int, depth: int
+    ) -> Layout:
         record = self.type(type_id)
         if record.kind == INT:
             return IntegerType(record.size_or_type, bool(record.extra[3] & 1), record.name)
         if record.kind in (ENUM, ENUM64):
-            return IntegerType(record.size_or_type, record.has_flag, record.name)
+            values = tuple(self.enumerators(type_id))
+            return EnumType(record.size_or_type, record.has_flag, record.name, values)
         if record.kind == ARRAY:
             element, count = self.array_parts(type_id)
             return ArrayType(self._layout(element, depth + 1), count)
-        if record.kind in (STRUCT, DATASEC):
+        if record.kind == STRUCT and record.name.startswith(_KERNEL_PREFIX):
+            return OpaqueType(record.name, record.size_or_type)
+        if record.kind in (STRUCT, UNION, DATASEC):
             members = tuple(self._laid_out(type_id, record, depth))
+            if record.kind == UNION:
+                return UnionType(record.name, record.size_or_type, members)
             return StructType(record.name, record.size_or_type, members)
         if record.kind == PTR:
             return OpaqueType("pointer", _POINTER_BYTES)
-        if record.kind in (UNION, FLOAT):
-            return OpaqueType("union" if record.kind == UNION else "float", record.size_or_type)
+        if record.kind == FLOAT:
+            return OpaqueType("float", record.size_or_type)
         raise MalformedBtfError(f"BTF uses type {type_id} as a value, but it has no size")
 
     def _laid_out(self, type_id: int, record: BtfType, depth: int) -> Iterator[Member]:
-        """The members of a struct, or the variables of a data section."""
-        if record.kind == STRUCT:
+        """The members of a struct or union, or the variables of a data section."""
+        if record.kind != DATASEC:
             for name, member_type, offset, width in self.members(type_id):
-                yield Member(name, offset, self._layout(member_type, depth + 1), width)
+                layout = self._layout(member_type, depth + 1)
+                if not name and isinstance(layout, StructType) and record.kind == STRUCT:
+                    for one in layout.members:
+                        start = offset + one.offset_bits
+                        yield Member(one.name, start, one.layout, one.bitfield_bits)
+                else:
+                    yield Member(name, offset, layout, width)
         else:
             for variable, offset, _ in _TRIPLE.iter_unpack(record.extra):
                 held = self.type(variable)
                 yield Member(held.name, offset * 8, self._layout(held.size_or_type, depth + 1))
+
+
+def numbers_of(record: BtfType) -> tuple[int, ...]:
+    """The numbers of four bytes behind a record."""
+    return struct.unpack(f"<{len(record.extra) // 4}I", record.extra)
 
 
 def parse_btf(section: bytes) -> Btf:
@@ -247,10 +238,13 @@ def parse_btf(section: bytes) -> Btf:
     """
     if len(section) < _HEADER.size:
         raise MalformedBtfError("the BTF section is shorter than its header")
-    magic, version, _, header_bytes, *bounds = _HEADER.unpack_from(section)
-    if magic != _MAGIC or version != 1:
-        raise MalformedBtfError("the BTF section has an unknown magic number or version")
+    magic, version, flags, header_bytes, *bounds = _HEADER.unpack_from(section)
+    if magic != _MAGIC or version != 1 or flags:
+        raise MalformedBtfError("the BTF section has an unknown magic number, version or flags")
     type_offset, type_bytes, string_offset, string_bytes = bounds
+    ends = (type_offset + type_bytes, string_offset + string_bytes)
+    if header_bytes < _HEADER.size or header_bytes + max(ends) < len(section):
+        raise MalformedBtfError("the BTF section has bytes that belong to nothing")
     types = _slice(section, header_bytes + type_offset, type_bytes)
     strings = _slice(section, header_bytes + string_offset, string_bytes)
     if not strings.startswith(b"\0") or not strings.endswith(b"\0"):
@@ -267,6 +261,8 @@ def _records(types: bytes, strings: bytes) -> list[BtfType]:
         name, info, size_or_type = _RECORD.unpack_from(types, position)
         position += _RECORD.size
         kind, count = info >> 24 & 0x1F, info & 0xFFFF
+        if info & _RESERVED_BITS:
+            raise MalformedBtfError("BTF has a type with reserved bits")
         if not INT <= kind <= ENUM64:
             raise MalformedBtfError(f"BTF has a type of unknown kind {kind}")
         extra_bytes = _EXTRA_BYTES.get(kind, 0) + _EXTRA_BYTES_EACH.get(kind, 0) * count
@@ -285,4 +281,10 @@ def _slice(data: bytes, offset: int, length: int) -> bytes:
 def _string(strings: bytes, offset: int) -> str:
     if offset >= len(strings):
         raise MalformedBtfError("BTF has a name behind the end of its strings")
-    return strings[offset : strings.index(b"\0", offset)].decode(errors="replace")
+    end = strings.index(b"\0", offset)
+    if end - offset > MAX_NAME_BYTES:
+        raise MalformedBtfError(f"BTF has a name longer than {MAX_NAME_BYTES} bytes")
+    try:
+        return strings[offset:end].decode()
+    except UnicodeDecodeError as error:
+        raise MalformedBtfError("BTF has a name that is not UTF-8") from error

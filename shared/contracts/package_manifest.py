@@ -4,11 +4,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta
 
 from shared.contracts.base import Document
+from shared.contracts.configuration import (
+    MapMode,
+    MemberEntry,
+    MemberPath,
+    ValueFormat,
+    VariableEntry,
+)
 from shared.identifiers import DigestText, Hook, ProceedOn, Token
 
 MAX_ARTIFACT_BYTES: Final = 64 * 1024 * 1024
@@ -159,6 +166,14 @@ class MapEntry(Document, frozen=True, kw_only=True):
     key_maximum: int | None = None
     value_minimum: int | None = None
     value_maximum: int | None = None
+    key_format: ValueFormat = ""
+    value_format: ValueFormat = ""
+    key_members: dict[MemberPath, MemberEntry] = {}
+    """What members of a key that is a struct mean; what is not named is written by its type."""
+    value_members: dict[MemberPath, MemberEntry] = {}
+    mode: MapMode = "exact"
+    default: dict[str, Any] = {}
+    """Entries where a deployment says nothing of the map; with `merge` also under its own."""
     on_layout_change: MapPolicy = "refuse"
     """What happens to the content when this version's layout is another than the running one's."""
 
@@ -212,6 +227,8 @@ class PackageManifest(Document, frozen=True, kw_only=True):
     needs: Needs = Needs()
     programs: Annotated[tuple[ProgramEntry, ...], Meta(min_length=1)]
     maps: dict[Symbol, MapEntry] = {}
+    variables: dict[Symbol, VariableEntry] = {}
+    """Global variables that a deployment may set."""
     metrics: dict[Token, MetricEntry] = {}
     tests: FilePath | None = None
     """The file with the package's tests (`PackageTests`); None: it has none."""

@@ -10,15 +10,19 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.node_executor.map_values import (
+from shared.bytecode.elf import read_elf_facts, read_object
+from shared.configuration.entries import (
     MapLayout,
     decode_value,
     encode_config,
     map_layout,
     render_key,
 )
-from shared.bytecode.btf import ArrayType, IntegerType, Layout
-from shared.bytecode.elf import read_elf_facts, read_object
+from shared.contracts.value_types import (
+    ArrayType,
+    IntegerType,
+    Layout,
+)
 from shared.errors import RefusedError
 from tests.support.bpf_objects import bpf_object
 

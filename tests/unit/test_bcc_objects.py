@@ -20,8 +20,13 @@ from services.node_executor.bcc_compiler.objects import (
     function_of,
     make_object,
 )
-from shared.bytecode.btf import ArrayType, IntegerType, OpaqueType, StructType
 from shared.bytecode.elf import read_elf_facts, read_object
+from shared.contracts.value_types import (
+    ArrayType,
+    IntegerType,
+    StructType,
+    UnionType,
+)
 
 CODE = b"".join(
     struct.pack("<BBhi", operation, registers, 0, value)
@@ -117,7 +122,7 @@ def test_described_values_become_types() -> None:
     assert layout.members[1].layout == ArrayType(
         IntegerType(2, is_signed=False, name="unsigned short"), 3
     )
-    assert isinstance(layout.members[4].layout, OpaqueType)
+    assert isinstance(layout.members[4].layout, UnionType)
 
 
 def test_padding_that_bcc_writes_out_is_no_member() -> None:

@@ -9,17 +9,19 @@ import struct
 import pytest
 
 from shared.bytecode.btf import (
-    ArrayType,
-    IntegerType,
     MalformedBtfError,
-    OpaqueType,
-    StructType,
     parse_btf,
 )
 from shared.bytecode.elf import read_elf_facts, read_object
 from shared.bytecode.instructions import Instruction, decode, encode, subprogram_starts
 from shared.bytecode.licences import is_gpl_compatible
 from shared.contracts.package_facts import MapFacts
+from shared.contracts.value_types import (
+    ArrayType,
+    IntegerType,
+    OpaqueType,
+    StructType,
+)
 from shared.errors import RefusedError
 from tests.support.bpf_objects import bpf_object, compile_source
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from services.node_executor.map_values import (
+from shared.bytecode.elf import read_object
+from shared.configuration.entries import (
     MapLayout,
     MapValueError,
     decode_value,
@@ -17,8 +18,10 @@ from services.node_executor.map_values import (
     map_layout,
     render_key,
 )
-from shared.bytecode.btf import ArrayType, IntegerType
-from shared.bytecode.elf import read_object
+from shared.contracts.value_types import (
+    ArrayType,
+    IntegerType,
+)
 from tests.support.bpf_objects import bpf_object
 
 U8, S8 = IntegerType(1, is_signed=False), IntegerType(1, is_signed=True)
@@ -112,12 +115,21 @@ def test_every_problem_is_listed_with_its_path() -> None:
     }
 
 
-def test_structs_are_refused_and_not_guessed() -> None:
-    """Their bytes would depend on padding that the text does not show."""
+def test_structs_are_written_by_their_members() -> None:
+    """Padding is zero, names of an enumeration are keys, and every member must be given."""
     layouts = layouts_of("layouts")
 
-    with pytest.raises(MapValueError, match="struct"):
-        encode_config({"pairs": {"1": 5}}, layouts)
+    assert encode_config({"pairs": {"GREEN": {"left": 1, "right": -1}}}, layouts)["pairs"] == {
+        b"\1\0\0\0": b"\1" + bytes(7) + b"\xff" * 8
+    }
+    with pytest.raises(MapValueError) as refused:
+        encode_config({"pairs": {"RED": {"left": 1, "rigth": 2}, "BLUE": 5}}, layouts)
+    assert [reason.path for reason in refused.value.reasons] == [
+        "config.pairs.RED.rigth",
+        "config.pairs.RED.right",
+        "config.pairs.BLUE",
+        "config.pairs.BLUE",
+    ]
 
 
 def test_an_array_s_keys_are_its_positions() -> None:

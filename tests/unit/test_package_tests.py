@@ -11,7 +11,6 @@ import pytest
 
 from cli.package_test_source import PackageTestSection, packet_files, resolve_tests
 from cli.packet_text import read_packet_text
-from services.node_executor.map_values import MapLayout
 from services.node_executor.package_test.comparison import (
     MAX_DIFFERENCES,
     bounded,
@@ -19,9 +18,13 @@ from services.node_executor.package_test.comparison import (
     packet_differences,
 )
 from services.node_executor.packet_tests import MapView, WatchedMap
-from shared.bytecode.btf import ArrayType, IntegerType
+from shared.configuration.entries import MapLayout
 from shared.contracts.package_manifest import MapEntry, MetricEntry
 from shared.contracts.package_tests import Difference, PackageTest, PacketStep
+from shared.contracts.value_types import (
+    ArrayType,
+    IntegerType,
+)
 from shared.errors import RefusedError
 from shared.package_tests import PackageTestsError, check_tests, read_tests, write_tests
 from shared.validation import convert_document

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.node_executor.map_values import MapLayout
 from services.node_executor.packet_tests import (
     MapView,
     Ran,
@@ -23,8 +22,15 @@ from services.node_executor.packet_tests import (
     within_reply,
 )
 from services.node_executor.slot_metrics import Counted
-from shared.bytecode.btf import ArrayType, IntegerType, Member, OpaqueType, StructType
+from shared.configuration.entries import MapLayout
 from shared.contracts.inspection import MAX_SHOWN_CHANGES, PacketTried, ProgramRan
+from shared.contracts.value_types import (
+    ArrayType,
+    IntegerType,
+    Member,
+    OpaqueType,
+    StructType,
+)
 from tests.unit.test_slot_metrics import a_value
 
 WORD = IntegerType(4, is_signed=False)

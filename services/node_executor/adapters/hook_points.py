@@ -38,16 +38,16 @@ from services.node_executor.attachment import Surroundings
 from services.node_executor.following import Stray
 from services.node_executor.generations import HEAD, MapPin, Point, ProgramPin
 from services.node_executor.kernel_types import MapInfo, ProgramInfo
-from services.node_executor.map_values import (
+from services.node_executor.observed_hook import ObservedHook
+from services.node_executor.pin_paths import namespace_path
+from services.node_executor.preparation import GenerationConflictError
+from shared.configuration.entries import (
     MapLayout,
     MapValueError,
     encode_config,
     encode_key,
     map_layout,
 )
-from services.node_executor.observed_hook import ObservedHook
-from services.node_executor.pin_paths import namespace_path
-from services.node_executor.preparation import GenerationConflictError
 from shared.contracts.desired import MapConfig
 from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice, LinkOptions
 from shared.errors import Reason, RefusedError

@@ -12,11 +12,10 @@ from typing import Final
 from services.node_executor.adapters import kernel_info, map_access
 from services.node_executor.adapters.bcc_sources import SourceCompiler
 from services.node_executor.adapters.chain import LinkedChain, link_chain
-from services.node_executor.adapters.kernel_facts import kernel_facts
+from services.node_executor.adapters.kernel_facts import kernel_facts, own_platform
 from services.node_executor.adapters.packet_runner import PacketRunner
 from services.node_executor.generations import Point
 from services.node_executor.kernel_types import LoadedMap, ProgramSource
-from services.node_executor.map_values import MapValueError, encode_config, encode_key, map_layout
 from services.node_executor.package_test.comparison import (
     bounded,
     map_differences,
@@ -26,6 +25,7 @@ from services.node_executor.package_test.comparison import (
 from services.node_executor.packages import OpenedPackage, configuration_problems
 from services.node_executor.packet_tests import WatchedMap, programs_that_ran, verdict_name
 from services.node_executor.slot_metrics import Counted
+from shared.configuration.entries import MapValueError, encode_config, encode_key, map_layout
 from shared.contracts.node import DEFAULT_PROCEED_ON
 from shared.contracts.package_manifest import PackageManifest, ProgramEntry
 from shared.contracts.package_tests import (
@@ -84,14 +84,19 @@ class PackageTrials:
 
     async def _source(self, package: OpenedPackage, test: PackageTest) -> ProgramSource:
         entry = next(one for one in package.manifest.programs if one.name == test.program)
+        own = entry.object_on(own_platform())
+        if not own:
+            rule = f"has no object for {own_platform()}, so it cannot be tested here"
+            reason = Reason(path=f"programs.{entry.name}", rule=rule, allowed=sorted(entry.objects))
+            raise RefusedError(f"{entry.name} {rule}", [reason])
         if entry.compiler:
             package = await self._compiler.with_object(
-                package, entry.object, entry.function, hook=test.hook, name=test.program
+                package, own, entry.function, hook=test.hook, name=test.program
             )
         return ProgramSource(
             name=entry.name,
-            object_path=entry.object,
-            data=package.files[entry.object],
+            object_path=own,
+            data=package.files[own],
             function=entry.function,
             proceed_on=_proceed_on(entry, test),
         )

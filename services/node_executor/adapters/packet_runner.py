@@ -27,8 +27,8 @@ from services.node_executor.adapters.network_namespaces import inside
 from services.node_executor.adapters.programs import run_packet
 from services.node_executor.generations import Point
 from services.node_executor.kernel_types import MapInfo, PacketRun
-from services.node_executor.map_values import map_layout
 from services.node_executor.packet_tests import MapView, Ran, WatchedMap
+from shared.configuration.entries import map_layout
 from shared.errors import Reason, RefusedError
 
 MAX_COPIED_BYTES: Final = 64 * 1024 * 1024

@@ -1,0 +1,270 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Map configuration as people write it, and the bytes that the kernel keeps, by BTF.
+
+Pure.  A key is text: what its format writes (`10.0.0.0/8`), else JSON (`80`, `[1,2]`,
+`{"port":80}`).  What BTF does not describe is an integer if it has the size of one, else bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from shared.bytecode.btf import Btf
+from shared.bytecode.map_declarations import MapDeclaration
+from shared.configuration.codecs import BYTE_ORDER, Codec, EnumCodec, StructCodec
+from shared.configuration.kinds import ValueRules, codec_of
+from shared.configuration.text_forms import CIDR_BYTES
+from shared.contracts.package_manifest import MapEntry
+from shared.contracts.value_types import ArrayType, IntegerType, Layout, StructType
+from shared.errors import Reason, RefusedError
+
+_BYTE: Final = IntegerType(1, is_signed=False, name="unsigned char")
+_NUMBER_BYTES: Final = (1, 2, 4, 8)
+_PREFIX_BYTES: Final = 4
+_NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]{0,19})")
+CONFIGURABLE: Final = frozenset(
+    (
+        *("hash", "array", "percpu_hash", "percpu_array", "lru_hash", "lru_percpu_hash"),
+        *("lpm_trie", "devmap", "devmap_hash", "cpumap"),
+    )
+)
+"""Types of maps whose entries a deployment can give."""
+UNDECLARED: Final = MapEntry()
+"""Of a map of which the package says nothing."""
+
+
+class MapValueError(RefusedError):
+    """Entries of the configuration do not fit their maps; every one is listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class MapLayout:
+    """How the keys and values of a map are written."""
+
+    key: Layout
+    value: Layout
+    max_entries: int
+    type_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class MapCodec:
+    """How the entries of one map are written, by type and by what the package says."""
+
+    layout: MapLayout
+    key: Codec
+    value: Codec
+
+    def encode_key(self, text: str, path: str, problems: list[Reason]) -> bytes:
+        """The bytes of a key in text form."""
+        before = len(problems)
+        value = _read_key(text, self.key, path, problems)
+        return self.key.encode(value, path, problems) if len(problems) == before else b""
+
+    def decode_key(self, data: bytes) -> str:
+        """The text form that `encode_key` reads."""
+        value = self.key.decode(data)
+        return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def map_layout(declared: MapDeclaration, btf: Btf | None) -> MapLayout:
+    """The layout of one map; by its sizes alone if BTF does not describe it.
+
+    Raises:
+        MalformedBtfError: `btf` has not the types that the declaration names.
+    """
+    return MapLayout(
+        key=_layout(btf, declared.key_type_id, declared.key_size_bytes),
+        value=_layout(btf, declared.value_type_id, declared.value_size_bytes),
+        max_entries=declared.max_entries,
+        type_name=declared.type_name,
+    )
+
+
+def map_codec(
+    layout: MapLayout,
+    entry: MapEntry = UNDECLARED,
+    *,
+    path: str = "",
+    problems: list[Reason] | None = None,
+    has_ranges: bool = False,
+) -> MapCodec:
+    """How the map's entries are written.
+
+    Args:
+        layout: By BTF.
+        entry: What the package says.
+        path: Of that, for problems.
+        problems: Where everything that the package says and the types cannot keep is told.
+        has_ranges: Whether the limits of whole keys and values are among what is judged.
+    """
+    found: list[Reason] = [] if problems is None else problems
+    key_format = entry.key_format
+    is_plain = not key_format and not entry.key_members
+    if layout.type_name == "lpm_trie" and is_plain and _is_prefix(layout.key):
+        key_format = "cidr"
+    keys = ValueRules(
+        key_format,
+        entry.key_members,
+        entry.key_minimum if has_ranges else None,
+        entry.key_maximum if has_ranges else None,
+        f"{path}.key_",
+    )
+    values = ValueRules(
+        entry.value_format,
+        entry.value_members,
+        entry.value_minimum if has_ranges else None,
+        entry.value_maximum if has_ranges else None,
+        f"{path}.value_",
+    )
+    return MapCodec(
+        layout, codec_of(layout.key, keys, found), codec_of(layout.value, values, found)
+    )
+
+
+def encode_config(
+    config: Mapping[str, Mapping[str, Any]],
+    layouts: Mapping[str, MapLayout],
+    entries: Mapping[str, MapEntry] | None = None,
+    *,
+    path: str = "config",
+) -> dict[str, dict[bytes, bytes]]:
+    """The entries of every configured map as bytes.
+
+    Args:
+        config: Map name to entries.
+        layouts: Of the maps that there are.
+        entries: What the package says of them.
+        path: Of the configuration.
+
+    Raises:
+        MapValueError: every key and value that does not fit, as `config.<map>.<key>`.
+    """
+    problems: list[Reason] = []
+    encoded: dict[str, dict[bytes, bytes]] = {}
+    for name, wanted in config.items():
+        layout, place = layouts.get(name), f"{path}.{name}"
+        if layout is None:
+            rule = "must be a map of the program"
+            problems.append(Reason(path=place, rule=rule, got=name, allowed=sorted(layouts)))
+        elif layout.type_name not in CONFIGURABLE:
+            rule, allowed = "maps of this type cannot be configured", sorted(CONFIGURABLE)
+            problems.append(Reason(path=place, rule=rule, got=layout.type_name, allowed=allowed))
+        else:
+            entry = (entries or {}).get(name, UNDECLARED)
+            codec = map_codec(layout, entry, path=place, problems=problems)
+            encoded[name] = encode_entries(wanted, codec, place, problems)
+    if problems:
+        raise value_error(problems)
+    return encoded
+
+
+def value_error(problems: list[Reason]) -> MapValueError:
+    """A refusal with all of them."""
+    first = problems[0]
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return MapValueError(f"{first.path}: {first.rule}{more}", problems)
+
+
+def encode_entries(
+    entries: Mapping[str, Any], codec: MapCodec, path: str, problems: list[Reason]
+) -> dict[bytes, bytes]:
+    """The entries of one map as bytes, as far as they fit."""
+    layout = codec.layout
+    if len(entries) > layout.max_entries > 0:
+        rule = "has more entries than the map can hold"
+        problems.append(Reason(path=path, rule=rule, got=len(entries), allowed=layout.max_entries))
+        return {}
+    encoded: dict[bytes, bytes] = {}
+    for text, value in entries.items():
+        place, before = f"{path}.{text}", len(problems)
+        key = codec.encode_key(text, place, problems)
+        if len(problems) == before and _is_behind_array(key, layout):
+            rule, allowed = "must be a position in the array", [0, layout.max_entries - 1]
+            problems.append(Reason(path=place, rule=rule, got=text, allowed=allowed))
+        stored = codec.value.encode(value, place, problems)
+        if len(problems) > before:
+            continue
+        if key in encoded:
+            problems.append(Reason(path=place, rule="names the same key twice", got=text))
+        encoded[key] = stored
+    return encoded
+
+
+def encode_key(
+    text: str, layout: Layout, *, path: str, entry: MapEntry = UNDECLARED, type_name: str = "hash"
+) -> bytes:
+    """The bytes of a key in text form.
+
+    Raises:
+        MapValueError: it is no such key, or out of range.
+    """
+    problems: list[Reason] = []
+    codec = map_codec(MapLayout(layout, _BYTE, 0, type_name), entry)
+    encoded = codec.encode_key(text, path, problems)
+    if problems:
+        raise MapValueError(f"{path}: {problems[0].rule}", problems)
+    return encoded
+
+
+def decode_value(data: bytes, layout: Layout) -> Any:
+    """What `data` holds, in the form of its type; hexadecimal digits where BTF has no form.
+
+    Raises:
+        MapValueError: `data` is shorter than the layout.
+    """
+    if len(data) < layout.size_bytes:
+        raise MapValueError("the value is shorter than its type")
+    return codec_of(layout, ValueRules(), []).decode(data)
+
+
+def render_key(data: bytes, layout: Layout) -> str:
+    """The text form that `encode_key` reads."""
+    return map_codec(MapLayout(layout, _BYTE, 0, "hash")).decode_key(data)
+
+
+def split_processors(stored: bytes, size_bytes: int) -> Iterator[bytes]:
+    """The value of each processor, each kept in a multiple of 8 bytes."""
+    slot = -(-size_bytes // 8) * 8
+    for start in range(0, len(stored) - size_bytes + 1, max(slot, 1)):
+        yield stored[start : start + size_bytes]
+
+
+def _layout(btf: Btf | None, type_id: int, size_bytes: int) -> Layout:
+    if type_id and btf is not None:
+        return btf.layout(type_id)
+    if size_bytes in _NUMBER_BYTES:
+        return IntegerType(size_bytes, is_signed=False)
+    return ArrayType(_BYTE, size_bytes)
+
+
+def _is_prefix(key: Layout) -> bool:
+    """Whether it begins with a length and goes on with an address (struct bpf_lpm_trie_key)."""
+    if not isinstance(key, StructType) or key.size_bytes not in CIDR_BYTES or not key.members:
+        return False
+    first = key.members[0].layout
+    return isinstance(first, IntegerType) and first.size_bytes == _PREFIX_BYTES
+
+
+def _is_behind_array(key: bytes, layout: MapLayout) -> bool:
+    is_array = layout.type_name in ("array", "percpu_array", "devmap", "cpumap")
+    return is_array and int.from_bytes(key, BYTE_ORDER) >= layout.max_entries
+
+
+def _read_key(text: str, codec: Codec, path: str, problems: list[Reason]) -> Any:
+    """The value that a key's text stands for."""
+    if codec.is_text and not text.startswith("["):
+        is_number = isinstance(codec, EnumCodec) and _NUMBER.fullmatch(text)
+        return int(text) if is_number else text
+    try:
+        return msgspec.json.decode(text if text == text.strip() else "")
+    except (msgspec.DecodeError, RecursionError):
+        form = "a struct as JSON" if isinstance(codec, StructCodec) else "an integer or a list"
+        problems.append(Reason(path=path, rule=f"the key must be {form}", got=text))
+        return None
