@@ -15,6 +15,7 @@ Rules:
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Final
@@ -22,6 +23,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from services.catalog.manifest import manifest_reasons
+from services.catalog.resolution import STABLE
 from shared.contracts.catalog import (
     CATALOG,
     PackagePublished,
@@ -33,15 +35,20 @@ from shared.contracts.catalog import (
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import EventBody
 from shared.contracts.licences import LicenceVerdict
+from shared.contracts.package_analysis import PackageAnalysis
 from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import PackageManifest
 from shared.contracts.package_tests import PackageTest
+from shared.contracts.waivers import Waiver
 from shared.dsse import manifest_digest
 from shared.errors import Reason, Refusal, RefusedError
 from shared.kernel_abilities import KernelAbilities
+from shared.licensing.drift import RULE as DRIFT
+from shared.licensing.drift import drift_findings
 from shared.licensing.package import LicensedPackage
 from shared.licensing.policies import LicencePolicy
-from shared.licensing.verdict import check_licences, refusals
+from shared.licensing.verdict import check_licences, refusals, with_rule
+from shared.licensing.waivers import subject_of, uses, waive
 from shared.moments import render_time
 from shared.package_tests import reasons_of_tests
 from shared.reason_lists import bounded_reasons
@@ -190,6 +197,7 @@ def draft_version(
     publisher_key: str,
     command_id: str,
     now: datetime,
+    analysis: PackageAnalysis | None = None,
 ) -> PackageVersion:
     """What would be published."""
     return PackageVersion(
@@ -201,6 +209,7 @@ def draft_version(
         published_by=publisher_key,
         channels=tuple(channels),
         command_id=command_id,
+        analysis=analysis,
     )
 
 
@@ -210,6 +219,8 @@ def judged(
     *,
     source_licences: Mapping[str, str],
     kernels: Sequence[KernelAbilities],
+    released: PackageVersion | None = None,
+    waivers: Sequence[Waiver] = (),
 ) -> PackageVersion:
     """The version with what the policy says of its licences.
 
@@ -218,6 +229,8 @@ def judged(
         policy: The installation's.
         source_licences: The SPDX tag of each file that has one.
         kernels: Of the nodes; none: the built-in table of helpers holds.
+        released: The newest release of the package, which it is compared with; None: there is none.
+        waivers: In force.
     """
     package = LicensedPackage(
         manifest=version.manifest,
@@ -226,8 +239,20 @@ def judged(
         source_licences=source_licences,
         kernels=tuple(kernels),
     )
+    verdict = check_licences(package)
+    if released is not None:
+        before = dataclasses.replace(
+            package,
+            manifest=released.manifest,
+            elf=released.elf,
+            source_licences=released.source_licences,
+        )
+        drift = drift_findings(before, package, is_released=STABLE in version.channels)
+        verdict = with_rule(verdict, DRIFT, drift)
     return msgspec.structs.replace(
-        version, source_licences=dict(source_licences), licences=check_licences(package)
+        version,
+        source_licences=dict(source_licences),
+        licences=waive(verdict, subject_of(version), waivers),
     )
 
 
@@ -281,6 +306,28 @@ def publication_event(
         reasons=refusal.reasons if refusal else (),
         after="" if refusal else str(details["manifest_sha256"]),
         details=details,
+    )
+
+
+def use_events(version: PackageVersion) -> tuple[EventBody, ...]:
+    """`waiver.use` for each waiver by whose grace the version is published.
+
+    `details`: waiver (its id), rules and paths of what it excuses.
+    """
+    verdict = version.licences
+    return tuple(
+        EventBody(
+            action="waiver.use",
+            outcome="observed",
+            package=version.manifest.name,
+            version=version.version,
+            details={
+                "waiver": waiver,
+                "rules": list(dict.fromkeys(one.rule for one in findings)),
+                "paths": [one.path for one in findings],
+            },
+        )
+        for waiver, findings in (uses(verdict) if verdict else {}).items()
     )
 
 

@@ -98,6 +98,13 @@ def newest_first(record: PackageRecord) -> tuple[str, ...]:
     return tuple(one.version for one in ordered)
 
 
+def newest_release(record: PackageRecord | None) -> PackageVersion | None:
+    """The newest version in `stable` that is no prerelease; None if there is none."""
+    versions = record.versions if record else ()
+    released = (one for one in versions if _is_release(one))
+    return max(released, key=_version, default=None)
+
+
 def _summary(record: PackageRecord) -> PackageSummary:
     shown = _shown_first(record).manifest
     hooks = {hook for program in shown.programs for hook in program.hooks}
@@ -111,12 +118,11 @@ def _summary(record: PackageRecord) -> PackageSummary:
 
 
 def _shown_first(record: PackageRecord) -> PackageVersion:
-    releases = [
-        one
-        for one in record.versions
-        if STABLE in one.channels and _version(one).prerelease is None
-    ]
-    return max(releases or record.versions, key=_version)
+    return newest_release(record) or max(record.versions, key=_version)
+
+
+def _is_release(one: PackageVersion) -> bool:
+    return STABLE in one.channels and _version(one).prerelease is None
 
 
 def _version(one: PackageVersion) -> Version:

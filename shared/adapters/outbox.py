@@ -133,8 +133,15 @@ class OutboxSharedError(FaultError):
 class Outbox:
     """The outbox of one service."""
 
-    def __init__(self, bus: OutboxBus, service: str) -> None:
+    def __init__(
+        self,
+        bus: OutboxBus,
+        service: str,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._bus: Final = bus
+        self._now: Final = now
         self._service: Final = service
         self._bucket: Final = outbox_bucket(service)
         self._records: Final = bus.bucket(self._bucket)
@@ -200,7 +207,7 @@ class Outbox:
                 actor=self._actor,
                 heads=self._heads,
                 salt=secrets.token_bytes(SALT_BYTES),
-                now=datetime.now(UTC),
+                now=self._now(),
                 event_limit_bytes=min(
                     MAX_EVENT_BYTES, self._bus.max_payload_bytes - HEADER_ROOM_BYTES
                 ),
@@ -224,7 +231,7 @@ class Outbox:
 
     async def _decide(self, origin: Origin, caller: Caller) -> OutboxRecord:
         endpoint, decide = self._commands[origin.subject]
-        now = datetime.now(UTC)
+        now = self._now()
         decision: Decision[Any]
         try:
             decision = await decide(origin.request, caller, origin.command_id, now)
@@ -314,7 +321,7 @@ class Outbox:
         return True
 
     async def _write_heads(self, heads: dict[Audience, int]) -> None:
-        record = draft_heads(heads, actor=self._actor, now=datetime.now(UTC))
+        record = draft_heads(heads, actor=self._actor, now=self._now())
         await self._records.put(HEADS_KEY, record)
 
     async def _recover_if_needed(self) -> None:
