@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -22,6 +22,7 @@ from cli.chain_places import (
     asked_nodes,
     drafted_places,
 )
+from cli.chain_view import order_text
 from cli.console import CredentialsOption, JsonFlag, emit, plain, run
 from cli.node_request import request_of_node
 from cli.session import connected
@@ -32,6 +33,7 @@ from shared.contracts.inspection import (
     ChainExplanation,
     ChainsExplained,
     ExplainChain,
+    PlaceExplained,
 )
 from shared.identifiers import Hook
 from shared.validation import convert_document
@@ -113,12 +115,12 @@ def _render_chain(node: str, one: ChainExplained) -> RenderableType:
     if one.explanation is None:
         parts.append(Text(f"  {plain(one.problem)}", style="yellow"))
     else:
-        parts += _render_plan(one.explanation)
+        parts += _render_plan(one.explanation, one.places)
     parts.append(Text(""))
     return Group(*parts)
 
 
-def _render_plan(plan: ChainExplanation) -> list[RenderableType]:
+def _render_plan(plan: ChainExplanation, places: Sequence[PlaceExplained]) -> list[RenderableType]:
     facts = [
         f"attached by {plan.attachment}",
         "frags" if plan.has_frags else "no frags",
@@ -132,7 +134,7 @@ def _render_plan(plan: ChainExplanation) -> list[RenderableType]:
             details += ", bound to the interface"
         parts.append(Text(f"  segment {number} ({details})", style="bold"))
         parts.append(Text(f"    begins because {plain(_lower(segment.why_begun))}"))
-    parts.append(_bodies(plan))
+    parts.append(_bodies(plan, {place.deployment: place for place in places}))
     for body in plan.programs:
         if body.needed_for_inline:
             parts.append(Text(f"  {body.deployment} would be inline with:"))
@@ -144,15 +146,17 @@ def _render_plan(plan: ChainExplanation) -> list[RenderableType]:
     return parts
 
 
-def _bodies(plan: ChainExplanation) -> Table:
+def _bodies(plan: ChainExplanation, places: Mapping[str, PlaceExplained]) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in (
-        *("deployment", "segment", "linked", "instructions", "stack", "zeroed", "slot"),
+        *("order", "deployment", "segment", "linked", "instructions", "stack", "zeroed", "slot"),
         *("goes on after", "because"),
     ):
         table.add_column(heading, header_style="bold")
     for body in plan.programs:
+        place = places.get(body.deployment)
         table.add_row(
+            order_text(place.order, has_packages=place.has_packages_order) if place else "",
             body.deployment,
             str(body.segment),
             body.mode,

@@ -197,6 +197,11 @@ def _program_row(program: ObservedProgram) -> list[str]:
     ]
 
 
+def order_text(order: int, *, has_packages: bool) -> str:
+    """A place in a chain, and whose word it is if not the deployment's."""
+    return f"{order} (package)" if has_packages else str(order)
+
+
 def _counter_row(slot: SlotCounters | None) -> list[str]:
     if slot is None:
         return ["", "", ""]

@@ -17,6 +17,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cli.chain_view import order_text
 from cli.console import CredentialsOption, JsonFlag, emit, plain, progress, refusing, run, say
 from cli.rollout import CommandIdOption, ReasonOption, chosen_id, insist, until_over
 from cli.session import connected
@@ -216,7 +217,7 @@ def _add_chain(table: Table, chain: PlannedChain) -> None:
         table.add_row(
             chain.node if index == 0 else "",
             f"{chain.place}/{chain.hook}" if index == 0 else "",
-            str(place.order),
+            order_text(place.order, has_packages=place.has_packages_order),
             place.deployment,
             f"{place.package} {place.version}",
             ", ".join(place.proceed_on),

@@ -132,7 +132,7 @@ def render_deployment(deployment: DeploymentStatus) -> RenderableType:
             str(revision.revision),
             revision.at[:19].replace("T", " "),
             revision.version,
-            str(revision.spec.order),
+            "" if revision.spec.order is None else str(revision.spec.order),
             f"{revision.actor_role} {revision.actor_key[:8]}",
             revision.command_id,
             plain("; ".join(part for part in (note, revision.reason) if part)),

@@ -19,7 +19,13 @@ from shared.contracts.events import Actor
 from shared.contracts.interfaces import Interface
 from shared.contracts.node import NodeRecord, ObservedChain, ObservedNode, ObservedProgram
 from shared.contracts.package_facts import ElfFacts, MapFacts
-from shared.contracts.package_manifest import MapEntry, MetricEntry, PackageManifest, ProgramEntry
+from shared.contracts.package_manifest import (
+    MapEntry,
+    MetricEntry,
+    Needs,
+    PackageManifest,
+    ProgramEntry,
+)
 from shared.errors import Refusal
 
 OBJECT = "program.bpf.o"
@@ -51,6 +57,7 @@ def a_package(
     programs: Sequence[ProgramEntry] | None = None,
     maps: dict[str, MapEntry] | None = None,
     metrics: dict[str, MetricEntry] | None = None,
+    needs: Needs = Needs(),  # noqa: B008 because it never changes
 ) -> PackageVersion:
     """A published version with one XDP program, one map to configure and one counter."""
     manifest = PackageManifest(
@@ -58,6 +65,7 @@ def a_package(
         version=version,
         summary="for tests",
         licence="GPL-2.0-only",
+        needs=needs,
         programs=tuple(programs or [a_program()]),
         maps={"limits": MapEntry(key="TCP port", key_minimum=1, key_maximum=65535)}
         if maps is None

@@ -18,7 +18,12 @@ from services.node_executor.drafts import Drafts
 from services.node_executor.generations import Point
 from services.node_executor.staging import Staging
 from shared.contracts.desired import DesiredChain
-from shared.contracts.inspection import ChainExplained, ChainsExplained, ExplainChain
+from shared.contracts.inspection import (
+    ChainExplained,
+    ChainsExplained,
+    ExplainChain,
+    PlaceExplained,
+)
 from shared.errors import Reason, RefusedError
 from shared.identifiers import render_place
 
@@ -96,6 +101,7 @@ class Inspection:
             netns=kept.chain.netns,
             source="draft",
             explanation=kept.explanation,
+            places=_places(kept.chain),
             problem="" if kept.explanation is not None else _NOT_LINKED,
         )
 
@@ -112,8 +118,20 @@ class Inspection:
             **point._asdict(),
             generation=generation.number,
             explanation=generation.explanation,
+            places=_places(generation.chain),
             problem="" if generation.explanation is not None else _NOT_KEPT,
         )
+
+
+def _places(chain: DesiredChain) -> tuple[PlaceExplained, ...]:
+    return tuple(
+        PlaceExplained(
+            deployment=program.deployment,
+            order=program.order,
+            has_packages_order=program.has_packages_order,
+        )
+        for program in chain.programs
+    )
 
 
 def _too_much(explained: ChainExplained) -> ChainExplained:

@@ -85,9 +85,9 @@ def instance_problems(programs: Sequence[DesiredProgram], *, path: str) -> Itera
 
 
 def program_problems(
-    program: DesiredProgram, manifest: PackageManifest, *, hook: Hook, path: str
+    program: DesiredProgram, manifest: PackageManifest, *, hook: Hook, platform: str, path: str
 ) -> Iterator[Reason]:
-    """How a desired program differs from what its signed manifest offers; nothing: it does not."""
+    """How a desired program differs from what its signed manifest offers on this platform."""
     yield from _differences(
         path,
         ("package", program.package, manifest.name),
@@ -102,7 +102,7 @@ def program_problems(
             allowed=[one.name for one in manifest.programs],
         )
     else:
-        yield from _entry_problems(program, entry, hook=hook, path=path)
+        yield from _entry_problems(program, entry, hook=hook, platform=platform, path=path)
     yield from configuration_problems(program.config, manifest.maps, path=f"{path}.config")
 
 
@@ -119,13 +119,26 @@ def _differences(path: str, *fields: tuple[str, str, str]) -> Iterator[Reason]:
 
 
 def _entry_problems(
-    program: DesiredProgram, entry: ProgramEntry, *, hook: Hook, path: str
+    program: DesiredProgram, entry: ProgramEntry, *, hook: Hook, platform: str, path: str
 ) -> Iterator[Reason]:
-    yield from _differences(
-        path,
-        ("object", program.object, entry.object),
-        ("function", program.function, entry.function),
-    )
+    own = entry.object_on(platform)
+    if own and program.object in entry.all_objects and program.object != own:
+        yield Reason(
+            path=f"{path}.object",
+            rule=f"is not the one for {platform}",
+            got=program.object,
+            allowed=own,
+        )
+    elif not own:
+        yield Reason(
+            path=f"{path}.object",
+            rule=f"the program is not made for {platform}",
+            got=program.object,
+            allowed=sorted(entry.objects),
+        )
+    else:
+        yield from _differences(path, ("object", program.object, own))
+    yield from _differences(path, ("function", program.function, entry.function))
     if hook not in entry.hooks:
         yield Reason(
             path=f"{path}.program",

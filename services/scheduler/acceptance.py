@@ -22,10 +22,15 @@ from services.scheduler.deployment import (
     removed_record,
 )
 from services.scheduler.desired_state import Fleet, changed_chains, derive_desired, takes_part
-from services.scheduler.fitness import demand
+from services.scheduler.fitness import demand_for
 from services.scheduler.link_options import refuse_unfit_wishes
 from services.scheduler.placement import place
-from services.scheduler.plan_difference import describe_plan, planned_chains, version_warnings
+from services.scheduler.plan_difference import (
+    describe_plan,
+    order_warnings,
+    planned_chains,
+    version_warnings,
+)
 from services.scheduler.program_choice import resolve_program, verdict_warnings
 from shared.contracts.base import Bucket
 from shared.contracts.catalog import PackageVersion
@@ -91,12 +96,11 @@ def draft_application(
     if rollback_of is not None:
         check_same_archive(rollback_of, package)
     resolved = resolve_program(spec, package)
-    wanted = demand(spec, features=resolved.needs, requires=resolved.requires)
     placing = place(
         spec,
         fleet.nodes.values(),
-        wanted=wanted,
-        running=_running_places(spec, package, resolved, fleet.desired),
+        wanted=demand_for(spec, resolved),
+        running=_running_places(spec, package, resolved, fleet),
     )
     previous = fleet.deployments.get(spec.name)
     record = next_record(
@@ -121,6 +125,7 @@ def draft_application(
             *version_warnings(
                 current_revision(previous), spec, package, is_rollback=rollback_of is not None
             ),
+            *order_warnings(current_revision(previous), record.revisions[-1]),
             *verdict_warnings(resolved, spec.hook),
             *dict.fromkeys(
                 f"it stays on {one.node}, where it runs already, although {one.why}"
@@ -140,16 +145,18 @@ def _running_places(
     spec: DeploymentSpec,
     package: PackageVersion,
     resolved: ResolvedProgram,
-    desired: Mapping[str, DesiredNode],
+    fleet: Fleet,
 ) -> dict[str, set[str]]:
     """Node to the interfaces where this deployment has this very program already."""
     found: dict[str, set[str]] = {}
-    for name, node in desired.items():
+    for name, node in fleet.desired.items():
+        view = fleet.nodes.get(name)
+        file = resolved.on_platform(view.platform if view else "").object
         for chain in node.chains:
             if chain.hook == spec.hook and any(
                 program.deployment == spec.name
                 and program.signed.archive_sha256 == package.signed.archive_sha256
-                and (program.object, program.function) == (resolved.object, resolved.function)
+                and (program.object, program.function) == (file, resolved.function)
                 for program in chain.programs
             ):
                 found.setdefault(name, set()).add(chain.place)

@@ -3,7 +3,9 @@
 """Deployments on one node -> one ordered chain for each hook point, or the two that claim a place.
 
 Rules:
- * Programs run by ascending `order`; no two programs of a chain have the same.
+ * Programs run by ascending `order`; no two programs of a chain have the same.  It is what the
+   deployment says, else what its package says, else 500.
+ * A node gets the object that was made for its platform, and never one made for another.
  * A new deployment that claims a taken place is refused, and both are named; so is one whose link
    options contradict those of another deployment in the chain.
  * When that comes about without anybody deploying (a node was labelled, or came with other
@@ -82,8 +84,8 @@ def current_revision(record: DeploymentRecord | None) -> DeploymentRevision | No
     return record.revisions[-1]
 
 
-def desired_program(revision: DeploymentRevision) -> DesiredProgram:
-    """The program that a revision puts into every chain it is part of."""
+def desired_program(revision: DeploymentRevision, platform: str) -> DesiredProgram:
+    """The program that a revision puts into every chain of a node of this platform."""
     resolved = revision.resolved
     if resolved is None:
         raise AssertionError("unreachable: the newest revision is always resolved")
@@ -95,8 +97,9 @@ def desired_program(revision: DeploymentRevision) -> DesiredProgram:
         version=revision.version,
         program=resolved.program,
         function=resolved.function,
-        object=resolved.object,
-        order=spec.order,
+        object=resolved.on_platform(platform).object,
+        order=revision.order,
+        has_packages_order=revision.has_packages_order,
         proceed_on=resolved.proceed_on,
         config=spec.config,
         map_policies=resolved.map_policies,
@@ -109,8 +112,14 @@ def desired_program(revision: DeploymentRevision) -> DesiredProgram:
 def places_of(
     revision: DeploymentRevision, node: NodeView, current: DesiredNode | None
 ) -> list[str]:
-    """The places of `node` that the revision runs on now, those away for a while included."""
+    """The places of `node` that the revision runs on now, those away for a while included.
+
+    A name that came back with another platform, for which there is no object, holds none.
+    """
     spec = revision.spec
+    resolved = revision.resolved
+    if resolved is not None and not resolved.on_platform(node.platform).object:
+        return []
     held = set(_placed_on(revision.placements, node.name))
     held |= {
         chain.place
@@ -144,7 +153,8 @@ def plan_node(
         if revision is None:
             continue
         for interface in places_of(revision, node, current):
-            claim = Claim(desired_program(revision), revision.at, revision.spec.link)
+            program = desired_program(revision, node.platform)
+            claim = Claim(program, revision.at, revision.spec.link)
             claims.setdefault((interface, revision.spec.hook), []).append(claim)
     holders = _holders(current)
     chains: dict[HookPoint, tuple[DesiredProgram, ...]] = {}
@@ -256,7 +266,7 @@ def _conflict_reason(one: PlaceConflict) -> Reason:
         path="order",
         rule=f"place {one.order} of {place} is claimed by {claimants}",
         got=one.order,
-        allowed="an order that no other deployment in this chain has",
+        allowed="an order of its own, stated in the deployment",
     )
 
 

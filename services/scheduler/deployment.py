@@ -209,7 +209,7 @@ def accepted_event(
     details: dict[str, Any] = {
         "revision": revision.revision,
         "constraint": revision.spec.version,
-        "order": revision.spec.order,
+        "order": revision.order,
         "archive_sha256": revision.archive_sha256,
         "place_count": len(revision.placements),
         "places": [[place.node, place.place] for place in revision.placements[:PLACES_IN_EVENT]],

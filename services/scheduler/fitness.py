@@ -5,6 +5,8 @@
 Rules:
  * What the node is known not to have excludes it; what it did not find out does not.  The trial on
    the node decides then.
+ * A node whose platform no object of the program is for is excluded, and so is one whose kernel is
+   outside the range that the package needs.
  * A feature that a package needs must be there by name: a node that does not know it is of an older
    release.
  * The first requirement that fails is what is said.
@@ -13,14 +15,19 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from shared.contracts.deployments import DeploymentRevision, DeploymentSpec
+from shared.contracts.deployments import (
+    DeploymentRevision,
+    DeploymentSpec,
+    ResolvedProgram,
+)
 from shared.contracts.link_options import LinkWishes
 from shared.contracts.package_facts import ProgramRequirements
 from shared.identifiers import Hook
 from shared.kernel_abilities import KernelAbilities, kernel_lack
+from shared.kernel_versions import is_in_range
 
 _XDP_MODES: Final = {"native": "basic", "offload": "hw-offload"}
 """What the driver must say of itself for a way of attaching XDP."""
@@ -42,6 +49,10 @@ class NodeAbilities(Protocol):
     @property
     def kernel(self) -> str:
         """As `uname -r` says."""
+
+    @property
+    def platform(self) -> str:
+        """As `linux-` and what `uname -m` says; empty: not known."""
 
     @property
     def probed(self) -> KernelAbilities:
@@ -70,6 +81,18 @@ class Demand:
     """That the package needs, as `bcc`."""
     requires: ProgramRequirements | None = None
     """None: not known."""
+    kernels: str = ""
+    """Range that the node's kernel must be in; empty: every one is."""
+    objects: Mapping[str, ProgramRequirements | None] = field(default_factory=dict)
+    """By platform: what the object made for it requires, in place of `requires`."""
+    has_other_object: bool = True
+    """Whether nodes of other platforms than those have an object."""
+
+    def on_platform(self, platform: str) -> Demand | None:
+        """What is asked of a node of this platform; None: nothing is made for it."""
+        if platform in self.objects:
+            return replace(self, requires=self.objects[platform])
+        return self if self.has_other_object else None
 
     @property
     def reads_fragments(self) -> bool:
@@ -87,9 +110,18 @@ class Demand:
 def demand_of(revision: DeploymentRevision) -> Demand:
     """What a revision asks of every node that it runs on."""
     resolved = revision.resolved
-    if resolved is None:
-        return demand(revision.spec)
-    return demand(revision.spec, features=resolved.needs, requires=resolved.requires)
+    return demand(revision.spec) if resolved is None else demand_for(revision.spec, resolved)
+
+
+def demand_for(spec: DeploymentSpec, resolved: ResolvedProgram) -> Demand:
+    """What a specification asks for with the program that it was resolved to."""
+    wanted = demand(spec, features=resolved.needs, requires=resolved.requires)
+    return replace(
+        wanted,
+        kernels=resolved.kernels,
+        objects={str(key): one.requires for key, one in resolved.objects.items()},
+        has_other_object=bool(resolved.object),
+    )
 
 
 def demand(
@@ -104,7 +136,11 @@ def demand(
 
 def node_lack(wanted: Demand, node: NodeAbilities) -> str | None:
     """The first requirement that the node fails; None: it fails none that is known."""
-    return next(_lacks(wanted, node), None)
+    fitting = wanted.on_platform(node.platform)
+    if fitting is None:
+        made_for = " and ".join(sorted(wanted.objects))
+        return f"it is {node.platform or 'of no known platform'}, and the package is for {made_for}"
+    return next(_lacks(fitting, node), None)
 
 
 def interface_lack(wanted: Demand, node: NodeAbilities, place: str) -> str | None:
@@ -120,6 +156,8 @@ def interface_lack(wanted: Demand, node: NodeAbilities, place: str) -> str | Non
 
 
 def _lacks(wanted: Demand, node: NodeAbilities) -> Iterator[str]:
+    if not is_in_range(node.kernel, wanted.kernels):
+        yield f"its kernel is {node.kernel}, and the package needs {wanted.kernels}"
     if wanted.hook == "xdp":
         if node.features.get("xdp") is False:
             yield f"its kernel has no xdp, which the hook {wanted.hook} needs"

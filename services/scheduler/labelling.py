@@ -17,13 +17,13 @@ from typing import ClassVar, Final
 from services.scheduler.chain_planning import ChainConflictError, PlaceConflict
 from services.scheduler.deployment import CommandFacts
 from services.scheduler.desired_state import Fleet, derive_node
-from services.scheduler.placement import effective_labels
 from shared.canonical import canonical_digest
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import EventBody
 from shared.contracts.node import NodeRecord
 from shared.contracts.scheduler import NodeLabels
 from shared.errors import Reason, RefusedError
+from shared.node_labels import effective_labels
 
 MAX_LABELS: Final = 64
 

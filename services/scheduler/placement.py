@@ -33,6 +33,7 @@ from shared.contracts.scheduler import ExcludedNode, NodeLabels
 from shared.errors import Reason, RefusedError
 from shared.identifiers import split_place
 from shared.kernel_abilities import NOTHING_KNOWN, KernelAbilities, kernel_abilities
+from shared.node_labels import effective_labels
 
 REASONS_SHOWN: Final = 100
 """Nodes named one by one in a refusal."""
@@ -59,6 +60,8 @@ class NodeView:
     """By feature: why it is missing."""
     kernel: str = ""
     """As `uname -r` says."""
+    platform: str = ""
+    """As `linux-` and what `uname -m` says; empty: not known."""
     probed: KernelAbilities = NOTHING_KNOWN
     """What the kernel answered when it was asked."""
     interface_abilities: Mapping[str, InterfaceAbilities] = field(default_factory=dict)
@@ -76,11 +79,6 @@ class Placing:
     """Nodes that would be excluded, if the same program did not run there already."""
 
 
-def effective_labels(record: NodeRecord, labels: NodeLabels | None) -> dict[str, str]:
-    """The node's own labels, and over them those that operators set."""
-    return {**record.labels, **(labels.labels if labels else {})}
-
-
 def view_node(record: NodeRecord, labels: NodeLabels | None) -> NodeView:
     """What placement needs to know of a node."""
     return NodeView(
@@ -90,6 +88,7 @@ def view_node(record: NodeRecord, labels: NodeLabels | None) -> NodeView:
         features=record.features,
         feature_notes=record.feature_notes,
         kernel=record.kernel,
+        platform=f"linux-{record.architecture}",
         probed=kernel_abilities(record.capabilities),
         interface_abilities={
             one.place: InterfaceAbilities(one.driver, one.xdp_features) for one in record.interfaces

@@ -87,6 +87,17 @@ def version_warnings(
     return tuple(warnings)
 
 
+def order_warnings(
+    previous: DeploymentRevision | None, revision: DeploymentRevision
+) -> tuple[str, ...]:
+    """That a package moves its program within chains, where the deployment states no place."""
+    if previous is None or revision.spec.order is not None or previous.order == revision.order:
+        return ()
+    moved = f"from {previous.order} to {revision.order}"
+    why = "the deployment states no order, and the package decides"
+    return (f"its place in the chain changes {moved}: {why}",)
+
+
 def _planned(node: str, old: DesiredChain | None, new: DesiredChain | None) -> PlannedChain:
     present = new or old
     if present is None:
@@ -116,6 +127,7 @@ def _place(program: DesiredProgram, change: Change) -> ProgramPlace:
         package=program.package,
         version=program.version,
         order=program.order,
+        has_packages_order=program.has_packages_order,
         proceed_on=program.proceed_on,
         change=change,
     )

@@ -8,6 +8,8 @@ Rules:
  * A program may be left unnamed only if exactly one program of the package is for the hook.
  * `proceed_on`: the specification's, else those of the package that the hook knows, else the
    hook's default.
+ * Nodes get the object of their platform; where a program runs in a chain is the specification's to
+   say, else the package's.
  * Only maps that the manifest declares may be configured, within the limits it declares.
  * What happens to maps whose layout changes is what the specification says, else the package.
  * The package's metrics are read unless the specification gives the same name another source.
@@ -21,7 +23,7 @@ from typing import Any, ClassVar, Final
 
 from shared.canonical import canonical_bytes
 from shared.contracts.catalog import PackageVersion
-from shared.contracts.deployments import DeploymentSpec, ResolvedProgram
+from shared.contracts.deployments import DeploymentSpec, ResolvedObject, ResolvedProgram
 from shared.contracts.desired import MapConfig, MetricSource
 from shared.contracts.errors import ErrorCode
 from shared.contracts.node import DEFAULT_PROCEED_ON, terminal_verdicts, verdicts_of
@@ -67,11 +69,17 @@ def resolve_program(spec: DeploymentSpec, package: PackageVersion) -> ResolvedPr
         program=program.name,
         function=program.function,
         object=program.object,
+        objects={
+            key: ResolvedObject(object=path, requires=_requirements(program, path, package))
+            for key, path in program.objects.items()
+        },
+        order=program.order,
         proceed_on=_proceed_on(spec, program),
         map_policies=_map_policies(spec, manifest, known_maps),
         metrics={name: source for name, source in metrics.items() if source.map in known_maps},
-        needs=(program.compiler,) if program.compiler else (),
-        requires=_requirements(program, package),
+        needs=(*((program.compiler,) if program.compiler else ()), *manifest.needs.features),
+        requires=_requirements(program, program.object, package),
+        kernels=manifest.needs.kernel,
         signed=package.signed,
     )
 
@@ -138,15 +146,17 @@ def _proceed_on(spec: DeploymentSpec, program: ProgramEntry) -> tuple[str, ...]:
 
 
 def _maps_of(program: ProgramEntry | None, package: PackageVersion) -> set[str]:
-    """The maps in the program's object; all maps of the package if the program is not known."""
-    facts = [facts for facts in package.elf if program is None or facts.path == program.object]
+    """The maps in the program's objects; all maps of the package if the program is not known."""
+    facts = [one for one in package.elf if program is None or one.path in program.all_objects]
     return {one.name for elf in facts for one in elf.maps}
 
 
-def _requirements(program: ProgramEntry, package: PackageVersion) -> ProgramRequirements | None:
-    """What its bytes say; None if they were not asked, or are made on the nodes."""
+def _requirements(
+    program: ProgramEntry, path: str, package: PackageVersion
+) -> ProgramRequirements | None:
+    """What the bytes of an object say; None if they were not asked, or are made on the nodes."""
     for facts in package.elf:
-        for one in facts.programs if facts.path == program.object else ():
+        for one in facts.programs if facts.path == path else ():
             if one.function == program.function:
                 return one.requires
     return None

@@ -32,7 +32,6 @@ from services.scheduler.labelling import (
     labelled_event,
     refuse_label_conflicts,
 )
-from services.scheduler.placement import effective_labels
 from services.scheduler.staging import judge_staging
 from services.scheduler.status import (
     Silence,
@@ -82,6 +81,7 @@ from shared.contracts.scheduler import (
 )
 from shared.errors import RefusedError
 from shared.moments import render_time
+from shared.node_labels import effective_labels
 from shared.outbox_records import Change, Decision
 
 PLANNING: Final = CommandFacts(

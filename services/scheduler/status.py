@@ -134,7 +134,7 @@ def deployment_status(
         version=revision.version,
         package=revision.spec.package,
         hook=revision.spec.hook,
-        order=revision.spec.order,
+        order=revision.order,
         spec=revision.spec,
         places=tuple(
             _heard(_with_lack(view, record, fleet), silences.get(view.node))

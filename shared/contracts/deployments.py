@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
@@ -14,11 +14,14 @@ from shared.contracts.desired import Cause, MapConfig, MetricSource
 from shared.contracts.link_options import LinkWishes
 from shared.contracts.node import Labels
 from shared.contracts.package_facts import ProgramRequirements
-from shared.contracts.package_manifest import MapPolicy, Symbol
+from shared.contracts.package_manifest import MapPolicy, PlaceInChain, PlatformKey, Symbol
 from shared.identifiers import Hook, ProceedOn, Token, render_place
 
 NetnsGlob = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:@+=*?\[\]!-]{0,66}(?!\n)$")]
 InterfaceGlob = Annotated[str, Meta(pattern=r"^[A-Za-z0-9@_.:*?\[\]!-]{1,32}(?!\n)$")]
+
+
+DEFAULT_ORDER: Final = 500
 
 
 class NodeSelector(Document, frozen=True, kw_only=True):
@@ -40,12 +43,16 @@ class DeploymentSpec(Document, frozen=True, kw_only=True):
     hook: Hook
     interfaces: Annotated[tuple[InterfaceGlob, ...], Meta(min_length=1)]
     nodes: NodeSelector = NodeSelector()
-    order: Annotated[int, Meta(ge=0, le=1000)] = 500
-    """Position key, lower runs first.  Two deployments may not hold one place in a chain."""
+    order: PlaceInChain | None = None
+    """Position key, lower runs first.  Two deployments may not hold one place in a chain.
+    Left out: the package's, then 500."""
     proceed_on: ProceedOn = ()
     """Left out: the package's, then the hook's default."""
     config: dict[str, MapConfig] = {}
-    """Map name to entries.  Entries not named are removed, except in array maps (set to zero)."""
+    """Map name to entries.  Entries not named are removed, except in array maps (set to zero), and
+    in maps of which the package says `merge`."""
+    variables: dict[Symbol, Any] = {}
+    """Values of global variables that the package declares."""
     map_policies: dict[Symbol, MapPolicy] = {}
     """What happens to a map whose layout changes, where that is not what the package says."""
     metrics: dict[Token, MetricSource] = {}
@@ -70,8 +77,15 @@ class Placement(Message, frozen=True, kw_only=True):
         return render_place(self.interface, self.netns)
 
 
+class ResolvedObject(Message, frozen=True, kw_only=True):
+    """What nodes of one platform get."""
+
+    object: str
+    requires: ProgramRequirements | None = None
+
+
 class ResolvedProgram(Message, frozen=True, kw_only=True):
-    """What a specification and a package version lead to, apart from map configuration.
+    """What a specification and a package version lead to.
 
     Kept so that desired state can be derived when the catalog is not there.
     """
@@ -79,14 +93,32 @@ class ResolvedProgram(Message, frozen=True, kw_only=True):
     program: str
     function: str
     object: str
+    """For every platform that `objects` does not name; empty: there is none for these."""
+    objects: dict[PlatformKey, ResolvedObject] = {}
+    """For nodes of one platform each."""
+    order: int | None = None
+    """What the package says of its place in a chain."""
     proceed_on: tuple[str, ...]
+    config: dict[str, MapConfig] | None = None
+    """With the package's defaults; null: accepted by a release that knew none."""
+    constants: dict[str, Any] = {}
+    """Global variables that are part of the code."""
+    variables: dict[str, Any] = {}
+    """Global variables that change while the program runs."""
     map_policies: dict[str, MapPolicy] = {}
     metrics: dict[str, MetricSource] = {}
     needs: tuple[str, ...] = ()
     """Features that a node must have, beside the one of the hook."""
     requires: ProgramRequirements | None = None
     """What a node must not be known to lack; null: not computed when the version was published."""
+    kernels: str = ""
+    """Range that a node's kernel must be in; empty: every one is."""
     signed: SignedPackage
+
+    def on_platform(self, platform: str) -> ResolvedObject:
+        """What a node of this platform gets; without an object: nothing is made for it."""
+        others = ResolvedObject(object=self.object, requires=self.requires)
+        return {str(key): one for key, one in self.objects.items()}.get(platform, others)
 
 
 class DeploymentRevision(Message, frozen=True, kw_only=True):
@@ -111,6 +143,23 @@ class DeploymentRevision(Message, frozen=True, kw_only=True):
     """The revision with which its program instances began anew, this one included; 0: none."""
     resolved: ResolvedProgram | None = None
     """Kept in the newest revision only: older ones are resolved again when brought back."""
+
+    @property
+    def order(self) -> int:
+        """Its place in every chain: as the deployment says, else the package, else the middle."""
+        if self.spec.order is not None:
+            return self.spec.order
+        packaged = self.resolved.order if self.resolved is not None else None
+        return DEFAULT_ORDER if packaged is None else packaged
+
+    @property
+    def has_packages_order(self) -> bool:
+        """Whether the package decides its place."""
+        return (
+            self.spec.order is None
+            and self.resolved is not None
+            and (self.resolved.order is not None)
+        )
 
 
 class DeploymentRecord(Message, frozen=True, kw_only=True):

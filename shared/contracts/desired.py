@@ -13,8 +13,8 @@ from shared.contracts.package_manifest import MapPolicy
 from shared.identifiers import Hook, InterfaceText, NetnsText, Token, render_place
 
 MapConfig = dict[str, Any]
-"""Key in text form to value.  Keys: an integer as `80`, an array as `[1,2]`.  Values: an integer,
-or a list for an array.  The BTF of the map decides what fits."""
+"""Key in text form to value, as the map's types and the package's formats have it.  Keys: what the
+format writes (`10.0.0.0/8`, a name), else JSON as text (`80`, `[1,2]`, `{"port":80}`)."""
 
 
 class MetricSource(Document, frozen=True, kw_only=True):
@@ -38,9 +38,15 @@ class DesiredProgram(Document, frozen=True, kw_only=True):
     object: str
     order: int
     """Position key, lower runs first; unique within the chain."""
+    has_packages_order: bool = False
+    """Whether its deployment leaves the place to the package, which says so."""
     proceed_on: tuple[str, ...]
     """Verdict names after which the next program runs; never empty."""
     config: dict[str, MapConfig] = {}
+    constants: dict[str, Any] = {}
+    """Values of global variables that are part of the code: others are another program."""
+    variables: dict[str, Any] = {}
+    """Values of global variables that change while the program runs."""
     map_policies: dict[str, MapPolicy] = {}
     """What happens to a map whose layout changes, by its name; not named: it is refused."""
     metrics: dict[str, MetricSource] = {}

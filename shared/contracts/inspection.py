@@ -134,6 +134,15 @@ class ExplainChain(Request, frozen=True, kw_only=True):
     """A network namespace by name, empty for the executor's own; null: all."""
 
 
+class PlaceExplained(Message, frozen=True, kw_only=True):
+    """Why a program runs where it does in a chain."""
+
+    deployment: str
+    order: int
+    has_packages_order: bool = False
+    """Whether the package decides; otherwise the deployment does, or neither and it is 500."""
+
+
 class ChainExplained(Message, frozen=True, kw_only=True):
     """One hook point's plan."""
 
@@ -144,6 +153,8 @@ class ChainExplained(Message, frozen=True, kw_only=True):
     explanation: ChainExplanation | None = None
     problem: str = ""
     """Why there is no explanation."""
+    places: tuple[PlaceExplained, ...] = ()
+    """First to run first."""
     netns: str = ""
     """Network namespace by its name below /run/netns; empty: the executor's own."""
 

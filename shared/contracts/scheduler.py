@@ -47,6 +47,8 @@ class ProgramPlace(Message, frozen=True, kw_only=True):
     package: str
     version: str
     order: int
+    has_packages_order: bool = False
+    """Whether its deployment leaves the place to the package, which says so."""
     proceed_on: tuple[str, ...]
     change: Literal["kept", "added", "changed", "removed"]
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from services.node_executor.config import NodeExecutorConfig, check_labels
@@ -55,7 +56,9 @@ def a_program(**changes: Any) -> DesiredProgram:
 
 def problems(**changes: Any) -> list[str]:
     """Paths of everything wrong with the program on an XDP hook."""
-    found = program_problems(a_program(**changes), MANIFEST, hook="xdp", path="p")
+    found = program_problems(
+        a_program(**changes), MANIFEST, hook="xdp", platform="linux-x86_64", path="p"
+    )
     return [reason.path for reason in found]
 
 
@@ -115,7 +118,13 @@ def test_every_difference_from_the_manifest_is_named(
 
 def test_a_program_for_another_hook_is_refused() -> None:
     """A manifest says which hooks a program is made for."""
-    found = program_problems(a_program(proceed_on=("ok",)), MANIFEST, hook="tc-ingress", path="p")
+    found = program_problems(
+        a_program(proceed_on=("ok",)),
+        MANIFEST,
+        hook="tc-ingress",
+        platform="linux-x86_64",
+        path="p",
+    )
 
     assert [reason.path for reason in found] == ["p.program"]
 
@@ -214,3 +223,31 @@ def test_labels_that_the_contract_does_not_allow_are_all_named() -> None:
         check_labels({"Role": "edge", "site": "a b", "ok": "fine"})
 
     assert [reason.path for reason in caught.value.reasons] == ["labels.Role", "labels.site"]
+
+
+@pytest.mark.parametrize(
+    ("platform", "object_file", "rule"),
+    [
+        ("linux-x86_64", "x86.o", None),
+        ("linux-aarch64", "arm.o", None),
+        ("linux-aarch64", "x86.o", "is not the one for linux-aarch64"),
+        ("linux-riscv64", "x86.o", "the program is not made for linux-riscv64"),
+        ("linux-x86_64", "two.o", "differs from the signed manifest"),
+    ],
+)
+def test_a_node_takes_only_the_object_of_its_platform(
+    platform: str, object_file: str, rule: str | None
+) -> None:
+    """An object of another platform is refused before anything is loaded."""
+    entry = msgspec.structs.replace(
+        MANIFEST.programs[0],
+        object="",
+        objects={"linux-x86_64": "x86.o", "linux-aarch64": "arm.o"},
+    )
+    manifest = msgspec.structs.replace(MANIFEST, programs=(entry,))
+
+    found = program_problems(
+        a_program(object=object_file), manifest, hook="xdp", platform=platform, path="p"
+    )
+
+    assert [reason.rule for reason in found] == ([] if rule is None else [rule])

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -98,3 +99,8 @@ def _loads(instructions: Sequence[Instruction], functions: Sequence[PlacedFuncti
     if attempt.program is not None:
         attempt.program.close()
     return attempt.program is not None
+
+
+def own_platform() -> str:
+    """This node's platform and architecture, as packages name them."""
+    return f"linux-{platform.machine()}"

@@ -10,6 +10,7 @@ from typing import Final
 
 from services.node_executor.adapters.archives import Archives
 from services.node_executor.adapters.bcc_sources import SourceCompiler
+from services.node_executor.adapters.kernel_facts import own_platform
 from services.node_executor.adapters.kernel_thread import KernelThread
 from services.node_executor.adapters.linker import link
 from services.node_executor.generations import Point
@@ -90,7 +91,9 @@ class Preparer:
         for index, program in enumerate(desired.programs):
             manifest = self._manifest(program.signed)
             path = f"chain[{index}]"
-            problems += program_problems(program, manifest, hook=desired.hook, path=path)
+            problems += program_problems(
+                program, manifest, hook=desired.hook, platform=own_platform(), path=path
+            )
         if problems:
             first = f"{problems[0].path}: {problems[0].rule}"
             raise PackageMismatchError(
