@@ -36,7 +36,8 @@ from shared.bytecode.instructions import (
 MAX_INSTRUCTIONS: Final = 100_000
 """Of programs longer than this no call is certain."""
 MAX_PASSES: Final = 64
-"""What has not settled then is taken as found so far: too little, never too much."""
+"""What has not settled then is taken as found so far: too little, never too much.  If it is the
+stack that has not, every branch may be decided."""
 _LOAD, _STORE_IMMEDIATE, _STORE, _ALU_32, _JUMP_64, _JUMP_32, _ALU_64 = 1, 2, 3, 4, 5, 6, 7
 _REGISTER: Final = 0x08
 _MOVE, _SWAP = 0xB0, 0xD0
@@ -178,7 +179,7 @@ def _may_be_decided(code: FunctionCode, *, is_program: bool) -> frozenset[int]:
         return frozenset()
     slots: set[int] = set()
     count = len(code.blocks)
-    while True:
+    for _ in range(MAX_PASSES):
         size = len(slots)
         entry: list[int | None] = [None] * count
         entry[0] = 0 if is_program else _CALLER_SAVED & ~1
@@ -194,12 +195,13 @@ def _may_be_decided(code: FunctionCode, *, is_program: bool) -> frozenset[int]:
                     entry[successor] = joined
                     waiting.append(successor)
         if len(slots) == size:
-            break
-    return frozenset(
-        number
-        for number, block in enumerate(code.blocks)
-        if block.is_choice and _compares_known(code.instructions[block.end - 1], left[number])
-    )
+            return frozenset(
+                number
+                for number, block in enumerate(code.blocks)
+                if block.is_choice
+                and _compares_known(code.instructions[block.end - 1], left[number])
+            )
+    return frozenset(number for number, block in enumerate(code.blocks) if block.is_choice)
 
 
 def _compares_known(branch: Instruction, state: int) -> bool:

@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from shared.bytecode.btf import Btf, MalformedBtfError, parse_btf
+from shared.bytecode.btf_checks import type_problems
 from shared.bytecode.call_graph import CallGraph, ObjectProgram
 from shared.bytecode.core_relocations import has_core_relocations, relocated_positions
 from shared.bytecode.elf_sections import (
@@ -29,6 +32,10 @@ from shared.contracts.package_facts import ElfFacts, MapFacts, ProgramFacts, Pro
 MAX_INSTRUCTIONS: Final = 1_000_000
 """The kernel verifies no longer program (include/linux/bpf.h, BPF_COMPLEXITY_LIMIT_INSNS)."""
 MAX_PROGRAMS: Final = 1024
+MAX_TYPE_PROBLEMS: Final = 20
+"""That a refusal names."""
+MAX_LICENCE_BYTES: Final = 63
+"""libbpf hands no more of the string to the kernel (libbpf.c, struct bpf_object)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +109,15 @@ def _read(sections: Sections, path: str) -> tuple[ObjectFile, _Programs]:
     try:
         btf_section = sections.named(".BTF")
         btf = parse_btf(btf_section.data) if btf_section else None
+        if btf is not None and (problems := list(islice(type_problems(btf), MAX_TYPE_PROBLEMS))):
+            raise MalformedObjectError(path, *problems)
         maps = read_map_declarations(sections, btf, path)
         has_kernel_variables = btf is not None and bool(btf.section_variables(".ksyms"))
     except MalformedBtfError as error:
         raise MalformedObjectError(path, error.message) from error
     programs = _programs(sections, path)
     parsed = ObjectFile(
-        licence=_licence(sections),
+        licence=_licence(sections, path),
         btf=btf,
         needs_kernel_btf=has_kernel_variables or has_core_relocations(sections, path),
         programs=programs.facts,
@@ -151,9 +160,13 @@ def declares_fragments(section: str) -> bool:
     return re.match(r"\??xdp\.frags(/|$)", section) is not None
 
 
-def _licence(sections: Sections) -> str:
+def _licence(sections: Sections, path: str) -> str:
     section = sections.named("license")
-    return section.data.split(b"\0", 1)[0].decode(errors="replace") if section else ""
+    licence = section.data.split(b"\0", 1)[0].decode("latin-1") if section else ""
+    if len(licence) > MAX_LICENCE_BYTES or not (licence.isascii() and licence.isprintable()):
+        rule = f"has a license that is no line of at most {MAX_LICENCE_BYTES} ASCII characters"
+        raise MalformedObjectError(path, rule)
+    return licence
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +186,29 @@ def _programs(sections: Sections, path: str) -> _Programs:
     if any(len(section.data) % INSTRUCTION_BYTES for section in code):
         raise MalformedObjectError(path, "has code whose length is not a multiple of 8 bytes")
     by_index = {section.index: section for section in code}
+    functions = _functions(sections, by_index, path)
+    entries = _entries(functions, by_index)
+    if len(entries) > MAX_PROGRAMS:
+        raise MalformedObjectError(path, f"must have at most {MAX_PROGRAMS} programs")
+    counted = Counter(entry.name for entry in entries)
+    if twice := [name for name, count in counted.items() if count > 1]:
+        raise MalformedObjectError(path, f"has program {twice[0]} twice")
+    names = {section.index: section.name for section in sections.sections}
+    graph = CallGraph(by_index, functions, names)
+    facts: list[ObjectProgram] = []
+    walked = 0
+    for entry in entries:
+        facts.append(graph.program(entry, by_index[entry.section].name))
+        # A long function that many programs call is walked for each of them.
+        walked += facts[-1].instructions
+        if walked > MAX_INSTRUCTIONS:
+            rule = f"has programs that reach more than {MAX_INSTRUCTIONS} instructions"
+            raise MalformedObjectError(path, rule)
+    return _Programs(tuple(facts), tuple(entries), graph)
+
+
+def _functions(sections: Sections, by_index: Mapping[int, Section], path: str) -> list[Symbol]:
+    """All functions, each of whole instructions within its section."""
     functions = [
         symbol
         for symbol in sections.symbols
@@ -180,17 +216,14 @@ def _programs(sections: Sections, path: str) -> _Programs:
     ]
     for symbol in functions:
         end = symbol.offset_bytes + symbol.size_bytes
-        if end > len(by_index[symbol.section].data) or symbol.offset_bytes % INSTRUCTION_BYTES:
+        is_whole = not (symbol.offset_bytes | symbol.size_bytes) % INSTRUCTION_BYTES
+        if end > len(by_index[symbol.section].data) or not is_whole:
             raise MalformedObjectError(path, f"has function {symbol.name} outside its section")
+        if not symbol.size_bytes:
+            raise MalformedObjectError(path, f"has function {symbol.name} of no length")
     if sum(symbol.size_bytes for symbol in functions) > 2 * MAX_INSTRUCTIONS * INSTRUCTION_BYTES:
         raise MalformedObjectError(path, "has functions that overlap")
-    entries = _entries(functions, by_index)
-    if len(entries) > MAX_PROGRAMS:
-        raise MalformedObjectError(path, f"must have at most {MAX_PROGRAMS} programs")
-    names = {section.index: section.name for section in sections.sections}
-    graph = CallGraph(by_index, functions, names)
-    facts = tuple(graph.program(entry, by_index[entry.section].name) for entry in entries)
-    return _Programs(facts, tuple(entries), graph)
+    return functions
 
 
 def _entries(functions: list[Symbol], code: dict[int, Section]) -> list[Symbol]:

@@ -17,11 +17,24 @@ from elftools.common.exceptions import ELFError
 from elftools.construct import ConstructError
 from elftools.elf.elffile import ELFFile
 
+from shared.bytecode.section_headers import (
+    COMPRESSED,
+    MAX_NAME_BYTES,
+    NO_BITS,
+    RELOCATION_BYTES,
+    RELOCATIONS,
+    SYMBOL_BYTES,
+    SYMBOL_TABLE,
+    SectionHeader,
+    header_problems,
+    overlap_problem,
+)
 from shared.errors import Reason, RefusedError
 
 MAX_SECTIONS: Final = 4096
 MAX_SYMBOLS: Final = 65_536
 MAX_RELOCATIONS: Final = 1_000_000
+"""Of all sections together."""
 
 SECTION_SYMBOL: Final = 3
 FUNCTION_SYMBOL: Final = 2
@@ -29,13 +42,12 @@ WEAK_BINDING: Final = 2
 GLOBAL_BINDINGS: Final = (1, WEAK_BINDING)
 UNDEFINED_SECTION: Final = 0
 
-_PROGRAM_BITS: Final = 1
-_SYMBOL_TABLE: Final = 2
-_NO_BITS: Final = 8
-_RELOCATIONS: Final = 9
-_EXECUTABLE: Final = 0x4
-_COMPRESSED: Final = 0x800
 _MACHINE_BPF: Final = 247
+_HEADER: Final = struct.Struct("<IIQQQQIIQQ")
+_FIRST_RESERVED: Final = 0xFF00
+_RESERVED_SECTIONS: Final = (0xFFF1, 0xFFF2)
+"""SHN_ABS and SHN_COMMON; a section's index ends before _FIRST_RESERVED."""
+_CODE_BYTES: Final = 8
 _UNREADABLE: Final = (
     *(ELFError, ConstructError, struct.error),
     *(ValueError, KeyError, AttributeError, OverflowError),
@@ -48,8 +60,8 @@ _RELOCATION: Final = struct.Struct("<QQ")
 class MalformedObjectError(RefusedError):
     """The file is no eBPF object file, or contradicts itself."""
 
-    def __init__(self, path: str, rule: str) -> None:
-        super().__init__(f"{path}: {rule}", [Reason(path=path, rule=rule)])
+    def __init__(self, path: str, *rules: str) -> None:
+        super().__init__(f"{path}: {rules[0]}", [Reason(path=path, rule=rule) for rule in rules])
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +108,6 @@ class Sections:
         return next((section for section in self.sections if section.name == name), None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Header:
-    name: str
-    kind: int
-    flags: int
-    data: bytes
-    link: int
-    target: int
-
-
 def read_sections(data: bytes, path: str) -> Sections:
     """Sections, symbols and relocations of an eBPF object file.
 
@@ -121,7 +123,7 @@ def read_sections(data: bytes, path: str) -> Sections:
         Section(
             index=index,
             name=header.name,
-            is_executable=bool(header.flags & _EXECUTABLE) and header.kind == _PROGRAM_BITS,
+            is_executable=header.is_executable,
             data=header.data,
             relocations=relocations.get(index, ()),
         )
@@ -130,73 +132,106 @@ def read_sections(data: bytes, path: str) -> Sections:
     return Sections(sections, symbols)
 
 
-def _headers(data: bytes, path: str) -> list[_Header]:
+def _raw_headers(data: bytes, path: str) -> tuple[list[tuple[int, ...]], int]:
+    """The headers as they stand in the file, and which of them has the names."""
     try:
         elf = ELFFile(BytesIO(data))
         if (elf.elfclass, elf.little_endian) != (64, True):
             raise MalformedObjectError(path, "must be a 64-bit little-endian ELF")
         if elf["e_machine"] not in ("EM_BPF", _MACHINE_BPF):
             raise MalformedObjectError(path, "must be an ELF made for eBPF")
+        if elf["e_type"] != "ET_REL":
+            raise MalformedObjectError(path, "must be an object that is still to be linked")
+        if elf["e_shentsize"] != _HEADER.size:
+            raise MalformedObjectError(path, "has section headers of another length")
         if elf.num_sections() > MAX_SECTIONS:
             raise MalformedObjectError(path, f"must have at most {MAX_SECTIONS} sections")
         raw = [
-            struct.unpack_from("<IIQQQQIIQQ", data, elf["e_shoff"] + index * elf["e_shentsize"])
+            _HEADER.unpack_from(data, elf["e_shoff"] + index * _HEADER.size)
             for index in range(elf.num_sections())
         ]
-        names_index = elf.get_shstrndx()
+        return raw, elf.get_shstrndx()
     except _UNREADABLE as error:
         raise MalformedObjectError(path, "is not a readable ELF file") from error
+
+
+def _headers(data: bytes, path: str) -> list[SectionHeader]:
+    raw, names_index = _raw_headers(data, path)
+    places = [(header[4], header[5]) for header in raw if header[1] not in (0, NO_BITS)]
+    if any(offset + size > len(data) for offset, size in places):
+        raise MalformedObjectError(path, "has a section that reaches behind the end of the file")
+    if (problem := overlap_problem(places)) is not None:
+        raise MalformedObjectError(path, problem)
     contents = [_contents(data, header, path) for header in raw]
     if not 0 <= names_index < len(raw):
         raise MalformedObjectError(path, "has no table of section names")
     names = contents[names_index]
-    return [
-        _Header(_string(names, header[0], path), header[1], header[2], content, *header[6:8])
+    headers = [
+        SectionHeader(
+            name=_string(names, header[0], path),
+            kind=header[1],
+            flags=header[2],
+            offset=header[4],
+            data=content,
+            link=header[6],
+            target=header[7],
+            entry_bytes=header[9],
+        )
         for header, content in zip(raw, contents, strict=True)
     ]
+    if problems := list(header_problems(headers)):
+        raise MalformedObjectError(path, *problems)
+    return headers
 
 
 def _contents(data: bytes, header: tuple[int, ...], path: str) -> bytes:
     _, kind, flags, _, offset, size, *_ = header
-    if kind in (0, _NO_BITS):
+    if kind in (0, NO_BITS):
         return b""
-    if flags & _COMPRESSED:
+    if flags & COMPRESSED:
         raise MalformedObjectError(path, "must not have compressed sections")
-    if offset + size > len(data):
-        raise MalformedObjectError(path, "has a section that reaches behind the end of the file")
     return data[offset : offset + size]
 
 
-def _symbols(headers: list[_Header], path: str) -> tuple[Symbol, ...]:
-    table = next((header for header in headers if header.kind == _SYMBOL_TABLE), None)
+def _symbols(headers: list[SectionHeader], path: str) -> tuple[Symbol, ...]:
+    table = next((header for header in headers if header.kind == SYMBOL_TABLE), None)
     if table is None:
         return ()
-    if len(table.data) % _SYMBOL.size or len(table.data) > MAX_SYMBOLS * _SYMBOL.size:
+    if len(table.data) % SYMBOL_BYTES or len(table.data) > MAX_SYMBOLS * SYMBOL_BYTES:
         raise MalformedObjectError(path, f"must have at most {MAX_SYMBOLS} whole symbols")
-    if table.link >= len(headers):
-        raise MalformedObjectError(path, "has symbols without a table of names")
     names = headers[table.link].data
-    return tuple(
+    found = tuple(
         Symbol(_string(names, name, path), info & 0xF, info >> 4, section, value, size)
         for name, info, _, section, value, size in _SYMBOL.iter_unpack(table.data)
     )
+    for symbol in found:
+        last = len(headers) if symbol.section < _FIRST_RESERVED else 0
+        if symbol.section >= last and symbol.section not in _RESERVED_SECTIONS:
+            raise MalformedObjectError(path, f"has symbol {symbol.name} in no section")
+    return found
 
 
 def _relocations(
-    headers: list[_Header], symbols: tuple[Symbol, ...], path: str
+    headers: list[SectionHeader], symbols: tuple[Symbol, ...], path: str
 ) -> dict[int, tuple[Relocation, ...]]:
     found: dict[int, tuple[Relocation, ...]] = {}
-    for header in headers:
-        if header.kind != _RELOCATIONS:
-            continue
-        if len(header.data) % _RELOCATION.size:
+    tables = [header for header in headers if header.kind == RELOCATIONS]
+    if sum(len(table.data) for table in tables) > MAX_RELOCATIONS * RELOCATION_BYTES:
+        raise MalformedObjectError(path, f"must have at most {MAX_RELOCATIONS} relocations")
+    for header in tables:
+        if len(header.data) % RELOCATION_BYTES:
             raise MalformedObjectError(path, "has a relocation that is cut off")
-        if len(header.data) > MAX_RELOCATIONS * _RELOCATION.size:
-            raise MalformedObjectError(path, f"must have at most {MAX_RELOCATIONS} relocations")
+        target = headers[header.target]
         entries = []
         for offset, info in _RELOCATION.iter_unpack(header.data):
             if info >> 32 >= len(symbols):
                 raise MalformedObjectError(path, "has a relocation against an unknown symbol")
+            if offset >= len(target.data):
+                raise MalformedObjectError(
+                    path, f"has a relocation of {target.name} behind the end of its section"
+                )
+            if target.is_executable and offset % _CODE_BYTES:
+                raise MalformedObjectError(path, "has a relocation of no instruction")
             entries.append(Relocation(offset, symbols[info >> 32]))
         found[header.target] = tuple(entries)
     return found
@@ -206,4 +241,12 @@ def _string(table: bytes, offset: int, path: str) -> str:
     end = table.find(b"\0", offset)
     if end < 0:
         raise MalformedObjectError(path, "has a name behind the end of its table")
-    return table[offset:end].decode(errors="replace")
+    if end - offset > MAX_NAME_BYTES:
+        raise MalformedObjectError(path, f"has a name longer than {MAX_NAME_BYTES} bytes")
+    try:
+        name = table[offset:end].decode()
+    except UnicodeDecodeError as error:
+        raise MalformedObjectError(path, "has a name that is not UTF-8") from error
+    if not name.isprintable():
+        raise MalformedObjectError(path, "has a name that cannot be shown")
+    return name
