@@ -28,10 +28,10 @@ from tests.support.executors import (
 from tests.support.frame_sender import FrameReceiver, FrameSender
 from tests.support.generation_programs import DROPS, REFUSED, StampedPrograms
 from tests.support.interfaces import DEADLINE_SECONDS
-from tests.support.known_faults import Fault, table
+from tests.support.known_faults import Fault, table, xdp_program
 
 FRAMES = 20
-UPDATES = 10
+UPDATES = 11
 PROGRAMS = StampedPrograms()
 a_part = PROGRAMS.program
 
@@ -81,8 +81,13 @@ class Bench:
         ]
         return self.executor.kernel.read_scalar(counter, "*")
 
+    def link_id(self) -> int:
+        """What holds it there."""
+        return self.executor.kernel.observe(self.point).link_id
+
     def check(self, passing: int, **gains: int) -> None:
-        """Of FRAMES so many pass, and each program counts so much more."""
+        """Of FRAMES so many pass, each program counts so much more, and `ip` sees that program."""
+        assert xdp_program(self.wire.name) == self.program_id()
         before = {deployment: self.count(deployment) for deployment in gains}
         self.receiver.drain()
         send_frames(self.wire.peer, FRAMES)
@@ -126,30 +131,34 @@ def bench(tmp_path: Path, base: PurePosixPath, wire: Wire) -> Iterator[Bench]:
 def _upgrade_in_a_chain(bench: Bench) -> None:
     bench.run(a_part("one", order=1), a_part("two", order=2), a_part("three", DROPS, order=3))
     bench.check(0, one=FRAMES, two=FRAMES, three=FRAMES)
-    before = bench.count("two")
+    before, was, link_id = bench.count("two"), bench.program_id(), bench.link_id()
+    upgraded = a_part("one", "2.0.0", order=1), a_part("two", order=2)
 
-    bench.run(
-        a_part("one", "2.0.0", order=1), a_part("two", order=2), a_part("three", DROPS, order=3)
-    )
+    assert bench.passing_while(lambda: bench.run(*upgraded, a_part("three", DROPS, order=3))) == 0
 
+    assert bench.program_id() != was
+    assert bench.link_id() == link_id, "exchanged under its link"
     assert bench.order() == ["one", "two", "three"]
-    assert bench.count("two") >= before, "its state went on"
+    assert bench.count("two") > before, "its state went on, and frames did arrive"
     bench.check(0, one=2 * FRAMES, two=FRAMES, three=FRAMES)
 
 
 def _reorder(bench: Bench) -> None:
     bench.run(a_part("one", order=1), a_part("two", order=2), a_part("three", order=3))
     bench.check(FRAMES, one=FRAMES, two=FRAMES, three=FRAMES)
+    was, link_id = bench.program_id(), bench.link_id()
 
     bench.run(a_part("three", order=1), a_part("two", DROPS, order=2), a_part("one", order=3))
 
+    assert bench.program_id() != was
+    assert bench.link_id() == link_id
     assert bench.order() == ["three", "two", "one"]
     bench.check(0, three=FRAMES, two=FRAMES, one=0)
 
 
 def _version_that_cannot_run(bench: Bench) -> None:
     bench.run(a_part("one", DROPS))
-    before = bench.program_id()
+    before, counted = bench.program_id(), bench.count("one")
 
     def change() -> None:
         with pytest.raises(RefusedError) as caught:
@@ -158,6 +167,7 @@ def _version_that_cannot_run(bench: Bench) -> None:
 
     assert bench.passing_while(change) == 0
     assert bench.program_id() == before
+    assert bench.count("one") > counted, "frames did arrive"
     bench.check(0, one=FRAMES)
 
 
@@ -168,8 +178,9 @@ def _detached_by_another(bench: Bench) -> None:
     with link:
         bpf(LINK_DETACH, struct.pack("<I", link.fd), action="as another process does it")
     before = bench.count("one")
+    bench.receiver.drain()
     send_frames(bench.wire.peer, FRAMES)
-    assert bench.count("one") == before, "nothing filters any more"
+    assert (bench.count("one"), xdp_program(bench.wire.name)) == (before, 0), "nothing filters"
 
     bench.run(a_part("one", DROPS))
 
@@ -192,7 +203,7 @@ def _restarted(bench: Bench) -> None:
 
 def _state_is_lost(bench: Bench) -> None:
     bench.run(a_part("one", DROPS))
-    program_id = bench.program_id()
+    program_id, counted = bench.program_id(), bench.count("one")
 
     def change() -> None:
         bench.executor.stop()
@@ -202,6 +213,7 @@ def _state_is_lost(bench: Bench) -> None:
     assert bench.passing_while(change) == 0
     assert bench.order() == ["one"]
     assert bench.program_id() == program_id
+    assert bench.count("one") > counted, "frames did arrive, and its state went on"
     bench.run()
     assert bench.program_id() == 0
     assert pins_below(bench.base) == []
@@ -215,9 +227,12 @@ def _updates_under_traffic(bench: Bench) -> None:
         for number in range(UPDATES):
             bench.run(a_part("one", ("2.0.0", "1.0.0")[number % 2]), a_part("two", DROPS, order=20))
 
-    counted = bench.count("two")
+    counted, was, link_id = bench.count("two"), bench.program_id(), bench.link_id()
     assert bench.passing_while(change) == 0
     assert bench.count("two") > counted, "frames did arrive"
+    assert bench.program_id() != was
+    assert bench.link_id() == link_id
+    bench.check(0, one=2 * FRAMES, two=FRAMES)
 
 
 FAULTS = {
@@ -258,7 +273,7 @@ FAULTS = {
         _state_is_lost,
     ),
     "update-under-traffic": Fault(
-        "ten updates while packets arrive",
+        "updates, one after the other, while packets arrive",
         "stops, downloads and starts, and packets pass unfiltered meanwhile",
         "each packet is filtered by the old or by the new chain",
         _updates_under_traffic,

@@ -21,7 +21,7 @@ from shared.errors import FaultError
 from shared.identifiers import Hook
 from tests.support.executors import Wire, a_chain, a_program, pin_directory, published
 from tests.support.frame_sender import FrameReceiver, FrameSender
-from tests.support.known_faults import Fault, table
+from tests.support.known_faults import Fault, table, xdp_program
 from tests.support.node_fleets import NODE, Fleet
 from tests.support.operator_mode import OperatorModeServer
 
@@ -64,6 +64,9 @@ class Bench(Fleet):
 
         found = await self.until(ask)
         assert isinstance(found, ChainShown)
+        assert found.chain.hook != "xdp" or (
+            found.chain.program_id == xdp_program(self.wire.name)
+        ), "`ip` sees another program"
         return found
 
     async def passing_while(self, change: Callable[[], Awaitable[object]]) -> int:
@@ -124,12 +127,18 @@ async def _catalog_is_silent(bench: Bench) -> None:
     bench.archives[bench.silent] = package.archive
     waiting = a_chain(bench.wire.name, a_program("late", "2.0.0", TC), hook=TC)
 
-    await bench.desire(waiting, bench.dropping())
+    generation = await bench.desire(waiting, bench.dropping())
 
-    assert (await bench.shown()).chain.hook == "xdp"
+    before = await bench.shown()
+    assert before.chain.hook == "xdp"
     assert await bench.passing_while(lambda: asyncio.sleep(0.05)) == 0
+    after = await bench.shown()
+    assert _value(after) > _value(before), "frames did arrive"
     assert bench.silent in bench.asked
+    assert xdp_program(bench.wire.name)
     bench.answers.set()
+    observed = await bench.observed(generation)
+    assert [one.state for one in observed.chains] == ["attached", "attached"]
 
 
 async def _desired_record_is_gone(bench: Bench) -> None:
@@ -165,9 +174,11 @@ async def _state_is_truncated(bench: Bench) -> None:
     after = await bench.shown()
     assert after.chain.program_id == before.chain.program_id
     assert [one.deployment for one in after.chain.programs] == ["count", "drop"]
+    assert _value(after) > _value(before), "frames did arrive, and counters went on"
     await bench.until(lambda: _is_said(bench, "state.rebuild"))
     observed = await bench.observed(await bench.desire())
     assert not any(one.program_id for one in observed.chains)
+    assert xdp_program(bench.wire.name) == 0
 
 
 async def _is_said(bench: Bench, action: str) -> bool:

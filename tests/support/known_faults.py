@@ -7,7 +7,9 @@ The earlier daemon is l3afd; each of these faults was seen on it, unmodified.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -28,6 +30,19 @@ class Fault(Generic[ShowsT]):
     """What is done here."""
     shows: ShowsT
     """Does it on a real kernel and asserts what is done here."""
+
+
+def xdp_program(interface: str, *, within: Sequence[str] = ()) -> int:
+    """The program that `ip` sees on the interface; 0: none.
+
+    Args:
+        interface: Its name.
+        within: Words that run a command where the interface is.
+    """
+    words = [*within, "ip", "-json", "link", "show", "dev", interface]
+    shown = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
+    program_id: int = shown[0].get("xdp", {}).get("prog", {}).get("id", 0)
+    return program_id
 
 
 def table(faults: Mapping[str, Fault[ShowsT]]) -> pytest.MarkDecorator:
