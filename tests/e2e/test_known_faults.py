@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from demo.stage import ROOT, Answer, Stage
-from tests.support.known_faults import Fault, table
+from tests.support.known_faults import Fault, table, xdp_program
 
 PORT = 80
 SENT = 40
@@ -55,6 +55,20 @@ class Bench:
         chains = [one["chain"] for one in shown if one["chain"].get("program_id")]
         return [(chain["program_id"], chain["link_id"]) for chain in chains]
 
+    def seen_by_ip(self, interface: str) -> int:
+        """The program that `ip` sees on an interface of the host; 0: none."""
+        return xdp_program(interface, within=self.stage.lab.hosts[0].command())
+
+    def counted(self, deployment: str) -> int:
+        """What the programs of a deployment counted on the host so far, read from their maps."""
+        shown = self.stage.must("chain", "show", "host-1")["chains"]
+        return sum(
+            metric.get("value") or 0
+            for one in shown
+            for metric in one.get("metrics", [])
+            if metric["deployment"] == deployment
+        )
+
     def is_limiting(self) -> bool:
         """Whether packets are dropped, and not all of them."""
         host = self.stage.lab.hosts[0]
@@ -63,12 +77,14 @@ class Bench:
 
     def unchanged_by(self, ask: Callable[[], Answer], code: str) -> Answer:
         """The answer, which is a refusal with that code; kernel and packets are as before."""
-        before = self.kernel()
+        before, counted = self.kernel(), self.counted("count")
         answer = ask()
         assert answer.status == 2, answer
         assert answer.output["code"] == code, answer.output
         assert self.kernel() == before
+        assert self.seen_by_ip("data0") == before[0][0]
         assert self.is_limiting()
+        assert self.counted("count") >= counted + SENT
         return answer
 
 
@@ -102,7 +118,11 @@ def _left_out(bench: Bench) -> None:
     bench.must_deploy(name='"also"', order="30")
 
     assert bench.chains() == {"data0/xdp": ["count 1.0.0", "limit 1.0.0", "also 1.0.0"]}
+    assert bench.seen_by_ip("mgmt0") == 0
+    assert bench.seen_by_ip("data0") == bench.kernel()[0][0]
+    counted = bench.counted("count")
     assert bench.is_limiting()
+    assert bench.counted("count") >= counted + SENT
 
 
 def _nothing(bench: Bench) -> None:
@@ -122,7 +142,11 @@ def _another_interface(bench: Bench) -> None:
         "mgmt0/xdp": ["other 1.0.0"],
     }
     assert set(before) <= set(bench.kernel())
+    assert (bench.seen_by_ip("data0"), bench.seen_by_ip("mgmt0") > 0) == (before[0][0], True)
+    counted = bench.counted("count")
     assert bench.is_limiting()
+    assert bench.counted("count") >= counted + SENT
+    assert bench.counted("other") > 0, "the host itself is reached through mgmt0"
 
 
 def _same_version_other_content(bench: Bench) -> None:
