@@ -24,7 +24,7 @@ from tests.support.executors import (
     remove_pins,
     send_frames,
 )
-from tests.support.frame_sender import FrameReceiver, FrameSender
+from tests.support.frame_sender import FrameReceiver, FrameSender, arrived
 from tests.support.node_fleets import NODE, Fleet, a_fleet
 from tests.support.offline_nodes import (
     a_store,
@@ -207,7 +207,7 @@ async def test_an_upgrade_of_the_executor_loses_nothing(fleet: Fleet, wire: Wire
     dropping = a_chain(wire.name, a_program("one", "4.0.0", metrics=COUNTED))
     before = await running(fleet, dropping)
     receiver, sender = FrameReceiver(wire.name), FrameSender(wire.peer)
-    arrived = _arrived(wire.name)
+    before_arrived = arrived(wire.name)
     try:
         sender.go_on()
         for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
@@ -225,12 +225,7 @@ async def test_an_upgrade_of_the_executor_loses_nothing(fleet: Fleet, wire: Wire
     receiver.close()
 
     assert got_through == 0
-    assert counted == _arrived(wire.name) - arrived > 100
+    assert counted == arrived(wire.name) - before_arrived > 100
     assert hook.link_program_id == before[0].program_id
     assert hook.link_id == before[0].link_id
     assert times_said(fleet, "chain.attach") == 1
-
-
-def _arrived(interface: str) -> int:
-    """Frames that reached the interface, dropped by XDP or not."""
-    return int(Path(f"/sys/class/net/{interface}/statistics/rx_packets").read_text())
