@@ -84,6 +84,23 @@ class ResolvedObject(Message, frozen=True, kw_only=True):
     requires: ProgramRequirements | None = None
 
 
+class Grace(Message, frozen=True, kw_only=True):
+    """What a version was excused from when it was published, and may be no longer."""
+
+    version: str
+    rules: tuple[str, ...]
+    """Of the licence policy; where it runs, a waiver for each must be in force."""
+
+
+class LicenceStanding(Message, frozen=True, kw_only=True):
+    """What was said last of a deployment and the rules of the licence policy."""
+
+    rules: tuple[str, ...] = ()
+    """That it broke somewhere without a waiver."""
+    changes: int = 0
+    """How often that changed."""
+
+
 class ResolvedProgram(Message, frozen=True, kw_only=True):
     """What a specification and a package version lead to.
 
@@ -113,6 +130,8 @@ class ResolvedProgram(Message, frozen=True, kw_only=True):
     """What a node must not be known to lack; null: not computed when the version was published."""
     kernels: str = ""
     """Range that a node's kernel must be in; empty: every one is."""
+    grace: Grace | None = None
+    """Null: it was excused from nothing."""
     signed: SignedPackage
 
     def on_platform(self, platform: str) -> ResolvedObject:
@@ -177,6 +196,8 @@ class DeploymentRecord(Message, frozen=True, kw_only=True):
     """When it was accepted, RFC 3339 UTC."""
     unfinished: tuple[str, ...] = ()
     """Commands whose `deployment.complete` event is still to come, oldest first."""
+    licence: LicenceStanding | None = None
+    """Null: nothing was ever said of it."""
 
 
 KEPT_REVISIONS: Final = 20

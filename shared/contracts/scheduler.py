@@ -163,6 +163,13 @@ class DeploymentPlaceStatus(Message, frozen=True, kw_only=True):
         return render_place(self.interface, self.netns)
 
 
+class LicenceViolation(Message, frozen=True, kw_only=True):
+    """A rule of the licence policy that is broken where no waiver for it is in force any more."""
+
+    node: str
+    rule: str
+
+
 class DeploymentStatus(Message, frozen=True, kw_only=True):
     """Wanted, and observed."""
 
@@ -175,6 +182,8 @@ class DeploymentStatus(Message, frozen=True, kw_only=True):
     order: int
     spec: DeploymentSpec
     places: tuple[DeploymentPlaceStatus, ...]
+    violations: tuple[LicenceViolation, ...] = ()
+    """By node; empty: what it was excused from is covered by waivers in force."""
     revisions: tuple[DeploymentRevision, ...] = ()
 
 
