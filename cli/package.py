@@ -16,6 +16,7 @@ from rich.text import Text
 
 from cli import console, session
 from cli.console import CredentialsOption, JsonFlag, plain
+from cli.package_analysis_view import portability_table
 from cli.package_build import BuiltPackage, build_package
 from cli.package_check import report_check
 from cli.package_publish import load_publisher, read_built, upload, write_built
@@ -48,6 +49,7 @@ app.command(
 )
 app.command("cli.package_new:new", help="Write a package that works, to begin from.")
 app.command("cli.package_lint:lint", help="Check a package as publication would, and more.")
+app.command("cli.package_analyse:analyse", help="Say what a package uses and where it could run.")
 app.command("cli.package_diff:diff", help="Compare two packages, and what an upgrade keeps.")
 app.command(
     "cli.package_licence:licence", help="Check licences against the kernel's rules and a policy."
@@ -313,6 +315,8 @@ def _render_shown(shown: PackageShown) -> RenderableType:
         parts.append(metrics)
     if package.licences is not None:
         parts.append(_licence_lines(package.licences))
+    if package.analysis is not None:
+        parts.append(portability_table(package.analysis))
     return Group(*parts, _elf_table(package.elf))
 
 

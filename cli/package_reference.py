@@ -16,6 +16,7 @@ from cli.package_build import BuiltPackage, build_package
 from cli.package_publish import read_built
 from shared.canonical import sha256_hex
 from shared.contracts.catalog import GET_PACKAGE, GetPackage, PackageShown
+from shared.contracts.package_analysis import PackageAnalysis
 from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import PackageManifest
 from shared.errors import Reason, RefusedError
@@ -35,6 +36,8 @@ class DescribedPackage:
     archive_sha256: str
     files: Mapping[str, bytes] | None
     """The archive's; None: the catalog shows facts alone."""
+    analysis: PackageAnalysis | None = None
+    """As recorded by the catalog; None: it was not asked, or has none."""
 
 
 def describe_built(built: BuiltPackage, label: str) -> DescribedPackage:
@@ -75,6 +78,7 @@ async def find_package(reference: str, credentials: Path | None) -> DescribedPac
         elf=package.elf,
         archive_sha256=package.signed.archive_sha256,
         files=None,
+        analysis=package.analysis,
     )
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a package's archive holds: facts of its objects and sources, licence tags, tests.
+"""What a package's archive holds: facts of its objects and sources, analysis, licence tags, tests.
 
 Pure.
 
@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 from services.catalog.manifest import manifest_reasons
 from shared.bytecode.c_sources import read_source_facts
-from shared.bytecode.elf import read_elf_facts
+from shared.bytecode.elf import ElfReading, read_elf
+from shared.contracts.package_analysis import PackageAnalysis
 from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import PackageManifest
 from shared.contracts.package_tests import PackageTest
@@ -25,6 +26,7 @@ from shared.errors import Reason, RefusedError
 from shared.licensing.source_tags import source_licences
 from shared.package_archive import ArchiveError, read_archive
 from shared.package_tests import compilers_by_file, read_tests
+from shared.portability.package import analyse_package
 from shared.reason_lists import bounded_reasons
 
 
@@ -39,6 +41,8 @@ class PackageContent:
     tests: tuple[PackageTest, ...] = ()
     reasons: tuple[Reason, ...] = ()
     """Why files could not be read."""
+    analysis: PackageAnalysis | None = None
+    """None: a file could not be read."""
 
 
 def read_content(archive: bytes, manifest: PackageManifest) -> PackageContent:
@@ -54,11 +58,15 @@ def read_content(archive: bytes, manifest: PackageManifest) -> PackageContent:
         reasons = (*error.reasons, *manifest_reasons(manifest, ()))
         raise ArchiveError(error.message, bounded_reasons(reasons)) from error
     facts: list[ElfFacts] = []
+    readings: list[ElfReading] = []
     unread: list[Reason] = []
     for path, compiler in compilers_by_file(manifest).items():
-        read = read_source_facts if compiler else read_elf_facts
         try:
-            facts.append(read(files[path], path))
+            if compiler:
+                facts.append(read_source_facts(files[path], path))
+            else:
+                readings.append(read_elf(files[path], path))
+                facts.append(readings[-1].facts)
         except RefusedError as error:
             unread += error.reasons
     tests: tuple[PackageTest, ...] = ()
@@ -66,4 +74,15 @@ def read_content(archive: bytes, manifest: PackageManifest) -> PackageContent:
         tests = read_tests(manifest, files)
     except RefusedError as error:
         unread += error.reasons
-    return PackageContent(tuple(facts), source_licences(files), tests, tuple(unread))
+    analysis = None
+    try:
+        analysis = None if unread else analyse_package(manifest, files, readings=readings)
+    except RefusedError as error:
+        unread += error.reasons
+    return PackageContent(
+        elf=tuple(facts),
+        source_licences=source_licences(files),
+        tests=tests,
+        reasons=tuple(unread),
+        analysis=analysis,
+    )

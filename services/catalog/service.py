@@ -279,6 +279,7 @@ class CatalogService:
             publisher_key=caller.key,
             command_id=command_id,
             now=now,
+            analysis=content.analysis,
         )
         kernels = await self._kernels(version)
         policy = self._licence_policy

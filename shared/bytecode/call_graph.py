@@ -48,6 +48,18 @@ class ObjectProgram:
 
 
 @dataclass(frozen=True, slots=True)
+class ReachedFunction:
+    """Where a function's code lies, and which others it calls or hands to a helper."""
+
+    section: int
+    first: int
+    """Position of its first instruction in its section."""
+    last: int
+    """Position behind its last instruction."""
+    calls: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Function:
     section: int
     first: int
@@ -120,6 +132,20 @@ class CallGraph:
             frozenset().union(*(call.helpers for call in calls)),
             frozenset().union(*(call.kernel_functions.values() for call in calls)),
         )
+
+    def functions(self, entry: Symbol) -> list[ReachedFunction]:
+        """The program's function and every other that it reaches; calls are indexes of the list."""
+        reached = self._reached(entry)
+        index = {function: number for number, function in enumerate(reached)}
+        return [
+            ReachedFunction(
+                section=function.section,
+                first=function.first,
+                last=function.last,
+                calls=tuple({index[to] for to in self._calls[function].functions.values()}),
+            )
+            for function in reached
+        ]
 
     def strong_functions(self) -> frozenset[str]:
         """Kernel functions without which the object's loader gives up, whoever calls them."""

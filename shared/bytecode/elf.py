@@ -56,6 +56,18 @@ class ObjectFile:
         return next((p for p in self.programs if p.function == function), None)
 
 
+@dataclass(frozen=True, slots=True)
+class ElfReading:
+    """All that one reading of an object file found."""
+
+    facts: ElfFacts
+    object: ObjectFile
+    sections: Sections
+    entries: tuple[Symbol, ...]
+    """Where its programs start, in the order of `facts.programs`."""
+    graph: CallGraph
+
+
 def read_elf_facts(data: bytes, path: str) -> ElfFacts:
     """The facts that the catalog publishes about an object file.
 
@@ -64,10 +76,19 @@ def read_elf_facts(data: bytes, path: str) -> ElfFacts:
     Raises:
         RefusedError: the file is no eBPF object file, or contradicts itself.
     """
+    return read_elf(data, path).facts
+
+
+def read_elf(data: bytes, path: str) -> ElfReading:
+    """The same, with what else can be asked of the object.
+
+    Raises:
+        RefusedError: the file is no eBPF object file, or contradicts itself.
+    """
     sections = read_sections(data, path)
     parsed, programs = _read(sections, path)
     requirements = _requirements(parsed, programs, sections, path)
-    return ElfFacts(
+    facts = ElfFacts(
         path=path,
         licence=parsed.licence,
         has_btf=parsed.btf is not None,
@@ -94,6 +115,7 @@ def read_elf_facts(data: bytes, path: str) -> ElfFacts:
             for declared in parsed.maps
         ),
     )
+    return ElfReading(facts, parsed, sections, programs.entries, programs.graph)
 
 
 def read_object(data: bytes, path: str) -> ObjectFile:

@@ -20,6 +20,7 @@ from shared.contracts.base import (
     Request,
 )
 from shared.contracts.licences import LicenceVerdict
+from shared.contracts.package_analysis import PackageAnalysis
 from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES, PackageManifest
 from shared.identifiers import DigestText, Hook, Token
@@ -83,6 +84,8 @@ class PackageVersion(Message, frozen=True, kw_only=True):
     """The SPDX tag of each file of the archive that has one, by path."""
     licences: LicenceVerdict | None = None
     """What the installation's policy said when it was published; None: nobody asked then."""
+    analysis: PackageAnalysis | None = None
+    """Where its programs could run; None: nobody asked then."""
 
 
 class PackageRecord(Message, frozen=True, kw_only=True):
