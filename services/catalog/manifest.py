@@ -142,6 +142,7 @@ def _map_reasons(manifest: PackageManifest, elf: Sequence[ElfFacts]) -> Iterator
                 path=path,
                 rule=f"{declared[name].path} has no BTF, so nobody can tell what its maps hold",
             )
+        yield from _huge_reasons(entry, path=path)
         yield from _range_reasons(entry, path=path)
     for name, metric in manifest.metrics.items():
         path = f"manifest.metrics.{name}"
@@ -161,14 +162,19 @@ def _map_reasons(manifest: PackageManifest, elf: Sequence[ElfFacts]) -> Iterator
             )
 
 
+def _huge_reasons(entry: MapEntry, *, path: str) -> Iterator[Reason]:
+    """Numbers that other readers of the manifest could not even read."""
+    for field in ("key_minimum", "key_maximum", "value_minimum", "value_maximum"):
+        limit: int | None = getattr(entry, field)
+        if limit is not None and not -_LARGEST < limit < _LARGEST:
+            yield Reason(path=f"{path}.{field}", rule="is no value of any map")
+
+
 def _range_reasons(entry: MapEntry, *, path: str) -> Iterator[Reason]:
     for what, minimum, maximum in (
         ("key", entry.key_minimum, entry.key_maximum),
         ("value", entry.value_minimum, entry.value_maximum),
     ):
-        for end, limit in (("minimum", minimum), ("maximum", maximum)):
-            if limit is not None and not -_LARGEST < limit < _LARGEST:
-                yield Reason(path=f"{path}.{what}_{end}", rule="is no value of any map")
         if minimum is not None and maximum is not None and minimum > maximum:
             yield Reason(
                 path=f"{path}.{what}_minimum",

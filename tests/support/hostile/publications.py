@@ -30,6 +30,7 @@ from shared.contracts.catalog import DsseEnvelope, PackageRecord, PublishPackage
 from shared.contracts.package_manifest import MapEntry, MetricEntry, PackageManifest
 from shared.contracts.package_tests import PackageTest, PacketStep
 from shared.dsse import MANIFEST_TYPE, sign_envelope, verify_signed_package
+from shared.errors import Reason, RefusedError
 from shared.package_archive import write_archive
 from shared.package_tests import TESTS_FILE, write_tests
 from shared.validation import decode_document
@@ -192,7 +193,8 @@ def decide(publication: Publication) -> PackageRecord:
     check_manifest_size(command.signed)
     manifest, certificate = verify_signed_package(command.signed, trust_root=TRUST_ROOT)
     check_signer(certificate, caller_name="acme")
-    assert sha256_hex(publication.archive) == command.signed.archive_sha256
+    if sha256_hex(publication.archive) != command.signed.archive_sha256:
+        raise RefusedError("the archive is not stored", [Reason(path="sha256", rule="unknown")])
     content = read_content(publication.archive, manifest)
     draft = draft_version(
         command.signed,
