@@ -94,6 +94,27 @@ def test_repair_puts_back_what_was_there(
     assert names == {*expected, "maps"}
 
 
+@pytest.mark.parametrize("happens", [happens for happens, _ in CASES])
+def test_a_chain_that_somebody_changed_does_not_rest(
+    node: Node, happens: Callable[[Node], None]
+) -> None:
+    """Until then it does, and the same look is not judged anew; and again once it was repaired."""
+
+    def rests() -> bool:
+        return node.executor.rests(node.chain(), node.point, 1)
+
+    before = rests(), rests()
+    happens(node)
+    disturbed = rests()
+    node.settle()
+    node.settle()
+
+    assert before == (True, True)
+    assert not disturbed
+    is_whole = happens is not segments_unloaded
+    assert rests() == is_whole, "a lost program of the generation before cannot be pinned again"
+
+
 @pytest.mark.parametrize(("happens", "kinds"), CASES, ids=lambda one: getattr(one, "__name__", ""))
 def test_alarm_leaves_what_was_found_until_somebody_decides(
     node: Node, happens: Callable[[Node], None], kinds: list[str]

@@ -21,10 +21,12 @@ from services.node_executor.adapters.linker import link
 from services.node_executor.adapters.state_store import StateStore
 from services.node_executor.chain_journal import ChainJournal
 from services.node_executor.changes import HookPoints
+from services.node_executor.drift_watch import DriftWatch
 from services.node_executor.execution import Kernel, Steps
 from services.node_executor.generations import Point, Standing
 from services.node_executor.packages import OpenedPackage, open_package
 from services.node_executor.preparation import Needs, Prepared
+from services.node_executor.resting import Resting
 from shared.contracts.catalog import SignedPackage
 from shared.contracts.desired import Cause, DesiredChain, DesiredProgram
 from shared.contracts.events import Event
@@ -198,8 +200,15 @@ class Executor:
         start = f"start-{next(self._counter)}"
         store = self._wrap_store(self.store)
         journal = ChainJournal(node="n1", start=start, boot_id=self.boot_id, store=store)
+        steps = Steps(self.kernel)
         self.points = HookPoints(
-            kernel=self.kernel, steps=Steps(self.kernel), journal=journal, clock=lambda: self.now
+            kernel=self.kernel, steps=steps, journal=journal, clock=lambda: self.now
+        )
+        self.resting = Resting(
+            kernel=self.kernel,
+            journal=journal,
+            drift=DriftWatch(kernel=self.kernel, steps=steps, journal=journal),
+            clock=lambda: self.now,
         )
         self.points.adopt()
 
@@ -209,6 +218,8 @@ class Executor:
 
     def settle(self, chain: DesiredChain | None, point: Point, generation: int) -> bool:
         """What the service does for one hook point; returns whether something was linked."""
+        if self.rests(chain, point, generation):
+            return False
         needs = self.points.needs(point, chain)
         prepared = self.prepare(chain, point, needs)
         try:
@@ -223,6 +234,10 @@ class Executor:
             if prepared.linked is not None:
                 prepared.linked.close()
         return prepared.linked is not None
+
+    def rests(self, chain: DesiredChain | None, point: Point, generation: int) -> bool:
+        """Whether nothing has to be done there."""
+        return point in self.resting.look({point: chain}, desired_generation=generation)
 
     def prepare(self, chain: DesiredChain | None, point: Point, needs: Needs | None) -> Prepared:
         """What the change needs; whoever gets it closes it."""
