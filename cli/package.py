@@ -21,6 +21,14 @@ from cli.package_build import BuiltPackage, build_package
 from cli.package_check import report_check
 from cli.package_publish import load_publisher, read_built, upload, write_built
 from cli.package_source import ARCHIVE_SUFFIX
+from cli.package_statements import program_table, statement_facts
+from cli.package_verify import (
+    TimeoutOption,
+    WatchFlag,
+    show_decided,
+    wait_for_kernels,
+    waiting_facts,
+)
 from shared.canonical import canonical_digest, sha256_hex
 from shared.contracts.base import Message
 from shared.contracts.catalog import (
@@ -50,6 +58,8 @@ app.command(
 app.command("cli.package_new:new", help="Write a package that works, to begin from.")
 app.command("cli.package_lint:lint", help="Check a package as publication would, and more.")
 app.command("cli.package_analyse:analyse", help="Say what a package uses and where it could run.")
+app.command("cli.package_verify:verify", help="Have a version verified on nodes' kernels.")
+app.command("cli.package_matrix:matrix", help="Show what kernels said of a version.")
 app.command("cli.package_diff:diff", help="Compare two packages, and what an upgrade keeps.")
 app.command(
     "cli.package_licence:licence", help="Check licences against the kernel's rules and a policy."
@@ -125,12 +135,17 @@ def publish(
     path: Path,
     *,
     channel: Annotated[tuple[str, ...], Parameter(negative=())] = ("stable",),
+    watch: WatchFlag = False,
+    timeout: TimeoutOption = 600,
     reason: str = "",
     command_id: str = "",
     credentials: CredentialsOption = None,
     json: JsonFlag = False,
 ) -> None:
     """Sign a package with your publisher's key, upload it and publish it.
+
+    A channel that demands verification takes the version once enough kernels have passed it; with
+    --watch that is waited for.  Exit status 2 then: it is published, but a channel did not take it.
 
     Parameters
     ----------
@@ -155,7 +170,19 @@ def publish(
         ),
         json=json,
     )
-    console.emit(published, _render_published, json=json)
+    if not (watch and published.awaits):
+        console.emit(published, _render_published, json=json)
+        return
+    console.say(_render_published(published), json=json)
+    show_decided(
+        console.run(
+            wait_for_kernels(
+                credentials, published.name, published.version, seconds=timeout, json=json
+            ),
+            json=json,
+        ),
+        json=json,
+    )
 
 
 @app.command(name="list")
@@ -238,6 +265,7 @@ def _render_built(made: PackageBuilt) -> RenderableType:
                 "archive": f"{made.archive} ({made.size_bytes} bytes)",
                 "archive sha256": made.archive_sha256,
                 "manifest sha256": made.manifest_sha256,
+                **statement_facts(made.manifest),
             }
         ),
         _elf_table(made.elf),
@@ -251,6 +279,7 @@ def _render_published(published: PackagePublished) -> RenderableType:
             "archive sha256": published.archive_sha256,
             "manifest sha256": published.manifest_sha256,
             "command": published.command_id,
+            **waiting_facts(published),
         }
     )
 
@@ -272,20 +301,13 @@ def _render_list(listed: PackageList) -> RenderableType:
 
 def _render_shown(shown: PackageShown) -> RenderableType:
     package, manifest = shown.package, shown.package.manifest
-    programs = Table("program", "function", "hooks", "goes on after")
-    for program in manifest.programs:
-        programs.add_row(
-            plain(program.name),
-            plain(program.function),
-            ", ".join(program.hooks),
-            plain(", ".join(program.proceed_on)) or "the hook's default",
-        )
     parts: list[RenderableType] = [
         _facts(
             {
                 "package": f"{manifest.name} {package.version}",
                 "summary": manifest.summary,
                 "licence": manifest.licence,
+                **statement_facts(manifest),
                 "channels": ", ".join(package.channels),
                 "published": f"{package.published_at} by {package.published_by}",
                 "signed by": ", ".join(
@@ -295,7 +317,7 @@ def _render_shown(shown: PackageShown) -> RenderableType:
                 "versions": ", ".join(shown.versions),
             }
         ),
-        programs,
+        program_table(manifest),
     ]
     if manifest.maps:
         maps = Table("map", "key", "value", "summary")

@@ -20,10 +20,14 @@ from shared.bytecode.helper_names import helper_name
 from shared.bytecode.map_declarations import map_type_name
 from shared.configuration.entries import map_layout
 from shared.contracts.base import Message
+from shared.contracts.licences import LicenceFinding
 from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import MapEntry, PackageManifest, ProgramEntry
 from shared.contracts.value_types import ArrayType, EnumType, IntegerType, Layout
 from shared.errors import Reason
+from shared.licensing.drift import drift_findings
+from shared.licensing.package import LicensedPackage
+from shared.licensing.policies import LicencePolicy
 
 MAX_MAP_TYPE: Final = 64
 _TYPE_NUMBERS: Final = {map_type_name(number): number for number in range(MAX_MAP_TYPE)}
@@ -64,11 +68,13 @@ class PackageDifference(Message, frozen=True, kw_only=True):
     configuration: tuple[Reason, ...] = ()
     """What a configuration for the first package may hold and the second would refuse."""
     does_configuration_carry_over: bool = True
+    licences: tuple[LicenceFinding, ...] = ()
+    """What became of the licence, as if the second were released after the first."""
     notes: tuple[str, ...] = ()
 
 
 def package_difference(before: DescribedPackage, after: DescribedPackage) -> PackageDifference:
-    """Everything that is said of the two packages and is not the same."""
+    """Everything that is said of the two packages and is not the same; licences not judged."""
     old, new = dict(_statements(before)), dict(_statements(after))
     changes = tuple(
         Change(path=path, before=old.get(path), after=new.get(path))
@@ -97,12 +103,33 @@ def package_difference(before: DescribedPackage, after: DescribedPackage) -> Pac
     )
 
 
+def with_drift(
+    found: PackageDifference,
+    before: DescribedPackage,
+    after: DescribedPackage,
+    policy: LicencePolicy,
+) -> PackageDifference:
+    """With what became of the licence.
+
+    Args:
+        found: What differs.
+        before: The one that is there.
+        after: The one that follows.
+        policy: By which licences are elected.
+    """
+    old, new = (LicensedPackage(one.manifest, one.elf, policy) for one in (before, after))
+    drift = drift_findings(old, new, is_released=True)
+    licences = tuple(one for one in drift if one.outcome != "passed")
+    return msgspec.structs.replace(found, licences=licences)
+
+
 def _statements(package: DescribedPackage) -> Iterator[tuple[str, Any]]:
     """Everything that is said of a package, by its path."""
     manifest = package.manifest
     yield "archive.sha256", package.archive_sha256
     for name in ("name", "version", "summary", "licence"):
         yield name, getattr(manifest, name)
+    yield from _terms(manifest)
     for program in manifest.programs:
         yield from _program_statements(program, package.elf)
     for kind, entries in (("configuration", manifest.maps), ("metrics", manifest.metrics)):
@@ -116,6 +143,15 @@ def _statements(package: DescribedPackage) -> Iterator[tuple[str, Any]]:
     if manifest.build is not None:
         for field, value in msgspec.to_builtins(manifest.build).items():
             yield f"build.{field}", value
+
+
+def _terms(manifest: PackageManifest) -> Iterator[tuple[str, Any]]:
+    """What it says of itself as a whole."""
+    yield "owners", list(manifest.owners)
+    yield "platforms", list(manifest.platforms)
+    for part in ("licences", "file_groups", "source", "needs"):
+        for field, value in (msgspec.to_builtins(getattr(manifest, part)) or {}).items():
+            yield f"{part}.{field}", value
 
 
 def _object_statements(facts: ElfFacts) -> Iterator[tuple[str, Any]]:
@@ -135,10 +171,13 @@ def _program_statements(
     for field, value in msgspec.to_builtins(program).items():
         if field != "name":
             yield f"{path}.{field}", value
+    made_for = {file: f"{path}.{key}" for key, file in program.objects.items()}
+    made_for |= {program.object: path}
     for facts in elf:
         for one in facts.programs:
-            if facts.path != program.object or one.function != program.function:
+            if facts.path not in made_for or one.function != program.function:
                 continue
+            path = made_for[facts.path]
             yield f"{path}.section", one.section
             yield f"{path}.instructions", one.instructions
             yield f"{path}.helpers", [helper_name(helper) for helper in one.helpers]
@@ -156,8 +195,28 @@ def _fates(
         if program.compiler or earlier[program.name].compiler:
             notes.append(f"{program.name}: nodes compile it, so its maps are not compared here")
             continue
-        running = _shapes(before, earlier[program.name].object, has_types=has_types)
-        declared = _shapes(after, program.object, has_types=has_types)
+        yield from dict.fromkeys(
+            fate
+            for platform in ("", *earlier[program.name].objects, *program.objects)
+            for fate in _fates_on(
+                platform, (before, earlier[program.name]), (after, program), has_types=has_types
+            )
+        )
+
+
+def _fates_on(
+    platform: str,
+    old: tuple[DescribedPackage, ProgramEntry],
+    new: tuple[DescribedPackage, ProgramEntry],
+    *,
+    has_types: bool,
+) -> Iterator[MapFate]:
+    """On nodes of one platform, empty for those that no object is made for alone."""
+    (before, was), (after, program) = old, new
+    files = was.object_on(platform), program.object_on(platform)
+    if all(files):
+        running = _shapes(before, files[0], has_types=has_types)
+        declared = _shapes(after, files[1], has_types=has_types)
         plan = plan_carry_over(
             program.name,
             declared=declared,
@@ -265,7 +324,8 @@ def _layout_of(package: DescribedPackage, name: str) -> tuple[Layout, ...]:
 
 
 def _objects(manifest: PackageManifest) -> Iterator[str]:
-    yield from (program.object for program in manifest.programs if not program.compiler)
+    for program in manifest.programs:
+        yield from () if program.compiler else program.all_objects
 
 
 def _object(files: Mapping[str, bytes], path: str) -> ObjectFile:

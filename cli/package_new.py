@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from cli import console
 from cli.console import JsonFlag, plain
+from cli.package_source import SOURCE_FILE, parse_source
 from cli.package_templates import LICENCES, package_files
 from shared.contracts.base import Message
 from shared.errors import FaultError, Reason, RefusedError
@@ -31,7 +33,14 @@ class PackageBegun(Message, frozen=True, kw_only=True):
 
 
 def new(
-    name: str, /, *, hook: Hook = "xdp", out_dir: Path = Path(), json: JsonFlag = False
+    name: str,
+    /,
+    *,
+    hook: Hook = "xdp",
+    owner: tuple[str, ...] = (),
+    repository: str = "",
+    out_dir: Path = Path(),
+    json: JsonFlag = False,
 ) -> None:
     """Write a package that builds, passes its test and can be published as it is.
 
@@ -41,23 +50,30 @@ def new(
         The package's name, which is its folder's too.
     hook
         What its program is for.
+    owner
+        Who answers for the code: a name, a team or a mail address; may be repeated.
+    repository
+        Where the sources will be kept, as git takes it.
     out_dir
         Where the folder is made.
     """
     with console.refusing(json=json):
-        begun = begin_package(name, hook, out_dir)
+        begun = begin_package(name, hook, out_dir, owners=owner, repository=repository)
     console.emit(begun, _render, json=json)
 
 
-def begin_package(name: str, hook: Hook, out_dir: Path) -> PackageBegun:
+def begin_package(
+    name: str, hook: Hook, out_dir: Path, *, owners: Sequence[str] = (), repository: str = ""
+) -> PackageBegun:
     """The folder of a new package; nothing that exists is changed.
 
     Raises:
-        RefusedError: The name is none, or the folder exists.
+        RefusedError: The name, an owner or the repository is none, or the folder exists.
     """
     parse_token(name, path="name")
     folder = out_dir / name
-    texts = package_files(name, hook)
+    texts = package_files(name, hook, owners=owners, repository=repository)
+    parse_source(texts[SOURCE_FILE])
     texts |= {f"LICENSES/{licence}.txt": _licence_text(licence) for licence in LICENCES}
     try:
         folder.mkdir(parents=True)

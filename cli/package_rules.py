@@ -17,6 +17,7 @@ from shared.bytecode.elf import read_object
 from shared.canonical import canonical_bytes
 from shared.configuration.entries import map_layout
 from shared.contracts.base import Message
+from shared.contracts.node import NODE_FEATURES
 from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import PackageManifest
 from shared.contracts.package_tests import PackageTest
@@ -26,6 +27,7 @@ from shared.licensing.package import LicensedPackage
 from shared.licensing.policies import LicencePolicy
 from shared.licensing.source_tags import source_licences
 from shared.licensing.verdict import check_licences
+from shared.package_tests import compilers_by_file
 
 Severity = Literal["error", "warning"]
 
@@ -85,6 +87,7 @@ def package_findings(
         )
     yield from _licence_findings(manifest, files, elf, policy)
     yield from _document_warnings(manifest, files)
+    yield from _statement_warnings(manifest, elf)
     yield from _test_warnings(manifest, tests)
     yield from _unused_warnings(manifest, elf)
     yield from _map_warnings(manifest, files)
@@ -133,6 +136,44 @@ def _document_warnings(
             )
 
 
+def _statement_warnings(
+    manifest: PackageManifest, elf: tuple[ElfFacts, ...]
+) -> Iterator[LintFinding]:
+    """What nobody could find out from the archive, and what it says in another place."""
+    if not manifest.owners:
+        yield _warning(
+            "owners", "nobody is named who answers for the code", 'owners = ["name or team"]'
+        )
+    if manifest.source is None:
+        yield _warning(
+            "source",
+            "does not say where the sources are kept",
+            'source = { repository = "https://…", revision = "v1.0.0" }',
+        )
+    for index, name in enumerate(manifest.needs.features):
+        if name not in NODE_FEATURES:
+            yield _warning(
+                f"needs.features[{index}]",
+                f"{name} is no feature that nodes of this release report, so none takes it",
+                f"use one of: {', '.join(NODE_FEATURES)}",
+            )
+    sections = {(one.path, entry.function): entry.section for one in elf for entry in one.programs}
+    for index, program in enumerate(manifest.programs):
+        if program.order is None:
+            yield _warning(
+                f"programs[{index}].order",
+                "does not say where in a chain it runs, and two such deployments cannot be in one",
+                "order = 0 to 1000, smaller is earlier",
+            )
+        found = {sections.get((path, program.function), "") for path in program.all_objects}
+        if "frags" not in program.flags and any(one.startswith("xdp.frags") for one in found):
+            yield _warning(
+                f"programs[{index}].flags",
+                "reads packets in several buffers and does not say so",
+                'flags = ["frags"]',
+            )
+
+
 def _test_warnings(
     manifest: PackageManifest, tests: tuple[PackageTest, ...]
 ) -> Iterator[LintFinding]:
@@ -148,7 +189,7 @@ def _test_warnings(
 
 
 def _unused_warnings(manifest: PackageManifest, elf: tuple[ElfFacts, ...]) -> Iterator[LintFinding]:
-    used = {(program.object, program.function) for program in manifest.programs}
+    used = {(path, one.function) for one in manifest.programs for path in one.all_objects}
     for facts in elf:
         for program in facts.programs:
             if (facts.path, program.function) not in used and not facts.compiler:
@@ -167,7 +208,8 @@ def _unused_warnings(manifest: PackageManifest, elf: tuple[ElfFacts, ...]) -> It
 
 def _map_warnings(manifest: PackageManifest, files: Mapping[str, bytes]) -> Iterator[LintFinding]:
     """Maps for configuration whose entries cannot be written."""
-    for path in dict.fromkeys(one.object for one in manifest.programs if not one.compiler):
+    objects = (path for path, compiler in compilers_by_file(manifest).items() if not compiler)
+    for path in objects:
         parsed = read_object(files[path], path)
         for declared in parsed.maps:
             if declared.name not in manifest.maps:

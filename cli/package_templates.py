@@ -7,6 +7,7 @@ Pure.  The files carry the licence of first-party kernel code; authors put their
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from string import Template
 from typing import Final
 
@@ -67,12 +68,16 @@ name = "$name"
 version = "$version"
 summary = "Drops TCP packets for the ports that its configuration names"
 licence = "$expression"
+${owners}${source}
+[needs]
+kernel = ">=5.15"
 
 [[programs]]
 name = "$name"
 source = "$symbol.bpf.c"
 function = "$symbol"
 hooks = ["$hook"]
+order = 500                     # where in a chain, 0 to 1000, if the deployment does not say
 
 [maps.blocked]
 summary = "Ports that get nothing"
@@ -188,7 +193,9 @@ interfaces = ["eth0"]
 """)
 
 
-def package_files(name: str, hook: Hook) -> dict[str, str]:
+def package_files(
+    name: str, hook: Hook, *, owners: Sequence[str] = (), repository: str = ""
+) -> dict[str, str]:
     """Path to text of everything but the licence texts."""
     symbol = name.replace("-", "_")
     if symbol[0].isdigit() or symbol in _TAKEN:
@@ -200,6 +207,8 @@ def package_files(name: str, hook: Hook) -> dict[str, str]:
         "version": VERSION,
         "expression": EXPRESSION,
         "tag": _TAG,
+        "owners": _owners(owners),
+        "source": _source(repository),
         **_VERDICTS[hook],
     }
     return {
@@ -208,3 +217,23 @@ def package_files(name: str, hook: Hook) -> dict[str, str]:
         "README.md": _README.substitute(words),
         "deployment.toml": _DEPLOYMENT.substitute(words),
     }
+
+
+def _owners(owners: Sequence[str]) -> str:
+    """The line of `package.toml`; without owners one to be filled in."""
+    if not owners:
+        return '# owners = ["name or team <mail@example.org>"]   # who answers for the code\n'
+    return f"owners = [{', '.join(_quoted(owner) for owner in owners)}]\n"
+
+
+def _source(repository: str) -> str:
+    """The same of where the sources are kept."""
+    begin = "" if repository else "# "
+    repository = repository or "https://example.org/repository.git"
+    return f'{begin}source = {{ repository = {_quoted(repository)}, revision = "v{VERSION}" }}\n'
+
+
+def _quoted(text: str) -> str:
+    """As a TOML string; of the characters that owners and repositories may have, two need care."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -243,7 +243,7 @@ def _allowed(annotation: Any) -> Any:
     bare, limits = _bare(annotation)
     for limit in limits:
         if limit.pattern is not None:
-            return limit.pattern.replace(_NO_LINE_FEED, "")
+            return limit.description or limit.pattern.replace(_NO_LINE_FEED, "")
         bounds = {"at least": limit.ge, "at most": limit.le, "more than": limit.gt}
         said = [f"{words} {bound}" for words, bound in bounds.items() if bound is not None]
         if said:

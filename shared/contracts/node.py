@@ -154,6 +154,10 @@ OfflineMode = Literal["available", "strict"]
 stream has acknowledged its `chain.request` event."""
 
 
+NODE_FEATURES: Final = ("bcc", "btf", "cls_bpf", "tcx", "xdp")
+"""Names under which nodes of this release report what they tried."""
+
+
 class NodeRecord(Message, frozen=True, kw_only=True):
     """KV `nodes`, key = node: the inventory.  Written only when it changes."""
 

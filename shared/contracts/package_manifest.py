@@ -41,6 +41,7 @@ FileGlob = Annotated[
         r"(\*\*|[A-Za-z0-9_][A-Za-z0-9._-]*(\*[A-Za-z0-9._-]*)?|\*[A-Za-z0-9._-]*)"
         r"(/(\*\*|[A-Za-z0-9_][A-Za-z0-9._-]*(\*[A-Za-z0-9._-]*)?|\*[A-Za-z0-9._-]*))*(?!\n)$",
         max_length=255,
+        description="a path of the archive, with one * in a part and one ** in all at most",
     ),
 ]
 """A path of the archive.  `*` is any characters of one part and stands once in it; `**` is any
@@ -78,6 +79,7 @@ Owner = Annotated[
     Meta(
         pattern=r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?(?!\n)$",
         max_length=200,
+        description="1 to 200 characters, no space at the ends",
     ),
 ]
 
@@ -92,6 +94,8 @@ class SourceLocation(Document, frozen=True, kw_only=True):
             r"|ssh://([A-Za-z0-9._-]+@)?[A-Za-z0-9.-]+(:[0-9]{1,5})?/"
             r"|[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:)[A-Za-z0-9._~/%+-]+(?!\n)$",
             max_length=500,
+            description="an https, ssh or git address without password, as"
+            " https://git.example.org/team/name.git",
         ),
     ]
     """As git takes it: https, ssh or git, without password."""

@@ -18,7 +18,11 @@ PACKAGES = Path(__file__).parents[2] / "packages"
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A package that nothing can be said against."""
-    return Path(begin_package("one", "xdp", tmp_path).folder)
+    return Path(
+        begin_package(
+            "one", "xdp", tmp_path, owners=["kim"], repository="https://git.example.org/one.git"
+        ).folder
+    )
 
 
 def _replace(path: Path, before: str, after: str) -> None:
@@ -35,13 +39,33 @@ def _said(linted: PackageLinted, severity: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", ["port-count", "rate-limit"])
 def test_the_packages_that_come_along_are_clean(name: str) -> None:
-    """Nothing is left to better in them, nor in a new one."""
-    assert lint_package(PACKAGES / name).findings == ()
+    """Nothing is left to better in them, but that they come with the product and from nowhere."""
+    assert [one.path for one in lint_package(PACKAGES / name).findings] == ["source"]
 
 
 def test_a_new_package_is_clean(folder: Path) -> None:
     """So whatever lint says later is about what its author did."""
     assert lint_package(folder).findings == ()
+
+
+def test_a_package_is_missed_an_owner_and_a_place(tmp_path: Path) -> None:
+    """Neither can be made up for a new package, so both are asked for."""
+    begun = begin_package("one", "xdp", tmp_path)
+
+    assert [one.path for one in lint_package(Path(begun.folder)).findings] == ["owners", "source"]
+
+
+def test_statements_that_nobody_would_find_are_asked_for(folder: Path) -> None:
+    """No place in chains, features that no node has, and buffers that only the object tells of."""
+    _replace(folder / "package.toml", "order = 500 ", "# ")
+    _replace(folder / "package.toml", "[needs]", '[needs]\nfeatures = ["bft"]')
+    _replace(folder / "one.bpf.c", 'SEC("xdp")', 'SEC("xdp.frags")')
+
+    assert _said(lint_package(folder), "warning").keys() == {
+        "needs.features[0]",
+        "programs[0].order",
+        "programs[0].flags",
+    }
 
 
 def test_problems_of_every_kind_are_told_at_once(folder: Path) -> None:

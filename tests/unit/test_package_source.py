@@ -126,3 +126,55 @@ def test_an_object_of_source_that_nodes_compile_is_refused() -> None:
     text = FOR_BCC.replace("compiler =", 'object = "one.o"\ncompiler =')
 
     assert paths(text) == {"programs[0].object"}
+
+
+TARGETS = GOOD.replace(
+    'hooks = ["xdp"]',
+    'hooks = ["xdp"]\norder = 7\nflags = ["frags"]\nother_platforms = false\n'
+    'targets.linux-x86_64 = { defines = ["LANES=4"] }\n'
+    'targets.linux-aarch64 = { source = "src/arm.bpf.c", object = "arm.o" }',
+)
+
+
+def test_targets_are_objects_of_their_own() -> None:
+    """Each has its source, its defines and the name that libbpf's headers have for it."""
+    source = parse_source(TARGETS)
+    (program,) = make_manifest(source, {}).programs
+
+    assert program.object == ""
+    assert program.objects == {
+        "linux-x86_64": "src/one.bpf.linux-x86_64.o",
+        "linux-aarch64": "arm.o",
+    }
+    assert (program.order, program.flags) == (7, ("frags",))
+    assert {path: (made.source, made.defines) for path, made in source.objects().items()} == {
+        "src/one.bpf.linux-x86_64.o": ("src/one.bpf.c", ("__TARGET_ARCH_x86", "LANES=4")),
+        "arm.o": ("src/arm.bpf.c", ("__TARGET_ARCH_arm64",)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "path"),
+    [
+        ("linux-x86_64", "linux-x86", "programs[0].targets.linux-x86"),
+        ("LANES=4", "LANES=$(id)", "programs[0].targets.linux-x86_64.defines[0]"),
+        ('object = "arm.o"', 'object = "src/one.bpf.linux-x86_64.o"',
+         "programs[0].targets.linux-aarch64"),
+        ("src/arm.bpf.c", "src/arm.s", "programs[0].targets.linux-aarch64.source"),
+        ("order = 7", "order = 1001", "programs[0].order"),
+        ('["frags"]', '["sleepable"]', "programs[0].flags[0]"),
+        ("other_platforms = false", 'other_platforms = false\nobject = "o.o"',
+         "programs[0].object"),
+        ("targets.", "#", "programs[0].other_platforms"),
+    ],
+)  # fmt: skip
+def test_targets_that_mean_nothing_are_refused(before: str, after: str, path: str) -> None:
+    """Platforms, defines, objects, sources, places and flags, each by its path."""
+    assert paths(TARGETS.replace(before, after)) == {path}
+
+
+def test_source_that_nodes_compile_has_no_targets() -> None:
+    """Nothing is made before."""
+    text = TARGETS.replace('source = "src/one.bpf.c"', 'source = "src/one.c"\ncompiler = "bcc"')
+
+    assert paths(text) == {"programs[0].targets", "programs[0].other_platforms"}
