@@ -9,7 +9,14 @@ import sys
 from pathlib import Path
 from typing import Final
 
-NOT_BENCHMARKS: Final = {"__init__", "__main__", "chain_variants", "executor_stage", "report"}
+NOT_BENCHMARKS: Final = {
+    "__init__",
+    "__main__",
+    "chain_variants",
+    "executor_stage",
+    "report",
+    "services",
+}
 
 
 def main() -> int:

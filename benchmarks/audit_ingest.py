@@ -10,14 +10,9 @@ of the same size, and does nothing else.
 from __future__ import annotations
 
 import secrets
-import socket
 import sqlite3
 import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +22,7 @@ from typing import Any, Final
 import uvloop
 
 from benchmarks.report import Row, report
+from benchmarks.services import running_bus
 from installation.layout import Layout
 from services.auditor.adapters.checkpoint_file import CheckpointFile
 from services.auditor.adapters.event_stream import BATCH_MESSAGES, EventStream
@@ -46,7 +42,6 @@ EVENTS: Final = 200_000
 ROUNDS: Final = 3
 PROVED: Final = 200
 UNACKNOWLEDGED: Final = 500
-READY_SECONDS: Final = 30.0
 INGEST_TARGET: Final = 8_000.0
 SHARE_TARGET: Final = 0.6
 
@@ -186,35 +181,6 @@ class Silent:
 
     async def emit(self, body: EventBody, *, event_id: str) -> None:
         """Not said."""
-
-
-@contextmanager
-def running_bus(folder: Path) -> Iterator[Layout]:
-    """A new installation's server with its streams, as `l3af up` runs it."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    root, ready = folder / "installation", folder / "ready"
-    command: list[str | Path] = [
-        Path(sys.executable).parent / "l3af",
-        "up",
-        "--installation",
-        root,
-        "--no-node",
-    ]
-    command += ["--only", "nats-server", "--only", "provisioner"]
-    command += ["--listen", f"127.0.0.1:{port}", "--ready-file", ready]
-    with (folder / "up.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        deadline = time.monotonic() + READY_SECONDS
-        while not ready.exists():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit((folder / "up.log").read_text())
-            time.sleep(0.05)
-        yield Layout(root)
-    finally:
-        process.terminate()
-        process.wait()
 
 
 if __name__ == "__main__":
