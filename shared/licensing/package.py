@@ -95,8 +95,9 @@ class LicensedPackage:
     def _hooked(self) -> dict[tuple[str, str], set[ProgramKind]]:
         found: dict[tuple[str, str], set[ProgramKind]] = {}
         for entry in self.manifest.programs:
-            kinds = found.setdefault((entry.object, entry.function), set())
-            kinds.update(ProgramKind(PROGRAM_TYPE_OF_HOOK[hook]) for hook in entry.hooks)
+            for path in entry.all_objects:
+                kinds = found.setdefault((path, entry.function), set())
+                kinds.update(ProgramKind(PROGRAM_TYPE_OF_HOOK[hook]) for hook in entry.hooks)
         return found
 
     def closed(
