@@ -33,6 +33,7 @@ from services.node_executor.adapters.node_bus import NodeBus
 from services.node_executor.adapters.node_records import NodeRecords
 from services.node_executor.adapters.packet_runner import PacketRunner
 from services.node_executor.adapters.preparer import Preparer
+from services.node_executor.adapters.rounds import Rounds
 from services.node_executor.adapters.settling import Settling
 from services.node_executor.adapters.state_store import StateStore
 from services.node_executor.adapters.state_waiting import open_when_free
@@ -230,6 +231,7 @@ async def main(stop: asyncio.Event) -> None:
             settling=Settling(thread=thread, points=points, staging=staging, journal=journal),
             links=LinkMonitor(first=netlink.forget, named=named),
             heartbeats=Heartbeats(bus=bus, thread=thread, sampler=sampler, now=_now),
+            rounds=Rounds(period_seconds=config.period_seconds),
         )
         async with unmanaged.watched():
             await service.run(stop)

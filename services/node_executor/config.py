@@ -35,6 +35,9 @@ class NodeExecutorConfig(ServiceConfig, frozen=True, kw_only=True):
     """What the node says of itself; labels set through the scheduler win."""
     offline_mode: node.OfflineMode = "available"
     """Whether changes wait for the audit stream: `available` (journaled first) or `strict`."""
+    period_seconds: Annotated[float, Meta(ge=1, le=3600)] = 15.0
+    """How often every hook point is compared with what is desired, without anybody asking; what
+    others change is found within it."""
     orphans: OrphanPolicy = "remove"
     """What happens to pins that nobody remembers or desires: `remove` or `report`."""
     journal_bytes: Annotated[int, Meta(ge=1024 * 1024)] = 256 * 1024 * 1024

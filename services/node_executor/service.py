@@ -24,7 +24,7 @@ from services.node_executor.adapters.link_monitor import LinkMonitor
 from services.node_executor.adapters.loops import run_loops
 from services.node_executor.adapters.node_bus import NodeBus
 from services.node_executor.adapters.node_records import NodeRecords
-from services.node_executor.adapters.rounds import LOCAL_SECONDS, Rounds, reconciled
+from services.node_executor.adapters.rounds import Rounds, reconciled
 from services.node_executor.adapters.settling import Settling
 from services.node_executor.adapters.state_file import StateStoreError
 from services.node_executor.changes import HookPoints
@@ -96,6 +96,7 @@ class NodeExecutorService:
         settling: Settling,
         links: LinkMonitor,
         heartbeats: Heartbeats,
+        rounds: Rounds,
     ) -> None:
         """Nothing is touched yet."""
         self._bus = bus
@@ -122,7 +123,7 @@ class NodeExecutorService:
         self._looked: tuple[ObservedChain, ...] | None = None
         self._is_following = False
         self._one_at_a_time = asyncio.Lock()
-        self._rounds = Rounds()
+        self._rounds = rounds
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serves until `stop` is set.  The data path goes on without it."""
@@ -246,7 +247,7 @@ class NodeExecutorService:
 
     async def _reconciling(self) -> None:
         while True:
-            wait_seconds = LOCAL_SECONDS
+            wait_seconds = self._rounds.period_seconds
             begun = self._rounds.begin()
             try:
                 await self._reconcile(begun.places)

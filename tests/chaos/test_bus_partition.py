@@ -206,6 +206,8 @@ async def node(tmp_path: Path, wire: Wire) -> AsyncIterator[Cut]:
         base = PurePosixPath(made.base / NODE)
         made.node = Node(Executor(real_kernel(base), tmp_path / "unused"), wire, base)
         made.settings["NODE_EXECUTOR_LOG_LEVEL"] = "debug"
+        if not IS_SOAK:
+            made.settings["NODE_EXECUTOR_PERIOD_SECONDS"] = "1"
         made.sender, made.receiver = FrameSender(wire.peer), FrameReceiver(wire.name)
         try:
             yield made
@@ -260,7 +262,7 @@ async def _work(node: Cut, chance: random.Random, *, until: float) -> tuple[list
     chance.shuffle(due)
     while due or monotonic() < until:
         upset = due.pop() if due else chance.choice(UPSETS)
-        await node.upset(upset, is_told=not IS_SOAK or chance.random() < 0.5)
+        await node.upset(upset, is_told=chance.random() < 0.5)
         kinds.append(upset.kind)
         if chance.random() < 0.2:
             await node.dies()

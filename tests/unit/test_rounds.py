@@ -15,7 +15,7 @@ from shared.errors import FaultError, Refusal
 
 async def test_the_first_round_looks_at_everything_and_later_ones_at_what_changed() -> None:
     """Until messages are lost."""
-    rounds = Rounds()
+    rounds = Rounds(period_seconds=15)
     assert rounds.begin().places is None
     assert rounds.begin().places == frozenset()
 
@@ -29,7 +29,7 @@ async def test_the_first_round_looks_at_everything_and_later_ones_at_what_change
 
 async def test_who_asks_waits_for_a_round_that_began_afterwards() -> None:
     """One that is under way may have looked already."""
-    rounds = Rounds()
+    rounds = Rounds(period_seconds=15)
     under_way = rounds.begin()
     asked = asyncio.create_task(rounds.ask())
     await rounds.wait(10)
@@ -43,7 +43,7 @@ async def test_who_asks_waits_for_a_round_that_began_afterwards() -> None:
 
 async def test_a_fault_of_the_round_is_the_answer() -> None:
     """And who gave up is not answered."""
-    rounds = Rounds()
+    rounds = Rounds(period_seconds=15)
     asked, given_up = asyncio.create_task(rounds.ask()), asyncio.create_task(rounds.ask())
     await rounds.wait(10)
     given_up.cancel()
@@ -57,7 +57,18 @@ async def test_a_fault_of_the_round_is_the_answer() -> None:
 async def test_nothing_happens_for_a_while() -> None:
     """Then a round is made all the same."""
     async with asyncio.timeout(5):
-        await Rounds().wait(0.01)
+        await Rounds(period_seconds=15).wait(0.01)
+
+
+def test_nobody_waits_longer_than_a_period_after_a_fault() -> None:
+    """However often it fails; a new wish begins with the shortest wait."""
+    rounds = Rounds(period_seconds=3)
+
+    waits = [rounds.next_retry_seconds() for _ in range(5)]
+    rounds.begin_retries_anew()
+
+    assert waits == [0.5, 1.0, 2.0, 3, 3]
+    assert rounds.next_retry_seconds() == 0.5
 
 
 def test_the_answer_counts_states_and_names_what_does_not_run() -> None:

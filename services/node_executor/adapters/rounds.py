@@ -17,10 +17,8 @@ from services.node_executor.generations import point_of
 from shared.contracts.node import ObservedNode
 from shared.contracts.reconciliation import NodeReconciled
 
-LOCAL_SECONDS: Final = 15.0
-"""How often the kernel is compared with what is desired, without anybody asking."""
 FIRST_RETRY_SECONDS: Final = 0.5
-"""After a fault; doubled each time, up to LOCAL_SECONDS."""
+"""After a fault; doubled each time, up to the period."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +44,14 @@ class Round:
 class Rounds:
     """What asks for a round."""
 
-    def __init__(self) -> None:
-        """The first round looks at everything."""
+    def __init__(self, *, period_seconds: float) -> None:
+        """The first round looks at everything.
+
+        Args:
+            period_seconds: How often the kernel is compared with what is desired, without anybody
+                asking.
+        """
+        self.period_seconds: Final = period_seconds
         self._wake = asyncio.Event()
         self._retry_seconds = FIRST_RETRY_SECONDS
         self._places: set[str] | None = None
@@ -59,8 +63,8 @@ class Rounds:
 
     def next_retry_seconds(self) -> float:
         """How long to wait now that a round failed."""
-        seconds = self._retry_seconds
-        self._retry_seconds = min(2 * seconds, LOCAL_SECONDS)
+        seconds = min(self._retry_seconds, self.period_seconds)
+        self._retry_seconds = min(2 * seconds, self.period_seconds)
         return seconds
 
     def wake(self) -> None:
