@@ -13,8 +13,11 @@ from rich.text import Text
 
 from cli import console
 from cli.console import CredentialsOption, JsonFlag, plain
-from cli.package_difference import PackageDifference, package_difference
+from cli.package_difference import PackageDifference, package_difference, with_drift
+from cli.package_licence import finding_table
 from cli.package_reference import find_package
+from shared.adapters.licence_policies import load_policy
+from shared.licensing.policies import DEFAULT_POLICY
 
 _STYLES: Final = {"refused": "red", "fresh": "yellow", "gone": "yellow"}
 
@@ -41,9 +44,9 @@ def diff(
     """
 
     async def compared() -> PackageDifference:
-        return package_difference(
-            await find_package(before, credentials), await find_package(after, credentials)
-        )
+        old = await find_package(before, credentials)
+        new = await find_package(after, credentials)
+        return with_drift(package_difference(old, new), old, new, load_policy(DEFAULT_POLICY))
 
     console.emit(console.run(compared(), json=json), _render, json=json)
 
@@ -67,6 +70,9 @@ def _render(found: PackageDifference) -> RenderableType:
         Text(plain(f"  {reason.path}: {reason.rule}"), style="yellow")
         for reason in found.configuration
     ]
+    if found.licences:
+        parts += [Text("licences, were the second released after the first:")]
+        parts.append(finding_table(found.licences))
     parts.append(_verdict("maps", is_kept=found.do_maps_carry_over))
     parts.append(_verdict("configuration", is_kept=found.does_configuration_carry_over))
     parts += [Text(plain(f"note: {note}"), style="dim") for note in found.notes]

@@ -93,7 +93,7 @@ def licence(
     published = console.run(_fetch(wanted, credentials), json=json) if wanted else []
     with console.refusing(json=json), console.progress(f"reading {package}"):
         if is_here:
-            subject = _of_built(_load(place), policy or DEFAULT_POLICY)
+            subject = licensed_package(load_built(place), policy or DEFAULT_POLICY)
             found = _licences(subject, check_licences(subject))
         else:
             subject, found = _of_published(published.pop(0), policy)
@@ -105,7 +105,8 @@ def licence(
         sys.exit(console.REFUSED)
 
 
-def _load(place: Path) -> BuiltPackage:
+def load_built(place: Path) -> BuiltPackage:
+    """Built from a folder, or read from an archive."""
     return build_package(place) if place.is_dir() else read_built(place)
 
 
@@ -118,7 +119,8 @@ async def _fetch(wanted: list[tuple[str, str]], credentials: Path | None) -> lis
     return [one.package for one in shown]
 
 
-def _of_built(built: BuiltPackage, policy: str) -> LicensedPackage:
+def licensed_package(built: BuiltPackage, policy: str) -> LicensedPackage:
+    """What the rules are asked about, under the policy of that name."""
     tags = source_licences(read_archive(built.archive, built.manifest))
     return LicensedPackage(built.manifest, built.elf, load_policy(policy), tags)
 
@@ -184,11 +186,17 @@ def finding_table(findings: tuple[LicenceFinding, ...]) -> Table:
     return table
 
 
+def _outcome(one: LicenceFinding) -> Text:
+    if one.waiver:
+        return Text(f"{one.outcome}, waived by {plain(one.waiver)}", style=_STYLES["noted"])
+    return Text(one.outcome, style=_STYLES[one.outcome])
+
+
 def _rows(findings: tuple[LicenceFinding, ...]) -> Iterator[tuple[str | Text, ...]]:
     for one in findings:
         yield (
             plain(one.rule),
-            Text(one.outcome, style=_STYLES[one.outcome]),
+            _outcome(one),
             plain(one.path),
             plain(one.text),
             plain(one.fix),

@@ -99,7 +99,9 @@ def render_list(listed: DeploymentList) -> RenderableType:
                 place.node,
                 place.place,
                 Text(
-                    _state(place) + (", to be removed" if deployment.removed else ""),
+                    _state(place)
+                    + (", to be removed" if deployment.removed else "")
+                    + _violation(deployment, place.node),
                     style=STATE_STYLES[place.state],
                 ),
             )
@@ -138,6 +140,11 @@ def render_deployment(deployment: DeploymentStatus) -> RenderableType:
             plain("; ".join(part for part in (note, revision.reason) if part)),
         )
     return Group(*parts, Text(""), history)
+
+
+def _violation(deployment: DeploymentStatus, node: str) -> str:
+    rules = sorted({one.rule for one in deployment.violations if one.node == node})
+    return f", breaks licence rule {', '.join(rules)}" if rules else ""
 
 
 def _state(place: DeploymentPlaceStatus) -> str:

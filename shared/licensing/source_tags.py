@@ -32,10 +32,15 @@ def source_licences(files: Mapping[str, bytes]) -> dict[str, str]:
     found = {}
     for path, content in sorted(files.items()):
         match = _TAG.search(content[:HEAD_BYTES])
-        is_work = path != _DESCRIPTION and not path.startswith(_TEXTS)
-        if match and is_work and not content.startswith(b"\x7fELF"):
+        if match and is_work(path, content):
             found[path] = _COMMENT_END.sub("", match[1].decode(errors="replace"))
     return found
+
+
+def is_work(path: str, content: bytes) -> bool:
+    """Whether the file is a text that is part of the work."""
+    is_about_it = path == _DESCRIPTION or path.startswith(_TEXTS)
+    return not is_about_it and not content.startswith(b"\x7fELF")
 
 
 def group_by_suffix(path: str) -> FileGroup:

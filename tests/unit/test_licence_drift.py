@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
+from cli.package_difference import package_difference, with_drift
+from cli.package_reference import DescribedPackage
 from services.catalog.publication import ManifestError, decide_publication, judged
 from shared.contracts.catalog import PackageVersion
 from shared.contracts.licences import LicenceFinding
 from shared.contracts.package_facts import ElfFacts
 from shared.contracts.waivers import Waiver, WaiverScope
 from shared.licensing.drift import drift_findings
-from tests.package_builders import a_version
+from tests.package_builders import a_manifest, a_version, some_facts
 from tests.support.licensed_packages import an_object, licensed, policy
 
 DUAL = "GPL-2.0-only OR BSD-2-Clause"
@@ -116,3 +118,21 @@ def test_only_a_waiver_lets_a_drifted_version_be_released() -> None:
     assert excused.licences is not None
     assert [one.waiver for one in excused.licences.findings if one.waiver] == ["w-1"]
     decide_publication(None, name="one", version=excused)
+
+
+def test_a_comparison_of_two_packages_shows_what_became_of_the_licence() -> None:
+    """As it would be judged, were the second released after the first."""
+    old, new = (
+        DescribedPackage(
+            label=spdx,
+            manifest=a_manifest(licence=spdx),
+            elf=(some_facts(),),
+            archive_sha256=spdx,
+            files=None,
+        )
+        for spdx in (DUAL, f"{DUAL} OR MIT")
+    )
+
+    found = with_drift(package_difference(old, new), old, new, policy("gpl-ok"))
+
+    assert [(one.rule, one.outcome) for one in found.licences] == [("licence-drift", "refused")]
