@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 
 from cli.package_build import BuiltPackage
 from cli.package_source import ARCHIVE_SUFFIX, MANIFEST_SUFFIX
+from shared.adapters.exception_groups import plain_task_group
 from shared.bytecode.c_sources import read_source_facts
 from shared.bytecode.elf import read_elf_facts
 from shared.canonical import canonical_bytes, sha256_hex
@@ -33,6 +35,7 @@ from shared.package_tests import compilers_by_file
 from shared.validation import decode_document
 
 CHUNK_SECONDS = 15.0
+CHUNKS_AT_ONCE = 4
 UPLOAD_ROUNDS = 3
 """A catalog that died during an upload may have to be told some chunks again."""
 
@@ -144,22 +147,35 @@ async def upload(
         FaultError: The catalog does not answer, or never has all chunks.
     """
     digest = sha256_hex(archive)
-    for _ in range(UPLOAD_ROUNDS):
-        for offset_bytes in range(0, len(archive), CHUNK_BYTES):
-            data = archive[offset_bytes : offset_bytes + CHUNK_BYTES]
+    first, *others = range(0, len(archive), CHUNK_BYTES)
+    at_once = asyncio.Semaphore(CHUNKS_AT_ONCE)
+    sent_bytes = 0
+    is_complete = False
+
+    async def send(offset_bytes: int) -> None:
+        nonlocal sent_bytes, is_complete
+        data = archive[offset_bytes : offset_bytes + CHUNK_BYTES]
+        request = WriteArtifact(
+            sha256=digest, size_bytes=len(archive), offset_bytes=offset_bytes, data=data
+        )
+        async with at_once:
             written: ArtifactWritten = await bus.request(
-                WRITE_ARTIFACT,
-                WriteArtifact(
-                    sha256=digest,
-                    size_bytes=len(archive),
-                    offset_bytes=offset_bytes,
-                    data=data,
-                ),
-                timeout_seconds=CHUNK_SECONDS,
+                WRITE_ARTIFACT, request, timeout_seconds=CHUNK_SECONDS
             )
-            show_progress(offset_bytes + len(data))
-            if written.complete:
-                return
+        is_complete |= written.complete
+        sent_bytes += len(data)
+        show_progress(sent_bytes)
+
+    for _ in range(UPLOAD_ROUNDS):
+        sent_bytes = 0
+        # Of an archive that is stored already, the catalog says so at the first chunk.
+        await send(first)
+        if not is_complete:
+            async with plain_task_group() as tasks:
+                for offset_bytes in others:
+                    tasks.create_task(send(offset_bytes))
+        if is_complete:
+            return
     raise FaultError(f"the catalog took every chunk of {digest} and still lacks some")
 
 

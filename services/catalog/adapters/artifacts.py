@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole archives by digest, in chunks, in a stream that never changes what it holds.
 
-An archive enters only after its digest was seen to be right, first chunk first: when the last
-chunk is there, all are, and no chunk of a wrong content can block a digest for ever.
+An archive enters only after its digest was seen to be right, and its last chunk after all others:
+when the last chunk is there, all are, and no chunk of a wrong content can block a digest for ever.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from typing import Final
 from services.catalog.chunks import chunk_count
 from shared.adapters.connection import Connection
 from shared.adapters.direct_get import Stored, get_last
+from shared.adapters.exception_groups import plain_task_group
 from shared.adapters.stored_publish import NotStoredError, publish_stored
 from shared.contracts.catalog import CHUNK_BYTES, ArtifactChunk
 from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES
 from shared.contracts.storage import ARTIFACT_STREAM, artifact_subject
 from shared.errors import Reason, VerificationError
 
+CHUNKS_AT_ONCE: Final = 8
+"""Of one archive, on their way to or from the stream."""
 SIZE_HEADER: Final = "L3af-Artifact-Size"
 """Size of the whole archive in bytes, on every chunk."""
 
@@ -48,9 +51,18 @@ class Artifacts:
             FaultError: The stream did not take it.
         """
         await _check_digest(digest, data)
-        for number in range(chunk_count(len(data))):
-            if await self._chunk(digest, number) is None:
-                await self._write(digest, number, data)
+        *others, last = range(chunk_count(len(data)))
+        at_once = asyncio.Semaphore(CHUNKS_AT_ONCE)
+
+        async def keep(number: int) -> None:
+            async with at_once:
+                if await self._chunk(digest, number) is None:
+                    await self._write(digest, number, data)
+
+        async with plain_task_group() as tasks:
+            for number in others:
+                tasks.create_task(keep(number))
+        await keep(last)
 
     async def read(self, digest: str) -> bytes | None:
         """The whole archive; None if it is not stored.
@@ -62,13 +74,20 @@ class Artifacts:
         first = await self._chunk(digest, 0)
         if first is None:
             return None
-        chunks = [first.data]
-        for number in range(1, chunk_count(min(_size(first), MAX_ARTIFACT_BYTES))):
-            chunk = await self._chunk(digest, number)
-            if chunk is None:
-                return None
-            chunks.append(chunk.data)
-        data = b"".join(chunks)
+        at_once = asyncio.Semaphore(CHUNKS_AT_ONCE)
+
+        async def get(number: int) -> bytes | None:
+            async with at_once:
+                chunk = await self._chunk(digest, number)
+                return None if chunk is None else chunk.data
+
+        async with plain_task_group() as tasks:
+            count = chunk_count(min(_size(first), MAX_ARTIFACT_BYTES))
+            others = [tasks.create_task(get(number)) for number in range(1, count)]
+        chunks = [first.data, *(task.result() for task in others)]
+        data = b"".join(chunk for chunk in chunks if chunk is not None)
+        if None in chunks:
+            return None
         await _check_digest(digest, data)
         return data
 
