@@ -79,7 +79,13 @@ PROCESSES: Final[tuple[ProcessKind, ...]] = (
         settings=("CREDENTIALS_DIR", "LOG_LEVEL"),
         runs_once=True,
     ),
-    _service("catalog", "LICENCE_POLICY"),
+    _service(
+        "catalog",
+        "LICENCE_POLICY",
+        "VERIFICATION_KERNELS",
+        "VERIFICATION_CHANNELS",
+        "VERIFICATION_SECONDS",
+    ),
     _service("scheduler"),
     _service("auditor"),
     ProcessKind(
@@ -227,6 +233,9 @@ def _spec(
             f"{kind.prefix}_NAMED_NAMESPACES", "false" if has_own_namespace else "true"
         ),
         "LICENCE_POLICY": environ.get(f"{kind.prefix}_LICENCE_POLICY", "gpl-ok"),
+        "VERIFICATION_KERNELS": environ.get(f"{kind.prefix}_VERIFICATION_KERNELS", "0"),
+        "VERIFICATION_CHANNELS": environ.get(f"{kind.prefix}_VERIFICATION_CHANNELS", ""),
+        "VERIFICATION_SECONDS": environ.get(f"{kind.prefix}_VERIFICATION_SECONDS", "300"),
         "BCC_PYTHON": environ.get(f"{kind.prefix}_BCC_PYTHON", "/usr/bin/python3"),
     }
     return ProcessSpec(

@@ -14,7 +14,16 @@ from typing import Any, Final
 import msgspec
 
 from shared.canonical import canonical_bytes
-from shared.contracts import audit, catalog, ebpf, inspection, node, reconciliation, scheduler
+from shared.contracts import (
+    audit,
+    catalog,
+    ebpf,
+    inspection,
+    node,
+    reconciliation,
+    scheduler,
+    verification,
+)
 from shared.contracts.base import EVENTS, Endpoint, Topic
 from shared.contracts.errors import ERROR_NUMBERS
 from shared.contracts.events import Event
@@ -33,6 +42,7 @@ _MODULES: Final[tuple[ModuleType, ...]] = (
     node,
     reconciliation,
     scheduler,
+    verification,
 )
 _REFERENCE: Final = "#/$defs/{name}"
 

@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from services.catalog.adapters.artifacts import Artifacts
 from services.catalog.adapters.own_key import read_ticket_key
 from services.catalog.adapters.uploads import Uploads
-from services.catalog.config import CatalogConfig
+from services.catalog.adapters.verification import Verification
+from services.catalog.config import CatalogConfig, kernels_by_channel
+from services.catalog.release_gate import Demands
 from services.catalog.service import CatalogService
 from shared.adapters import lifecycle
 from shared.adapters.bus import connect
@@ -25,13 +27,26 @@ from shared.contracts.node import NODES
 from shared.version import VERSION
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 async def main(stop: asyncio.Event) -> None:
     """Serve until `stop` is set."""
     config = load_config(CatalogConfig, os.environ, prefix="CATALOG_")
     configure_logs(service="catalog", level=config.log_level)
     policy = load_policy(config.licence_policy)
+    demands = Demands(config.verification_kernels, kernels_by_channel(config.verification_channels))
     async with connect(config.credentials_dir) as bus:
         outbox = Outbox(bus, "catalog")
+        ticket_key = read_ticket_key(config.credentials_dir)
+        verification = Verification(
+            bus,
+            outbox,
+            ticket_key=ticket_key,
+            trial_seconds=config.verification_seconds,
+            now=_now,
+        )
         service = CatalogService(
             packages=bus.bucket(CATALOG),
             desired=bus.bucket(DESIRED),
@@ -40,12 +55,15 @@ async def main(stop: asyncio.Event) -> None:
             uploads=Uploads(config.state_dir / "uploads"),
             outbox=outbox,
             trust_root=bytes.fromhex(bus.facts.trust_root),
-            ticket_key=read_ticket_key(config.credentials_dir),
+            ticket_key=ticket_key,
             licence_policy=policy,
-            now=lambda: datetime.now(UTC),
+            demands=demands,
+            verification=verification,
+            now=_now,
         )
-        endpoints = service.endpoints()
+        endpoints = service.endpoints() | verification.endpoints()
         await outbox.open()
+        bus.spawn(verification.run())
         async with bus.serve("catalog", endpoints, version=VERSION):
             await stop.wait()
 

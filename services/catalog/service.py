@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, ClassVar, Final, Protocol
 
+import msgspec
 import structlog
 
 from services.catalog.chunks import check_chunk, check_reader, chunk_number
@@ -23,8 +24,10 @@ from services.catalog.publication import (
     publication_event,
     publication_reply,
 )
+from services.catalog.release_gate import Demands, gated
 from services.catalog.resolution import resolve, show, summarise
 from services.catalog.ticket import issue_ticket
+from services.catalog.verification_reports import awaited, replaced, with_gate
 from shared.adapters.callers import Caller
 from shared.adapters.kv import Entry, Snapshot
 from shared.adapters.outbox import Outbox
@@ -129,6 +132,13 @@ class NodeRecords(Protocol):
         """All nodes."""
 
 
+class Verification(Protocol):
+    """Has versions verified."""
+
+    def opened(self, name: str, version: str) -> None:
+        """The version is looked at from now on."""
+
+
 class CatalogService:
     """One method for each endpoint; the rules are in the decision modules."""
 
@@ -144,6 +154,8 @@ class CatalogService:
         trust_root: bytes,
         ticket_key: bytes,
         licence_policy: LicencePolicy,
+        demands: Demands,
+        verification: Verification,
         now: Callable[[], datetime],
     ) -> None:
         self._packages: Final = packages
@@ -155,6 +167,8 @@ class CatalogService:
         self._trust_root: Final = trust_root
         self._ticket_key: Final = ticket_key
         self._licence_policy: Final = licence_policy
+        self._demands: Final = demands
+        self._verification: Final = verification
         self._now: Final = now
 
     def endpoints(self) -> dict[Endpoint[Any, Any], Handler]:
@@ -187,7 +201,10 @@ class CatalogService:
     async def publish_own_package(self, request: PublishPackage, caller: Caller) -> Message:
         """As `publish_package` decides, for somebody whose name the server vouches for."""
         check_has_name(caller.name)
-        return await self._publish(request, caller)
+        published = await self._publish(request, caller)
+        if isinstance(published, PackagePublished) and published.awaits:
+            self._verification.opened(published.name, published.version)
+        return published
 
     async def publish_package(
         self, request: PublishPackage, caller: Caller, command_id: str, now: datetime
@@ -212,10 +229,14 @@ class CatalogService:
             event = publication_event(request.signed, version=version, refusal=refusal)
             return Decision(refusal=refusal, events=(event,))
         _log.info("package_accepted", command_id=command_id, package=name, version=version.version)
+        version = gated(version, self._demands, now=now)
+        record = replaced(record, version, command_id=command_id)
         return Decision(
-            reply=publication_reply(name, version),
+            reply=msgspec.structs.replace(
+                publication_reply(name, version), awaits=awaited(version)
+            ),
             change=Change(CATALOG, name, record, snapshot.sequence),
-            events=(publication_event(request.signed, version=version),),
+            events=(with_gate(publication_event(request.signed, version=version), version),),
         )
 
     async def list_packages(self, request: ListPackages, _caller: Caller) -> PackageList:

@@ -31,6 +31,7 @@ from services.node_executor.adapters.netlink import Netlink
 from services.node_executor.adapters.network_namespaces import names, no_names
 from services.node_executor.adapters.node_bus import NodeBus
 from services.node_executor.adapters.node_records import NodeRecords
+from services.node_executor.adapters.package_verification import PackageVerification
 from services.node_executor.adapters.packet_runner import PacketRunner
 from services.node_executor.adapters.preparer import Preparer
 from services.node_executor.adapters.rounds import Rounds
@@ -232,6 +233,9 @@ async def main(stop: asyncio.Event) -> None:
             links=LinkMonitor(first=netlink.forget, named=named),
             heartbeats=Heartbeats(bus=bus, thread=thread, sampler=sampler, now=_now),
             rounds=Rounds(period_seconds=config.period_seconds),
+            verification=PackageVerification(
+                bus=bus, archives=archives, thread=disk, bcc_python=config.bcc_python, now=_now
+            ),
         )
         async with unmanaged.watched():
             await service.run(stop)

@@ -24,6 +24,7 @@ from services.node_executor.adapters.link_monitor import LinkMonitor
 from services.node_executor.adapters.loops import run_loops
 from services.node_executor.adapters.node_bus import NodeBus
 from services.node_executor.adapters.node_records import NodeRecords
+from services.node_executor.adapters.package_verification import PackageVerification
 from services.node_executor.adapters.rounds import Rounds, reconciled
 from services.node_executor.adapters.settling import Settling
 from services.node_executor.adapters.state_file import StateStoreError
@@ -68,6 +69,7 @@ from shared.contracts.node import (
     StageChains,
 )
 from shared.contracts.reconciliation import RECONCILE_NODE, NodeReconciled, ReconcileNode
+from shared.contracts.verification import VERIFY_ON_NODE
 from shared.errors import FaultError, RefusedError
 from shared.version import VERSION
 
@@ -97,6 +99,7 @@ class NodeExecutorService:
         links: LinkMonitor,
         heartbeats: Heartbeats,
         rounds: Rounds,
+        verification: PackageVerification,
     ) -> None:
         """Nothing is touched yet."""
         self._bus = bus
@@ -115,6 +118,7 @@ class NodeExecutorService:
         self._settling = settling
         self._links = links
         self._heartbeats = heartbeats
+        self._verification = verification
         self._desired: DesiredNode | None = None
         self._bus_was_asked = False
         self._has_begun = False
@@ -170,6 +174,7 @@ class NodeExecutorService:
             TEST_CHAIN: self.try_packets,
             LIST_EBPF: self.list_ebpf,
             RECONCILE_NODE: self.reconcile,
+            VERIFY_ON_NODE: self._verification.take,
         }
         async with bus.serve("node", endpoints, version=VERSION, tokens={"node": self._bus.name}):
             log.info("serving", node=self._bus.name)

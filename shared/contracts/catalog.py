@@ -23,6 +23,7 @@ from shared.contracts.licences import LicenceVerdict
 from shared.contracts.package_analysis import PackageAnalysis
 from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES, PackageManifest
+from shared.contracts.release_gate import ReleaseGate
 from shared.identifiers import DigestText, Hook, Token
 
 CHUNK_BYTES: Final = 128 * 1024
@@ -86,6 +87,8 @@ class PackageVersion(Message, frozen=True, kw_only=True):
     """What the installation's policy said when it was published; None: nobody asked then."""
     analysis: PackageAnalysis | None = None
     """Where its programs could run; None: nobody asked then."""
+    gate: ReleaseGate | None = None
+    """What kernels said of it, and the channels it waits for; None: nobody asked them."""
 
 
 class PackageRecord(Message, frozen=True, kw_only=True):
@@ -134,6 +137,8 @@ class PackagePublished(Accepted, frozen=True, kw_only=True):
     version: str
     manifest_sha256: str
     archive_sha256: str
+    awaits: dict[str, int] = {}
+    """Channels that it is not released to yet, and how many different kernels each demands."""
 
 
 class ListPackages(Request, frozen=True, kw_only=True):

@@ -68,6 +68,16 @@ class PackageTests(Document, frozen=True, kw_only=True):
     tests: Annotated[tuple[PackageTest, ...], Meta(min_length=1, max_length=MAX_TESTS)]
 
 
+class TrialLimits(Document, frozen=True, kw_only=True):
+    """What the process that runs tests may take; it gives up the rest before it looks at a file."""
+
+    memory_bytes: int
+    """Address space of the process."""
+    processor_seconds: int
+    map_bytes: int
+    """What the candidate's maps may take in the kernel, all together."""
+
+
 class RunPackageTests(Document, frozen=True, kw_only=True):
     """What the process that runs tests is told on its standard input."""
 
@@ -75,6 +85,11 @@ class RunPackageTests(Document, frozen=True, kw_only=True):
     archive: Annotated[bytes, Meta(max_length=MAX_ARTIFACT_BYTES)]
     only: str = ""
     """Glob that the tests' names must match; empty: all."""
+    loads_all: bool = False
+    """Whether programs on hooks that no test is about are loaded too; their results have no name.
+    """
+    limits: TrialLimits | None = None
+    """None: it may take what its user may."""
 
 
 class Difference(Message, frozen=True, kw_only=True):
@@ -97,6 +112,9 @@ class PackageTestResult(Message, frozen=True, kw_only=True):
     """Of the test; those behind a packet that could not be run were not run."""
     verified_instructions: int = 0
     """Instructions that the verifier walked; 0: the program was not loaded."""
+    ns_per_packet: int = 0
+    """Mean over the test's packets, each run many times after everything was compared; 0: not
+    measured."""
     differences: tuple[Difference, ...] = ()
     problem: str = ""
     """Why the test could not be run to its end."""

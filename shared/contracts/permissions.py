@@ -12,7 +12,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
-from shared.contracts import audit, catalog, ebpf, inspection, node, reconciliation, scheduler
+from shared.contracts import (
+    audit,
+    catalog,
+    ebpf,
+    inspection,
+    node,
+    reconciliation,
+    scheduler,
+    verification,
+)
 from shared.contracts.base import API, ARTIFACTS, EVENTS, INTERNAL, TELEMETRY, Endpoint
 from shared.contracts.events import PUBLIC
 from shared.contracts.storage import (
@@ -52,6 +61,7 @@ class Permissions:
 _READ: Final[tuple[Endpoint[Any, Any], ...]] = (
     catalog.LIST_PACKAGES,
     catalog.GET_PACKAGE,
+    verification.GET_MATRIX,
     scheduler.LIST_DEPLOYMENTS,
     scheduler.GET_DEPLOYMENT,
     scheduler.LIST_NODES,
@@ -73,7 +83,11 @@ _OPERATE: Final = (
     inspection.TEST_CHAIN,
     reconciliation.RECONCILE_NODE,
 )
-_PUBLISH: Final = (catalog.WRITE_ARTIFACT, catalog.PUBLISH_PACKAGE)
+_PUBLISH: Final = (
+    catalog.WRITE_ARTIFACT,
+    catalog.PUBLISH_PACKAGE,
+    verification.VERIFY_PACKAGE,
+)
 _AUDIT: Final = (audit.LIST_RECORDS, audit.PROVE_RECORD)
 
 ALLOWED_ENDPOINTS: Final[dict[UserRole, tuple[Endpoint[Any, Any], ...]]] = {
@@ -135,6 +149,7 @@ def control_permissions(role: ControlRole) -> Permissions:
                     f"{TELEMETRY}.node.{NAME}.>",
                     kv_subject("observed", NAME),
                     kv_subject("nodes", NAME),
+                    kv_subject(verification.VERIFICATIONS.name, f"{NAME}.*"),
                     f"$JS.API.DIRECT.GET.{kv_stream('desired')}.{kv_subject('desired', NAME)}",
                     f"$JS.API.DIRECT.GET.{kv_stream('observed')}.{kv_subject('observed', NAME)}",
                     f"$JS.API.DIRECT.GET.{kv_stream('nodes')}.{kv_subject('nodes', NAME)}",
@@ -159,10 +174,17 @@ def control_permissions(role: ControlRole) -> Permissions:
                     *_writes("catalog"),
                     *_reads("desired"),
                     *_reads("nodes"),
+                    *_reads("node_labels"),
+                    *_reads(verification.VERIFICATIONS.name),
+                    verification.VERIFY_ON_NODE.at(node="*").subject,
                     f"{ARTIFACTS}.>",
                     f"$JS.API.DIRECT.GET.{ARTIFACT_STREAM}.>",
                 ),
-                subscribe=(f"{API}.catalog.>", f"{INTERNAL}.catalog.>"),
+                subscribe=(
+                    f"{API}.catalog.>",
+                    f"{INTERNAL}.catalog.>",
+                    kv_subject(verification.VERIFICATIONS.name, ">"),
+                ),
             )
         case "service-scheduler":
             return _service(

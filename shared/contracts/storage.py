@@ -19,6 +19,7 @@ from shared.contracts.desired import DESIRED
 from shared.contracts.events import Actor, Event
 from shared.contracts.node import NODES, OBSERVED
 from shared.contracts.scheduler import NODE_LABELS
+from shared.contracts.verification import VERIFICATIONS
 
 DUPLICATE_WINDOW_SECONDS: Final = 600
 EVENT_RETENTION_SECONDS: Final = 30 * 24 * 3600
@@ -100,6 +101,7 @@ BUCKETS: Final[tuple[Bucket[Any], ...]] = (
     NODES,
     DESIRED,
     OBSERVED,
+    VERIFICATIONS,
     *(outbox_bucket(service) for service in OUTBOX_SERVICES),
 )
 

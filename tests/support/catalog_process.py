@@ -9,7 +9,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
@@ -36,11 +38,18 @@ class CatalogProcess:
     """`python -m services.catalog`, started, killed and started again by a test."""
 
     def __init__(
-        self, server: OperatorModeServer, state_dir: Path, *, licence_policy: str = "gpl-ok"
+        self,
+        server: OperatorModeServer,
+        state_dir: Path,
+        *,
+        licence_policy: str = "gpl-ok",
+        settings: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        """`settings` are further variables of its environment."""
         self._server = server
         self._state_dir = state_dir
         self._licence_policy = licence_policy
+        self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self, asker: Bus) -> None:
@@ -52,6 +61,7 @@ class CatalogProcess:
             "CATALOG_CREDENTIALS_DIR": str(credentials),
             "CATALOG_STATE_DIR": str(self._state_dir),
             "CATALOG_LICENCE_POLICY": self._licence_policy,
+            **self._settings,
         }
         with (self._server.directory / "catalog.log").open("ab") as log:
             self._process = subprocess.Popen(

@@ -58,6 +58,9 @@ def test_a_service_gets_its_own_credentials_and_state() -> None:
         "CATALOG_STATE_DIR": "/srv/l3af/state/catalog",
         "CATALOG_LOG_LEVEL": "info",
         "CATALOG_LICENCE_POLICY": "gpl-ok",
+        "CATALOG_VERIFICATION_KERNELS": "0",
+        "CATALOG_VERIFICATION_CHANNELS": "",
+        "CATALOG_VERIFICATION_SECONDS": "300",
     }
 
 

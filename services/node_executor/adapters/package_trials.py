@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
@@ -14,6 +15,7 @@ from services.node_executor.adapters.bcc_sources import SourceCompiler
 from services.node_executor.adapters.chain import LinkedChain, link_chain
 from services.node_executor.adapters.kernel_facts import kernel_facts, own_platform
 from services.node_executor.adapters.packet_runner import PacketRunner
+from services.node_executor.adapters.packet_timing import ns_per_packet
 from services.node_executor.generations import Point
 from services.node_executor.kernel_types import LoadedMap, ProgramSource
 from services.node_executor.package_test.comparison import (
@@ -22,9 +24,11 @@ from services.node_executor.package_test.comparison import (
     metric_differences,
     packet_differences,
 )
+from services.node_executor.package_test.map_room import check_map_room
 from services.node_executor.packages import OpenedPackage, configuration_problems
 from services.node_executor.packet_tests import WatchedMap, programs_that_ran, verdict_name
 from services.node_executor.slot_metrics import Counted
+from shared.bytecode.elf import read_elf_facts
 from shared.configuration.entries import MapValueError, encode_config, encode_key, map_layout
 from shared.contracts.node import DEFAULT_PROCEED_ON
 from shared.contracts.package_manifest import PackageManifest, ProgramEntry
@@ -42,19 +46,33 @@ _CHAIN_NAME: Final = "l3af-test"
 class PackageTrials:
     """Runs tests one after the other; holds nothing between them."""
 
-    def __init__(self, compiler: SourceCompiler) -> None:
-        """`compiler` makes objects of programs that nodes compile."""
+    def __init__(self, compiler: SourceCompiler, *, limit_map_bytes: int | None = None) -> None:
+        """Nothing is loaded yet.
+
+        Args:
+            compiler: Makes objects of programs that nodes compile.
+            limit_map_bytes: What the maps of one program may take; None: what they want.
+        """
         self._compiler: Final = compiler
+        self._limit_map_bytes: Final = limit_map_bytes
         self._runner: Final = PacketRunner()
 
     async def run(
-        self, package: OpenedPackage, tests: Sequence[PackageTest], *, only: str = ""
+        self,
+        package: OpenedPackage,
+        tests: Sequence[PackageTest],
+        *,
+        only: str = "",
+        loads_all: bool = False,
     ) -> PackageTested:
         """What became of every test whose name matches the glob `only`; empty: of all.
 
-        A test that cannot be run says why and affects no other.
+        A test that cannot be run says why and affects no other.  With `loads_all`, programs on
+        hooks that no test is about are loaded too.
         """
         chosen = [test for test in tests if not only or fnmatch.fnmatchcase(test.name, only)]
+        if loads_all:
+            chosen += _loads(package.manifest, tests)
         return PackageTested(
             package=package.manifest.name,
             version=package.manifest.version,
@@ -77,6 +95,7 @@ class PackageTrials:
             has_passed=problem is None and not trial.differences,
             packets=len(test.packets),
             verified_instructions=trial.verified_instructions,
+            ns_per_packet=trial.ns_per_packet,
             differences=bounded(trial.differences),
             problem=problem.message if problem is not None else "",
             reasons=problem.reasons if problem is not None else (),
@@ -92,6 +111,11 @@ class PackageTrials:
         if entry.compiler:
             package = await self._compiler.with_object(
                 package, own, entry.function, hook=test.hook, name=test.program
+            )
+        if self._limit_map_bytes is not None:
+            facts = read_elf_facts(package.files[own], own)
+            check_map_room(
+                facts.maps, processors=os.cpu_count() or 1, limit_bytes=self._limit_map_bytes
             )
         return ProgramSource(
             name=entry.name,
@@ -110,6 +134,7 @@ class _Trial:
         self._manifest: Final = manifest
         self._test: Final = test
         self.verified_instructions = 0
+        self.ns_per_packet = 0
         self.differences: list[Difference] = []
 
     def run(self, source: ProgramSource) -> None:
@@ -133,6 +158,9 @@ class _Trial:
             for name, wanted in test.maps.items():
                 self.differences += self._map_differences(maps, name, wanted)
             self.differences += metric_differences(test.metrics, self._metrics(maps))
+            # Last, because it counts in the maps that are compared.
+            packets = [bytes.fromhex(one.packet) for one in test.packets]
+            self.ns_per_packet = ns_per_packet(chain.info.id, packets)
 
     def _run_packets(self, chain: LinkedChain, source: ProgramSource) -> None:
         test, runner = self._test, self._runner
@@ -172,6 +200,17 @@ class _Trial:
             key = None if entry.key == "*" else encode_key(entry.key, layout.key, path=path)
             found[name] = map_access.read_number(loaded.handle, key) or 0
         return found
+
+
+def _loads(manifest: PackageManifest, tests: Sequence[PackageTest]) -> list[PackageTest]:
+    """A test without a name and without packets for each program and hook that has none."""
+    tested = {(test.program, test.hook) for test in tests}
+    return [
+        PackageTest(name="", program=entry.name, hook=hook, packets=())
+        for entry in manifest.programs
+        for hook in entry.hooks
+        if (entry.name, hook) not in tested
+    ]
 
 
 def _proceed_on(entry: ProgramEntry, test: PackageTest) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from services.node_executor.adapters.compilation_cache import CompilationCache
 from services.node_executor.adapters.kernel_facts import kernel_facts
 from services.node_executor.adapters.kernel_thread import KernelThread
 from services.node_executor.adapters.package_trials import PackageTrials
+from services.node_executor.adapters.trial_confinement import confine
 from services.node_executor.packages import OpenedPackage
 from shared.adapters.lifecycle import exit_status
 from shared.adapters.logs import configure_logs
@@ -50,7 +51,10 @@ async def _run(order: RunPackageTests) -> PackageTested:
                 probe=ToolchainProbe(Path(os.environ.get(BCC_PYTHON, "/usr/bin/python3"))),
                 cache=CompilationCache(Path(folder)),
             )
-            return await PackageTrials(compiler).run(package, tests, only=order.only)
+            limit_map_bytes = order.limits.map_bytes if order.limits else None
+            return await PackageTrials(compiler, limit_map_bytes=limit_map_bytes).run(
+                package, tests, only=order.only, loads_all=order.loads_all
+            )
     finally:
         thread.close()
 
@@ -60,6 +64,8 @@ def main() -> int:
     configure_logs(service="package_test", level="warning")
     try:
         order = decode_document(sys.stdin.buffer.read(), RunPackageTests, what="order")
+        if order.limits is not None:
+            confine(order.limits)
         answer, status = msgspec.json.encode(asyncio.run(_run(order))), 0
     except (RefusedError, FaultError) as error:
         answer, status = msgspec.json.encode(error.refusal()), exit_status(error)

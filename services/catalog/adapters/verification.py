@@ -1,0 +1,339 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Has nodes verify versions, records what they report and releases what may be released.
+
+Rules:
+ * Nothing about an order is kept here alone.  What waits is in the packages' records and what was
+   found out is in the nodes' reports, so a catalog that was killed goes on by reading both.
+ * Nodes are asked again in each round until they have reported; asking twice does nothing.
+ * A report and what follows from it are one command of the catalog's outbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+
+from services.catalog.release_gate import (
+    Asked,
+    Standing,
+    Verifier,
+    choose_verifiers,
+    judge,
+    ordered_anew,
+    settled,
+)
+from services.catalog.ticket import issue_ticket
+from services.catalog.verification_reports import (
+    check_verifiers,
+    matrix,
+    order_event,
+    replaced,
+    settlement_events,
+    version_of,
+)
+from shared.adapters.bus import Bus
+from shared.adapters.callers import Caller
+from shared.adapters.exception_groups import plain_task_group
+from shared.adapters.kv import Snapshot
+from shared.adapters.outbox import Outbox
+from shared.adapters.service_layer import Handler
+from shared.contracts.base import Endpoint
+from shared.contracts.catalog import CATALOG, PackageRecord, PackageVersion
+from shared.contracts.node import NODES
+from shared.contracts.scheduler import NODE_LABELS
+from shared.contracts.storage import kv_subject
+from shared.contracts.verification import (
+    GET_MATRIX,
+    SETTLE_VERIFICATION,
+    VERIFICATIONS,
+    VERIFY_ON_NODE,
+    VERIFY_PACKAGE,
+    GetMatrix,
+    SettleVerification,
+    VerificationMatrix,
+    VerificationOrdered,
+    VerificationReport,
+    VerificationSettled,
+    VerifyOnNode,
+    VerifyPackage,
+    verification_key,
+)
+from shared.dsse import manifest_digest
+from shared.errors import FaultError, RefusedError
+from shared.outbox_records import Change, Decision
+
+ROUND_SECONDS: Final = 2.0
+REFUSED_SECONDS: Final = 60.0
+ASKING_SECONDS: Final = 3.0
+"""How long a node may take to say that it is at it."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """All that a judgement is made of, and what it says."""
+
+    standing: Standing
+    verifiers: Mapping[str, Verifier]
+    reports: Mapping[str, VerificationReport]
+    asked: Mapping[str, Asked]
+
+
+class Verification:
+    """The gate of all versions."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        outbox: Outbox,
+        *,
+        ticket_key: bytes,
+        trial_seconds: int,
+        now: Callable[[], datetime],
+    ) -> None:
+        """Nobody is asked yet.
+
+        Args:
+            bus: The catalog's.
+            outbox: The catalog's.
+            ticket_key: From `derive_ticket_key`.
+            trial_seconds: What a node may take for one candidate.
+            now: The catalog's clock.
+        """
+        self._bus: Final = bus
+        self._packages: Final = bus.bucket(CATALOG)
+        self._reports: Final = bus.bucket(VERIFICATIONS)
+        self._ticket_key: Final = ticket_key
+        self._trial_seconds: Final = trial_seconds
+        self._now: Final = now
+        self._order: Final = outbox.command(VERIFY_PACKAGE, self._decide_order)
+        self._settle: Final = outbox.command(SETTLE_VERIFICATION, self._decide_settlement)
+        self._open: set[tuple[str, str]] = set()
+        self._asked: dict[str, dict[str, Asked]] = {}
+        """By order, then by node."""
+        self._wake: Final = asyncio.Event()
+
+    def endpoints(self) -> dict[Endpoint[Any, Any], Handler]:
+        """What is served, and by which method."""
+        return {VERIFY_PACKAGE: self.verify_package, GET_MATRIX: self.get_matrix}
+
+    def opened(self, name: str, version: str) -> None:
+        """The version is looked at from now on, as long as it can change."""
+        self._open.add((name, version))
+        self._wake.set()
+
+    async def verify_package(self, request: VerifyPackage, caller: Caller) -> VerificationOrdered:
+        """Every verifier is asked about the version, whatever was said before."""
+        ordered = await self._order(request, caller)
+        assert isinstance(ordered, VerificationOrdered)
+        self.opened(ordered.name, ordered.version)
+        return ordered
+
+    async def get_matrix(self, request: GetMatrix, _caller: Caller) -> VerificationMatrix:
+        """What the kernels said of one version."""
+        entry = await self._packages.get(request.name)
+        record = entry.value if entry else None
+        version = version_of(record, name=request.name, version=request.version)
+        found = await self._judge(version)
+        return matrix(
+            version,
+            found.standing,
+            verifiers=found.verifiers,
+            reports=found.reports,
+            asked=found.asked,
+        )
+
+    async def run(self) -> None:
+        """What waits is looked at, again and again; never ends by itself."""
+        await self._begin()
+        while True:
+            self._wake.clear()
+            for name, version in sorted(self._open):
+                try:
+                    await self._look(name, version)
+                except (RefusedError, FaultError) as error:
+                    why = error.message
+                    _log.warning("verification_delayed", package=name, version=version, why=why)
+            try:
+                async with asyncio.timeout(ROUND_SECONDS if self._open else None):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _begin(self) -> None:
+        """What was ordered before is known, and reports are heard."""
+        while True:
+            try:
+                await self._bus.subscribe(kv_subject(VERIFICATIONS.name, ">"), self._on_report)
+                await self._load()
+            except RefusedError as error:
+                # Credentials of an earlier release have no right to this.
+                _log.warning("verification_not_permitted", why=error.message)
+                await asyncio.sleep(REFUSED_SECONDS)
+            except FaultError as fault:
+                _log.warning("verification_not_begun", why=fault.message)
+                await asyncio.sleep(ROUND_SECONDS)
+            else:
+                return
+
+    async def _on_report(self, _subject: str, _data: bytes) -> None:
+        self._wake.set()
+
+    async def _load(self) -> None:
+        """Every version that was ordered to be verified is looked at once."""
+        for entry in await self._packages.entries():
+            for version in entry.value.versions:
+                if version.gate is not None:
+                    self._open.add((entry.value.name, version.version))
+
+    async def _look(self, name: str, number: str) -> None:
+        """Nodes are asked, and what they reported is recorded."""
+        entry = await self._packages.get(name)
+        version = version_of(entry.value if entry else None, name=name, version=number)
+        if version.gate is None:
+            self._open.discard((name, number))
+            return
+        found = await self._judge(version)
+        if found.standing.to_ask:
+            await self._ask(version, found)
+            found = await self._judge(version)
+        if found.standing.has_news:
+            command = SettleVerification(
+                name=name, version=number, command_id=secrets.token_hex(16)
+            )
+            own = Caller(self._bus.key, self._bus.role, "", attested=False, address="")
+            done = await self._settle(command, own)
+            assert isinstance(done, VerificationSettled)
+            _log.info("verification_settled", package=name, version=number, awaits=done.awaits)
+            self._wake.set()
+        elif not found.standing.is_open:
+            self._open.discard((name, number))
+            self._asked.pop(version.gate.order, None)
+
+    async def _ask(self, version: PackageVersion, found: _Found) -> None:
+        """Each node whose report is wanted is at it, or it is known why not."""
+        gate = version.gate
+        assert gate is not None
+        digest = version.signed.archive_sha256
+        request = VerifyOnNode(
+            order=gate.order,
+            signed=version.signed,
+            ticket=issue_ticket(digest, key=self._ticket_key, now=self._now()),
+            seconds=self._trial_seconds,
+        )
+        asked = self._asked.setdefault(gate.order, {})
+        async with plain_task_group() as tasks:
+            for node in found.standing.to_ask:
+                tasks.create_task(self._ask_one(node, request, asked))
+
+    async def _ask_one(self, node: str, request: VerifyOnNode, asked: dict[str, Asked]) -> None:
+        now, before = self._now(), asked.get(node)
+        try:
+            taken = await self._bus.request(
+                VERIFY_ON_NODE.at(node=node), request, timeout_seconds=ASKING_SECONDS
+            )
+        except (RefusedError, FaultError) as error:
+            asked[node] = Asked("silent", now, error.message)
+            return
+        if taken.state == "waiting":
+            asked[node] = Asked("waiting", now, taken.problem)
+            return
+        since = before.since if before is not None and before.state == "running" else now
+        asked[node] = Asked("running", since, taken.problem)
+
+    async def _decide_order(
+        self, request: VerifyPackage, _caller: Caller, command_id: str, now: datetime
+    ) -> Decision[VerificationOrdered]:
+        snapshot = await self._packages.snapshot()
+        record, version = _meant(snapshot, request.name, request.version)
+        verifiers = await self._verifiers()
+        check_verifiers(verifiers)
+        anew = ordered_anew(version, order=command_id, now=now)
+        return Decision(
+            reply=VerificationOrdered(
+                command_id=command_id,
+                name=request.name,
+                version=version.version,
+                verifiers=tuple(verifiers),
+                awaits=anew.gate.awaits if anew.gate else (),
+            ),
+            change=Change(
+                CATALOG,
+                request.name,
+                replaced(record, anew, command_id=command_id),
+                snapshot.sequence,
+            ),
+            events=(order_event(version, verifiers),),
+        )
+
+    async def _decide_settlement(
+        self, request: SettleVerification, _caller: Caller, command_id: str, _now: datetime
+    ) -> Decision[VerificationSettled]:
+        snapshot = await self._packages.snapshot()
+        record, version = _meant(snapshot, request.name, request.version)
+        standing = (await self._judge(version)).standing
+        after = settled(version, standing)
+        reply = VerificationSettled(
+            command_id=command_id,
+            channels=after.channels,
+            awaits=after.gate.awaits if after.gate else (),
+        )
+        if not standing.has_news:
+            return Decision(reply=reply)
+        return Decision(
+            reply=reply,
+            change=Change(
+                CATALOG,
+                request.name,
+                replaced(record, after, command_id=command_id),
+                snapshot.sequence,
+            ),
+            events=tuple(settlement_events(version, standing)),
+        )
+
+    async def _judge(self, version: PackageVersion) -> _Found:
+        verifiers = await self._verifiers()
+        digest = manifest_digest(version.signed)
+        known = {one.node for one in version.gate.verdicts} if version.gate else set()
+        reports = {}
+        for node in sorted({*verifiers, *known}):
+            entry = await self._reports.get(verification_key(node, digest))
+            # The key says whose it is: the server lets nobody else write there.
+            if entry is not None and entry.value.node == node:
+                reports[node] = entry.value
+        asked = self._asked.get(version.gate.order, {}) if version.gate else {}
+        standing = judge(
+            version,
+            manifest_sha256=digest,
+            verifiers=verifiers,
+            reports=reports.values(),
+            asked=asked,
+            now=self._now(),
+            trial_seconds=self._trial_seconds,
+        )
+        return _Found(standing, verifiers, reports, asked)
+
+    async def _verifiers(self) -> dict[str, Verifier]:
+        records = await self._bus.bucket(NODES).entries()
+        labels = await self._bus.bucket(NODE_LABELS).entries()
+        return choose_verifiers(
+            (entry.value for entry in records), {entry.key: entry.value for entry in labels}
+        )
+
+
+def _meant(
+    snapshot: Snapshot[PackageRecord], name: str, version: str
+) -> tuple[PackageRecord, PackageVersion]:
+    entry = snapshot.entries.get(name)
+    record = entry.value if entry else None
+    found = version_of(record, name=name, version=version)
+    assert record is not None
+    return record, found

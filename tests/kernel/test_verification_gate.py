@@ -1,0 +1,153 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""A version waits for kernels: a real catalog, a real executor, and this machine's kernel."""
+
+from __future__ import annotations
+
+import platform
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from shared.contracts.verification import VERIFY_PACKAGE, VerifyPackage
+from tests.support.catalog_process import a_built_package
+from tests.support.node_fleets import NODE, a_fleet
+from tests.support.verifying_fleets import PACKAGE, VerifyingFleet, with_tests
+
+pytestmark = pytest.mark.kernel
+
+
+class TwoKernelFleet(VerifyingFleet):
+    """Its channels demand one kernel more than there is."""
+
+    kernels = 2
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path) -> AsyncIterator[VerifyingFleet]:
+    """One kernel is demanded, and one node verifies."""
+    async with a_fleet(tmp_path, VerifyingFleet) as made:
+        await made.start_and_register()
+        yield made
+
+
+@pytest.fixture
+async def two(tmp_path: Path) -> AsyncIterator[TwoKernelFleet]:
+    """Two kernels are demanded, and one node verifies."""
+    async with a_fleet(tmp_path, TwoKernelFleet) as made:
+        await made.start_and_register()
+        yield made
+
+
+async def _said(fleet: VerifyingFleet, action: str, count: int) -> list[tuple[str, str]]:
+    """Node and outcome of the events of an action, once there are so many."""
+
+    async def read() -> bool:
+        return len(fleet.outcomes(action)) >= count
+
+    await fleet.until(read)
+    return fleet.outcomes(action)
+
+
+async def test_what_passes_on_the_kernel_is_released(fleet: VerifyingFleet) -> None:
+    """Stored at once, released after the node's report, and every step is in the audit log."""
+    published = await fleet.publish()
+    assert published.awaits == {"stable": 1}
+    assert not (await fleet.matrix()).channels or await fleet.is_resolved()
+
+    shown = await fleet.until_matrix("released")
+
+    assert await fleet.is_resolved()
+    assert (shown.channels, shown.kernels) == (("stable",), (platform.release(),))
+    (node,) = shown.nodes
+    assert (node.node, node.state, node.kernel) == (NODE, "passed", platform.release())
+    assert len(node.results) == 4
+    assert all(one.has_passed and one.verified_instructions for one in node.results)
+    assert all(one.ns_per_packet > 0 and not one.problem for one in node.results)
+    assert await _said(fleet, "package.release", 1) == [("", "succeeded")]
+    assert fleet.outcomes("package.verify") == [(NODE, "succeeded")]
+    (event,) = [one for one in fleet.events if one.data.action == "package.publish"]
+    assert (event.data.details["channels"], event.data.details["awaits"]) == ([], {"stable": 1})
+
+
+async def test_what_gets_the_wrong_verdict_is_not_released(fleet: VerifyingFleet) -> None:
+    """The failure keeps it out with the first difference; asking anew asks the kernel again."""
+    await fleet.publish(with_tests(a_built_package(PACKAGE), wrong=True))
+    shown = await fleet.until_matrix("failed")
+
+    assert not await fleet.is_resolved()
+    assert shown.channels == ()
+    (node,) = shown.nodes
+    assert node.why.startswith('packets[0].verdict: expected "aborted", got ')
+    assert shown.waits_for == (f"node {NODE} (Linux {platform.release()}) says no: {node.why}",)
+    assert not any(one.has_passed for one in node.results)
+    assert await _said(fleet, "package.verify", 1) == [(NODE, "failed")]
+
+    command = VerifyPackage(name=PACKAGE, version="1.0.0", reason="a second look")
+    ordered = await fleet.publisher.request(VERIFY_PACKAGE, command)
+
+    assert (ordered.verifiers, ordered.awaits) == ((NODE,), ("stable",))
+    assert await _said(fleet, "package.verify", 3) == [
+        (NODE, "failed"),
+        ("", "accepted"),
+        (NODE, "failed"),
+    ]
+    assert (await fleet.matrix()).state == "failed"
+
+
+async def test_two_kernels_demanded_are_two_kernels(two: TwoKernelFleet) -> None:
+    """One kernel is not enough, nor is it twice, nor the word of a node that is no verifier."""
+    await two.publish()
+    shown = await two.until_node_is("passed")
+    advice = "label a node on another kernel verifier=true"
+    sentence = f"passed on 1 of 2 different kernels ({platform.release()}); {advice}"
+    assert (shown.state, shown.is_open) == ("waiting", True)
+    assert shown.waits_for == (sentence,)
+    own = await two.stored()
+    assert own is not None
+
+    same = await two.second_node("n2", kernel=platform.release(), labels={"verifier": "true"})
+    other = await two.second_node("n3", kernel="5.15.0", labels={})
+    await two.report(same, own)
+    await two.report(other, own)
+    assert await _said(two, "package.verify", 2) == [(NODE, "succeeded"), ("n2", "succeeded")]
+    assert not await two.is_resolved()
+
+    third = await two.second_node("n4", kernel="5.15.0", labels={"verifier": "true"})
+    await two.report(third, own)
+
+    shown = await two.until_matrix("released")
+    assert shown.kernels == (platform.release(), "5.15.0")
+    assert await two.is_resolved()
+
+
+async def test_a_node_that_is_killed_begins_again(fleet: VerifyingFleet) -> None:
+    """Its trial ends with it, nobody is told a verdict, and it is asked again when it is back."""
+    await fleet.publish(with_tests(a_built_package(PACKAGE), copies=8))
+    await fleet.until_node_is("running")
+    fleet.stop(signal.SIGKILL)
+    shown = await fleet.until_node_is("silent")
+    assert (shown.state, shown.kernels) == ("waiting", ())
+    assert not await fleet.is_resolved()
+
+    fleet.start()
+
+    shown = await fleet.until_matrix("released")
+    assert len(shown.nodes[0].results) == 32
+    assert fleet.outcomes("package.verify") == [(NODE, "succeeded")]
+
+
+async def test_a_catalog_that_is_killed_goes_on(fleet: VerifyingFleet) -> None:
+    """A report that comes while it is dead is found, recorded once, and releases the version."""
+    await fleet.publish()
+    await fleet.until_node_is("running")
+    fleet.catalog_process.kill()
+    await fleet.until(fleet.stored)
+    assert not fleet.outcomes("package.verify")
+    await fleet.catalog_process.start(fleet.publisher)
+
+    await fleet.until_matrix("released")
+    assert await _said(fleet, "package.release", 1) == [("", "succeeded")]
+    assert fleet.outcomes("package.verify") == [(NODE, "succeeded")]
