@@ -9,10 +9,19 @@ from itertools import product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.bytecode.certain_calls import FunctionCode, certain_calls
-from shared.bytecode.instructions import CALL, EXIT, JUMP, LOAD_64, LOAD_IMMEDIATE_64, Instruction
+from shared.bytecode.certain_calls import MAX_PASSES, FunctionCode, certain_calls
+from shared.bytecode.instructions import (
+    CALL,
+    EXIT,
+    FRAME_POINTER,
+    JUMP,
+    LOAD_64,
+    LOAD_IMMEDIATE_64,
+    Instruction,
+)
 
 EQUAL = 0x15
+STORE_64, STORE_NUMBER_64 = 0x7B, 0x7A
 RUNTIME, DECIDED = 6, 7
 PRELUDE = (
     Instruction(LOAD_64, RUNTIME, 1),
@@ -98,3 +107,26 @@ def test_without_such_branches_every_call_that_is_reached_is_certain(
     plain = tuple(one._replace(destination=RUNTIME) if one.opcode == EQUAL else one for one in code)
 
     assert _certain(plain) == _reached(plain, {})
+
+
+def test_a_stack_that_settles_slot_by_slot_makes_nothing_certain() -> None:
+    """Each pass over it finds one more slot; it is given up early, and then in doubt."""
+    count = 4 * MAX_PASSES
+    steps = [
+        one
+        for slot in range(count, 0, -1)
+        for one in (
+            Instruction(LOAD_64, 2, FRAME_POINTER, offset=-8 * slot),
+            Instruction(STORE_64, FRAME_POINTER, 2, offset=-8 * (slot + 1)),
+        )
+    ]
+    code = (
+        *steps,
+        Instruction(STORE_NUMBER_64, FRAME_POINTER, offset=-8),
+        Instruction(LOAD_64, 2, FRAME_POINTER, offset=-8 * (count + 1)),
+        Instruction(EQUAL, 2, offset=1),
+        Instruction(CALL, immediate=5),
+        Instruction(EXIT),
+    )
+
+    assert certain_calls([FunctionCode(code)]) == frozenset()
