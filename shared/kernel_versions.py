@@ -14,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from semver import Version
@@ -53,10 +54,15 @@ def kernel_version(release: str) -> Version | None:
 
 def is_in_range(release: str, kernel_range: str) -> bool:
     """Whether a kernel of this release may run what asks for the range; empty: every one may."""
-    version = kernel_version(release)
-    if not kernel_range or version is None:
+    if not kernel_range:
         return True
-    return parse_kernel_range(kernel_range, path="needs.kernel").allows(version)
+    version = kernel_version(release)
+    return version is None or _range(kernel_range).allows(version)
+
+
+@lru_cache(maxsize=256)
+def _range(text: str) -> Constraint:
+    return parse_kernel_range(text, path="needs.kernel")
 
 
 def _is_satisfiable(constraint: Constraint) -> bool:
