@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from cli.package_test_source import PackageTestSection
 from shared.contracts.base import Document
+from shared.contracts.configuration import VariableEntry
 from shared.contracts.package_manifest import (
     BuildRecipe,
     FileGlob,
@@ -144,6 +145,7 @@ class PackageSource(Document, frozen=True, kw_only=True):
     """What a node must have that cannot be read from the objects."""
     programs: Annotated[tuple[ProgramSection, ...], Meta(min_length=1)]
     maps: dict[Symbol, MapEntry] = {}
+    variables: dict[Symbol, VariableEntry] = {}
     metrics: dict[Token, MetricEntry] = {}
     test: tuple[PackageTestSection, ...] = ()
 
@@ -246,6 +248,7 @@ def make_manifest(
             for program in source.programs
         ),
         maps=source.maps,
+        variables=source.variables,
         metrics=source.metrics,
         tests=TESTS_FILE if source.test else None,
         build=build,

@@ -9,12 +9,12 @@ suite against both.  Change that suite first.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.node_executor.actions import EntryChange
+from services.node_executor.actions import BytesChange, EntryChange
 from services.node_executor.attachment import (
     AttachmentRefusedError,
     ForeignOwnerError,
@@ -24,10 +24,13 @@ from services.node_executor.attachment import (
 from services.node_executor.generations import ChainMemory, MapPin, Point, ProgramPin
 from services.node_executor.kernel_types import HookOccupant, ProgramInfo
 from services.node_executor.observed_hook import ObservedHook, PinnedGeneration
+from shared.configuration.entries import UNDECLARED
+from shared.contracts.configuration import VariableEntry
 from shared.contracts.desired import MapConfig
 from shared.contracts.events import EventBody
 from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice, LinkOptions
 from shared.contracts.node import AttachmentKind
+from shared.contracts.package_manifest import MapEntry
 from shared.errors import FaultError, Reason, RefusedError
 
 
@@ -296,8 +299,38 @@ class FakeKernel:
         """Four zeros for arrays."""
         return bytes(4) if map_id in self.arrays else None
 
+    def capacity(self, _map_id: int) -> int:
+        """Not known."""
+        return 0
+
+    def encode_variables(
+        self, map_id: int, values: Mapping[str, Any], _entries: Mapping[str, VariableEntry]
+    ) -> tuple[dict[str, tuple[int, bytes]], tuple[Reason, ...]]:
+        """Every section has the variables `a` and `b`, of four bytes."""
+        self._exists(map_id, self.maps)
+        places = {"a": 0, "b": 4}
+        return {
+            name: (places[name], int(value).to_bytes(4, "little"))
+            for name, value in values.items()
+            if name in places
+        }, ()
+
+    def read_section(self, map_id: int) -> bytes:
+        """What is under the only key."""
+        self._exists(map_id, self.maps)
+        return self.maps[map_id].get(bytes(4), bytes(8))
+
+    def write_variables(self, map_id: int, changes: Sequence[BytesChange]) -> None:
+        """A failure comes before the first."""
+        self._step()
+        held = bytearray(self.read_section(map_id))
+        for change in changes:
+            start = change.offset_bytes
+            held[start : start + len(change.after)] = change.after
+        self.maps[map_id][bytes(4)] = bytes(held)
+
     def encode_entries(
-        self, _map_id: int, _name: str, config: MapConfig
+        self, _map_id: int, _name: str, config: MapConfig, _entry: MapEntry = UNDECLARED
     ) -> tuple[dict[bytes, bytes], tuple[Reason, ...]]:
         """Keys of two bytes, values of four."""
         return {

@@ -14,8 +14,9 @@ from typing import Final
 
 from services.catalog.package_statements import statement_reasons
 from services.catalog.platform_objects import platform_reasons
+from shared.configuration.package_rules import configuration_reasons, layout_of
 from shared.contracts.node import verdicts_of
-from shared.contracts.package_facts import ElfFacts
+from shared.contracts.package_facts import ElfFacts, MapFacts
 from shared.contracts.package_manifest import MapEntry, PackageManifest, ProgramEntry
 from shared.errors import Reason, RefusedError
 from shared.identifiers import Hook, parse_token
@@ -58,6 +59,7 @@ def manifest_reasons(manifest: PackageManifest, elf: Sequence[ElfFacts]) -> Iter
         yield from platform_reasons(manifest, program, objects, path=path)
         yield from _program_reasons(program, objects, path=path)
     yield from _map_reasons(manifest, elf)
+    yield from configuration_reasons(manifest, elf)
 
 
 def _name_reasons(manifest: PackageManifest) -> Iterator[Reason]:
@@ -133,6 +135,7 @@ def _function_reasons(program: ProgramEntry, facts: ElfFacts, *, path: str) -> I
 def _map_reasons(manifest: PackageManifest, elf: Sequence[ElfFacts]) -> Iterator[Reason]:
     declared = {entry.name: facts for facts in elf for entry in facts.maps}
     are_known = are_all_read(manifest, elf)
+    typed = {name for name, one in _declared(elf).items() if layout_of(one) is not None}
     for name, entry in manifest.maps.items():
         path = f"manifest.maps.{name}"
         if name not in declared and are_known:
@@ -143,7 +146,8 @@ def _map_reasons(manifest: PackageManifest, elf: Sequence[ElfFacts]) -> Iterator
                 rule=f"{declared[name].path} has no BTF, so nobody can tell what its maps hold",
             )
         yield from _huge_reasons(entry, path=path)
-        yield from _range_reasons(entry, path=path)
+        if name not in typed:
+            yield from _range_reasons(entry, path=path)
     for name, metric in manifest.metrics.items():
         path = f"manifest.metrics.{name}"
         if metric.map not in declared and are_known:
@@ -160,6 +164,10 @@ def _map_reasons(manifest: PackageManifest, elf: Sequence[ElfFacts]) -> Iterator
                 got=metric.key,
                 allowed="an integer, an array as [1,2], or * for the sum over all keys",
             )
+
+
+def _declared(elf: Sequence[ElfFacts]) -> dict[str, MapFacts]:
+    return {one.name: one for facts in elf for one in facts.maps}
 
 
 def _huge_reasons(entry: MapEntry, *, path: str) -> Iterator[Reason]:

@@ -24,6 +24,7 @@ import msgspec
 
 from services.catalog.manifest import manifest_reasons
 from services.catalog.resolution import STABLE
+from shared.configuration.package_rules import offered_types
 from shared.contracts.catalog import (
     CATALOG,
     PackagePublished,
@@ -124,7 +125,8 @@ def decide_publication(
     for existing in published:
         if parse_version(existing.version, path="version") == wanted:
             raise _conflict(name, existing, version)
-    versions = (*published, version)
+    kept = tuple(offered_types(facts, version.manifest) for facts in version.elf)
+    versions = (*published, msgspec.structs.replace(version, elf=kept))
     new = PackageRecord(name=name, versions=versions, command_id=version.command_id)
     size_bytes = len(msgspec.json.encode(new))
     if size_bytes > MAX_RECORD_BYTES:

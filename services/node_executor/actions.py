@@ -93,6 +93,23 @@ class WriteMapEntries:
 
 
 @dataclass(frozen=True, slots=True)
+class BytesChange:
+    """Some bytes of a section of global variables."""
+
+    offset_bytes: int
+    before: bytes
+    after: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WriteVariables:
+    """Global variables have these values; what lies beside them is not touched."""
+
+    map_id: int
+    changes: tuple[BytesChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PutSegment:
     """A place in the array of a chain's segments holds the program again."""
 
@@ -157,6 +174,7 @@ Action: TypeAlias = (
     | NameMaps
     | CopyCounts
     | WriteMapEntries
+    | WriteVariables
     | PutSegment
     | AttachLink
     | DetachLink
@@ -189,6 +207,14 @@ def undo(  # noqa: C901, PLR0911, PLR0912 because each has its inverse
                 tuple(
                     EntryChange(key=change.key, before=change.after, after=change.before)
                     for change in reversed(changes)
+                ),
+            )
+        case WriteVariables(map_id, variables):
+            return WriteVariables(
+                map_id,
+                tuple(
+                    BytesChange(one.offset_bytes, before=one.after, after=one.before)
+                    for one in reversed(variables)
                 ),
             )
         case AttachLink(interface_index, program_id, choice, position):

@@ -21,9 +21,9 @@ from typing import Any
 
 import msgspec
 
-from services.node_executor.actions import Action, WriteMapEntries
+from services.node_executor.actions import Action
 from services.node_executor.chain_journal import ChainJournal
-from services.node_executor.configuration import plan_writes
+from services.node_executor.configuration import plan_all_writes
 from services.node_executor.drift_watch import DriftWatch
 from services.node_executor.generations import (
     ChainMemory,
@@ -57,6 +57,7 @@ from services.node_executor.reconciliation import (
     Remove,
     Rest,
     Wait,
+    Write,
     decide,
     plan_attachment,
     plan_configuration,
@@ -341,8 +342,8 @@ class HookPoints:
                 f"{point} runs program {after.link_program_id},"
                 f" not {generation.program_id} that was put there"
             )
-        phases = dict(change.prepared.duration_ms)
-        self._confirm(point, after, {"origin": origin, "duration_ms": phases})
+        duration_ms = dict(change.prepared.duration_ms)
+        self._confirm(point, after, {"origin": origin, "duration_ms": duration_ms})
         return after
 
     def _configure(self, change: Change, hook: ObservedHook, current: Generation) -> ObservedHook:
@@ -351,8 +352,7 @@ class HookPoints:
         generation = msgspec.structs.replace(current, chain=change.desired, programs=described)
         self._perform(change, "configure", generation, plan_configuration(hook, generation, writes))
         after = self._kernel.observe(change.point)
-        entries = sum(len(write.changes) for write in writes)
-        self._confirm(change.point, after, {"entries_written": entries})
+        self._confirm(change.point, after, {"entries_written": sum(len(w.changes) for w in writes)})
         return after
 
     def _remove(self, change: Change, hook: ObservedHook) -> ObservedHook:
@@ -395,6 +395,6 @@ class HookPoints:
         hint = "take_over = true below [link] replaces it and puts it back when the chain goes"
         return self._kernel.owner(point, program_id, hint=hint)
 
-    def _writes(self, change: Change, generation: Generation) -> list[WriteMapEntries]:
-        memory = self.memory(change.point)
-        return plan_writes(self._kernel, memory, change.desired, generation.maps)
+    def _writes(self, change: Change, generation: Generation) -> list[Write]:
+        memory, desired, maps = self.memory(change.point), change.desired, generation.maps
+        return plan_all_writes(self._kernel, memory, desired, maps)

@@ -7,9 +7,10 @@ Touches nothing itself: a reader of maps is given.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
 
-from services.node_executor.actions import WriteMapEntries
+from services.node_executor.actions import BytesChange, WriteMapEntries, WriteVariables
 from services.node_executor.drift import base_entries
 from services.node_executor.generations import (
     ChainMemory,
@@ -18,9 +19,16 @@ from services.node_executor.generations import (
     configured_maps,
     map_configs,
 )
-from services.node_executor.reconciliation import plan_entries
+from services.node_executor.reconciliation import Write, plan_entries
+from services.node_executor.stated_rules import map_entry, merged_maps, variable_entries
+from shared.configuration.entries import UNDECLARED
+from shared.contracts.configuration import VariableEntry
 from shared.contracts.desired import DesiredChain, MapConfig
+from shared.contracts.package_manifest import MapEntry
 from shared.errors import Reason, RefusedError
+
+_SECTIONS: Final = (".data", ".bss")
+"""Global variables that programs may write as well."""
 
 
 class MapReader(Protocol):
@@ -35,10 +43,27 @@ class MapReader(Protocol):
     def blank_value(self, map_id: int) -> bytes | None:
         """What an unwanted entry becomes where entries cannot be deleted; None: they can."""
 
+    def capacity(self, map_id: int) -> int:
+        """How many entries the map holds at most."""
+
     def encode_entries(
-        self, map_id: int, name: str, config: MapConfig
+        self, map_id: int, name: str, config: MapConfig, entry: MapEntry = UNDECLARED
     ) -> tuple[dict[bytes, bytes], tuple[Reason, ...]]:
-        """The configuration as bytes, by the map's BTF, and everything that does not fit it."""
+        """The configuration as bytes, by the map's BTF, and everything that does not fit it.
+
+        `entry` is what the package says of the map.
+        """
+
+    def encode_variables(
+        self,
+        map_id: int,
+        values: Mapping[str, Any],
+        entries: Mapping[str, VariableEntry],
+    ) -> tuple[dict[str, tuple[int, bytes]], tuple[Reason, ...]]:
+        """Offset and bytes of those of the values that lie in this section of global variables."""
+
+    def read_section(self, map_id: int) -> bytes:
+        """A section of global variables."""
 
     def read_scalar(self, map_id: int, key: str) -> int:
         """The number under `key`, or the sum of all with `*`; refused if there is no number."""
@@ -61,11 +86,13 @@ def encode_configuration(
     problems: list[Reason] = []
     for key, config in sorted(configured_maps(memory, desired).items()):
         if key in ids:
-            encoded[ids[key]], found = reader.encode_entries(ids[key], key.name, config)
+            entry = map_entry(desired, key)
+            encoded[ids[key]], found = reader.encode_entries(ids[key], key.name, config, entry)
             problems += [_of_deployment(reason, key.deployment) for reason in found]
         elif config:
             path = f"{key.deployment}.config.{key.name}"
             problems.append(Reason(path=path, rule="the program has no such map", got=key.name))
+    problems += _encoded_variables(reader, desired, maps)[1]
     if problems:
         first = f"{problems[0].path}: {problems[0].rule}"
         raise ConfigurationError(f"the configuration does not fit the maps: {first}", problems)
@@ -82,6 +109,7 @@ def plan_writes(
     """
     names = {held.map_id: MapKey(held.deployment, held.name) for held in maps}
     configs = map_configs(desired)
+    shared = frozenset(merged_maps(desired))
     return [
         plan_entries(
             map_id,
@@ -94,9 +122,49 @@ def plan_writes(
                 entries={key: reader.stored_value(map_id, one) for key, one in entries.items()},
             ),
             blank=reader.blank_value(map_id),
+            capacity=reader.capacity(map_id),
+            owned=_owned(reader, memory, names[map_id], map_id)
+            if names[map_id] in shared
+            else None,
         )
         for map_id, entries in encode_configuration(reader, memory, desired, maps).items()
     ]
+
+
+def plan_all_writes(
+    reader: MapReader, memory: ChainMemory, desired: DesiredChain, maps: tuple[HeldMap, ...]
+) -> list[Write]:
+    """The writes that give every configured map and variable its content.
+
+    Raises:
+        ConfigurationError: With everything that does not fit the maps.
+    """
+    entries = plan_writes(reader, memory, desired, maps)
+    return [*entries, *plan_variables(reader, desired, maps)]
+
+
+def plan_variables(
+    reader: MapReader, desired: DesiredChain, maps: tuple[HeldMap, ...]
+) -> list[WriteVariables]:
+    """The writes that give every variable that can change while programs run its value.
+
+    Raises:
+        ConfigurationError: With everything that does not fit.
+    """
+    encoded, problems = _encoded_variables(reader, desired, maps)
+    if problems:
+        first = f"{problems[0].path}: {problems[0].rule}"
+        raise ConfigurationError(f"the variables do not fit the program: {first}", problems)
+    writes = []
+    for map_id, values in encoded.items():
+        present = reader.read_section(map_id)
+        changes = tuple(
+            BytesChange(offset, before=before, after=value)
+            for offset, value in sorted(values)
+            if (before := present[offset : offset + len(value)]) != value
+        )
+        writes.append(WriteVariables(map_id, changes))
+    return writes
 
 
 def check_metrics(reader: MapReader, desired: DesiredChain, maps: tuple[HeldMap, ...]) -> None:
@@ -123,6 +191,45 @@ def check_metrics(reader: MapReader, desired: DesiredChain, maps: tuple[HeldMap,
     if problems:
         first = f"{problems[0].path}: {problems[0].rule}"
         raise ConfigurationError(f"metrics cannot be read: {first}", problems)
+
+
+def _owned(reader: MapReader, memory: ChainMemory, key: MapKey, map_id: int) -> frozenset[bytes]:
+    """Keys that earlier chains configured in a map that others write to as well."""
+    return frozenset(
+        encoded
+        for kept in memory.kept
+        if key in (configs := map_configs(kept.chain))
+        for encoded in reader.encode_entries(
+            map_id, key.name, configs[key], map_entry(kept.chain, key)
+        )[0]
+    )
+
+
+def _encoded_variables(
+    reader: MapReader, desired: DesiredChain, maps: tuple[HeldMap, ...]
+) -> tuple[dict[int, list[tuple[int, bytes]]], list[Reason]]:
+    """Offsets and bytes by section, and everything that does not fit."""
+    encoded: dict[int, list[tuple[int, bytes]]] = {}
+    problems: list[Reason] = []
+    for program in desired.programs:
+        if not program.variables:
+            continue
+        found: set[str] = set()
+        for held in maps:
+            if held.deployment != program.deployment or not held.name.startswith(_SECTIONS):
+                continue
+            values, told = reader.encode_variables(
+                held.map_id, program.variables, variable_entries(program)
+            )
+            found |= values.keys()
+            problems += [_of_deployment(reason, program.deployment) for reason in told]
+            found |= {reason.path.split(".")[1] for reason in told}
+            encoded.setdefault(held.map_id, []).extend(values.values())
+        for name in program.variables.keys() - found:
+            path = f"{program.deployment}.variables.{name}"
+            rule = "the program has no such variable that can change while it runs"
+            problems.append(Reason(path=path, rule=rule, got=name))
+    return encoded, problems
 
 
 def _of_deployment(reason: Reason, deployment: str) -> Reason:

@@ -51,8 +51,10 @@ from services.node_executor.reconciliation import (
     plan_entries,
     plan_mending,
 )
+from services.node_executor.stated_rules import map_entry
 from shared.contracts.desired import DesiredChain, MapConfig
 from shared.contracts.node import ObservedChain
+from shared.contracts.package_manifest import MapEntry
 from shared.errors import FaultError, RefusedError
 
 _MAX_ENCODED: Final = 1024
@@ -66,6 +68,7 @@ class _Encoded:
     config: MapConfig
     entries: Mapping[bytes, bytes]
     blank: bytes | None
+    capacity: int
 
 
 class DriftWatch:
@@ -263,37 +266,47 @@ class DriftWatch:
         }
         if not watched or memory.config_sha256 != config_digest(current.chain):
             return
-        for key, config in map_configs(current.chain).items():
+        for key in map_configs(current.chain):
             held = watched.get(key)
-            write = self._write(key, held, config, memory) if held is not None else None
+            write = self._write(key, held, current.chain, memory) if held is not None else None
             if write is not None:
                 yield key, write
 
     def _write(
-        self, key: MapKey, held: HeldMap, config: MapConfig, memory: ChainMemory
+        self, key: MapKey, held: HeldMap, chain: DesiredChain, memory: ChainMemory
     ) -> WriteMapEntries | None:
         """None: there is nothing to compare, since the map is gone, or has another layout."""
-        map_id = held.map_id
+        map_id, config = held.map_id, map_configs(chain)[key]
         try:
             known = self._encoded.get(map_id)
             if known is None or known.config != config:
-                known = self._encode(map_id, key.name, config)
+                known = self._encode(map_id, key.name, config, map_entry(chain, key))
             present = self._kernel.read_entries(map_id)
         except (FaultError, RefusedError):
             return None
         wanted = base_entries(
             memory.drift, key, map_id=map_id, config=config, entries=known.entries
         )
-        return plan_entries(map_id, present=present, wanted=wanted, blank=known.blank)
+        is_shared = map_entry(chain, key).mode == "merge"
+        return plan_entries(
+            map_id,
+            present=present,
+            wanted=wanted,
+            blank=known.blank,
+            capacity=known.capacity,
+            owned=() if is_shared else None,
+        )
 
-    def _encode(self, map_id: int, name: str, config: MapConfig) -> _Encoded:
-        encoded, problems = self._kernel.encode_entries(map_id, name, config)
+    def _encode(self, map_id: int, name: str, config: MapConfig, entry: MapEntry) -> _Encoded:
+        encoded, problems = self._kernel.encode_entries(map_id, name, config, entry)
         if problems:
             raise RefusedError("the configuration does not fit the map", problems)
         entries = {key: self._kernel.stored_value(map_id, one) for key, one in encoded.items()}
         if len(self._encoded) >= _MAX_ENCODED:
             self._encoded.clear()  # most of them are of maps that are gone
-        self._encoded[map_id] = _Encoded(config, entries, self._kernel.blank_value(map_id))
+        self._encoded[map_id] = _Encoded(
+            config, entries, self._kernel.blank_value(map_id), self._kernel.capacity(map_id)
+        )
         return self._encoded[map_id]
 
 

@@ -7,7 +7,7 @@ Everything here blocks and runs in the executor's one kernel thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, assert_never
 
 import structlog
@@ -15,6 +15,7 @@ import structlog
 from services.node_executor.actions import (
     Action,
     AttachLink,
+    BytesChange,
     CopyCounts,
     DetachLink,
     DropDeadLink,
@@ -29,6 +30,7 @@ from services.node_executor.actions import (
     UnpinProgram,
     WriteMapEntries,
     WriteRecord,
+    WriteVariables,
     undo,
 )
 from services.node_executor.generations import MapPin, Point, ProgramPin
@@ -97,6 +99,9 @@ class Kernel(HookReader, Protocol):
     def write_entries(self, map_id: int, changes: Sequence[EntryChange]) -> None:
         """Each entry is as `after` says."""
 
+    def write_variables(self, map_id: int, changes: Sequence[BytesChange]) -> None:
+        """The bytes of each are as `after` says, and no others change."""
+
 
 class Steps:
     """Performs plans on one kernel."""
@@ -109,14 +114,15 @@ class Steps:
         done: list[Action] = []
         try:
             for action in actions:
-                if isinstance(action, WriteMapEntries):
+                if isinstance(action, WriteMapEntries | WriteVariables):
                     done.append(action)  # some of its entries may be written when it fails
                     self._perform(action, point)
                 else:
                     self._perform(action, point)
                     done.append(action)
         except (RefusedError, FaultError):
-            self.try_each([back for action in reversed(done) if (back := undo(action))], point)
+            backwards = [back for action in reversed(done) if (back := undo(action))]
+            self.try_each([one for back in backwards for one in _each_entry(back)], point)
             raise
 
     def try_each(self, actions: Iterable[Action], point: Point) -> None:
@@ -156,6 +162,8 @@ class Steps:
                 kernel.copy_counts(point, source_id, map_id, new=new)
             case WriteMapEntries(map_id, changes):
                 kernel.write_entries(map_id, changes)
+            case WriteVariables(map_id, variables):
+                kernel.write_variables(map_id, variables)
             case PutSegment(map_id, place, program_id):
                 kernel.put_segment(map_id, place, program_id)
             case AttachLink(interface_index, program_id, choice, position):
@@ -181,3 +189,12 @@ class Steps:
                 kernel.drop_dead_link(point)
             case _:
                 assert_never(action)
+
+
+def _each_entry(action: Action) -> Iterator[Action]:
+    """Entries one by one: what was refused cannot be taken back, and all the others can."""
+    if isinstance(action, WriteMapEntries):
+        for change in action.changes:
+            yield WriteMapEntries(action.map_id, (change,))
+    else:
+        yield action

@@ -245,8 +245,13 @@ def point_of(chain: DesiredChain | ObservedChain) -> Point:
 
 
 def config_digest(chain: DesiredChain) -> Digest:
-    """Digest of the map configuration of all programs."""
-    return canonical_digest({program.deployment: program.config for program in chain.programs})
+    """Digest of the maps and variables of all programs that can change while they run."""
+    return canonical_digest(
+        {
+            one.deployment: one.config | ({".variables": one.variables} if one.variables else {})
+            for one in chain.programs
+        }
+    )
 
 
 def whole_digest(chain: DesiredChain) -> Digest:
@@ -379,7 +384,9 @@ def _shaping_options(chain: DesiredChain) -> list[Any]:
 
 def _shaping(program: DesiredProgram) -> dict[str, Any]:
     # 0 is left out, so that digests of what earlier releases linked stay.
-    begun = {"instance": program.instance} if program.instance else {}
+    begun: dict[str, Any] = {"instance": program.instance} if program.instance else {}
+    if program.constants:
+        begun["constants"] = program.constants
     return {
         "archive": program.signed.archive_sha256,
         "deployment": program.deployment,

@@ -104,6 +104,15 @@ def program_problems(
     else:
         yield from _entry_problems(program, entry, hook=hook, platform=platform, path=path)
     yield from configuration_problems(program.config, manifest.maps, path=f"{path}.config")
+    for field, values in (("constants", program.constants), ("variables", program.variables)):
+        for name in values:
+            if name not in manifest.variables:
+                yield Reason(
+                    path=f"{path}.{field}.{name}",
+                    rule="the package offers no such variable for configuration",
+                    got=name,
+                    allowed=sorted(manifest.variables),
+                )
 
 
 def _differences(path: str, *fields: tuple[str, str, str]) -> Iterator[Reason]:

@@ -35,6 +35,7 @@ from services.node_executor.actions import (
     UnpinProgram,
     WriteMapEntries,
     WriteRecord,
+    WriteVariables,
 )
 from services.node_executor.attachment import must_attach_anew
 from services.node_executor.generation_record import encode_record
@@ -92,6 +93,8 @@ class LinkAnew:
     """A program has to be linked and loaded."""
 
 
+Write: TypeAlias = WriteMapEntries | WriteVariables
+"""What gives a map, or a section of global variables, its configured content."""
 Decision: TypeAlias = Rest | Wait | LeaveToOwner | Remove | Configure | PutBack | LinkAnew
 
 
@@ -144,7 +147,7 @@ def plan_attachment(
     observed: ObservedHook,
     generation: Generation,
     *,
-    writes: Iterable[WriteMapEntries] = (),
+    writes: Iterable[Write] = (),
     new_slots: Sequence[int] = (),
     attached_with: LinkOptions = LinkOptions(),  # noqa: B008 because it is frozen
 ) -> list[Action]:
@@ -191,7 +194,7 @@ def plan_attachment(
 
 
 def plan_configuration(
-    observed: ObservedHook, generation: Generation, writes: Iterable[WriteMapEntries]
+    observed: ObservedHook, generation: Generation, writes: Iterable[Write]
 ) -> list[Action]:
     """Write entries into maps of the program that runs, and then what it is made of now."""
     return [*_needed(writes), *_recorded(observed, generation)]
@@ -305,23 +308,41 @@ def plan_entries(
     present: Mapping[bytes, bytes],
     wanted: Mapping[bytes, bytes],
     blank: bytes | None,
+    capacity: int = 0,
+    owned: Collection[bytes] | None = None,
 ) -> WriteMapEntries:
     """The writes that give a map exactly the wanted entries.
 
     An entry that is not wanted becomes `blank` in a map whose entries cannot be deleted (arrays:
-    zeros); with None it is deleted.
+    zeros); with None it is deleted.  New entries come before old ones go, unless the map would be
+    too full for that.
+
+    Args:
+        map_id: The map.
+        present: What it holds.
+        wanted: What it shall hold.
+        blank: For arrays.
+        capacity: How many entries it holds at most; 0: not known.
+        owned: Keys of entries that may be removed; None: all.
     """
-    changes = [
-        EntryChange(key=key, before=present.get(key), after=value)
+    changed = [
+        EntryChange(key=key, before=present[key], after=value)
         for key, value in sorted(wanted.items())
-        if present.get(key) != value
+        if key in present and present[key] != value
     ]
-    changes += [
+    added = [
+        EntryChange(key=key, before=None, after=value)
+        for key, value in sorted(wanted.items())
+        if key not in present
+    ]
+    removed = [
         EntryChange(key=key, before=value, after=blank)
         for key, value in sorted(present.items())
-        if key not in wanted and value != blank
+        if key not in wanted and value != blank and (owned is None or key in owned)
     ]
-    return WriteMapEntries(map_id, tuple(changes))
+    is_tight = len(present) + len(added) > capacity > 0
+    following = (*removed, *added) if is_tight else (*added, *removed)
+    return WriteMapEntries(map_id, (*changed, *following))
 
 
 _CHOICES: dict[AttachmentKind, AttachChoice] = {
@@ -357,5 +378,5 @@ def _something_is_left(observed: ObservedHook, memory: ChainMemory) -> bool:
     )
 
 
-def _needed(writes: Iterable[WriteMapEntries]) -> list[WriteMapEntries]:
+def _needed(writes: Iterable[Write]) -> list[Write]:
     return [write for write in writes if write.changes]

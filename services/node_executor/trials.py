@@ -18,9 +18,9 @@ from typing import ClassVar, Final, Protocol
 
 import msgspec
 
-from services.node_executor.actions import EntryChange
+from services.node_executor.actions import BytesChange, EntryChange
 from services.node_executor.changes import HookPoints
-from services.node_executor.configuration import MapReader, plan_writes
+from services.node_executor.configuration import MapReader, plan_variables, plan_writes
 from services.node_executor.drafts import Drafts
 from services.node_executor.generations import HeldMap, MapKey, Point, point_of
 from services.node_executor.linking.counters import COUNTERS_MAP_NAME
@@ -71,6 +71,9 @@ class MapWriter(MapReader, Protocol):
 
     def write_entries(self, map_id: int, changes: tuple[EntryChange, ...]) -> None:
         """Each entry is as `after` says."""
+
+    def write_variables(self, map_id: int, changes: tuple[BytesChange, ...]) -> None:
+        """The bytes of each are as `after` says, and no others change."""
 
 
 class Runner(Protocol):
@@ -209,6 +212,8 @@ class Trials:
             memory = self._points.memory(point)
             for write in plan_writes(self._kernel, memory, chain, linked.maps):
                 self._kernel.write_entries(write.map_id, write.changes)
+            for variables in plan_variables(self._kernel, chain, linked.maps):
+                self._kernel.write_variables(variables.map_id, variables.changes)
         watched = []
         for held in linked.maps:
             if not held.deployment or not held.is_pinned:

@@ -10,7 +10,8 @@ Rules:
    hook's default.
  * Nodes get the object of their platform; where a program runs in a chain is the specification's to
    say, else the package's.
- * Only maps that the manifest declares may be configured, within the limits it declares.
+ * Only maps and variables that the manifest declares may be configured, within the limits it
+   declares; where nothing is said, the package's defaults hold.
  * What happens to maps whose layout changes is what the specification says, else the package.
  * The package's metrics are read unless the specification gives the same name another source.
 """
@@ -22,6 +23,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from shared.canonical import canonical_bytes
+from shared.configuration.deployed import (
+    Variables,
+    config_problems,
+    whole_config,
+    whole_variables,
+)
 from shared.contracts.catalog import PackageVersion
 from shared.contracts.deployments import DeploymentSpec, ResolvedObject, ResolvedProgram
 from shared.contracts.desired import MapConfig, MetricSource
@@ -34,7 +41,7 @@ from shared.identifiers import Hook
 
 _REFUSE: Final = "refuse"
 MAX_CONFIG_BYTES: Final = 16 * 1024
-"""Map configuration of one deployment, in canonical JSON."""
+"""Maps and variables of one deployment with the package's defaults, in canonical JSON."""
 
 
 class ProgramChoiceError(RefusedError):
@@ -52,8 +59,14 @@ def resolve_program(spec: DeploymentSpec, package: PackageVersion) -> ResolvedPr
     manifest = package.manifest
     program, problems = _choose_program(spec, manifest)
     problems += _verdict_problems(spec.proceed_on, spec.hook)
-    problems += _config_problems(spec, manifest)
     known_maps = _maps_of(program, package)
+    objects = [one for one in package.elf if program is None or one.path in program.all_objects]
+    config = whole_config(spec.config, manifest.maps, known_maps)
+    problems += _config_problems(spec, manifest)
+    problems += _untold(config_problems(config, manifest, objects), problems)
+    variables, found = whole_variables(spec.variables, manifest, objects)
+    problems += found
+    problems += _size_problems(config, variables)
     metrics = {
         **{name: MetricSource(map=one.map, key=one.key) for name, one in manifest.metrics.items()},
         **spec.metrics,
@@ -75,6 +88,9 @@ def resolve_program(spec: DeploymentSpec, package: PackageVersion) -> ResolvedPr
         },
         order=program.order,
         proceed_on=_proceed_on(spec, program),
+        config=config,
+        constants=variables.constants,
+        variables=variables.live,
         map_policies=_map_policies(spec, manifest, known_maps),
         metrics={name: source for name, source in metrics.items() if source.map in known_maps},
         needs=(*((program.compiler,) if program.compiler else ()), *manifest.needs.features),
@@ -214,11 +230,21 @@ def _config_problems(spec: DeploymentSpec, manifest: PackageManifest) -> list[Re
             )
         else:
             problems += _entry_problems(name, entries, declared)
-    size_bytes = len(canonical_bytes(spec.config))
-    if size_bytes > MAX_CONFIG_BYTES:
-        rule = f"map configuration is limited to {MAX_CONFIG_BYTES} bytes of JSON"
-        problems.append(Reason(path="config", rule=rule, got=size_bytes, allowed=MAX_CONFIG_BYTES))
     return problems
+
+
+def _untold(found: Iterable[Reason], told: Iterable[Reason]) -> list[Reason]:
+    """Those of places of which nothing is said yet."""
+    paths = {reason.path for reason in told}
+    return [reason for reason in found if reason.path not in paths]
+
+
+def _size_problems(config: Mapping[str, MapConfig], variables: Variables) -> list[Reason]:
+    size_bytes = len(canonical_bytes([config, variables.constants, variables.live]))
+    if size_bytes <= MAX_CONFIG_BYTES:
+        return []
+    rule = f"configuration, defaults included, is limited to {MAX_CONFIG_BYTES} bytes of JSON"
+    return [Reason(path="config", rule=rule, got=size_bytes, allowed=MAX_CONFIG_BYTES)]
 
 
 def _entry_problems(name: str, entries: MapConfig, declared: MapEntry) -> list[Reason]:

@@ -14,6 +14,7 @@ from typing import Final
 from shared.bytecode.btf import Btf, MalformedBtfError, parse_btf
 from shared.bytecode.btf_checks import type_problems
 from shared.bytecode.call_graph import CallGraph, ObjectProgram
+from shared.bytecode.configurable_types import value_type, variable_facts
 from shared.bytecode.core_relocations import has_core_relocations, relocated_positions
 from shared.bytecode.elf_sections import (
     FUNCTION_SYMBOL,
@@ -32,10 +33,10 @@ from shared.contracts.package_facts import ElfFacts, MapFacts, ProgramFacts, Pro
 MAX_INSTRUCTIONS: Final = 1_000_000
 """The kernel verifies no longer program (include/linux/bpf.h, BPF_COMPLEXITY_LIMIT_INSNS)."""
 MAX_PROGRAMS: Final = 1024
-MAX_TYPE_PROBLEMS: Final = 20
-"""That a refusal names."""
 MAX_LICENCE_BYTES: Final = 63
 """libbpf hands no more of the string to the kernel (libbpf.c, struct bpf_object)."""
+MAX_TYPE_PROBLEMS: Final = 20
+"""That a refusal names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +112,12 @@ def read_elf(data: bytes, path: str) -> ElfReading:
                 key_size_bytes=declared.key_size_bytes,
                 value_size_bytes=declared.value_size_bytes,
                 max_entries=declared.max_entries,
+                key=value_type(parsed.btf, declared.key_type_id),
+                value=value_type(parsed.btf, declared.value_type_id),
             )
             for declared in parsed.maps
         ),
+        variables=tuple(variable_facts(sections, parsed.btf, parsed.variables)),
     )
     return ElfReading(facts, parsed, sections, programs.entries, programs.graph)
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from shared.contracts.base import Message
+from shared.contracts.value_types import Layout
 
 
 class MapFacts(Message, frozen=True, kw_only=True):
@@ -16,6 +17,20 @@ class MapFacts(Message, frozen=True, kw_only=True):
     key_size_bytes: int
     value_size_bytes: int
     max_entries: int
+    key: Layout | None = None
+    """Type of the keys; null: BTF does not tell it, or the package does not offer the map."""
+    value: Layout | None = None
+
+
+class VariableFacts(Message, frozen=True, kw_only=True):
+    """One global variable that the package offers for configuration."""
+
+    name: str
+    is_constant: bool
+    """Whether it is part of the program's code, so that the program is linked anew for it."""
+    type: Layout
+    initial: str
+    """What the source gives it, as hexadecimal digits."""
 
 
 class ProgramRequirements(Message, frozen=True, kw_only=True):
@@ -67,3 +82,4 @@ class ElfFacts(Message, frozen=True, kw_only=True):
     """Whether CO-RE relocations make libbpf read the kernel's BTF."""
     programs: tuple[ProgramFacts, ...]
     maps: tuple[MapFacts, ...]
+    variables: tuple[VariableFacts, ...] = ()

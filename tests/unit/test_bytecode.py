@@ -68,8 +68,15 @@ def test_maps_are_read_with_their_sizes() -> None:
     """Declared by type or by size."""
     facts = read_elf_facts(bpf_object("layouts"), "layouts.bpf.o")
 
+    byte, short = (IntegerType(1, name="unsigned char"), IntegerType(2, name="unsigned short"))
     assert {found.name: found for found in facts.maps}["grid"] == MapFacts(
-        name="grid", type="lru_hash", key_size_bytes=2, value_size_bytes=12, max_entries=8
+        name="grid",
+        type="lru_hash",
+        key_size_bytes=2,
+        value_size_bytes=12,
+        max_entries=8,
+        key=ArrayType(byte, 2),
+        value=ArrayType(ArrayType(short, 3), 2),
     )
     assert {found.name: found.value_size_bytes for found in facts.maps}["plain"] == 3
     assert {found.name: found.type for found in facts.maps}["events"] == "ringbuf"

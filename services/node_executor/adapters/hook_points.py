@@ -12,22 +12,20 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Any
 
-from services.node_executor.actions import EntryChange
 from services.node_executor.adapters import (
     cls_bpf,
     drift_reading,
     kernel_info,
-    map_access,
     pins,
     slot_counters,
 )
 from services.node_executor.adapters.attachments import Attachments
+from services.node_executor.adapters.configured_maps import ConfiguredMaps
 from services.node_executor.adapters.hook_lock import LockHeldError, exclusively
 from services.node_executor.adapters.hook_pins import HookPins, Pins
 from services.node_executor.adapters.kernel_errors import InterfaceGoneError
-from services.node_executor.adapters.libbpf_cdef import libraries
 from services.node_executor.adapters.network_namespaces import (
     NamespaceGoneError,
     inside,
@@ -37,26 +35,15 @@ from services.node_executor.adapters.pin_tree import PinTree
 from services.node_executor.attachment import Surroundings
 from services.node_executor.following import Stray
 from services.node_executor.generations import HEAD, MapPin, Point, ProgramPin
-from services.node_executor.kernel_types import MapInfo, ProgramInfo
+from services.node_executor.kernel_types import ProgramInfo
 from services.node_executor.observed_hook import ObservedHook
 from services.node_executor.pin_paths import namespace_path
 from services.node_executor.preparation import GenerationConflictError
-from shared.configuration.entries import (
-    MapLayout,
-    MapValueError,
-    encode_config,
-    encode_key,
-    map_layout,
-)
-from shared.contracts.desired import MapConfig
 from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice, LinkOptions
-from shared.errors import Reason, RefusedError
-
-_WORD_BYTES: Final = 8
-_KNOWN_LAYOUTS: Final = 4096
+from shared.errors import RefusedError
 
 
-class HookPointKernel:
+class HookPointKernel(ConfiguredMaps):
     """Hook points of the network namespace that this process runs in, and of named ones."""
 
     def __init__(
@@ -71,9 +58,9 @@ class HookPointKernel:
         Whatever makes the kernel wait for packets under way happens within `short_waits`.
         `on_pins_restored` is told how many were brought back after an unmount.
         """
+        super().__init__()
         self._tree = PinTree(base, on_pins_restored)
         self._base = base
-        self._layouts: dict[int, MapLayout] = {}
         self._attachments = Attachments(base, short_waits)
         self._pins = HookPins(base)
         self._sweep()
@@ -270,63 +257,6 @@ class HookPointKernel:
         """The pins of what is not on the point's interface are removed."""
         self._attachments.drop(point)
 
-    def write_entries(self, map_id: int, changes: Sequence[EntryChange]) -> None:
-        """Each entry is as `after` says."""
-        with kernel_info.map_by_id(map_id) as opened:
-            for change in changes:
-                if change.after is None:
-                    map_access.delete(opened, change.key)
-                else:
-                    map_access.update(opened, change.key, change.after)
-
-    def read_entries(self, map_id: int) -> dict[bytes, bytes]:
-        """All entries, values as the kernel stores them."""
-        with kernel_info.map_by_id(map_id) as opened:
-            return dict(map_access.entries(opened))
-
-    def stored_value(self, map_id: int, value: bytes) -> bytes:
-        """A value as the kernel stores it: once for each processor in a per-CPU map."""
-        return _stored(self._map_info(map_id), value)
-
-    def blank_value(self, map_id: int) -> bytes | None:
-        """Zeros for an array, whose entries always exist; None: entries can be deleted."""
-        info = self._map_info(map_id)
-        return _stored(info, bytes(info.value_size_bytes)) if info.is_array else None
-
-    def encode_entries(
-        self, map_id: int, name: str, config: MapConfig
-    ) -> tuple[dict[bytes, bytes], tuple[Reason, ...]]:
-        """The configuration as bytes by the map's BTF, and everything that does not fit it."""
-        try:
-            return encode_config({name: config}, {name: self._layout(map_id)})[name], ()
-        except MapValueError as error:
-            return {}, error.reasons
-
-    def read_scalar(self, map_id: int, key: str) -> int:
-        """The number under `key`, or the sum of all with `*`; summed over processors.
-
-        Raises:
-            RefusedError: The map holds no single numbers, or `key` is no key of it.
-        """
-        encoded = None if key == "*" else encode_key(key, self._layout(map_id).key, path=key)
-        with kernel_info.map_by_id(map_id) as opened:
-            return map_access.read_number(opened, encoded) or 0
-
-    def _map_info(self, map_id: int) -> MapInfo:
-        with kernel_info.map_by_id(map_id) as opened:
-            return kernel_info.map_info(opened.fd)
-
-    def _layout(self, map_id: int) -> MapLayout:
-        """As the map was made: no id is given twice, and no layout changes."""
-        known = self._layouts.get(map_id)
-        if known is None:
-            with kernel_info.map_by_id(map_id) as opened:
-                known = map_layout(*kernel_info.map_declaration(opened.fd))
-            if len(self._layouts) >= _KNOWN_LAYOUTS:
-                self._layouts.clear()
-            self._layouts[map_id] = known
-        return known
-
 
 def _heads(pinned: Pins) -> list[int]:
     """The programs of ours that can be on the hook."""
@@ -342,11 +272,3 @@ def _at(point: Point) -> Iterator[int | None]:
             entered.enter_context(inside(point.netns))
             index = socket.if_nametoindex(point.interface)
         yield index
-
-
-def _stored(info: MapInfo, value: bytes) -> bytes:
-    """Documentation/bpf/map_hash.rst: per-CPU values are padded to 8 bytes each."""
-    if not info.is_per_cpu:
-        return value
-    padded = value.ljust(-(-len(value) // _WORD_BYTES) * _WORD_BYTES, b"\0")
-    return padded * int(libraries().bpf.libbpf_num_possible_cpus())

@@ -18,6 +18,7 @@ from services.node_executor.adapters.map_shapes import declared_shapes, running_
 from services.node_executor.adapters.network_namespaces import NamespaceGoneError, inside
 from services.node_executor.adapters.probes import knows_tcx
 from services.node_executor.attachment import ways
+from services.node_executor.constants import encode_constants
 from services.node_executor.explanation import explain
 from services.node_executor.generations import COUNTERS, SEGMENTS, HeldMap, MapKey, Point
 from services.node_executor.kernel_types import LoadedMap, ProgramSource
@@ -25,6 +26,7 @@ from services.node_executor.linking.plan import Attachment, LinkPolicy
 from services.node_executor.map_carry_over import CarryOver, MapShape, plan_carry_over
 from services.node_executor.packages import OpenedPackage
 from services.node_executor.preparation import MapMismatchError, Needs
+from shared.bytecode.elf import read_object
 from shared.contracts.desired import DesiredChain, DesiredProgram
 from shared.contracts.node import ObservedProgram
 from shared.errors import Reason
@@ -179,6 +181,7 @@ def _link(
                 data=package.files[program.object],
                 function=program.function,
                 proceed_on=program.proceed_on,
+                globals=_constants(program, package),
                 maps={}
                 if needs.is_trial
                 else {
@@ -213,6 +216,13 @@ def _link(
     }
     watched = frozenset() if needs.is_trial else watched_maps(linked, configurable)
     return LinkedProgram(linked, desired, needs.slots, shapes=shapes, plans=plans, watched=watched)
+
+
+def _constants(program: DesiredProgram, package: OpenedPackage) -> dict[str, bytes]:
+    if not program.constants:
+        return {}
+    parsed = read_object(package.files[program.object], program.object)
+    return encode_constants(program, parsed)
 
 
 def _carry_over(

@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Configured maps and sections of global variables in the kernel, by id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any, Final
+
+from services.node_executor.actions import BytesChange, EntryChange
+from services.node_executor.adapters import kernel_info, map_access, map_batches, sections
+from services.node_executor.adapters.libbpf_cdef import libraries
+from services.node_executor.kernel_types import MapInfo
+from shared.configuration.entries import (
+    UNDECLARED,
+    MapLayout,
+    MapValueError,
+    encode_config,
+    encode_key,
+    map_layout,
+)
+from shared.configuration.variables import encode_variables
+from shared.contracts.configuration import VariableEntry
+from shared.contracts.desired import MapConfig
+from shared.contracts.package_manifest import MapEntry
+from shared.contracts.value_types import StructType
+from shared.errors import Reason
+
+_WORD_BYTES: Final = 8
+_KNOWN_LAYOUTS: Final = 4096
+
+
+class ConfiguredMaps:
+    """Maps by their ids; nothing is held between calls."""
+
+    def __init__(self) -> None:
+        """Nothing is read yet."""
+        self._layouts: dict[int, MapLayout] = {}
+
+    def write_entries(self, map_id: int, changes: Sequence[EntryChange]) -> None:
+        """Each entry is as `after` says; if that fails, some may be."""
+        with kernel_info.map_by_id(map_id) as opened:
+            for is_removal, some in groupby(changes, key=lambda one: one.after is None):
+                if is_removal:
+                    map_batches.delete(opened, [one.key for one in some])
+                else:
+                    map_batches.update(opened, [(one.key, one.after or b"") for one in some])
+
+    def read_entries(self, map_id: int) -> dict[bytes, bytes]:
+        """All entries, values as the kernel stores them."""
+        with kernel_info.map_by_id(map_id) as opened:
+            return dict(map_access.entries(opened))
+
+    def stored_value(self, map_id: int, value: bytes) -> bytes:
+        """A value as the kernel stores it: once for each processor in a per-CPU map."""
+        return _stored(self._map_info(map_id), value)
+
+    def blank_value(self, map_id: int) -> bytes | None:
+        """Zeros for an array, whose entries always exist; None: entries can be deleted."""
+        info = self._map_info(map_id)
+        return _stored(info, bytes(info.value_size_bytes)) if info.is_array else None
+
+    def capacity(self, map_id: int) -> int:
+        """How many entries the map holds at most."""
+        return self._map_info(map_id).max_entries
+
+    def encode_entries(
+        self, map_id: int, name: str, config: MapConfig, entry: MapEntry = UNDECLARED
+    ) -> tuple[dict[bytes, bytes], tuple[Reason, ...]]:
+        """The configuration as bytes by the map's BTF, and everything that does not fit it."""
+        layouts = {name: self.layout(map_id)}
+        try:
+            return encode_config({name: config}, layouts, {name: entry})[name], ()
+        except MapValueError as error:
+            return {}, error.reasons
+
+    def encode_variables(
+        self, map_id: int, values: Mapping[str, Any], entries: Mapping[str, VariableEntry]
+    ) -> tuple[dict[str, tuple[int, bytes]], tuple[Reason, ...]]:
+        """Offset and bytes of those of the values that lie in this section of global variables."""
+        section = self.layout(map_id).value
+        if not isinstance(section, StructType):
+            return {}, ()
+        problems: list[Reason] = []
+        return encode_variables(values, entries, section.members, problems), tuple(problems)
+
+    def read_section(self, map_id: int) -> bytes:
+        """A section of global variables."""
+        with kernel_info.map_by_id(map_id) as opened:
+            return sections.read(opened)
+
+    def write_variables(self, map_id: int, changes: Sequence[BytesChange]) -> None:
+        """The bytes of each are as `after` says, and no others change."""
+        with kernel_info.map_by_id(map_id) as opened:
+            sections.write(opened, [(one.offset_bytes, one.after) for one in changes])
+
+    def read_scalar(self, map_id: int, key: str) -> int:
+        """The number under `key`, or the sum of all with `*`; summed over processors.
+
+        Raises:
+            RefusedError: The map holds no single numbers, or `key` is no key of it.
+        """
+        encoded = None if key == "*" else encode_key(key, self.layout(map_id).key, path=key)
+        with kernel_info.map_by_id(map_id) as opened:
+            return map_access.read_number(opened, encoded) or 0
+
+    def layout(self, map_id: int) -> MapLayout:
+        """As the map was made: no id is given twice, and no layout changes."""
+        known = self._layouts.get(map_id)
+        if known is None:
+            with kernel_info.map_by_id(map_id) as opened:
+                known = map_layout(*kernel_info.map_declaration(opened.fd))
+            if len(self._layouts) >= _KNOWN_LAYOUTS:
+                self._layouts.clear()
+            self._layouts[map_id] = known
+        return known
+
+    def _map_info(self, map_id: int) -> MapInfo:
+        with kernel_info.map_by_id(map_id) as opened:
+            return kernel_info.map_info(opened.fd)
+
+
+def _stored(info: MapInfo, value: bytes) -> bytes:
+    """Documentation/bpf/map_hash.rst: per-CPU values are padded to 8 bytes each."""
+    if not info.is_per_cpu:
+        return value
+    padded = value.ljust(-(-len(value) // _WORD_BYTES) * _WORD_BYTES, b"\0")
+    return padded * int(libraries().bpf.libbpf_num_possible_cpus())

@@ -1,0 +1,256 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Maps and global variables of every kind, configured on the real kernel and read back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from services.node_executor.actions import EntryChange, WriteMapEntries
+from services.node_executor.adapters import kernel_info
+from services.node_executor.adapters.kernel_errors import KernelFaultError
+from services.node_executor.adapters.programs import run_packet
+from services.node_executor.configuration import ConfigurationError
+from services.node_executor.execution import Steps
+from services.node_executor.generations import MapKey, Point
+from shared.configuration.entries import map_codec, split_processors
+from tests.support.configured_package import MAPS, a_configured_program, configured
+from tests.support.executors import Executor, Wire, a_chain
+
+RULE = {
+    "action": "MARK",
+    "is_logged": True,
+    "offset": -128,
+    "weights": [1, 65535],
+    "name": "elevenbytes",
+    "low": 15,
+    "high": -16,
+    "mark": 4294967295,
+    "halves": [65535, 65535],
+    "next": {"mac": "02:00:00:00:00:01"},
+    "wide": "ffeeddccbbaa9988",
+    "deep": -(2**63),
+}
+FLOW = {"address": "192.0.2.1", "port": 443, "protocol": 6}
+FLOW_KEY = '{"address":"192.0.2.1","port":443,"protocol":6}'
+KINDS: dict[str, dict[str, Any]] = {
+    "rules": {FLOW_KEY: RULE},
+    "networks": {"10.0.0.0/8": 1, "0.0.0.0/0": 4294967295},
+    "networks6": {"2001:db8::/32": "2001:db8::1", "::/0": "::"},
+    "levels": {"0": "LET", "1": "BLOCK", "2": "MARK", "3": "LET"},
+    "steps": {"0": -32768, "1": 32767, "2": 0, "3": -1},
+    "counts": {"443": FLOW, "1": FLOW | {"protocol": 17}},
+    "peers": {"02:00:00:00:00:01": "192.0.2.1", "ff:ff:ff:ff:ff:ff": "0.0.0.0"},
+    "seen": {"0000000000000001": True, "ffffffffffffffff": False},
+    "names": {"-2147483648": RULE, "7": RULE | {"name": "", "low": 1, "high": 15}},
+    "allowed": {"80": True, "443": False},
+}
+
+
+@pytest.fixture
+def node(executor: Executor) -> Executor:
+    """An executor that gets the package with everything that can be configured."""
+    executor.opened = lambda _program, _hook: configured().opened()
+    return executor
+
+
+def map_id(node: Executor, point: Point, name: str) -> int:
+    """A map of the running program."""
+    return node.kernel.observe(point).map_pins[MapKey("one", name)]
+
+
+def read_back(node: Executor, point: Point, name: str) -> dict[str, Any]:
+    """A map as JSON; values of processors that agree are one."""
+    found = map_id(node, point, name)
+    layout = node.kernel.layout(found)  # type: ignore[attr-defined]
+    codec = map_codec(layout, MAPS[name])
+    shown = {}
+    for key, stored in node.kernel.read_entries(found).items():
+        parts = set(split_processors(stored, layout.value.size_bytes))
+        values = [codec.value.decode(one) for one in sorted(parts)]
+        shown[codec.decode_key(key)] = values[0] if len(values) == 1 else values
+    return shown
+
+
+def settle(node: Executor, wire: Wire, generation: int, **changes: Any) -> bool:
+    """The program runs with that configuration; returns whether it was linked anew."""
+    chain = a_chain(wire.name, a_configured_program(revision=generation, **changes))
+    return node.settle(chain, Point(wire.name, "xdp"), generation)
+
+
+def verdict(node: Executor, wire: Wire, length: int) -> int:
+    """What the program on the hook says of a packet."""
+    program_id = node.kernel.observe(Point(wire.name, "xdp")).link_program_id
+    with kernel_info.program_by_id(program_id) as program:
+        return run_packet(program, bytes(length)).verdict
+
+
+def test_every_kind_of_map_and_value_is_read_back_as_it_was_written(
+    node: Executor, wire: Wire
+) -> None:
+    """JSON to bytes to the kernel, and back, is the identity."""
+    point = Point(wire.name, "xdp")
+
+    settle(node, wire, 1, config=KINDS)
+
+    assert {name: read_back(node, point, name) for name in KINDS} == KINDS
+
+
+def test_entries_that_are_not_listed_go_and_the_program_stays(node: Executor, wire: Wire) -> None:
+    """Hashes, tries and LRU maps lose them; arrays hold zeros."""
+    point = Point(wire.name, "xdp")
+    settle(node, wire, 1, config=KINDS)
+    less = {name: dict(list(entries.items())[:1]) for name, entries in KINDS.items()}
+
+    was_linked = settle(node, wire, 2, config=less)
+
+    assert not was_linked
+    assert {name: read_back(node, point, name) for name in KINDS} == less | {
+        "levels": {"0": "LET", "1": "LET", "2": "LET", "3": "LET"},
+        "steps": {"0": -32768, "1": 0, "2": 0, "3": 0},
+    }
+
+
+def test_a_merged_map_keeps_what_others_wrote(node: Executor, wire: Wire) -> None:
+    """What was configured and is not any more goes; what never was configured stays."""
+    point = Point(wire.name, "xdp")
+    settle(node, wire, 1, config={"allowed": {"80": True, "443": True}})
+    foreign = EntryChange((9999).to_bytes(2, "little"), None, b"\1")
+    node.kernel.write_entries(map_id(node, point, "allowed"), [foreign])
+
+    settle(node, wire, 2, config={"allowed": {"443": False}})
+
+    assert read_back(node, point, "allowed") == {"443": False, "9999": True}
+
+
+def test_a_full_map_is_exchanged_entry_for_entry(node: Executor, wire: Wire) -> None:
+    """There is no room for new ones before old ones went."""
+    point = Point(wire.name, "xdp")
+    old = {str(number): RULE | {"halves": [65535, 65535]} for number in range(8)}
+    new = {str(number): RULE for number in range(100, 108)}
+    settle(node, wire, 1, config={"names": old})
+
+    settle(node, wire, 2, config={"names": new})
+
+    assert read_back(node, point, "names") == new
+
+
+def test_more_entries_than_a_map_holds_are_refused_before_anything_changes(
+    node: Executor, wire: Wire
+) -> None:
+    """So is everything else that does not fit; maps, program and variables stay as they were."""
+    point = Point(wire.name, "xdp")
+    settle(node, wire, 1, config=KINDS, variables={"threshold": 7})
+    before = node.kernel.observe(point)
+    config = KINDS | {
+        "names": {str(number): RULE for number in range(9)},
+        "peers": {"02:00:00:00:00:02": "::1"},
+    }
+
+    with pytest.raises(ConfigurationError) as caught:
+        settle(node, wire, 2, config=config, variables={"threshold": -1, "limit": 5})
+
+    assert [reason.path for reason in caught.value.reasons] == [
+        "one.config.names",
+        "one.config.peers.02:00:00:00:00:02",
+        "one.variables.threshold",
+        "one.variables.limit",
+    ]
+    assert node.kernel.observe(point) == before
+    assert {name: read_back(node, point, name) for name in KINDS} == KINDS
+
+
+@pytest.mark.parametrize("name", ["names", "levels", "networks", "steps"])
+def test_a_batch_that_fails_leaves_the_map_as_it_was(node: Executor, wire: Wire, name: str) -> None:
+    """Whatever was written before the entry that the kernel refuses is taken back."""
+    point = Point(wire.name, "xdp")
+    settle(node, wire, 1, config=KINDS)
+    found = map_id(node, point, name)
+    before = node.kernel.read_entries(found)
+    key, value = next(iter(before.items()))
+    changed = EntryChange(key, value, bytes(len(value)))
+    # A position or prefix length too far; of a hash one entry more than it holds.
+    refused = [EntryChange(b"\xff" * len(key), None, value)]
+    if name == "names":
+        many = [(1000 + number).to_bytes(len(key), "little") for number in range(64)]
+        refused = [EntryChange(one, None, value) for one in many]
+
+    with pytest.raises(KernelFaultError):
+        Steps(node.kernel).run([WriteMapEntries(found, (changed, *refused))], point)
+
+    assert node.kernel.read_entries(found) == before
+
+
+def test_constants_make_another_program_and_variables_do_not(node: Executor, wire: Wire) -> None:
+    """`const volatile` is set before the verifier looks; `.data` while packets pass."""
+    point = Point(wire.name, "xdp")
+    fixed = {"address": "192.0.2.1", "port": 443, "protocol": 6}
+    settle(node, wire, 1, variables={"threshold": 600, "otherwise": "LET"})
+    link_id = node.kernel.observe(point).link_id
+    first = [verdict(node, wire, length) for length in (64, 700, 1200)]
+
+    linked_for_constants = settle(
+        node,
+        wire,
+        2,
+        constants={"limit": 100, "fixed": fixed},
+        variables={"threshold": 600, "otherwise": "LET"},
+    )
+    second = [verdict(node, wire, length) for length in (64, 700, 1200)]
+    linked_for_variables = settle(
+        node,
+        wire,
+        3,
+        constants={"limit": 100, "fixed": fixed},
+        variables={"threshold": 60, "otherwise": "BLOCK"},
+    )
+    third = [verdict(node, wire, length) for length in (64, 700, 1200)]
+    settle(
+        node,
+        wire,
+        4,
+        constants={"limit": 100, "fixed": fixed},
+        variables={"threshold": 60, "otherwise": "BLOCK"},
+        config={"rules": {FLOW_KEY.replace("6}", "0}"): RULE}},
+    )
+
+    passed, dropped, sent = 2, 1, 3
+    assert first == [passed, passed, dropped]
+    assert (linked_for_constants, second) == (True, [passed, dropped, dropped])
+    assert (linked_for_variables, third) == (False, [dropped, dropped, dropped])
+    assert verdict(node, wire, 64) == sent
+    assert node.kernel.observe(point).link_id == link_id
+
+
+def test_a_variable_beside_one_that_programs_write_is_set_alone(node: Executor, wire: Wire) -> None:
+    """A count that lies in the same section goes on."""
+    point = Point(wire.name, "xdp")
+    settle(node, wire, 1, variables={"threshold": 600})
+    for _ in range(5):
+        verdict(node, wire, 64)
+
+    settle(node, wire, 2, variables={"threshold": 601, "label": "second"})
+
+    found = node.kernel.observe(point).map_pins
+    shown: dict[str, Any] = {}
+    for name in (".data", ".bss"):
+        section = found[MapKey("one", name)]
+        codec = map_codec(node.kernel.layout(section))  # type: ignore[attr-defined]
+        shown |= codec.value.decode(node.kernel.read_section(section))
+    assert (shown["threshold"], shown["label"], shown["calls"]) == (601, "second", 5)
+
+
+def test_a_constant_that_does_not_fit_is_refused_and_what_ran_runs(
+    node: Executor, wire: Wire
+) -> None:
+    """Before anything is loaded."""
+    point = Point(wire.name, "xdp")
+    settle(node, wire, 1)
+    before = node.kernel.observe(point)
+
+    with pytest.raises(Exception, match=r"one\.variables\.limit: is outside the range"):
+        settle(node, wire, 2, constants={"limit": 1, "threshold": 5})
+
+    assert node.kernel.observe(point) == before

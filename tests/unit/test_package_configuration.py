@@ -1,0 +1,183 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a package says of its configuration: checked at publication, applied in plans."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.catalog.manifest import manifest_reasons
+from services.catalog.publication import decide_publication, draft_version, judged
+from services.scheduler.program_choice import ProgramChoiceError, resolve_program
+from shared.adapters.licence_policies import load_policy
+from shared.contracts.catalog import PackageVersion
+from shared.contracts.configuration import MemberEntry, VariableEntry
+from shared.contracts.deployments import DeploymentSpec, ResolvedProgram
+from shared.contracts.package_manifest import MapEntry
+from tests.package_builders import NOW
+from tests.support.configured_package import MAPS, VARIABLES, a_manifest, configured, facts
+
+RULE = {
+    "action": "MARK",
+    "is_logged": True,
+    "offset": -1,
+    "weights": [1, 2],
+    "name": "web",
+    "low": 9,
+    "high": -3,
+    "mark": 7,
+    "next": {"mac": "02:00:00:00:00:01"},
+    "wide": "00000000000000ff",
+    "deep": -5,
+}
+
+
+def a_version(**changes: Any) -> PackageVersion:
+    """The version as the catalog publishes it."""
+    manifest = a_manifest(**changes)
+    draft = draft_version(
+        configured().signed,
+        manifest=manifest,
+        elf=[facts()],
+        channels=["stable"],
+        publisher_key="UPUB",
+        command_id="command-1",
+        now=NOW,
+    )
+    version = judged(draft, load_policy("gpl-ok"), source_licences={}, kernels=[])
+    return decide_publication(None, name="configured", version=version).versions[-1]
+
+
+def resolved(version: PackageVersion | None = None, **changes: Any) -> ResolvedProgram:
+    """What a deployment of it leads to."""
+    spec = DeploymentSpec(
+        name="one", package="configured", hook="xdp", interfaces=("eth0",), **changes
+    )
+    return resolve_program(spec, version or a_version())
+
+
+def refused(**changes: Any) -> dict[str, str]:
+    """Path to rule of everything that the plan refuses."""
+    with pytest.raises(ProgramChoiceError) as caught:
+        resolved(**changes)
+    return {reason.path: reason.rule for reason in caught.value.reasons}
+
+
+def test_a_manifest_that_fits_its_types_is_published() -> None:
+    """And the record keeps the types of what the package offers, of nothing else."""
+    version = a_version(maps={"rules": MAPS["rules"]}, variables={"limit": VARIABLES["limit"]})
+
+    kept = {one.name for one in version.elf[0].maps if one.key is not None}
+    assert kept == {"rules"}
+    assert [one.name for one in version.elf[0].variables] == ["limit"]
+
+
+def test_every_statement_that_its_types_cannot_keep_is_refused() -> None:
+    """Formats, members, ranges and defaults, of maps and of variables."""
+    manifest = a_manifest(
+        maps={
+            "rules": MapEntry(
+                key_format="ipv4",
+                value_members={"naem": MemberEntry(), "name": MemberEntry(minimum=1)},
+            ),
+            "networks": MapEntry(default={"10.0.0.1/8": 1, "10.0.0.0/8": -1}),
+            "levels": MapEntry(default={"9": "LET"}),
+            "steps": MapEntry(value_maximum=5, default={"0": 6}),
+        },
+        variables={
+            "limit": VariableEntry(format="mac"),
+            "threshold": VariableEntry(maximum=9, default=10),
+            "absent": VariableEntry(),
+            "label": VariableEntry(default="longer than that"),
+        },
+    )
+
+    assert sorted(reason.path for reason in manifest_reasons(manifest, [facts()])) == [
+        "manifest.maps.levels.default.9",
+        "manifest.maps.networks.default.10.0.0.0/8",
+        "manifest.maps.networks.default.10.0.0.1/8",
+        "manifest.maps.rules.key_format",
+        "manifest.maps.rules.value_members.naem",
+        "manifest.maps.rules.value_members.name.minimum",
+        "manifest.maps.steps.default.0",
+        "manifest.variables.absent",
+        "manifest.variables.label.default",
+        "manifest.variables.limit.format",
+        "manifest.variables.threshold.default",
+    ]
+
+
+def test_a_plan_knows_the_types() -> None:
+    """No node is asked to find out that a member is missing or a name is none."""
+    short = {key: value for key, value in RULE.items() if key != "deep"}
+    found = refused(
+        config={
+            "rules": {
+                '{"address":"1.2.3.4","port":0,"protocol":6}': RULE | {"action": "DENY"},
+                '{"address":"1.2.3.4","port":80,"protocol":6}': short | {"low": 16},
+            },
+            "peers": {"02:00:00:00:00:01": "1.2.3"},
+            "networks6": {"::/0": "::1", "1.0.0.0/8": "::1"},
+            "allowed": {str(port): True for port in range(100, 109)},
+        },
+        variables={"limit": 63, "threshold": "much", "calls": 1, "fixed": {"port": 5}},
+    )
+
+    assert found == {
+        'config.rules.{"address":"1.2.3.4","port":0,"protocol":6}.port': (
+            "is outside the range that the package states"
+        ),
+        'config.rules.{"address":"1.2.3.4","port":0,"protocol":6}.action': (
+            "is no value of the enumeration action"
+        ),
+        'config.rules.{"address":"1.2.3.4","port":80,"protocol":6}.low': (
+            "is out of range for 4-bit integer"
+        ),
+        'config.rules.{"address":"1.2.3.4","port":80,"protocol":6}.deep': "must be given",
+        "config.peers.02:00:00:00:00:01": "must be an IPv4 address",
+        "config.networks6.1.0.0.0/8": "must be an IPv6 prefix, as 2001:db8::/32",
+        "config.allowed": "has more entries than the map can hold",
+        "variables.calls": "the package declares no such variable for configuration",
+        "variables.limit": "is outside the range that the package states",
+        "variables.threshold": "must be an integer",
+        "variables.fixed.address": "must be given",
+        "variables.fixed.protocol": "must be given",
+    }
+
+
+def test_defaults_hold_where_nothing_is_said() -> None:
+    """A map that is named has its entries alone, unless the package says `merge`."""
+    plain = resolved()
+    said = resolved(
+        config={"levels": {"0": "LET"}, "allowed": {"80": False}},
+        variables={"limit": 70, "threshold": 0},
+    )
+
+    assert plain.config == {"levels": {"1": "BLOCK"}, "allowed": {"22": True}}
+    assert (plain.constants, plain.variables) == (
+        {},
+        {"threshold": 600, "otherwise": "LET", "label": "first"},
+    )
+    assert said.config == {"levels": {"0": "LET"}, "allowed": {"22": True, "80": False}}
+    assert (said.constants, said.variables["threshold"]) == ({"limit": 70}, 0)
+
+
+def test_a_version_published_before_types_were_kept_is_judged_by_nodes() -> None:
+    """What is not known refuses nothing, and nothing is made up."""
+    version = a_version()
+    elf = msgspec.structs.replace(
+        version.elf[0],
+        variables=(),
+        maps=tuple(msgspec.structs.replace(one, key=None, value=None) for one in facts().maps),
+    )
+    manifest = msgspec.structs.replace(version.manifest, variables={})
+    older = msgspec.structs.replace(version, elf=(elf,), manifest=manifest)
+
+    found = resolved(older, config={"peers": {"anything": "else"}})
+
+    assert found.config is not None
+    assert found.config["peers"] == {"anything": "else"}
+    assert (found.constants, found.variables) == ({}, {})
