@@ -22,6 +22,7 @@ from tests.support.hostile.publications import (
     good_publication,
     with_files,
 )
+from tests.support.hostile.sources import good_source
 
 MEMORY_FACTOR = 4
 MEMORY_BYTES = 48 << 20
@@ -36,9 +37,10 @@ def test_there_are_many_kinds_and_no_two_of_one_name() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_the_package_that_all_are_made_of_is_good() -> None:
+def test_the_packages_that_all_are_made_of_are_good() -> None:
     """Otherwise a refusal of what is made of it would say nothing."""
     assert decide(good_publication()).versions[0].licences is not None
+    assert decide(good_source()).versions[0].licences is not None
 
 
 @pytest.mark.parametrize("kind", corpus(), ids=lambda kind: kind.name)

@@ -13,6 +13,7 @@ from tests.support.hostile.objects import object_kinds
 from tests.support.hostile.package_tests import package_test_kinds
 from tests.support.hostile.publications import Kind
 from tests.support.hostile.requests import request_kinds
+from tests.support.hostile.sources import source_kinds
 from tests.support.hostile.types import type_kinds
 
 FEWEST_KINDS = 200
@@ -24,6 +25,7 @@ GROUPS = {
     "tests": package_test_kinds,
     "objects": object_kinds,
     "types": type_kinds,
+    "sources": source_kinds,
 }
 
 
