@@ -38,6 +38,8 @@ _FIXES: Final = (
     (r"^LICENSES/", "put the licence's text there, as REUSE does"),
     (r"^manifest\.(maps|metrics)", 'name a map that the program declares in SEC(".maps")'),
     (r"^tests?\b", "correct the test, or what it is about"),
+    (r"file_groups\.\w+\[", "name files of the folder, or leave the glob out"),
+    (r"(owners|features)\[\d+\]$", "name it once"),
     (r":\d+:\d+$", "correct the source"),
     (r"version$", "write a version as SemVer 2.0.0 says, as 1.0.0"),
 )

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -176,3 +177,34 @@ def test_source_that_nodes_compile_has_no_objects() -> None:
     program = on_platforms(object="one.c", compiler="bcc")
 
     assert "manifest.programs[0].objects" in rules(a_manifest(programs=(program,)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"owners": ["kim\n"]}, "owners[0]"),
+        ({"owners": [" kim"]}, "owners[0]"),
+        ({"owners": [""]}, "owners[0]"),
+        ({"owners": ["k" * 201]}, "owners[0]"),
+        ({"owners": [f"k{number}" for number in range(33)]}, "owners"),
+        ({"file_groups": {"docs": ["../x"]}}, "file_groups.docs[0]"),
+        ({"file_groups": {"docs": ["**/a/**"]}}, "file_groups.docs[0]"),
+        ({"file_groups": {"docs": ["*a*"]}}, "file_groups.docs[0]"),
+        ({"file_groups": {"docs": []}}, "file_groups.docs"),
+        ({"file_groups": {"tests": ["a"]}}, "file_groups.tests"),
+        ({"licences": {"tests": "MIT"}}, "licences.tests"),
+        ({"needs": {"features": ["BTF"]}}, "needs.features[0]"),
+        ({"needs": {"memory": 1}}, "needs.memory"),
+        ({"source": {"revision": "v1"}}, "source.repository"),
+    ],
+)
+def test_statements_of_another_form_are_refused_by_their_path(
+    fields: dict[str, Any], path: str
+) -> None:
+    """Lengths, characters, globs, groups and fields that there are none of."""
+    document = {**msgspec.to_builtins(a_manifest()), **fields}
+
+    with pytest.raises(RefusedError) as caught:
+        convert_document(document, PackageManifest, what="manifest")
+
+    assert {reason.path for reason in caught.value.reasons} == {path}
