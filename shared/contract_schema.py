@@ -20,9 +20,11 @@ from shared.contracts import (
     ebpf,
     inspection,
     node,
+    notices,
     reconciliation,
     scheduler,
     verification,
+    waivers,
 )
 from shared.contracts.base import EVENTS, Endpoint, Topic
 from shared.contracts.errors import ERROR_NUMBERS
@@ -40,9 +42,11 @@ _MODULES: Final[tuple[ModuleType, ...]] = (
     ebpf,
     inspection,
     node,
+    notices,
     reconciliation,
     scheduler,
     verification,
+    waivers,
 )
 _REFERENCE: Final = "#/$defs/{name}"
 

@@ -9,9 +9,11 @@ import os
 from datetime import UTC, datetime
 
 from services.catalog.adapters.artifacts import Artifacts
+from services.catalog.adapters.notices import Notices
 from services.catalog.adapters.own_key import read_ticket_key
 from services.catalog.adapters.uploads import Uploads
 from services.catalog.adapters.verification import Verification
+from services.catalog.adapters.waivers import Waivers
 from services.catalog.config import CatalogConfig, kernels_by_channel
 from services.catalog.release_gate import Demands
 from services.catalog.service import CatalogService
@@ -39,6 +41,8 @@ async def main(stop: asyncio.Event) -> None:
     demands = Demands(config.verification_kernels, kernels_by_channel(config.verification_channels))
     async with connect(config.credentials_dir) as bus:
         outbox = Outbox(bus, "catalog")
+        waivers = Waivers(bus, outbox, now=_now)
+        notices = Notices(bus, policy)
         ticket_key = read_ticket_key(config.credentials_dir)
         verification = Verification(
             bus,
@@ -57,13 +61,20 @@ async def main(stop: asyncio.Event) -> None:
             trust_root=bytes.fromhex(bus.facts.trust_root),
             ticket_key=ticket_key,
             licence_policy=policy,
+            waivers=waivers,
             demands=demands,
             verification=verification,
             now=_now,
         )
-        endpoints = service.endpoints() | verification.endpoints()
+        endpoints = (
+            service.endpoints()
+            | verification.endpoints()
+            | waivers.endpoints()
+            | notices.endpoints()
+        )
         await outbox.open()
         bus.spawn(verification.run())
+        bus.spawn(waivers.keep_saying())
         async with bus.serve("catalog", endpoints, version=VERSION):
             await stop.wait()
 

@@ -23,9 +23,10 @@ from services.catalog.publication import (
     judged,
     publication_event,
     publication_reply,
+    use_events,
 )
 from services.catalog.release_gate import Demands, gated
-from services.catalog.resolution import resolve, show, summarise
+from services.catalog.resolution import newest_release, resolve, show, summarise
 from services.catalog.ticket import issue_ticket
 from services.catalog.verification_reports import awaited, replaced, with_gate
 from shared.adapters.callers import Caller
@@ -62,6 +63,7 @@ from shared.contracts.desired import DesiredNode
 from shared.contracts.errors import ErrorCode
 from shared.contracts.node import NodeRecord
 from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES
+from shared.contracts.waivers import Waiver
 from shared.dsse import verify_signed_package
 from shared.errors import Reason, RefusedError
 from shared.kernel_abilities import KernelAbilities, kernel_abilities
@@ -125,6 +127,13 @@ class DesiredNodes(Protocol):
         """One node's."""
 
 
+class WaiversInForce(Protocol):
+    """What lets something through that the licence policy stops."""
+
+    async def in_force(self) -> tuple[Waiver, ...]:
+        """Now."""
+
+
 class NodeRecords(Protocol):
     """The bucket of the nodes' inventories."""
 
@@ -154,6 +163,7 @@ class CatalogService:
         trust_root: bytes,
         ticket_key: bytes,
         licence_policy: LicencePolicy,
+        waivers: WaiversInForce,
         demands: Demands,
         verification: Verification,
         now: Callable[[], datetime],
@@ -167,6 +177,7 @@ class CatalogService:
         self._trust_root: Final = trust_root
         self._ticket_key: Final = ticket_key
         self._licence_policy: Final = licence_policy
+        self._waivers: Final = waivers
         self._demands: Final = demands
         self._verification: Final = verification
         self._now: Final = now
@@ -216,6 +227,14 @@ class CatalogService:
             snapshot = await self._packages.snapshot()
             name = version.manifest.name
             entry = snapshot.entries.get(name)
+            version = judged(
+                version,
+                self._licence_policy,
+                source_licences=content.source_licences,
+                kernels=await self._kernels(version),
+                released=newest_release(entry.value if entry else None),
+                waivers=await self._waivers.in_force(),
+            )
             record = decide_publication(
                 entry.value if entry else None,
                 name=name,
@@ -236,7 +255,10 @@ class CatalogService:
                 publication_reply(name, version), awaits=awaited(version)
             ),
             change=Change(CATALOG, name, record, snapshot.sequence),
-            events=(with_gate(publication_event(request.signed, version=version), version),),
+            events=(
+                with_gate(publication_event(request.signed, version=version), version),
+                *use_events(version),
+            ),
         )
 
     async def list_packages(self, request: ListPackages, _caller: Caller) -> PackageList:
@@ -302,10 +324,7 @@ class CatalogService:
             now=now,
             analysis=content.analysis,
         )
-        kernels = await self._kernels(version)
-        policy = self._licence_policy
-        tags = content.source_licences
-        return judged(version, policy, source_licences=tags, kernels=kernels), content
+        return version, content
 
     async def _kernels(self, version: PackageVersion) -> list[KernelAbilities]:
         """Those of the nodes that were asked, if it matters for this version."""

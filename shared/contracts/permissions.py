@@ -18,9 +18,11 @@ from shared.contracts import (
     ebpf,
     inspection,
     node,
+    notices,
     reconciliation,
     scheduler,
     verification,
+    waivers,
 )
 from shared.contracts.base import API, ARTIFACTS, EVENTS, INTERNAL, TELEMETRY, Endpoint
 from shared.contracts.events import PUBLIC
@@ -62,6 +64,8 @@ _READ: Final[tuple[Endpoint[Any, Any], ...]] = (
     catalog.LIST_PACKAGES,
     catalog.GET_PACKAGE,
     verification.GET_MATRIX,
+    notices.GET_NOTICE,
+    waivers.LIST_WAIVERS,
     scheduler.LIST_DEPLOYMENTS,
     scheduler.GET_DEPLOYMENT,
     scheduler.LIST_NODES,
@@ -88,16 +92,26 @@ _PUBLISH: Final = (
     catalog.PUBLISH_PACKAGE,
     verification.VERIFY_PACKAGE,
 )
+_ASK_WAIVERS: Final = (waivers.REQUEST_WAIVER,)
+_DECIDE_WAIVERS: Final = (waivers.GRANT_WAIVER, waivers.REVOKE_WAIVER)
 _AUDIT: Final = (audit.LIST_RECORDS, audit.PROVE_RECORD)
 
 ALLOWED_ENDPOINTS: Final[dict[UserRole, tuple[Endpoint[Any, Any], ...]]] = {
     "viewer": _READ,
-    "operator": (*_READ, *_OPERATE),
-    "publisher": (*_READ, *_PUBLISH),
-    "code-owner": _READ,
-    "approver": _READ,
+    "operator": (*_READ, *_OPERATE, *_ASK_WAIVERS),
+    "publisher": (*_READ, *_PUBLISH, *_ASK_WAIVERS),
+    "code-owner": (*_READ, *_ASK_WAIVERS),
+    "approver": (*_READ, *_DECIDE_WAIVERS),
     "auditor": (*_READ, *_AUDIT),
-    "administrator": (*_READ, *_OPERATE, *_PUBLISH, *_AUDIT, scheduler.FORGET_NODE),
+    "administrator": (
+        *_READ,
+        *_OPERATE,
+        *_PUBLISH,
+        *_AUDIT,
+        *_ASK_WAIVERS,
+        *_DECIDE_WAIVERS,
+        scheduler.FORGET_NODE,
+    ),
 }
 """What each role of a person or system may ask.  An endpoint not named here is refused."""
 
@@ -172,6 +186,8 @@ def control_permissions(role: ControlRole) -> Permissions:
                 publish=(
                     *_reads("catalog"),
                     *_writes("catalog"),
+                    *_reads("licence_waivers"),
+                    *_writes("licence_waivers"),
                     *_reads("desired"),
                     *_reads("nodes"),
                     *_reads("node_labels"),
@@ -199,6 +215,7 @@ def control_permissions(role: ControlRole) -> Permissions:
                     *_writes("desired"),
                     *_reads("nodes"),
                     *_reads("observed"),
+                    *_reads("licence_waivers"),
                     catalog.RESOLVE_PACKAGE.subject,
                     node.STAGE_CHAINS.at(node="*").subject,
                 ),
@@ -207,6 +224,7 @@ def control_permissions(role: ControlRole) -> Permissions:
                     f"{TELEMETRY}.>",
                     kv_subject("nodes", ">"),
                     kv_subject("observed", ">"),
+                    kv_subject("licence_waivers", ">"),
                 ),
             )
         case "service-auditor":

@@ -20,6 +20,7 @@ from shared.contracts.events import Actor, Event
 from shared.contracts.node import NODES, OBSERVED
 from shared.contracts.scheduler import NODE_LABELS
 from shared.contracts.verification import VERIFICATIONS
+from shared.contracts.waivers import LICENCE_WAIVERS
 
 DUPLICATE_WINDOW_SECONDS: Final = 600
 EVENT_RETENTION_SECONDS: Final = 30 * 24 * 3600
@@ -96,6 +97,7 @@ def outbox_bucket(service: str) -> Bucket[OutboxRecord]:
 OUTBOX_SERVICES: Final = ("catalog", "scheduler", "auditor")
 BUCKETS: Final[tuple[Bucket[Any], ...]] = (
     CATALOG,
+    LICENCE_WAIVERS,
     DEPLOYMENTS,
     NODE_LABELS,
     NODES,

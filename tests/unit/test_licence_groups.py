@@ -13,7 +13,7 @@ from shared.contracts.package_manifest import SourceLocation
 from tests.support.licensed_packages import COMPLETE, an_object, broken, verdict
 
 GPL = an_object("GPL")
-CHARTER = {
+CHARTER: dict[str, Any] = {
     "licences": {"shared": "Apache-2.0 OR GPL-2.0-only", "user": "Apache-2.0", "docs": "CC-BY-4.0"},
     "file_groups": {"shared": ("common.h",)},
 }
@@ -109,7 +109,7 @@ def test_a_place_where_the_source_is_kept_is_source_for_a_gpl_object() -> None:
     """Without it the charter refuses an object that comes without source."""
     files = {"LICENSES/GPL-2.0-only.txt": b"GPL", "one.bpf.o": b"\x7fELF one"}
     source = SourceLocation(repository="https://example.org/one.git", revision="v1.0.0")
-    bare = {"licences": {}, "file_groups": {}, "files": files}
+    bare: dict[str, Any] = {"licences": {}, "file_groups": {}, "files": files}
 
     assert judge(**bare)["source-present"].outcome == "refused"
     kept = judge(**bare, source=source)["source-present"]

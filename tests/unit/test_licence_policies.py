@@ -27,7 +27,7 @@ def test_each_pack_says_who_it_is_in_which_version(name: str) -> None:
     found = load_policy(name)
 
     assert found.name == name
-    assert parse_version(found.version, path="version")
+    assert str(parse_version(found.version, path="version")) == found.version
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,56 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What has to be handed on with a published version, from its archive."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from services.catalog.adapters.artifacts import Artifacts
+from services.catalog.resolution import show
+from shared.adapters.bus import Bus
+from shared.adapters.callers import Caller
+from shared.adapters.kv import KeyValue
+from shared.adapters.service_layer import Handler
+from shared.contracts.base import Endpoint
+from shared.contracts.catalog import CATALOG, PackageRecord, PackageVersion
+from shared.contracts.notices import GET_NOTICE, GetNotice, PackageNotice
+from shared.errors import FaultError
+from shared.licensing.notices import package_notice
+from shared.licensing.package import LicensedPackage
+from shared.licensing.policies import LicencePolicy
+from shared.licensing.verdict import check_licences
+from shared.package_archive import read_archive
+
+
+class Notices:
+    """Answers for every version that is published."""
+
+    def __init__(self, bus: Bus, policy: LicencePolicy) -> None:
+        self._packages: Final[KeyValue[PackageRecord]] = bus.bucket(CATALOG)
+        self._artifacts: Final = Artifacts(bus.connection)
+        self._policy: Final = policy
+
+    def endpoints(self) -> dict[Endpoint[Any, Any], Handler]:
+        """What is served, and by which method."""
+        return {GET_NOTICE: self.get_notice}
+
+    async def get_notice(self, request: GetNotice, _caller: Caller) -> PackageNotice:
+        """The bundle of one version."""
+        entry = await self._packages.get(request.name)
+        record = entry.value if entry else None
+        version = show(record, name=request.name, version=request.version).package
+        archive = await self._artifacts.read(version.signed.archive_sha256)
+        if archive is None:
+            raise FaultError(f"the archive of {request.name} {version.version} is not stored")
+        # In a thread, because a large archive takes long enough to make other callers wait.
+        return await asyncio.to_thread(self._notice, version, archive)
+
+    def _notice(self, version: PackageVersion, archive: bytes) -> PackageNotice:
+        files = read_archive(archive, version.manifest)
+        package = LicensedPackage(
+            version.manifest, version.elf, self._policy, version.source_licences
+        )
+        verdict = version.licences or check_licences(package)
+        return package_notice(package, files, verdict.elections)

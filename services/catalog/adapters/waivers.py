@@ -1,0 +1,206 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Waivers on the bus: asked for, granted, revoked, listed, and their ends said in time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+
+from services.catalog.publication import check_has_name
+from services.catalog.waiver_notices import Saying, sayings, told
+from services.catalog.waiving import (
+    Asker,
+    granted_waiver,
+    listed_waivers,
+    requested_waiver,
+    revoked_waiver,
+    waiver_event,
+)
+from shared.adapters.bus import Bus
+from shared.adapters.callers import Caller
+from shared.adapters.kv import KeyValue, RevisionConflictError
+from shared.adapters.outbox import Outbox
+from shared.adapters.service_layer import Handler
+from shared.contracts.base import Endpoint, Message
+from shared.contracts.catalog import CATALOG, PackageRecord
+from shared.contracts.waivers import (
+    GRANT_WAIVER,
+    LICENCE_WAIVERS,
+    LIST_WAIVERS,
+    REQUEST_WAIVER,
+    REVOKE_WAIVER,
+    GrantWaiver,
+    ListWaivers,
+    RequestWaiver,
+    RevokeWaiver,
+    Waiver,
+    WaiverGranted,
+    WaiverList,
+    WaiverRequested,
+    WaiverRevoked,
+)
+from shared.errors import FaultError, RefusedError
+from shared.licensing.waivers import Notice, due_notices, in_force
+from shared.outbox_records import Change, Decision
+
+WATCH_SECONDS: Final = 60.0
+"""How often it is looked whether a waiver nears its end or has ended."""
+RETRY_SECONDS: Final = 1.0
+
+_log = structlog.get_logger()
+
+
+class Waivers:
+    """Every waiver; commands change them through the outbox."""
+
+    def __init__(self, bus: Bus, outbox: Outbox, *, now: Callable[[], datetime]) -> None:
+        self._bucket: Final[KeyValue[Waiver]] = bus.bucket(LICENCE_WAIVERS)
+        self._packages: Final[KeyValue[PackageRecord]] = bus.bucket(CATALOG)
+        self._outbox: Final = outbox
+        self._now: Final = now
+        self._concerned: Final = asyncio.Event()
+        self._request: Final = outbox.command(REQUEST_WAIVER, self.request)
+        self._grant: Final = outbox.command(GRANT_WAIVER, self.grant)
+        self._revoke: Final = outbox.command(REVOKE_WAIVER, self.revoke)
+
+    def endpoints(self) -> dict[Endpoint[Any, Any], Handler]:
+        """What is served, and by which method."""
+        return {
+            REQUEST_WAIVER: self._by_name(self._request),
+            GRANT_WAIVER: self._by_name(self._grant),
+            REVOKE_WAIVER: self._by_name(self._revoke),
+            LIST_WAIVERS: self.list_waivers,
+        }
+
+    async def request(
+        self, request: RequestWaiver, caller: Caller, command_id: str, now: datetime
+    ) -> Decision[WaiverRequested]:
+        """The waiver waits to be granted, or the refusal why not."""
+        sequence = (await self._bucket.snapshot()).sequence
+        waiver = requested_waiver(request, _asker(caller), command_id=command_id, now=now)
+        return Decision(
+            reply=WaiverRequested(
+                command_id=command_id, waiver=waiver.id, expires_at=waiver.expires_at
+            ),
+            change=Change(LICENCE_WAIVERS, waiver.id, waiver, sequence),
+            events=(waiver_event("waiver.request", waiver, None),),
+        )
+
+    async def grant(
+        self, request: GrantWaiver, caller: Caller, command_id: str, now: datetime
+    ) -> Decision[WaiverGranted]:
+        """The waiver is in force, or the refusal why not."""
+        before, sequence = await self._known(request.waiver)
+        waiver = granted_waiver(before, request, _asker(caller), command_id=command_id, now=now)
+        return Decision(
+            reply=WaiverGranted(
+                command_id=command_id, waiver=waiver.id, expires_at=waiver.expires_at
+            ),
+            change=Change(LICENCE_WAIVERS, waiver.id, waiver, sequence),
+            events=(waiver_event("waiver.grant", waiver, before),),
+        )
+
+    async def revoke(
+        self, request: RevokeWaiver, caller: Caller, command_id: str, now: datetime
+    ) -> Decision[WaiverRevoked]:
+        """The waiver is in force no more, or the refusal why not."""
+        before, sequence = await self._known(request.waiver)
+        waiver = revoked_waiver(before, request, _asker(caller), command_id=command_id, now=now)
+        return Decision(
+            reply=WaiverRevoked(command_id=command_id, waiver=waiver.id),
+            change=Change(LICENCE_WAIVERS, waiver.id, waiver, sequence),
+            events=(waiver_event("waiver.revoke", waiver, before),),
+        )
+
+    async def list_waivers(self, request: ListWaivers, _caller: Caller) -> WaiverList:
+        """By expiry."""
+        waivers = [entry.value for entry in await self._bucket.entries()]
+        views = listed_waivers(
+            waivers, glob=request.package, with_ended=request.ended, now=self._now()
+        )
+        return WaiverList(waivers=views)
+
+    async def in_force(self) -> tuple[Waiver, ...]:
+        """Those that let something through now; none if they cannot be read."""
+        try:
+            entries = await self._bucket.entries()
+        except RefusedError as error:
+            # Credentials of an earlier release have no right to read them.
+            _log.warning("waivers_not_read", why=error.message)
+            return ()
+        return in_force((entry.value for entry in entries), now=self._now())
+
+    async def keep_saying(self) -> None:
+        """For ever: what is due is said, within WATCH_SECONDS or right after a command."""
+        while True:
+            self._concerned.clear()
+            pause_seconds = WATCH_SECONDS
+            try:
+                await self.say_due()
+            except (FaultError, RefusedError) as error:
+                _log.warning("waivers_not_watched", why=error.message)
+                pause_seconds = WATCH_SECONDS if isinstance(error, RefusedError) else RETRY_SECONDS
+            try:
+                async with asyncio.timeout(pause_seconds):
+                    await self._concerned.wait()
+            except TimeoutError:
+                continue
+
+    async def say_due(self) -> None:
+        """Everything that is due is said, once, whoever died before.
+
+        Raises:
+            FaultError: Something could not be said or noted; call again.
+        """
+        now = self._now()
+        entries = await self._bucket.entries()
+        waivers = {entry.value.id: entry for entry in entries}
+        for notice in due_notices([entry.value for entry in entries], now=now):
+            entry = waivers[notice.waiver]
+            packages = [one.value for one in await self._packages.entries()]
+            standing = in_force((one.value for one in entries), now=now)
+            for saying in sayings(
+                notice, entry.value, packages=packages, in_force=standing, now=now
+            ):
+                await self._say(saying, notice)
+            await self._note(notice)
+
+    async def _say(self, saying: Saying, notice: Notice) -> None:
+        await self._outbox.emit(saying.body, event_id=saying.event_id)
+        _log.info("waiver_notice", waiver=notice.waiver, kind=notice.kind, event_id=saying.event_id)
+
+    async def _note(self, notice: Notice) -> None:
+        """The record says that it was said; if it moved meanwhile, the next round writes it."""
+        entry = await self._bucket.get(notice.waiver)
+        if entry is None or notice.kind in entry.value.told:
+            return
+        try:
+            await self._bucket.update(
+                notice.waiver, told(entry.value, notice), revision=entry.revision
+            )
+        except RevisionConflictError:
+            self._concerned.set()
+
+    def _by_name(self, handler: Handler) -> Handler:
+        async def perform(request: Any, caller: Caller) -> Message:
+            check_has_name(caller.name)
+            try:
+                return await handler(request, caller)
+            finally:
+                self._concerned.set()
+
+        return perform
+
+    async def _known(self, waiver: str) -> tuple[Waiver | None, int]:
+        snapshot = await self._bucket.snapshot()
+        entry = snapshot.entries.get(waiver)
+        return (entry.value if entry else None), snapshot.sequence
+
+
+def _asker(caller: Caller) -> Asker:
+    return Asker(caller.actor(), caller.name)
