@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 from services.scheduler.adapters.fleet_records import FleetRecords
 from services.scheduler.adapters.neighbours import Neighbours
@@ -23,10 +24,12 @@ from shared.version import VERSION
 
 
 @asynccontextmanager
-async def scheduling(bus: Bus) -> AsyncIterator[None]:
+async def scheduling(
+    bus: Bus, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> AsyncIterator[None]:
     """A block during which the scheduler answers, tells nodes and says endings."""
-    records = FleetRecords(bus)
-    outbox = Outbox(WatchedBus(bus, stored=records.note), "scheduler")
+    records = FleetRecords(bus, now=now)
+    outbox = Outbox(WatchedBus(bus, stored=records.note), "scheduler", now=now)
     execution = Execution(records=records, outbox=outbox)
     service = SchedulerService(
         records=records, neighbours=Neighbours(bus), outbox=outbox, execution=execution

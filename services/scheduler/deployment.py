@@ -107,6 +107,7 @@ def next_record(
         changed_by=facts.cause,
         changed_at=facts.at,
         unfinished=(*(previous.unfinished if previous else ()), facts.command_id),
+        licence=previous.licence if previous else None,
     )
 
 

@@ -20,6 +20,7 @@ from services.scheduler.adapters.fleet_records import FleetRecords
 from services.scheduler.chain_planning import PlaceConflict
 from services.scheduler.completion import endings, settle
 from services.scheduler.desired_state import derive_desired
+from services.scheduler.licence_standing import standing_change
 from services.scheduler.unfit import Stay, stays
 from shared.adapters.outbox import Outbox
 from shared.errors import FaultError
@@ -49,7 +50,7 @@ class Execution:
 
     async def keep_ending(self) -> None:
         """For ever: endings are said whenever a node reported, and from time to time."""
-        await self._keep(self._records.endings_concerned, self.say_endings)
+        await self._keep(self._records.endings_concerned, self.say_all)
 
     @asynccontextmanager
     async def change(self) -> AsyncIterator[None]:
@@ -90,6 +91,34 @@ class Execution:
         for node in derived.changed.values():
             _log.info("node_told", node=node.node, generation=node.generation)
         self._records.endings_concerned.set()
+
+    async def say_all(self) -> None:
+        """Endings, and where deployments stand with the licence policy, are said once each.
+
+        Raises:
+            FaultError: An event could not be stored, or a record.
+        """
+        await self.say_endings()
+        await self.say_standings()
+
+    async def say_standings(self) -> None:
+        """Every deployment that came to break licence rules without a waiver has its event, once.
+
+        Raises:
+            FaultError: An event could not be stored, or a record.
+        """
+        fleet = self._records.fleet
+        for name, record in fleet.deployments.items():
+            change = standing_change(record, fleet)
+            if change is None:
+                continue
+            await self._outbox.emit(change.body, event_id=change.event_id)
+            _log.warning("licence_standing", deployment=name, **change.body.details)
+            async with self._changing:
+                if self._records.fleet.deployments[name] == record:
+                    await self._records.rewrite_deployment(change.record)
+                else:
+                    self._records.endings_concerned.set()
 
     async def say_endings(self) -> None:
         """Every command that is over has its event, once.

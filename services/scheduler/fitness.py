@@ -14,7 +14,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -25,9 +25,11 @@ from shared.contracts.deployments import (
 )
 from shared.contracts.link_options import LinkWishes
 from shared.contracts.package_facts import ProgramRequirements
+from shared.contracts.waivers import Waiver
 from shared.identifiers import Hook
 from shared.kernel_abilities import KernelAbilities, kernel_lack
 from shared.kernel_versions import is_in_range
+from shared.licensing.waivers import Subject, uncovered
 
 _XDP_MODES: Final = {"native": "basic", "offload": "hw-offload"}
 """What the driver must say of itself for a way of attaching XDP."""
@@ -43,8 +45,28 @@ class InterfaceAbilities:
     """None: the kernel does not say."""
 
 
+@dataclass(frozen=True, slots=True)
+class Excuses:
+    """What a version was excused from by waivers when it was published."""
+
+    subject: Subject
+    rules: tuple[str, ...]
+
+
 class NodeAbilities(Protocol):
     """What a node can do, as far as it found out."""
+
+    @property
+    def name(self) -> str:
+        """Of the node."""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Effective."""
+
+    @property
+    def waivers(self) -> Sequence[Waiver]:
+        """In force anywhere."""
 
     @property
     def kernel(self) -> str:
@@ -87,6 +109,8 @@ class Demand:
     """By platform: what the object made for it requires, in place of `requires`."""
     has_other_object: bool = True
     """Whether nodes of other platforms than those have an object."""
+    excuses: Excuses | None = None
+    """What waivers must cover on the node; None: nothing."""
 
     def on_platform(self, platform: str) -> Demand | None:
         """What is asked of a node of this platform; None: nothing is made for it."""
@@ -115,13 +139,24 @@ def demand_of(revision: DeploymentRevision) -> Demand:
 
 def demand_for(spec: DeploymentSpec, resolved: ResolvedProgram) -> Demand:
     """What a specification asks for with the program that it was resolved to."""
-    wanted = demand(spec, features=resolved.needs, requires=resolved.requires)
-    return replace(
-        wanted,
+    return Demand(
+        hook=spec.hook,
+        link=spec.link,
+        features=resolved.needs,
+        requires=resolved.requires,
         kernels=resolved.kernels,
         objects={str(key): one.requires for key, one in resolved.objects.items()},
         has_other_object=bool(resolved.object),
+        excuses=_excuses(spec, resolved),
     )
+
+
+def _excuses(spec: DeploymentSpec, resolved: ResolvedProgram) -> Excuses | None:
+    grace = resolved.grace
+    if grace is None:
+        return None
+    subject = Subject(spec.package, grace.version, resolved.signed.archive_sha256)
+    return Excuses(subject, grace.rules)
 
 
 def demand(
@@ -174,6 +209,17 @@ def _lacks(wanted: Demand, node: NodeAbilities) -> Iterator[str]:
         lack = kernel_lack(node.probed, wanted.hook, requires, fragments=wanted.reads_fragments)
         if lack:
             yield f"kernel {node.kernel} {lack}"
+    if wanted.excuses is not None:
+        yield from _lacks_of_waivers(wanted.excuses, node)
+
+
+def _lacks_of_waivers(excuses: Excuses, node: NodeAbilities) -> Iterator[str]:
+    subject = excuses.subject
+    for rule in uncovered(excuses.rules, subject, node.waivers, node=node.name, labels=node.labels):
+        yield (
+            f"{subject.package} {subject.version} breaks the licence rule {rule}, and no waiver "
+            "for it is in force here"
+        )
 
 
 def _lacks_of_tc(wanted: Demand, node: NodeAbilities) -> Iterator[str]:

@@ -30,6 +30,7 @@ from shared.contracts.deployments import DeploymentSpec, Placement
 from shared.contracts.errors import ErrorCode
 from shared.contracts.node import NodeRecord
 from shared.contracts.scheduler import ExcludedNode, NodeLabels
+from shared.contracts.waivers import Waiver
 from shared.errors import Reason, RefusedError
 from shared.identifiers import split_place
 from shared.kernel_abilities import NOTHING_KNOWN, KernelAbilities, kernel_abilities
@@ -67,6 +68,8 @@ class NodeView:
     interface_abilities: Mapping[str, InterfaceAbilities] = field(default_factory=dict)
     """By their written form."""
     is_forgotten: bool = False
+    waivers: tuple[Waiver, ...] = ()
+    """In force anywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +82,10 @@ class Placing:
     """Nodes that would be excluded, if the same program did not run there already."""
 
 
-def view_node(record: NodeRecord, labels: NodeLabels | None) -> NodeView:
-    """What placement needs to know of a node."""
+def view_node(
+    record: NodeRecord, labels: NodeLabels | None, waivers: tuple[Waiver, ...] = ()
+) -> NodeView:
+    """What placement needs to know of a node; of waivers those in force, wherever they are for."""
     return NodeView(
         name=record.node,
         labels=effective_labels(record, labels),
@@ -94,6 +99,7 @@ def view_node(record: NodeRecord, labels: NodeLabels | None) -> NodeView:
             one.place: InterfaceAbilities(one.driver, one.xdp_features) for one in record.interfaces
         },
         is_forgotten=labels is not None and labels.forgotten,
+        waivers=waivers,
     )
 
 

@@ -32,6 +32,7 @@ from services.scheduler.labelling import (
     labelled_event,
     refuse_label_conflicts,
 )
+from services.scheduler.licence_standing import use_events
 from services.scheduler.staging import judge_staging
 from services.scheduler.status import (
     Silence,
@@ -80,6 +81,7 @@ from shared.contracts.scheduler import (
     RollBackDeployment,
 )
 from shared.errors import RefusedError
+from shared.licensing.waivers import waived_rules
 from shared.moments import render_time
 from shared.node_labels import effective_labels
 from shared.outbox_records import Change, Decision
@@ -131,9 +133,7 @@ class SchedulerService:
         specs = (request.spec, *request.also)
         _sequence, resolved = await asyncio.gather(
             self._records.reread_deployments(),
-            asyncio.gather(
-                *(self._neighbours.resolve(spec.package, spec.version) for spec in specs)
-            ),
+            asyncio.gather(*(self._package(spec.package, spec.version) for spec in specs)),
         )
         specified = [(spec, one.package) for spec, one in zip(specs, resolved, strict=True)]
         draft = draft_together(self._records.fleet, specified, PLANNING)
@@ -177,7 +177,7 @@ class SchedulerService:
             sequence = await self._records.reread_deployments()
             record = self._records.fleet.deployments.get(command.name)
             target = rollback_target(record, name=command.name, to_revision=command.to_revision)
-            resolved = await self._neighbours.resolve(target.spec.package, target.version)
+            resolved = await self._package(target.spec.package, target.version)
             draft = draft_application(
                 self._records.fleet, target.spec, resolved.package, facts, rollback_of=target
             )
@@ -317,9 +317,16 @@ class SchedulerService:
     async def _resolve(self, spec: DeploymentSpec) -> tuple[PackageResolved, int]:
         """The package version; meanwhile deployments are read, whose bucket sequence is given."""
         return await asyncio.gather(
-            self._neighbours.resolve(spec.package, spec.version),
+            self._package(spec.package, spec.version),
             self._records.reread_deployments(),
         )
+
+    async def _package(self, package: str, version: str) -> PackageResolved:
+        """The version; if it needs waivers, those are known as they are now."""
+        resolved = await self._neighbours.resolve(package, version)
+        if waived_rules(resolved.package.licences):
+            await self._records.reread_waivers()
+        return resolved
 
     async def _stage(self, draft: Draft, spec: DeploymentSpec, *resolved: PackageResolved) -> None:
         tickets = {one.package.signed.archive_sha256: one.ticket for one in resolved}
@@ -328,11 +335,15 @@ class SchedulerService:
     def _accepted(
         self, action: str, draft: Draft, facts: CommandFacts, sequence: int
     ) -> Decision[DeploymentAccepted]:
-        before = self._records.fleet.deployments.get(draft.record.name)
+        fleet = self._records.fleet
+        before = fleet.deployments.get(draft.record.name)
         return Decision(
             reply=draft.reply(facts.command_id),
             change=Change(DEPLOYMENTS, draft.record.name, draft.record, sequence),
-            events=(accepted_event(action, draft.record, before, facts),),
+            events=(
+                accepted_event(action, draft.record, before, facts),
+                *use_events(draft.record, fleet),
+            ),
         )
 
     def _silences(self) -> Mapping[str, Silence]:

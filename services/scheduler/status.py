@@ -21,6 +21,7 @@ import msgspec
 
 from services.scheduler.chain_planning import PlaceConflict, current_revision, places_of
 from services.scheduler.desired_state import Fleet
+from services.scheduler.licence_standing import violations
 from services.scheduler.unfit import lack_at
 from shared.contracts.deployments import DeploymentRecord, DeploymentRevision
 from shared.contracts.desired import DesiredNode
@@ -140,6 +141,7 @@ def deployment_status(
             _heard(_with_lack(view, record, fleet), silences.get(view.node))
             for view in view_places(record, fleet, observed, conflicts)
         ),
+        violations=violations(record, fleet),
         revisions=tuple(
             msgspec.structs.replace(one, resolved=None)
             for one in (record.revisions if with_history else ())

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -51,6 +52,12 @@ class System:
     operator: Bus
     auditor: Bus
     stack: AsyncExitStack
+    ahead: timedelta = timedelta()
+    """How far the scheduler's clock is ahead of the true one."""
+
+    def now(self) -> datetime:
+        """By the scheduler's clock."""
+        return datetime.now(UTC) + self.ahead
 
     async def catalog(self) -> AsyncExitStack:
         """Two versions of rate-limit; leave the stack to take the catalog down."""
@@ -110,5 +117,7 @@ async def system(buses: Buses) -> AsyncIterator[System]:
     scheduler = await buses.open("service-scheduler")
     operator = await buses.open("operator")
     auditor = await buses.open("service-auditor")
-    async with scheduling(scheduler), AsyncExitStack() as stack:
-        yield System(buses, scheduler, operator, auditor, stack)
+    async with AsyncExitStack() as stack:
+        system = System(buses, scheduler, operator, auditor, stack)
+        await stack.enter_async_context(scheduling(scheduler, now=system.now))
+        yield system

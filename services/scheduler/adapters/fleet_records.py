@@ -10,7 +10,8 @@ write is a compare-and-set that finds out if that is ever not so.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 import msgspec
@@ -25,6 +26,9 @@ from shared.contracts.deployments import DEPLOYMENTS, DeploymentRecord
 from shared.contracts.desired import DESIRED, DesiredNode
 from shared.contracts.node import HEARTBEAT, NODES, OBSERVED, NodeRecord, ObservedNode
 from shared.contracts.scheduler import NODE_LABELS, NodeLabels
+from shared.contracts.waivers import LICENCE_WAIVERS, Waiver
+from shared.errors import RefusedError
+from shared.licensing.waivers import expiry_of, in_force
 
 RecordT = TypeVar("RecordT", bound=msgspec.Struct)
 
@@ -38,8 +42,11 @@ _log = structlog.get_logger()
 class FleetRecords:
     """Every record the scheduler decides by, at hand."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(
+        self, bus: Bus, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self._bus: Final = bus
+        self._now: Final = now
         self.nodes_concerned: Final = asyncio.Event()
         """Set when something changed that the nodes may have to be told of."""
         self.endings_concerned: Final = asyncio.Event()
@@ -49,6 +56,9 @@ class FleetRecords:
         self._desired_bucket: Final[KeyValue[DesiredNode]] = bus.bucket(DESIRED)
         self._nodes_bucket: Final[KeyValue[NodeRecord]] = bus.bucket(NODES)
         self._observed_bucket: Final[KeyValue[ObservedNode]] = bus.bucket(OBSERVED)
+        self._waivers_bucket: Final[KeyValue[Waiver]] = bus.bucket(LICENCE_WAIVERS)
+        self._waivers: Final[dict[str, Waiver]] = {}
+        self._waivers_in_force: tuple[Waiver, ...] = ()
         self._deployments: Mapping[str, Entry[DeploymentRecord]] = {}
         self._labels: Mapping[str, Entry[NodeLabels]] = {}
         self._desired: dict[str, Entry[DesiredNode]] = {}
@@ -62,6 +72,8 @@ class FleetRecords:
     @property
     def fleet(self) -> Fleet:
         """What is known now."""
+        if any(expiry_of(one) <= self._now() for one in self._waivers_in_force):
+            self._view_nodes()
         return Fleet(
             deployments={name: entry.value for name, entry in self._deployments.items()},
             nodes=dict(self._views),
@@ -87,6 +99,10 @@ class FleetRecords:
         await self.reread()
         await self._nodes_bucket.follow(">", self._on_node)
         await self._observed_bucket.follow(">", self._on_observed)
+        try:
+            await self._waivers_bucket.follow(">", self._on_waiver)
+        except RefusedError as error:
+            _log.warning("waivers_not_followed", why=error.message)
 
     async def reread(self) -> None:
         """Everything is read anew."""
@@ -97,6 +113,7 @@ class FleetRecords:
             self.reread_labels(),
             self.reread_deployments(),
         )
+        await self.reread_waivers()
         self._desired = dict(_newest(desired, self._desired))
         self.nodes.update(_own(nodes))
         self.observed.update(_own(observed))
@@ -107,6 +124,19 @@ class FleetRecords:
         snapshot = await self._deployments_bucket.snapshot()
         self._deployments = _newest(snapshot, self._deployments)
         return snapshot.sequence
+
+    async def reread_waivers(self) -> None:
+        """Waivers are read anew; credentials of an earlier release have no right to, and know none.
+
+        What is waived on their word is then in force nowhere.
+        """
+        try:
+            entries = await self._waivers_bucket.entries()
+        except RefusedError as error:
+            _log.warning("waivers_not_read", why=error.message)
+            return
+        self._waivers.update((entry.key, entry.value) for entry in entries)
+        self._view_nodes()
 
     async def reread_labels(self) -> int:
         """Labels are read anew; the last sequence of their bucket."""
@@ -173,15 +203,25 @@ class FleetRecords:
         return True
 
     def _view_nodes(self) -> None:
-        self._views = {
-            name: view_node(record, self.labels_of(name)) for name, record in self.nodes.items()
-        }
+        self._waivers_in_force = in_force(self._waivers.values(), now=self._now())
+        self._views = {name: self._view(record) for name, record in self.nodes.items()}
+
+    def _view(self, record: NodeRecord) -> NodeView:
+        return view_node(record, self.labels_of(record.node), self._waivers_in_force)
+
+    async def _on_waiver(self, key: str, waiver: Waiver | None, _: int) -> None:
+        if waiver is None or self._waivers.get(key) == waiver:
+            return
+        self._waivers[key] = waiver
+        self._view_nodes()
+        self.nodes_concerned.set()
+        self.endings_concerned.set()
 
     async def _on_node(self, node: str, record: NodeRecord | None, _: int) -> None:
         if record is None or self.nodes.get(node) == record or not _is_own(node, record):
             return
         self.nodes[node] = record
-        self._views[node] = view_node(record, self.labels_of(node))
+        self._views[node] = self._view(record)
         self.nodes_concerned.set()
 
     async def _on_observed(self, node: str, observed: ObservedNode | None, _: int) -> None:

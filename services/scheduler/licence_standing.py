@@ -1,0 +1,136 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Deployments of versions that break a licence rule by the grace of waivers, and when none is left.
+
+Pure.
+
+Rules:
+ * What runs stays when its waiver has ended: stopping a filter is an operator's decision.  Nothing
+   new is put there (`fitness`).
+ * A deployment that comes to violate rules, other rules, or none again has one event for each such
+   change; the record says what was said last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from services.scheduler.chain_planning import current_revision, places_of
+from services.scheduler.desired_state import Fleet
+from services.scheduler.fitness import Excuses, demand_of
+from services.scheduler.placement import NodeView
+from shared.contracts.deployments import DeploymentRecord, LicenceStanding
+from shared.contracts.events import EventBody
+from shared.contracts.scheduler import LicenceViolation
+from shared.contracts.waivers import Waiver
+from shared.licensing.waivers import covers, selects, uncovered
+
+NODES_IN_EVENT: Final = 80
+
+
+@dataclass(frozen=True, slots=True)
+class StandingChange:
+    """What is to be said of a deployment, and its record once it was said."""
+
+    event_id: str
+    body: EventBody
+    record: DeploymentRecord
+
+
+def violations(record: DeploymentRecord, fleet: Fleet) -> tuple[LicenceViolation, ...]:
+    """Each rule that the deployment breaks on a node without a waiver in force, by node."""
+    return tuple(
+        LicenceViolation(node=node.name, rule=rule)
+        for node, excuses in _excused_nodes(record, fleet)
+        for rule in uncovered(
+            excuses.rules, excuses.subject, node.waivers, node=node.name, labels=node.labels
+        )
+    )
+
+
+def standing_change(record: DeploymentRecord, fleet: Fleet) -> StandingChange | None:
+    """What is to be said; None if it was said already.
+
+    `licence.violate`, or `licence.comply` when no rule is left; `details`: rules, the rules said
+    before, and nodes (the first NODES_IN_EVENT).
+    """
+    found = violations(record, fleet)
+    rules = tuple(sorted({one.rule for one in found}))
+    before = record.licence or LicenceStanding()
+    if rules == before.rules:
+        return None
+    revision = record.revisions[-1]
+    nodes = sorted({one.node for one in found})
+    changes = before.changes + 1
+    body = EventBody(
+        action="licence.violate" if rules else "licence.comply",
+        outcome="observed",
+        deployment=record.name,
+        package=revision.spec.package,
+        version=revision.version,
+        hook=revision.spec.hook,
+        details={
+            "rules": list(rules),
+            "before": list(before.rules),
+            "nodes": nodes[:NODES_IN_EVENT],
+            "node_count": len(nodes),
+        },
+    )
+    standing = LicenceStanding(rules=rules, changes=changes)
+    return StandingChange(
+        event_id=f"{record.name}.licence.{changes}",
+        body=body,
+        record=msgspec.structs.replace(record, licence=standing),
+    )
+
+
+def use_events(record: DeploymentRecord, fleet: Fleet) -> tuple[EventBody, ...]:
+    """`waiver.use` for each waiver by whose grace the deployment runs somewhere.
+
+    `details`: waiver (its id), rules, and nodes (the first NODES_IN_EVENT).
+    """
+    used: dict[str, tuple[set[str], set[str]]] = {}
+    for node, excuses in _excused_nodes(record, fleet):
+        for rule in excuses.rules:
+            for waiver in node.waivers:
+                if _excuses(waiver, rule, excuses, node):
+                    rules, nodes = used.setdefault(waiver.id, (set(), set()))
+                    rules.add(rule)
+                    nodes.add(node.name)
+    revision = record.revisions[-1]
+    return tuple(
+        EventBody(
+            action="waiver.use",
+            outcome="observed",
+            deployment=record.name,
+            package=revision.spec.package,
+            version=revision.version,
+            details={
+                "waiver": waiver,
+                "rules": sorted(rules),
+                "nodes": sorted(nodes)[:NODES_IN_EVENT],
+                "node_count": len(nodes),
+            },
+        )
+        for waiver, (rules, nodes) in sorted(used.items())
+    )
+
+
+def _excuses(waiver: Waiver, rule: str, excuses: Excuses, node: NodeView) -> bool:
+    is_here = selects(waiver.scope.nodes, node.name, node.labels)
+    return is_here and covers(waiver, rule, excuses.subject)
+
+
+def _excused_nodes(record: DeploymentRecord, fleet: Fleet) -> Iterator[tuple[NodeView, Excuses]]:
+    """Every node that the deployment runs on, if its version needs waivers."""
+    revision = current_revision(record)
+    excuses = demand_of(revision).excuses if revision is not None else None
+    if revision is None or excuses is None:
+        return
+    for name, node in sorted(fleet.nodes.items()):
+        if not node.is_forgotten and places_of(revision, node, fleet.desired.get(name)):
+            yield node, excuses
