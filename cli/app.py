@@ -30,6 +30,7 @@ app.command(
 app.command(
     "cli.chain:app", name="chain", help="What runs on a hook, why it is linked so, what it does."
 )
+app.command("cli.licence:app", name="licence", help="Request, grant and list licence waivers.")
 app.command("cli.audit:app", name="audit", help="Ask the log, prove records, verify proofs.")
 app.command("cli.events:app", name="events", help="Follow events, live or from a durable place.")
 app.command("cli.principal:app", name="principal", help="Add, revoke and rotate users of the bus.")

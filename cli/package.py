@@ -64,6 +64,7 @@ app.command("cli.package_diff:diff", help="Compare two packages, and what an upg
 app.command(
     "cli.package_licence:licence", help="Check licences against the kernel's rules and a policy."
 )
+app.command("cli.package_notice:notice", help="What has to be handed on with a package.")
 
 
 class PackageBuilt(Message, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""`l3af package licence` as a person runs it: of a folder, of what is published, of a chain."""
+"""`l3af package licence`, `l3af package notice` and `l3af licence waiver` as people run them."""
 
 from __future__ import annotations
 
@@ -34,6 +34,12 @@ async def credentials(
         yield publisher
     finally:
         catalog.kill()
+
+
+@pytest.fixture
+def approver(provisioned: OperatorModeServer) -> Path:
+    """Of somebody else."""
+    return provisioned.credentials("approver", "bob")
 
 
 async def l3af(*words: str, credentials: Path | str = "") -> tuple[int, str]:
@@ -101,3 +107,43 @@ async def test_what_is_published_shows_its_recorded_verdict_and_can_be_judged_ag
         "segment-combines": "passed",
         "chain-mixed": "passed",
     }
+
+
+async def test_a_published_version_has_the_bundle_of_its_folder(
+    credentials: Path, tmp_path: Path
+) -> None:
+    """Byte for byte, on the terminal as in a file."""
+    folder, file = str(PACKAGES / "port-count"), tmp_path / "NOTICE.txt"
+    status, output = await l3af("package", "publish", folder, credentials=credentials)
+    assert status == 0, output
+
+    _, of_folder = await l3af("package", "notice", folder)
+    status, published = await l3af("package", "notice", "port-count", credentials=credentials)
+    await l3af("package", "notice", "port-count", "-o", str(file), credentials=credentials)
+
+    assert status == 0
+    assert published == of_folder == file.read_text()
+    assert "SPDX-License" + "-Identifier" not in published
+    assert "port_count.bpf.o (GPL-2.0-only): in the package: port_count.bpf.c" in published
+
+
+async def test_a_waiver_is_requested_granted_and_listed(credentials: Path, approver: Path) -> None:
+    """By two people, from the command line; whoever requested it is refused the grant."""
+    asked = ("policy-groups", "port-count", "^1", "--days", "10", "--reason", "a test", "--json")
+    status, output = await l3af("licence", "waiver", "request", *asked, credentials=credentials)
+    assert status == 0, output
+    waiver = json.loads(output)["waiver"]
+
+    status, _ = await l3af("licence", "waiver", "grant", waiver, credentials=credentials)
+    assert status == 2
+    status, output = await l3af("licence", "waiver", "grant", waiver, credentials=approver)
+    assert status == 0, output
+    status, output = await l3af("licence", "waiver", "list", "--json", credentials=approver)
+    assert [one["state"] for one in json.loads(output)["waivers"]] == ["granted"]
+    status, output = await l3af("licence", "waiver", "revoke", waiver, credentials=approver)
+    assert status == 0, output
+    _, output = await l3af("licence", "waiver", "list", "--ended", credentials=credentials)
+    assert "revoked" in output
+    days = ("--days", "367", "--reason", "too long")
+    status, _ = await l3af("licence", "waiver", "request", *asked[:3], *days)
+    assert status == 2
