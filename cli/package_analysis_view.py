@@ -11,7 +11,12 @@ from rich.table import Table
 
 from cli.console import plain
 from shared.bytecode.helper_names import helper_name
-from shared.contracts.package_analysis import NamedThings, PackageAnalysis, ProgramAnalysis
+from shared.contracts.package_analysis import (
+    CapabilityNeed,
+    NamedThings,
+    PackageAnalysis,
+    ProgramAnalysis,
+)
 from shared.contracts.package_facts import ElfFacts, ProgramFacts
 
 
@@ -37,7 +42,38 @@ def analysis_tables(elf: Sequence[ElfFacts], analysis: PackageAnalysis) -> Rende
         _uses_table(elf, analysis),
         _reasons_table(analysis),
         _objects_table(elf, analysis),
+        *companion_tables(analysis),
     )
+
+
+def companion_tables(analysis: PackageAnalysis) -> list[RenderableType]:
+    """Executables of user space, and calls that libbpf has no more; nothing if there are none."""
+    parts: list[RenderableType] = []
+    if analysis.companions:
+        table = Table("companion", "platform", "linked to", "libbpf in it", "capabilities")
+        for one in analysis.companions:
+            table.add_row(
+                plain(f"{one.companion} ({one.path})"),
+                plain(one.platform),
+                plain(", ".join(one.libraries) or "nothing"),
+                plain(one.libbpf or "none found"),
+                plain(", ".join(map(_capability, one.capabilities)) or "none found"),
+            )
+        parts.append(table)
+    if analysis.removed_calls:
+        table = Table("gone since libbpf 1.0", "where", "instead")
+        for call in analysis.removed_calls:
+            where = f"{call.path}:{call.line}" if call.line else call.path
+            table.add_row(plain(call.name), plain(where), plain(call.replacement))
+        more = analysis.removed_call_count - len(analysis.removed_calls)
+        if more:
+            table.add_row(f"and {more} more", "", "")
+        parts.append(table)
+    return parts
+
+
+def _capability(need: CapabilityNeed) -> str:
+    return f"{need.name} for {need.because}{'' if need.declared else ', not declared'}"
 
 
 def _architectures(program: ProgramAnalysis) -> str:

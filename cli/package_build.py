@@ -70,6 +70,8 @@ def build_package(folder: Path) -> BuiltPackage:
     files |= licence_texts(folder, *source.licence_expressions())
     files |= {name: _read(folder, name) for name in OPTIONAL_FILES if (folder / name).is_file()}
     files |= _grouped_files(folder, source)
+    for companion in source.companions.values():
+        files |= {name: _read(folder, name) for name in companion.executables.values()}
     warnings: list[Reason] = []
     objects, recipe = compile_objects(folder, source, warnings)
     for path, (content, dependencies) in objects.items():

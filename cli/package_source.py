@@ -20,6 +20,7 @@ from shared.contracts.base import Document
 from shared.contracts.configuration import VariableEntry
 from shared.contracts.package_manifest import (
     BuildRecipe,
+    CompanionEntry,
     FileGlob,
     FileGroup,
     FilePath,
@@ -147,6 +148,8 @@ class PackageSource(Document, frozen=True, kw_only=True):
     maps: dict[Symbol, MapEntry] = {}
     variables: dict[Symbol, VariableEntry] = {}
     metrics: dict[Token, MetricEntry] = {}
+    companions: Annotated[dict[Token, CompanionEntry], Meta(max_length=16)] = {}
+    """Programs of user space; their executables lie in the package's folder."""
     test: tuple[PackageTestSection, ...] = ()
 
     def objects(self) -> dict[str, Compilation]:
@@ -250,6 +253,7 @@ def make_manifest(
         maps=source.maps,
         variables=source.variables,
         metrics=source.metrics,
+        companions=source.companions,
         tests=TESTS_FILE if source.test else None,
         build=build,
         files=describe_files(files),

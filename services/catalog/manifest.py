@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from services.catalog.companion_checks import companion_reasons
 from services.catalog.package_statements import statement_reasons
 from services.catalog.platform_objects import platform_reasons
 from shared.configuration.package_rules import configuration_reasons, layout_of
@@ -58,6 +59,7 @@ def manifest_reasons(manifest: PackageManifest, elf: Sequence[ElfFacts]) -> Iter
         yield from _compiler_reasons(program, manifest.programs[:index], path=path)
         yield from platform_reasons(manifest, program, objects, path=path)
         yield from _program_reasons(program, objects, path=path)
+    yield from companion_reasons(manifest)
     yield from _map_reasons(manifest, elf)
     yield from configuration_reasons(manifest, elf)
 

@@ -93,7 +93,7 @@ def resolve_program(spec: DeploymentSpec, package: PackageVersion) -> ResolvedPr
         variables=variables.live,
         map_policies=_map_policies(spec, manifest, known_maps),
         metrics={name: source for name, source in metrics.items() if source.map in known_maps},
-        needs=(*((program.compiler,) if program.compiler else ()), *manifest.needs.features),
+        needs=(*((program.compiler,) if program.compiler else ()), *manifest.node_features),
         requires=_requirements(program, program.object, package),
         kernels=manifest.needs.kernel,
         signed=package.signed,

@@ -84,7 +84,7 @@ def read_source_facts(data: bytes, path: str) -> ElfFacts:
     """
     text = _text(data, path)
     licence = _LICENCE.search(_without_comments(text))
-    bare = _NOISE.sub(_blank, text)
+    bare = code_alone(text)
     return ElfFacts(
         path=path,
         compiler="bcc",
@@ -117,6 +117,11 @@ def included_files(data: bytes, path: str) -> Iterator[str]:
             reason = Reason(path=path, rule="includes a file outside the package", got=name)
             raise SourceError(f"{path} includes {name}, which lies outside the package", [reason])
         yield target
+
+
+def code_alone(text: str) -> str:
+    """C text without comments and strings, with as many lines."""
+    return _NOISE.sub(_blank, text)
 
 
 def sources_of(files: Mapping[str, bytes], path: str) -> dict[str, bytes]:

@@ -99,8 +99,50 @@ class ObjectAnalysis(Message, frozen=True, kw_only=True):
     data: tuple[DataSection, ...] = ()
 
 
+class RemovedCall(Message, frozen=True, kw_only=True):
+    """A call that libbpf 1.0 and later do not have."""
+
+    name: str
+    path: str
+    """The executable or the source that calls it."""
+    line: int = 0
+    """Of a source; 0: an executable's table of symbols names it."""
+    replacement: str = ""
+    """The function to begin with instead."""
+
+
+class CapabilityNeed(Message, frozen=True, kw_only=True):
+    """A capability that calls of an executable ask for."""
+
+    name: str
+    """As `CAP_NET_ADMIN`."""
+    because: str
+    """The first call that does."""
+    declared: bool = False
+    """Whether the manifest has it."""
+
+
+class CompanionAnalysis(Message, frozen=True, kw_only=True):
+    """One executable of a companion."""
+
+    companion: str
+    platform: str
+    path: str
+    libraries: tuple[str, ...] = ()
+    """That it is linked to when it starts (DT_NEEDED)."""
+    interpreter: str = ""
+    """Its dynamic linker; empty: it is linked statically."""
+    libbpf: str = ""
+    """Version of a libbpf that is part of it, as `1.4`."""
+    capabilities: tuple[CapabilityNeed, ...] = ()
+
+
 class PackageAnalysis(Message, frozen=True, kw_only=True):
     """All of one package."""
 
     objects: tuple[ObjectAnalysis, ...] = ()
     programs: tuple[ProgramAnalysis, ...] = ()
+    companions: tuple[CompanionAnalysis, ...] = ()
+    removed_calls: tuple[RemovedCall, ...] = ()
+    """Of companions and of C sources in the archive; the first MAX_NAMED."""
+    removed_call_count: int = 0

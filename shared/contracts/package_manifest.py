@@ -19,6 +19,8 @@ from shared.contracts.configuration import (
 from shared.identifiers import DigestText, Hook, ProceedOn, Token
 
 MAX_ARTIFACT_BYTES: Final = 64 * 1024 * 1024
+COMPANIONS: Final = "companions"
+"""The feature of nodes that run companions."""
 
 FilePath = Annotated[
     str,
@@ -207,6 +209,57 @@ class BuildRecipe(Document, frozen=True, kw_only=True):
     """Over path and content of every header that is not the package's own; empty: none was."""
 
 
+class CompanionArgument(Document, frozen=True, kw_only=True):
+    """One argument of a companion, handed over as `--<name>=<value>`."""
+
+    type: Literal["string", "integer", "boolean"] = "string"
+    summary: str = ""
+    default: str | int | bool | None = None
+    """None: left out, unless it is given."""
+    required: bool = False
+    minimum: int | None = None
+    """Of an integer."""
+    maximum: int | None = None
+
+
+class CompanionLimits(Document, frozen=True, kw_only=True):
+    """What a companion may use at most."""
+
+    memory_mib: Annotated[int, Meta(ge=1, le=1 << 20)] = 128
+    cpu_percent: Annotated[int, Meta(ge=1, le=10_000)] = 50
+    """Of one processor; 200 are two."""
+    processes: Annotated[int, Meta(ge=1, le=10_000)] = 16
+    open_files: Annotated[int, Meta(ge=16, le=1 << 20)] = 1024
+
+
+class CompanionReadiness(Document, frozen=True, kw_only=True):
+    """How one knows that a companion does its work."""
+
+    kind: Literal["started", "notify"] = "started"
+    """`notify`: it says READY=1 (sd_notify(3))."""
+    timeout_seconds: Annotated[int, Meta(ge=1, le=600)] = 10
+
+
+class CompanionEntry(Document, frozen=True, kw_only=True):
+    """A program of user space that works beside the kernel's programs."""
+
+    summary: str = ""
+    executables: Annotated[dict[PlatformKey, FilePath], Meta(min_length=1)]
+    """The file in the archive for each platform."""
+    arguments: dict[Token, CompanionArgument] = {}
+    user: Annotated[str, Meta(pattern=r"^([a-z_][a-z0-9_-]{0,31})?(?!\n)$")] = ""
+    """Account of the node; empty: one that is made for it alone."""
+    capabilities: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^CAP_[A-Z_]{2,24}(?!\n)$")], ...], Meta(max_length=41)
+    ] = ()
+    """All that it keeps, as `CAP_NET_ADMIN` (capabilities(7))."""
+    limits: CompanionLimits = CompanionLimits()
+    readiness: CompanionReadiness = CompanionReadiness()
+    restart: Literal["always", "on-failure", "never"] = "on-failure"
+    stop_seconds: Annotated[int, Meta(ge=1, le=600)] = 10
+    """From SIGTERM to SIGKILL."""
+
+
 class PackageManifest(Document, frozen=True, kw_only=True):
     """What a package is.  The signed payload is this, in canonical bytes."""
 
@@ -234,8 +287,14 @@ class PackageManifest(Document, frozen=True, kw_only=True):
     variables: dict[Symbol, VariableEntry] = {}
     """Global variables that a deployment may set."""
     metrics: dict[Token, MetricEntry] = {}
+    companions: Annotated[dict[Token, CompanionEntry], Meta(max_length=16)] = {}
     tests: FilePath | None = None
     """The file with the package's tests (`PackageTests`); None: it has none."""
     build: BuildRecipe | None = None
     """None: nothing was compiled, or by a release that did not say."""
     files: tuple[PackageFile, ...] = ()
+
+    @property
+    def node_features(self) -> tuple[str, ...]:
+        """Names that a node's inventory must have for any program of the package."""
+        return (*self.needs.features, *((COMPANIONS,) if self.companions else ()))

@@ -8,9 +8,15 @@ from collections.abc import Mapping, Sequence
 
 from shared.bytecode.c_sources import read_source_facts
 from shared.bytecode.elf import ElfReading, read_elf
-from shared.contracts.package_analysis import ObjectAnalysis, PackageAnalysis, ProgramAnalysis
+from shared.contracts.package_analysis import (
+    MAX_NAMED,
+    ObjectAnalysis,
+    PackageAnalysis,
+    ProgramAnalysis,
+)
 from shared.contracts.package_manifest import PackageManifest
 from shared.package_tests import compilers_by_file
+from shared.portability.companions import analyse_companions
 from shared.portability.object_analysis import analyse_object, analyse_source
 
 
@@ -42,7 +48,14 @@ def analyse_package(
         analysis, found = analyse_object(reading, made_for_windows=path in windows)
         objects.append(analysis)
         programs += found
-    return PackageAnalysis(objects=tuple(objects), programs=tuple(programs))
+    beside = analyse_companions(manifest, files)
+    return PackageAnalysis(
+        objects=tuple(objects),
+        programs=tuple(programs),
+        companions=beside.companions,
+        removed_calls=beside.removed_calls[:MAX_NAMED],
+        removed_call_count=len(beside.removed_calls),
+    )
 
 
 def windows_objects(manifest: PackageManifest) -> frozenset[str]:
