@@ -30,7 +30,7 @@ from shared.configuration.deployed import (
     whole_variables,
 )
 from shared.contracts.catalog import PackageVersion
-from shared.contracts.deployments import DeploymentSpec, ResolvedObject, ResolvedProgram
+from shared.contracts.deployments import DeploymentSpec, Grace, ResolvedObject, ResolvedProgram
 from shared.contracts.desired import MapConfig, MetricSource
 from shared.contracts.errors import ErrorCode
 from shared.contracts.node import DEFAULT_PROCEED_ON, terminal_verdicts, verdicts_of
@@ -38,6 +38,7 @@ from shared.contracts.package_facts import ProgramRequirements
 from shared.contracts.package_manifest import MapEntry, MapPolicy, PackageManifest, ProgramEntry
 from shared.errors import Reason, RefusedError
 from shared.identifiers import Hook
+from shared.licensing.waivers import waived_rules
 
 _REFUSE: Final = "refuse"
 MAX_CONFIG_BYTES: Final = 16 * 1024
@@ -96,6 +97,7 @@ def resolve_program(spec: DeploymentSpec, package: PackageVersion) -> ResolvedPr
         needs=(*((program.compiler,) if program.compiler else ()), *manifest.node_features),
         requires=_requirements(program, program.object, package),
         kernels=manifest.needs.kernel,
+        grace=_grace(package),
         signed=package.signed,
     )
 
@@ -109,6 +111,12 @@ def verdict_warnings(program: ResolvedProgram, hook: Hook) -> tuple[str, ...]:
         for verdict in program.proceed_on
         if verdict in terminal
     )
+
+
+def _grace(package: PackageVersion) -> Grace | None:
+    """What the version was excused from when it was published; None: from nothing."""
+    rules = waived_rules(package.licences)
+    return Grace(version=package.version, rules=rules) if rules else None
 
 
 def _choose_program(
