@@ -9,6 +9,8 @@ Rules:
  * Kernels are different if their releases are.  Two nodes on one kernel are one witness.
  * One failure keeps the version out of every channel that it waits for, until it is ordered to be
    verified anew; then nothing that was said before counts.
+ * A node that the package is not for (its platform has no object of some program, its kernel is
+   outside the range that the package needs) is not asked and says nothing.
  * A node that is at it is waited for, until its time is over.  One that does not answer is not.
  * A node's verdict is recorded once for each order, and what was released stays released.
 """
@@ -32,6 +34,7 @@ from shared.contracts.verification import (
     NodeVerification,
     VerificationReport,
 )
+from shared.kernel_versions import is_in_range
 from shared.moments import render_time
 from shared.node_labels import effective_labels
 
@@ -161,6 +164,13 @@ def choose_verifiers(
     return dict(list(chosen.items())[:MAX_VERIFIERS])
 
 
+def is_for(version: PackageVersion, verifier: Verifier) -> bool:
+    """Whether the package says of itself that it can run there."""
+    manifest = version.manifest
+    has_objects = all(one.object_on(f"linux-{verifier.machine}") for one in manifest.programs)
+    return has_objects and is_in_range(verifier.kernel, manifest.needs.kernel)
+
+
 def judge(
     version: PackageVersion,
     *,
@@ -185,6 +195,7 @@ def judge(
     gate = version.gate
     if gate is None:
         return Standing((), (), (), "not-demanded", (), (), {}, (), is_open=False)
+    verifiers = {name: one for name, one in verifiers.items() if is_for(version, one)}
     known = {verdict.node: verdict for verdict in gate.verdicts}
     fresh = tuple(
         _verdict(report)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from services.catalog.config import kernels_by_channel
@@ -34,11 +35,12 @@ from services.catalog.verification_reports import (
 )
 from shared.contracts.catalog import PackageRecord, PackageVersion
 from shared.contracts.node import NodeRecord
+from shared.contracts.package_manifest import Needs
 from shared.contracts.scheduler import NodeLabels
 from shared.contracts.verification import ProgramVerified, VerificationReport
 from shared.dsse import manifest_digest
 from shared.errors import RefusedError
-from tests.package_builders import NOW, a_version
+from tests.package_builders import NOW, a_program, a_version
 
 SECONDS = 60
 NODES = {
@@ -265,3 +267,26 @@ def test_a_channel_demands_a_number() -> None:
     with pytest.raises(RefusedError) as caught:
         kernels_by_channel({"stable": "two", "canary": "17", "edge": "-1", "ok": "1"})
     assert [reason.path for reason in caught.value.reasons] == ["stable", "canary", "edge"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked"),
+    [
+        ({}, ("a", "b")),
+        ({"needs": Needs(kernel=">=6")}, ("a",)),
+        ({"programs": (a_program(object="", objects={"linux-aarch64": "a.o"}),)}, ()),
+        ({"programs": (a_program(object="", objects={"linux-x86_64": "x.o"}),)}, ("a", "b")),
+    ],
+)
+def test_only_nodes_that_the_package_is_for_are_asked(
+    changes: dict[str, Any], asked: tuple[str, ...]
+) -> None:
+    """A node without an object, or with a kernel outside the range, is no witness."""
+    version = _waiting()
+    version = msgspec.structs.replace(
+        version, manifest=msgspec.structs.replace(version.manifest, **changes)
+    )
+    failed = _report(version, "b", outcome="failed", problem="it does not load")
+
+    assert _judged(version).to_ask == asked
+    assert bool(_judged(version, failed).fresh) == ("b" in asked)
