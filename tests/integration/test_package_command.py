@@ -4,38 +4,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.integration.conftest import Buses
 from tests.support.bcc_packages import package_folder
 from tests.support.catalog_process import ROOT, CatalogProcess, write_publisher
+from tests.support.command_line import Answer, run_l3af
 from tests.support.operator_mode import OperatorModeServer
 
-L3AF = Path(sys.executable).parent / "l3af"
 PACKAGE = ROOT / "packages" / "rate-limit"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command said."""
-
-    status: int
-    output: str
-    message: str
-
-    @property
-    def document(self) -> Any:
-        """The JSON on stdout."""
-        return json.loads(self.output)
 
 
 @dataclass(frozen=True)
@@ -48,18 +31,7 @@ class Desk:
 
     async def l3af(self, *words: str) -> Answer:
         """Run one command."""
-        process = await asyncio.create_subprocess_exec(
-            L3AF,
-            *words,
-            cwd=self.folder,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={"PATH": "/usr/bin:/bin", "L3AF_CREDENTIALS": str(self.credentials)},
-        )
-        output, message = await process.communicate()
-        assert process.returncode is not None
-        assert b"Traceback" not in message, message.decode()
-        return Answer(process.returncode, output.decode(), message.decode())
+        return await run_l3af(*words, credentials=self.credentials, folder=self.folder)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from installation.members import add
 from installation.registry import SERVICE_ROLES
 from shared.adapters.bus_errors import NobodyAnswersError, NotPermittedError
 from shared.adapters.provisioning import provision
-from shared.contracts import catalog, node, scheduler
+from shared.contracts import catalog, node, scheduler, verification
 from shared.contracts.base import EVENTS, Endpoint
 from shared.contracts.events import PUBLIC
 from shared.contracts.permissions import (
@@ -58,6 +58,7 @@ def _direct_get(bucket: str, key: str) -> str:
 NODE_MAY_NOT_PUBLISH = [
     kv_subject("observed", "n2"),
     kv_subject("nodes", "n2"),
+    kv_subject("verifications", f"n2.{DIGEST}"),
     kv_subject("desired", "n1"),
     kv_subject("desired", "n2"),
     kv_subject("deployments", "d1"),
@@ -74,6 +75,7 @@ NODE_MAY_NOT_PUBLISH = [
     catalog.READ_ARTIFACT.at(node="n2").subject,
     catalog.RESOLVE_PACKAGE.subject,
     node.STAGE_CHAINS.at(node="n2").subject,
+    verification.VERIFY_ON_NODE.at(node="n2").subject,
     scheduler.APPLY_DEPLOYMENT.subject,
     "$SRV.PING",
     "$SYS.REQ.CLAIMS.UPDATE",

@@ -6,17 +6,26 @@ from __future__ import annotations
 
 import platform
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from shared.contracts.verification import VERIFY_PACKAGE, VerifyPackage
-from tests.support.catalog_process import a_built_package
+from shared.contracts.package_tests import PackageTested, RunPackageTests, TrialLimits
+from tests.support.catalog_process import ROOT, a_built_package
 from tests.support.node_fleets import NODE, a_fleet
 from tests.support.verifying_fleets import PACKAGE, VerifyingFleet, with_tests
 
 pytestmark = pytest.mark.kernel
+
+
+class HastyFleet(VerifyingFleet):
+    """Nodes have one second for a trial."""
+
+    seconds = 1
 
 
 class TwoKernelFleet(VerifyingFleet):
@@ -85,16 +94,64 @@ async def test_what_gets_the_wrong_verdict_is_not_released(fleet: VerifyingFleet
     assert not any(one.has_passed for one in node.results)
     assert await _said(fleet, "package.verify", 1) == [(NODE, "failed")]
 
-    command = VerifyPackage(name=PACKAGE, version="1.0.0", reason="a second look")
-    ordered = await fleet.publisher.request(VERIFY_PACKAGE, command)
+    again = await fleet.l3af("package", "verify", PACKAGE, "1.0.0", "--watch")
 
-    assert (ordered.verifiers, ordered.awaits) == ((NODE,), ("stable",))
+    assert again.status == 2
+    assert "says no: packets[0].verdict" in " ".join(again.output.split())
     assert await _said(fleet, "package.verify", 3) == [
         (NODE, "failed"),
         ("", "accepted"),
         (NODE, "failed"),
     ]
     assert (await fleet.matrix()).state == "failed"
+
+
+async def test_publishing_can_be_watched(fleet: VerifyingFleet) -> None:
+    """The command says what it waits for and ends with the matrix, for scripts and for people."""
+    words = ("package", "publish", str(ROOT / "packages" / PACKAGE), "--watch")
+    published = await fleet.l3af(*words, "--json")
+    shown = await fleet.l3af("package", "matrix", PACKAGE)
+
+    assert (published.status, shown.status) == (0, 0)
+    assert published.document["state"] == "released"
+    assert len(published.document["nodes"][0]["results"]) == 4
+    line = f"Linux {platform.release()}"
+    assert line in shown.output
+    assert "instructions" in shown.output
+    assert " ns" in shown.output
+
+
+async def test_a_trial_that_takes_too_long_has_failed(tmp_path: Path) -> None:
+    """It is ended, the node reports it, and no process is left behind."""
+    async with a_fleet(tmp_path, HastyFleet) as hasty:
+        await hasty.start_and_register()
+        await hasty.publish(with_tests(a_built_package(PACKAGE), copies=60))
+
+        shown = await hasty.until_matrix("failed")
+
+        assert shown.nodes[0].why == "its trial took longer than 1 s"
+
+
+def test_a_candidate_gets_no_more_than_its_limits() -> None:
+    """Its maps are refused by size before the kernel makes them."""
+    built = a_built_package(PACKAGE)
+    limits = TrialLimits(memory_bytes=2 << 30, processor_seconds=60, map_bytes=1000)
+    manifest = msgspec.structs.replace(built.manifest, tests=None)
+    order = RunPackageTests(manifest=manifest, archive=built.archive, loads_all=True, limits=limits)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "services.node_executor.package_test"],
+        cwd=ROOT,
+        input=msgspec.json.encode(order),
+        capture_output=True,
+        check=True,
+    )
+
+    tested = msgspec.json.decode(done.stdout, type=PackageTested)
+    (loaded,) = tested.results
+    assert (loaded.name, loaded.hook, loaded.packets) == ("", "xdp", 0)
+    assert "and a trial has 1000" in loaded.problem
+    assert not loaded.verified_instructions
 
 
 async def test_two_kernels_demanded_are_two_kernels(two: TwoKernelFleet) -> None:

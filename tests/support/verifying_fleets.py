@@ -34,7 +34,8 @@ from shared.errors import RefusedError
 from shared.package_archive import describe_files, unpack_archive, write_archive
 from shared.package_tests import TESTS_FILE, write_tests
 from tests.package_builders import sign
-from tests.support.catalog_process import CatalogProcess, a_built_package
+from tests.support.catalog_process import CatalogProcess, a_built_package, write_publisher
+from tests.support.command_line import Answer, run_l3af
 from tests.support.node_fleets import NODE, Fleet
 
 PACKAGE = "rate-limit"
@@ -45,6 +46,8 @@ class VerifyingFleet(Fleet):
 
     kernels = 1
     """That every channel demands."""
+    seconds = 60
+    """For one trial."""
 
     async def open(self, stack: AsyncExitStack) -> None:
         """The bus is provisioned and the catalog answers."""
@@ -59,7 +62,10 @@ class VerifyingFleet(Fleet):
         self.catalog_process = CatalogProcess(
             self.server,
             self._folder / "catalog",
-            settings={"CATALOG_VERIFICATION_KERNELS": str(self.kernels)},
+            settings={
+                "CATALOG_VERIFICATION_KERNELS": str(self.kernels),
+                "CATALOG_VERIFICATION_SECONDS": str(self.seconds),
+            },
         )
         stack.callback(self.catalog_process.kill)
         await self.catalog_process.start(self.publisher)
@@ -136,6 +142,12 @@ class VerifyingFleet(Fleet):
         assert entry is not None
         own = msgspec.structs.replace(like, node=bus.name, kernel=entry.value.kernel)
         await bus.bucket(VERIFICATIONS).put(verification_key(bus.name, own.manifest_sha256), own)
+
+    async def l3af(self, *words: str) -> Answer:
+        """One command, as the publisher."""
+        credentials = self.server.credentials("publisher", "acme")
+        write_publisher(credentials)
+        return await run_l3af(*words, credentials=credentials, folder=self._folder)
 
     def outcomes(self, action: str) -> list[tuple[str, str]]:
         """Node and outcome of the events of one action, in their order."""
