@@ -33,6 +33,10 @@ from shared.contracts.package_facts import ElfFacts, MapFacts, ProgramFacts, Pro
 MAX_INSTRUCTIONS: Final = 1_000_000
 """The kernel verifies no longer program (include/linux/bpf.h, BPF_COMPLEXITY_LIMIT_INSNS)."""
 MAX_PROGRAMS: Final = 1024
+MAX_HELPER: Final = 4095
+"""Far above the last of them (include/uapi/linux/bpf.h, ___BPF_FUNC_MAPPER)."""
+MAX_KERNEL_FUNCTIONS: Final = 256
+"""Of one program (kernel/bpf/verifier.c, MAX_KFUNC_DESCS)."""
 MAX_LICENCE_BYTES: Final = 63
 """libbpf hands no more of the string to the kernel (libbpf.c, struct bpf_object)."""
 MAX_TYPE_PROBLEMS: Final = 20
@@ -225,12 +229,24 @@ def _programs(sections: Sections, path: str) -> _Programs:
     walked = 0
     for entry in entries:
         facts.append(graph.program(entry, by_index[entry.section].name))
+        _check_calls(facts[-1], path)
         # A long function that many programs call is walked for each of them.
         walked += facts[-1].instructions
         if walked > MAX_INSTRUCTIONS:
             rule = f"has programs that reach more than {MAX_INSTRUCTIONS} instructions"
             raise MalformedObjectError(path, rule)
     return _Programs(tuple(facts), tuple(entries), graph)
+
+
+def _check_calls(program: ObjectProgram, path: str) -> None:
+    """The program calls what a kernel can have: each name that it calls costs memory to follow."""
+    unknown = [helper for helper in program.helpers if not 0 < helper <= MAX_HELPER]
+    if unknown:
+        rule = f"has program {program.function} that calls helper {unknown[0]}, which no kernel has"
+        raise MalformedObjectError(path, rule)
+    if len(program.kernel_functions) > MAX_KERNEL_FUNCTIONS:
+        rule = f"has program {program.function} with over {MAX_KERNEL_FUNCTIONS} kernel functions"
+        raise MalformedObjectError(path, rule)
 
 
 def _functions(sections: Sections, by_index: Mapping[int, Section], path: str) -> list[Symbol]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
-from shared.bytecode.elf import MAX_INSTRUCTIONS, MAX_PROGRAMS
+from shared.bytecode.elf import MAX_INSTRUCTIONS, MAX_KERNEL_FUNCTIONS, MAX_PROGRAMS
 from shared.bytecode.elf_sections import MAX_RELOCATIONS, MAX_SECTIONS, MAX_SYMBOLS
 from tests.support.bpf_objects import bpf_object
 from tests.support.elf_editor import ElfEditor, SectionHeader
@@ -101,6 +101,38 @@ def _code(count: int, instruction: bytes = _EXIT) -> Change:
         elf.set_symbol("one", size=8 * count, value=0)
 
     return change
+
+
+def _many_helpers(elf: ElfEditor) -> None:
+    """Each of many calls is of another helper, behind a branch of its own."""
+    branch = struct.pack("<BBhi", 0x15, 0, 0, 0)
+    calls = (branch + struct.pack("<BBhi", 0x85, 0, 0, 5_000 + one) for one in range(30_000))
+    _replace_code(elf, b"".join((*calls, _EXIT)))
+
+
+def _many_kernel_functions(elf: ElfEditor) -> None:
+    """Each of many calls is of another function of the kernel."""
+    count = MAX_KERNEL_FUNCTIONS + 1
+    call = struct.pack("<BBhi", 0x85, 2 << 4, 0, -1)
+    names = elf.content(elf.index_of(".strtab"))
+    table = elf.content(elf.index_of(".symtab"))
+    _replace_code(elf, call * count + _EXIT)
+    elf.replace(".strtab", names + b"".join(b"k%03d\0" % one for one in range(count)))
+    entries = ((len(names) + 5 * one, 0x10, 0, 0, 0, 0) for one in range(count))
+    elf.replace(
+        ".symtab",
+        elf.content(elf.index_of(".symtab"))
+        + b"".join(struct.pack("<IBBHQQ", *entry) for entry in entries),
+    )
+    first = len(table) // 24
+    places = (struct.pack("<QQ", 8 * one, (first + one) << 32 | 10) for one in range(count))
+    elf.replace(".relxdp", b"".join(places))
+
+
+def _replace_code(elf: ElfEditor, code: bytes) -> None:
+    _without_relocations(elf)
+    elf.replace("xdp", code)
+    elf.set_symbol("one", size=len(code), value=0)
 
 
 def _shared_code(elf: ElfEditor) -> None:
@@ -208,6 +240,8 @@ _SECTIONS: Final[dict[str, tuple[Change, str]]] = {
     "code that is cut off": (_code(1, _EXIT[:7]), "multiple of 8 bytes"),
     "code without end": (_code(MAX_INSTRUCTIONS + 1), "instructions"),
     "code that many programs share": (_shared_code, "instructions"),
+    "thirty thousand helpers": (_many_helpers, "which no kernel has"),
+    "more kernel functions than a program has": (_many_kernel_functions, "kernel functions"),
 }
 _SYMBOLS: Final[dict[str, tuple[Change, str]]] = {
     "10^6 symbols": (_symbols(1_000_000), f"at most {MAX_SYMBOLS}"),
