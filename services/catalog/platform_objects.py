@@ -8,7 +8,8 @@ Rules:
  * Every platform that the package is meant for has an object, and no other has one.
  * Every object has the entry function; a section that fits the hooks is checked for each of them.
  * All objects declare the same maps, so that configuration, metrics and what an upgrade keeps mean
-   the same on every node.
+   the same on every node.  Windows numbers types of maps in its own way, so they are compared among
+   objects for one operating system.
  * Flags are what the objects say.
  * C source for nodes to compile serves every platform and has no flags.
 """
@@ -67,8 +68,13 @@ def _map_reasons(
     program: ProgramEntry, objects: Mapping[str, ElfFacts], *, path: str
 ) -> Iterator[Reason]:
     known = [objects[name] for name in program.all_objects if name in objects]
+    for_windows = {
+        name for key, name in program.objects.items() if key.partition("-")[0] == "windows"
+    }
+    known.sort(key=lambda facts: facts.path in for_windows)
     for other in known[1:]:
-        first, shape = _shape(known[0]), _shape(other)
+        has_types = (known[0].path in for_windows) == (other.path in for_windows)
+        first, shape = _shape(known[0], has_types=has_types), _shape(other, has_types=has_types)
         differing = sorted(
             name for name in first.keys() | shape.keys() if first.get(name) != shape.get(name)
         )
@@ -81,8 +87,11 @@ def _map_reasons(
             )
 
 
-def _shape(facts: ElfFacts) -> _Shape:
-    return {one.name: (one.type, one.key_size_bytes, one.value_size_bytes) for one in facts.maps}
+def _shape(facts: ElfFacts, *, has_types: bool) -> _Shape:
+    return {
+        one.name: (one.type if has_types else "", one.key_size_bytes, one.value_size_bytes)
+        for one in facts.maps
+    }
 
 
 def _flag_reasons(

@@ -208,3 +208,18 @@ def test_statements_of_another_form_are_refused_by_their_path(
         convert_document(document, PackageManifest, what="manifest")
 
     assert {reason.path for reason in caught.value.reasons} == {path}
+
+
+def test_types_of_maps_are_compared_within_one_operating_system() -> None:
+    """Windows has other numbers for them; names and sizes are the same for both."""
+    objects: Any = {"linux-x86_64": X86, "windows-x86_64": "one.windows.o"}
+    manifest = a_manifest(programs=(on_platforms(objects=objects),), platforms=("linux", "windows"))
+    linux = some_facts(path=X86)
+    (limits,) = linux.maps
+    other_type = (msgspec.structs.replace(limits, type="array"),)
+    other_size = (msgspec.structs.replace(limits, value_size_bytes=8),)
+
+    assert rules(manifest, linux, some_facts(path="one.windows.o", maps=other_type)) == {}
+    assert rules(manifest, linux, some_facts(path="one.windows.o", maps=other_size)).keys() == {
+        "manifest.programs[0].objects"
+    }
