@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from services.auditor.admission import Admission, Gap, LogState, gap_event, usable
+from services.auditor.admission import gap_event, usable
 from services.auditor.checkpoint import (
     LONGEST_INTERVAL,
     TreeHead,
@@ -27,8 +27,8 @@ from services.auditor.checkpoint import (
     sign_checkpoint,
     verifier_key,
 )
-from services.auditor.query import StoredRecord
 from services.auditor.records import Draft, StreamEnd, StreamMessage, read_message
+from services.auditor.store import LogStore
 from shared.adapters.exception_groups import plain_task_group
 from shared.contracts.events import EventBody
 from shared.errors import FaultError
@@ -58,38 +58,6 @@ class Stream(Protocol):
         """Everything up to this sequence is kept."""
 
 
-class Log(Protocol):
-    """The log on disk."""
-
-    @property
-    def state(self) -> LogState:
-        """As of the last commit."""
-
-    async def append(self, drafts: Sequence[Draft], *, after: int, now: datetime) -> Admission:
-        """Keep all or nothing, after what was given before."""
-
-    async def start_stream(self, stream_id: str, *, last_sequence: int) -> Admission:
-        """Go on with another stream."""
-
-    async def keep_checkpoint(self, size: int, note: str, *, signed_at: datetime) -> None:
-        """Keep a signed head."""
-
-    async def newest_checkpoint(self) -> tuple[int, str] | None:
-        """The newest signed head."""
-
-    async def check_against(self, head: TreeHead) -> None:
-        """The log still begins with what was signed."""
-
-    async def unannounced_gaps(self) -> list[tuple[int, Gap]]:
-        """Gaps not said yet."""
-
-    async def mark_announced(self, number: int) -> None:
-        """A gap was said."""
-
-    async def record(self, index: int) -> StoredRecord | None:
-        """One record."""
-
-
 class SafeNote(Protocol):
     """A place for the newest signed head beside the log."""
 
@@ -110,7 +78,7 @@ class Emitter(Protocol):
 class Heads:
     """Signs the log's heads and knows the newest one."""
 
-    def __init__(self, *, log: Log, safe: SafeNote, origin: str, seed: bytes) -> None:
+    def __init__(self, *, log: LogStore, safe: SafeNote, origin: str, seed: bytes) -> None:
         self._log: Final = log
         self._safe: Final = safe
         self._seed: Final = seed
@@ -170,7 +138,7 @@ class Heads:
 class Recording:
     """Moves the stream into the log and looks after it, until it is cancelled."""
 
-    def __init__(self, *, stream: Stream, log: Log, heads: Heads, emitter: Emitter) -> None:
+    def __init__(self, *, stream: Stream, log: LogStore, heads: Heads, emitter: Emitter) -> None:
         self._stream: Final = stream
         self._log: Final = log
         self._heads: Final = heads

@@ -5,23 +5,20 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from services.auditor.checkpoint import render_verifier_key
 from services.auditor.execution import Heads
-from services.auditor.merkle import Hash
 from services.auditor.proofs import render_bundle
 from services.auditor.query import (
     Readings,
-    RecordQuery,
-    StoredRecord,
     parse_query,
     reading_details,
     render_page,
 )
 from services.auditor.records import Draft, render_time_us, time_us_of, try_event
+from services.auditor.store import LogStore
 from services.auditor.subscriptions import (
     CREATED,
     DELETED,
@@ -68,29 +65,6 @@ GONE_KEPT: Final = 64
 """How many of the subscriptions given up last are looked for again at a start."""
 
 
-class Answers(Protocol):
-    """What the log can be asked."""
-
-    @property
-    def size(self) -> int:
-        """Leaves in the tree."""
-
-    async def page(self, query: RecordQuery) -> tuple[list[StoredRecord], int, bool]:
-        """Matching records, the tree's size, whether there are more."""
-
-    async def record(self, index: int) -> StoredRecord | None:
-        """One record."""
-
-    async def of_emitter(self, emitter: str, actions: Sequence[str]) -> list[StoredRecord]:
-        """Believed records of an emitter, oldest first."""
-
-    async def inclusion(self, index: int, size: int) -> tuple[Hash, ...]:
-        """Audit path."""
-
-    async def consistency(self, old_size: int, new_size: int) -> tuple[Hash, ...]:
-        """Consistency path."""
-
-
 class SubscribedPlaces(Protocol):
     """The consumers of the event stream."""
 
@@ -113,7 +87,7 @@ class AuditorService:
     """Answers from the log, and keeps subscribers' places."""
 
     def __init__(
-        self, *, log: Answers, heads: Heads, places: SubscribedPlaces, outbox: Outbox
+        self, *, log: LogStore, heads: Heads, places: SubscribedPlaces, outbox: Outbox
     ) -> None:
         self._log: Final = log
         self._heads: Final = heads

@@ -21,16 +21,11 @@ from typing import Any
 import pytest
 
 from services.auditor.adapters.checkpoint_file import CheckpointFile
-from services.auditor.adapters.sqlite_database import (
-    DamagedLogError,
-    StoreFaultError,
-    connect,
-    prepare,
-    take_lock,
-)
+from services.auditor.adapters.sqlite_database import connect, prepare, take_lock
 from services.auditor.adapters.sqlite_store import SqliteStore
 from services.auditor.execution import Heads, Recording, at_work
 from services.auditor.records import StreamEnd, StreamMessage, read_message
+from services.auditor.store import DamagedLogError, StoreFaultError
 from shared.contracts.audit import LIST_RECORDS, ListRecords
 from shared.contracts.events import EventBody
 from shared.errors import RefusedError

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from services.auditor.adapters.sqlite_database import StoreFaultError
+from services.auditor.store import StoreFaultError
 
 
 class CheckpointFile:

@@ -14,20 +14,13 @@ from typing import Final
 
 from services.auditor.adapters.sqlite_rows import SCHEMA, SCHEMA_VERSION
 from services.auditor.merkle import EMPTY_ROOT
-from shared.errors import FaultError, RefusedError, VerificationError
+from services.auditor.store import DamagedLogError, StoreFaultError
+from shared.errors import RefusedError
 
 BUSY_SECONDS: Final = 10.0
 CACHE_KIBIBYTES: Final = 65_536
 WAL_PAGES: Final = 4_000
 """About 16 MiB between two checkpoints of the write-ahead log."""
-
-
-class StoreFaultError(FaultError):
-    """The disk failed; nothing of the batch was kept, and the same batch may be kept later."""
-
-
-class DamagedLogError(VerificationError):
-    """The log on disk is not the one that was written, or not the one that was signed."""
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -23,8 +23,6 @@ from typing import Final, TypeVar
 
 from services.auditor.adapters import sqlite_rows as rows
 from services.auditor.adapters.sqlite_database import (
-    DamagedLogError,
-    StoreFaultError,
     connect,
     prepare,
     snapshot,
@@ -54,6 +52,13 @@ from services.auditor.merkle import (
 )
 from services.auditor.query import RecordQuery, StoredRecord
 from services.auditor.records import Draft, time_us_of
+from services.auditor.store import (
+    DamagedLogError,
+    StoreFaultError,
+    check_parts,
+    check_root,
+    check_size,
+)
 from services.auditor.tiles import extend_tiles, hash_reader, tail_tiles
 
 READERS: Final = 2
@@ -225,14 +230,8 @@ class SqliteStore:
         Raises:
             DamagedLogError: It is smaller, or another one: it was rolled back or altered.
         """
-        size = self._state.frontier.size
-        if size < head.size:
-            raise DamagedLogError(
-                f"the log holds {size} records, but its signed checkpoint speaks of {head.size}: "
-                "it was rolled back"
-            )
-        if await self.root(head.size) != head.root:
-            raise DamagedLogError(f"the first {head.size} records are not those that were signed")
+        check_size(head, size=self.size)
+        check_root(head, root=await self.root(head.size))
 
     async def check_every_leaf(self) -> None:
         """Rows and tree belong together, every leaf hashed anew.
@@ -249,6 +248,10 @@ class SqliteStore:
         state = self._state
         if await self._read(read) != state.frontier.root():
             raise DamagedLogError("the records are not those that the tree was built from")
+
+    async def aclose(self) -> None:
+        """As `close`, while others go on."""
+        await asyncio.to_thread(self.close)
 
     def close(self) -> None:
         """Finish what is being written, and let go of the store."""
@@ -319,14 +322,11 @@ def _load(connection: sqlite3.Connection) -> LogState:
     """The state, once the parts of the store are known to belong together."""
     _, size, root, state = rows.read_state(connection)
     count, last = connection.execute("SELECT count(*), max(idx) FROM records").fetchone()
-    if count != size or last != (size - 1 if size else None):
-        raise DamagedLogError(f"the log says it has {size} records and holds {count}")
     try:
         frontier = read_frontier(size, _hashes(connection))
     except LookupError as error:
         raise DamagedLogError(f"the tree has a hole: {error}") from error
-    if frontier.root() != root:
-        raise DamagedLogError("the tree does not lead to the log's root")
+    check_parts(size=size, root=Hash(root), count=count, last=last, frontier=frontier)
     return replace(state, frontier=frontier)
 
 

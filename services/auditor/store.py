@@ -1,0 +1,158 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a store of the log does, whatever it keeps the log in, and how it says that it cannot.
+
+Pure: a Protocol and its errors.  One suite (`tests/integration/test_log_stores.py`) holds every
+store to it.
+
+Rules:
+ * Rows, tree and place in the stream are one transaction: all of a batch is kept or nothing.
+ * One process writes.  Who lost the log to another one can never commit again.
+ * Every read is of one moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from services.auditor.admission import Admission, Gap, LogState
+from services.auditor.checkpoint import TreeHead
+from services.auditor.merkle import Frontier, Hash
+from services.auditor.query import RecordQuery, StoredRecord
+from services.auditor.records import Draft
+from shared.errors import FaultError, VerificationError
+
+
+class StoreFaultError(FaultError):
+    """The disk or the database failed; nothing was kept, and the same may be kept later."""
+
+
+class DamagedLogError(VerificationError):
+    """The log that is kept is not the one that was written, or not the one that was signed."""
+
+
+class SupersededError(Exception):
+    """Another auditor has taken the log over: this process must end, and keeps nothing more."""
+
+
+class LogStore(Protocol):
+    """The log of one origin.  Every method but the properties may raise StoreFaultError."""
+
+    @property
+    def state(self) -> LogState:
+        """As of the last commit that this process knows of."""
+
+    @property
+    def size(self) -> int:
+        """Leaves in the tree of `state`."""
+
+    async def append(self, drafts: Sequence[Draft], *, after: int, now: datetime) -> Admission:
+        """Keep the messages that are new, and the place in the stream, or nothing.
+
+        Batches may be given one after another without waiting; they are kept in that order.
+
+        Args:
+            drafts: In stream order.
+            after: The last stream sequence that was given before; if that was not kept, this is
+                not kept either.
+            now: When they were received.
+
+        Raises:
+            StoreFaultError: Nothing was kept, or the store does not know yet whether it was; then
+                the next call finds out, and `state` says it.
+            SupersededError: Nothing was kept.
+        """
+
+    async def start_stream(self, stream_id: str, *, last_sequence: int) -> Admission:
+        """Go on from the beginning of a stream that is not the one read so far."""
+
+    async def keep_checkpoint(self, size: int, note: str, *, signed_at: datetime) -> None:
+        """Keep the signed head of the first `size` leaves."""
+
+    async def newest_checkpoint(self) -> tuple[int, str] | None:
+        """Size and note of the newest signed head; None if none was kept."""
+
+    async def unannounced_gaps(self) -> list[tuple[int, Gap]]:
+        """Gaps that were not said yet, with their numbers, oldest first."""
+
+    async def mark_announced(self, number: int) -> None:
+        """The gap with this number was said."""
+
+    async def page(self, query: RecordQuery) -> tuple[list[StoredRecord], int, bool]:
+        """Matching records, newest first; the tree's size; and whether older ones match too."""
+
+    async def record(self, index: int) -> StoredRecord | None:
+        """One record; None if there is none at this index."""
+
+    async def of_emitter(self, emitter: str, actions: Sequence[str]) -> list[StoredRecord]:
+        """Believed records of one emitter with one of the actions, oldest first."""
+
+    async def root(self, size: int) -> Hash:
+        """Root of the first `size` leaves, `size` being at most the tree's."""
+
+    async def inclusion(self, index: int, size: int) -> tuple[Hash, ...]:
+        """Audit path of a leaf in the tree of the first `size` leaves."""
+
+    async def consistency(self, old_size: int, new_size: int) -> tuple[Hash, ...]:
+        """Proof that the smaller tree is a prefix of the larger one."""
+
+    async def check_against(self, head: TreeHead) -> None:
+        """The log still begins with what `head` committed to.
+
+        Raises:
+            DamagedLogError: It is smaller, or another one: it was rolled back or altered.
+        """
+
+    async def check_every_leaf(self) -> None:
+        """Rows and tree belong together, every leaf hashed anew.
+
+        Raises:
+            DamagedLogError: They do not.
+        """
+
+    async def aclose(self) -> None:
+        """What is being written is finished, and the log is let go of."""
+
+
+def check_parts(*, size: int, root: Hash, count: int, last: int | None, frontier: Frontier) -> None:
+    """Rows, tree and root belong together, as far as can be told without hashing every leaf.
+
+    Args:
+        size: Leaves, as the log says.
+        root: Of the tree, as the log says.
+        count: Records that there are.
+        last: The highest index of a record; None if there is none.
+        frontier: Read from the tiles.
+
+    Raises:
+        DamagedLogError: They do not.
+    """
+    if count != size or last != (size - 1 if size else None):
+        raise DamagedLogError(f"the log says it has {size} records and holds {count}")
+    if frontier.root() != root:
+        raise DamagedLogError("the tree does not lead to the log's root")
+
+
+def check_size(head: TreeHead, *, size: int) -> None:
+    """A log of `size` leaves can be the one that `head` is of.
+
+    Raises:
+        DamagedLogError: It is smaller.
+    """
+    if size < head.size:
+        raise DamagedLogError(
+            f"the log holds {size} records, but its signed checkpoint speaks of {head.size}: "
+            "it was rolled back"
+        )
+
+
+def check_root(head: TreeHead, *, root: Hash) -> None:
+    """The first leaves of the log, which lead to `root`, are those that were signed.
+
+    Raises:
+        DamagedLogError: They are not.
+    """
+    if root != head.root:
+        raise DamagedLogError(f"the first {head.size} records are not those that were signed")
