@@ -33,8 +33,8 @@ _MACHINES: Final = {
     258: "loongarch64",
 }
 _UNREADABLE: Final = (
-    *(ELFError, ConstructError, struct.error, RecursionError, MemoryError),
-    *(ValueError, KeyError, AttributeError, OverflowError, TypeError, IndexError, AssertionError),
+    *(ELFError, ConstructError, struct.error, ArithmeticError),
+    *(ValueError, KeyError, AttributeError, TypeError, IndexError, AssertionError),
 )
 """What reading a damaged file raises."""
 _SYMBOL: Final = struct.Struct("<IBBHQQ")
@@ -72,7 +72,7 @@ def read_executable(data: bytes, path: str) -> Executable:
             raise MalformedObjectError(path, "must be a 64-bit little-endian executable")
         if elf.num_sections() > MAX_SECTIONS or elf.num_segments() > MAX_SECTIONS:
             raise MalformedObjectError(path, f"must have at most {MAX_SECTIONS} sections")
-        symbols = list(_functions(elf, path))
+        symbols = list(_functions(elf, data, path))
         return Executable(
             architecture=_MACHINES.get(elf["e_machine"], ""),
             interpreter=_interpreter(elf),
@@ -85,12 +85,13 @@ def read_executable(data: bytes, path: str) -> Executable:
         raise MalformedObjectError(path, "is not a readable ELF file") from error
 
 
-def _functions(elf: Any, path: str) -> Iterator[tuple[str, bool]]:
+def _functions(elf: Any, data: bytes, path: str) -> Iterator[tuple[str, bool]]:
     """Names of functions and whether they are in the file."""
     for section in elf.iter_sections():
         if not isinstance(section, SymbolTableSection):
             continue
-        table, names = section.data(), section.stringtable.data()
+        # Not by the library's own reading, which unpacks compressed sections of any size.
+        table, names = _content(section, data), _content(section.stringtable, data)
         if len(table) > MAX_SYMBOLS * _SYMBOL.size:
             raise MalformedObjectError(path, f"must have at most {MAX_SYMBOLS} symbols")
         for offset, info, _, index, _, _ in _SYMBOL.iter_unpack(table):
@@ -98,6 +99,11 @@ def _functions(elf: Any, path: str) -> Iterator[tuple[str, bool]]:
                 name = names[offset : names.index(b"\0", offset)].decode(errors="replace")
                 # A table that is kept for debuggers has versions behind the names.
                 yield name.partition("@")[0], index != UNDEFINED_SECTION
+
+
+def _content(section: Any, data: bytes) -> bytes:
+    offset: int = section["sh_offset"]
+    return data[offset : offset + section["sh_size"]]
 
 
 def _interpreter(elf: Any) -> str:

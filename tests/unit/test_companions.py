@@ -35,6 +35,7 @@ from tests.package_builders import FILES, a_manifest
 
 HERE: PlatformKey = "linux-x86_64" if platform.machine() == "x86_64" else "linux-aarch64"
 LIBBPF = Path(f"/usr/lib/{platform.machine()}-linux-gnu/libbpf.so.1")
+DYNAMIC_SECTION = 6
 OLD = """
 // bpf_load_program(1) is only spoken of
 extern int bpf_set_link_xdp_fd(int, int, unsigned);
@@ -168,6 +169,18 @@ def test_a_file_that_is_no_executable_of_its_platform_is_refused(
     with pytest.raises(MalformedObjectError) as refusal:
         analysed(entry, exporter=data if data is not None else old_program())
     assert [one.rule for one in refusal.value.reasons] == [rule]
+
+
+def test_a_dynamic_section_without_its_names_is_refused() -> None:
+    """The reader of ELF files only asserts that the section of names is one."""
+    data = bytearray(old_program())
+    start = int.from_bytes(data[40:48], "little")
+    for header in range(start, len(data) - 63, 64):
+        if int.from_bytes(data[header + 4 : header + 8], "little") == DYNAMIC_SECTION:
+            data[header + 40 : header + 44] = bytes(4)
+
+    with pytest.raises(MalformedObjectError):
+        analysed(a_companion(), exporter=bytes(data))
 
 
 def test_a_file_that_is_not_there_is_the_manifests_matter() -> None:
