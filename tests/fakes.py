@@ -306,14 +306,9 @@ class FakeKernel:
     def encode_variables(
         self, map_id: int, values: Mapping[str, Any], _entries: Mapping[str, VariableEntry]
     ) -> tuple[dict[str, tuple[int, bytes]], tuple[Reason, ...]]:
-        """Every section has the variables `a` and `b`, of four bytes."""
+        """Every section has one variable, `a`, of four bytes."""
         self._exists(map_id, self.maps)
-        places = {"a": 0, "b": 4}
-        return {
-            name: (places[name], int(value).to_bytes(4, "little"))
-            for name, value in values.items()
-            if name in places
-        }, ()
+        return {"a": (0, values["a"].to_bytes(4, "little"))} if "a" in values else {}, ()
 
     def read_section(self, map_id: int) -> bytes:
         """What is under the only key."""
@@ -325,8 +320,7 @@ class FakeKernel:
         self._step()
         held = bytearray(self.read_section(map_id))
         for change in changes:
-            start = change.offset_bytes
-            held[start : start + len(change.after)] = change.after
+            held[change.offset_bytes : change.offset_bytes + len(change.after)] = change.after
         self.maps[map_id][bytes(4)] = bytes(held)
 
     def encode_entries(

@@ -49,6 +49,7 @@ from services.node_executor.execution import Steps
 from services.node_executor.fetching import Fetching
 from services.node_executor.following import Following
 from services.node_executor.inspection import Inspection
+from services.node_executor.map_reading import MapReading
 from services.node_executor.metrics_sampling import Sampler
 from services.node_executor.resting import Resting
 from services.node_executor.service import NodeExecutorService
@@ -178,6 +179,7 @@ async def main(stop: asyncio.Event) -> None:
             fetching=Fetching(archives=archives, offers=preparer, points=points),
             staging=staging,
             sampler=sampler,
+            maps=MapReading(node=bus.name, points=points, contents=kernel),
             inspection=Inspection(
                 node=bus.name, points=points, staging=staging, drafts=drafts, clock=monotonic
             ),

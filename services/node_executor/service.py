@@ -33,6 +33,7 @@ from services.node_executor.fetching import Fetching
 from services.node_executor.following import LOOK_AGAIN_SECONDS, Following
 from services.node_executor.generations import Point, point_of
 from services.node_executor.inspection import Inspection
+from services.node_executor.map_reading import MapReading
 from services.node_executor.metrics_sampling import (
     SPARE_BYTES,
     Sampler,
@@ -57,6 +58,7 @@ from shared.contracts.inspection import (
     PacketsTried,
     TryPackets,
 )
+from shared.contracts.map_reading import READ_MAP, MapShown, ReadMap
 from shared.contracts.node import (
     GET_CHAINS,
     HEARTBEAT_SECONDS,
@@ -90,6 +92,7 @@ class NodeExecutorService:
         sampler: Sampler,
         inspection: Inspection,
         trials: Trials,
+        maps: MapReading,
         host: HostPrograms,
         publisher: EventPublisher,
         records: NodeRecords,
@@ -110,6 +113,7 @@ class NodeExecutorService:
         self._sampler = sampler
         self._inspection = inspection
         self._trials = trials
+        self._maps = maps
         self._host = host
         self._publisher = publisher
         self._records = records
@@ -174,6 +178,7 @@ class NodeExecutorService:
             TEST_CHAIN: self.try_packets,
             LIST_EBPF: self.list_ebpf,
             RECONCILE_NODE: self.reconcile,
+            READ_MAP: self.read_map,
             VERIFY_ON_NODE: self._verification.take,
         }
         async with bus.serve("node", endpoints, version=VERSION, tokens={"node": self._bus.name}):
@@ -213,6 +218,13 @@ class NodeExecutorService:
     async def list_ebpf(self, request: ListEbpf, _caller: Caller) -> EbpfListed:
         """All eBPF programs of this host, whoever loaded them."""
         return await self._host.list(request)
+
+    async def read_map(self, request: ReadMap, caller: Caller) -> MapShown:
+        """What a map of a running program holds."""
+        shown = await self._thread(self._maps.read, request)
+        said = {"map": request.map, "entries": len(shown.entries), "caller": caller.key}
+        log.info("map_read", interface=shown.place, hook=shown.hook, **said)
+        return shown
 
     async def reconcile(self, _request: ReconcileNode, _caller: Caller) -> NodeReconciled:
         """A whole round was made."""

@@ -17,6 +17,7 @@ from shared.contracts import (
     catalog,
     ebpf,
     inspection,
+    map_reading,
     node,
     notices,
     reconciliation,
@@ -85,6 +86,7 @@ _OPERATE: Final = (
     scheduler.REMOVE_DEPLOYMENT,
     scheduler.LABEL_NODE,
     inspection.TEST_CHAIN,
+    map_reading.READ_MAP,
     reconciliation.RECONCILE_NODE,
 )
 _PUBLISH: Final = (

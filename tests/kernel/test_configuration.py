@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from services.node_executor.actions import EntryChange, WriteMapEntries
@@ -15,7 +17,10 @@ from services.node_executor.adapters.programs import run_packet
 from services.node_executor.configuration import ConfigurationError
 from services.node_executor.execution import Steps
 from services.node_executor.generations import MapKey, Point
-from shared.configuration.entries import map_codec, split_processors
+from services.node_executor.map_reading import MapReading
+from shared.configuration.entries import MapLayout, map_codec, split_processors
+from shared.contracts.map_reading import ReadMap
+from shared.errors import RefusedError
 from tests.support.configured_package import MAPS, a_configured_program, configured
 from tests.support.executors import Executor, Wire, a_chain
 
@@ -240,6 +245,95 @@ def test_a_variable_beside_one_that_programs_write_is_set_alone(node: Executor, 
         codec = map_codec(node.kernel.layout(section))  # type: ignore[attr-defined]
         shown |= codec.value.decode(node.kernel.read_section(section))
     assert (shown["threshold"], shown["label"], shown["calls"]) == (601, "second", 5)
+
+
+def test_maps_of_a_running_program_are_shown_as_they_are_configured(
+    node: Executor, wire: Wire
+) -> None:
+    """One entry or all, values by processor where there are such, global variables by name."""
+    settle(node, wire, 1, config=KINDS, constants={"limit": 99}, variables={"threshold": 5})
+    reading = MapReading(node="n1", points=node.points, contents=node.kernel)  # type: ignore[arg-type]
+
+    def shown(name: str, key: str | None = None) -> dict[str, Any]:
+        request = ReadMap(interface=wire.name, hook="xdp", program="one", map=name, key=key)
+        reply = reading.read(request)
+        assert reply.total == len(reply.entries)
+        return {
+            one.key: one.value if one.cpus is None else set(map(str, one.cpus))
+            for one in reply.entries
+        }
+
+    assert shown("rules") == KINDS["rules"]
+    assert shown("networks", "10.0.0.0/8") == {"10.0.0.0/8": 1}
+    assert shown("steps")["0"] == {"-32768"}
+    assert shown(".rodata")["0"]["limit"] == 99
+    assert shown(".data")["0"]["threshold"] == 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"interface": "nowhere"}, "interface"),
+        ({"program": "two"}, "program"),
+        ({"map": "rulez"}, "map"),
+        ({"key": "10.0.0.0/33"}, "key"),
+        ({"key": "11.0.0.0/8"}, "key"),
+    ],
+)
+def test_what_cannot_be_shown_says_why(
+    node: Executor, wire: Wire, changes: dict[str, str], path: str
+) -> None:
+    """And what there is instead."""
+    settle(node, wire, 1, config=KINDS)
+    reading = MapReading(node="n1", points=node.points, contents=node.kernel)  # type: ignore[arg-type]
+    fields = {"interface": wire.name, "hook": "xdp", "program": "one", "map": "networks"}
+
+    with pytest.raises(RefusedError) as caught:
+        reading.read(ReadMap(**{**fields, **changes}))  # type: ignore[arg-type]
+
+    assert [reason.path for reason in caught.value.reasons] == [path]
+
+
+def test_a_large_map_is_shown_in_parts(node: Executor, wire: Wire) -> None:
+    """A reply fits into a message, and the next goes on where it ended."""
+    settle(node, wire, 1, config={"rules": KINDS["rules"]})
+    point = Point(wire.name, "xdp")
+    contents = LargeMap(map_id(node, point, "names"), node.kernel)
+    reading = MapReading(node="n1", points=node.points, contents=contents)
+    request = ReadMap(interface=wire.name, hook="xdp", program="one", map="names")
+
+    replies = [reading.read(request)]
+    while replies[-1].next:
+        replies.append(reading.read(msgspec.structs.replace(request, after=replies[-1].next)))
+
+    keys = [int(one.key) for reply in replies for one in reply.entries]
+    assert len(replies) > 1
+    assert max(len(msgspec.json.encode(reply)) for reply in replies) < 700 * 1024
+    assert sorted(keys) == list(range(LargeMap.ENTRIES))
+
+
+class LargeMap:
+    """A map with more entries than a reply holds."""
+
+    ENTRIES = 8000
+
+    def __init__(self, map_id: int, kernel: Any) -> None:
+        self._map_id, self._kernel = map_id, kernel
+
+    def layout(self, map_id: int) -> MapLayout:
+        """Of the real one."""
+        layout: MapLayout = self._kernel.layout(map_id)
+        return layout
+
+    def each_entry(self, map_id: int) -> Iterator[tuple[bytes, bytes]]:
+        """Keys 0 and up, values of zeros."""
+        size = self.layout(map_id).value.size_bytes
+        for number in range(self.ENTRIES):
+            yield number.to_bytes(4, "little"), bytes(size)
+
+    def read_entry(self, _map_id: int, _key: bytes) -> bytes | None:
+        """None."""
+        return None
 
 
 def test_a_constant_that_does_not_fit_is_refused_and_what_ran_runs(

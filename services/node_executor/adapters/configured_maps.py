@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final
 
@@ -51,6 +51,16 @@ class ConfiguredMaps:
         """All entries, values as the kernel stores them."""
         with kernel_info.map_by_id(map_id) as opened:
             return dict(map_access.entries(opened))
+
+    def each_entry(self, map_id: int) -> Iterator[tuple[bytes, bytes]]:
+        """All entries as the kernel stores them, read as they are asked for."""
+        with kernel_info.map_by_id(map_id) as opened:
+            yield from map_access.entries(opened)
+
+    def read_entry(self, map_id: int, key: bytes) -> bytes | None:
+        """One value as the kernel stores it; None: there is none."""
+        with kernel_info.map_by_id(map_id) as opened:
+            return map_access.lookup(opened, key)
 
     def stored_value(self, map_id: int, value: bytes) -> bytes:
         """A value as the kernel stores it: once for each processor in a per-CPU map."""

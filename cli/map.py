@@ -1,0 +1,165 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""`l3af map`: what the maps of running programs hold, read back from the kernel."""
+
+from __future__ import annotations
+
+import cyclopts
+import msgspec
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cli.console import CredentialsOption, JsonFlag, emit, plain, run
+from cli.node_request import request_of_node
+from cli.session import connected
+from shared.contracts.map_reading import READ_MAP, MapShown, ReadMap
+from shared.identifiers import Hook, parse_token, split_place
+from shared.validation import convert_document
+
+app = cyclopts.App(name="map", help="What the maps of running programs hold.")
+
+
+@app.command
+def dump(
+    node: str,
+    interface: str,
+    hook: Hook,
+    program: str,
+    map_name: str,
+    /,
+    *,
+    json: JsonFlag = False,
+    credentials: CredentialsOption = None,
+) -> None:
+    """Every entry of a map, in the form in which deployments configure it.
+
+    `.data`, `.bss` and `.rodata` are the program's global variables.
+
+    Parameters
+    ----------
+    node
+        Its name.
+    interface
+        The interface; in a named network namespace NETNS/INTERFACE.
+    hook
+        xdp, tc-ingress or tc-egress.
+    program
+        The deployment that the program belongs to.
+    map_name
+        The map, as the program declares it.
+    """
+    emit(
+        run(
+            _read(
+                node,
+                interface=interface,
+                hook=hook,
+                program=program,
+                map_name=map_name,
+                credentials=credentials,
+            ),
+            json=json,
+        ),
+        render_map,
+        json=json,
+    )
+
+
+@app.command
+def get(  # noqa: PLR0917 because each is a word of the command
+    node: str,
+    interface: str,
+    hook: Hook,
+    program: str,
+    map_name: str,
+    key: str,
+    /,
+    *,
+    json: JsonFlag = False,
+    credentials: CredentialsOption = None,
+) -> None:
+    """One entry of a map.
+
+    Parameters
+    ----------
+    node
+        Its name.
+    interface
+        The interface; in a named network namespace NETNS/INTERFACE.
+    hook
+        xdp, tc-ingress or tc-egress.
+    program
+        The deployment that the program belongs to.
+    map_name
+        The map, as the program declares it.
+    key
+        As in a deployment's configuration: 80, 10.0.0.0/8, '{"port":80}'.
+    """
+    emit(
+        run(
+            _read(
+                node,
+                interface=interface,
+                hook=hook,
+                program=program,
+                map_name=map_name,
+                key=key,
+                credentials=credentials,
+            ),
+            json=json,
+        ),
+        render_map,
+        json=json,
+    )
+
+
+def render_map(shown: MapShown) -> RenderableType:
+    """A line for each entry."""
+    place = f"{shown.node} {shown.place}/{shown.hook} {shown.program}"
+    count = f"{shown.total} of at most {shown.max_entries} entries"
+    headline = Text(f"{place} {shown.map} ({shown.type}, {count})", style="bold")
+    if not shown.entries:
+        return headline
+    table = Table("key", "value on each processor" if _is_per_cpu(shown) else "value")
+    for one in shown.entries:
+        value = one.value if one.cpus is None else one.cpus
+        text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        table.add_row(plain(one.key), Text(plain(text), overflow="fold"))
+    return Group(headline, table)
+
+
+async def _read(
+    node: str,
+    *,
+    interface: str,
+    hook: Hook,
+    program: str,
+    map_name: str,
+    credentials: CredentialsOption,
+    key: str | None = None,
+) -> MapShown:
+    """All replies as one."""
+    name, netns = split_place(interface)
+    asked = {
+        "interface": name,
+        "netns": netns,
+        "hook": hook,
+        "program": program,
+        "map": map_name,
+        "key": key,
+    }
+    request = convert_document(asked, ReadMap, what="map")
+    wanted = parse_token(node, path="node")
+    async with connected(credentials) as bus:
+        shown = await request_of_node(bus, READ_MAP, wanted, request)
+        entries = list(shown.entries)
+        while shown.next:
+            following = msgspec.structs.replace(request, after=shown.next)
+            shown = await request_of_node(bus, READ_MAP, wanted, following)
+            entries += shown.entries
+    return msgspec.structs.replace(shown, entries=tuple(entries))
+
+
+def _is_per_cpu(shown: MapShown) -> bool:
+    return any(one.cpus is not None for one in shown.entries)

@@ -1,0 +1,41 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Maps of running programs are read through the bus, by who may."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from cli.map import render_map
+from shared.adapters.bus import connect
+from shared.contracts.map_reading import READ_MAP, ReadMap
+from shared.errors import RefusedError
+from tests.support.executors import Wire, a_chain, a_program
+from tests.support.node_fleets import DEADLINE_SECONDS, NODE, Fleet
+
+
+async def test_operators_read_maps_and_viewers_do_not(fleet: Fleet, wire: Wire) -> None:
+    """What is shown is what the kernel has; the refusals name what is there."""
+    chain = a_chain(wire.name, a_program("one", config={"limits": {"80": 5}}))
+    await fleet.observed(await fleet.desire(chain))
+    request = ReadMap(interface=wire.name, hook="xdp", program="one", map="limits")
+    endpoint = READ_MAP.at(node=NODE)
+
+    async with connect(fleet.server.credentials("operator", "operator-1")) as bus:
+        shown = await bus.request(endpoint, request, timeout_seconds=DEADLINE_SECONDS)
+        missing = ReadMap(interface=wire.name, hook="xdp", program="one", map="limit")
+        with pytest.raises(RefusedError) as refused:
+            await bus.request(endpoint, missing, timeout_seconds=DEADLINE_SECONDS)
+    async with connect(fleet.server.credentials("viewer", "viewer-1")) as bus:
+        with pytest.raises(RefusedError) as forbidden:
+            await bus.request(endpoint, request, timeout_seconds=DEADLINE_SECONDS)
+
+    assert [(one.key, one.value) for one in shown.entries] == [("80", 5)]
+    assert "limits" in str(refused.value.reasons[0].allowed)
+    assert forbidden.value.refusal_code == "not_permitted"
+    text = StringIO()
+    Console(file=text, width=120).print(render_map(shown))
+    assert "1 of at most 8 entries" in text.getvalue()
