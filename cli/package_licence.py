@@ -34,6 +34,7 @@ from shared.licensing.policies import DEFAULT_POLICY
 from shared.licensing.source_tags import source_licences
 from shared.licensing.verdict import check_licences, gravest
 from shared.package_archive import read_archive
+from shared.portability.companions import analyse_companions
 
 _STYLES: Final[dict[LicenceOutcome, str]] = {
     "passed": "green",
@@ -121,13 +122,23 @@ async def _fetch(wanted: list[tuple[str, str]], credentials: Path | None) -> lis
 
 def licensed_package(built: BuiltPackage, policy: str) -> LicensedPackage:
     """What the rules are asked about, under the policy of that name."""
-    tags = source_licences(read_archive(built.archive, built.manifest))
-    return LicensedPackage(built.manifest, built.elf, load_policy(policy), tags)
+    files = read_archive(built.archive, built.manifest)
+    return LicensedPackage(
+        built.manifest,
+        built.elf,
+        load_policy(policy),
+        source_licences(files),
+        companions=analyse_companions(built.manifest, files).companions,
+    )
 
 
 def _of_published(shown: PackageVersion, policy: str) -> tuple[LicensedPackage, PackageLicences]:
     subject = LicensedPackage(
-        shown.manifest, shown.elf, load_policy(policy or DEFAULT_POLICY), shown.source_licences
+        shown.manifest,
+        shown.elf,
+        load_policy(policy or DEFAULT_POLICY),
+        shown.source_licences,
+        companions=shown.analysis.companions if shown.analysis else (),
     )
     if not policy and shown.licences is not None:
         return subject, _licences(subject, shown.licences, is_recorded=True)

@@ -240,6 +240,7 @@ def judged(
         policy=policy,
         source_licences=source_licences,
         kernels=tuple(kernels),
+        companions=version.analysis.companions if version.analysis else (),
     )
     verdict = check_licences(package)
     if released is not None:

@@ -31,6 +31,7 @@ WARNING_DAYS: Final = (30, 7, 1)
 """How long before a waiver expires it is said that it will."""
 
 WaivableRule = Literal[
+    "companion-libraries",
     "identifiers-known",
     "licence-drift",
     "policy-groups",

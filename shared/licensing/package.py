@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from shared.bytecode.helper_names import helper_name
 from shared.contracts.licences import LicenceFinding, LicenceOutcome
+from shared.contracts.package_analysis import CompanionAnalysis
 from shared.contracts.package_facts import ElfFacts, ProgramFacts
 from shared.contracts.package_manifest import FileGroup, PackageManifest
 from shared.file_groups import stated_groups
@@ -38,6 +39,8 @@ class LicensedPackage:
     """The SPDX tag of each file that has one, by path."""
     kernels: tuple[KernelAbilities, ...] = ()
     """Those that the package may come to run on; none: the built-in table."""
+    companions: tuple[CompanionAnalysis, ...] = ()
+    """What was read of its executables of user space."""
 
     @cached_property
     def expressions(self) -> dict[FileGroup, str]:

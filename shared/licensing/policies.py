@@ -23,6 +23,7 @@ from shared.validation import convert_document
 from shared.versions import parse_version
 
 SettableRule = Literal[
+    "companion-libraries",
     "identifiers-known",
     "licence-drift",
     "texts-present",

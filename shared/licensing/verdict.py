@@ -21,6 +21,7 @@ from shared.contracts.licences import (
 )
 from shared.errors import Reason
 from shared.licensing import obligations, policy_rules, statements
+from shared.licensing.companions import companion_libraries
 from shared.licensing.elections import elect
 from shared.licensing.package import LicensedPackage
 
@@ -39,6 +40,7 @@ RULES: Final[dict[str, Rule]] = {
     "source-present": obligations.source_present,
     "source-tags": obligations.source_tags,
     "shared-code": obligations.shared_code,
+    "companion-libraries": companion_libraries,
     "policy-groups": policy_rules.policy_groups,
     "policy-platforms": policy_rules.policy_platforms,
 }

@@ -87,7 +87,7 @@ async def test_a_publication_is_one_event_that_names_signer_and_licences(stage: 
             "policy": "gpl-ok",
             "policy_version": "1.0.0",
             "outcome": "passed",
-            "passed": 14,
+            "passed": 15,
             "findings": [],
             "elections": [
                 {

@@ -148,7 +148,7 @@ def test_the_event_of_a_publication_names_signer_and_licences() -> None:
             "policy": "gpl-ok",
             "policy_version": "1.0.0",
             "outcome": "review",
-            "passed": 13,
+            "passed": 14,
             "findings": (
                 {
                     "rule": "texts-present",
