@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -12,6 +12,23 @@ import pytest
 from tests.support.executors import Executor, Wire, a_wire, pin_directory, real_kernel
 from tests.support.hand_linked import Kernel, a_kernel
 from tests.support.interfaces import Veth, a_veth, own_objects
+from tests.support.node_fleets import Fleet, a_fleet
+
+NOT_STARTED = "not_started"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Marks of this folder."""
+    config.addinivalue_line("markers", f"{NOT_STARTED}: the fleet's executor is left to the test")
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Fleet]:
+    """A node with everything around it; its executor answers, unless the test starts it."""
+    async with a_fleet(tmp_path, Fleet) as made:
+        if request.node.get_closest_marker(NOT_STARTED) is None:
+            await made.start_and_register()
+        yield made
 
 
 @pytest.fixture

@@ -4,25 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
-
 from shared.capability_lookup import program_type
 from shared.contracts.ebpf import LIST_EBPF, EbpfListed, ListEbpf
 from shared.contracts.node import NODES, NodeRecord
 from shared.errors import FaultError
 from tests.support.executors import Wire, a_chain, a_program
-from tests.support.node_fleets import NODE, Fleet, a_fleet
-
-
-@pytest.fixture
-async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
-    """Everything runs and the executor answers."""
-    async with a_fleet(tmp_path, Fleet) as made:
-        await made.start_and_register()
-        yield made
+from tests.support.node_fleets import NODE, Fleet
 
 
 async def _record(fleet: Fleet) -> NodeRecord:

@@ -6,21 +6,20 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from services.node_executor.generations import Point
-from shared.contracts.desired import MetricSource
 from tests.support.executors import (
+    COUNTED,
     Wire,
     a_chain,
     a_program,
     real_kernel,
     send_frames,
 )
-from tests.support.node_fleets import NODE, Fleet, a_fleet
+from tests.support.node_fleets import NODE, Fleet
 from tests.support.offline_nodes import (
     everything_is_said,
     has_logged,
@@ -31,14 +30,7 @@ from tests.support.offline_nodes import (
     without_bus,
 )
 
-COUNTED = {"packets": MetricSource(map="packets", key="0")}
-
-
-@pytest.fixture
-async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
-    """The executor is not started."""
-    async with a_fleet(tmp_path, Fleet) as made:
-        yield made
+pytestmark = pytest.mark.not_started
 
 
 @pytest.mark.parametrize("damage", ["truncated", "gone", "changed"])

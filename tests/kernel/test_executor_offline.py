@@ -5,16 +5,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import msgspec
 import pytest
 
 from services.node_executor.generations import Point
-from shared.contracts.desired import MetricSource
 from shared.contracts.node import NODES
 from tests.support.executors import (
+    COUNTED,
     Wire,
     a_chain,
     a_program,
@@ -25,7 +23,7 @@ from tests.support.executors import (
     send_frames,
 )
 from tests.support.frame_sender import FrameReceiver, FrameSender, arrived
-from tests.support.node_fleets import NODE, Fleet, a_fleet
+from tests.support.node_fleets import NODE, Fleet
 from tests.support.offline_nodes import (
     a_store,
     again,
@@ -40,14 +38,7 @@ from tests.support.offline_nodes import (
     without_bus,
 )
 
-COUNTED = {"packets": MetricSource(map="packets", key="0")}
-
-
-@pytest.fixture
-async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
-    """The executor is not started."""
-    async with a_fleet(tmp_path, Fleet) as made:
-        yield made
+pytestmark = pytest.mark.not_started
 
 
 async def test_after_a_reboot_chains_are_back_before_the_bus(fleet: Fleet, wire: Wire) -> None:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ import pytest
 
 from services.node_executor.generations import Point
 from shared.adapters.bus import Bus
-from shared.contracts.desired import DesiredChain, DesiredProgram, MetricSource
+from shared.contracts.desired import DesiredChain, DesiredProgram
 from shared.contracts.events import Event
 from shared.contracts.node import GET_CHAINS, NODES, STAGE_CHAINS, GetChains, StageChains
 from shared.errors import FaultError, RefusedError
 from tests.package_builders import STRANGER_SEED, sign
 from tests.support.event_stream import stored_events
 from tests.support.executors import (
+    COUNTED,
     Executor,
     Wire,
     a_chain,
@@ -30,22 +31,12 @@ from tests.support.executors import (
     real_kernel,
     send_frames,
 )
-from tests.support.node_fleets import DEADLINE_SECONDS, NODE, Fleet, a_fleet
-
-
-@pytest.fixture
-async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
-    """Everything runs and the executor answers."""
-    async with a_fleet(tmp_path, Fleet) as made:
-        await made.start_and_register()
-        yield made
+from tests.support.node_fleets import DEADLINE_SECONDS, NODE, Fleet
 
 
 async def test_a_desired_chain_is_attached_said_and_counted(fleet: Fleet, wire: Wire) -> None:
     """One desired record leads to a running chain, events in order, an observed record, metrics."""
-    metrics = {"packets": MetricSource(map="packets", key="0")}
-
-    generation = await fleet.desire(a_chain(wire.name, a_program("one", metrics=metrics)))
+    generation = await fleet.desire(a_chain(wire.name, a_program("one", metrics=COUNTED)))
     observed = await fleet.observed(generation)
     send_frames(wire.peer, 20)
     shown = await _shown(fleet)
@@ -168,8 +159,7 @@ async def test_the_data_path_outlives_the_executor(
     fleet: Fleet, wire: Wire, number: signal.Signals
 ) -> None:
     """Without the executor packets are counted on; the next start adopts and changes nothing."""
-    metrics = {"packets": MetricSource(map="packets", key="0")}
-    chain = a_chain(wire.name, a_program("one", metrics=metrics))
+    chain = a_chain(wire.name, a_program("one", metrics=COUNTED))
     before = await fleet.observed(await fleet.desire(chain))
 
     status = fleet.stop(number)

@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -37,18 +35,10 @@ from tests.support.executors import (
     a_program,
     send_frames,
 )
-from tests.support.node_fleets import DEADLINE_SECONDS, NODE, Fleet, a_fleet
+from tests.support.node_fleets import DEADLINE_SECONDS, NODE, Fleet
 from tests.support.packets import ipv4, tcp
 
 PACKET = ipv4(tcp(80))
-
-
-@pytest.fixture
-async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
-    """Everything runs and the executor answers."""
-    async with a_fleet(tmp_path, Fleet) as made:
-        await made.start_and_register()
-        yield made
 
 
 async def ask(fleet: Fleet, endpoint: Endpoint[Any, Any], request: Any, role: UserRole) -> Any:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +16,7 @@ from shared.package_archive import describe_files, write_archive
 from tests.package_builders import sign
 from tests.support.bpf_objects import compile_source
 from tests.support.executors import Published, Wire, a_chain, a_program
-from tests.support.node_fleets import Fleet, a_fleet
+from tests.support.node_fleets import Fleet
 
 pytestmark = pytest.mark.kernel
 
@@ -56,14 +55,6 @@ def a_large_package() -> Published:
     )
     archive = write_archive(files)
     return Published(manifest, sign(manifest, archive=archive), archive)
-
-
-@pytest.fixture
-async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
-    """Everything runs and the executor answers."""
-    async with a_fleet(tmp_path, Fleet) as made:
-        await made.start_and_register()
-        yield made
 
 
 async def _failure(fleet: Fleet) -> Event:

@@ -28,7 +28,7 @@ from services.node_executor.packages import OpenedPackage, open_package
 from services.node_executor.preparation import Needs, Prepared
 from services.node_executor.resting import Resting
 from shared.contracts.catalog import SignedPackage
-from shared.contracts.desired import Cause, DesiredChain, DesiredProgram
+from shared.contracts.desired import Cause, DesiredChain, DesiredProgram, MetricSource
 from shared.contracts.events import Event
 from shared.contracts.package_manifest import MapEntry, PackageManifest, ProgramEntry
 from shared.identifiers import Hook
@@ -89,6 +89,8 @@ VERSIONS: dict[str, dict[str, str]] = {
 }
 """1 and 1.1 count packets, 2 counts double, 3 has a larger map, 4 drops."""
 PACKETS = "packets"
+COUNTED = {PACKETS: MetricSource(map=PACKETS, key="0")}
+"""Packets that a counter saw, as a metric."""
 
 
 @cache

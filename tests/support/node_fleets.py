@@ -162,12 +162,16 @@ class Fleet:
         return found
 
     async def said(self, count: int) -> list[str]:
-        """The actions of events about chains, once there are `count`, in order of sequence."""
+        """The actions of events about chains, once there are `count`, in order of sequence.
+
+        What an executor could not note as published before it was killed is published again under
+        its id: the stream keeps it once, and a subscriber hears it twice.
+        """
 
         async def read() -> list[str] | None:
-            chains = [one for one in self.events if one.data.action.startswith("chain.")]
-            ordered = sorted(chains, key=lambda one: one.sequence)
-            return [one.data.action for one in ordered] if len(chains) >= count else None
+            once = {one.id: one for one in self.events if one.data.action.startswith("chain.")}
+            ordered = sorted(once.values(), key=lambda one: one.sequence)
+            return [one.data.action for one in ordered] if len(ordered) >= count else None
 
         found = await self.until(read)
         assert isinstance(found, list)
