@@ -22,12 +22,14 @@ from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import PackageManifest
 from shared.contracts.package_tests import PackageTest
 from shared.contracts.value_types import ArrayType, Layout, OpaqueType, StructType, UnionType
-from shared.errors import Reason
+from shared.errors import Reason, RefusedError
 from shared.licensing.package import LicensedPackage
 from shared.licensing.policies import LicencePolicy
 from shared.licensing.source_tags import source_licences
 from shared.licensing.verdict import check_licences
 from shared.package_tests import compilers_by_file
+from shared.portability.companions import analyse_companions
+from shared.portability.libbpf_removals import GONE_SINCE
 
 Severity = Literal["error", "warning"]
 
@@ -93,6 +95,32 @@ def package_findings(
     yield from _test_warnings(manifest, tests)
     yield from _unused_warnings(manifest, elf)
     yield from _map_warnings(manifest, files)
+    yield from _user_space_findings(manifest, files)
+
+
+def _user_space_findings(
+    manifest: PackageManifest, files: Mapping[str, bytes]
+) -> Iterator[LintFinding]:
+    try:
+        found = analyse_companions(manifest, files)
+    except RefusedError as error:
+        for reason in error.reasons:
+            yield error_of(reason)
+        return
+    for call in found.removed_calls:
+        yield _warning(
+            f"{call.path}:{call.line}" if call.line else call.path,
+            f"calls {call.name}, which libbpf {GONE_SINCE} removed",
+            f"begin with {call.replacement} instead",
+        )
+    for one in found.companions:
+        for need in one.capabilities:
+            if not need.declared:
+                yield _warning(
+                    f"companions.{one.companion}.capabilities",
+                    f"{one.path} calls {need.because}, which asks for {need.name}",
+                    "declare it, or leave the call out",
+                )
 
 
 def _licence_findings(

@@ -26,6 +26,7 @@ from shared.errors import Reason, RefusedError
 from shared.licensing.source_tags import source_licences
 from shared.package_archive import ArchiveError, read_archive
 from shared.package_tests import compilers_by_file, read_tests
+from shared.portability.companions import analyse_companions
 from shared.portability.package import analyse_package
 from shared.reason_lists import bounded_reasons
 
@@ -76,7 +77,10 @@ def read_content(archive: bytes, manifest: PackageManifest) -> PackageContent:
         unread += error.reasons
     analysis = None
     try:
-        analysis = None if unread else analyse_package(manifest, files, readings=readings)
+        if unread:
+            analyse_companions(manifest, files)
+        else:
+            analysis = analyse_package(manifest, files, readings=readings)
     except RefusedError as error:
         unread += error.reasons
     return PackageContent(

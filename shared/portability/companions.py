@@ -20,6 +20,7 @@ from shared.bytecode.c_sources import code_alone
 from shared.bytecode.elf_sections import MalformedObjectError
 from shared.contracts.package_analysis import CapabilityNeed, CompanionAnalysis, RemovedCall
 from shared.contracts.package_manifest import CompanionEntry, PackageManifest
+from shared.errors import Reason, RefusedError
 from shared.portability.capability_needs import capability_needs
 from shared.portability.executables import Executable, read_executable
 from shared.portability.libbpf_removals import (
@@ -41,14 +42,19 @@ class CompanionFindings:
     removed_calls: tuple[RemovedCall, ...]
 
 
+class UnfitExecutableError(RefusedError):
+    """Executables of companions are none, or not for the platform that they are stated for."""
+
+
 def analyse_companions(manifest: PackageManifest, files: Mapping[str, bytes]) -> CompanionFindings:
     """What the companions are linked to and call.
 
     Raises:
-        MalformedObjectError: One is no executable of its architecture.
+        UnfitExecutableError: With every executable that cannot be read or is for another platform.
     """
     found: list[CompanionAnalysis] = []
     removed: list[RemovedCall] = []
+    reasons: list[Reason] = []
     for name, entry in manifest.companions.items():
         for platform, path in entry.executables.items():
             if path not in files:
@@ -57,18 +63,27 @@ def analyse_companions(manifest: PackageManifest, files: Mapping[str, bytes]) ->
             if not platform.startswith("linux-"):
                 found.append(CompanionAnalysis(companion=name, platform=platform, path=path))
                 continue
-            executable = read_executable(files[path], path)
-            architecture = platform.partition("-")[2]
-            if executable.architecture != architecture:
-                rule = f"must be made for {architecture}, as the manifest says"
-                raise MalformedObjectError(path, rule)
+            try:
+                executable = _executable(files[path], path, platform.partition("-")[2])
+            except MalformedObjectError as error:
+                reasons += error.reasons
+                continue
             found.append(_analysis(executable, name, platform, path, entry))
             removed += [
                 RemovedCall(name=call, path=path, replacement=REPLACEMENTS[call])
                 for call in removed_calls(executable.imported | executable.own)
             ]
+    if reasons:
+        raise UnfitExecutableError(f"{reasons[0].path}: {reasons[0].rule}", reasons)
     removed += _of_sources(files)
     return CompanionFindings(tuple(found), tuple(dict.fromkeys(removed)))
+
+
+def _executable(data: bytes, path: str, architecture: str) -> Executable:
+    executable = read_executable(data, path)
+    if executable.architecture != architecture:
+        raise MalformedObjectError(path, f"must be made for {architecture}, as the manifest says")
+    return executable
 
 
 def _analysis(

@@ -15,9 +15,10 @@ import msgspec
 import pytest
 
 from cli.package_build import build_package
+from cli.package_lint import lint_package
 from services.catalog.manifest import manifest_reasons
+from services.catalog.package_content import read_content
 from services.scheduler.program_choice import resolve_program
-from shared.bytecode.elf_sections import MalformedObjectError
 from shared.contracts.package_analysis import CompanionAnalysis, RemovedCall
 from shared.contracts.package_manifest import (
     CompanionArgument,
@@ -25,8 +26,8 @@ from shared.contracts.package_manifest import (
     PackageManifest,
     PlatformKey,
 )
-from shared.package_archive import unpack_archive
-from shared.portability.companions import analyse_companions
+from shared.package_archive import unpack_archive, write_archive
+from shared.portability.companions import UnfitExecutableError, analyse_companions
 from shared.portability.executables import read_executable
 from shared.portability.libbpf_removals import REPLACEMENTS
 from shared.portability.package import analyse_package
@@ -166,9 +167,20 @@ def test_a_file_that_is_no_executable_of_its_platform_is_refused(
     """A node would find out when it starts it."""
     entry = a_companion(executables={key: "exporter"})
 
-    with pytest.raises(MalformedObjectError) as refusal:
+    with pytest.raises(UnfitExecutableError) as refusal:
         analysed(entry, exporter=data if data is not None else old_program())
     assert [one.rule for one in refusal.value.reasons] == [rule]
+
+
+def test_publication_is_told_of_every_file_that_cannot_be_read() -> None:
+    """Bad executables hide neither one another nor a bad object."""
+    entry = a_companion(executables={HERE: "exporter", "linux-riscv64": "other"})
+    manifest, files = packaged(entry, exporter=b"#!/bin/sh\n", other=old_program())
+
+    content = read_content(write_archive(files), manifest)
+
+    assert [one.path for one in content.reasons] == ["one.bpf.o", "exporter", "other"]
+    assert content.analysis is None
 
 
 def test_a_dynamic_section_without_its_names_is_refused() -> None:
@@ -179,7 +191,7 @@ def test_a_dynamic_section_without_its_names_is_refused() -> None:
         if int.from_bytes(data[header + 4 : header + 8], "little") == DYNAMIC_SECTION:
             data[header + 40 : header + 44] = bytes(4)
 
-    with pytest.raises(MalformedObjectError):
+    with pytest.raises(UnfitExecutableError):
         analysed(a_companion(), exporter=bytes(data))
 
 
@@ -304,3 +316,9 @@ def test_package_toml_states_companions(tmp_path: Path) -> None:
     assert files["exporter"] == old_program()
     assert [one.companion for one in found.companions] == ["exporter"]
     assert found.removed_call_count == 1
+    warned = {one.rule: one.fix for one in lint_package(tmp_path).findings}
+    assert warned["calls bpf_set_link_xdp_fd, which libbpf 1.0 removed"] == (
+        "begin with bpf_xdp_attach instead"
+    )
+    assert "exporter calls setgid, which asks for CAP_SETGID" in warned
+    assert "exporter calls bpf_xdp_attach, which asks for CAP_NET_ADMIN" not in warned
