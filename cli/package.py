@@ -16,7 +16,7 @@ from rich.text import Text
 
 from cli import console, session
 from cli.console import CredentialsOption, JsonFlag, plain
-from cli.package_analysis_view import portability_table
+from cli.package_analysis_view import companion_tables, portability_table
 from cli.package_build import BuiltPackage, build_package
 from cli.package_check import report_check
 from cli.package_publish import load_publisher, read_built, upload, write_built
@@ -339,7 +339,7 @@ def _render_shown(shown: PackageShown) -> RenderableType:
     if package.licences is not None:
         parts.append(_licence_lines(package.licences))
     if package.analysis is not None:
-        parts.append(portability_table(package.analysis))
+        parts += [portability_table(package.analysis), *companion_tables(package.analysis)]
     return Group(*parts, _elf_table(package.elf))
 
 
