@@ -56,7 +56,7 @@ def standing_change(record: DeploymentRecord, fleet: Fleet) -> StandingChange | 
     """What is to be said; None if it was said already.
 
     `licence.violate`, or `licence.comply` when no rule is left; `details`: rules, the rules said
-    before, and nodes (the first NODES_IN_EVENT).
+    before, nodes (the first NODES_IN_EVENT), and waivers by whose grace it runs elsewhere.
     """
     found = violations(record, fleet)
     rules = tuple(sorted({one.rule for one in found}))
@@ -78,6 +78,7 @@ def standing_change(record: DeploymentRecord, fleet: Fleet) -> StandingChange | 
             "before": list(before.rules),
             "nodes": nodes[:NODES_IN_EVENT],
             "node_count": len(nodes),
+            "waivers": sorted(_used(record, fleet)),
         },
     )
     standing = LicenceStanding(rules=rules, changes=changes)
@@ -93,14 +94,6 @@ def use_events(record: DeploymentRecord, fleet: Fleet) -> tuple[EventBody, ...]:
 
     `details`: waiver (its id), rules, and nodes (the first NODES_IN_EVENT).
     """
-    used: dict[str, tuple[set[str], set[str]]] = {}
-    for node, excuses in _excused_nodes(record, fleet):
-        for rule in excuses.rules:
-            for waiver in node.waivers:
-                if _excuses(waiver, rule, excuses, node):
-                    rules, nodes = used.setdefault(waiver.id, (set(), set()))
-                    rules.add(rule)
-                    nodes.add(node.name)
     revision = record.revisions[-1]
     return tuple(
         EventBody(
@@ -116,8 +109,21 @@ def use_events(record: DeploymentRecord, fleet: Fleet) -> tuple[EventBody, ...]:
                 "node_count": len(nodes),
             },
         )
-        for waiver, (rules, nodes) in sorted(used.items())
+        for waiver, (rules, nodes) in sorted(_used(record, fleet).items())
     )
+
+
+def _used(record: DeploymentRecord, fleet: Fleet) -> dict[str, tuple[set[str], set[str]]]:
+    """Each waiver that excuses the deployment, with the rules and the nodes."""
+    used: dict[str, tuple[set[str], set[str]]] = {}
+    for node, excuses in _excused_nodes(record, fleet):
+        for rule in excuses.rules:
+            for waiver in node.waivers:
+                if _excuses(waiver, rule, excuses, node):
+                    rules, nodes = used.setdefault(waiver.id, (set(), set()))
+                    rules.add(rule)
+                    nodes.add(node.name)
+    return used
 
 
 def _excuses(waiver: Waiver, rule: str, excuses: Excuses, node: NodeView) -> bool:
