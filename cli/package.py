@@ -350,7 +350,9 @@ def _licence_lines(verdict: LicenceVerdict) -> Table:
     )
     for found in verdict.findings:
         if found.outcome != "passed":
-            table.add_row(plain(found.rule), plain(f"{found.outcome}: {found.path} {found.text}"))
+            waived = f", waived by {found.waiver}" if found.waiver else ""
+            what = f"{found.outcome}{waived}: {found.path} {found.text}"
+            table.add_row(plain(found.rule), plain(what))
     for one in verdict.elections:
         table.add_row(plain(one.file), plain(f"taken under {one.elected}: {one.why}"))
     return table
