@@ -181,6 +181,7 @@ class NodeExecutorService:
             READ_MAP: self.read_map,
             VERIFY_ON_NODE: self._verification.take,
         }
+        await self._records.first_registration()  # who answers can be asked for by its name
         async with bus.serve("node", endpoints, version=VERSION, tokens={"node": self._bus.name}):
             log.info("serving", node=self._bus.name)
             await self._beat()

@@ -69,6 +69,16 @@ async def test_a_node_registers_once_and_beats_at_once(fleet: Fleet) -> None:
     assert record.value.features["xdp"]
 
 
+@pytest.mark.not_started
+async def test_a_node_that_answers_is_registered(fleet: Fleet) -> None:
+    """Whoever waited for its answer can name it: in labels, and where a chain shall be."""
+    fleet.start()
+
+    await _shown(fleet)
+
+    assert await fleet.scheduler.bucket(NODES).get(NODE) is not None
+
+
 async def _beats(fleet: Fleet, count: int) -> bool:
     return len(fleet.heartbeats) >= count
 

@@ -86,6 +86,7 @@ class NodeRecords:
         self._observed: ObservedNode | None = None
         self._reported: ObservedNode | None = None
         self._has_news = asyncio.Event()
+        self._was_tried = asyncio.Event()
 
     async def note_mode(self) -> None:
         """The journal says it, if the offline mode is another than at the last start.
@@ -153,10 +154,15 @@ class NodeRecords:
         while True:
             self._look_again.clear()
             pause_seconds = await self.register()
+            self._was_tried.set()
             await asyncio.sleep(BETWEEN_SECONDS)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_seconds):
                     await self._look_again.wait()
+
+    async def first_registration(self) -> None:
+        """The bus has the node's inventory, or did not take it at the first attempt."""
+        await self._was_tried.wait()
 
     def look_again(self) -> None:
         """The inventory may have changed."""
