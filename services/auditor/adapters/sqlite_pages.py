@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any, Final
 
-from services.auditor.adapters.sqlite_rows import STORED, stored_record
+from services.auditor.adapters.log_rows import STORED, stored_record
 from services.auditor.query import GLOB_CHARACTERS, MAX_PAGE_BYTES, RecordQuery, StoredRecord
 
 FEW: Final = 5_000

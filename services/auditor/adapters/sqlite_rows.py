@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""The tables of the log, and how its values become rows and come back.
+"""The tables of the log in SQLite, and what is written to them and read.
 
 One row of `log` says how far everything goes; whatever is beyond it does not exist.
 """
@@ -11,13 +11,10 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
-
-from services.auditor.admission import Channel, Gap, LogState, Record
+from services.auditor.adapters.log_rows import channel_rows, json_text, read_ranges
+from services.auditor.admission import Channel, Gap, LogState
 from services.auditor.merkle import Frontier
-from services.auditor.query import StoredRecord
 from services.auditor.tiles import Tile
-from shared.contracts.events import EventBody
 
 SCHEMA_VERSION: Final = 1
 SCHEMA: Final = """
@@ -81,41 +78,9 @@ CREATE TABLE checkpoints (
     signed_us INTEGER NOT NULL
 ) STRICT;
 """
-STORED: Final = "idx, leaf, body, received_us, stream_sequence, problem"
 _CHUNKS: Final = (500, 100, 20, 4, 1)
 """Rows a statement: one step of 500 rows gives the interpreter lock away once, not 500 times, and
 few different sizes keep the statements prepared."""
-_RANGES: Final = msgspec.json.Decoder(tuple[tuple[int, int], ...])
-_GAP: Final = msgspec.json.Decoder(Gap)
-_NOTHING: Final = EventBody(action="", outcome="observed")
-
-
-def record_row(record: Record, received_us: int) -> tuple[Any, ...]:
-    """The values of one row of `records`, in the order of its columns."""
-    draft = record.draft
-    event = draft.event
-    body = event.data if event is not None else _NOTHING
-    is_believed = event is not None and not draft.problem
-    origin = draft.origin
-    return (
-        record.index,
-        origin.emitter,
-        origin.audience,
-        event.id if event is not None and is_believed else "",
-        draft.time_us or received_us,
-        received_us,
-        draft.message.sequence,
-        draft.leaf.decode(),
-        draft.message.data,
-        body.actor.key if body.actor is not None else "",
-        body.action or origin.action,
-        body.outcome if event is not None else "",
-        body.package,
-        _node_of(origin.emitter) or body.node,
-        body.deployment,
-        body.correlation,
-        draft.problem,
-    )
 
 
 def insert_records(connection: sqlite3.Connection, records: Sequence[tuple[Any, ...]]) -> None:
@@ -133,17 +98,13 @@ def replace_channels(
     connection: sqlite3.Connection, state: LogState, changed: Iterable[Channel]
 ) -> None:
     """The channels are as in `state`, in the open transaction."""
-    heads = [
-        (*channel, state.heads[channel], _text(state.missing.get(channel, ())))
-        for channel in changed
-    ]
-    _write(connection, "INSERT OR REPLACE INTO channels", heads)
+    _write(connection, "INSERT OR REPLACE INTO channels", channel_rows(state, changed))
 
 
 def add_gaps(connection: sqlite3.Connection, gaps: Iterable[Gap]) -> None:
     """The gaps are kept and not announced, in the open transaction."""
     connection.executemany(
-        "INSERT INTO gaps (gap, is_announced) VALUES (?, 0)", [(_text(gap),) for gap in gaps]
+        "INSERT INTO gaps (gap, is_announced) VALUES (?, 0)", [(json_text(gap),) for gap in gaps]
     )
 
 
@@ -152,7 +113,7 @@ def known_leaves(
 ) -> Iterator[tuple[str, str, str]]:
     """Emitter, id and leaf of those of `keys` that are recorded."""
     for start in range(0, len(keys), _CHUNKS[0]):
-        wanted = _text(keys[start : start + _CHUNKS[0]])
+        wanted = json_text(keys[start : start + _CHUNKS[0]])
         yield from connection.execute(
             "SELECT emitter, event_id, leaf FROM json_each(?) AS wanted "
             "CROSS JOIN records ON event_id <> '' AND emitter = wanted.value ->> 0 "
@@ -170,13 +131,8 @@ def read_state(connection: sqlite3.Connection) -> tuple[str, int, bytes, LogStat
     for emitter, audience, head, ranges in connection.execute("SELECT * FROM channels"):
         channel = Channel(emitter, audience)
         heads[channel] = head
-        missing[channel] = _RANGES.decode(ranges)
+        missing[channel] = read_ranges(ranges)
     return origin, size, root, LogState(Frontier(), stream_id, sequence, heads, missing)
-
-
-def read_gap(text: str) -> Gap:
-    """The gap that was kept."""
-    return _GAP.decode(text)
 
 
 def read_tiles(connection: sqlite3.Connection, tiles: Sequence[Tile]) -> dict[Tile, bytes]:
@@ -191,12 +147,6 @@ def read_tiles(connection: sqlite3.Connection, tiles: Sequence[Tile]) -> dict[Ti
     return found
 
 
-def stored_record(row: tuple[int, str, bytes | None, int, int, str]) -> StoredRecord:
-    """A row of the columns STORED."""
-    index, leaf, body, received_us, stream_sequence, problem = row
-    return StoredRecord(index, leaf.encode(), body, received_us, stream_sequence, problem)
-
-
 def _write(connection: sqlite3.Connection, verb: str, written: Sequence[tuple[Any, ...]]) -> None:
     """Write rows of one width by `verb`, few to many in a statement."""
     start = 0
@@ -209,11 +159,3 @@ def _write(connection: sqlite3.Connection, verb: str, written: Sequence[tuple[An
                 [value for values in chunk for value in values],
             )
             start += size
-
-
-def _text(value: object) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-def _node_of(emitter: str) -> str:
-    return emitter.removeprefix("node/") if emitter.startswith("node/") else ""

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from services.auditor.adapters import sqlite_rows as rows
+from services.auditor.adapters.log_rows import STORED, read_gap, record_row, stored_record
 from services.auditor.adapters.sqlite_database import (
     connect,
     prepare,
@@ -173,7 +174,7 @@ class SqliteStore:
                 "SELECT number, gap FROM gaps WHERE is_announced = 0 ORDER BY number"
             ).fetchall()
         )
-        return [(number, rows.read_gap(text)) for number, text in found]
+        return [(number, read_gap(text)) for number, text in found]
 
     async def newest_checkpoint(self) -> tuple[int, str] | None:
         """Size and note of the newest checkpoint."""
@@ -194,23 +195,23 @@ class SqliteStore:
         """One record; None if there is none at this index."""
         found = await self._read(
             lambda db: db.execute(
-                f"SELECT {rows.STORED} FROM records WHERE idx = ?",  # noqa: S608 # a constant
+                f"SELECT {STORED} FROM records WHERE idx = ?",  # noqa: S608 # a constant
                 (index,),
             ).fetchone()
         )
-        return rows.stored_record(found) if found else None
+        return stored_record(found) if found else None
 
     async def of_emitter(self, emitter: str, actions: Sequence[str]) -> list[StoredRecord]:
         """Believed records of one emitter with one of the actions, oldest first."""
         marks = ",".join("?" * len(actions))
         found = await self._read(
             lambda db: db.execute(
-                f"SELECT {rows.STORED} FROM records WHERE action IN ({marks}) "  # noqa: S608
+                f"SELECT {STORED} FROM records WHERE action IN ({marks}) "  # noqa: S608
                 "AND emitter = ? AND problem = '' ORDER BY idx",
                 (*actions, emitter),
             ).fetchall()
         )
-        return [rows.stored_record(row) for row in found]
+        return [stored_record(row) for row in found]
 
     async def root(self, size: int) -> Hash:
         """Root of the first `size` leaves, `size` being at most the tree's."""
@@ -280,7 +281,7 @@ class SqliteStore:
         tiles = extend_tiles(self._tails, admission.completed)
         with transaction(database):
             rows.insert_records(
-                database, [rows.record_row(record, received_us) for record in admission.records]
+                database, [record_row(record, received_us) for record in admission.records]
             )
             rows.replace_tiles(database, tiles)
             rows.replace_channels(database, state, admission.changed)
