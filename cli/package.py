@@ -20,6 +20,7 @@ from cli.package_analysis_view import companion_tables, portability_table
 from cli.package_build import BuiltPackage, build_package
 from cli.package_check import report_check
 from cli.package_publish import load_publisher, read_built, upload, write_built
+from cli.package_schema import report_schema
 from cli.package_source import ARCHIVE_SUFFIX
 from cli.package_statements import program_table, statement_facts
 from cli.package_verify import (
@@ -210,6 +211,7 @@ def show(
     name: str,
     version: str = "",
     *,
+    schema: Annotated[bool, Parameter(negative=())] = False,
     credentials: CredentialsOption = None,
     json: JsonFlag = False,
 ) -> None:
@@ -219,7 +221,13 @@ def show(
     ----------
     version
         Left out: the newest release.
+    schema
+        Instead, print the JSON Schema of what deployments can configure; NAME may then also be a
+        package's folder or archive.
     """
+    if schema:
+        report_schema(name, version, credentials, json=json)
+        return
 
     async def ask() -> PackageShown:
         async with session.connected(credentials) as bus:

@@ -47,6 +47,7 @@ class PackageTestSection(Document, frozen=True, kw_only=True):
     hook: Hook | None = None
     """Left out: the first of the program's hooks."""
     config: dict[Symbol, dict[str, Any]] = {}
+    variables: dict[Symbol, Any] = {}
     packets: Annotated[tuple[PacketSection, ...], Meta(min_length=1, max_length=MAX_PACKETS)]
     maps: dict[Symbol, dict[str, Any]] = {}
     metrics: dict[Token, int] = {}
@@ -92,6 +93,7 @@ def resolve_tests(
                 program=program,
                 hook=section.hook or hooks[program][0],
                 config=section.config,
+                variables=section.variables,
                 packets=packets,
                 maps=section.maps,
                 metrics=section.metrics,

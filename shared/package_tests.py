@@ -142,9 +142,10 @@ def _name_reasons(
                 got=packet.verdict,
                 allowed=list(verdicts),
             )
-    offered = manifest.maps.keys()
+    offered, variables = manifest.maps.keys(), manifest.variables.keys()
     for field, named, allowed, rule in (
         ("config", test.config, offered, "the package offers no such map for configuration"),
+        ("variables", test.variables, variables, "the package offers no such variable"),
         ("maps", test.maps, maps, "no object file has this map"),
         ("metrics", test.metrics, manifest.metrics.keys(), "the package has no such metric"),
     ):

@@ -7,11 +7,13 @@ Pure.
 
 from __future__ import annotations
 
-from services.node_executor.stated_rules import variable_entries
+from collections.abc import Mapping
+from typing import Any
+
 from shared.bytecode.configurable_types import variable_types
 from shared.bytecode.elf import ObjectFile
 from shared.configuration.variables import encode_variables
-from shared.contracts.desired import DesiredProgram
+from shared.contracts.configuration import VariableEntry
 from shared.contracts.value_types import Member
 from shared.errors import Reason, RefusedError
 
@@ -20,35 +22,47 @@ class ConstantsError(RefusedError):
     """Values of global variables do not fit the program; every one is listed."""
 
 
-def encode_constants(program: DesiredProgram, parsed: ObjectFile) -> dict[str, bytes]:
+def encode_constants(
+    values: Mapping[str, Any],
+    entries: Mapping[str, VariableEntry],
+    parsed: ObjectFile,
+    *,
+    name: str,
+) -> dict[str, bytes]:
     """The bytes of every constant that is configured, by name.
+
+    Args:
+        values: What is configured.
+        entries: What the package says of its variables.
+        parsed: The program's object.
+        name: How refusals call the program.
 
     Raises:
         ConstantsError: One is no constant of the object, or its value does not fit.
     """
     constants = [
-        Member(name, 0, layout)
-        for (section, name), layout in variable_types(parsed.btf).items()
-        if name in parsed.variables
-        and parsed.variables[name].section == section
-        and parsed.variables[name].is_constant
+        Member(one, 0, layout)
+        for (section, one), layout in variable_types(parsed.btf).items()
+        if one in parsed.variables
+        and parsed.variables[one].section == section
+        and parsed.variables[one].is_constant
     ]
     problems: list[Reason] = []
-    encoded = encode_variables(program.constants, variable_entries(program), constants, problems)
+    encoded = encode_variables(values, entries, constants, problems)
     known = sorted(one.name for one in constants)
     rule = "must be a constant of the program"
     problems += [
-        Reason(path=f"variables.{name}", rule=rule, got=name, allowed=known)
-        for name in program.constants
-        if name not in known
+        Reason(path=f"variables.{one}", rule=rule, got=one, allowed=known)
+        for one in values
+        if one not in known
     ]
     if problems:
-        path = f"{program.deployment}.{problems[0].path}"
+        path = f"{name}.{problems[0].path}"
         raise ConstantsError(
             f"{path}: {problems[0].rule}",
             [
                 Reason(
-                    path=f"{program.deployment}.{one.path}",
+                    path=f"{name}.{one.path}",
                     rule=one.rule,
                     got=one.got,
                     allowed=one.allowed,
@@ -56,4 +70,4 @@ def encode_constants(program: DesiredProgram, parsed: ObjectFile) -> dict[str, b
                 for one in problems
             ],
         )
-    return {name: data for name, (_, data) in encoded.items()}
+    return {one: data for one, (_, data) in encoded.items()}

@@ -53,6 +53,8 @@ class PackageTest(Document, frozen=True, kw_only=True):
     hook: Hook
     config: dict[Symbol, dict[str, Any]] = {}
     """Map to entries, written before the first packet, as a deployment's configuration."""
+    variables: dict[Symbol, Any] = {}
+    """Values of global variables, as a deployment's."""
     packets: Annotated[tuple[PacketStep, ...], Meta(min_length=1, max_length=MAX_PACKETS)]
     maps: dict[Symbol, dict[str, Any]] = {}
     """Map to entries that it must hold after the last packet; entries not named do not matter.

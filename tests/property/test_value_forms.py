@@ -26,6 +26,7 @@ from shared.contracts.value_types import (
     UnionType,
 )
 from shared.errors import Reason
+from tests.support.json_schemas import accepts
 
 CHAR = IntegerType(1, is_signed=True, name="char")
 BYTE = IntegerType(1, name="unsigned char")
@@ -125,6 +126,12 @@ def test_what_is_configured_is_what_is_read_back(key: Written, value: Written) -
     codec = map_codec(layout, entry)
     assert (len(stored_key), len(stored)) == (key[0].size_bytes, value[0].size_bytes)
     assert (codec.decode_key(stored_key), codec.value.decode(stored)) == (text, value[2])
+
+
+@given(one=written)
+def test_what_fits_is_taken_by_the_published_schema(one: Written) -> None:
+    """Editors and forms refuse nothing that a plan would take."""
+    assert accepts(codec_of(one[0], ValueRules(one[1]), []).schema(), one[2])
 
 
 @given(one=written, data=st.data())

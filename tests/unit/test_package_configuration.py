@@ -13,12 +13,14 @@ from services.catalog.manifest import manifest_reasons
 from services.catalog.publication import decide_publication, draft_version, judged
 from services.scheduler.program_choice import ProgramChoiceError, resolve_program
 from shared.adapters.licence_policies import load_policy
+from shared.configuration.json_schema import configuration_schema
 from shared.contracts.catalog import PackageVersion
 from shared.contracts.configuration import MemberEntry, VariableEntry
 from shared.contracts.deployments import DeploymentSpec, ResolvedProgram
 from shared.contracts.package_manifest import MapEntry
 from tests.package_builders import NOW
 from tests.support.configured_package import MAPS, VARIABLES, a_manifest, configured, facts
+from tests.support.json_schemas import accepts
 
 RULE = {
     "action": "MARK",
@@ -163,6 +165,30 @@ def test_defaults_hold_where_nothing_is_said() -> None:
     )
     assert said.config == {"levels": {"0": "LET"}, "allowed": {"22": True, "80": False}}
     assert (said.constants, said.variables["threshold"]) == ({"limit": 70}, 0)
+
+
+def test_the_schema_takes_what_plans_take_and_knows_names_ranges_and_defaults() -> None:
+    """It is made of what the catalog holds."""
+    version = a_version()
+    schema = configuration_schema(version.manifest, version.elf)
+    key = '{"address":"1.2.3.4","port":80,"protocol":6}'
+    config = {"rules": {key: RULE}, "networks": {"10.0.0.0/8": 1}, "levels": {"0": "LET"}}
+
+    assert resolved(version, config=config, variables={"limit": 64}).config
+    assert accepts(schema, {"config": config, "variables": {"limit": 64}})
+    refused_by_both: tuple[dict[str, Any], ...] = (
+        {"config": {"rulez": {}}},
+        {"config": {"rules": {key: RULE | {"action": "DENY"}}}},
+        {"config": {"networks": {"10": 1}}},
+        {"config": {"levels": {"-1": "LET"}}},
+        {"config": {"allowed": {str(port): True for port in range(9)}}},
+        {"variables": {"limit": 63}},
+        {"variables": {"calls": 1}},
+    )
+    for wrong in refused_by_both:
+        assert not accepts(schema, wrong), wrong
+    variables = schema["properties"]["variables"]["properties"]
+    assert (variables["limit"]["default"], variables["threshold"]["default"]) == (1000, 600)
 
 
 def test_a_version_published_before_types_were_kept_is_judged_by_nodes() -> None:

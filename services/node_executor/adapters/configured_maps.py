@@ -64,12 +64,12 @@ class ConfiguredMaps:
 
     def stored_value(self, map_id: int, value: bytes) -> bytes:
         """A value as the kernel stores it: once for each processor in a per-CPU map."""
-        return _stored(self._map_info(map_id), value)
+        return stored(self._map_info(map_id), value)
 
     def blank_value(self, map_id: int) -> bytes | None:
         """Zeros for an array, whose entries always exist; None: entries can be deleted."""
         info = self._map_info(map_id)
-        return _stored(info, bytes(info.value_size_bytes)) if info.is_array else None
+        return stored(info, bytes(info.value_size_bytes)) if info.is_array else None
 
     def capacity(self, map_id: int) -> int:
         """How many entries the map holds at most."""
@@ -131,8 +131,11 @@ class ConfiguredMaps:
             return kernel_info.map_info(opened.fd)
 
 
-def _stored(info: MapInfo, value: bytes) -> bytes:
-    """Documentation/bpf/map_hash.rst: per-CPU values are padded to 8 bytes each."""
+def stored(info: MapInfo, value: bytes) -> bytes:
+    """A value as the kernel stores it: once for each processor in a per-CPU map.
+
+    Documentation/bpf/map_hash.rst: per-CPU values are padded to 8 bytes each.
+    """
     if not info.is_per_cpu:
         return value
     padded = value.ljust(-(-len(value) // _WORD_BYTES) * _WORD_BYTES, b"\0")

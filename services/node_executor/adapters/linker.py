@@ -222,7 +222,8 @@ def _constants(program: DesiredProgram, package: OpenedPackage) -> dict[str, byt
     if not program.constants:
         return {}
     parsed = read_object(package.files[program.object], program.object)
-    return encode_constants(program, parsed)
+    entries = package.manifest.variables
+    return encode_constants(program.constants, entries, parsed, name=program.deployment)
 
 
 def _carry_over(

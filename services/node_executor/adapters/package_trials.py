@@ -8,6 +8,7 @@ import fnmatch
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from services.node_executor.adapters import kernel_info, map_access
@@ -16,6 +17,11 @@ from services.node_executor.adapters.chain import LinkedChain, link_chain
 from services.node_executor.adapters.kernel_facts import kernel_facts, own_platform
 from services.node_executor.adapters.packet_runner import PacketRunner
 from services.node_executor.adapters.packet_timing import ns_per_packet
+from services.node_executor.adapters.trial_configuration import (
+    configure,
+    find_map,
+    trial_variables,
+)
 from services.node_executor.generations import Point
 from services.node_executor.kernel_types import LoadedMap, ProgramSource
 from services.node_executor.package_test.comparison import (
@@ -25,11 +31,11 @@ from services.node_executor.package_test.comparison import (
     packet_differences,
 )
 from services.node_executor.package_test.map_room import check_map_room
-from services.node_executor.packages import OpenedPackage, configuration_problems
+from services.node_executor.packages import OpenedPackage
 from services.node_executor.packet_tests import WatchedMap, programs_that_ran, verdict_name
 from services.node_executor.slot_metrics import Counted
 from shared.bytecode.elf import read_elf_facts
-from shared.configuration.entries import MapValueError, encode_config, encode_key, map_layout
+from shared.configuration.entries import encode_key, map_layout
 from shared.contracts.node import DEFAULT_PROCEED_ON
 from shared.contracts.package_manifest import PackageManifest, ProgramEntry
 from shared.contracts.package_tests import (
@@ -145,15 +151,14 @@ class _Trial:
             FaultError: The kernel failed.
         """
         test, manifest = self._test, self._manifest
-        problems = list(configuration_problems(test.config, manifest.maps, path="config"))
-        if problems:
-            raise RefusedError(f"{problems[0].path}: {problems[0].rule}", problems)
+        variables, constants = trial_variables(manifest, test, source.data, source.object_path)
+        source = replace(source, globals=constants)
         with link_chain([source], test.hook, name=_CHAIN_NAME, facts=kernel_facts()) as chain:
             self.verified_instructions = sum(
                 one.instructions_verified for one in chain.segment_infos
             )
             maps = chain.maps[source.name]
-            _configure(maps, test)
+            configure(maps, manifest, test, variables.live)
             self._run_packets(chain, source)
             for name, wanted in test.maps.items():
                 self.differences += self._map_differences(maps, name, wanted)
@@ -183,7 +188,7 @@ class _Trial:
     def _map_differences(
         self, maps: Mapping[str, LoadedMap], name: str, wanted: Mapping[str, object]
     ) -> Iterator[Difference]:
-        loaded = _map(maps, name)
+        loaded = find_map(maps, name)
         watched = self._runner.watched(loaded.info.id, deployment="", name=name)
         if not isinstance(watched, WatchedMap):
             rule = f"maps of type {loaded.info.type_name} cannot be compared"
@@ -194,7 +199,7 @@ class _Trial:
         found = {}
         for name in self._test.metrics:
             entry = self._manifest.metrics[name]
-            loaded = _map(maps, entry.map)
+            loaded = find_map(maps, entry.map)
             layout = map_layout(*kernel_info.map_declaration(loaded.handle.fd))
             path = f"metrics.{name}"
             key = None if entry.key == "*" else encode_key(entry.key, layout.key, path=path)
@@ -215,28 +220,3 @@ def _loads(manifest: PackageManifest, tests: Sequence[PackageTest]) -> list[Pack
 
 def _proceed_on(entry: ProgramEntry, test: PackageTest) -> tuple[str, ...]:
     return entry.proceed_on or DEFAULT_PROCEED_ON[test.hook]
-
-
-def _configure(maps: Mapping[str, LoadedMap], test: PackageTest) -> None:
-    layouts = {
-        name: map_layout(*kernel_info.map_declaration(_map(maps, name).handle.fd))
-        for name in test.config
-    }
-    for name, entries in encode_config(test.config, layouts).items():
-        for key, value in entries.items():
-            map_access.update(maps[name].handle, key, value)
-
-
-def _map(maps: Mapping[str, LoadedMap], name: str) -> LoadedMap:
-    """The map, which the package has but maybe not this program's object.
-
-    Raises:
-        MapValueError: It has not.
-    """
-    found = maps.get(name)
-    if found is None:
-        reason = Reason(
-            path=name, rule="the program has no such map", got=name, allowed=sorted(maps)
-        )
-        raise MapValueError(f"{name}: {reason.rule}", [reason])
-    return found
