@@ -26,6 +26,7 @@ from cli.package_statements import program_table, statement_facts
 from cli.package_verify import (
     TimeoutOption,
     WatchFlag,
+    gate_facts,
     show_decided,
     wait_for_kernels,
     waiting_facts,
@@ -318,6 +319,7 @@ def _render_shown(shown: PackageShown) -> RenderableType:
                 "licence": manifest.licence,
                 **statement_facts(manifest),
                 "channels": ", ".join(package.channels),
+                **gate_facts(package),
                 "published": f"{package.published_at} by {package.published_by}",
                 "signed by": ", ".join(
                     signature.keyid for signature in package.signed.manifest.signatures

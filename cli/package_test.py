@@ -95,7 +95,9 @@ def run_tests(built: BuiltPackage, *, only: str = "") -> PackageTested:
 
 def render(tested: PackageTested) -> RenderableType:
     """For people: one line a test, and every difference below."""
-    table = Table("test", "program", "hook", "packets", "verified instructions", "result")
+    table = Table(
+        "test", "program", "hook", "packets", "verified instructions", "ns per packet", "result"
+    )
     for result in tested.results:
         table.add_row(
             plain(result.name),
@@ -103,6 +105,7 @@ def render(tested: PackageTested) -> RenderableType:
             result.hook,
             str(result.packets),
             str(result.verified_instructions or ""),
+            str(result.ns_per_packet or ""),
             Text("passed", style="green") if result.has_passed else Text("failed", style="red"),
         )
     passed = sum(result.has_passed for result in tested.results)

@@ -19,7 +19,7 @@ from cli.console import CredentialsOption, JsonFlag, plain
 from cli.package_matrix import render
 from cli.rollout import CommandIdOption, ReasonOption, chosen_id
 from shared.adapters.bus import Bus
-from shared.contracts.catalog import PackagePublished
+from shared.contracts.catalog import PackagePublished, PackageVersion
 from shared.contracts.verification import (
     GET_MATRIX,
     VERIFY_PACKAGE,
@@ -87,6 +87,15 @@ def waiting_facts(published: PackagePublished) -> dict[str, str]:
         "waits": "; ".join(channels),
         "see": f"l3af package matrix {published.name} {published.version}",
     }
+
+
+def gate_facts(package: PackageVersion) -> dict[str, str]:
+    """What a published version still waits for, if it does."""
+    gate = package.gate
+    if gate is None or not gate.awaits:
+        return {}
+    channels = ", ".join(f"{one} ({gate.kernels[one]} kernels)" for one in gate.awaits)
+    return {"waits for": f"{channels}: l3af package matrix {package.manifest.name}"}
 
 
 async def wait_for_kernels(

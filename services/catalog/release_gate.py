@@ -71,6 +71,8 @@ class Verifier:
     node: str
     kernel: str
     machine: str
+    features: frozenset[str] = frozenset()
+    """What it was found to have, as `bcc`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,10 @@ def choose_verifiers(
         carried = effective_labels(record, given)
         is_given_up = given is not None and given.forgotten
         if carried.get(VERIFIER_LABEL, "false") != "false" and not is_given_up:
-            chosen[record.node] = Verifier(record.node, record.kernel, record.architecture)
+            features = frozenset(name for name, has in record.features.items() if has)
+            chosen[record.node] = Verifier(
+                record.node, record.kernel, record.architecture, features
+            )
     return dict(list(chosen.items())[:MAX_VERIFIERS])
 
 
@@ -168,7 +173,9 @@ def is_for(version: PackageVersion, verifier: Verifier) -> bool:
     """Whether the package says of itself that it can run there."""
     manifest = version.manifest
     has_objects = all(one.object_on(f"linux-{verifier.machine}") for one in manifest.programs)
-    return has_objects and is_in_range(verifier.kernel, manifest.needs.kernel)
+    compilers = {one.compiler for one in manifest.programs if one.compiler}
+    has_features = compilers.union(manifest.needs.features) <= verifier.features
+    return has_objects and has_features and is_in_range(verifier.kernel, manifest.needs.kernel)
 
 
 def judge(

@@ -50,9 +50,11 @@ def resolve(
     candidates = {_version(one): one for one in record.versions if channel in one.channels}
     chosen = newest(candidates, wanted)
     if chosen is None:
+        waiting = [one.version for one in record.versions if _waits(one, channel)]
+        hint = f"; {', '.join(waiting)} waits there to be verified on kernels" if waiting else ""
         reason = Reason(
             path="constraint",
-            rule=f"no version in channel {channel} meets it",
+            rule=f"no version in channel {channel} meets it{hint}",
             got=constraint,
             allowed=[str(version) for version in sorted(candidates, reverse=True)],
         )
@@ -119,6 +121,10 @@ def _summary(record: PackageRecord) -> PackageSummary:
 
 def _shown_first(record: PackageRecord) -> PackageVersion:
     return newest_release(record) or max(record.versions, key=_version)
+
+
+def _waits(one: PackageVersion, channel: str) -> bool:
+    return one.gate is not None and channel in one.gate.awaits
 
 
 def _is_release(one: PackageVersion) -> bool:

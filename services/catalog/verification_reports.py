@@ -76,7 +76,7 @@ def check_verifiers(verifiers: Mapping[str, Verifier]) -> None:
         NobodyVerifiesError: There is not.
     """
     if not verifiers:
-        rule = "no node carries the label: l3af node label NODE verifier=true"
+        rule = "no node that it is for carries the label: l3af node label NODE verifier=true"
         raise NobodyVerifiesError(
             "no node verifies packages here", [Reason(path="verifier", rule=rule)]
         )

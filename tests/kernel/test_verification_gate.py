@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from shared.contracts.node import GET_CHAINS, GetChains
 from shared.contracts.package_tests import PackageTested, RunPackageTests, TrialLimits
 from tests.support.catalog_process import ROOT, a_built_package
 from tests.support.node_fleets import NODE, a_fleet
@@ -184,6 +185,7 @@ async def test_a_node_that_is_killed_begins_again(fleet: VerifyingFleet) -> None
     """Its trial ends with it, nobody is told a verdict, and it is asked again when it is back."""
     await fleet.publish(with_tests(a_built_package(PACKAGE), copies=8))
     await fleet.until_node_is("running")
+    await fleet.publisher.request(GET_CHAINS.at(node=NODE), GetChains())  # it works on meanwhile
     fleet.stop(signal.SIGKILL)
     shown = await fleet.until_node_is("silent")
     assert (shown.state, shown.kernels) == ("waiting", ())

@@ -30,7 +30,7 @@ from shared.contracts.verification import (
     verification_key,
 )
 from shared.dsse import manifest_digest
-from shared.errors import RefusedError
+from shared.errors import FaultError, RefusedError
 from shared.package_archive import describe_files, unpack_archive, write_archive
 from shared.package_tests import TESTS_FILE, write_tests
 from tests.package_builders import sign
@@ -82,12 +82,19 @@ class VerifyingFleet(Fleet):
         """What the kernels said of the package."""
         return await self.publisher.request(GET_MATRIX, GetMatrix(name=PACKAGE))
 
+    async def _matrix_if_answered(self) -> VerificationMatrix | None:
+        """None while a catalog that starts has not begun to listen."""
+        try:
+            return await self.matrix()
+        except FaultError:
+            return None
+
     async def until_matrix(self, *states: str) -> VerificationMatrix:
         """The matrix, once the version or its first node is in one of these states."""
 
         async def read() -> VerificationMatrix | None:
-            found = await self.matrix()
-            return found if found.state in states else None
+            found = await self._matrix_if_answered()
+            return found if found and found.state in states else None
 
         found = await self.until(read)
         assert isinstance(found, VerificationMatrix)
@@ -97,8 +104,8 @@ class VerifyingFleet(Fleet):
         """The matrix, once the node is in this state."""
 
         async def read() -> VerificationMatrix | None:
-            found = await self.matrix()
-            states = {one.node: one.state for one in found.nodes}
+            found = await self._matrix_if_answered()
+            states = {one.node: one.state for one in found.nodes} if found else {}
             return found if states.get(node) == state else None
 
         found = await self.until(read)

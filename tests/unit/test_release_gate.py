@@ -44,8 +44,8 @@ from tests.package_builders import NOW, a_program, a_version
 
 SECONDS = 60
 NODES = {
-    "a": Verifier("a", "6.18.0", "x86_64"),
-    "b": Verifier("b", "5.15.0", "x86_64"),
+    "a": Verifier("a", "6.18.0", "x86_64", frozenset({"tcx"})),
+    "b": Verifier("b", "5.15.0", "x86_64", frozenset({"bcc"})),
 }
 
 
@@ -103,8 +103,9 @@ def test_what_waits_cannot_be_resolved() -> None:
     """It is stored, and no deployment gets it."""
     record = PackageRecord(name="one", versions=(_waiting(),))
 
-    with pytest.raises(VersionUnsatisfiedError):
+    with pytest.raises(VersionUnsatisfiedError) as caught:
         resolve(record, name="one", constraint="*", channel="stable")
+    assert caught.value.reasons[0].rule.endswith("; 1.0.0 waits there to be verified on kernels")
 
 
 def test_a_node_that_is_at_it_is_waited_for() -> None:
@@ -276,12 +277,14 @@ def test_a_channel_demands_a_number() -> None:
         ({"needs": Needs(kernel=">=6")}, ("a",)),
         ({"programs": (a_program(object="", objects={"linux-aarch64": "a.o"}),)}, ()),
         ({"programs": (a_program(object="", objects={"linux-x86_64": "x.o"}),)}, ("a", "b")),
+        ({"needs": Needs(features=("tcx",))}, ("a",)),
+        ({"programs": (a_program(object="one.c", compiler="bcc"),)}, ("b",)),
     ],
 )
 def test_only_nodes_that_the_package_is_for_are_asked(
     changes: dict[str, Any], asked: tuple[str, ...]
 ) -> None:
-    """A node without an object, or with a kernel outside the range, is no witness."""
+    """A node without an object or a feature, or with a kernel out of range, is no witness."""
     version = _waiting()
     version = msgspec.structs.replace(
         version, manifest=msgspec.structs.replace(version.manifest, **changes)

@@ -25,6 +25,7 @@ from services.catalog.release_gate import (
     Standing,
     Verifier,
     choose_verifiers,
+    is_for,
     judge,
     ordered_anew,
     settled,
@@ -254,7 +255,8 @@ class Verification:
     ) -> Decision[VerificationOrdered]:
         snapshot = await self._packages.snapshot()
         record, version = _meant(snapshot, request.name, request.version)
-        verifiers = await self._verifiers()
+        labelled = await self._verifiers()
+        verifiers = {node: one for node, one in labelled.items() if is_for(version, one)}
         check_verifiers(verifiers)
         anew = ordered_anew(version, order=command_id, now=now)
         return Decision(

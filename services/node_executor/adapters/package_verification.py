@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +25,7 @@ import structlog
 
 from services.node_executor.adapters.archives import Archives
 from services.node_executor.adapters.node_bus import NodeBus
+from services.node_executor.adapters.trial_process import TrialFaultError, run_trial
 from services.node_executor.package_test.reporting import could_not_be_tried, passed_or_not
 from services.node_executor.packages import open_package
 from shared.adapters.callers import Caller
@@ -40,7 +40,7 @@ from shared.contracts.verification import (
     verification_key,
 )
 from shared.dsse import manifest_digest, verify_signed_package
-from shared.errors import FaultError, Refusal, RefusedError
+from shared.errors import FaultError, RefusedError
 
 RUNNER: Final = "services.node_executor.package_test"
 MAX_WAITING: Final = 32
@@ -50,8 +50,6 @@ MEMORY_BYTES: Final = 2 << 30
 """Address space of the process that loads a candidate."""
 MAP_BYTES: Final = 256 << 20
 """What the maps of one program of a candidate may take."""
-MAX_ANSWER_BYTES: Final = 8 << 20
-_PASSED_OR_NOT, _REFUSED = 0, 2
 
 ResultT = TypeVar("ResultT")
 log = structlog.get_logger()
@@ -59,10 +57,6 @@ log = structlog.get_logger()
 
 class BusyVerifierError(FaultError):
     """Too many candidates wait already."""
-
-
-class TrialFaultError(FaultError):
-    """The process could not be run, through no fault of the candidate."""
 
 
 class Thread(Protocol):
@@ -197,20 +191,17 @@ class PackageVerification:
                 memory_bytes=MEMORY_BYTES, processor_seconds=seconds, map_bytes=MAP_BYTES
             ),
         )
-        status, answer = await _run(
-            msgspec.json.encode(order), seconds=seconds, bcc_python=self._bcc_python
+        environment = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "NODE_EXECUTOR_BCC_PYTHON": str(self._bcc_python),
+        }
+        answer = await run_trial(
+            (sys.executable, "-m", RUNNER),
+            msgspec.json.encode(order),
+            seconds=seconds,
+            environment=environment,
         )
-        if status == _PASSED_OR_NOT and len(answer) <= MAX_ANSWER_BYTES:
-            return msgspec.json.decode(answer, type=PackageTested)
-        if status == _PASSED_OR_NOT:
-            raise RefusedError(f"what is said of its tests takes {len(answer)} bytes")
-        if status == _REFUSED:
-            raise RefusedError(msgspec.json.decode(answer, type=Refusal).message)
-        if status < 0:
-            name = signal.Signals(-status).name
-            raise RefusedError(f"the process that loads it was ended by {name}")
-        problem = answer.decode(errors="replace")[:500] or f"exit status {status}"
-        raise TrialFaultError(f"it could not be tried: {problem}")
+        return msgspec.json.decode(answer, type=PackageTested)
 
     async def _send(self, report: VerificationReport) -> None:
         """The report is stored; until the bus is there it is kept here."""
@@ -223,46 +214,6 @@ class PackageVerification:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 return
-
-
-async def _run(order: bytes, *, seconds: int, bcc_python: Path) -> tuple[int, bytes]:
-    """Exit status and answer of the process; it and its children are gone.
-
-    Raises:
-        RefusedError: It took longer.
-        TrialFaultError: It could not be started.
-    """
-    environment = {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "NODE_EXECUTOR_BCC_PYTHON": str(bcc_python),
-    }
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", RUNNER),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise TrialFaultError(f"the trial's process cannot be started: {error}") from error
-    try:
-        async with asyncio.timeout(seconds):
-            answer, _ = await process.communicate(order)
-    except TimeoutError as error:
-        raise RefusedError(f"its trial took longer than {seconds} s") from error
-    finally:
-        await _end(process)
-    assert process.returncode is not None
-    return process.returncode, answer
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """The process and what it started are gone."""
-    if process.returncode is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
 
 
 def _opened(signed: SignedPackage, archive: bytes, trust_root: bytes) -> None:

@@ -15,6 +15,8 @@ from shared.errors import FaultError
 
 NICENESS: Final = 10
 """Everything else on the node goes first."""
+FILE_BYTES: Final = 64 << 20
+"""Of one file, as a compiler makes; what is said on standard error is one too."""
 _SET_DEATH_SIGNAL, _NO_NEW_PRIVILEGES = 1, 38
 """include/uapi/linux/prctl.h."""
 
@@ -34,6 +36,7 @@ def confine(limits: TrialLimits) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes,) * 2)
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES,) * 2)
         os.nice(NICENESS)
     except (OSError, ValueError) as error:
         raise ConfinementError(f"the trial cannot be confined: {error}") from error
