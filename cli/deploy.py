@@ -212,7 +212,7 @@ def _link_line(chain: PlannedChain) -> Iterator[Text]:
 
 
 def _add_chain(table: Table, chain: PlannedChain) -> None:
-    note = " (only map entries)" if chain.configuration_only else ""
+    note = " (only map entries and variables)" if chain.configuration_only else ""
     for index, place in enumerate(chain.programs):
         table.add_row(
             chain.node if index == 0 else "",

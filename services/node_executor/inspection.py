@@ -36,7 +36,7 @@ _NOT_KEPT: Final = (
     " chain is linked again"
 )
 _NOT_OURS: Final = "the program on the hook is not one that is remembered here"
-_NOT_LINKED: Final = "the chain needs no new program: only map entries change"
+_NOT_LINKED: Final = "the chain needs no new program: only map entries or variables change"
 
 
 class Inspection:

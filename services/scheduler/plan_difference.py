@@ -143,7 +143,7 @@ def _change(old: DesiredProgram | None, new: DesiredProgram) -> Change:
 def _is_configuration_only(
     was: Mapping[str, DesiredProgram], now: Mapping[str, DesiredProgram]
 ) -> bool:
-    """Whether the same programs run in the same places, and only their map entries differ."""
+    """Whether the same programs run in the same places with other map entries or variables."""
     if set(was) != set(now):
         return False
     differing = [name for name in now if _change(was[name], now[name]) == "changed"]
@@ -152,6 +152,7 @@ def _is_configuration_only(
             was[name],
             revision=now[name].revision,
             config=now[name].config,
+            variables=now[name].variables,
             metrics=now[name].metrics,
         )
         == now[name]

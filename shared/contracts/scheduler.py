@@ -63,7 +63,7 @@ class PlannedChain(Message, frozen=True, kw_only=True):
     link: LinkOptions = LinkOptions()
     """How the chain is linked and attached, from what all its deployments ask for."""
     configuration_only: bool = False
-    """Whether only map entries change, so that nothing is linked anew."""
+    """Whether only map entries and variables change, so that nothing is linked anew."""
     draft: str = ""
     """Under which the node keeps the staged chain for some minutes, to be explained or tried;
     empty: the chain was not staged."""

@@ -11,6 +11,7 @@ import pytest
 
 from services.catalog.manifest import manifest_reasons
 from services.catalog.publication import decide_publication, draft_version, judged
+from services.scheduler.acceptance import draft_application
 from services.scheduler.program_choice import ProgramChoiceError, resolve_program
 from shared.adapters.licence_policies import load_policy
 from shared.configuration.json_schema import configuration_schema
@@ -18,6 +19,7 @@ from shared.contracts.catalog import PackageVersion
 from shared.contracts.configuration import MemberEntry, VariableEntry
 from shared.contracts.deployments import DeploymentSpec, ResolvedProgram
 from shared.contracts.package_manifest import MapEntry
+from tests.fleets import a_command, a_fleet, a_spec, told
 from tests.package_builders import NOW
 from tests.support.configured_package import MAPS, VARIABLES, a_manifest, configured, facts
 from tests.support.json_schemas import accepts
@@ -189,6 +191,23 @@ def test_the_schema_takes_what_plans_take_and_knows_names_ranges_and_defaults() 
         assert not accepts(schema, wrong), wrong
     variables = schema["properties"]["variables"]["properties"]
     assert (variables["limit"]["default"], variables["threshold"]["default"]) == (1000, 600)
+
+
+def test_a_plan_says_whether_another_value_links_anew() -> None:
+    """Constants are part of the program, other variables and entries are not."""
+    version = a_version()
+
+    def only_configured(**changes: Any) -> bool:
+        before = a_spec(package="configured")
+        after = a_spec(package="configured", **changes)
+        first = draft_application(a_fleet(), before, version, a_command(1))
+        fleet = told(a_fleet().with_deployment(first.record))
+        draft = draft_application(fleet, after, version, a_command(2))
+        return draft.plan.chains[0].configuration_only
+
+    assert only_configured(variables={"threshold": 1})
+    assert only_configured(config={"levels": {}})
+    assert not only_configured(variables={"limit": 100})
 
 
 def test_a_version_published_before_types_were_kept_is_judged_by_nodes() -> None:
