@@ -14,7 +14,7 @@ import pytest
 
 from services.node_executor.adapters import cls_bpf, hooks
 from services.node_executor.adapters.kernel_errors import HookOwnedError, LinkChangedError
-from services.node_executor.attachment import CLS_BPF_IS_WEAKER
+from services.node_executor.attachment import CLS_BPF_IS_WEAKER, ForeignOwnerError
 from services.node_executor.generations import Point
 from shared.contracts.desired import DesiredChain
 from shared.contracts.link_options import LinkOptions
@@ -184,10 +184,49 @@ def test_somebody_else_s_filter_in_our_place_is_refused_by_name(
         where = f"ingress prio {cls_bpf.PRIORITY} handle {cls_bpf.HANDLE}"
         run(f"tc filter add dev {wire.name} {where} bpf da pinned {base}/theirs/program")
 
+        point, chain = Point(wire.name, INGRESS), a_forced_chain(wire)
+        with pytest.raises(ForeignOwnerError, match="theirs") as before_acceptance:
+            executor.points.admit(point, chain)
         with pytest.raises(HookOwnedError, match="theirs"):
-            executor.settle(a_forced_chain(wire), Point(wire.name, INGRESS), 1)
+            executor.settle(chain, point, 1)
 
+        assert before_acceptance.value.reasons[0].allowed == "attach = tcx"
         assert "theirs" in run(f"tc filter show dev {wire.name} ingress")
+        executor.settle(a_forced_chain(wire, hook="tc-egress"), Point(wire.name, "tc-egress"), 1)
+
+
+@pytest.mark.parametrize(
+    ("filter_words", "is_refused"),
+    [
+        ("prio {ours} protocol ip u32 match u32 0 0 classid 1:1", True),
+        ("prio {ours} protocol ip bpf da pinned {path}", True),
+        ("prio {ours} handle 2 bpf da pinned {path}", False),
+        ("prio {ours} chain 7 bpf da pinned {path}", False),
+        ("prio 5 bpf da pinned {path}", False),
+    ],
+)
+def test_any_filter_that_leaves_no_room_is_refused_before_acceptance(
+    executor: Executor, wire: Wire, base: PurePosixPath, filter_words: str, is_refused: bool
+) -> None:
+    """The kernel gives a preference one kind and one protocol; others stand beside ours."""
+    path = base / "theirs" / "program"
+    with a_foreign_program(INGRESS) as theirs:
+        pin_foreign(theirs, path)
+        run(f"tc qdisc add dev {wire.name} clsact")
+        words = filter_words.format(ours=cls_bpf.PRIORITY, path=path)
+        run(f"tc filter add dev {wire.name} ingress {words}")
+        point, chain = Point(wire.name, INGRESS), a_forced_chain(wire)
+
+        if is_refused:
+            with pytest.raises(ForeignOwnerError):
+                executor.points.admit(point, chain)
+            with pytest.raises(HookOwnedError):
+                executor.settle(chain, point, 1)
+        else:
+            executor.points.admit(point, chain)
+            executor.settle(chain, point, 1)
+
+        assert (described(executor, point, chain).state == "attached") != is_refused
 
 
 def test_a_swap_looks_before_it_replaces(executor: Executor, wire: Wire) -> None:

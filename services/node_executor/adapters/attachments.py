@@ -150,6 +150,7 @@ class Attachments:
         Raises:
             AttachmentRefusedError: The driver or the kernel has no such way.
             AnchorMissingError: The program to stand beside is not on the hook.
+            ForeignOwnerError: Another's filter is where ours would be.
         """
         # Asking a driver takes longer than all else that comes before a swap.
         facts = (
@@ -158,9 +159,15 @@ class Attachments:
             else InterfaceFacts(point.interface)
         )
         check_options(point.hook, options, facts, has_tcx=knows_tcx())
-        if ways(point.hook, options.attach, has_tcx=knows_tcx())[0] == "tcx":
+        way = ways(point.hook, options.attach, has_tcx=knows_tcx())[0]
+        if way == "tcx":
             own, _ = self._link_on(point, index)
             hooks.check_position(index, point.hook, options.position, own_link_id=own)
+        elif way == "cls_bpf":
+            found = cls_bpf.in_the_way(self._below(point), point.interface, index, point.hook)
+            # Ours under its interface's old name is taken off before a new one comes.
+            if found is not None and not found.name.startswith(f"l3af {self._base}/"):
+                raise owned_by(str(point), cls_bpf.holder(found), free="attach = tcx")
 
     def attach(
         self,

@@ -10,6 +10,7 @@ A qdisc that was made here is marked by a pin, and is removed when the last filt
 from __future__ import annotations
 
 import errno
+import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,6 +72,7 @@ class FoundFilter:
     priority: int
     handle: int
     chain: int
+    kind: str = "bpf"
 
 
 def filters(interface_index: int, hook: Hook) -> tuple[FoundFilter, ...]:
@@ -100,6 +102,17 @@ def others(
     return tuple(before), tuple(after)
 
 
+def in_the_way(
+    base: PurePosixPath, interface: str, interface_index: int, hook: Hook
+) -> FoundFilter | None:
+    """Another owner's filter, of whatever kind, that leaves no room for ours; None: there is none.
+
+    A preference of a chain has one kind and one protocol, and a handle of it one filter.
+    """
+    with _route("listing filters") as route:
+        return _in_the_way(route, _name(base, interface, hook), interface_index, hook)
+
+
 def attach(
     base: PurePosixPath, interface: str, interface_index: int, hook: Hook, program: Handle
 ) -> None:
@@ -118,14 +131,10 @@ def attach(
             route.tc("add-filter", "bpf", interface_index, **_ours(base, interface, hook, program))
         except NetlinkError as error:
             _drop_qdisc(route, base, interface, interface_index)
-            if error.code != errno.EEXIST:
+            found = _in_the_way(route, _name(base, interface, hook), interface_index, hook)
+            if found is None:
                 raise
-            present = [
-                kernel_info.occupant(one.program_id)
-                for one in _filters(route, interface_index, hook)
-                if (one.priority, one.handle, one.chain) == (PRIORITY, HANDLE, 0)
-            ]
-            raise HookOwnedError(place, tuple(present)) from error
+            raise HookOwnedError(place, (holder(found),)) from error
 
 
 def replace(
@@ -204,17 +213,43 @@ def _is_at_our_place(one: FoundFilter, name: str) -> bool:
     return (one.name, one.priority, one.handle, one.chain) == (name, PRIORITY, HANDLE, 0)
 
 
+def holder(found: FoundFilter) -> HookOccupant:
+    """Whoever is to be named; a filter without a program by its kind and preference."""
+    if found.program_id:
+        return kernel_info.occupant(found.program_id)
+    return HookOccupant(0, f"{found.kind} filter, preference {found.priority}", "", 0)
+
+
 def _filters(route: IPRoute, interface_index: int, hook: Hook) -> Iterator[FoundFilter]:
     for found in route.get_filters(index=interface_index, parent=_PARENTS[hook]):
         options = found.get_attr("TCA_OPTIONS")
         if found.get_attr("TCA_KIND") == "bpf" and found["handle"] and options:
-            yield FoundFilter(
-                program_id=options.get_attr("TCA_BPF_ID") or 0,
-                name=options.get_attr("TCA_BPF_NAME") or "",
-                priority=found["info"] >> 16,
-                handle=found["handle"],
-                chain=found.get_attr("TCA_CHAIN") or 0,
-            )
+            yield _filter(found)
+
+
+def _filter(found: Any) -> FoundFilter:
+    kind = found.get_attr("TCA_KIND") or ""
+    options = found.get_attr("TCA_OPTIONS") if kind == "bpf" else None
+    return FoundFilter(
+        program_id=(options.get_attr("TCA_BPF_ID") if options else 0) or 0,
+        name=(options.get_attr("TCA_BPF_NAME") if options else "") or "",
+        priority=found["info"] >> 16,
+        handle=found["handle"],
+        chain=found.get_attr("TCA_CHAIN") or 0,
+        kind=kind,
+    )
+
+
+def _in_the_way(route: IPRoute, name: str, interface_index: int, hook: Hook) -> FoundFilter | None:
+    for message in route.get_filters(index=interface_index, parent=_PARENTS[hook]):
+        found = _filter(message)
+        if (found.priority, found.chain) != (PRIORITY, 0) or not found.handle:
+            continue
+        has_our_protocol = message["info"] & 0xFFFF == socket.htons(_ALL_PROTOCOLS)
+        is_beside_us = found.kind == "bpf" and has_our_protocol and found.handle != HANDLE
+        if not is_beside_us and not _is_at_our_place(found, name):
+            return found
+    return None
 
 
 def _need_qdisc(

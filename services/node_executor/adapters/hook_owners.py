@@ -28,8 +28,26 @@ _MOUNTS: Final = Path("/proc/self/mountinfo")
 _PROGRAM, _LINK = "anon_inode:bpf-prog", ("anon_inode:bpf_link", "anon_inode:bpf-link")
 
 
-def owned_by(hook_point: str, occupant: HookOccupant, *, hint: str = "") -> ForeignOwnerError:
-    """A refusal that says everything that can be found about who holds the hook."""
+def owned_by(
+    hook_point: str,
+    occupant: HookOccupant,
+    *,
+    hint: str = "",
+    free: str = "link.take_over = true",
+) -> ForeignOwnerError:
+    """A refusal that says everything that can be found about who holds the hook.
+
+    Args:
+        hook_point: How the place is called.
+        occupant: Who is there; program id 0: no program, named by its name alone.
+        hint: What else is to be said.
+        free: What the deployment could say instead.
+    """
+    rule = "must be free, held by this executor, or given up by its owner"
+    if not occupant.program_id:
+        sentence = f"{hook_point} is held by another owner's {occupant.program_name}"
+        reason = Reason(path=hook_point, rule=rule, got=occupant.program_name, allowed=free)
+        return ForeignOwnerError(f"{sentence}; {hint}" if hint else sentence, [reason])
     kind = _link_kind(occupant.link_id)
     names, holders = pinned_paths(occupant), processes(occupant)
     found: dict[str, object] = {
@@ -45,10 +63,9 @@ def owned_by(hook_point: str, occupant: HookOccupant, *, hint: str = "") -> Fore
     parts += [f"pinned at {path}" for path in names[:2]]
     parts += [f"held by {process}" for process in holders[:2]]
     sentence = f"{hook_point} is held by '{occupant.program_name}' ({', '.join(parts)})"
-    rule = "must be free, held by this executor, or given up by its owner"
     return ForeignOwnerError(
         f"{sentence}; {hint}" if hint else sentence,
-        [Reason(path=hook_point, rule=rule, got=found, allowed="link.take_over = true")],
+        [Reason(path=hook_point, rule=rule, got=found, allowed=free)],
     )
 
 
