@@ -41,6 +41,8 @@ from shared.node_labels import effective_labels
 MAX_VERIFIERS: Final = 32
 """Nodes that are asked about one version: more labelled ones, by name, are left alone."""
 MAX_WHY_CHARACTERS: Final = 200
+MAX_WORD_CHARACTERS: Final = 64
+"""Of what a node says of its kernel: its word is kept in the package's record."""
 _MISSING: Final[Mapping[NodeVerification, str]] = {
     "running": "is trying it",
     "waiting": "has not begun",
@@ -255,10 +257,10 @@ def _verdict(report: VerificationReport) -> NodeVerdict:
     why = report.problem or (problems[0] if problems else "")
     return NodeVerdict(
         node=report.node,
-        kernel=report.kernel,
-        machine=report.machine,
+        kernel=report.kernel[:MAX_WORD_CHARACTERS],
+        machine=report.machine[:MAX_WORD_CHARACTERS],
         outcome=report.outcome,
-        at=report.at,
+        at=report.at[:MAX_WORD_CHARACTERS],
         why=why[:MAX_WHY_CHARACTERS] if report.outcome == "failed" else "",
     )
 
@@ -302,5 +304,6 @@ def _kernel_sentence(
         return
     names = f" ({', '.join(kernels)})" if kernels else ""
     has_hope = any(state in ("running", "waiting") for state in nodes.values())
-    advice = "" if has_hope else f"; label a node on another kernel {VERIFIER_LABEL}=true"
+    where = "on another kernel " if kernels else ""
+    advice = "" if has_hope else f"; label a node {where}{VERIFIER_LABEL}=true"
     yield f"passed on {len(kernels)} of {demanded} different kernels{names}{advice}"

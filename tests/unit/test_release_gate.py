@@ -177,6 +177,17 @@ def test_a_word_that_does_not_count() -> None:
     assert _judged(once, _report(version), b=RUNNING).fresh == ()
 
 
+def test_a_word_that_is_long_is_cut() -> None:
+    """What a node may write into a package's record is bounded, whoever the node is."""
+    version = _waiting()
+    long = "6" * 300_000
+    said = _report(version, kernel=long, machine=long, at=long, problem=long, outcome="failed")
+
+    (verdict,) = _judged(version, said, b=SILENT).fresh
+
+    assert len(msgspec.json.encode(verdict)) < 600
+
+
 def test_two_nodes_on_one_kernel_are_one_witness() -> None:
     """Releases of kernels are counted, and what is missing is said with what to do."""
     version = gated(a_version(), Demands(2), now=NOW)
@@ -189,6 +200,8 @@ def test_two_nodes_on_one_kernel_are_one_witness() -> None:
         "passed on 1 of 2 different kernels (6.18.0); label a node on another kernel verifier=true",
     )
     assert _judged(version, _report(version), _report(version, "b")).releases == ("stable",)
+    nobody = _judged(version, a=SILENT, b=SILENT).waits_for[-1]
+    assert nobody == "passed on 0 of 2 different kernels; label a node verifier=true"
 
 
 def test_verifiers_carry_the_label_and_were_not_given_up() -> None:

@@ -158,11 +158,15 @@ class Verification:
         while True:
             self._wake.clear()
             for name, version in sorted(self._open):
+                said = {"package": name, "version": version}
                 try:
                     await self._look(name, version)
-                except (RefusedError, FaultError) as error:
-                    why = error.message
-                    _log.warning("verification_delayed", package=name, version=version, why=why)
+                except FaultError as fault:
+                    _log.warning("verification_delayed", **said, why=fault.message)
+                except RefusedError as error:
+                    # It would be refused again, and each refusal of a command is an event.
+                    _log.error("verification_given_up", **said, why=error.message)
+                    self._open.discard((name, version))
             try:
                 async with asyncio.timeout(ROUND_SECONDS if self._open else None):
                     await self._wake.wait()
