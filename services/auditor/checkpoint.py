@@ -16,6 +16,7 @@ import base64
 import binascii
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -29,6 +30,8 @@ from shared.errors import VerificationError
 
 ED25519: Final = b"\x01"
 """Algorithm identifier of signed-note: it is hashed into the key id and leads the key."""
+COSIGNATURE: Final = b"\x04"
+"""The same of a witness (C2SP tlog-cosignature): Ed25519 over a time and the note's text."""
 KEY_ID_BYTES: Final = 4
 KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
@@ -36,6 +39,7 @@ SIGNATURE_MARK: Final = "\N{EM DASH} "
 SMALLEST_INTERVAL: Final = timedelta(seconds=1)
 LONGEST_INTERVAL: Final = timedelta(minutes=1)
 CHECKPOINT_ACTION: Final = "log.checkpoint"
+_ALGORITHMS: Final = {ED25519: "an Ed25519 key", COSIGNATURE: "the key of a witness"}
 _HEAD_LINES: Final = 3
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 _FORBIDDEN_IN_NAME: Final = re.compile(r"[\s+]")
@@ -57,42 +61,44 @@ class TreeHead:
 
 @dataclass(frozen=True, slots=True)
 class VerifierKey:
-    """The public key of a log, under the name it signs with."""
+    """The public key of a log, or of a witness, under the name it signs with."""
 
     name: str
     public_key: bytes
     """32 raw bytes."""
+    algorithm: bytes = ED25519
 
     @property
     def key_id(self) -> bytes:
         """The four bytes that lead this key's signatures; they select, they prove nothing."""
-        hashed = self.name.encode() + b"\n" + ED25519 + self.public_key
+        hashed = self.name.encode() + b"\n" + self.algorithm + self.public_key
         return hashlib.sha256(hashed).digest()[:KEY_ID_BYTES]
 
 
-def verifier_key(name: str, *, seed: bytes) -> VerifierKey:
+def verifier_key(name: str, *, seed: bytes, algorithm: bytes = ED25519) -> VerifierKey:
     """The key that verifies what `seed` (32 bytes) signs as `name`."""
     public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
-    return VerifierKey(_checked_name(name), public)
+    return VerifierKey(_checked_name(name), public, algorithm)
 
 
 def render_verifier_key(key: VerifierKey) -> str:
-    """`<name>+<key id, hexadecimal>+<base64 of 0x01 and the key>`."""
-    return f"{key.name}+{key.key_id.hex()}+{_encoded(ED25519 + key.public_key)}"
+    """`<name>+<key id, hexadecimal>+<base64 of the algorithm's byte and the key>`."""
+    return f"{key.name}+{key.key_id.hex()}+{encode_base64(key.algorithm + key.public_key)}"
 
 
-def parse_verifier_key(text: str) -> VerifierKey:
+def parse_verifier_key(text: str, *, algorithm: bytes = ED25519) -> VerifierKey:
     """The key that `text` renders.
 
     Raises:
-        CheckpointError: It is not a verifier key, is not Ed25519, or its key id does not fit.
+        CheckpointError: It is not a verifier key, is of another algorithm, or its key id does
+            not fit.
     """
     name, _, rest = text.partition("+")
     key_id, _, encoded = rest.partition("+")
-    material = _decoded(encoded, "verifier key")
-    if len(material) != 1 + KEY_BYTES or material[:1] != ED25519:
-        raise CheckpointError("the verifier key is not an Ed25519 key")
-    key = VerifierKey(_checked_name(name), material[1:])
+    material = decode_base64(encoded, "verifier key")
+    if len(material) != 1 + KEY_BYTES or material[:1] != algorithm:
+        raise CheckpointError(f"the verifier key is not {_ALGORITHMS[algorithm]}")
+    key = VerifierKey(_checked_name(name), material[1:], algorithm)
     if key_id != key.key_id.hex():
         raise CheckpointError("the verifier key's id does not belong to its name and key")
     return key
@@ -100,7 +106,7 @@ def parse_verifier_key(text: str) -> VerifierKey:
 
 def render_tree_head(head: TreeHead) -> str:
     """The text that is signed."""
-    return f"{head.origin}\n{head.size}\n{_encoded(head.root)}\n"
+    return f"{head.origin}\n{head.size}\n{encode_base64(head.root)}\n"
 
 
 def parse_tree_head(text: str) -> TreeHead:
@@ -115,7 +121,7 @@ def parse_tree_head(text: str) -> TreeHead:
     origin, size, root = lines[:_HEAD_LINES]
     if not _NUMBER.fullmatch(size):
         raise CheckpointError("the checkpoint's tree size is not a decimal number")
-    decoded = _decoded(root, "root hash")
+    decoded = decode_base64(root, "root hash")
     if len(decoded) != HASH_BYTES:
         raise CheckpointError(f"the checkpoint's root hash has not {HASH_BYTES} bytes")
     return TreeHead(origin, int(size), Hash(decoded))
@@ -130,7 +136,7 @@ def sign_note(text: str, *, name: str, seed: bytes) -> str:
     _check_text(text)
     key = verifier_key(name, seed=seed)
     signature = Ed25519PrivateKey.from_private_bytes(seed).sign(text.encode())
-    return f"{text}\n{SIGNATURE_MARK}{name} {_encoded(key.key_id + signature)}\n"
+    return f"{text}\n{SIGNATURE_MARK}{name} {encode_base64(key.key_id + signature)}\n"
 
 
 def open_note(note: str, *, key: VerifierKey) -> str:
@@ -139,17 +145,53 @@ def open_note(note: str, *, key: VerifierKey) -> str:
     Raises:
         CheckpointError: The note is malformed, or `key` did not sign it.
     """
-    at = note.rfind("\n\n")
-    if at < 0 or not note.endswith("\n"):
-        raise CheckpointError("a note has a text, an empty line, and signature lines")
-    text, lines = note[: at + 1], note[at + 2 :].split("\n")[:-1]
-    _check_text(text)
+    text, lines = split_note(note)
     is_signed = False
     for line in lines:
         is_signed |= _check_signature(line, text, key)
     if not is_signed:
         raise CheckpointError(f"the note is not signed by {render_verifier_key(key)}")
     return text
+
+
+def split_note(note: str) -> tuple[str, list[str]]:
+    """The note's text and its signature lines, none of them verified.
+
+    Raises:
+        CheckpointError: It is not a note.
+    """
+    at = note.rfind("\n\n")
+    if at < 0 or not note.endswith("\n"):
+        raise CheckpointError("a note has a text, an empty line, and signature lines")
+    text, lines = note[: at + 1], note[at + 2 :].split("\n")[:-1]
+    _check_text(text)
+    return text, lines
+
+
+def read_signature(line: str) -> tuple[str, bytes, bytes]:
+    """Name, key id and signature in a signature line.
+
+    Raises:
+        CheckpointError: It is not one.
+    """
+    name, _, encoded = line.removeprefix(SIGNATURE_MARK).partition(" ")
+    if not line.startswith(SIGNATURE_MARK) or not name or not encoded:
+        raise CheckpointError("a signature line is a dash, a name and base64")
+    signature = decode_base64(encoded, "signature")
+    if len(signature) <= KEY_ID_BYTES:
+        raise CheckpointError("a signature line holds a key id and a signature")
+    return name, signature[:KEY_ID_BYTES], signature[KEY_ID_BYTES:]
+
+
+def with_signatures(note: str, lines: Iterable[str]) -> str:
+    """The note with these lines in place of those of the same names and key ids.
+
+    Raises:
+        CheckpointError: The note, or one of the lines, is malformed.
+    """
+    text, kept = split_note(note)
+    by_key = {read_signature(line)[:2]: line for line in (*kept, *lines)}
+    return f"{text}\n" + "".join(f"{line}\n" for line in by_key.values())
 
 
 def sign_checkpoint(head: TreeHead, *, seed: bytes) -> str:
@@ -205,18 +247,11 @@ def is_checkpoint_leaf(leaf: bytes) -> bool:
 
 def _check_signature(line: str, text: str, key: VerifierKey) -> bool:
     """Whether the line is by `key`; raises if it says so and does not verify."""
-    name, _, encoded = line.removeprefix(SIGNATURE_MARK).partition(" ")
-    if not line.startswith(SIGNATURE_MARK) or not name or not encoded:
-        raise CheckpointError("a signature line is a dash, a name and base64")
-    signature = _decoded(encoded, "signature")
-    if len(signature) <= KEY_ID_BYTES:
-        raise CheckpointError("a signature line holds a key id and a signature")
-    if name != key.name or signature[:KEY_ID_BYTES] != key.key_id:
+    name, key_id, signature = read_signature(line)
+    if name != key.name or key_id != key.key_id:
         return False
     try:
-        Ed25519PublicKey.from_public_bytes(key.public_key).verify(
-            signature[KEY_ID_BYTES:], text.encode()
-        )
+        Ed25519PublicKey.from_public_bytes(key.public_key).verify(signature, text.encode())
     except InvalidSignature as error:
         raise CheckpointError(f"the signature by {name} does not verify") from error
     return True
@@ -233,16 +268,21 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _encoded(data: bytes) -> str:
+def encode_base64(data: bytes) -> str:
+    """Standard base64 (RFC 4648 section 4)."""
     return base64.b64encode(data).decode()
 
 
-def _decoded(text: str, what: str) -> bytes:
-    """Standard base64 (RFC 4648 section 4) in the one spelling that `_encoded` gives."""
+def decode_base64(text: str, what: str) -> bytes:
+    """What `encode_base64` made `text` of, in its one spelling.
+
+    Raises:
+        CheckpointError: It is not canonical base64.
+    """
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise CheckpointError(f"the {what} is not base64") from error
-    if _encoded(data) != text:
+    if encode_base64(data) != text:
         raise CheckpointError(f"the {what} is not canonical base64")
     return data

@@ -19,6 +19,7 @@ from services.auditor.merkle import prove_inclusion as prove
 from services.auditor.proofs import read_bundle, render_bundle, verify_bundle
 from services.auditor.query import StoredRecord
 from services.auditor.records import StreamMessage, read_message
+from services.auditor.tlog_proof import is_tlog_proof, parse_tlog_proof, render_tlog_proof
 from shared.contracts.audit import ProofBundle
 from shared.contracts.events import Actor
 from tests.support.independent_log import verify as verify_independently
@@ -168,6 +169,46 @@ def test_unknown_fields_of_a_bundle_are_refused() -> None:
 
     with pytest.raises(ProofError, match="approved_by"):
         read_bundle(json.dumps(plain).encode())
+
+
+@pytest.mark.parametrize("index", range(len(BUNDLES)))
+def test_a_bundle_as_tlog_proof_says_the_same(index: int) -> None:
+    """Rendered in the format of the standard and read again, it is the same bundle."""
+    text = render_tlog_proof(BUNDLES[index])
+
+    assert is_tlog_proof(text.encode())
+    assert not is_tlog_proof(TEXTS[index])
+    assert parse_tlog_proof(text, key=KEY) == read_bundle(TEXTS[index])
+
+
+@settings(max_examples=600)
+@given(st.integers(0, len(BUNDLES) - 1), st.integers(0), st.integers(0, 6))
+def test_a_tlog_proof_with_any_flipped_bit_is_refused_or_says_the_same(
+    index: int, at: int, bit: int
+) -> None:
+    """Every character counts, unless the document in its extra line is only spelled differently."""
+    text = render_tlog_proof(BUNDLES[index])
+    at %= len(text)
+    flipped = text[:at] + chr(ord(text[at]) ^ 1 << bit) + text[at + 1 :]
+
+    try:
+        bundle = parse_tlog_proof(flipped, key=KEY)
+        proved = verify_bundle(bundle, key=KEY)
+    except (ProofError, CheckpointError):
+        return
+
+    assert bundle == read_bundle(TEXTS[index])
+    assert proved == verify_bundle(BUNDLES[index], key=KEY)
+
+
+@given(st.text(max_size=200))
+def test_no_text_breaks_the_reader_of_tlog_proofs(text: str) -> None:
+    """Whatever follows the first line is a proof or is refused."""
+    for start in ("", "c2sp.org/tlog-proof@v1\n", "c2sp.org/tlog-proof@v1\nextra e30=\nindex "):
+        try:
+            parse_tlog_proof(start + text, key=KEY)
+        except ProofError:
+            continue
 
 
 @given(st.binary(max_size=200))
