@@ -20,6 +20,7 @@ from shared.bytecode.helper_names import helper_name
 from shared.bytecode.map_declarations import map_type_name
 from shared.configuration.entries import map_layout
 from shared.contracts.base import Message
+from shared.contracts.configuration import MemberEntry, VariableEntry
 from shared.contracts.licences import LicenceFinding
 from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import MapEntry, PackageManifest, ProgramEntry
@@ -286,6 +287,13 @@ def _shapes(package: DescribedPackage, path: str, *, has_types: bool) -> dict[st
 def _configuration_reasons(
     before: DescribedPackage, after: DescribedPackage, *, has_types: bool
 ) -> Iterator[Reason]:
+    settable = after.manifest.variables
+    for name, stated in before.manifest.variables.items():
+        path = f"variables.{name}"
+        if name in settable:
+            yield from _narrowed(stated, settable[name], path)
+        else:
+            yield Reason(path=path, rule="is not offered any more", allowed=sorted(settable))
     offered = after.manifest.maps
     for name, entry in before.manifest.maps.items():
         path = f"config.{name}"
@@ -302,14 +310,35 @@ def _configuration_reasons(
                     )
 
 
-def _narrowed(before: MapEntry, after: MapEntry, path: str) -> Iterator[Reason]:
-    for field in ("key_minimum", "key_maximum", "value_minimum", "value_maximum"):
+def _narrowed(
+    before: MapEntry | VariableEntry, after: MapEntry | VariableEntry, path: str
+) -> Iterator[Reason]:
+    """Limits that take less, and values that are written in another form."""
+    for field in before.__struct_fields__:
         old, new = getattr(before, field), getattr(after, field)
-        is_minimum = field.endswith("minimum")
-        if new is not None and (old is None or (new > old if is_minimum else new < old)):
-            yield Reason(
-                path=f"{path}.{field}", rule="is narrower than before", got=new, allowed=old
-            )
+        if field.endswith(("minimum", "maximum")):
+            is_minimum = field.endswith("minimum")
+            if new is not None and (old is None or (new > old if is_minimum else new < old)):
+                yield Reason(
+                    path=f"{path}.{field}", rule="is narrower than before", got=new, allowed=old
+                )
+        elif field.endswith("format") and old != new:
+            rule = "is another form than before"
+            yield Reason(path=f"{path}.{field}", rule=rule, got=new, allowed=old)
+        elif field.endswith("members"):
+            yield from _narrowed_members(old, new, f"{path}.{field}")
+
+
+def _narrowed_members(
+    before: Mapping[str, MemberEntry], after: Mapping[str, MemberEntry], path: str
+) -> Iterator[Reason]:
+    for name in sorted({*before, *after}):
+        old, new = before.get(name, MemberEntry()), after.get(name, MemberEntry())
+        yield from _narrowed(_as_variable(old), _as_variable(new), f"{path}.{name}")
+
+
+def _as_variable(entry: MemberEntry) -> VariableEntry:
+    return VariableEntry(format=entry.format, minimum=entry.minimum, maximum=entry.maximum)
 
 
 def _layout_of(package: DescribedPackage, name: str) -> tuple[Layout, ...]:
