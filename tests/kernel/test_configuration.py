@@ -130,6 +130,27 @@ def test_a_merged_map_keeps_what_others_wrote(node: Executor, wire: Wire) -> Non
     assert read_back(node, point, "allowed") == {"443": False, "9999": True}
 
 
+def test_drift_in_a_merged_map_is_what_was_configured_alone(node: Executor, wire: Wire) -> None:
+    """An entry that others add is theirs; one that was configured and changed is put right."""
+    point = Point(wire.name, "xdp")
+    config = {"allowed": {"80": True}, "levels": {"0": "MARK"}}
+    settle(node, wire, 1, config=config)
+    allowed = map_id(node, point, "allowed")
+    foreign = EntryChange((9999).to_bytes(2, "little"), None, b"\1")
+    node.kernel.write_entries(allowed, [foreign])
+    rests = node.rests(
+        a_chain(wire.name, a_configured_program(revision=1, config=config)), point, 1
+    )
+
+    changed = EntryChange((80).to_bytes(2, "little"), b"\1", b"\0")
+    node.kernel.write_entries(allowed, [changed])
+    settle(node, wire, 1, config=config)
+
+    assert rests
+    assert read_back(node, point, "allowed") == {"80": True, "9999": True}
+    assert "chain.drift" in " ".join(node.actions())
+
+
 def test_a_full_map_is_exchanged_entry_for_entry(node: Executor, wire: Wire) -> None:
     """There is no room for new ones before old ones went."""
     point = Point(wire.name, "xdp")

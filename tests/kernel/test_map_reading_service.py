@@ -12,9 +12,49 @@ from rich.console import Console
 from cli.map import render_map
 from shared.adapters.bus import connect
 from shared.contracts.map_reading import READ_MAP, ReadMap
+from shared.contracts.node import STAGE_CHAINS, StageChains
 from shared.errors import RefusedError
+from tests.support.configured_package import a_configured_program, configured
 from tests.support.executors import Wire, a_chain, a_program
 from tests.support.node_fleets import DEADLINE_SECONDS, NODE, Fleet
+
+
+async def test_a_chain_is_configured_and_refused_through_the_bus(fleet: Fleet, wire: Wire) -> None:
+    """Constants, variables and entries by the signed package's formats; a trial names all paths."""
+    package = configured()
+    fleet.archives[package.signed.archive_sha256] = package.archive
+    program = a_configured_program(
+        config={"peers": {"02:00:00:00:00:01": "192.0.2.1"}},
+        constants={"limit": 77},
+        variables={"threshold": 7},
+    )
+    await fleet.observed(await fleet.desire(a_chain(wire.name, program)))
+    wrong = a_configured_program(
+        config={"peers": {"02:00:00:00:00:01": "192.0.2.256"}, "levels": {"9": "LET"}},
+        variables={"threshold": "much"},
+    )
+
+    shown = {}
+    async with connect(fleet.server.credentials("operator", "operator-1")) as bus:
+        for name in ("peers", ".rodata", ".data"):
+            request = ReadMap(interface=wire.name, hook="xdp", program="one", map=name)
+            endpoint = READ_MAP.at(node=NODE)
+            reply = await bus.request(endpoint, request, timeout_seconds=DEADLINE_SECONDS)
+            shown[name] = {one.key: one.value for one in reply.entries}
+    with pytest.raises(RefusedError) as refused:
+        await fleet.scheduler.request(
+            STAGE_CHAINS.at(node=NODE),
+            StageChains(chains=(a_chain(wire.name, wrong),)),
+            timeout_seconds=DEADLINE_SECONDS,
+        )
+
+    assert shown["peers"] == {"02:00:00:00:00:01": "192.0.2.1"}
+    assert (shown[".rodata"]["0"]["limit"], shown[".data"]["0"]["threshold"]) == (77, 7)
+    assert [reason.path for reason in refused.value.reasons] == [
+        "one.config.levels.9",
+        "one.config.peers.02:00:00:00:00:01",
+        "one.variables.threshold",
+    ]
 
 
 async def test_operators_read_maps_and_viewers_do_not(fleet: Fleet, wire: Wire) -> None:
