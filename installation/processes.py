@@ -87,7 +87,7 @@ PROCESSES: Final[tuple[ProcessKind, ...]] = (
         "VERIFICATION_SECONDS",
     ),
     _service("scheduler"),
-    _service("auditor"),
+    _service("auditor", "STORE", "TAKE_OVER_SECONDS"),
     ProcessKind(
         name=NODE_EXECUTOR,
         stage=3,

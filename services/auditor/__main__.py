@@ -7,29 +7,33 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import aclosing, asynccontextmanager
 
 from services.auditor.adapters.checkpoint_file import CheckpointFile
 from services.auditor.adapters.event_stream import EventStream
+from services.auditor.adapters.log_stores import open_store
 from services.auditor.adapters.places import Places
 from services.auditor.adapters.signing_key import read_signing_key
-from services.auditor.adapters.sqlite_store import SqliteStore, share_interpreter
+from services.auditor.adapters.sqlite_store import share_interpreter
+from services.auditor.config import AuditorConfig
 from services.auditor.execution import Heads, Recording, at_work
 from services.auditor.service import CONCURRENCY, AuditorService
 from shared.adapters.bus import Bus, connect
 from shared.adapters.lifecycle import run
 from shared.adapters.logs import configure_logs
 from shared.adapters.outbox import Outbox
-from shared.config import ServiceConfig, load_config
+from shared.config import load_config
 from shared.version import VERSION
 
 
 @asynccontextmanager
-async def auditing(bus: Bus, config: ServiceConfig) -> AsyncIterator[None]:
+async def auditing(
+    bus: Bus, config: AuditorConfig, stop: asyncio.Event | None = None
+) -> AsyncIterator[None]:
     """A block during which everything is recorded and the log answers."""
     origin = bus.facts.log_origin
     seed = read_signing_key(config.credentials_dir, bus.facts)
-    with closing(SqliteStore.open(config.state_dir, origin=origin)) as store:
+    async with aclosing(await open_store(config, origin=origin, stop=stop)) as store:
         safe = CheckpointFile(config.state_dir)
         heads = Heads(log=store, safe=safe, origin=origin, seed=seed)
         await heads.open()
@@ -50,10 +54,10 @@ async def auditing(bus: Bus, config: ServiceConfig) -> AsyncIterator[None]:
 
 async def main(stop: asyncio.Event) -> None:
     """Serves until `stop` is set."""
-    config = load_config(ServiceConfig, os.environ, prefix="AUDITOR_")
+    config = load_config(AuditorConfig, os.environ, prefix="AUDITOR_")
     configure_logs(service="auditor", level=config.log_level)
     share_interpreter()
-    async with connect(config.credentials_dir) as bus, auditing(bus, config):
+    async with connect(config.credentials_dir) as bus, auditing(bus, config, stop):
         await stop.wait()
 
 

@@ -28,7 +28,7 @@ from services.auditor.checkpoint import (
     verifier_key,
 )
 from services.auditor.records import Draft, StreamEnd, StreamMessage, read_message
-from services.auditor.store import LogStore
+from services.auditor.store import LogStore, SupersededError
 from shared.adapters.exception_groups import plain_task_group
 from shared.contracts.events import EventBody
 from shared.errors import FaultError
@@ -152,6 +152,8 @@ class Recording:
         while True:
             try:
                 await self._record_until_lost()
+            except SupersededError:
+                raise
             except FaultError as fault:
                 _log.warning("recording_delayed", why=fault.message)
                 await asyncio.sleep(PAUSE_SECONDS)
@@ -161,9 +163,15 @@ class Recording:
         while True:
             try:
                 await self._look_after()
+            except SupersededError:
+                raise
             except FaultError as fault:
                 _log.warning("signing_delayed", why=fault.message)
                 await asyncio.sleep(PAUSE_SECONDS)
+
+    async def hold(self) -> None:
+        """The log stays this process's; ends if another one has taken it over."""
+        await self._log.hold()
 
     async def reached(self, sequence: int) -> None:
         """Returns when everything up to this stream sequence is recorded."""
@@ -249,7 +257,8 @@ class Recording:
 async def at_work(recording: Recording) -> AsyncIterator[None]:
     """A block during which the stream is recorded; what cannot be waited out ends it."""
     async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(work) for work in (recording.record(), recording.look_after())]
+        works = (recording.record(), recording.look_after(), recording.hold())
+        running = [tasks.create_task(work) for work in works]
         try:
             yield
         finally:

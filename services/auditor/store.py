@@ -33,7 +33,7 @@ class DamagedLogError(VerificationError):
     """The log that is kept is not the one that was written, or not the one that was signed."""
 
 
-class SupersededError(Exception):
+class SupersededError(FaultError):
     """Another auditor has taken the log over: this process must end, and keeps nothing more."""
 
 
@@ -110,6 +110,13 @@ class LogStore(Protocol):
 
         Raises:
             DamagedLogError: They do not.
+        """
+
+    async def hold(self) -> None:
+        """Never returns: while it runs, nobody takes the log for given up.
+
+        Raises:
+            SupersededError: Another auditor has taken it all the same.
         """
 
     async def aclose(self) -> None:

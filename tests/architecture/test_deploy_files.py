@@ -14,6 +14,7 @@ import pytest
 from installation.processes import NATS_SERVER, NODE_EXECUTOR, PROCESSES, ProcessKind
 from installation.provision import ProvisionerConfig
 from installation.server_config import ServerFiles, parse_listener, server_config
+from services.auditor.config import AuditorConfig
 from services.catalog.config import CatalogConfig
 from services.node_executor.config import NodeExecutorConfig
 from shared.config import ServiceConfig, load_config
@@ -105,6 +106,7 @@ def test_processes_read_the_variables_of_the_table(kind: ProcessKind) -> None:
         "provisioner": ProvisionerConfig,
         NODE_EXECUTOR: NodeExecutorConfig,
         "catalog": CatalogConfig,
+        "auditor": AuditorConfig,
     }
     configuration = configurations.get(kind.name, ServiceConfig)
     read = {field.name.upper() for field in msgspec.structs.fields(configuration)}

@@ -14,6 +14,9 @@ from shared.adapters.bus import Bus, connect
 from shared.adapters.provisioning import provision
 from shared.contracts.permissions import Role
 from tests.support.operator_mode import OperatorModeServer
+from tests.support.postgres import mortal_postgres, postgres
+
+__all__ = ["mortal_postgres", "postgres"]
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ import msgspec
 
 from services.auditor.__main__ import auditing
 from services.auditor.checkpoint import render_verifier_key, verifier_key
+from services.auditor.config import AuditorConfig
 from shared.adapters.bus import Bus, connect
 from shared.canonical import canonical_bytes
-from shared.config import ServiceConfig
 from shared.contracts.events import Event, EventBody, draft_event
 from shared.installation_facts import FACTS_FILE, render_facts
 from tests.support.operator_mode import OperatorModeServer
@@ -47,13 +47,13 @@ def vkey(server: OperatorModeServer) -> str:
     return render_verifier_key(verifier_key(server.facts.log_origin, seed=SEED))
 
 
-def auditor_config(server: OperatorModeServer, state_dir: Path) -> ServiceConfig:
+def auditor_config(server: OperatorModeServer, state_dir: Path) -> AuditorConfig:
     """Credentials of the auditor, with its signing key."""
     directory = server.credentials("service-auditor")
     facts = msgspec.structs.replace(server.facts, log_verifier_key=vkey(server))
     (directory / FACTS_FILE).write_bytes(render_facts(facts))
     (directory / "checkpoint.key").write_text(SEED.hex())
-    return ServiceConfig(credentials_dir=directory, state_dir=state_dir)
+    return AuditorConfig(credentials_dir=directory, state_dir=state_dir)
 
 
 @asynccontextmanager

@@ -250,6 +250,10 @@ class SqliteStore:
         if await self._read(read) != state.frontier.root():
             raise DamagedLogError("the records are not those that the tree was built from")
 
+    async def hold(self) -> None:
+        """Nobody can take the file's lock from this process."""
+        await asyncio.Event().wait()
+
     async def aclose(self) -> None:
         """As `close`, while others go on."""
         await asyncio.to_thread(self.close)

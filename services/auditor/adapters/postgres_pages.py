@@ -1,0 +1,130 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pages of the log out of PostgreSQL: newest first, by whichever index has the least to look at.
+
+A filter for one value has an index that gives its records in order.  Of a range of times or a glob
+PostgreSQL only guesses how many records match: ranges that match few are fetched first and then
+sorted, ranges that match many are met soon when reading backwards.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from asyncpg import Connection, Record
+
+from services.auditor.adapters.log_rows import STORED
+from services.auditor.adapters.postgres_rows import key_text, read_record
+from services.auditor.query import GLOB_CHARACTERS, MAX_PAGE_BYTES, RecordQuery, StoredRecord
+
+FEW: Final = 5_000
+"""Rows that are sorted faster than the log is read backwards."""
+AT_ONCE: Final = 200
+"""Rows that are fetched together, because a page may end before its limit."""
+_HIGHEST_CHARACTER: Final = "\U0010ffff"
+_BRACKET: Final = re.compile(r"\[\^?\]?[^\]]*\]")
+
+_Clauses = list[tuple[str, Any]]
+
+
+async def read_page(
+    connection: Connection[Record], query: RecordQuery
+) -> tuple[list[StoredRecord], int, bool]:
+    """Matching records, the tree's size, and whether older ones match too."""
+    size = await connection.fetchval("SELECT size FROM log")
+    times = _time_clauses(query)
+    actions = _action_clauses(query)
+    clauses: _Clauses = [
+        ("idx > {}", query.above),
+        ("idx < {}", size if query.below is None else query.below),
+        *times,
+        *actions,
+        *((f"{column} = {{}}", key_text(text)) for column, text in query.equal),
+    ]
+    # Said so, the planner may use the indexes that leave other rows out.
+    implied = [f"{column} <> ''" for column, _ in query.equal]
+    if ("outcome", "refused") in query.equal or ("outcome", "failed") in query.equal:
+        implied.append("outcome IN ('refused', 'failed')")
+    where, values = _numbered(clauses)
+    matching = f"SELECT {STORED} FROM records WHERE {' AND '.join([where, *implied])}"  # noqa: S608
+    if not query.equal and any(
+        [await _matches_few(connection, part) for part in (times, actions) if part]
+    ):
+        matching = f"SELECT * FROM ({matching} OFFSET 0) AS few"  # noqa: S608 # a constant
+    cursor = await connection.cursor(
+        f"{matching} ORDER BY idx DESC LIMIT {query.limit + 1}", *values
+    )
+    page: list[StoredRecord] = []
+    page_bytes = 0
+    while rows := await cursor.fetch(AT_ONCE):
+        for row in rows:
+            stored = read_record(row)
+            page_bytes += len(stored.leaf) + len(stored.body or b"")
+            if len(page) == query.limit or (page and page_bytes > MAX_PAGE_BYTES):
+                return page, size, True
+            page.append(stored)
+    return page, size, False
+
+
+def glob_pattern(glob: str) -> str:
+    """The regular expression of PostgreSQL that matches what SQLite's GLOB matches."""
+    pattern, place = "", 0
+    while place < len(glob):
+        letter = glob[place]
+        bracket = _BRACKET.match(glob, place) if letter == "[" else None
+        if bracket is not None:
+            pattern += _bracket_pattern(bracket[0])
+            place = bracket.end()
+            continue
+        if letter == "[":
+            return "^(?!)"  # it never closes: nothing matches
+        pattern += {"*": ".*", "?": "."}.get(letter) or _literal(letter)
+        place += 1
+    return f"^{pattern}$"
+
+
+def _bracket_pattern(bracket: str) -> str:
+    inner = bracket[1:-1]
+    negation, inner = ("^", inner[1:]) if inner.startswith("^") else ("", inner)
+    members = "".join(letter if letter == "-" else _literal(letter) for letter in inner)
+    return f"[{negation}{members}]"
+
+
+def _literal(letter: str) -> str:
+    return letter if letter.isalnum() or letter == "_" else f"\\U{ord(letter):08x}"
+
+
+def _time_clauses(query: RecordQuery) -> _Clauses:
+    bounds = (("time_us >= {}", query.since_us), ("time_us < {}", query.until_us))
+    return [(clause, value) for clause, value in bounds if value is not None]
+
+
+def _action_clauses(query: RecordQuery) -> _Clauses:
+    if not query.action:
+        return []
+    action = key_text(query.action)
+    if not query.has_glob:
+        return [("action = {}", action)]
+    first = min(place for place, letter in enumerate(action) if letter in GLOB_CHARACTERS)
+    prefix = action[:first]
+    return [
+        ("action ~ {}", glob_pattern(action)),
+        ("action >= {}", prefix),
+        ("action < {}", prefix + _HIGHEST_CHARACTER),
+    ]
+
+
+def _numbered(clauses: _Clauses) -> tuple[str, list[Any]]:
+    """The conditions in a row, with $1, $2 and so on for their values."""
+    texts = [clause.format(f"${number}") for number, (clause, _) in enumerate(clauses, start=1)]
+    return " AND ".join(texts), [value for _, value in clauses]
+
+
+async def _matches_few(connection: Connection[Record], clauses: _Clauses) -> bool:
+    where, values = _numbered(clauses)
+    count = await connection.fetchval(
+        f"SELECT count(*) FROM (SELECT FROM records WHERE {where} LIMIT {FEW}) AS matched",  # noqa: S608
+        *values,
+    )
+    return bool(count < FEW)

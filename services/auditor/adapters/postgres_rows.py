@@ -1,0 +1,229 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is written to the tables of the log in PostgreSQL, and read from them.
+
+PostgreSQL's text has no room for U+0000, and its indexes have none for long values; emitters may
+write both.  U+0000 is kept as U+E000 and "0", and U+E000 itself twice; what is longer than
+LONGEST_CHARACTERS is kept in an indexed column as its begin, U+E000, "#" and its SHA-256.  So
+different texts stay different, and filters are changed alike; leaves and bodies hold the bytes as
+they came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from asyncpg import Connection, Record
+
+from services.auditor.adapters.log_rows import (
+    STORED,
+    channel_rows,
+    json_text,
+    read_ranges,
+    record_row,
+    stored_record,
+)
+from services.auditor.admission import Admission, Channel, EventKey, LogState
+from services.auditor.merkle import Hash, HashReader, read_frontier
+from services.auditor.query import StoredRecord
+from services.auditor.tiles import Tile, hash_reader
+from shared.canonical import sha256_hex
+
+ResultT = TypeVar("ResultT")
+
+COLUMNS: Final = (
+    "idx",
+    "emitter",
+    "audience",
+    "event_id",
+    "time_us",
+    "received_us",
+    "stream_sequence",
+    "leaf",
+    "body",
+    "actor",
+    "action",
+    "outcome",
+    "package",
+    "node",
+    "deployment",
+    "correlation",
+    "problem",
+)
+_EMITTER: Final = COLUMNS.index("emitter")
+_EVENT_ID: Final = COLUMNS.index("event_id")
+_LEAF: Final = COLUMNS.index("leaf")
+_PROBLEM: Final = COLUMNS.index("problem")
+LONGEST_CHARACTERS: Final = 250
+SHOWN_CHARACTERS: Final = 150
+_MARK: Final = "\ue000"
+SELECT_STORED: Final = f"SELECT {STORED} FROM records"  # noqa: S608 # a constant
+_KEEP: Final = """
+WITH kept_tiles AS (
+    INSERT INTO tiles SELECT * FROM unnest($1::int[], $2::bigint[], $3::bytea[])
+    ON CONFLICT (level, position) DO UPDATE SET hashes = excluded.hashes
+), kept_channels AS (
+    INSERT INTO channels SELECT * FROM unnest($4::text[], $5::text[], $6::bigint[], $7::text[])
+    ON CONFLICT (emitter, audience) DO UPDATE SET head = excluded.head, missing = excluded.missing
+), kept_gaps AS (
+    INSERT INTO gaps (gap, is_announced) SELECT gap, false FROM unnest($8::text[]) AS gap
+)
+UPDATE log SET size = $9, root = $10, stream_id = $11, stream_sequence = $12,
+    seen_at = clock_timestamp()
+WHERE fence = $13 RETURNING true
+"""
+
+
+def column_text(text: str) -> str:
+    """The text as a column can hold it."""
+    if "\0" in text or _MARK in text:
+        return text.replace(_MARK, _MARK * 2).replace("\0", f"{_MARK}0")
+    return text
+
+
+def key_text(text: str) -> str:
+    """The text as an indexed column can hold it."""
+    kept = column_text(text)
+    if len(kept) > LONGEST_CHARACTERS:
+        return f"{kept[:SHOWN_CHARACTERS]}{_MARK}#{sha256_hex(text.encode())}"
+    return kept
+
+
+def plain_text(column: str) -> str:
+    """The text that a column holds."""
+    if _MARK not in column:
+        return column
+    parts = column.split(_MARK * 2)
+    return _MARK.join(part.replace(f"{_MARK}0", "\0") for part in parts)
+
+
+def postgres_row(row: Sequence[Any]) -> tuple[Any, ...]:
+    """A row of `record_row` as PostgreSQL can hold it."""
+    values = [key_text(value) if type(value) is str else value for value in row]
+    values[_LEAF], values[_PROBLEM] = row[_LEAF], column_text(row[_PROBLEM])
+    return tuple(values)
+
+
+def read_record(row: Iterable[Any]) -> StoredRecord:
+    """A row of the columns STORED."""
+    *others, problem = row
+    return stored_record((*others, plain_text(problem)))
+
+
+async def write_batch(
+    connection: Connection[Record],
+    admission: Admission,
+    tiles: dict[Tile, bytes],
+    *,
+    received_us: int,
+    fence: int,
+) -> bool:
+    """Rows, ids, tree and place in the stream, in the open transaction.
+
+    Returns:
+        Whether the log still has this fence; if not, nothing may be committed.
+    """
+    rows = [postgres_row(record_row(record, received_us)) for record in admission.records]
+    if rows:
+        await connection.copy_records_to_table("records", records=rows, columns=COLUMNS)
+        ids = [(row[_EMITTER], row[_EVENT_ID], row[0]) for row in rows if row[_EVENT_ID]]
+        await connection.copy_records_to_table("event_ids", records=ids)
+    state = admission.state
+    channels = channel_rows(state, admission.changed)
+    return bool(
+        await connection.fetchval(
+            _KEEP,
+            [tile.level for tile in tiles],
+            [tile.offset for tile in tiles],
+            list(tiles.values()),
+            *([row[column] for row in channels] for column in range(4)),
+            [json_text(gap) for gap in admission.gaps],
+            state.frontier.size,
+            state.frontier.root(),
+            state.stream_id,
+            state.stream_sequence,
+            fence,
+        )
+    )
+
+
+async def known_leaves(
+    connection: Connection[Record], keys: Sequence[EventKey]
+) -> dict[EventKey, bytes]:
+    """The leaves of those of `keys` that are recorded."""
+    wanted = {(key.emitter, key_text(key.event_id)): key for key in keys}
+    found = await connection.fetch(
+        "SELECT records.emitter, records.event_id, leaf FROM "
+        "unnest($1::text[], $2::text[]) AS wanted (emitter, event_id) "
+        "JOIN event_ids USING (emitter, event_id) JOIN records USING (idx)",
+        [emitter for emitter, _ in wanted],
+        [event_id for _, event_id in wanted],
+    )
+    return {wanted[emitter, event_id]: leaf.encode() for emitter, event_id, leaf in found}
+
+
+async def read_state(connection: Connection[Record]) -> tuple[Hash, LogState]:
+    """Root, and the state with the frontier that the tiles lead to.
+
+    Raises:
+        LookupError: The tiles do not hold the tree.
+    """
+    row = await connection.fetchrow("SELECT size, root, stream_id, stream_sequence FROM log")
+    assert row is not None
+    size, root, stream_id, sequence = row
+    heads, missing = {}, {}
+    for emitter, audience, head, ranges in await connection.fetch("SELECT * FROM channels"):
+        channel = Channel(emitter, audience)
+        heads[channel] = head
+        missing[channel] = read_ranges(ranges)
+    frontier = await with_hashes(connection, lambda read: read_frontier(size, read))
+    return Hash(root), LogState(frontier, stream_id, sequence, heads, missing)
+
+
+async def read_tiles(connection: Connection[Record], tiles: Sequence[Tile]) -> dict[Tile, bytes]:
+    """Those of `tiles` that exist."""
+    found = await connection.fetch(
+        "SELECT level, position, hashes FROM unnest($1::int[], $2::bigint[]) "
+        "AS wanted (level, position) JOIN tiles USING (level, position)",
+        [tile.level for tile in tiles],
+        [tile.offset for tile in tiles],
+    )
+    return {Tile(level, offset): hashes for level, offset, hashes in found}
+
+
+async def with_hashes(
+    connection: Connection[Record], work: Callable[[HashReader], ResultT]
+) -> ResultT:
+    """What `work` computes from the tree's hashes, read as soon as it is known which it wants."""
+    tiles = _ReadTiles()
+    while True:
+        try:
+            return work(hash_reader(tiles.of))
+        except _UnreadError:
+            tiles.take(await read_tiles(connection, tiles.wanted))
+
+
+class _ReadTiles:
+    """The tiles that were read, and those that somebody asked for in vain."""
+
+    def __init__(self) -> None:
+        self.wanted: list[Tile] = []
+        self._asked: Final[set[Tile]] = set()
+        self._known: Final[dict[Tile, bytes]] = {}
+
+    def of(self, tiles: Sequence[Tile]) -> dict[Tile, bytes]:
+        """Those of `tiles` that exist."""
+        self.wanted = [tile for tile in tiles if tile not in self._asked]
+        if self.wanted:
+            raise _UnreadError
+        return {tile: self._known[tile] for tile in tiles if tile in self._known}
+
+    def take(self, found: Mapping[Tile, bytes]) -> None:
+        """`wanted` was read, and these exist."""
+        self._asked.update(self.wanted)
+        self._known.update(found)
+
+
+class _UnreadError(Exception):
+    """A tile is wanted that was not read yet."""

@@ -1,0 +1,161 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The tables of the log in PostgreSQL, how they came to be, and a partition for each month.
+
+Records are partitioned by the month in which they were received.  No unique index can span
+partitions without holding the month, and the same event may come in two months: so ids have a
+table of their own, written in the same transaction, whose primary key is what makes an event
+recorded once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Final
+
+from asyncpg import Connection, Record
+
+from services.auditor.records import time_us_of
+from shared.errors import RefusedError
+
+NAMESPACE: Final = "l3af_audit"
+"""The schema that holds the tables: the database may hold other things too."""
+MONTHS_AHEAD: Final = 2
+SCHEMA: Final = """
+CREATE TABLE log (
+    one BOOLEAN PRIMARY KEY CHECK (one),
+    format INTEGER NOT NULL,
+    origin TEXT NOT NULL,
+    size BIGINT NOT NULL,
+    root BYTEA NOT NULL,
+    stream_id TEXT NOT NULL,
+    stream_sequence BIGINT NOT NULL,
+    fence BIGINT NOT NULL,
+    holder TEXT NOT NULL,
+    seen_at TIMESTAMPTZ NOT NULL
+);
+CREATE TABLE records (
+    idx BIGINT NOT NULL,
+    emitter TEXT COLLATE "C" NOT NULL,
+    audience TEXT COLLATE "C" NOT NULL,
+    event_id TEXT COLLATE "C" NOT NULL,
+    time_us BIGINT NOT NULL,
+    received_us BIGINT NOT NULL,
+    stream_sequence BIGINT NOT NULL,
+    leaf TEXT COLLATE "C" NOT NULL,
+    body BYTEA,
+    actor TEXT COLLATE "C" NOT NULL,
+    action TEXT COLLATE "C" NOT NULL,
+    outcome TEXT COLLATE "C" NOT NULL,
+    package TEXT COLLATE "C" NOT NULL,
+    node TEXT COLLATE "C" NOT NULL,
+    deployment TEXT COLLATE "C" NOT NULL,
+    correlation TEXT COLLATE "C" NOT NULL,
+    problem TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (idx, received_us)
+) PARTITION BY RANGE (received_us);
+CREATE INDEX records_time ON records (time_us);
+CREATE INDEX records_action ON records (action, idx);
+CREATE INDEX records_actor ON records (actor, idx) WHERE actor <> '';
+CREATE INDEX records_package ON records (package, idx) WHERE package <> '';
+CREATE INDEX records_node ON records (node, idx) WHERE node <> '';
+CREATE INDEX records_deployment ON records (deployment, idx) WHERE deployment <> '';
+CREATE INDEX records_correlation ON records (correlation, idx) WHERE correlation <> '';
+CREATE INDEX records_trouble ON records (outcome, idx) WHERE outcome IN ('refused', 'failed');
+CREATE TABLE event_ids (
+    emitter TEXT COLLATE "C" NOT NULL,
+    event_id TEXT COLLATE "C" NOT NULL,
+    idx BIGINT NOT NULL,
+    PRIMARY KEY (emitter, event_id)
+);
+CREATE TABLE tiles (
+    level INTEGER NOT NULL,
+    position BIGINT NOT NULL,
+    hashes BYTEA NOT NULL,
+    PRIMARY KEY (level, position)
+);
+ALTER TABLE tiles ALTER COLUMN hashes SET STORAGE EXTERNAL;
+CREATE TABLE channels (
+    emitter TEXT COLLATE "C" NOT NULL,
+    audience TEXT COLLATE "C" NOT NULL,
+    head BIGINT NOT NULL,
+    missing TEXT NOT NULL,
+    PRIMARY KEY (emitter, audience)
+);
+CREATE TABLE gaps (
+    number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    gap TEXT NOT NULL,
+    is_announced BOOLEAN NOT NULL
+);
+CREATE TABLE checkpoints (
+    size BIGINT PRIMARY KEY,
+    note TEXT NOT NULL,
+    signed_us BIGINT NOT NULL
+);
+"""
+"""Format 1, as it was released; it never changes.  A later format is a step of MIGRATIONS."""
+MIGRATIONS: Final[tuple[str, ...]] = ()
+"""What makes of each format the next one: the first of format 1 format 2."""
+FORMAT: Final = 1 + len(MIGRATIONS)
+_FRESH: Final = "INSERT INTO log VALUES (true, 1, $1, 0, $2, '', 0, 0, '', clock_timestamp())"
+
+
+async def prepare(connection: Connection[Record], origin: str, *, empty_root: bytes) -> None:
+    """The tables are there, of this release's format, and are those of `origin`.
+
+    The caller holds the log's lock.
+
+    Raises:
+        RefusedError: The tables are another log's, or a later release's.
+    """
+    async with connection.transaction():
+        if await connection.fetchval("SELECT to_regclass($1)", f"{NAMESPACE}.log") is None:
+            await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {NAMESPACE}")
+            await connection.execute(SCHEMA)
+            await connection.execute(_FRESH, origin, empty_root)
+        kept, found = await connection.fetchrow("SELECT origin, format FROM log") or ("", 0)
+        if kept != origin:
+            raise RefusedError(f"the store holds the log {kept}, not {origin}")
+        if not 1 <= found <= FORMAT:
+            raise RefusedError(
+                f"the log is of format {found}; this release reads formats 1 to {FORMAT}: "
+                "start the release that wrote it, or a later one"
+            )
+        for step in MIGRATIONS[found - 1 :]:
+            await connection.execute(step)
+        await connection.execute("UPDATE log SET format = $1", FORMAT)
+
+
+def month_of(received_us: int) -> tuple[int, int]:
+    """Year and month in which something was received."""
+    moment = datetime.fromtimestamp(received_us // 1_000_000, UTC)
+    return moment.year, moment.month
+
+
+def months_from(month: tuple[int, int], count: int) -> Iterator[tuple[int, int]]:
+    """A month and those after it."""
+    year, number = month
+    for later in range(count):
+        passed = number - 1 + later
+        yield year + passed // 12, passed % 12 + 1
+
+
+async def make_partition(connection: Connection[Record], month: tuple[int, int]) -> None:
+    """There is a partition for what is received in this month.
+
+    Attached, not created in place: so nobody who reads is waited for, nor waits.
+    """
+    year, number = month
+    name = f"records_{year:04d}_{number:02d}"
+    first, after = (time_us_of(datetime(*part, 1, tzinfo=UTC)) for part in months_from(month, 2))
+    async with connection.transaction():
+        if await connection.fetchval("SELECT to_regclass($1)", f"{NAMESPACE}.{name}") is None:
+            await connection.execute(
+                f"CREATE TABLE {name} (LIKE records INCLUDING DEFAULTS INCLUDING CONSTRAINTS, "
+                f"CHECK (received_us >= {first} AND received_us < {after}))"
+            )
+            await connection.execute(
+                f"ALTER TABLE records ATTACH PARTITION {name} "
+                f"FOR VALUES FROM ({first}) TO ({after})"
+            )

@@ -1,0 +1,43 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the auditor is told, and what of it may be shown.  Pure."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import msgspec
+
+from shared.config import ServiceConfig
+from shared.errors import Reason, RefusedError
+
+SQLITE: Final = ("", "sqlite")
+_SCHEMES: Final = ("postgresql", "postgres")
+
+
+class AuditorConfig(ServiceConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the auditor is told."""
+
+    store: str = ""
+    """Where the log is: empty or `sqlite` for a file in `state_dir`, or a `postgresql://` URL.  A
+    URL may hold a password: it is never shown or logged."""
+    take_over_seconds: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 20.0
+    """How long another auditor must have been silent before its log in PostgreSQL is taken over."""
+
+
+def postgres_url(store: str) -> str | None:
+    """The URL of the database that `store` names; None if it names a file.
+
+    Raises:
+        RefusedError: It names neither.  What it is does not say: it may hold a password.
+    """
+    if store in SQLITE:
+        return None
+    if store.partition("://")[0] in _SCHEMES:
+        return store
+    reason = Reason(
+        path="AUDITOR_STORE",
+        rule="names no store (its value is not shown: it may hold a password)",
+        allowed=["", "sqlite", "postgresql://user@host/database"],
+    )
+    raise RefusedError("configuration: AUDITOR_STORE", [reason])
