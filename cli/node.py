@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import CredentialsOption, JsonFlag, emit, plain, run
-from cli.node_capabilities import capability_rows, hook_points_row, xdp_words
+from cli.node_capabilities import capability_rows, hook_points_row, slot_words, xdp_words
 from cli.rollout import CommandIdOption, ReasonOption, chosen_id
 from cli.session import connected
 from shared.contracts.scheduler import (
@@ -209,12 +209,12 @@ def render_node(node: NodeStatus) -> RenderableType:
     for name, value in rows.items():
         facts.add_row(name, value)
     interfaces = Table(box=None, pad_edge=False)
-    for heading in ("interface", "index", "kind", "mac", "mtu", "up", "driver", "XDP"):
+    for heading in ("interface", "index", "kind", "mac", "mtu", "up", "driver", "XDP", "hooks"):
         interfaces.add_column(heading, header_style="bold")
     for one in record.interfaces:
         interfaces.add_row(
             *(plain(one.place), str(one.index), one.kind, one.mac, str(one.mtu), _yes(one.up)),
-            *(plain(one.driver), plain(xdp_words(one))),
+            *(plain(one.driver), plain(xdp_words(one)), plain(slot_words(node, one))),
         )
     chains = Table(box=None, pad_edge=False)
     for heading in ("hook point", "state", "deployments"):

@@ -58,6 +58,28 @@ def xdp_words(interface: Interface) -> str:
     return " ".join((mode, *(one for one in interface.xdp_features if one != "basic")))
 
 
+def slot_words(node: NodeStatus, interface: Interface) -> str:
+    """Who is where a chain goes on each hook of the interface: nobody, this node, or others."""
+    return "; ".join(f"{hook} {_holders(node, interface.place, hook)}" for hook in get_args(Hook))
+
+
+def _holders(node: NodeStatus, place: str, hook: Hook) -> str:
+    ours = [
+        f"ours ({chain.attachment})" if chain.attachment else "ours"
+        for chain in node.chains
+        if (chain.place, chain.hook, chain.state) == (place, hook, "attached")
+    ]
+    others = [
+        f"{one.program_name or one.program_id}"
+        + (f" and {one.programs - 1} more" if one.programs > 1 else "")
+        + f" ({one.attachment}"
+        + (", leaves room)" if one.attachment == "tcx" else ")")
+        for one in node.record.taken
+        if (one.place, one.hook) == (place, hook)
+    ]
+    return ", ".join([*ours, *others]) or "free"
+
+
 def _counted(count: int, missing: tuple[str, ...]) -> str:
     return f"{count}, not {', '.join(missing)}" if missing else str(count)
 

@@ -95,9 +95,9 @@ async def main(stop: asyncio.Event) -> None:
         held.callback(thread.close)
         named = names if config.named_namespaces else no_names
         # pyroute2 brings its own event loop, one for each thread.
-        netlink = await thread(Netlink, named=named)
-        held.push_async_callback(thread, netlink.close)
         base = PurePosixPath(config.bpffs_dir) / bus.name
+        netlink = await thread(Netlink, base, named=named)
+        held.push_async_callback(thread, netlink.close)
         waits = ExpeditedGracePeriods(
             config.state_dir / "expedited-grace-periods", is_allowed=config.expedited_grace_periods
         )
@@ -212,6 +212,7 @@ async def main(stop: asyncio.Event) -> None:
                         boot_id=read_boot_id(),
                         thread=thread,
                     ),
+                    own_programs=host.own_programs,
                     now=_now,
                 ),
                 now=_now,

@@ -151,7 +151,7 @@ def deployment_status(
 
 def in_a_list(status: NodeStatus) -> NodeStatus:
     """The status without what is long and nearly the same for every node: a list has many."""
-    record = msgspec.structs.replace(status.record, capabilities=None)
+    record = msgspec.structs.replace(status.record, capabilities=None, taken=())
     return msgspec.structs.replace(status, record=record)
 
 

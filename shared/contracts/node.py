@@ -158,6 +158,26 @@ NODE_FEATURES: Final = ("bcc", "btf", "cls_bpf", "tcx", "xdp")
 """Names under which nodes of this release report what they tried."""
 
 
+class TakenSlot(Message, frozen=True, kw_only=True):
+    """Programs of other owners where a chain goes on one hook, attached in one way."""
+
+    interface: str
+    hook: Hook
+    attachment: AttachmentKind
+    """`tcx` leaves room for a chain; XDP and the preference of our `cls_bpf` filter do not."""
+    programs: int = 1
+    program_id: int = 0
+    """Of the first; 0: a filter without an eBPF program."""
+    program_name: str = ""
+    netns: str = ""
+    """Network namespace by its name below /run/netns; empty: the executor's own."""
+
+    @property
+    def place(self) -> str:
+        """Interface and namespace in their one written form."""
+        return render_place(self.interface, self.netns)
+
+
 class NodeRecord(Message, frozen=True, kw_only=True):
     """KV `nodes`, key = node: the inventory.  Written only when it changes."""
 
@@ -172,6 +192,9 @@ class NodeRecord(Message, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     """What the node's own configuration says; labels set through the scheduler win."""
     interfaces: tuple[Interface, ...] = ()
+    taken: tuple[TakenSlot, ...] = ()
+    """What others have on hooks of these interfaces; all else is free or the node's own, as its
+    observed chains say.  Empty in lists of nodes."""
     features: dict[str, bool] = {}
     """What was probed, as `xdp`, `tcx`, `btf`, `bcc`."""
     feature_notes: dict[str, str] = {}

@@ -8,6 +8,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from pathlib import PurePosixPath
 
 import pytest
 
@@ -111,7 +112,7 @@ async def test_lost_messages_mean_that_anything_may_have_changed() -> None:
 
 def test_a_namespace_is_read_again_when_it_is_said_to_have_changed() -> None:
     """Or when everything may have; else it is believed for a while."""
-    netlink = Netlink()
+    netlink = Netlink(PurePosixPath("/sys/fs/bpf/l3af"))
     try:
         with a_namespace() as blue:
 

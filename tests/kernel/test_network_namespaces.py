@@ -149,7 +149,7 @@ def test_names_without_a_namespace_and_second_names_are_not_listed(blue: str) ->
 def test_the_inventory_has_the_interfaces_of_named_namespaces(wire: Wire, blue: str) -> None:
     """Each with its namespace, beside those of the executor's own."""
     move(wire.name, blue)
-    netlink = Netlink()
+    netlink = Netlink(PurePosixPath("/sys/fs/bpf/l3af"))
     try:
         found = {one.place: one for one in netlink.interfaces()}
     finally:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from cli.node_capabilities import capability_rows, hook_points_row, xdp_words
+from cli.node_capabilities import capability_rows, hook_points_row, slot_words, xdp_words
 from cli.node_ebpf import joined, render_programs
 from services.node_executor.generations import ChainMemory, Generation, Pending, Point
 from services.node_executor.managed_programs import program_roles, role_of
@@ -28,6 +28,7 @@ from shared.contracts.ebpf import (
     EbpfProgram,
 )
 from shared.contracts.interfaces import Interface
+from shared.contracts.node import ObservedChain, TakenSlot
 from shared.contracts.scheduler import NodeStatus
 from tests.fleets import a_node_record
 from tests.support.executors import a_chain, a_program
@@ -188,6 +189,30 @@ def test_capabilities_are_summed_up_in_a_few_lines() -> None:
 def test_an_interface_says_how_xdp_runs_on_it(features: tuple[str, ...] | None, words: str) -> None:
     """In the driver, behind it, or the kernel does not say."""
     assert xdp_words(Interface(name="eth0", index=1, xdp_features=features)) == words
+
+
+def test_every_hook_of_an_interface_is_free_ours_or_somebody_elses() -> None:
+    """TCX leaves room beside the programs of others; XDP and our filters' preference do not."""
+    record = msgspec.structs.replace(
+        a_node_record("n1", "eth0", "eth1"),
+        taken=(
+            TakenSlot(interface="eth1", hook="xdp", attachment="xdp-generic", program_name="mine"),
+            TakenSlot(interface="eth0", hook="tc-egress", attachment="tcx", programs=3,
+                      program_name="cil"),
+            TakenSlot(interface="eth1", hook="tc-egress", attachment="cls_bpf", program_id=7),
+        ),
+    )  # fmt: skip
+    chain = ObservedChain(interface="eth0", hook="xdp", state="attached", attachment="xdp-native")
+    node = NodeStatus(node="n1", alive=True, record=record, labels={}, chains=(chain,))
+    eth0, eth1 = record.interfaces
+
+    assert slot_words(node, eth0) == (
+        "xdp ours (xdp-native); tc-ingress free; tc-egress cil and 2 more (tcx, leaves room)"
+    )
+    assert slot_words(node, eth1) == (
+        "xdp mine (xdp-generic); tc-ingress free; tc-egress 7 (cls_bpf)"
+    )
+    assert in_a_list(node).record.taken == ()
 
 
 def test_a_list_of_nodes_has_no_capabilities_and_counts_places() -> None:

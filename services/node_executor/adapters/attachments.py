@@ -166,7 +166,7 @@ class Attachments:
         elif way == "cls_bpf":
             found = cls_bpf.in_the_way(self._below(point), point.interface, index, point.hook)
             # Ours under its interface's old name is taken off before a new one comes.
-            if found is not None and not found.name.startswith(f"l3af {self._base}/"):
+            if found is not None and not cls_bpf.is_below(self._base, found):
                 raise owned_by(str(point), cls_bpf.holder(found), free="attach = tcx")
 
     def attach(

@@ -12,8 +12,8 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -111,6 +111,31 @@ def in_the_way(
     """
     with _route("listing filters") as route:
         return _in_the_way(route, _name(base, interface, hook), interface_index, hook)
+
+
+def in_anybodys_way(
+    base: PurePosixPath, interfaces: Mapping[str, int]
+) -> dict[tuple[str, Hook], FoundFilter]:
+    """The same for both directions of many interfaces, by one socket.
+
+    Args:
+        base: The executor's own directory; its filters, under whatever name, are in nobody's way.
+        interfaces: Name to index; each has a qdisc for filters.
+    """
+    found: dict[tuple[str, Hook], FoundFilter] = {}
+    with _route("listing filters") as route:
+        for interface, index in interfaces.items():
+            for hook in _PARENTS:
+                with suppress(NetlinkError):  # because interfaces go while they are looked at
+                    one = _in_the_way(route, _name(base, interface, hook), index, hook)
+                    if one is not None and not is_below(base, one):
+                        found[interface, hook] = one
+    return found
+
+
+def is_below(base: PurePosixPath, found: FoundFilter) -> bool:
+    """Whether it is a filter of the executor with that directory, under whatever interface."""
+    return found.name.startswith(f"l3af {base}/")
 
 
 def attach(

@@ -175,6 +175,16 @@ def occupants(interface_index: int, hook: Hook) -> tuple[HookOccupant, ...]:
     return _tcx_list(interface_index, hook)[0]
 
 
+def program_ids(interface_index: int, hook: Hook) -> tuple[int, ...]:
+    """The programs on a TCX hook now, first to run first, without asking who they are.
+
+    Raises:
+        InterfaceGoneError: there is no such interface.
+        KernelFaultError: the kernel cannot be asked.
+    """
+    return _tcx_ids(interface_index, hook)[0]
+
+
 def check_position(
     interface_index: int, hook: Hook, position: str, *, own_link_id: int = 0
 ) -> None:
@@ -298,6 +308,13 @@ def _xdp_occupants(interface_index: int) -> tuple[HookOccupant, ...]:
 
 def _tcx_list(interface_index: int, hook: Hook) -> tuple[tuple[HookOccupant, ...], int]:
     """The programs, first to run first, and the number that changes with the list."""
+    programs, links, revision = _tcx_ids(interface_index, hook)
+    found = (kernel_info.occupant(*both) for both in zip(programs, links, strict=True))
+    return tuple(found), revision
+
+
+def _tcx_ids(interface_index: int, hook: Hook) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """Ids of programs and of their links, and the number that changes with the list."""
     memory = Memory()
     programs, read_programs = memory.space(4 * _MAX_OCCUPANTS)
     links, read_links = memory.space(4 * _MAX_OCCUPANTS)
@@ -315,12 +332,8 @@ def _tcx_list(interface_index: int, hook: Hook) -> tuple[tuple[HookOccupant, ...
     if failure not in (0, errno.ENOENT):
         raise KernelFaultError(f"asking for the {hook} programs of {interface_index}", failure)
     count = 0 if failure else struct.unpack_from("<I", reply, 24)[0]
-    found = tuple(
-        kernel_info.occupant(program_id, link_id)
-        for program_id, link_id in zip(
-            struct.unpack(f"<{count}I", read_programs()[: 4 * count]),
-            struct.unpack(f"<{count}I", read_links()[: 4 * count]),
-            strict=True,
-        )
+    return (
+        struct.unpack(f"<{count}I", read_programs()[: 4 * count]),
+        struct.unpack(f"<{count}I", read_links()[: 4 * count]),
+        0 if failure else int(struct.unpack_from("<Q", reply, 56)[0]),
     )
-    return found, 0 if failure else int(struct.unpack_from("<Q", reply, 56)[0])

@@ -12,7 +12,7 @@ import asyncio
 import errno
 import struct
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Final, Protocol
@@ -84,14 +84,17 @@ class HostPrograms:
         Raises:
             KernelFaultError: The kernel does not say which programs there are.
         """
-        points = self._points.points()
-        roles = program_roles(
-            [self._points.memory(point) for point in points],
-            self._staged.program_ids(),
-            boot_id=self._boot_id,
-        )
+        roles = self._roles(self._staged.program_ids())
         async with self._one_at_a_time:
             return await asyncio.to_thread(self._list, request, roles)
+
+    def own_programs(self) -> Collection[int]:
+        """Ids of the programs that this executor is known to have put on hooks in this boot."""
+        return self._roles({}).keys()
+
+    def _roles(self, staged: Mapping[Point, Iterable[int]]) -> dict[int, str]:
+        memories = [self._points.memory(point) for point in self._points.points()]
+        return program_roles(memories, staged, boot_id=self._boot_id)
 
     def _list(self, request: ListEbpf, roles: Mapping[int, str]) -> EbpfListed:
         processes = Search("descriptors", MAX_DESCRIPTORS)

@@ -8,7 +8,7 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +40,7 @@ class Inventory:
         netlink: Netlink,
         compilers: ToolchainProbe,
         capabilities: KernelCapabilities,
+        own_programs: Callable[[], Collection[int]],
         now: Callable[[], str],
     ) -> None:
         self._node = node
@@ -49,6 +50,7 @@ class Inventory:
         self._compilers = compilers
         self._kernel = capabilities
         self._capabilities: Capabilities | None = None
+        self._own_programs = own_programs
         self._now = now
         self._features = probe_features()
 
@@ -60,6 +62,7 @@ class Inventory:
         """The node as it is now."""
         names = os.uname()
         compilers, notes = self._compilers.features()
+        surveyed = self._netlink.survey(self._own_programs())
         return NodeRecord(
             node=self._node,
             hostname=socket.gethostname(),
@@ -68,7 +71,8 @@ class Inventory:
             executor_version=VERSION,
             boot_id=read_boot_id(),
             labels=self._labels,
-            interfaces=self._netlink.interfaces(),
+            interfaces=surveyed.interfaces,
+            taken=surveyed.taken,
             features={**self._features, **compilers},
             feature_notes=notes,
             capabilities=self._capabilities,

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from time import monotonic
 from typing import Any, Final
 
@@ -14,9 +15,11 @@ from msgspec.structs import replace
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from services.node_executor.adapters.hook_slots import taken_slots
 from services.node_executor.adapters.interface_facts import drivers, xdp_features
 from services.node_executor.adapters.network_namespaces import NamespaceGoneError, inside, names
 from shared.contracts.interfaces import Interface
+from shared.contracts.node import TakenSlot
 from shared.errors import FaultError
 from shared.identifiers import split_place
 
@@ -25,10 +28,18 @@ KEPT_SECONDS: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """The interfaces of a named namespace, and when they were read."""
+class Surveyed:
+    """Interfaces, and what others have on them where chains go."""
 
     interfaces: tuple[Interface, ...]
+    taken: tuple[TakenSlot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A named namespace, and when it was read."""
+
+    surveyed: Surveyed
     at: float
 
 
@@ -39,9 +50,17 @@ class NetlinkFaultError(FaultError):
 class Netlink:
     """One netlink socket; made, used and closed in one thread that runs no event loop."""
 
-    def __init__(self, *, named: Callable[[], tuple[str, ...]] = names) -> None:
-        """`named` lists the network namespaces to look into."""
+    def __init__(
+        self, base: PurePosixPath, *, named: Callable[[], tuple[str, ...]] = names
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            base: The executor's own directory in bpffs.
+            named: Lists the network namespaces to look into.
+        """
         self._names = named
+        self._base = base
         try:
             self._socket = IPRoute()
         except OSError as error:
@@ -65,25 +84,51 @@ class Netlink:
         self._socket.close()
 
     def interfaces(self) -> tuple[Interface, ...]:
-        """All interfaces but loopback, by name; then those of named network namespaces.
+        """All interfaces but loopback, by name; then those of named network namespaces."""
+        return self.survey().interfaces
+
+    def survey(self, own: Collection[int] = ()) -> Surveyed:
+        """Those interfaces, and which places for chains hold programs that are not in `own`.
 
         A named namespace takes milliseconds to read and a host may have hundreds, so what nothing
         is known to have changed in is read again only from time to time.
         """
         stale, self._stale = self._stale, set()
         was_all_stale, self._is_all_stale = self._is_all_stale, False
-        found, now = list(_interfaces(self._socket, "")), monotonic()
+        here, now = self._survey(self._socket, "", own), monotonic()
         kept: dict[str, _Seen] = {}
         for netns in self._names():
             known = self._named.get(netns)
             is_stale = was_all_stale or netns in stale
             if known is None or is_stale or now - known.at >= KEPT_SECONDS:
                 with suppress(NamespaceGoneError):
-                    kept[netns] = _Seen(_named_interfaces(netns), now)
+                    kept[netns] = _Seen(self._survey_named(netns, own), now)
             else:
                 kept[netns] = known
         self._named = kept
-        return (*found, *(one for netns in sorted(kept) for one in kept[netns].interfaces))
+        parts = (here, *(kept[netns].surveyed for netns in sorted(kept)))
+        return Surveyed(
+            tuple(one for part in parts for one in part.interfaces),
+            tuple(one for part in parts for one in part.taken),
+        )
+
+    def _survey_named(self, netns: str, own: Collection[int]) -> Surveyed:
+        with inside(netns):
+            try:
+                with IPRoute() as route:
+                    return self._survey(route, netns, own)
+            except OSError as error:
+                raise NetlinkFaultError(f"no netlink socket: {error}") from error
+
+    def _survey(self, route: IPRoute, netns: str, own: Collection[int]) -> Surveyed:
+        """Of the namespace that this thread is in and the socket was made in."""
+        try:
+            links = [one for one in route.get_links() if not one["flags"] & _IFF_LOOPBACK]
+            links.sort(key=lambda one: str(one.get_attr("IFLA_IFNAME")))
+            taken = taken_slots(route, links, netns=netns, base=self._base, own=own)
+        except (NetlinkError, OSError) as error:
+            raise NetlinkFaultError(f"interfaces cannot be listed: {error}") from error
+        return Surveyed(_interfaces(links, netns), taken)
 
     def interface_index(self, name: str) -> int | None:
         """The index of the interface; None: there is no such interface."""
@@ -96,34 +141,18 @@ _IFF_LOOPBACK = 0x8
 """include/uapi/linux/if.h."""
 
 
-def _named_interfaces(netns: str) -> tuple[Interface, ...]:
-    with inside(netns):
-        try:
-            with IPRoute() as route:
-                return _interfaces(route, netns)
-        except OSError as error:
-            raise NetlinkFaultError(f"no netlink socket: {error}") from error
-
-
-def _interfaces(route: IPRoute, netns: str) -> tuple[Interface, ...]:
-    """Of the namespace that this thread is in and the socket was made in."""
-    try:
-        links = list(route.get_links())
-    except (NetlinkError, OSError) as error:
-        raise NetlinkFaultError(f"interfaces cannot be listed: {error}") from error
-    shown = [link for link in links if not link["flags"] & _IFF_LOOPBACK]
-    driver_of = drivers([link.get_attr("IFLA_IFNAME") for link in shown])
+def _interfaces(links: list[Any], netns: str) -> tuple[Interface, ...]:
+    driver_of = drivers([link.get_attr("IFLA_IFNAME") for link in links])
     features = xdp_features()
-    found = (
+    return tuple(
         replace(
             _interface(link),
             driver=driver_of.get(link.get_attr("IFLA_IFNAME"), ""),
             xdp_features=features.get(link["index"]),
             netns=netns,
         )
-        for link in shown
+        for link in links
     )
-    return tuple(sorted(found, key=lambda one: one.name))
 
 
 def _interface(link: Any) -> Interface:
