@@ -236,6 +236,8 @@ def _spec(
         "VERIFICATION_KERNELS": environ.get(f"{kind.prefix}_VERIFICATION_KERNELS", "0"),
         "VERIFICATION_CHANNELS": environ.get(f"{kind.prefix}_VERIFICATION_CHANNELS", ""),
         "VERIFICATION_SECONDS": environ.get(f"{kind.prefix}_VERIFICATION_SECONDS", "300"),
+        "STORE": environ.get(f"{kind.prefix}_STORE", ""),
+        "TAKE_OVER_SECONDS": environ.get(f"{kind.prefix}_TAKE_OVER_SECONDS", "20"),
         "BCC_PYTHON": environ.get(f"{kind.prefix}_BCC_PYTHON", "/usr/bin/python3"),
     }
     return ProcessSpec(
