@@ -332,7 +332,7 @@ class FakeKernel:
             for key, value in config.items()
         }, ()
 
-    def read_scalar(self, map_id: int, key: str) -> int:
+    def read_scalar(self, map_id: int, key: str, _entry: MapEntry = UNDECLARED) -> int:
         """Little-endian numbers."""
         entries = self.read_entries(map_id)
         if key == "*":

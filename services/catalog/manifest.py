@@ -15,6 +15,7 @@ from typing import Final
 from services.catalog.companion_checks import companion_reasons
 from services.catalog.package_statements import statement_reasons
 from services.catalog.platform_objects import platform_reasons
+from shared.configuration.entries import UNDECLARED, map_codec
 from shared.configuration.package_rules import configuration_reasons, layout_of
 from shared.contracts.node import verdicts_of
 from shared.contracts.package_facts import ElfFacts, MapFacts
@@ -137,7 +138,11 @@ def _function_reasons(program: ProgramEntry, facts: ElfFacts, *, path: str) -> I
 def _map_reasons(manifest: PackageManifest, elf: Sequence[ElfFacts]) -> Iterator[Reason]:
     declared = {entry.name: facts for facts in elf for entry in facts.maps}
     are_known = are_all_read(manifest, elf)
-    typed = {name for name, one in _declared(elf).items() if layout_of(one) is not None}
+    typed = {
+        name: layout
+        for name, one in _declared(elf).items()
+        if (layout := layout_of(one)) is not None
+    }
     for name, entry in manifest.maps.items():
         path = f"manifest.maps.{name}"
         if name not in declared and are_known:
@@ -159,7 +164,14 @@ def _map_reasons(manifest: PackageManifest, elf: Sequence[ElfFacts]) -> Iterator
                 got=metric.map,
                 allowed=sorted(declared),
             )
-        if not _KEY.fullmatch(metric.key):
+        if metric.map in typed and metric.key != "*":
+            codec = map_codec(typed[metric.map], manifest.maps.get(metric.map, UNDECLARED))
+            problems: list[Reason] = []
+            codec.encode_key(metric.key, f"{path}.key", problems)
+            for one in problems:
+                rule = f"is not a key: {one.rule}"
+                yield Reason(path=one.path, rule=rule, got=one.got, allowed=one.allowed)
+        elif not _KEY.fullmatch(metric.key):
             yield Reason(
                 path=f"{path}.key",
                 rule="is not a key",

@@ -65,8 +65,11 @@ class MapReader(Protocol):
     def read_section(self, map_id: int) -> bytes:
         """A section of global variables."""
 
-    def read_scalar(self, map_id: int, key: str) -> int:
-        """The number under `key`, or the sum of all with `*`; refused if there is no number."""
+    def read_scalar(self, map_id: int, key: str, entry: MapEntry = UNDECLARED) -> int:
+        """The number under `key`, or the sum of all with `*`; refused if there is no number.
+
+        `entry` is what the package says of the map, and so how its keys are written.
+        """
 
 
 class ConfigurationError(RefusedError):
@@ -185,7 +188,8 @@ def check_metrics(reader: MapReader, desired: DesiredChain, maps: tuple[HeldMap,
                 problems.append(Reason(path=path, rule=rule, got=source.map, allowed=known))
                 continue
             try:
-                reader.read_scalar(map_id, source.key)
+                entry = map_entry(desired, MapKey(program.deployment, source.map))
+                reader.read_scalar(map_id, source.key, entry)
             except RefusedError as error:
                 problems.append(Reason(path=path, rule=error.message, got=source.key))
     if problems:

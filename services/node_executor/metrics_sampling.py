@@ -26,6 +26,7 @@ from services.node_executor.slot_metrics import (
     chain_counters,
     counter_metrics,
 )
+from services.node_executor.stated_rules import map_entry
 from shared.contracts.desired import DesiredChain, DesiredNode, MetricSource
 from shared.contracts.inspection import ChainCounters
 from shared.contracts.node import ChainShown, ChainsShown, GetChains, MetricValue, ObservedChain
@@ -169,7 +170,8 @@ def read_metrics(reader: MapReader, generation: Generation | None) -> tuple[Metr
             ids.get(MapKey(program.deployment, source.map)),
             program.deployment,
             name,
-            source,
+            source=source,
+            chain=generation.chain,
         )
         for program in generation.chain.programs
         for name, source in sorted(program.metrics.items())
@@ -216,7 +218,13 @@ def metric_values(sampled: Iterable[ChainShown]) -> dict[str, int]:
 
 
 def _read(
-    reader: MapReader, map_id: int | None, deployment: str, name: str, source: MetricSource
+    reader: MapReader,
+    map_id: int | None,
+    deployment: str,
+    name: str,
+    *,
+    source: MetricSource,
+    chain: DesiredChain,
 ) -> MetricValue:
     value: int | None = None
     problem = ""
@@ -224,7 +232,8 @@ def _read(
         problem = f"the program has no map {source.map}"
     else:
         try:
-            value = reader.read_scalar(map_id, source.key)
+            entry = map_entry(chain, MapKey(deployment, source.map))
+            value = reader.read_scalar(map_id, source.key, entry)
         except (RefusedError, FaultError) as error:
             problem = error.message
     return MetricValue(

@@ -18,7 +18,9 @@ from services.node_executor.configuration import ConfigurationError
 from services.node_executor.execution import Steps
 from services.node_executor.generations import MapKey, Point
 from services.node_executor.map_reading import MapReading
+from services.node_executor.metrics_sampling import read_metrics
 from shared.configuration.entries import MapLayout, map_codec, split_processors
+from shared.contracts.desired import MetricSource
 from shared.contracts.map_reading import ReadMap
 from shared.errors import RefusedError
 from tests.support.configured_package import MAPS, a_configured_program, configured
@@ -313,6 +315,17 @@ def test_what_cannot_be_shown_says_why(
         reading.read(ReadMap(**{**fields, **changes}))  # type: ignore[arg-type]
 
     assert [reason.path for reason in caught.value.reasons] == [path]
+
+
+def test_a_metric_is_read_under_a_key_in_its_format(node: Executor, wire: Wire) -> None:
+    """As the package writes the keys of that map."""
+    point = Point(wire.name, "xdp")
+    metrics = {"ten": MetricSource(map="networks", key="10.0.0.0/8")}
+    settle(node, wire, 1, config={"networks": {"10.0.0.0/8": 42}}, metrics=metrics)
+
+    read = read_metrics(node.kernel, node.points.memory(point).current)
+
+    assert [(one.metric, one.value, one.problem) for one in read] == [("ten", 42, "")]
 
 
 def test_a_large_map_is_shown_in_parts(node: Executor, wire: Wire) -> None:

@@ -18,7 +18,7 @@ from shared.configuration.json_schema import configuration_schema
 from shared.contracts.catalog import PackageVersion
 from shared.contracts.configuration import MemberEntry, VariableEntry
 from shared.contracts.deployments import DeploymentSpec, ResolvedProgram
-from shared.contracts.package_manifest import MapEntry
+from shared.contracts.package_manifest import MapEntry, MetricEntry
 from tests.fleets import a_command, a_fleet, a_spec, told
 from tests.package_builders import NOW
 from tests.support.configured_package import MAPS, VARIABLES, a_manifest, configured, facts
@@ -111,6 +111,25 @@ def test_every_statement_that_its_types_cannot_keep_is_refused() -> None:
         "manifest.variables.label.default",
         "manifest.variables.limit.format",
         "manifest.variables.threshold.default",
+    ]
+
+
+def test_metrics_name_keys_as_configuration_does() -> None:
+    """By format and by type; what is no such key is refused at publication."""
+    right = {
+        "one": MetricEntry(map="levels", key="2"),
+        "two": MetricEntry(map="networks", key="10.0.0.0/8"),
+        "all": MetricEntry(map="names", key="*"),
+    }
+    wrong = {
+        "one": MetricEntry(map="networks", key="10"),
+        "two": MetricEntry(map="levels", key="x"),
+    }
+
+    assert list(manifest_reasons(a_manifest(metrics=right), [facts()])) == []
+    assert [one.path for one in manifest_reasons(a_manifest(metrics=wrong), [facts()])] == [
+        "manifest.metrics.one.key",
+        "manifest.metrics.two.key",
     ]
 
 

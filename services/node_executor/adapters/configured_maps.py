@@ -105,13 +105,16 @@ class ConfiguredMaps:
         with kernel_info.map_by_id(map_id) as opened:
             sections.write(opened, [(one.offset_bytes, one.after) for one in changes])
 
-    def read_scalar(self, map_id: int, key: str) -> int:
+    def read_scalar(self, map_id: int, key: str, entry: MapEntry = UNDECLARED) -> int:
         """The number under `key`, or the sum of all with `*`; summed over processors.
 
         Raises:
             RefusedError: The map holds no single numbers, or `key` is no key of it.
         """
-        encoded = None if key == "*" else encode_key(key, self.layout(map_id).key, path=key)
+        layout = self.layout(map_id)
+        encoded = None
+        if key != "*":
+            encoded = encode_key(key, layout.key, path=key, entry=entry, type_name=layout.type_name)
         with kernel_info.map_by_id(map_id) as opened:
             return map_access.read_number(opened, encoded) or 0
 

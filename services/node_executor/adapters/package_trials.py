@@ -35,7 +35,7 @@ from services.node_executor.packages import OpenedPackage
 from services.node_executor.packet_tests import WatchedMap, programs_that_ran, verdict_name
 from services.node_executor.slot_metrics import Counted
 from shared.bytecode.elf import read_elf_facts
-from shared.configuration.entries import encode_key, map_layout
+from shared.configuration.entries import UNDECLARED, encode_key, map_layout
 from shared.contracts.node import DEFAULT_PROCEED_ON
 from shared.contracts.package_manifest import PackageManifest, ProgramEntry
 from shared.contracts.package_tests import (
@@ -202,7 +202,15 @@ class _Trial:
             loaded = find_map(maps, entry.map)
             layout = map_layout(*kernel_info.map_declaration(loaded.handle.fd))
             path = f"metrics.{name}"
-            key = None if entry.key == "*" else encode_key(entry.key, layout.key, path=path)
+            key = None
+            if entry.key != "*":
+                key = encode_key(
+                    entry.key,
+                    layout.key,
+                    path=path,
+                    entry=self._manifest.maps.get(entry.map, UNDECLARED),
+                    type_name=layout.type_name,
+                )
             found[name] = map_access.read_number(loaded.handle, key) or 0
         return found
 
