@@ -33,6 +33,9 @@ app.command(
 app.command("cli.licence:app", name="licence", help="Request, grant and list licence waivers.")
 app.command("cli.map:app", name="map", help="What the maps of running programs hold.")
 app.command("cli.audit:app", name="audit", help="Ask the log, prove records, verify proofs.")
+app.command(
+    "cli.witness:app", name="witness", help="Run a witness: it cosigns the head of a log that grew."
+)
 app.command("cli.events:app", name="events", help="Follow events, live or from a durable place.")
 app.command("cli.principal:app", name="principal", help="Add, revoke and rotate users of the bus.")
 
