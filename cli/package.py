@@ -20,7 +20,7 @@ from cli.package_analysis_view import companion_tables, portability_table
 from cli.package_build import BuiltPackage, build_package
 from cli.package_check import report_check
 from cli.package_publish import load_publisher, read_built, upload, write_built
-from cli.package_schema import report_schema
+from cli.package_schema import configuration_tables, report_schema
 from cli.package_source import ARCHIVE_SUFFIX
 from cli.package_statements import program_table, statement_facts
 from cli.package_verify import (
@@ -330,16 +330,7 @@ def _render_shown(shown: PackageShown) -> RenderableType:
         ),
         program_table(manifest),
     ]
-    if manifest.maps:
-        maps = Table("map", "key", "value", "summary")
-        for name, entry in manifest.maps.items():
-            maps.add_row(
-                plain(name),
-                plain(entry.key) + _range(entry.key_minimum, entry.key_maximum),
-                plain(entry.value) + _range(entry.value_minimum, entry.value_maximum),
-                plain(entry.summary),
-            )
-        parts.append(maps)
+    parts += configuration_tables(manifest)
     if manifest.metrics:
         metrics = Table("metric", "map", "key", "unit", "summary")
         for name, metric in manifest.metrics.items():
@@ -389,9 +380,3 @@ def _facts(facts: dict[str, str]) -> Table:
     for name, value in facts.items():
         table.add_row(Text(name, style="bold"), Text(plain(value), overflow="fold"))
     return table
-
-
-def _range(minimum: int | None, maximum: int | None) -> str:
-    if minimum is None and maximum is None:
-        return ""
-    return f" ({'' if minimum is None else minimum} to {'' if maximum is None else maximum})"
