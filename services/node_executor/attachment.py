@@ -104,6 +104,8 @@ class Held:
     """A program of another owner that leaves no room for ours; 0: none."""
     displaced_program_id: int = 0
     """The program of another owner that was taken over, kept to be put back; 0: none."""
+    fits_better: bool = False
+    """Whether packets are smaller than when the driver refused what runs generic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,11 +234,19 @@ def must_attach_anew(
     attached_with: LinkOptions,
     *,
     is_taken_over: bool = False,
+    fits_better: bool = False,
 ) -> bool:
     """Whether what runs has to leave the hook for a moment, because a link cannot change its way.
 
     Where a chain stands is looked at only when the wish changed: owners that come later are no
     reason to start a contest.
+
+    Args:
+        kind: How it is attached.
+        options: The wish.
+        attached_with: The wish when it was attached.
+        is_taken_over: Whether it is in the place of another owner's program.
+        fits_better: Whether packets are smaller than when the driver refused it.
     """
     if is_taken_over or not kind:
         return False
@@ -245,7 +255,14 @@ def must_attach_anew(
         return True
     if options.attach == "auto" and attached_with.attach != "auto" and kind not in _BEST:
         return True
+    if options.attach == "auto" and kind == "xdp-generic" and fits_better:
+        return True
     return kind == "tcx" and options.position != attached_with.position
+
+
+def is_smaller(now: tuple[int, int], before: tuple[int, int]) -> bool:
+    """Whether one of the largest packets is smaller than it was; 0, not known, is no size."""
+    return any(0 < one < other for one, other in zip(now, before, strict=True))
 
 
 def _hints(kind: AttachmentKind, number: int, facts: InterfaceFacts) -> list[str]:

@@ -42,6 +42,8 @@ class ObservedHook:
     """How our program is attached; empty: it is not."""
     displaced_program_id: int = 0
     """Another owner's program that was taken over and is kept to be put back; 0: none."""
+    fits_better: bool = False
+    """Whether packets are smaller than when the driver refused what is attached generic."""
     generations: Mapping[int, PinnedGeneration] = field(default_factory=dict)
     """By the name of their pins."""
     named: int = 0

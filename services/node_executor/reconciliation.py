@@ -140,6 +140,7 @@ def attaches_anew(observed: ObservedHook, link: LinkOptions, attached_with: Link
         link,
         attached_with,
         is_taken_over=observed.displaced_program_id != 0,
+        fits_better=observed.fits_better,
     )
 
 

@@ -17,6 +17,7 @@ from services.node_executor.attachment import (
     Place,
     check_options,
     falls_back,
+    is_smaller,
     must_attach_anew,
     place_among,
     swap_refused,
@@ -216,3 +217,31 @@ def test_a_place_beside_nobody_says_what_there_is_to_choose() -> None:
         place_among("before:other", ())
 
     assert caught.value.reasons[0].allowed == "first or last: nobody else is on the hook"
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "is_so"),
+    [
+        ((1500, 0), (9000, 0), True),
+        ((9000, 1500), (9000, 9000), True),
+        ((9000, 0), (9000, 1500), False),
+        ((9600, 9000), (9000, 9000), False),
+        ((0, 0), (1500, 1500), False),
+    ],
+)
+def test_packets_are_smaller_if_either_end_says_so(
+    now: tuple[int, int], before: tuple[int, int], is_so: bool
+) -> None:
+    """What is not known any more is no smaller."""
+    assert is_smaller(now, before) == is_so
+
+
+@pytest.mark.parametrize(("attach", "kind", "is_so"), [
+    ("auto", "xdp-generic", True), ("generic", "xdp-generic", False), ("auto", "xdp-native", False),
+])  # fmt: skip
+def test_only_what_fell_back_is_tried_again(attach: Any, kind: Any, is_so: bool) -> None:
+    """Generic XDP that was asked for is what was asked for."""
+    options = LinkOptions(attach=attach)
+
+    assert must_attach_anew(kind, options, options, fits_better=True) == is_so
+    assert not must_attach_anew(kind, options, options)

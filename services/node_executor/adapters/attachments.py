@@ -22,7 +22,10 @@ from typing import Final
 from services.node_executor.adapters import cls_bpf, hooks, kernel_info, pins, xdp_netlink
 from services.node_executor.adapters.bpf_syscall import LINK_DETACH, PIN, Memory, bpf
 from services.node_executor.adapters.hook_owners import owned_by
-from services.node_executor.adapters.interface_facts import read_interface_facts
+from services.node_executor.adapters.interface_facts import (
+    largest_packets,
+    read_interface_facts,
+)
 from services.node_executor.adapters.kernel_errors import (
     InterfaceGoneError,
     KernelFaultError,
@@ -38,6 +41,7 @@ from services.node_executor.attachment import (
     InterfaceFacts,
     Surroundings,
     check_options,
+    is_smaller,
     ways,
 )
 from services.node_executor.generations import Point
@@ -64,6 +68,8 @@ class Attachments:
         """What was taken off last: program, way and reason."""
         self._kinds: dict[int, AttachmentKind] = {}
         """Of XDP links, by their id: the way of a link is that of its whole life."""
+        self._packets: dict[Point, tuple[int, int]] = {}
+        """How large packets could be when generic XDP was taken."""
 
     def observe(self, point: Point, index: int | None, own_programs: Collection[int]) -> Held:
         """What is on the hook; `own_programs` are those that are pinned for this point."""
@@ -75,13 +81,19 @@ class Attachments:
             return Held(link_id, 0, "", program_id, displaced)
         if program_id:
             kind = self._kind(link_id, index) if point.hook == "xdp" else "tcx"
-            return Held(link_id, program_id, kind, 0, displaced)
+            fits_better = kind == "xdp-generic" and self._fits_better(point, index)
+            return Held(link_id, program_id, kind, 0, displaced, fits_better)
         if point.hook != "xdp":
             return self._filter_on(point, index, link_id, own_programs)
         found = xdp_netlink.program_on(index)
         if displaced and not link_id and found in own_programs:
             return Held(0, found, xdp_netlink.kind_on(index), 0, displaced)
         return Held(link_id, 0, "", found, displaced)
+
+    def _fits_better(self, point: Point, index: int) -> bool:
+        """Whether packets are smaller than at the last attempt, or than when it was first seen."""
+        now = largest_packets(point.interface, index)
+        return is_smaller(now, self._packets.setdefault(point, now))
 
     def stray_index(self, point: Point, index: int | None) -> tuple[int, bool]:
         """Interface that our program is on while `index` is not it, 0: none; whether by a link."""
@@ -177,8 +189,12 @@ class Attachments:
         interface_index: int,
         choice: AttachChoice,
         position: str,
+        own_programs: Collection[int],
     ) -> None:
-        """The program is on the hook and stays there without this process, or nothing happened."""
+        """The program is on the hook and stays there without this process, or nothing happened.
+
+        An XDP program of ours that another tool put there without a link makes room for it.
+        """
         if ways(point.hook, choice, has_tcx=knows_tcx())[0] == "cls_bpf":
             with self._short_waits():
                 cls_bpf.attach(
@@ -188,6 +204,9 @@ class Attachments:
         if self._pinned_again(point, program, interface_index):
             return
         with self._short_waits():
+            found = xdp_netlink.program_on(interface_index) if point.hook == "xdp" else 0
+            if found in own_programs:
+                xdp_netlink.take_off(interface_index, found)
             made = hooks.attach(
                 program,
                 interface_index,
@@ -198,6 +217,7 @@ class Attachments:
             )
         with made.link:
             self._pin_link(made.link, point)
+        self._packets.pop(point, None)
         program_id = kernel_info.program_info(program.fd).id
         left = self._left.pop(point, None)
         if left is None or left[:2] != (program_id, made.kind):

@@ -110,6 +110,7 @@ class HookPointKernel(ConfiguredMaps):
             foreign_program_id=held.foreign_program_id,
             attachment=held.kind,
             displaced_program_id=held.displaced_program_id,
+            fits_better=held.fits_better,
             generations=pinned.generations,
             named=pinned.named,
             odd=pinned.odd,
@@ -223,9 +224,15 @@ class HookPointKernel(ConfiguredMaps):
         position: str = DEFAULT_POSITION,
     ) -> None:
         """The program is on the hook and stays without us, or nothing happened."""
+        heads = _heads(self._pins.read(point))
         with inside(point.netns), kernel_info.program_by_id(program_id) as program:
             self._attachments.attach(
-                point, program, interface_index=interface_index, choice=choice, position=position
+                point,
+                program,
+                interface_index=interface_index,
+                choice=choice,
+                position=position,
+                own_programs=heads,
             )
 
     def detach(self, point: Point) -> None:

@@ -32,8 +32,11 @@ _XDP_FEATURES: Final = (
 )
 """Documentation/netlink/specs/netdev.yaml, xdp-act, lowest bit first."""
 _GET_MTU, _ETHTOOL = 0x8921, 0x8946
-_GET_DRIVER, _GET_FLAGS = 0x03, 0x25
-"""include/uapi/linux/ethtool.h: ETHTOOL_GDRVINFO, ETHTOOL_GFLAGS."""
+_GET_DRIVER, _GET_STATISTICS, _GET_FLAGS = 0x03, 0x1D, 0x25
+"""include/uapi/linux/ethtool.h: ETHTOOL_GDRVINFO, ETHTOOL_GSTATS, ETHTOOL_GFLAGS."""
+_VETH: Final = "veth"
+_STATISTICS_BYTES: Final = 1 << 16
+"""Room for what veth counts for each queue; of a driver with more, nothing is asked."""
 _LARGE_RECEIVE_OFFLOAD: Final = 1 << 15
 _NAME_BYTES: Final = 16
 _DEVICE_GET: Final = 1
@@ -55,6 +58,31 @@ def read_interface_facts(name: str, index: int) -> InterfaceFacts:
             has_receive_offload=bool(_flags(opened, name) & _LARGE_RECEIVE_OFFLOAD),
             xdp_features=xdp_features().get(index),
         )
+
+
+def largest_packets(name: str, index: int) -> tuple[int, int]:
+    """MTU of the interface, and that of its peer if it is a veth with one in this namespace.
+
+    A driver runs XDP itself only if what comes in fits; what comes in on a veth is as large as the
+    peer's MTU.  0: not known.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
+        own = _mtu(opened, name)
+        if _driver(opened, name) != _VETH:
+            return own, 0
+        peer = ""
+        with suppress(OSError):
+            peer = socket.if_indextoname(_peer_index(opened, name))
+        # Indexes of another namespace mean other interfaces here.
+        is_peer = peer and _driver(opened, peer) == _VETH and _peer_index(opened, peer) == index
+        return own, _mtu(opened, peer) if is_peer else 0
+
+
+def _peer_index(opened: socket.socket, name: str) -> int:
+    """The first thing that veth counts (drivers/net/veth.c: ethtool_stats_keys); 0: unknown."""
+    answer = _ethtool(opened, name, struct.pack("II", _GET_STATISTICS, 0).ljust(_STATISTICS_BYTES))
+    count, first = struct.unpack_from("=IQ", answer, 4)
+    return int(first) if count else 0
 
 
 def drivers(names: list[str]) -> dict[str, str]:

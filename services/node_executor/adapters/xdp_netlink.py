@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from typing import Final
 
 from pyroute2 import IPRoute
@@ -81,6 +82,18 @@ def replace_program(
     if program_on(interface_index) != expected_id:
         raise _changed(interface_index, expected_id)
     raise KernelFaultError("replacing the XDP program of an interface", failure)
+
+
+def take_off(interface_index: int, program_id: int) -> None:
+    """That program is not on the interface without a link; one that a link holds stays.
+
+    Should another program come meanwhile, that one stays too: the kernel compares.
+    """
+    kind = kind_on(interface_index)
+    if kind:
+        with suppress(KernelFaultError), kernel_info.program_by_id(program_id) as program:
+            flags = MODE_FLAGS[kind] | _REPLACE
+            _set(interface_index, _NO_PROGRAM, flags, expected_fd=program.fd)
 
 
 def words_of_refusal(interface_index: int, program: Handle, kind: AttachmentKind) -> str:
