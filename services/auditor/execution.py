@@ -194,6 +194,8 @@ class Recording:
         is_sought = True
         room = asyncio.Semaphore(BATCHES_WAITING)
         while (messages := await self._stream.fetch()) is not None:
+            if not messages and (await self._stream.end()).sequence > after:
+                return  # what comes next went to somebody else: to an auditor that had the log
             fitting, is_torn = usable(messages, after=after, is_sought=is_sought)
             drafts = [read_message(message) for message in fitting]
             if drafts:

@@ -24,13 +24,13 @@ from services.auditor.adapters.checkpoint_file import CheckpointFile
 from services.auditor.adapters.sqlite_database import connect, prepare, take_lock
 from services.auditor.adapters.sqlite_store import SqliteStore
 from services.auditor.execution import Heads, Recording, at_work
-from services.auditor.records import StreamEnd, StreamMessage, read_message
+from services.auditor.records import StreamMessage, read_message
 from services.auditor.store import DamagedLogError, StoreFaultError
 from shared.contracts.audit import LIST_RECORDS, ListRecords
-from shared.contracts.events import EventBody
 from shared.errors import RefusedError
 from tests.integration.conftest import Buses
 from tests.support.auditing import EmittingBus, eventually, running_auditor, start_auditor
+from tests.support.fake_stream import FakeStream, Silent
 from tests.support.independent_log import leaves_on_disk, root_on_disk, tree_hash
 from tests.support.records import an_event, message_of, messages
 
@@ -180,42 +180,6 @@ async def test_what_follows_a_batch_that_failed_is_not_kept_either(tmp_path: Pat
 
         assert [type(error) for error in kept] == [StoreFaultError, StoreFaultError]
         assert store.size == 0
-
-
-class FakeStream:
-    """A stream in memory that behaves as the real one was seen to: gives again what it is asked."""
-
-    def __init__(self, held: list[StreamMessage]) -> None:
-        self.held = held
-        self.acknowledged: list[int] = []
-        self._next = 0
-
-    async def end(self) -> StreamEnd:
-        """All of it."""
-        return StreamEnd("fake", self.held[-1].sequence)
-
-    async def seek(self, sequence: int) -> None:
-        """Go on from there."""
-        self._next = sequence
-
-    async def fetch(self) -> list[StreamMessage] | None:
-        """Up to 50 at once; waits for ever at the end."""
-        found = [message for message in self.held if message.sequence >= self._next][:50]
-        if not found:
-            await asyncio.Event().wait()
-        self._next = found[-1].sequence + 1
-        return found
-
-    async def acknowledge(self, sequence: int) -> None:
-        """Note it."""
-        self.acknowledged.append(sequence)
-
-
-class Silent:
-    """Says nothing."""
-
-    async def emit(self, body: EventBody, *, event_id: str) -> None:
-        """Not said."""
 
 
 async def test_a_fault_is_waited_out_and_nothing_is_acknowledged_before_it_is_kept(

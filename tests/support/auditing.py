@@ -65,13 +65,14 @@ async def running_auditor(server: OperatorModeServer, state_dir: Path) -> AsyncI
 
 
 def start_auditor(
-    server: OperatorModeServer, state_dir: Path, log: Path
+    server: OperatorModeServer, state_dir: Path, log: Path, **settings: str
 ) -> subprocess.Popen[bytes]:
-    """An auditor as a process of its own."""
+    """An auditor as a process of its own; `settings` are variables without their prefix."""
     config = auditor_config(server, state_dir)
     environ = os.environ | {
         "AUDITOR_CREDENTIALS_DIR": str(config.credentials_dir),
         "AUDITOR_STATE_DIR": str(state_dir),
+        **{f"AUDITOR_{name.upper()}": value for name, value in settings.items()},
     }
     with log.open("ab") as file:
         return subprocess.Popen(

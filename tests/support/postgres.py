@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -79,10 +80,16 @@ class PostgresServer:
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """SIGKILL: nothing is finished, nothing is written; its children find out and end."""
+        """SIGKILL to all of its processes: nothing is finished, nothing is written."""
         assert self._process is not None
+        children = _children(self._process.pid)
         self._process.send_signal(signal.SIGKILL)
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
         self._process.wait()
+        while any(Path(f"/proc/{child}/fd").exists() for child in children):
+            time.sleep(0.01)
 
     def stop(self) -> None:
         """It does not run, and its directory is gone."""
@@ -126,6 +133,11 @@ async def run_statement(url: str, statement: str) -> list[Any]:
         return await connection.fetch(statement)
     finally:
         await connection.close()
+
+
+def _children(parent: int) -> list[int]:
+    tasks = Path(f"/proc/{parent}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
 
 
 def _unprivileged() -> dict[str, Any]:

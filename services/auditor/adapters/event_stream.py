@@ -28,8 +28,9 @@ AHEAD_MESSAGES: Final = 2_000
 """How many messages may be under way while others are being kept."""
 LINGER_SECONDS: Final = 0.02
 """How long a batch that is not full waits for more: so many fewer fsyncs, so much later."""
-EXPIRES_SECONDS: Final = 20.0
-SILENCE_SECONDS: Final = 25.0
+EXPIRES_SECONDS: Final = 5.0
+"""An auditor that was paused gets what it asked for, not the one that took over: so long at most."""
+SILENCE_SECONDS: Final = 10.0
 """Longer than a pull lasts: if not even its end was heard of, it is lost."""
 _SETTINGS: Final[dict[str, Any]] = {
     "deliver_policy": "all",
