@@ -209,13 +209,11 @@ class HookPoints:
                 if self._orphans == "report":
                     return
             seen = partial(self._seen, point, hook)
-            mended = self._drift.settle(point, hook, desired, seen=seen)
-            if mended is None:
+            if (mended := self._drift.settle(point, hook, desired, seen=seen)) is None:
                 return
-            hook = mended
             wanted = desired or nothing_desired(point)
             change = Change(point, wanted, desired_generation, prepared)
-            after = self._settle(change, desired, hook)
+            after = self._settle(change, desired, mended)
             memory = retired(
                 settled(self.memory(point), wanted),
                 pinned=after.program_pins,
@@ -224,7 +222,9 @@ class HookPoints:
             )
             if memory != self.memory(point):
                 self._journal.keep(point, memory)
-            self._steps.try_each(plan_tidying(after, memory), point)
+            actions = plan_tidying(after, memory)
+            if not self._drift.keeps_off(point, after, desired, actions, describe=self._seen):
+                self._steps.try_each(actions, point)
 
     def uphold(self, point: Point) -> None:
         """What ran before a refusal runs as it was left, as far as nothing has to be linked."""

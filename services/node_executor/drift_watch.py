@@ -9,14 +9,21 @@ right here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
-from services.node_executor.actions import Action, PutSegment, WriteMapEntries
+from services.node_executor.actions import (
+    Action,
+    PinMap,
+    PinProgram,
+    PutSegment,
+    WriteMapEntries,
+    WriteRecord,
+)
 from services.node_executor.chain_journal import ChainJournal
 from services.node_executor.drift import (
     Drift,
@@ -121,6 +128,26 @@ class DriftWatch:
         if policy_of(memory, desired) == "repair":
             return self._repaired(point, look, memory, desired)
         return hook
+
+    def keeps_off(
+        self,
+        point: Point,
+        changed: ObservedHook,
+        desired: DesiredChain | None,
+        tidying: Iterable[Action],
+        *,
+        describe: Callable[[Point, ObservedHook], ObservedChain],
+    ) -> bool:
+        """Whether the policy wants what others did between a change and now to stay.
+
+        What tidying would pin again was pinned by the change; that somebody took it is said first.
+        """
+        if not any(map(_pins_again, tidying)):
+            return False
+        memory = self._journal.memory(point)
+        judged = self._judge(point, self.look(point, changed, memory), memory, desired)
+        self._say(point, judged, memory, desired, lambda: describe(point, changed))
+        return judged.holds
 
     def rests(
         self, point: Point, look: Look, memory: ChainMemory, desired: DesiredChain | None
@@ -321,3 +348,8 @@ def _repairs(look: Look, current: Generation) -> Iterator[Action]:
     for _, write in sorted(look.writes.items()):
         if write.changes:
             yield write
+
+
+def _pins_again(action: Action) -> bool:
+    is_record = isinstance(action, WriteRecord) and bool(action.after)
+    return is_record or isinstance(action, PinMap | PinProgram)

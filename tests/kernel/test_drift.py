@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,6 +15,8 @@ from services.node_executor.adapters import pins
 from services.node_executor.adapters.chain import link_chain
 from services.node_executor.attachment import ForeignOwnerError
 from services.node_executor.generations import Point
+from shared.contracts.desired import DesiredChain
+from shared.contracts.drift import DriftPolicy
 from shared.contracts.link_options import LinkOptions
 from tests.support.chain_reference import a_source
 from tests.support.drifting import (
@@ -38,7 +41,7 @@ from tests.support.drifting import (
     shell,
     unlinked,
 )
-from tests.support.executors import Executor, Wire, a_chain, a_program, send_frames
+from tests.support.executors import Executor, Wire, a_chain, a_program, pins_below, send_frames
 
 
 @pytest.fixture
@@ -321,3 +324,51 @@ def test_a_hook_that_somebody_took_is_not_taken_back_unasked(
             shell("ip", "link", "set", node.wire.name, "xdp", "off")
             pins.unpin(theirs_path / "program", base=theirs_path)
             Path(theirs_path).rmdir()
+
+
+class Meddled:
+    """A kernel on which somebody else does something right after each swap."""
+
+    def __init__(self, kernel: Any, meddle: Callable[[], None]) -> None:
+        self._kernel = kernel
+        self._meddle = meddle
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kernel, name)
+
+    def replace(self, point: Point, **options: int) -> None:
+        """The swap, and what comes before it is read back."""
+        self._kernel.replace(point, **options)
+        self._meddle()
+
+
+@pytest.mark.parametrize(
+    ("policy", "what"),
+    [("repair", "packets"), ("repair", "head"), ("repair", "l3af_plan"), ("alarm", "packets")],
+)
+def test_what_is_taken_between_a_swap_and_its_tidying_is_said(
+    executor: Executor, wire: Wire, base: PurePosixPath, policy: DriftPolicy, what: str
+) -> None:
+    """However short the moment is; and the next round has nothing to add."""
+    point = Point(wire.name, "xdp")
+    link = LinkOptions(drift=policy)
+
+    def wanted(version: str) -> DesiredChain:
+        chain = a_chain(wire.name, a_program("one", version))
+        return msgspec.structs.replace(chain, link=link)
+
+    def meddle() -> None:
+        newest = max(executor.kernel.observe(point).generations)
+        found = (one for one in pins_below(base) if f"/generations/{newest}/" in one)
+        Path(base, next(one for one in found if one.endswith(what))).unlink()
+
+    executor.settle(wanted("1.0.0"), point, 1)
+    executor.stop()
+    executor.kernel = Meddled(executor.kernel, meddle)
+    executor.start()
+    executor.settle(wanted("2.0.0"), point, 2)
+    told = [one.data for one in executor.events() if one.data.action == "chain.drift"]
+    executor.settle(wanted("2.0.0"), point, 2)
+
+    assert len(told) == 1
+    assert executor.actions().count("chain.drift") == 1
