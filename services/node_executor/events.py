@@ -18,6 +18,7 @@ from services.node_executor.generations import Generation, Point, plan_digest
 from shared.canonical import canonical_bytes, canonical_digest, sha256_hex
 from shared.contracts.desired import Cause, DesiredChain, DesiredProgram
 from shared.contracts.events import Actor, EventBody, Outcome
+from shared.contracts.inventory import RunningProgram
 from shared.contracts.node import NodeRecord, ObservedChain
 from shared.errors import Reason, Refusal
 from shared.event_size import fit_event_body
@@ -115,7 +116,7 @@ def chain_body(
         action=action,
         outcome=_OUTCOMES[action],
         correlation=cause.command_id if cause else "",
-        actor=_actor(cause),
+        actor=_actor(cause, node=node),
         node=node,
         interface=point.interface,
         netns=point.netns,
@@ -138,6 +139,9 @@ def chain_body(
 def kernel_details(chain: ObservedChain) -> dict[str, Any]:
     """What was read back from the kernel."""
     return {
+        "running": [msgspec.to_builtins(one) for one in running_programs(chain)],
+        "plan_sha256": chain.plan_sha256,
+        **_licence(chain),
         "generation": chain.generation,
         "desired_generation": chain.desired_generation,
         "program_id": chain.program_id,
@@ -154,6 +158,23 @@ def kernel_details(chain: ObservedChain) -> dict[str, Any]:
         "config_sha256": chain.config_sha256,
         **_compilations(chain),
     }
+
+
+def running_programs(chain: ObservedChain) -> tuple[RunningProgram, ...]:
+    """What runs on the hook, first to run first, and under which licences."""
+    return tuple(
+        RunningProgram(
+            deployment=one.deployment,
+            revision=one.revision,
+            package=one.package,
+            version=one.version,
+            program=one.program,
+            archive_sha256=one.archive_sha256,
+            object_sha256=one.object_sha256,
+            licence=one.licence,
+        )
+        for one in chain.programs
+    )
 
 
 def registration_body(record: NodeRecord) -> EventBody:
@@ -175,6 +196,13 @@ def registration_body(record: NodeRecord) -> EventBody:
         },
     )
     return fit_event_body(body)
+
+
+def _licence(chain: ObservedChain) -> dict[str, str]:
+    """What was declared, if it is one expression for the whole chain."""
+    declared = {one.licence.declared if one.licence else "" for one in chain.programs}
+    (licence,) = declared if len(declared) == 1 else ("",)
+    return {"licence": licence} if licence else {}
 
 
 def _compilations(chain: ObservedChain) -> dict[str, Any]:
@@ -272,11 +300,17 @@ def _cut(text: str, max_bytes: int) -> str:
     return f"{kept}…"
 
 
-def _actor(cause: Cause | None) -> Actor | None:
+def _actor(cause: Cause | None, *, node: str) -> Actor | None:
     """Who gave the command, as the scheduler, which alone writes desired records, attested it."""
     if cause is None or not cause.actor_key:
         return None
-    return Actor(key=cause.actor_key, role=cause.actor_role, attested=True)
+    return Actor(
+        key=cause.actor_key,
+        role=cause.actor_role,
+        attested=True,
+        address=cause.actor_address,
+        through=f"node/{node}",
+    )
 
 
 def _concerned(before: DesiredChain | None, after: DesiredChain | None) -> DesiredProgram | None:

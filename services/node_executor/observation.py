@@ -7,6 +7,8 @@ Pure.  A program that the memory does not know is reported as it is, without bod
 
 from __future__ import annotations
 
+import msgspec
+
 from services.node_executor.attachment import Surroundings
 from services.node_executor.generations import ChainMemory, Generation, plan_digest
 from services.node_executor.kernel_types import HookOccupant, ProgramInfo
@@ -73,7 +75,7 @@ def describe_chain(
         verified_instructions=program.instructions_verified,
         jited_bytes=program.jited_bytes,
         map_ids=tuple(sorted(program.map_ids)),
-        programs=generation.programs if generation else (),
+        programs=_read_back(generation.programs, programs) if generation else (),
         segments=_segments(programs, generation),
         cause=_cause(generation, desired),
         refusal=refusal,
@@ -125,7 +127,26 @@ def _describe(program: DesiredProgram, linked: ObservedProgram | None) -> Observ
         segment=linked.segment if linked else 0,
         slot=linked.slot if linked else 0,
         instructions=linked.instructions if linked else 0,
+        object_sha256=linked.object_sha256 if linked else "",
+        licence=linked.licence if linked else None,
         compilation=linked.compilation if linked else None,
+    )
+
+
+def _read_back(
+    bodies: tuple[ObservedProgram, ...], programs: tuple[ProgramInfo, ...]
+) -> tuple[ObservedProgram, ...]:
+    """The bodies, each with what the kernel says of the licence of the program that it is in."""
+    return tuple(
+        msgspec.structs.replace(
+            body,
+            licence=msgspec.structs.replace(
+                body.licence, gpl_compatible=programs[body.segment].gpl_compatible
+            ),
+        )
+        if body.licence is not None and body.segment < len(programs)
+        else body
+        for body in bodies
     )
 
 

@@ -90,6 +90,7 @@ def desired_program(revision: DeploymentRevision, platform: str) -> DesiredProgr
     if resolved is None:
         raise AssertionError("unreachable: the newest revision is always resolved")
     spec = revision.spec
+    path = resolved.on_platform(platform).object
     return DesiredProgram(
         deployment=spec.name,
         revision=revision.revision,
@@ -97,7 +98,7 @@ def desired_program(revision: DeploymentRevision, platform: str) -> DesiredProgr
         version=revision.version,
         program=resolved.program,
         function=resolved.function,
-        object=resolved.on_platform(platform).object,
+        object=path,
         order=revision.order,
         has_packages_order=revision.has_packages_order,
         proceed_on=resolved.proceed_on,
@@ -107,6 +108,7 @@ def desired_program(revision: DeploymentRevision, platform: str) -> DesiredProgr
         map_policies=resolved.map_policies,
         metrics=resolved.metrics,
         signed=resolved.signed,
+        licence=resolved.licences.get(path),
         instance=revision.instance,
     )
 

@@ -138,6 +138,8 @@ def _ending(
                 key=cause.actor_key if cause else revision.actor_key,
                 role=cause.actor_role if cause else revision.actor_role,
                 attested=True,
+                address=cause.actor_address if cause else "",
+                through="scheduler",
             ),
             hook=revision.spec.hook,
             deployment=record.name,

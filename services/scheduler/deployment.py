@@ -65,7 +65,10 @@ class CommandFacts:
     def cause(self) -> Cause:
         """The part that the node repeats in what it reports."""
         return Cause(
-            command_id=self.command_id, actor_key=self.actor.key, actor_role=self.actor.role
+            command_id=self.command_id,
+            actor_key=self.actor.key,
+            actor_role=self.actor.role,
+            actor_address=self.actor.address,
         )
 
 

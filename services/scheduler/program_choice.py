@@ -33,6 +33,7 @@ from shared.contracts.catalog import PackageVersion
 from shared.contracts.deployments import DeploymentSpec, Grace, ResolvedObject, ResolvedProgram
 from shared.contracts.desired import MapConfig, MetricSource
 from shared.contracts.errors import ErrorCode
+from shared.contracts.licences import StatedLicence
 from shared.contracts.node import DEFAULT_PROCEED_ON, terminal_verdicts, verdicts_of
 from shared.contracts.package_facts import ProgramRequirements
 from shared.contracts.package_manifest import MapEntry, MapPolicy, PackageManifest, ProgramEntry
@@ -99,6 +100,7 @@ def resolve_program(spec: DeploymentSpec, package: PackageVersion) -> ResolvedPr
         kernels=manifest.needs.kernel,
         grace=_grace(package),
         signed=package.signed,
+        licences={path: _stated(package, path) for path in program.all_objects},
     )
 
 
@@ -110,6 +112,22 @@ def verdict_warnings(program: ResolvedProgram, hook: Hook) -> tuple[str, ...]:
         f" replaces it and the packet is not treated as '{verdict}'"
         for verdict in program.proceed_on
         if verdict in terminal
+    )
+
+
+def _stated(package: PackageVersion, path: str) -> StatedLicence:
+    """What the catalog said of an object's licence when the version was published."""
+    manifest, verdict = package.manifest, package.licences
+    declared = manifest.licences.get("kernel", manifest.licence)
+    if verdict is None:
+        return StatedLicence(declared=declared)
+    told = [one for one in verdict.findings if one.outcome != "passed"]
+    return StatedLicence(
+        declared=declared,
+        elected=next((one.elected for one in verdict.elections if one.file == path), ""),
+        policy=f"{verdict.policy} {verdict.policy_version}".strip(),
+        findings=tuple(sorted({f"{one.rule}: {one.outcome}" for one in told})),
+        waivers=tuple(sorted({one.waiver for one in told if one.waiver})),
     )
 
 

@@ -11,6 +11,7 @@ from msgspec import Meta
 from shared.contracts.base import Bucket, Document, Message
 from shared.contracts.catalog import SignedPackage
 from shared.contracts.desired import Cause, MapConfig, MetricSource
+from shared.contracts.licences import StatedLicence
 from shared.contracts.link_options import LinkWishes
 from shared.contracts.node import Labels
 from shared.contracts.package_facts import ProgramRequirements
@@ -133,6 +134,9 @@ class ResolvedProgram(Message, frozen=True, kw_only=True):
     grace: Grace | None = None
     """Null: it was excused from nothing."""
     signed: SignedPackage
+    licences: dict[str, StatedLicence] = {}
+    """What was stated of each object that nodes may get; empty: accepted by a release that did not
+    keep it."""
 
     def on_platform(self, platform: str) -> ResolvedObject:
         """What a node of this platform gets; without an object: nothing is made for it."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from shared.contracts.base import Bucket, Document, Message
 from shared.contracts.catalog import SignedPackage
+from shared.contracts.licences import StatedLicence
 from shared.contracts.link_options import LinkOptions
 from shared.contracts.package_manifest import MapPolicy
 from shared.identifiers import Hook, InterfaceText, NetnsText, Token, render_place
@@ -51,6 +52,8 @@ class DesiredProgram(Document, frozen=True, kw_only=True):
     """What happens to a map whose layout changes, by its name; not named: it is refused."""
     metrics: dict[str, MetricSource] = {}
     signed: SignedPackage
+    licence: StatedLicence | None = None
+    """Null: accepted by a release that did not pass it on."""
     instance: int = 0
     """The revision with which it began anew, by being deployed again after it was removed or with
     another package or hook; 0: it never did.  Another instance takes over no maps and no counts."""
@@ -62,6 +65,8 @@ class Cause(Document, frozen=True, kw_only=True):
     command_id: str
     actor_key: str = ""
     actor_role: str = ""
+    actor_address: str = ""
+    """Keyed HMAC of the address that the command came from; empty: not known."""
 
 
 class DesiredChain(Document, frozen=True, kw_only=True):

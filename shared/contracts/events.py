@@ -37,6 +37,9 @@ class Actor(Message, frozen=True, kw_only=True):
     """Whether the server vouched for the key (`Nats-Request-Info` of a shared service import)."""
     address: str = ""
     """Keyed HMAC-SHA-256 of the client address, 32 hexadecimal digits; empty when not known."""
+    through: str = ""
+    """Who acted on this principal's behalf, as an emitter is named (`scheduler`, `node/<node>`);
+    empty: the principal asked the emitter itself."""
 
 
 class EventBody(Message, frozen=True, kw_only=True):

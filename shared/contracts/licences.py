@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
-from shared.contracts.base import Message
+from shared.contracts.base import Document, Message
 
 LicenceOutcome = Literal["passed", "noted", "review", "refused"]
 """`noted`: worth knowing; `review`: somebody has to look; `refused`: it cannot be published."""
@@ -54,3 +54,34 @@ class LicenceVerdict(Message, frozen=True, kw_only=True):
     """The gravest among the findings."""
     findings: tuple[LicenceFinding, ...]
     elections: tuple[LicenceElection, ...] = ()
+
+
+class StatedLicence(Document, frozen=True, kw_only=True):
+    """What the catalog said of the licence of an object when its version was accepted."""
+
+    declared: str
+    """The manifest's SPDX expression for kernel code."""
+    elected: str = ""
+    """The choice that is taken of it; empty: none was elected."""
+    policy: str = ""
+    """Name and version of the policy that was asked; empty: none was."""
+    findings: tuple[str, ...] = ()
+    """Rules that did not simply hold, as `gpl-only-helpers: review`."""
+    waivers: tuple[str, ...] = ()
+    """Ids of the waivers by whose grace it was published."""
+
+
+class ProgramLicence(Message, frozen=True, kw_only=True):
+    """Under which licences a program runs: what was stated, and what the kernel has."""
+
+    declared: str = ""
+    elected: str = ""
+    policy: str = ""
+    findings: tuple[str, ...] = ()
+    waivers: tuple[str, ...] = ()
+    elf: str = ""
+    """The licence string of the object that was loaded."""
+    gpl_compatible: bool = False
+    """What the kernel says of the program that it runs in (`bpf_prog_info.gpl_compatible`)."""
+    gpl_only_helpers: tuple[str, ...] = ()
+    """Helpers it calls that this kernel opens to GPL-compatible programs alone."""

@@ -31,6 +31,7 @@ from shared.contracts.desired import (
 from shared.contracts.drift import ObservedDrift
 from shared.contracts.inspection import ChainCounters
 from shared.contracts.interfaces import Interface
+from shared.contracts.licences import ProgramLicence
 from shared.errors import Refusal
 from shared.identifiers import DigestText, Hook, InterfaceText, NetnsText, render_place
 
@@ -58,6 +59,10 @@ class ObservedProgram(Message, frozen=True, kw_only=True):
     slot: int = 0
     """Where its counters are, for as long as the instance is on the hook point."""
     instructions: int = 0
+    object_sha256: str = ""
+    """Of the object that was loaded; empty: linked by a release that did not say it."""
+    licence: ProgramLicence | None = None
+    """None: linked by a release that did not say it."""
     compilation: Compilation | None = None
     """None: the archive holds the compiled object."""
 

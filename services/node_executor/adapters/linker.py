@@ -17,17 +17,23 @@ from services.node_executor.adapters.drift_reading import watched_maps
 from services.node_executor.adapters.map_shapes import declared_shapes, running_shape
 from services.node_executor.adapters.network_namespaces import NamespaceGoneError, inside
 from services.node_executor.adapters.probes import knows_tcx
+from services.node_executor.adapters.restricted_helpers import restricted_helpers
 from services.node_executor.attachment import ways
 from services.node_executor.constants import encode_constants
 from services.node_executor.explanation import explain
 from services.node_executor.generations import COUNTERS, SEGMENTS, HeldMap, MapKey, Point
 from services.node_executor.kernel_types import LoadedMap, ProgramSource
+from services.node_executor.linking.body import Body
 from services.node_executor.linking.plan import Attachment, LinkPolicy
 from services.node_executor.map_carry_over import CarryOver, MapShape, plan_carry_over
 from services.node_executor.packages import OpenedPackage
 from services.node_executor.preparation import MapMismatchError, Needs
 from shared.bytecode.elf import read_object
+from shared.bytecode.helper_names import helper_name
+from shared.bytecode.instructions import CALL, HELPER_CALL
+from shared.canonical import sha256_hex
 from shared.contracts.desired import DesiredChain, DesiredProgram
+from shared.contracts.licences import ProgramLicence, StatedLicence
 from shared.contracts.node import ObservedProgram
 from shared.errors import Reason
 
@@ -45,6 +51,7 @@ class LinkedProgram:
         *,
         shapes: Mapping[str, Mapping[str, MapShape]],
         plans: Mapping[str, CarryOver],
+        objects: Mapping[str, str],
         watched: frozenset[int] = frozenset(),
     ) -> None:
         self._linked = linked
@@ -88,6 +95,8 @@ class LinkedProgram:
                 segment=linked.plan.segment_of(position),
                 slot=planned.slot,
                 instructions=len(planned.body.instructions),
+                object_sha256=objects.get(program.deployment, ""),
+                licence=_licence(program, planned.body),
             )
             for position, (program, planned) in enumerate(
                 zip(desired.programs, linked.plan.bodies, strict=True)
@@ -112,6 +121,27 @@ def _held(
         shape=types.shape if types else "",
         has_timers=types is not None and types.has_timers,
         is_watched=is_watched,
+    )
+
+
+def _licence(program: DesiredProgram, body: Body) -> ProgramLicence:
+    """What was stated and what was loaded; what the kernel says of it is read back later."""
+    stated = program.licence or StatedLicence(declared="")
+    calls = {
+        one.immediate
+        for one in body.instructions
+        if (one.opcode, one.source) == (CALL, HELPER_CALL)
+    }
+    return ProgramLicence(
+        declared=stated.declared,
+        elected=stated.elected,
+        policy=stated.policy,
+        findings=stated.findings,
+        waivers=stated.waivers,
+        elf=body.licence,
+        gpl_only_helpers=tuple(
+            helper_name(one) or str(one) for one in sorted(calls & restricted_helpers())
+        ),
     )
 
 
@@ -215,7 +245,10 @@ def _link(
         for program, package in zip(desired.programs, packages, strict=True)
     }
     watched = frozenset() if needs.is_trial else watched_maps(linked, configurable)
-    return LinkedProgram(linked, desired, needs.slots, shapes=shapes, plans=plans, watched=watched)
+    objects = {source.name: sha256_hex(source.data) for source in sources}
+    return LinkedProgram(
+        linked, desired, needs.slots, shapes=shapes, plans=plans, objects=objects, watched=watched
+    )
 
 
 def _constants(program: DesiredProgram, package: OpenedPackage) -> dict[str, bytes]:

@@ -1,0 +1,153 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which records say what a hook point ran, and where they stand among those that do.
+
+Pure.  A sighting is one record's word on one hook point.  Stores keep an index of them in the
+transaction of the rows; it holds nothing that the records do not say, and is made again from them.
+
+Rules:
+ * Only believed public events of nodes count, and only what a node says of itself.
+ * The order is the emitter's own: by sequence, whenever and in whatever order events arrive.
+ * A sighting holds from the emitter's time on.  If a later one has an earlier time, the clock was
+   ahead before it, and the earlier one counts from that time on too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+import msgspec
+
+from services.auditor.admission import Record
+from services.auditor.records import try_event
+from shared.contracts.base import Message
+from shared.contracts.events import PUBLIC, Event, EventBody
+from shared.contracts.inventory import SNAPSHOT, HookPlace, HookReading, RunningProgram
+
+CHANGES: Final = frozenset({"chain.attach", "chain.configure", "chain.detach"})
+REBUILT: Final = "state.rebuild"
+"""The node lost its memory: what was said before does not hold unless it is found again."""
+OBSERVATIONS: Final = frozenset({"chain.adopt", "chain.drift", "chain.orphan", SNAPSHOT, REBUILT})
+ACTIONS: Final = tuple(sorted(CHANGES | OBSERVATIONS))
+MAX_NAME_CHARACTERS: Final = 64
+MAX_NETNS_CHARACTERS: Final = 255
+_NODE: Final = "node/"
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}|[0-9a-f]{16}")
+
+
+class Sighting(NamedTuple):
+    """One record's word on one hook point, without the word itself."""
+
+    place: HookPlace
+    """Without a hook: on the whole node."""
+    is_observed: bool
+    """Whether it was found so, and not made so by a command."""
+    sequence: int
+    record: int
+    """Its index in the log."""
+    time_us: int
+    digests: frozenset[str]
+    """Of everything that runs there."""
+
+
+class _OldDetails(Message, frozen=True, kw_only=True):
+    """Details of releases that said what the plan was, and not what was read back."""
+
+    programs: tuple[RunningProgram, ...] = ()
+    expected_program_id: int | None = None
+
+
+class _Snapshot(Message, frozen=True, kw_only=True):
+    hook_points: tuple[HookReading, ...] = ()
+
+
+def sightings(records: Iterable[Record]) -> Iterator[Sighting]:
+    """What a batch says of hook points, in its order."""
+    for record in records:
+        draft = record.draft
+        if draft.event is not None and not draft.problem:
+            yield from event_sightings(draft.event, index=record.index, time_us=draft.time_us)
+
+
+def event_sightings(event: Event, *, index: int, time_us: int) -> Iterator[Sighting]:
+    """What one believed event says of hook points."""
+    body = event.data
+    is_observed = body.action in OBSERVATIONS
+    if not (is_observed or body.action in CHANGES):
+        return
+    if event.audience != PUBLIC or not event.emitter.startswith(_NODE):
+        return
+    node = event.emitter.removeprefix(_NODE)
+    for reading in readings(body):
+        place = place_of(node, reading)
+        yield Sighting(place, is_observed, event.sequence, index, time_us, _digests(reading))
+
+
+def kept_sightings(kept: Iterable[tuple[int, int, bytes | None]]) -> list[Sighting]:
+    """What believed records say of hook points: by index, time and message."""
+    found: list[Sighting] = []
+    for index, time_us, message in kept:
+        event = try_event(message) if message is not None else None
+        if event is not None:
+            found += event_sightings(event, index=index, time_us=time_us)
+    return found
+
+
+def readings(body: EventBody) -> tuple[HookReading, ...]:
+    """What an event says was on hook points; nothing of what cannot be read."""
+    if body.action == REBUILT:
+        return (HookReading(running=()),)
+    try:
+        if body.action == SNAPSHOT:
+            found = msgspec.convert(body.details, _Snapshot).hook_points
+        else:
+            found = (_chain_reading(body),)
+    except msgspec.ValidationError:
+        return ()
+    return tuple(reading for reading in found if _is_place(reading))
+
+
+def place_of(node: str, reading: HookReading) -> HookPlace:
+    """Where it was read."""
+    return HookPlace(node=node, netns=reading.netns, interface=reading.interface, hook=reading.hook)
+
+
+def programs_of(reading: HookReading) -> tuple[RunningProgram, ...]:
+    """What ran there, first to run first."""
+    return reading.running or ()
+
+
+def _chain_reading(body: EventBody) -> HookReading:
+    reading = msgspec.convert(body.details, HookReading)
+    running = reading.running
+    if running is None:
+        old = msgspec.convert(body.details, _OldDetails)
+        is_ours = reading.program_id and old.expected_program_id in (None, reading.program_id)
+        running = old.programs if is_ours else ()
+    return msgspec.structs.replace(
+        reading,
+        interface=body.interface,
+        netns=body.netns,
+        hook=body.hook,
+        plan_sha256=reading.plan_sha256 or (body.after if running else ""),
+        running=running,
+    )
+
+
+def _is_place(reading: HookReading) -> bool:
+    is_short = (
+        max(len(reading.interface), len(reading.hook)) <= MAX_NAME_CHARACTERS
+        and len(reading.netns) <= MAX_NETNS_CHARACTERS
+    )
+    return bool(reading.interface and reading.hook) and is_short
+
+
+def _digests(reading: HookReading) -> frozenset[str]:
+    if not reading.program_id:
+        return frozenset()
+    found = {reading.program_tag, reading.plan_sha256}
+    for program in programs_of(reading):
+        found |= {program.archive_sha256, program.object_sha256}
+    return frozenset(one for one in found if _DIGEST.fullmatch(one))

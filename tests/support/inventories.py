@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Chain events of nodes as node executors make them, and what a log of them should answer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from services.auditor.inventory import StoredRun, StoredSighting, hook_runs
+from services.auditor.sightings import Sighting, event_sightings
+from shared.canonical import canonical_bytes
+from shared.contracts.events import Actor, Event
+from shared.contracts.inventory import SNAPSHOT, HookPlace, HookReading, HookRun, RunningProgram
+from shared.contracts.licences import ProgramLicence
+from shared.moments import render_time
+from tests.support.records import an_event
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+OUTCOMES = {
+    "chain.attach": "succeeded",
+    "chain.configure": "succeeded",
+    "chain.detach": "succeeded",
+}
+
+
+def digest_of(text: str) -> str:
+    """A digest for a name."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def a_reading(
+    *programs: str, place: tuple[str, str] = ("eth0", "xdp"), tag: str = ""
+) -> HookReading:
+    """A hook point that runs packages of these names (`name` or `name@version`), in this order."""
+    running = tuple(
+        RunningProgram(
+            deployment=name.partition("@")[0],
+            package=name.partition("@")[0],
+            version=name.partition("@")[2] or "1.0.0",
+            program="main",
+            archive_sha256=digest_of(f"archive {name}"),
+            object_sha256=digest_of(f"object {name}"),
+            licence=ProgramLicence(declared="GPL-2.0-only", elf="GPL", gpl_compatible=True),
+        )
+        for name in programs
+    )
+    known = digest_of("|".join(programs))[:16]
+    return HookReading(
+        interface=place[0],
+        hook=place[1],
+        program_id=7 if programs else 0,
+        program_tag=(tag or known) if programs else "",
+        plan_sha256=digest_of(f"plan {programs}") if programs else "",
+        running=running,
+    )
+
+
+def at(seconds: float) -> str:
+    """A moment of the history, as events say it."""
+    return render_time(EPOCH + timedelta(seconds=seconds))
+
+
+def chain_event(
+    action: str, reading: HookReading, *, node: str, sequence: int, seconds: float, **fields: Any
+) -> Event:
+    """What the node says of one hook point."""
+    details = msgspec.to_builtins(reading)
+    return an_event(
+        sequence,
+        emitter=f"node/{node}",
+        action=action,
+        outcome=OUTCOMES.get(action, "observed"),
+        time=at(seconds),
+        interface=details.pop("interface"),
+        hook=details.pop("hook"),
+        details=details,
+        **{"actor": Actor(key="UALICE", role="operator", attested=True), **fields},
+    )
+
+
+def snapshot_event(*readings: HookReading, node: str, sequence: int, seconds: float) -> Event:
+    """What the node reads back of all its hook points."""
+    return an_event(
+        sequence,
+        emitter=f"node/{node}",
+        action=SNAPSHOT,
+        outcome="observed",
+        time=at(seconds),
+        details={"hook_points": [msgspec.to_builtins(one) for one in readings]},
+    )
+
+
+def time_us(event: Event) -> int:
+    """The event's time, microseconds since 1970."""
+    return (datetime.fromisoformat(event.time) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(
+        microseconds=1
+    )
+
+
+class ModelIndex:
+    """The index of sightings in its plainest form: everything is kept, and looked through."""
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        self.events = list(events)
+        self.sightings: list[Sighting] = [
+            sighting
+            for record, event in enumerate(self.events)
+            for sighting in event_sightings(event, index=record, time_us=time_us(event))
+        ]
+
+    def inventory(self, at_us: int) -> list[HookRun]:
+        """What ran at a moment."""
+        return hook_runs(self.newest(at_us))
+
+    def newest(self, at_us: int) -> list[StoredSighting]:
+        """The newest words of each kind on each place, up to a moment."""
+        newest: dict[tuple[Any, bool], StoredSighting] = {}
+        for one in sorted(self.sightings, key=lambda one: (one.sequence, one.record)):
+            if self._from_us(one) <= at_us:
+                newest[key_of(one.place), one.is_observed] = StoredSighting(
+                    one.place,
+                    one.is_observed,
+                    one.sequence,
+                    one.record,
+                    self._from_us(one),
+                    canonical_bytes(self.events[one.record]),
+                )
+        return [newest[key] for key in sorted(newest)]
+
+    def runs(self, digest: str) -> list[StoredRun]:
+        """Every sighting of a digest, with the one after it."""
+        found = []
+        for one in sorted(self.sightings, key=lambda one: (key_of(one.place), one.sequence)):
+            if digest in one.digests:
+                later = [
+                    other
+                    for other in self.sightings
+                    if other.place == one.place
+                    and (other.sequence, other.record) > (one.sequence, one.record)
+                ]
+                after = min(later, key=lambda two: (two.sequence, two.record), default=None)
+                following = (after.sequence, after.record, self._from_us(after)) if after else None
+                found.append(
+                    StoredRun(one.place, one.sequence, one.record, self._from_us(one), following)
+                )
+        return found
+
+    def _from_us(self, sighting: Sighting) -> int:
+        return min(
+            other.time_us
+            for other in self.sightings
+            if other.place == sighting.place
+            and other.sequence >= sighting.sequence
+            and (other.sequence > sighting.sequence or other.record == sighting.record)
+        )
+
+
+def key_of(place: HookPlace) -> tuple[str, str, str, str]:
+    """By which places are ordered."""
+    return place.node, place.netns, place.interface, place.hook
+
+
+def deployed(runs: Sequence[HookRun]) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Node and interface to what ran there, as `package@version`."""
+    return {
+        (run.place.node, run.place.interface): tuple(
+            f"{one.package}@{one.version}" for one in run.reading.running or ()
+        )
+        for run in runs
+    }
