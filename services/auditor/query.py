@@ -24,7 +24,7 @@ from services.auditor.records import (
     try_event,
 )
 from shared.canonical import canonical_digest
-from shared.contracts.audit import AuditRecord, ListRecords, RecordList
+from shared.contracts.audit import AuditRecord, ListRecords, RecordFilters, RecordList
 from shared.errors import Reason, RefusedError
 
 MAX_PAGE_BYTES: Final = 384 * 1024
@@ -63,14 +63,19 @@ class RecordQuery:
     below: int | None
     """Only indexes smaller than this."""
     limit: int
+    licence: str = ""
+    """A glob, or empty."""
+    is_ascending: bool = False
+    """Whether the oldest come first."""
 
     @property
-    def has_glob(self) -> bool:
-        """Whether `action` is a pattern and not one action."""
-        return not GLOB_CHARACTERS.isdisjoint(self.action)
+    def globs(self) -> tuple[tuple[str, str], ...]:
+        """Column and pattern of what is asked for by a glob."""
+        pairs = (("action", self.action), ("licence", self.licence))
+        return tuple((column, pattern) for column, pattern in pairs if pattern)
 
 
-def parse_query(request: ListRecords) -> RecordQuery:
+def parse_query(request: RecordFilters) -> RecordQuery:
     """The question in the request.
 
     Raises:
@@ -89,6 +94,7 @@ def parse_query(request: ListRecords) -> RecordQuery:
         above=-1 if request.after_index is None else request.after_index,
         below=request.before_index,
         limit=request.limit,
+        licence=request.licence,
     )
 
 
@@ -110,9 +116,9 @@ def render_page(stored: list[StoredRecord], *, tree_size: int, more: bool) -> Re
     return RecordList(records=records, tree_size=tree_size, more=more)
 
 
-def reading_details(request: ListRecords) -> dict[str, Any]:
+def reading_details(request: RecordFilters) -> dict[str, Any]:
     """What is recorded about a reading: the filters that were set, and how much was asked for."""
-    names = ("since", "until", *EQUAL_FILTERS, "action", "before_index", "after_index")
+    names = ("since", "until", *EQUAL_FILTERS, "action", "licence", "before_index", "after_index")
     given = {name: getattr(request, name) for name in names}
     filters = {name: value for name, value in given.items() if value not in {"", None}}
     return {"filters": filters, "limit": request.limit}
@@ -154,10 +160,12 @@ class Readings:
 
 def _question(request: ListRecords) -> str:
     """What stays the same while somebody follows."""
-    return canonical_digest([getattr(request, name) for name in (*EQUAL_FILTERS, "action")])
+    return canonical_digest(
+        [getattr(request, name) for name in (*EQUAL_FILTERS, "action", "licence")]
+    )
 
 
-def _moment(request: ListRecords, name: str, reasons: list[Reason]) -> int | None:
+def _moment(request: RecordFilters, name: str, reasons: list[Reason]) -> int | None:
     text = getattr(request, name)
     if not text:
         return None

@@ -18,6 +18,7 @@ from services.auditor.query import (
     render_page,
 )
 from services.auditor.records import Draft, render_time_us, time_us_of, try_event
+from services.auditor.searching import Chunk, StreamReadings, parse_search, search_details
 from services.auditor.store import LogStore
 from services.auditor.subscriptions import (
     CREATED,
@@ -40,6 +41,7 @@ from shared.contracts.audit import (
     GET_CHECKPOINT,
     LIST_RECORDS,
     PROVE_RECORD,
+    STREAM_RECORDS,
     Checkpoint,
     CreateSubscription,
     DeleteSubscription,
@@ -50,7 +52,9 @@ from shared.contracts.audit import (
     PositionedEvent,
     ProofBundle,
     ProveRecord,
+    RecordChunk,
     RecordList,
+    StreamRecords,
     SubscriptionCreated,
     SubscriptionDeleted,
 )
@@ -94,6 +98,7 @@ class AuditorService:
         self._places: Final = places
         self._outbox: Final = outbox
         self._readings: Final = Readings()
+        self._stream_readings: Final = StreamReadings()
         self._live: dict[str, Subscription] = {}
         self._create: Final = outbox.command(CREATE_SUBSCRIPTION, self._decide_creation)
         self._delete: Final = outbox.command(DELETE_SUBSCRIPTION, self._decide_deletion)
@@ -102,6 +107,7 @@ class AuditorService:
         """What is served, and by which method."""
         return {
             LIST_RECORDS: self.list_records,
+            STREAM_RECORDS: self.stream_records,
             PROVE_RECORD: self.prove_record,
             GET_CHECKPOINT: self.get_checkpoint,
             CREATE_SUBSCRIPTION: self.create_subscription,
@@ -133,6 +139,16 @@ class AuditorService:
             await self._note_reading(caller, reading_details(request))
         stored, tree_size, more = await self._log.page(query)
         return render_page(stored, tree_size=tree_size, more=more)
+
+    async def stream_records(self, request: StreamRecords, caller: Caller) -> RecordChunk:
+        """The next chunk of what is asked for."""
+        chunk = Chunk(parse_search(request))
+        if self._stream_readings.begins(request, caller=caller.key, now=datetime.now(UTC)):
+            await self._note_reading(caller, search_details(request))
+        while (query := chunk.next_page()) is not None:
+            page, tree_size, more = await self._log.page(query)
+            chunk.take(page, tree_size, more=more)
+        return chunk.render()
 
     async def prove_record(self, request: ProveRecord, caller: Caller) -> ProofBundle:
         """One record, proved against a head that is at least as new."""

@@ -33,8 +33,8 @@ class AuditRecord(Message, frozen=True, kw_only=True):
     """Why the event could not be read, if it could not; it is recorded all the same."""
 
 
-class ListRecords(Request, frozen=True, kw_only=True):
-    """Records that match every filter given, newest first."""
+class RecordFilters(Request, frozen=True, kw_only=True):
+    """Which records are asked for: those that match every filter given, all indexed."""
 
     since: str = ""
     """RFC 3339, inclusive."""
@@ -50,11 +50,17 @@ class ListRecords(Request, frozen=True, kw_only=True):
     outcome: Outcome | Literal[""] = ""
     correlation: str = ""
     """Command id."""
+    licence: str = ""
+    """Glob of an SPDX expression as it was declared, as `*GPL-2.0*`."""
     before_index: Position | None = None
     """Only records with a smaller index: the next page starts at the last index seen."""
     after_index: Annotated[int, Meta(ge=-1, le=MAX_POSITION)] | None = None
     """Only records with a greater index: how a follower asks for what is new."""
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+
+class ListRecords(RecordFilters, frozen=True, kw_only=True):
+    """One page of records, newest first."""
 
 
 class RecordList(Message, frozen=True, kw_only=True):
@@ -65,6 +71,36 @@ class RecordList(Message, frozen=True, kw_only=True):
     """Leaves in the log when this was read."""
     more: bool
     """Whether older records match too."""
+
+
+class StreamRecords(RecordFilters, frozen=True, kw_only=True):
+    """The next chunk of an answer of any size; all chunks of one question are one reading.
+
+    The caller asks for each chunk when it has dealt with the one before: nobody is sent more than
+    they take, and whoever was interrupted goes on where they were.
+    """
+
+    where: Annotated[str, Meta(max_length=2000)] = ""
+    """An expression over the record's fields, as `details.phase == "requested"`."""
+    text: Annotated[str, Meta(max_length=200)] = ""
+    """Only records that hold this text in any field, whatever the case of its letters."""
+    order: Literal["newest", "oldest"] = "newest"
+    """Which come first."""
+    scan_limit: Annotated[int, Meta(ge=1, le=100_000)] = 20_000
+    """Records looked at for this chunk, at most; `where` and `text` have no index."""
+
+
+class RecordChunk(Message, frozen=True, kw_only=True):
+    """One chunk."""
+
+    records: tuple[AuditRecord, ...]
+    tree_size: int
+    """Leaves in the log when this was read."""
+    scanned: int
+    """Records that were looked at for this chunk."""
+    position: int | None = None
+    """Where to go on: `before_index` of the next question if newest come first, else
+    `after_index`.  None: this was the last chunk."""
 
 
 class ProveRecord(Request, frozen=True, kw_only=True):
@@ -170,6 +206,7 @@ class SubscriptionDeleted(Accepted, frozen=True, kw_only=True):
 
 
 LIST_RECORDS: Final = Endpoint(f"{API}.auditor.record.list", ListRecords, RecordList)
+STREAM_RECORDS: Final = Endpoint(f"{API}.auditor.record.stream", StreamRecords, RecordChunk)
 PROVE_RECORD: Final = Endpoint(f"{API}.auditor.record.prove", ProveRecord, ProofBundle)
 GET_CHECKPOINT: Final = Endpoint(f"{API}.auditor.checkpoint.get", GetCheckpoint, Checkpoint)
 CREATE_SUBSCRIPTION: Final = Endpoint(

@@ -17,6 +17,7 @@ from shared.contracts import (
     catalog,
     ebpf,
     inspection,
+    inventory,
     map_reading,
     node,
     notices,
@@ -27,6 +28,7 @@ from shared.contracts import (
 )
 from shared.contracts.base import API, ARTIFACTS, EVENTS, INTERNAL, TELEMETRY, Endpoint
 from shared.contracts.events import PUBLIC
+from shared.contracts.log_heads import CHECKPOINTS
 from shared.contracts.storage import (
     ARTIFACT_STREAM,
     AUDITOR_CONSUMER,
@@ -96,7 +98,13 @@ _PUBLISH: Final = (
 )
 _ASK_WAIVERS: Final = (waivers.REQUEST_WAIVER,)
 _DECIDE_WAIVERS: Final = (waivers.GRANT_WAIVER, waivers.REVOKE_WAIVER)
-_AUDIT: Final = (audit.LIST_RECORDS, audit.PROVE_RECORD)
+_AUDIT: Final = (
+    audit.LIST_RECORDS,
+    audit.STREAM_RECORDS,
+    audit.PROVE_RECORD,
+    inventory.GET_INVENTORY,
+    inventory.FIND_RUNS,
+)
 
 ALLOWED_ENDPOINTS: Final[dict[UserRole, tuple[Endpoint[Any, Any], ...]]] = {
     "viewer": _READ,
@@ -240,6 +248,8 @@ def control_permissions(role: ControlRole) -> Permissions:
                         for verb in ("CREATE", "INFO", "RESET", "DELETE", "MSG.NEXT")
                     ),
                     f"$JS.ACK.{EVENT_STREAM}.>",
+                    *_reads(CHECKPOINTS.name),
+                    *_writes(CHECKPOINTS.name),
                 ),
                 subscribe=(f"{API}.auditor.>", f"{API}.events.>"),
             )

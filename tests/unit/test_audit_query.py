@@ -28,6 +28,7 @@ def test_every_filter_reaches_the_query() -> None:
             deployment="d",
             outcome="failed",
             correlation="c",
+            licence="*GPL*",
             before_index=9,
             after_index=3,
             limit=7,
@@ -45,7 +46,7 @@ def test_every_filter_reaches_the_query() -> None:
     assert query.until_us is not None
     assert query.since_us is not None
     assert query.until_us - query.since_us == 86_400_000_000
-    assert (query.action, query.has_glob) == ("chain.*", True)
+    assert query.globs == (("action", "chain.*"), ("licence", "*GPL*"))
     assert (query.above, query.below, query.limit) == (3, 9, 7)
 
 

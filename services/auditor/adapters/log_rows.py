@@ -10,10 +10,22 @@ from typing import Any, Final
 import msgspec
 
 from services.auditor.admission import Channel, Gap, LogState, Record
+from services.auditor.matching import values_at
 from services.auditor.query import StoredRecord
 from shared.contracts.events import EventBody
 
 STORED: Final = "idx, leaf, body, received_us, stream_sequence, problem"
+BLOCK_RECORDS: Final = 4096
+"""Records whose earliest and latest times are kept together, so that a range of times is looked
+for only where it can be."""
+WIDEN_SPANS: Final = """
+INSERT INTO spans AS kept VALUES ({}, {}, {}) ON CONFLICT (block) DO UPDATE SET
+    first_us = CASE WHEN excluded.first_us < kept.first_us THEN excluded.first_us
+        ELSE kept.first_us END,
+    last_us = CASE WHEN excluded.last_us > kept.last_us THEN excluded.last_us
+        ELSE kept.last_us END
+"""
+_TIME: Final = 4
 _RANGES: Final = msgspec.json.Decoder(tuple[tuple[int, int], ...])
 _GAP: Final = msgspec.json.Decoder(Gap)
 _NOTHING: Final = EventBody(action="", outcome="observed")
@@ -44,7 +56,28 @@ def record_row(record: Record, received_us: int) -> tuple[Any, ...]:
         body.deployment,
         body.correlation,
         draft.problem,
+        licence_of(body),
     )
+
+
+def licence_of(body: EventBody) -> str:
+    """The SPDX expression that an event speaks of, as it was declared; empty if it names none.
+
+    Of a chain whose programs have different ones: each of them once, between semicolons.
+    """
+    licence = body.details.get("licence", "")
+    if licence:
+        return licence if isinstance(licence, str) else ""
+    declared = values_at(body.details, ("running", "licence", "declared"))
+    return "; ".join(sorted({one for one in declared if one and isinstance(one, str)}))
+
+
+def block_spans(rows: Iterable[Sequence[Any]]) -> list[tuple[int, int, int]]:
+    """Block, earliest and latest time of the rows of `record_row`."""
+    times: dict[int, list[int]] = {}
+    for row in rows:
+        times.setdefault(row[0] // BLOCK_RECORDS, []).append(row[_TIME])
+    return [(block, min(found), max(found)) for block, found in times.items()]
 
 
 def stored_record(row: Sequence[Any]) -> StoredRecord:

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pages of the log out of PostgreSQL: newest first, by whichever index has the least to look at.
+"""Pages of the log out of PostgreSQL, by whichever index has the least to look at.
 
 A filter for one value has an index that gives its records in order.  Of a range of times or a glob
 PostgreSQL only guesses how many records match: ranges that match few are fetched first and then
-sorted, ranges that match many are met soon when reading backwards.
+sorted.  Ranges that match many are met soon when the log is read in the order that is asked for,
+from the block of records on in which the times first occur.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 from asyncpg import Connection, Record
 
-from services.auditor.adapters.log_rows import STORED
+from services.auditor.adapters.log_rows import BLOCK_RECORDS, STORED
 from services.auditor.adapters.postgres_rows import key_text, read_record
 from services.auditor.query import GLOB_CHARACTERS, MAX_PAGE_BYTES, RecordQuery, StoredRecord
 
@@ -23,6 +24,8 @@ FEW: Final = 5_000
 AT_ONCE: Final = 200
 """Rows that are fetched together, because a page may end before its limit."""
 _HIGHEST_CHARACTER: Final = "\U0010ffff"
+_EARLIEST: Final = -(2**62)
+_LATEST: Final = 2**62
 _BRACKET: Final = re.compile(r"\[\^?\]?[^\]]*\]")
 
 _Clauses = list[tuple[str, Any]]
@@ -31,30 +34,31 @@ _Clauses = list[tuple[str, Any]]
 async def read_page(
     connection: Connection[Record], query: RecordQuery
 ) -> tuple[list[StoredRecord], int, bool]:
-    """Matching records, the tree's size, and whether older ones match too."""
+    """Matching records in the query's order, the tree's size, and whether more of them match."""
     size = await connection.fetchval("SELECT size FROM log")
     times = _time_clauses(query)
-    actions = _action_clauses(query)
+    globs = [_glob_clauses(column, key_text(pattern)) for column, pattern in query.globs]
+    above, below = await _bounds(connection, query, size)
     clauses: _Clauses = [
-        ("idx > {}", query.above),
-        ("idx < {}", size if query.below is None else query.below),
+        ("idx > {}", above),
+        ("idx < {}", below),
         *times,
-        *actions,
+        *(clause for found in globs for clause in found),
         *((f"{column} = {{}}", key_text(text)) for column, text in query.equal),
     ]
     # Said so, the planner may use the indexes that leave other rows out.
     implied = [f"{column} <> ''" for column, _ in query.equal]
     if ("outcome", "refused") in query.equal or ("outcome", "failed") in query.equal:
         implied.append("outcome IN ('refused', 'failed')")
+    implied += ["licence <> ''"] if query.licence else []
     where, values = _numbered(clauses)
     matching = f"SELECT {STORED} FROM records WHERE {' AND '.join([where, *implied])}"  # noqa: S608
     if not query.equal and any(
-        [await _matches_few(connection, part) for part in (times, actions) if part]
+        [await _matches_few(connection, part) for part in (times, *globs) if part]
     ):
         matching = f"SELECT * FROM ({matching} OFFSET 0) AS few"  # noqa: S608 # a constant
-    cursor = await connection.cursor(
-        f"{matching} ORDER BY idx DESC LIMIT {query.limit + 1}", *values
-    )
+    order = f"ORDER BY idx {'ASC' if query.is_ascending else 'DESC'} LIMIT {query.limit + 1}"
+    cursor = await connection.cursor(f"{matching} {order}", *values)
     page: list[StoredRecord] = []
     page_bytes = 0
     while rows := await cursor.fetch(AT_ONCE):
@@ -100,19 +104,32 @@ def _time_clauses(query: RecordQuery) -> _Clauses:
     return [(clause, value) for clause, value in bounds if value is not None]
 
 
-def _action_clauses(query: RecordQuery) -> _Clauses:
-    if not query.action:
-        return []
-    action = key_text(query.action)
-    if not query.has_glob:
-        return [("action = {}", action)]
-    first = min(place for place, letter in enumerate(action) if letter in GLOB_CHARACTERS)
-    prefix = action[:first]
+def _glob_clauses(column: str, pattern: str) -> _Clauses:
+    if GLOB_CHARACTERS.isdisjoint(pattern):
+        return [(f"{column} = {{}}", pattern)]
+    first = min(place for place, letter in enumerate(pattern) if letter in GLOB_CHARACTERS)
+    prefix = pattern[:first]
     return [
-        ("action ~ {}", glob_pattern(action)),
-        ("action >= {}", prefix),
-        ("action < {}", prefix + _HIGHEST_CHARACTER),
+        (f"{column} ~ {{}}", glob_pattern(pattern)),
+        (f"{column} >= {{}}", prefix),
+        (f"{column} < {{}}", prefix + _HIGHEST_CHARACTER),
     ]
+
+
+async def _bounds(connection: Connection[Record], query: RecordQuery, size: int) -> tuple[int, int]:
+    """Indexes between which everything lies that can match: above the one, below the other."""
+    above, below = query.above, size if query.below is None else query.below
+    if query.since_us is None and query.until_us is None:
+        return above, below
+    found = await connection.fetchrow(
+        "SELECT min(block), max(block) FROM spans WHERE last_us >= $1 AND first_us < $2",
+        _EARLIEST if query.since_us is None else query.since_us,
+        _LATEST if query.until_us is None else query.until_us,
+    )
+    if found is None or found[0] is None:
+        return above, 0
+    first, last = found
+    return max(above, first * BLOCK_RECORDS - 1), min(below, (last + 1) * BLOCK_RECORDS)
 
 
 def _numbered(clauses: _Clauses) -> tuple[str, list[Any]]:

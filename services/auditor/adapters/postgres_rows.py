@@ -18,6 +18,8 @@ from asyncpg import Connection, Record
 
 from services.auditor.adapters.log_rows import (
     STORED,
+    WIDEN_SPANS,
+    block_spans,
     channel_rows,
     json_text,
     read_ranges,
@@ -50,11 +52,16 @@ COLUMNS: Final = (
     "deployment",
     "correlation",
     "problem",
+    "licence",
 )
 _EMITTER: Final = COLUMNS.index("emitter")
 _EVENT_ID: Final = COLUMNS.index("event_id")
-_LEAF: Final = COLUMNS.index("leaf")
 _PROBLEM: Final = COLUMNS.index("problem")
+_TEXTS: Final = [
+    COLUMNS.index(name)
+    for name in ("event_id", "actor", "action", "package", "node", "deployment", "correlation",
+                 "problem", "licence")
+]  # fmt: skip
 LONGEST_CHARACTERS: Final = 250
 SHOWN_CHARACTERS: Final = 150
 _MARK: Final = "\ue000"
@@ -98,11 +105,16 @@ def plain_text(column: str) -> str:
     return _MARK.join(part.replace(f"{_MARK}0", "\0") for part in parts)
 
 
-def postgres_row(row: Sequence[Any]) -> tuple[Any, ...]:
+def postgres_row(row: Sequence[Any]) -> Sequence[Any]:
     """A row of `record_row` as PostgreSQL can hold it."""
-    values = [key_text(value) if type(value) is str else value for value in row]
-    values[_LEAF], values[_PROBLEM] = row[_LEAF], column_text(row[_PROBLEM])
-    return tuple(values)
+    texts = "".join([row[column] for column in _TEXTS])
+    if len(texts) <= LONGEST_CHARACTERS and texts.isprintable() and _MARK not in texts:
+        return row  # nearly always
+    values = list(row)
+    for column in _TEXTS:
+        values[column] = key_text(row[column])
+    values[_PROBLEM] = column_text(row[_PROBLEM])
+    return values
 
 
 def read_record(row: Iterable[Any]) -> StoredRecord:
@@ -129,6 +141,7 @@ async def write_batch(
         await connection.copy_records_to_table("records", records=rows, columns=COLUMNS)
         ids = [(row[_EMITTER], row[_EVENT_ID], row[0]) for row in rows if row[_EVENT_ID]]
         await connection.copy_records_to_table("event_ids", records=ids)
+        await connection.executemany(WIDEN_SPANS.format("$1", "$2", "$3"), block_spans(rows))
     state = admission.state
     channels = channel_rows(state, admission.changed)
     return bool(

@@ -95,7 +95,23 @@ CREATE TABLE checkpoints (
 );
 """
 """Format 1, as it was released; it never changes.  A later format is a step of MIGRATIONS."""
-MIGRATIONS: Final[tuple[str, ...]] = ()
+_TO_FORMAT_2: Final = """
+ALTER TABLE records ADD COLUMN licence TEXT COLLATE "C" NOT NULL DEFAULT '';
+UPDATE records SET licence = CASE
+    WHEN problem <> '' OR body IS NULL OR position('\\u0000' IN convert_from(body, 'UTF8')) > 0
+        THEN ''
+    WHEN json_typeof(convert_from(body, 'UTF8')::json #> '{data,details,licence}') = 'string'
+        THEN left(convert_from(body, 'UTF8')::json #>> '{data,details,licence}', 250)
+    ELSE '' END;
+CREATE INDEX records_licence ON records (licence, idx) WHERE licence <> '';
+CREATE TABLE spans (
+    block BIGINT PRIMARY KEY,
+    first_us BIGINT NOT NULL,
+    last_us BIGINT NOT NULL
+);
+INSERT INTO spans SELECT idx / 4096, min(time_us), max(time_us) FROM records GROUP BY 1;
+"""
+MIGRATIONS: Final[tuple[str, ...]] = (_TO_FORMAT_2,)
 """What makes of each format the next one: the first of format 1 format 2."""
 FORMAT: Final = 1 + len(MIGRATIONS)
 _FRESH: Final = "INSERT INTO log VALUES (true, 1, $1, 0, $2, '', 0, 0, '', clock_timestamp())"

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from services.auditor.adapters.sqlite_rows import SCHEMA, SCHEMA_VERSION
+from services.auditor.adapters.sqlite_rows import MIGRATIONS, SCHEMA, SCHEMA_VERSION
 from services.auditor.merkle import EMPTY_ROOT
 from services.auditor.store import DamagedLogError, StoreFaultError
 from shared.errors import RefusedError
@@ -44,12 +44,19 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def prepare(connection: sqlite3.Connection, origin: str) -> None:
-    """Make the tables if there are none; refuse those of another log or release."""
+    """The tables are there, as this release has them; those of an earlier release are brought on.
+
+    Raises:
+        RefusedError: They are another log's, or a later release's.
+    """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == 0:
-        connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-    elif version != SCHEMA_VERSION:
-        raise RefusedError(f"the log is of format {version}; this release reads {SCHEMA_VERSION}")
+    if version > SCHEMA_VERSION:
+        raise RefusedError(
+            f"the log is of format {version}; this release reads formats 1 to {SCHEMA_VERSION}: "
+            "start the release that wrote it, or a later one"
+        )
+    for reached, step in enumerate((SCHEMA, *MIGRATIONS)[version:], start=version + 1):
+        connection.executescript(f"BEGIN; {step} PRAGMA user_version = {reached}; COMMIT;")
     connection.execute("INSERT OR IGNORE INTO log VALUES (1, ?, 0, ?, '', 0)", (origin, EMPTY_ROOT))
     (kept,) = connection.execute("SELECT origin FROM log").fetchone()
     if kept != origin:

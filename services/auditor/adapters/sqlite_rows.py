@@ -11,12 +11,17 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from services.auditor.adapters.log_rows import channel_rows, json_text, read_ranges
+from services.auditor.adapters.log_rows import (
+    WIDEN_SPANS,
+    block_spans,
+    channel_rows,
+    json_text,
+    read_ranges,
+)
 from services.auditor.admission import Channel, Gap, LogState
 from services.auditor.merkle import Frontier
 from services.auditor.tiles import Tile
 
-SCHEMA_VERSION: Final = 1
 SCHEMA: Final = """
 CREATE TABLE log (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -78,6 +83,23 @@ CREATE TABLE checkpoints (
     signed_us INTEGER NOT NULL
 ) STRICT;
 """
+"""Version 1, as it was released; it never changes.  A later version is a step of MIGRATIONS."""
+_TO_VERSION_2: Final = """
+ALTER TABLE records ADD COLUMN licence TEXT NOT NULL DEFAULT '';
+UPDATE records SET licence = CAST(body AS TEXT) ->> '$.data.details.licence' WHERE CASE
+    WHEN problem <> '' THEN 0
+    ELSE json_type(CAST(body AS TEXT), '$.data.details.licence') = 'text' END;
+CREATE INDEX records_licence ON records (licence) WHERE licence <> '';
+CREATE TABLE spans (
+    block INTEGER PRIMARY KEY,
+    first_us INTEGER NOT NULL,
+    last_us INTEGER NOT NULL
+) STRICT;
+INSERT INTO spans SELECT idx / 4096, min(time_us), max(time_us) FROM records GROUP BY 1;
+"""
+MIGRATIONS: Final[tuple[str, ...]] = (_TO_VERSION_2,)
+"""What makes of each version the next one: the first of version 1 version 2."""
+SCHEMA_VERSION: Final = 1 + len(MIGRATIONS)
 _CHUNKS: Final = (500, 100, 20, 4, 1)
 """Rows a statement: one step of 500 rows gives the interpreter lock away once, not 500 times, and
 few different sizes keep the statements prepared."""
@@ -86,6 +108,7 @@ few different sizes keep the statements prepared."""
 def insert_records(connection: sqlite3.Connection, records: Sequence[tuple[Any, ...]]) -> None:
     """Insert rows of `record_row`, in the open transaction."""
     _write(connection, "INSERT INTO records", records)
+    connection.executemany(WIDEN_SPANS.format("?", "?", "?"), block_spans(records))
 
 
 def replace_tiles(connection: sqlite3.Connection, tiles: Mapping[Tile, bytes]) -> None:
