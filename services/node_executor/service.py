@@ -238,6 +238,9 @@ class NodeExecutorService:
         self._records.look_again()
 
     async def _on_desired(self, _key: str, desired: DesiredNode | None, _revision: int) -> None:
+        if desired is not None and desired.node != self._bus.name:
+            log.error("record_skipped", why=f"desired/{self._bus.name} is for {desired.node}")
+            return
         self._desired = desired
         self._rounds.begin_retries_anew()
         self._rounds.wake()

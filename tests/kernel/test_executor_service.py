@@ -13,7 +13,7 @@ import pytest
 
 from services.node_executor.generations import Point
 from shared.adapters.bus import Bus
-from shared.contracts.desired import DesiredChain, DesiredProgram
+from shared.contracts.desired import DESIRED, DesiredChain, DesiredNode, DesiredProgram
 from shared.contracts.events import Event
 from shared.contracts.node import GET_CHAINS, NODES, STAGE_CHAINS, GetChains, StageChains
 from shared.errors import FaultError, RefusedError
@@ -32,6 +32,7 @@ from tests.support.executors import (
     send_frames,
 )
 from tests.support.node_fleets import DEADLINE_SECONDS, NODE, Fleet
+from tests.support.offline_nodes import has_logged
 
 
 async def test_a_desired_chain_is_attached_said_and_counted(fleet: Fleet, wire: Wire) -> None:
@@ -239,6 +240,21 @@ async def test_a_catalog_that_is_down_only_delays(fleet: Fleet, wire: Wire) -> N
 
 async def _has_read(fleet: Fleet) -> bool:
     return bool(fleet.reads)
+
+
+async def test_what_is_desired_of_another_node_changes_nothing(fleet: Fleet, wire: Wire) -> None:
+    """A record below this node's key that names another one is skipped, and what runs goes on."""
+    before = await fleet.observed(await fleet.desire(a_chain(wire.name, a_program("one"))))
+    empty = DesiredNode(node="n2", generation=99, chains=())
+
+    await fleet.scheduler.bucket(DESIRED).put(NODE, empty)
+    await fleet.until(lambda: has_logged(fleet, "record_skipped"))
+    fleet.stop()
+    fleet.start()
+    shown = await _shown(fleet)
+
+    assert shown.chains[0].chain.program_id == before.chains[0].program_id
+    assert await fleet.said(3) == ["chain.request", "chain.attach", "chain.adopt"]
 
 
 async def test_events_wait_for_the_bus_and_come_once(fleet: Fleet, wire: Wire) -> None:
