@@ -87,7 +87,7 @@ PROCESSES: Final[tuple[ProcessKind, ...]] = (
         "VERIFICATION_SECONDS",
     ),
     _service("scheduler"),
-    _service("auditor", "STORE", "TAKE_OVER_SECONDS"),
+    _service("auditor", "STORE", "TAKE_OVER_SECONDS", "WITNESSES", "TILES_DIR"),
     ProcessKind(
         name=NODE_EXECUTOR,
         stage=3,
@@ -238,6 +238,8 @@ def _spec(
         "VERIFICATION_SECONDS": environ.get(f"{kind.prefix}_VERIFICATION_SECONDS", "300"),
         "STORE": environ.get(f"{kind.prefix}_STORE", ""),
         "TAKE_OVER_SECONDS": environ.get(f"{kind.prefix}_TAKE_OVER_SECONDS", "20"),
+        "WITNESSES": environ.get(f"{kind.prefix}_WITNESSES", ""),
+        "TILES_DIR": environ.get(f"{kind.prefix}_TILES_DIR", ""),
         "BCC_PYTHON": environ.get(f"{kind.prefix}_BCC_PYTHON", "/usr/bin/python3"),
     }
     return ProcessSpec(

@@ -8,15 +8,20 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 
 from services.auditor.adapters.checkpoint_file import CheckpointFile
 from services.auditor.adapters.event_stream import EventStream
 from services.auditor.adapters.log_stores import open_store
 from services.auditor.adapters.places import Places
+from services.auditor.adapters.published_head import PublishedHead
 from services.auditor.adapters.signing_key import read_signing_key
 from services.auditor.adapters.sqlite_store import share_interpreter
-from services.auditor.config import AuditorConfig
+from services.auditor.adapters.tile_directory import TileDirectory
+from services.auditor.adapters.witness_client import WitnessClient
+from services.auditor.config import AuditorConfig, parse_witnesses
 from services.auditor.execution import Heads, Recording, at_work
+from services.auditor.publication.execution import Publication, checked, published
 from services.auditor.service import CONCURRENCY, AuditorService
 from shared.adapters.bus import Bus, connect
 from shared.adapters.lifecycle import run
@@ -38,11 +43,19 @@ async def auditing(
         heads = Heads(log=store, safe=safe, origin=origin, seed=seed)
         await heads.open()
         outbox = Outbox(bus, "auditor")
+        publication = Publication(
+            log=store,
+            heads=heads,
+            witnesses=[WitnessClient(*one) for one in parse_witnesses(config.witnesses)],
+            published=PublishedHead(bus),
+            tiles=TileDirectory(Path(config.tiles_dir)) if config.tiles_dir else None,
+        )
+        await checked(publication, outbox)
         stream = EventStream(bus.connection)
         places = Places(bus.connection)
         service = AuditorService(log=store, heads=heads, places=places, outbox=outbox)
         recording = Recording(stream=stream, log=store, heads=heads, emitter=outbox)
-        async with at_work(recording):
+        async with at_work(recording), published(publication, outbox):
             await outbox.open()
             await recording.reached(await places.newest_sequence())
             await service.open()

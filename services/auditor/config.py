@@ -5,10 +5,17 @@
 from __future__ import annotations
 
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
-from shared.config import ServiceConfig
+from services.auditor.checkpoint import (
+    COSIGNATURE,
+    CheckpointError,
+    VerifierKey,
+    parse_verifier_key,
+)
+from shared.config import Labels, ServiceConfig
 from shared.errors import Reason, RefusedError
 
 SQLITE: Final = ("", "sqlite")
@@ -21,6 +28,10 @@ class AuditorConfig(ServiceConfig, frozen=True, kw_only=True, forbid_unknown_fie
     store: str = ""
     """Where the log is: empty or `sqlite` for a file in `state_dir`, or a `postgresql://` URL.  A
     URL may hold a password: it is never shown or logged."""
+    witnesses: Labels = {}
+    """Verifier key and address of each witness: `key=https://host/prefix,key=http://...`."""
+    tiles_dir: str = ""
+    """Where the log is also kept as files for any web server; empty: nowhere."""
     take_over_seconds: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 20.0
     """How long another auditor must have been silent before its log in PostgreSQL is taken over."""
 
@@ -41,3 +52,32 @@ def postgres_url(store: str) -> str | None:
         allowed=["", "sqlite", "postgresql://user@host/database"],
     )
     raise RefusedError("configuration: AUDITOR_STORE", [reason])
+
+
+def parse_witnesses(given: Labels) -> list[tuple[VerifierKey, str]]:
+    """Key and address of each witness.
+
+    Raises:
+        RefusedError: With every key and address that cannot be used.
+    """
+    found: list[tuple[VerifierKey, str]] = []
+    reasons: list[Reason] = []
+    for text, url in given.items():
+        if not _is_address(url):
+            rule = "is not an http:// or https:// address"
+            reasons.append(Reason(path="AUDITOR_WITNESSES", rule=rule, got=url))
+        try:
+            found.append((parse_verifier_key(text, algorithm=COSIGNATURE), url))
+        except CheckpointError as error:
+            reasons.append(Reason(path="AUDITOR_WITNESSES", rule=error.message, got=text))
+    if reasons:
+        raise RefusedError("configuration: AUDITOR_WITNESSES", reasons)
+    return found
+
+
+def _is_address(url: str) -> bool:
+    try:
+        place = urlsplit(url)
+        return place.scheme in {"http", "https"} and bool(place.hostname) and place.port != 0
+    except ValueError:
+        return False

@@ -8,8 +8,8 @@ A fault is waited out; nothing is acknowledged that was not kept, and nothing is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
@@ -25,7 +25,9 @@ from services.auditor.checkpoint import (
     is_checkpoint_leaf,
     open_checkpoint,
     sign_checkpoint,
+    split_note,
     verifier_key,
+    with_signatures,
 )
 from services.auditor.records import Draft, StreamEnd, StreamMessage, read_message
 from services.auditor.store import LogStore, SupersededError
@@ -76,15 +78,18 @@ class Emitter(Protocol):
 
 
 class Heads:
-    """Signs the log's heads and knows the newest one."""
+    """Signs the log's heads, collects what witnesses say of them, and knows the newest one."""
 
     def __init__(self, *, log: LogStore, safe: SafeNote, origin: str, seed: bytes) -> None:
         self._log: Final = log
         self._safe: Final = safe
         self._seed: Final = seed
         self._lock: Final = asyncio.Lock()
+        self._turn: Final = asyncio.Condition()
         self.key: Final[VerifierKey] = verifier_key(origin, seed=seed)
         self._newest: tuple[TreeHead, str, datetime] | None = None
+        self._kept: tuple[TreeHead, str] | None = None
+        self._witnessed: tuple[TreeHead, str] | None = None
 
     async def open(self) -> None:
         """The log holds everything that was ever signed, by its own word and by the safe's.
@@ -93,9 +98,17 @@ class Heads:
             DamagedLogError: It was rolled back or altered; it must not go on.
         """
         kept = await self._log.newest_checkpoint()
-        for note in (kept[1] if kept is not None else None, await self._safe.read()):
+        for note in (await self._safe.read(), kept[1] if kept is not None else None):
             if note is not None:
-                await self._log.check_against(open_checkpoint(note, key=self.key))
+                head = open_checkpoint(note, key=self.key)
+                await self._log.check_against(head)
+                self._kept = (head, note)
+
+    async def known(self) -> tuple[TreeHead, str]:
+        """A head that was signed before anything new was recorded; the empty log's if none was."""
+        if self._newest is not None:
+            return self._newest[:2]
+        return self._kept or (await self.sign())[:2]
 
     async def newest(self, *, at_least: int = 0) -> tuple[TreeHead, str, datetime]:
         """The newest signed head, its note and when it was signed; signed now if it is too small.
@@ -114,11 +127,42 @@ class Heads:
             frontier = self._log.state.frontier
             head = TreeHead(self.key.name, frontier.size, frontier.root())
             note = sign_checkpoint(head, seed=self._seed)
-            signed_at = datetime.now(UTC)
-            await self._log.keep_checkpoint(head.size, note, signed_at=signed_at)
-            await self._safe.write(note)
-            self._newest = (head, note, signed_at)
-            return self._newest
+            known = self._newest or self._kept
+            if known is not None and known[0] == head:
+                # What witnesses said of the same head stays said.
+                note = with_signatures(known[1], split_note(note)[1])
+            return await self._keep(head, note, datetime.now(UTC))
+
+    async def add_cosignatures(self, head: TreeHead, note: str, lines: Sequence[str]) -> None:
+        """The head, which was signed as `note`, has these verified lines of witnesses as well."""
+        async with self._lock:
+            newest, witnessed = self._newest, self._witnessed
+            if witnessed is not None and witnessed[0] == head:
+                note = witnessed[1]
+            if newest is not None and newest[0] == head:
+                note = with_signatures(newest[1], [*split_note(note)[1], *lines])
+                await self._keep(head, note, newest[2])
+            else:
+                note = with_signatures(note, lines)
+                await self._log.keep_checkpoint(head.size, note, signed_at=datetime.now(UTC))
+            if witnessed is None or witnessed[0].size <= head.size:
+                self._witnessed = (head, note)
+
+    @property
+    def witnessed(self) -> tuple[TreeHead, str] | None:
+        """The newest head that a witness cosigned since the start, and its note."""
+        return self._witnessed
+
+    async def wait_for(
+        self, is_wanted: Callable[[TreeHead, str], bool], *, wait_seconds: float
+    ) -> tuple[TreeHead, str, datetime]:
+        """The newest head as soon as it is wanted, at the latest after `wait_seconds`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_seconds), self._turn:
+                await self._turn.wait_for(
+                    lambda: self._newest is not None and is_wanted(*self._newest[:2])
+                )
+        return await self.newest()
 
     @property
     def signed_size(self) -> int:
@@ -133,6 +177,16 @@ class Heads:
         return checkpoint_due_at(
             size=size, signed_size=head.size, signed_at=signed_at, grown_at=grown_at
         )
+
+    async def _keep(
+        self, head: TreeHead, note: str, signed_at: datetime
+    ) -> tuple[TreeHead, str, datetime]:
+        await self._log.keep_checkpoint(head.size, note, signed_at=signed_at)
+        await self._safe.write(note)
+        self._newest = (head, note, signed_at)
+        async with self._turn:
+            self._turn.notify_all()
+        return self._newest
 
 
 class Recording:

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from services.auditor.admission import Admission, Gap, LogState
 from services.auditor.checkpoint import TreeHead
-from services.auditor.merkle import Frontier, Hash
+from services.auditor.merkle import Frontier, Hash, Node
 from services.auditor.query import RecordQuery, StoredRecord
 from services.auditor.records import Draft
 from shared.errors import FaultError, VerificationError
@@ -88,6 +88,12 @@ class LogStore(Protocol):
 
     async def of_emitter(self, emitter: str, actions: Sequence[str]) -> list[StoredRecord]:
         """Believed records of one emitter with one of the actions, oldest first."""
+
+    async def leaves(self, first: int, stop: int) -> list[bytes]:
+        """The leaves from index `first` to before `stop`, which is at most the tree's size."""
+
+    async def hashes(self, nodes: Sequence[Node]) -> list[Hash]:
+        """Hashes of complete subtrees, in the order asked."""
 
     async def root(self, size: int) -> Hash:
         """Root of the first `size` leaves, `size` being at most the tree's."""

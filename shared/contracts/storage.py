@@ -17,6 +17,7 @@ from shared.contracts.catalog import CATALOG
 from shared.contracts.deployments import DEPLOYMENTS
 from shared.contracts.desired import DESIRED
 from shared.contracts.events import Actor, Event
+from shared.contracts.log_heads import CHECKPOINTS
 from shared.contracts.node import NODES, OBSERVED
 from shared.contracts.scheduler import NODE_LABELS
 from shared.contracts.verification import VERIFICATIONS
@@ -104,6 +105,7 @@ BUCKETS: Final[tuple[Bucket[Any], ...]] = (
     DESIRED,
     OBSERVED,
     VERIFICATIONS,
+    CHECKPOINTS,
     *(outbox_bucket(service) for service in OUTBOX_SERVICES),
 )
 

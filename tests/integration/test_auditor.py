@@ -162,7 +162,12 @@ async def test_a_page_of_large_events_fits_into_a_message(buses: Buses) -> None:
     catalog = EmittingBus(await buses.open("service-catalog"), "catalog")
     reader = await buses.open("auditor", "ann")
     await catalog.emit_many(30, reason='"' * 30_000)
-    await recorded(reader, 1, correlation="", action="package.publish")
+
+    async def is_complete() -> bool:
+        found = await reader.request(LIST_RECORDS, ListRecords(limit=1))
+        return found.tree_size >= 30
+
+    await eventually(is_complete)
 
     page = await reader.request(LIST_RECORDS, ListRecords(action="package.publish", limit=1000))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from services.auditor.checkpoint import TreeHead
-from services.auditor.merkle import check_consistency, check_inclusion, leaf_hash
+from services.auditor.merkle import Node, check_consistency, check_inclusion, leaf_hash
 from services.auditor.query import RecordQuery
 from services.auditor.records import read_message
 from services.auditor.store import DamagedLogError, StoreFaultError
@@ -224,6 +224,21 @@ async def test_parts_that_do_not_belong_together_are_refused(place: LogPlace, da
     with pytest.raises(DamagedLogError):
         async with place.open():
             pass
+
+
+async def test_leaves_and_hashes_are_those_of_the_tree(place: LogPlace) -> None:
+    """Any run of leaves, and the root of any complete subtree over the leaves below it."""
+    async with place.open() as store:
+        await append(store, messages(300))
+        leaves = await leaves_in(place)
+
+        assert await store.leaves(0, 300) == leaves
+        assert await store.leaves(255, 257) == leaves[255:257]
+        assert await store.leaves(7, 7) == []
+        wanted = [Node(0, 299), Node(8, 0), Node(3, 5), Node(1, 128)]
+        assert await store.hashes(wanted) == [
+            tree_hash(leaves[offset << level : offset + 1 << level]) for level, offset in wanted
+        ]
 
 
 async def test_an_altered_record_is_found(place: LogPlace) -> None:

@@ -47,19 +47,21 @@ def vkey(server: OperatorModeServer) -> str:
     return render_verifier_key(verifier_key(server.facts.log_origin, seed=SEED))
 
 
-def auditor_config(server: OperatorModeServer, state_dir: Path) -> AuditorConfig:
+def auditor_config(server: OperatorModeServer, state_dir: Path, **settings: Any) -> AuditorConfig:
     """Credentials of the auditor, with its signing key."""
     directory = server.credentials("service-auditor")
     facts = msgspec.structs.replace(server.facts, log_verifier_key=vkey(server))
     (directory / FACTS_FILE).write_bytes(render_facts(facts))
     (directory / "checkpoint.key").write_text(SEED.hex())
-    return AuditorConfig(credentials_dir=directory, state_dir=state_dir)
+    return AuditorConfig(credentials_dir=directory, state_dir=state_dir, **settings)
 
 
 @asynccontextmanager
-async def running_auditor(server: OperatorModeServer, state_dir: Path) -> AsyncIterator[Bus]:
-    """An auditor in this process; yields its own bus."""
-    config = auditor_config(server, state_dir)
+async def running_auditor(
+    server: OperatorModeServer, state_dir: Path, **settings: Any
+) -> AsyncIterator[Bus]:
+    """An auditor in this process, with `settings` of its configuration; yields its own bus."""
+    config = auditor_config(server, state_dir, **settings)
     async with connect(config.credentials_dir) as bus, auditing(bus, config):
         yield bus
 

@@ -205,6 +205,14 @@ async def read_tiles(connection: Connection[Record], tiles: Sequence[Tile]) -> d
     return {Tile(level, offset): hashes for level, offset, hashes in found}
 
 
+async def read_leaves(connection: Connection[Record], first: int, stop: int) -> list[bytes]:
+    """The leaves from index `first` to before `stop`."""
+    found = await connection.fetch(
+        "SELECT leaf FROM records WHERE idx >= $1 AND idx < $2 ORDER BY idx", first, stop
+    )
+    return [leaf.encode() for (leaf,) in found]
+
+
 async def with_hashes(
     connection: Connection[Record], work: Callable[[HashReader], ResultT]
 ) -> ResultT:

@@ -52,6 +52,8 @@ from services.auditor.checkpoint import TreeHead
 from services.auditor.merkle import (
     Frontier,
     Hash,
+    HashReader,
+    Node,
     leaf_hash,
     prove_consistency,
     prove_inclusion,
@@ -199,22 +201,26 @@ class PostgresStore:
             )
         return [rows.read_record(row) for row in found]
 
+    async def leaves(self, first: int, stop: int) -> list[bytes]:
+        """The leaves from index `first` to before `stop`, which is at most the tree's size."""
+        async with self._reading() as db:
+            return await rows.read_leaves(db, first, stop)
+
+    async def hashes(self, nodes: Sequence[Node]) -> list[Hash]:
+        """Hashes of complete subtrees, in the order asked."""
+        return await self._from_tree(lambda read: list(read(nodes)))
+
     async def root(self, size: int) -> Hash:
         """Root of the first `size` leaves, `size` being at most the tree's."""
-        async with self._reading() as db:
-            return await rows.with_hashes(db, lambda read: tree_root(size, read))
+        return await self._from_tree(lambda read: tree_root(size, read))
 
     async def inclusion(self, index: int, size: int) -> tuple[Hash, ...]:
         """Audit path of a leaf in the tree of the first `size` leaves."""
-        async with self._reading() as db:
-            return await rows.with_hashes(db, lambda read: prove_inclusion(index, size, read))
+        return await self._from_tree(lambda read: prove_inclusion(index, size, read))
 
     async def consistency(self, old_size: int, new_size: int) -> tuple[Hash, ...]:
         """Proof that the smaller tree is a prefix of the larger one."""
-        async with self._reading() as db:
-            return await rows.with_hashes(
-                db, lambda read: prove_consistency(old_size, new_size, read)
-            )
+        return await self._from_tree(lambda read: prove_consistency(old_size, new_size, read))
 
     async def check_against(self, head: TreeHead) -> None:
         """The log still begins with what `head` committed to."""
@@ -249,6 +255,10 @@ class PostgresStore:
         await asyncio.gather(*self._writes, return_exceptions=True)
         self._lose_session()
         self._pool.terminate()
+
+    async def _from_tree(self, work: Callable[[HashReader], ResultT]) -> ResultT:
+        async with self._reading() as db:
+            return await rows.with_hashes(db, work)
 
     async def _append(
         self, session: Session, drafts: Sequence[Draft], after: int, received_us: int

@@ -45,6 +45,7 @@ from services.auditor.checkpoint import TreeHead
 from services.auditor.merkle import (
     Frontier,
     Hash,
+    Node,
     leaf_hash,
     prove_consistency,
     prove_inclusion,
@@ -212,6 +213,19 @@ class SqliteStore:
             ).fetchall()
         )
         return [stored_record(row) for row in found]
+
+    async def leaves(self, first: int, stop: int) -> list[bytes]:
+        """The leaves from index `first` to before `stop`, which is at most the tree's size."""
+        found = await self._read(
+            lambda db: db.execute(
+                "SELECT leaf FROM records WHERE idx >= ? AND idx < ? ORDER BY idx", (first, stop)
+            ).fetchall()
+        )
+        return [leaf.encode() for (leaf,) in found]
+
+    async def hashes(self, nodes: Sequence[Node]) -> list[Hash]:
+        """Hashes of complete subtrees, in the order asked."""
+        return await self._read(lambda db: list(_hashes(db)(nodes)))
 
     async def root(self, size: int) -> Hash:
         """Root of the first `size` leaves, `size` being at most the tree's."""

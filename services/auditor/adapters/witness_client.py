@@ -28,7 +28,7 @@ class WitnessAnswer:
     lines: tuple[str, ...] = ()
     """Signature lines, not verified; only with OK."""
     size: int = 0
-    """What it cosigned last; only with CONFLICT."""
+    """What it cosigned last, -1 if it does not say; only with CONFLICT."""
     why: str = ""
     """In its own words, for people."""
 
@@ -75,7 +75,5 @@ def _answer(status: int, text: str) -> WitnessAnswer:
         return WitnessAnswer(status, lines=tuple(line for line in text.split("\n") if line))
     if status == CONFLICT:
         size = _SIZE.fullmatch(text)
-        if size is None:
-            raise ValueError("it says conflict but no size")
-        return WitnessAnswer(status, size=int(size[1]))
+        return WitnessAnswer(status, size=int(size[1]) if size is not None else -1)
     return WitnessAnswer(status, why=text.strip()[:200])

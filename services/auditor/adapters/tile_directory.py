@@ -1,0 +1,62 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The log as a directory that any web server can serve: C2SP tlog-tiles.
+
+Every file appears complete or not at all, and the signed head only after all that it needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from services.auditor.adapters.durable_files import replace_file
+from services.auditor.store import StoreFaultError
+from services.auditor.tile_layout import CHECKPOINT_NAME, TileFile
+
+FILE_MODE: Final = 0o644
+
+ResultT = TypeVar("ResultT")
+
+
+class TileDirectory:
+    """One directory, written by one process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path: Final = path
+
+    async def note(self) -> str | None:
+        """The signed head that the files are of; None if there is none."""
+        return await self._run(self._read_note)
+
+    async def write(self, file: TileFile, data: bytes) -> None:
+        """The file holds `data`; the partial ones that a full one replaces are gone."""
+        await self._run(lambda: self._write(file, data))
+
+    async def write_note(self, note: str) -> None:
+        """Readers find this head from now on."""
+        await self._run(lambda: self._replace(self._path / CHECKPOINT_NAME, note.encode()))
+
+    def _read_note(self) -> str | None:
+        try:
+            return (self._path / CHECKPOINT_NAME).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    def _write(self, file: TileFile, data: bytes) -> None:
+        self._replace(self._path / file.path, data)
+        if file.is_full:
+            shutil.rmtree(self._path / file.partial_directory, ignore_errors=True)
+
+    def _replace(self, path: Path, data: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, data, mode=FILE_MODE)
+
+    async def _run(self, work: Callable[[], ResultT]) -> ResultT:
+        try:
+            return await asyncio.to_thread(work)
+        except (OSError, UnicodeDecodeError) as error:
+            raise StoreFaultError(f"{self._path}: tiles cannot be kept: {error}") from error
