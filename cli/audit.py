@@ -52,6 +52,7 @@ FOLLOW_SECONDS: Final = 1.0
 PATIENCE_SECONDS: Final = 30.0
 
 app = cyclopts.App(name="audit", help="Ask the log, prove records, verify proofs.")
+app.command("cli.audit_backup:backup", help="Copy the log while the auditor writes it.")
 
 
 class VerifiedBundle(msgspec.Struct, frozen=True, kw_only=True):

@@ -63,6 +63,17 @@ def prepare(connection: sqlite3.Connection, origin: str) -> None:
         raise RefusedError(f"the store holds the log {kept}, not {origin}")
 
 
+def check_file(connection: sqlite3.Connection) -> None:
+    """Every page of the file is where it belongs; takes about a second for each gigabyte.
+
+    Raises:
+        DamagedLogError: The first that is not.
+    """
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise DamagedLogError(f"the log's file is damaged: {found}")
+
+
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """All or nothing of what is written inside."""
