@@ -24,6 +24,7 @@ from typing import Final, TypeVar
 from services.auditor.adapters import sqlite_rows as rows
 from services.auditor.adapters.log_rows import STORED, read_gap, record_row, stored_record
 from services.auditor.adapters.sqlite_database import (
+    check_file,
     connect,
     prepare,
     snapshot,
@@ -106,6 +107,7 @@ class SqliteStore:
             undo.callback(os.close, lock)
             path = directory / "log.db"
             writer = connect(path)
+            check_file(writer)
             prepare(writer, origin)
             store = cls(writer, path, lock)
             undo.pop_all()
