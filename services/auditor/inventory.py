@@ -63,6 +63,11 @@ class StoredRun(NamedTuple):
     """Sequence, record and from when on it holds; None: there is none."""
 
 
+FoundSightings = tuple[list[StoredSighting], int, bool]
+"""By place, the tree's size, and whether there are no more places."""
+FoundRuns = tuple[list[StoredRun], int, bool]
+
+
 def parse_at(request: GetInventory) -> int:
     """The moment, in microseconds since 1970.
 

@@ -80,8 +80,8 @@ def event_sightings(event: Event, *, index: int, time_us: int) -> Iterator[Sight
     if event.audience != PUBLIC or not event.emitter.startswith(_NODE):
         return
     node = event.emitter.removeprefix(_NODE)
-    for reading in readings(body):
-        place = place_of(node, reading)
+    first = {place_of(node, reading): reading for reading in reversed(readings(body))}
+    for place, reading in first.items():
         yield Sighting(place, is_observed, event.sequence, index, time_us, _digests(reading))
 
 
@@ -141,7 +141,10 @@ def _is_place(reading: HookReading) -> bool:
         max(len(reading.interface), len(reading.hook)) <= MAX_NAME_CHARACTERS
         and len(reading.netns) <= MAX_NETNS_CHARACTERS
     )
-    return bool(reading.interface and reading.hook) and is_short
+    names = (reading.interface, reading.netns, reading.hook)
+    return (
+        bool(reading.interface and reading.hook) and is_short and all(map(str.isprintable, names))
+    )
 
 
 def _digests(reading: HookReading) -> frozenset[str]:

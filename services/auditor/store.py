@@ -19,9 +19,11 @@ from typing import Protocol
 
 from services.auditor.admission import Admission, Gap, LogState
 from services.auditor.checkpoint import TreeHead
+from services.auditor.inventory import FoundRuns, FoundSightings
 from services.auditor.merkle import Frontier, Hash, Node
 from services.auditor.query import RecordQuery, StoredRecord
 from services.auditor.records import Draft
+from shared.contracts.inventory import HookPlace
 from shared.errors import FaultError, VerificationError
 
 
@@ -81,7 +83,7 @@ class LogStore(Protocol):
         """The gap with this number was said."""
 
     async def page(self, query: RecordQuery) -> tuple[list[StoredRecord], int, bool]:
-        """Matching records, newest first; the tree's size; and whether older ones match too."""
+        """Matching records in the query's order; the tree's size; and whether more match."""
 
     async def record(self, index: int) -> StoredRecord | None:
         """One record; None if there is none at this index."""
@@ -94,6 +96,21 @@ class LogStore(Protocol):
 
     async def hashes(self, nodes: Sequence[Node]) -> list[Hash]:
         """Hashes of complete subtrees, in the order asked."""
+
+    async def sightings(self, at_us: int, *, node: str, after: HookPlace | None) -> FoundSightings:
+        """The newest words on hook points up to a moment, the tree's size, whether that is all.
+
+        By place, a node's word on itself first.  They are found by an index that is written in the
+        transaction of the rows and holds nothing that the rows do not say.
+
+        Args:
+            at_us: Microseconds since 1970, by the emitters' clocks.
+            node: Empty: every node.
+            after: Only places behind this one.
+        """
+
+    async def runs(self, digest: str, *, after: HookPlace | None) -> FoundRuns:
+        """Every sighting of a digest on the next places, the tree's size, whether that is all."""
 
     async def root(self, size: int) -> Hash:
         """Root of the first `size` leaves, `size` being at most the tree's."""

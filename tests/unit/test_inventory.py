@@ -180,6 +180,8 @@ def test_what_nodes_say_in_another_form_is_passed_over() -> None:
         ("chain.adopt", "eth0", {"running": {"a": 1}}),
         ("chain.adopt", "eth0" * 20, {"program_id": 7}),
         ("chain.adopt", "", {"program_id": 7}),
+        ("chain.adopt", "e\0th0", {"program_id": 7}),
+        ("chain.adopt", "\u202e0hte", {"program_id": 7}),
         ("node.snapshot", "", {"hook_points": "many"}),
         ("node.snapshot", "", {"hook_points": [{"program_id": 7}]}),
     ]

@@ -16,6 +16,8 @@ from typing import Final
 
 from asyncpg import Connection, Record
 
+from services.auditor.adapters.postgres_inventory import SCHEMA as INVENTORY_SCHEMA
+from services.auditor.adapters.postgres_inventory import catch_up
 from services.auditor.records import time_us_of
 from shared.errors import RefusedError
 
@@ -111,7 +113,7 @@ CREATE TABLE spans (
 );
 INSERT INTO spans SELECT idx / 4096, min(time_us), max(time_us) FROM records GROUP BY 1;
 """
-MIGRATIONS: Final[tuple[str, ...]] = (_TO_FORMAT_2,)
+MIGRATIONS: Final[tuple[str, ...]] = (_TO_FORMAT_2, INVENTORY_SCHEMA)
 """What makes of each format the next one: the first of format 1 format 2."""
 FORMAT: Final = 1 + len(MIGRATIONS)
 _FRESH: Final = "INSERT INTO log VALUES (true, 1, $1, 0, $2, '', 0, 0, '', clock_timestamp())"
@@ -141,6 +143,7 @@ async def prepare(connection: Connection[Record], origin: str, *, empty_root: by
         for step in MIGRATIONS[found - 1 :]:
             await connection.execute(step)
         await connection.execute("UPDATE log SET format = $1", FORMAT)
+        await catch_up(connection)
 
 
 def month_of(received_us: int) -> tuple[int, int]:

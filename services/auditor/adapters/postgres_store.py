@@ -18,6 +18,7 @@ from typing import Final, TypeVar, cast
 import asyncpg
 from asyncpg import Connection, Pool, Record
 
+from services.auditor.adapters import postgres_inventory as inventory
 from services.auditor.adapters import postgres_rows as rows
 from services.auditor.adapters.log_rows import read_gap
 from services.auditor.adapters.postgres_pages import read_page
@@ -49,6 +50,7 @@ from services.auditor.admission import (
     rewind,
 )
 from services.auditor.checkpoint import TreeHead
+from services.auditor.inventory import FoundRuns, FoundSightings
 from services.auditor.merkle import (
     Frontier,
     Hash,
@@ -69,6 +71,7 @@ from services.auditor.store import (
     check_size,
 )
 from services.auditor.tiles import Tile, extend_tiles, tail_tiles
+from shared.contracts.inventory import HookPlace
 
 READERS: Final = 4
 BEATS: Final = 4
@@ -180,7 +183,7 @@ class PostgresStore:
         return (found[0], found[1]) if found is not None else None
 
     async def page(self, query: RecordQuery) -> tuple[list[StoredRecord], int, bool]:
-        """Matching records, newest first; the tree's size; and whether older ones match too."""
+        """Matching records in the query's order; the tree's size; and whether more match."""
         async with self._reading() as db:
             return await read_page(db, query)
 
@@ -209,6 +212,16 @@ class PostgresStore:
     async def hashes(self, nodes: Sequence[Node]) -> list[Hash]:
         """Hashes of complete subtrees, in the order asked."""
         return await self._from_tree(lambda read: list(read(nodes)))
+
+    async def sightings(self, at_us: int, *, node: str, after: HookPlace | None) -> FoundSightings:
+        """The newest words on hook points up to a moment, the tree's size, whether that is all."""
+        async with self._reading() as db:
+            return await inventory.read_sightings(db, at_us, node=node, after=after)
+
+    async def runs(self, digest: str, *, after: HookPlace | None) -> FoundRuns:
+        """Every sighting of a digest on the next places, the tree's size, whether that is all."""
+        async with self._reading() as db:
+            return await inventory.read_runs(db, digest, after=after)
 
     async def root(self, size: int) -> Hash:
         """Root of the first `size` leaves, `size` being at most the tree's."""
@@ -279,7 +292,9 @@ class PostgresStore:
     async def _commit(self, session: Session, admission: Admission, received_us: int) -> None:
         tiles = extend_tiles(self._tails, admission.completed)
         self._is_known = False
+        size = admission.state.frontier.size
         async with session.connection.transaction():
+            await inventory.add_sightings(session.connection, admission.records, size=size)
             demand_own(
                 await rows.write_batch(
                     session.connection,
@@ -290,8 +305,7 @@ class PostgresStore:
                 )
             )
         known = self._tails | tiles
-        tails = tail_tiles(admission.state.frontier.size)
-        self._tails = {tile: known[tile] for tile in tails if tile in known}
+        self._tails = {tile: known[tile] for tile in tail_tiles(size) if tile in known}
         self._state = admission.state
         self._is_known = True
 

@@ -32,6 +32,12 @@ from services.auditor.adapters.sqlite_database import (
     transaction,
     translated,
 )
+from services.auditor.adapters.sqlite_inventory import (
+    add_sightings,
+    catch_up,
+    read_runs,
+    read_sightings,
+)
 from services.auditor.adapters.sqlite_pages import read_page
 from services.auditor.admission import (
     Admission,
@@ -43,6 +49,7 @@ from services.auditor.admission import (
     rewind,
 )
 from services.auditor.checkpoint import TreeHead
+from services.auditor.inventory import FoundRuns, FoundSightings
 from services.auditor.merkle import (
     Frontier,
     Hash,
@@ -63,6 +70,7 @@ from services.auditor.store import (
     check_size,
 )
 from services.auditor.tiles import extend_tiles, hash_reader, tail_tiles
+from shared.contracts.inventory import HookPlace
 
 READERS: Final = 2
 
@@ -109,6 +117,8 @@ class SqliteStore:
             writer = connect(path)
             check_file(writer)
             prepare(writer, origin)
+            with transaction(writer):
+                catch_up(writer)
             store = cls(writer, path, lock)
             undo.pop_all()
             return store
@@ -191,7 +201,7 @@ class SqliteStore:
         return await self._read(read)
 
     async def page(self, query: RecordQuery) -> tuple[list[StoredRecord], int, bool]:
-        """Matching records, newest first; the tree's size; and whether older ones match too."""
+        """Matching records in the query's order; the tree's size; and whether more match."""
         return await self._read(lambda connection: read_page(connection, query))
 
     async def record(self, index: int) -> StoredRecord | None:
@@ -228,6 +238,14 @@ class SqliteStore:
     async def hashes(self, nodes: Sequence[Node]) -> list[Hash]:
         """Hashes of complete subtrees, in the order asked."""
         return await self._read(lambda db: list(_hashes(db)(nodes)))
+
+    async def sightings(self, at_us: int, *, node: str, after: HookPlace | None) -> FoundSightings:
+        """The newest words on hook points up to a moment, the tree's size, whether that is all."""
+        return await self._read(lambda db: read_sightings(db, at_us, node=node, after=after))
+
+    async def runs(self, digest: str, *, after: HookPlace | None) -> FoundRuns:
+        """Every sighting of a digest on the next places, the tree's size, whether that is all."""
+        return await self._read(lambda db: read_runs(db, digest, after=after))
 
     async def root(self, size: int) -> Hash:
         """Root of the first `size` leaves, `size` being at most the tree's."""
@@ -303,6 +321,7 @@ class SqliteStore:
             rows.insert_records(
                 database, [record_row(record, received_us) for record in admission.records]
             )
+            add_sightings(database, admission.records, size=state.frontier.size)
             rows.replace_tiles(database, tiles)
             rows.replace_channels(database, state, admission.changed)
             rows.add_gaps(database, admission.gaps)

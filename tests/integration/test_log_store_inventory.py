@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What ran where, out of each store: as the plainest model of the rules says it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from services.auditor.inventory import StoredRun, StoredSighting, hook_runs, merged_runs
+from services.auditor.store import LogStore
+from shared.contracts.events import Event
+from shared.contracts.inventory import HookPlace
+from tests.support.inventories import (
+    ModelIndex,
+    a_reading,
+    at,
+    chain_event,
+    digest_of,
+    key_of,
+    snapshot_event,
+    time_us,
+)
+from tests.support.log_stores import LogPlace, PostgresPlace, SqlitePlace, append
+from tests.support.postgres import PostgresServer
+from tests.support.records import an_event, message_of
+
+PLACES = (("eth0", "xdp"), ("eth0", "tc-ingress"), ("\N{PILE OF POO}' OR 1=1; --", "xdp"))
+TABLES = ("hook_points", "sightings", "sighted_digests")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def place(
+    request: pytest.FixtureRequest, tmp_path: Path, postgres: PostgresServer
+) -> LogPlace:
+    """A place for a log, of each kind."""
+    if request.param == "sqlite":
+        return SqlitePlace(tmp_path / "log")
+    return PostgresPlace(await postgres.new_database())
+
+
+def random_events(count: int, *, seed: int) -> list[Event]:
+    """What three nodes say, with clocks that jump, in an order that is not theirs."""
+    rng = random.Random(seed)
+    events = []
+    sequences = dict.fromkeys(("n1", "n2", "n3"), 0)
+    for number in range(count):
+        node = rng.choice(sorted(sequences))
+        sequences[node] += 1
+        sequence, seconds = sequences[node], number * 10 + rng.choice([0, 0, 0, -300, 300])
+        programs = [f"p{one}" for one in rng.sample(range(4), rng.choice([0, 1, 1, 2, 3]))]
+        reading = a_reading(*programs, place=rng.choice(PLACES))
+        kind = rng.choice(["change", "change", "change", "sight", "snapshot", "other", "rebuilt"])
+        if kind == "change":
+            action = "chain.attach" if programs else "chain.detach"
+            events.append(
+                chain_event(action, reading, node=node, sequence=sequence, seconds=seconds)
+            )
+        elif kind == "sight":
+            events.append(
+                chain_event("chain.drift", reading, node=node, sequence=sequence, seconds=seconds)
+            )
+        elif kind == "snapshot":
+            other = a_reading("p0", place=PLACES[1])
+            events.append(
+                snapshot_event(reading, other, node=node, sequence=sequence, seconds=seconds)
+            )
+        else:
+            action = "node.register" if kind == "other" or rng.random() < 0.8 else "state.rebuild"
+            events.append(
+                an_event(
+                    sequence,
+                    emitter=f"node/{node}",
+                    action=action,
+                    outcome="observed",
+                    time=at(seconds),
+                )
+            )
+    late = rng.sample(range(count), count // 5)
+    prompt = [event for number, event in enumerate(events) if number not in late]
+    return prompt + [events[number] for number in rng.sample(late, len(late))]
+
+
+async def everything(store: LogStore, at_us: int, *, node: str = "") -> list[StoredSighting]:
+    """All pages."""
+    stored, _, is_end = await store.sightings(at_us, node=node, after=None)
+    assert is_end
+    return stored
+
+
+async def kept(store: LogStore, events: Sequence[Event]) -> None:
+    """The events are in the log, in batches of seven."""
+    messages = [message_of(event, number) for number, event in enumerate(events, start=1)]
+    for start in range(0, len(messages), 7):
+        await append(store, messages[start : start + 7])
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_answers_are_those_of_the_model(place: LogPlace, seed: int) -> None:
+    """At any moment, for events in any order and clocks that were wrong for a while."""
+    events = random_events(150, seed=seed)
+    model = ModelIndex(events)
+    moments = sorted({time_us(event) for event in events})
+
+    async with place.open() as store:
+        await kept(store, events)
+        for moment in [0, *moments[::7], moments[-1] + 10**9]:
+            found = await everything(store, moment)
+            assert hook_runs(found) == model.inventory(moment)
+            only = await everything(store, moment, node="n2")
+            assert only == [one for one in found if one.place.node == "n2"]
+        for name in ("p0", "p1", "p2", "p3"):
+            runs, _, _ = await store.runs(digest_of(f"archive {name}"), after=None)
+            assert merged_runs(runs) == merged_runs(model.runs(digest_of(f"archive {name}")))
+
+
+async def test_the_index_is_made_again_from_the_records(place: LogPlace) -> None:
+    """It holds nothing that the records do not say: lost or never made, it comes out the same."""
+    events = random_events(120, seed=9)
+    moment = max(map(time_us, events))
+    async with place.open() as store:
+        await kept(store, events)
+        before = await everything(store, moment)
+        runs_before = await all_runs(store)
+
+    for table in TABLES:
+        await place.execute(f"DELETE FROM {table}")
+    await place.execute("UPDATE inventory SET size = 0")
+
+    async with place.open() as store:
+        assert await everything(store, moment) == before
+        assert await all_runs(store) == runs_before
+
+
+async def test_pages_go_on_behind_the_last_place(place: LogPlace) -> None:
+    """Whatever the page ends with, the rest follows, and a node's word on itself is repeated."""
+    events = random_events(150, seed=4)
+    moment = max(map(time_us, events))
+
+    async with place.open() as store:
+        await kept(store, events)
+        whole = await everything(store, moment)
+        for after in {key_of(one.place): one.place for one in whole}.values():
+            rest, _, _ = await store.sightings(moment, node="", after=after)
+            assert rest == [one for one in whole if follows(one, after)]
+
+
+async def test_records_and_index_are_kept_together_or_not_at_all(place: LogPlace) -> None:
+    """A batch that is refused leaves no word on any hook point."""
+    event = chain_event("chain.attach", a_reading("a"), node="n1", sequence=1, seconds=1)
+    async with place.open() as store:
+        await append(store, [message_of(event, 1)])
+        await append(store, [message_of(event, 2)])
+
+        stored = await everything(store, time_us(event))
+
+    assert [one.record for one in stored] == [0]
+    assert await place.execute("SELECT count(*) FROM sightings") == [(1,)]
+
+
+def follows(one: StoredSighting, after: HookPlace) -> bool:
+    """Whether it is behind the place, or the word of its node on itself."""
+    return key_of(one.place) > key_of(after) or (
+        one.place.node == after.node and not one.place.hook
+    )
+
+
+async def all_runs(store: LogStore) -> list[list[StoredRun]]:
+    """Every sighting of every archive."""
+    return [
+        (await store.runs(digest_of(f"archive p{number}"), after=None))[0] for number in range(4)
+    ]
