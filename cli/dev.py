@@ -21,7 +21,7 @@ from rich.text import Text
 from cli import console, session
 from cli.console import CredentialsOption, JsonFlag, plain
 from cli.deploy import read_deployment
-from cli.package_build import BuiltPackage, build_package
+from cli.package_build import BuiltPackage, build_package, visible_files
 from cli.package_publish import load_publisher, upload
 from cli.package_test import render as render_tests
 from cli.package_test import run_tests
@@ -106,20 +106,12 @@ async def _watch(
 
 
 def fingerprint(folder: Path, deployment: Path | None) -> dict[str, tuple[int, int]]:
-    """Time of change and size of every file of the package, and of the deployment.
-
-    Hidden files are left out, as editors make them.
-    """
+    """Time of change and size of every file that is not hidden, and of the deployment."""
     found: dict[str, tuple[int, int]] = {}
-    paths = [
-        path
-        for path in folder.rglob("*")
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
-    for path in [*paths, *([deployment] if deployment else [])]:
+    for path in [*visible_files(folder), *([deployment] if deployment else [])]:
         try:
             state = path.stat()
-        except FileNotFoundError:  # an editor was faster
+        except OSError:  # an editor was faster, or it is a link to nowhere
             continue
         if stat.S_ISREG(state.st_mode):
             found[str(path)] = (state.st_mtime_ns, state.st_size)

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sysconfig
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -64,7 +65,7 @@ def build_package(folder: Path) -> BuiltPackage:
         RefusedError: `package.toml`, a source or a licence text is wrong or missing.
         FaultError: There is no compiler.
     """
-    folder = folder.resolve()
+    folder = _real(folder)
     source = read_source(folder)
     files = {SOURCE_FILE: _read(folder, SOURCE_FILE), **tests_of(folder, source)}
     files |= licence_texts(folder, *source.licence_expressions())
@@ -98,7 +99,7 @@ def read_source(folder: Path) -> PackageSource:
     Raises:
         RefusedError: It is missing or wrong.
     """
-    return parse_source(_read(folder.resolve(), SOURCE_FILE).decode(errors="replace"))
+    return parse_source(_read(_real(folder), SOURCE_FILE).decode(errors="replace"))
 
 
 def tests_of(folder: Path, source: PackageSource) -> dict[str, bytes]:
@@ -131,14 +132,22 @@ def _grouped_files(folder: Path, source: PackageSource) -> dict[str, bytes]:
     globs = [glob for group in source.package.file_groups.values() for glob in group]
     if not globs:
         return {}
-    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     names = [
-        path.as_posix()
-        for path in paths
-        if not any(part.startswith(".") for part in path.parts)
-        and not path.name.endswith((ARCHIVE_SUFFIX, MANIFEST_SUFFIX))
+        path.relative_to(folder).as_posix()
+        for path in visible_files(folder)
+        if path.is_file() and not path.name.endswith((ARCHIVE_SUFFIX, MANIFEST_SUFFIX))
     ]
     return {name: _read(folder, name) for name in files_named(names, globs)}
+
+
+def visible_files(folder: Path) -> Iterator[Path]:
+    """What lies in the folder and below, links too, but nothing hidden, as editors make it.
+
+    Folders that vanish meanwhile are left out.
+    """
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(place, name) for name in files if not name.startswith("."))
 
 
 def licence_texts(folder: Path, *expressions: str) -> dict[str, bytes]:
@@ -197,6 +206,7 @@ def compiler_arguments() -> tuple[str, ...]:
     """What the compiler is told of every package alike."""
     return (
         *("-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-fdebug-compilation-dir=."),
+        "-Werror=date-time",  # an object that holds the time of its build is never built again
         *("-isystem", f"/usr/include/{sysconfig.get_config_var('MULTIARCH')}"),
     )
 
@@ -301,9 +311,14 @@ def _messages(kind: str, words: str) -> list[Reason]:
     ]
 
 
+def _real(path: Path) -> Path:
+    """Without links, as far as they lead somewhere; a link to itself stays and cannot be read."""
+    return Path(os.path.realpath(path))
+
+
 def _read(folder: Path, name: str) -> bytes:
     path = folder / name
-    if not path.resolve().is_relative_to(folder):
+    if not _real(path).is_relative_to(folder):
         reason = Reason(path=name, rule="leads out of the package's folder")
         raise RefusedError(f"{name}: {reason.rule}", [reason])
     try:

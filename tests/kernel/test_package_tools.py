@@ -83,6 +83,21 @@ def test_an_archive_is_built_again_byte_for_byte(tmp_path: Path) -> None:
     ]
 
 
+def test_a_source_that_asks_for_the_time_is_refused(tmp_path: Path) -> None:
+    """Two builds within one second would agree, and nobody could ever build it again."""
+    folder = tmp_path / "clocks"
+    begin_package("clocks", "xdp", tmp_path)
+    source = folder / "clocks.bpf.c"
+    words = "const volatile char built[] = __DATE__ __TIME__;\n"
+    source.write_text(source.read_text().replace('SEC("xdp")', words + 'SEC("xdp")'))
+
+    status, refused = l3af("build", "clocks", "--check", cwd=tmp_path)
+
+    assert status == 2
+    assert len(refused["reasons"]) == 2
+    assert "is not reproducible" in refused["reasons"][0]["rule"]
+
+
 def test_the_recipe_is_in_the_manifest() -> None:
     """Compiler, arguments and headers are recorded, and no path of the machine's author."""
     recipe = build_package(RATE_LIMIT).manifest.build
