@@ -10,7 +10,6 @@ import secrets
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import PurePosixPath
 from time import monotonic
 
 from services.node_executor.adapters.archives import Archives
@@ -41,7 +40,7 @@ from services.node_executor.adapters.state_waiting import open_when_free
 from services.node_executor.adapters.unmanaged_programs import UnmanagedPrograms
 from services.node_executor.chain_journal import ChainJournal
 from services.node_executor.changes import HookPoints
-from services.node_executor.config import NodeExecutorConfig, check_labels
+from services.node_executor.config import NodeExecutorConfig, check_bpffs_dir, check_labels
 from services.node_executor.drafts import Drafts
 from services.node_executor.drift_watch import DriftWatch
 from services.node_executor.events import pins_restored_body
@@ -95,7 +94,7 @@ async def main(stop: asyncio.Event) -> None:
         held.callback(thread.close)
         named = names if config.named_namespaces else no_names
         # pyroute2 brings its own event loop, one for each thread.
-        base = PurePosixPath(config.bpffs_dir) / bus.name
+        base = check_bpffs_dir(config.bpffs_dir) / bus.name
         netlink = await thread(Netlink, base, named=named)
         held.push_async_callback(thread, netlink.close)
         waits = ExpeditedGracePeriods(

@@ -7,7 +7,7 @@ Pure: `shared.config.load_config` fills it from variables that begin with `NODE_
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 import msgspec
@@ -50,6 +50,18 @@ class NodeExecutorConfig(ServiceConfig, frozen=True, kw_only=True):
     """Whether interfaces of named network namespaces (below /run/netns) have hook points too."""
     bcc_python: Path = Path("/usr/bin/python3")
     """The Python that can import bcc: the distribution's."""
+
+
+def check_bpffs_dir(path: Path) -> PurePosixPath:
+    """The directory, if it is the same wherever the process is started.
+
+    Raises:
+        RefusedError: It is relative: what an earlier process pinned would be another owner's.
+    """
+    if not path.is_absolute():
+        reason = Reason(path="NODE_EXECUTOR_BPFFS_DIR", rule="must be absolute", got=str(path))
+        raise RefusedError(f"configuration: {reason.path} {reason.rule}", [reason])
+    return PurePosixPath(path)
 
 
 def check_labels(labels: Labels) -> Labels:

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
 import pytest
 
-from services.node_executor.config import NodeExecutorConfig, check_labels
+from services.node_executor.config import NodeExecutorConfig, check_bpffs_dir, check_labels
 from services.node_executor.events import change_event_id
 from services.node_executor.generations import Point, plan_digest
 from services.node_executor.packages import open_package, program_problems
@@ -251,3 +252,10 @@ def test_a_node_takes_only_the_object_of_its_platform(
     )
 
     assert [reason.rule for reason in found] == ([] if rule is None else [rule])
+
+
+def test_pins_lie_at_one_place_wherever_the_executor_is_started() -> None:
+    """A relative path would make the chains of an earlier process somebody else's."""
+    assert check_bpffs_dir(Path("/sys/fs/bpf/l3af")) == PurePosixPath("/sys/fs/bpf/l3af")
+    with pytest.raises(RefusedError, match="NODE_EXECUTOR_BPFFS_DIR must be absolute"):
+        check_bpffs_dir(Path("bpf/l3af"))
