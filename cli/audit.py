@@ -20,14 +20,21 @@ from cli.audit_view import render_checkpoint, render_list, render_proved, render
 from cli.console import CredentialsOption, JsonFlag, emit, refusing, run, say
 from cli.moments import parse_moment
 from cli.people import keys_of, read_names
-from cli.session import connected, installation_dir
+from cli.proof_files import (
+    ProofFormat,
+    VerifiedProof,
+    VerifiedWitness,
+    render_proof,
+    verify_proof,
+)
+from cli.session import connected
 from services.auditor.checkpoint import (
     TreeHead,
     open_checkpoint,
     parse_verifier_key,
 )
 from services.auditor.merkle import Hash, ProofError, check_consistency
-from services.auditor.proofs import Proved, read_bundle, verify_bundle
+from services.auditor.proofs import verify_bundle
 from services.auditor.records import ProblemLeaf
 from shared.adapters.bus import Bus
 from shared.contracts.audit import (
@@ -44,7 +51,6 @@ from shared.contracts.audit import (
 )
 from shared.contracts.events import Envelope, Event
 from shared.errors import FaultError, Reason, RefusedError
-from shared.installation_facts import FACTS_FILE, parse_facts
 from shared.validation import convert_document
 
 PAGE_RECORDS: Final = 1000
@@ -67,6 +73,8 @@ class VerifiedBundle(msgspec.Struct, frozen=True, kw_only=True):
     event: Event | None
     key_source: str
     """Whose word it is that the key is the log's."""
+    witnesses: tuple[VerifiedWitness, ...] = ()
+    """Those of the witnesses named that cosigned the head."""
 
 
 @app.command
@@ -141,6 +149,9 @@ def prove(
     out: Annotated[
         Path | None, Parameter(help="Where the bundle goes; else it is printed.")
     ] = None,
+    format: Annotated[  # noqa: A002 # it is the option's name
+        ProofFormat, Parameter(help="bundle: JSON; tlog-proof: text that other tools read.")
+    ] = "bundle",
     json: JsonFlag = False,
     credentials: CredentialsOption = None,
 ) -> None:
@@ -160,9 +171,9 @@ def prove(
             return bundle
 
     bundle = run(proved(), json=json)
-    text = msgspec.json.format(msgspec.json.encode(bundle), indent=2).decode() + "\n"
+    text = render_proof(bundle, format)
     if out is None or json:
-        sys.stdout.write(text)
+        sys.stdout.write(render_proof(bundle, "bundle") if json else text)
     if out is None:
         return
     with refusing(json=json):
@@ -178,28 +189,36 @@ def verify(
     bundle: Path,
     *,
     key: Annotated[str, Parameter(help="The log's verifier key that you trust.")] = "",
+    witness: Annotated[
+        tuple[str, ...],
+        Parameter(negative=(), help="Verifier key of a witness that counts; repeat for more."),
+    ] = (),
+    witnesses: Annotated[
+        int | None, Parameter(help="How many of them must have cosigned; else all of them.")
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Check a bundle offline; needs neither a server nor credentials.
+    """Check a proof offline; needs neither a server nor credentials.
 
     Parameters
     ----------
     bundle
-        The file that `l3af audit prove` wrote.
+        The file that `l3af audit prove` wrote, in either format.
     """
     with refusing(json=json):
-        try:
-            found = read_bundle(bundle.read_bytes())
-        except OSError as error:
-            raise RefusedError(f"{bundle}: cannot be read: {error.strerror}") from error
-        trusted, key_source = _trusted_key(key, found)
-        proved = verify_bundle(found, key=parse_verifier_key(trusted))
+        found = verify_proof(bundle, key=key, witnesses=witness, least=witnesses)
     if json:
-        emit(_verified(proved, key_source), lambda _: "", json=True)
+        emit(_verified(found), lambda _: "", json=True)
         return
     emit(
-        proved,
-        lambda one: render_proved(one, key=trusted, key_source=key_source, names=read_names()),
+        found,
+        lambda one: render_proved(
+            one.proved,
+            key=one.key,
+            key_source=one.key_source,
+            witnesses=[f"{seen.verifier_key} at {seen.cosigned_at}" for seen in one.witnesses],
+            names=read_names(),
+        ),
         json=False,
     )
 
@@ -287,18 +306,8 @@ async def _newer(bus: Bus, requests: list[ListRecords], last: int) -> RecordList
             await asyncio.sleep(FOLLOW_SECONDS)
 
 
-def _trusted_key(given: str, bundle: ProofBundle) -> tuple[str, str]:
-    """The verifier key to go by, and whose word it is."""
-    if given:
-        return given, "your own word"
-    facts = installation_dir() / FACTS_FILE
-    try:
-        return parse_facts(facts.read_bytes()).log_verifier_key, f"the word of {facts.parent}"
-    except (OSError, RefusedError):
-        return bundle.verifier_key, "the bundle's own word: compare it, or give --key"
-
-
-def _verified(proved: Proved, key_source: str) -> VerifiedBundle:
+def _verified(found: VerifiedProof) -> VerifiedBundle:
+    proved = found.proved
     return VerifiedBundle(
         origin=proved.head.origin,
         tree_size=proved.head.size,
@@ -306,7 +315,8 @@ def _verified(proved: Proved, key_source: str) -> VerifiedBundle:
         index=proved.index,
         leaf=proved.leaf,
         event=proved.event,
-        key_source=key_source,
+        key_source=found.key_source,
+        witnesses=found.witnesses,
     )
 
 

@@ -17,6 +17,7 @@ from services.auditor.proofs import Proved
 from services.auditor.records import ProblemLeaf
 from shared.contracts.audit import AuditRecord, Checkpoint, RecordList
 from shared.contracts.events import EventBody
+from shared.contracts.log_heads import WitnessSeen
 
 OUTCOME_STYLES = {
     "accepted": "cyan",
@@ -67,7 +68,9 @@ def describe(body: EventBody) -> str:
     return ", ".join(parts)
 
 
-def render_proved(proved: Proved, *, key: str, key_source: str, names: Names) -> RenderableType:
+def render_proved(
+    proved: Proved, *, key: str, key_source: str, witnesses: Sequence[str] = (), names: Names
+) -> RenderableType:
     """What a bundle was found to show, and what it cannot show."""
     head = proved.head
     facts = Table(box=None, pad_edge=False, show_header=False)
@@ -84,6 +87,7 @@ def render_proved(proved: Proved, *, key: str, key_source: str, names: Names) ->
         facts,
         Text(_body_sentence(proved)),
         Text(f"The log's key, by {key_source}: {plain(key)}"),
+        *(Text(f"Cosigned by {plain(witness)}") for witness in witnesses),
         Text(
             "A proof does not show that the emitter told the "
             "truth, nor that the log shows everybody the same: for that, compare heads "
@@ -100,7 +104,17 @@ def render_checkpoint(checkpoint: Checkpoint, older_size: int | None) -> Rendera
         checked += f"  The {older_size} records of the older head are its first, unchanged."
     signed = Text(f"{checked}  Signed {checkpoint.signed_at}.", style="dim")
     note = Text(plain(checkpoint.checkpoint), no_wrap=True, overflow="ignore")
-    return Group(note, signed)
+    return Group(note, signed, *(Text(_standing(seen)) for seen in checkpoint.witnesses))
+
+
+def _standing(seen: WitnessSeen) -> str:
+    """How far one witness has followed."""
+    name = plain(seen.verifier_key.partition("+")[0])
+    if seen.tree_size is None:
+        followed = "has cosigned nothing since the auditor started"
+    else:
+        followed = f"cosigned {seen.tree_size} records at {seen.cosigned_at}"
+    return f"{name} {followed}" + (f": {plain(seen.problem)}" if seen.problem else "")
 
 
 def _moment(time: str) -> str:

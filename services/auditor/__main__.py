@@ -53,7 +53,9 @@ async def auditing(
         await checked(publication, outbox)
         stream = EventStream(bus.connection)
         places = Places(bus.connection)
-        service = AuditorService(log=store, heads=heads, places=places, outbox=outbox)
+        service = AuditorService(
+            log=store, heads=heads, places=places, outbox=outbox, witnesses=publication.seen
+        )
         recording = Recording(stream=stream, log=store, heads=heads, emitter=outbox)
         async with at_work(recording), published(publication, outbox):
             await outbox.open()

@@ -34,7 +34,8 @@ from services.auditor.checkpoint import (
 from shared.errors import Reason
 
 TIME_BYTES: Final = 8
-MAX_TIME: Final = 2**63 - 1
+MAX_TIME: Final = 253_402_300_799
+"""The end of the year 9999; the standard lets a verifier refuse times in the future."""
 
 
 @dataclass(frozen=True, slots=True)

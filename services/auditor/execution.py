@@ -121,6 +121,12 @@ class Heads:
             return await self.sign()
         return newest
 
+    async def for_proof(self, size: int) -> tuple[TreeHead, str]:
+        """A head of at least `size` records and its note; one that witnesses cosigned, if any."""
+        if self._witnessed is not None and self._witnessed[0].size >= size:
+            return self._witnessed
+        return (await self.newest(at_least=size))[:2]
+
     async def sign(self) -> tuple[TreeHead, str, datetime]:
         """The log as it is now, signed, kept in the log and in the safe."""
         async with self._lock:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
@@ -60,6 +61,7 @@ from shared.contracts.audit import (
 )
 from shared.contracts.base import Endpoint
 from shared.contracts.events import EventBody
+from shared.contracts.log_heads import WitnessSeen
 from shared.errors import Reason, RefusedError
 from shared.outbox_records import Decision
 
@@ -91,12 +93,19 @@ class AuditorService:
     """Answers from the log, and keeps subscribers' places."""
 
     def __init__(
-        self, *, log: LogStore, heads: Heads, places: SubscribedPlaces, outbox: Outbox
+        self,
+        *,
+        log: LogStore,
+        heads: Heads,
+        places: SubscribedPlaces,
+        outbox: Outbox,
+        witnesses: Callable[[], Sequence[WitnessSeen]] = tuple,
     ) -> None:
         self._log: Final = log
         self._heads: Final = heads
         self._places: Final = places
         self._outbox: Final = outbox
+        self._witnesses: Final = witnesses
         self._readings: Final = Readings()
         self._stream_readings: Final = StreamReadings()
         self._live: dict[str, Subscription] = {}
@@ -157,7 +166,7 @@ class AuditorService:
             reason = Reason(path="index", rule="the log has no such record", got=request.index)
             raise RefusedError(f"there is no record {request.index}", [reason], code="not_found")
         await self._note_reading(caller, {"proved_index": request.index})
-        head, note, _ = await self._heads.newest(at_least=request.index + 1)
+        head, note = await self._heads.for_proof(request.index + 1)
         inclusion = await self._log.inclusion(request.index, head.size)
         return render_bundle(stored, inclusion=inclusion, checkpoint=note, key=self._heads.key)
 
@@ -181,6 +190,7 @@ class AuditorService:
             verifier_key=render_verifier_key(self._heads.key),
             signed_at=render_time_us(time_us_of(signed_at)),
             consistency=tuple(item.hex() for item in consistency),
+            witnesses=tuple(self._witnesses()),
         )
 
     async def create_subscription(

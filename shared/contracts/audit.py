@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from shared.contracts.base import API, Accepted, Command, Endpoint, Message, Request
 from shared.contracts.events import Event, Outcome
+from shared.contracts.log_heads import WitnessSeen
 from shared.identifiers import Token
 
 MAX_POSITION: Final = 2**53 - 1
@@ -147,6 +148,8 @@ class Checkpoint(Message, frozen=True, kw_only=True):
     """By the auditor's clock; an idle log is signed anew every minute."""
     consistency: tuple[str, ...] = ()
     """RFC 6962 consistency path, hexadecimal."""
+    witnesses: tuple[WitnessSeen, ...] = ()
+    """The witnesses that the auditor was told of; what they said is in `checkpoint`."""
 
 
 class CreateSubscription(Command, frozen=True, kw_only=True):

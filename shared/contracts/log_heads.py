@@ -21,3 +21,15 @@ class PublishedCheckpoint(Message, frozen=True, kw_only=True):
 
 
 CHECKPOINTS: Final = Bucket("checkpoints", PublishedCheckpoint)
+
+
+class WitnessSeen(Message, frozen=True, kw_only=True):
+    """How far one witness has followed the log since the auditor started."""
+
+    verifier_key: str
+    tree_size: int | None = None
+    """Of the newest head that it cosigned; None: none."""
+    cosigned_at: str = ""
+    """By its own clock, RFC 3339 UTC."""
+    problem: str = ""
+    """Why it did not cosign when it was asked last; empty: it did."""

@@ -18,7 +18,14 @@ import pytest
 
 from shared.installation_facts import FACTS_FILE, render_facts
 from tests.integration.conftest import Buses
-from tests.support.auditing import DEADLINE_SECONDS, EmittingBus, running_auditor, vkey
+from tests.support.auditing import (
+    DEADLINE_SECONDS,
+    EmittingBus,
+    eventually,
+    running_auditor,
+    vkey,
+)
+from tests.support.witnesses import a_witness
 
 COMMAND = Path(sys.executable).parent / "l3af"
 
@@ -121,6 +128,60 @@ async def test_a_proof_verifies_offline_and_not_when_altered(
     assert status == 2
     assert err.startswith("refused: ")
     buses.server.start()
+
+
+async def test_a_proof_is_cosigned_by_as_many_witnesses_as_are_demanded(
+    buses: Buses, catalog: EmittingBus, tmp_path: Path
+) -> None:
+    """In both formats, offline: 0 if so many of the witnesses named cosigned, 2 if fewer did."""
+    server = buses.server
+    credentials = server.credentials("auditor", "ann")
+    facts = msgspec.structs.replace(server.facts, log_verifier_key=vkey(server))
+    (credentials / FACTS_FILE).write_bytes(render_facts(facts))
+    ann = Person(credentials, tmp_path)
+    with (
+        a_witness(tmp_path / "w1", vkey(server), name="w.example/1") as first,
+        a_witness(tmp_path / "w2", vkey(server), name="w.example/2") as second,
+        a_witness(tmp_path / "w3", name="w.example/3") as third,
+    ):
+        witnesses = {one.key: one.url for one in (first, second, third)}
+        async with running_auditor(server, tmp_path / "auditor", witnesses=witnesses):
+            await catalog.emit(package="rate-limit")
+            (record,) = await until_recorded(ann, 1, "--package", "rate-limit")
+
+            async def standings() -> list[str] | None:
+                found = await ann.must("audit", "checkpoint")
+                seen = found["witnesses"]
+                sizes = [one.get("tree_size", 0) for one in seen]
+                return seen if min(sizes[:2]) > record["index"] else None
+
+            seen: list[Any] = await eventually(standings)
+            assert "404" in seen[2]["problem"]
+            _, shown, _ = await ann.l3af("audit", "checkpoint")
+            assert "w.example/1 cosigned" in shown
+            assert "w.example/3 has cosigned nothing" in shown
+            for name, options in (("proof.json", ()), ("proof", ("--format", "tlog-proof"))):
+                words = ("audit", "prove", str(record["index"]), "--out", str(tmp_path / name))
+                status, _, err = await ann.l3af(*words, *options)
+                assert status == 0, err
+
+    offline = Person(tmp_path / "nowhere", tmp_path)
+    for name in ("proof.json", "proof"):
+        proof = ("audit", "verify", str(tmp_path / name), "--key", vkey(server))
+        both = ("--witness", first.key, "--witness", second.key)
+        status, out, err = await offline.l3af(*proof, *both)
+        assert status == 0, err
+        assert "Cosigned by w.example/1" in out
+        found = await offline.must(*proof, *both, "--witness", third.key, "--witnesses", "2")
+        assert {one["verifier_key"] for one in found["witnesses"]} == {first.key, second.key}
+        status, _, err = await offline.l3af(*proof, *both, "--witness", third.key)
+        assert status == 2
+        assert "by 2 of the witnesses named, not by 3" in err
+        assert "w.example/3" in err
+        status, _, err = await offline.l3af(*proof, *both, "--witnesses", "3")
+        assert (status, "more witnesses are demanded" in err) == (2, True)
+    status, _, err = await offline.l3af("audit", "verify", str(tmp_path / "proof"))
+    assert (status, "--key" in err) == (2, True)
 
 
 async def test_a_bundle_of_another_log_is_refused(

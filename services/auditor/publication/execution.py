@@ -19,6 +19,7 @@ from services.auditor.checkpoint import (
     CheckpointError,
     TreeHead,
     open_checkpoint,
+    render_verifier_key,
     with_signatures,
 )
 from services.auditor.conflicts import (
@@ -29,9 +30,11 @@ from services.auditor.conflicts import (
 )
 from services.auditor.cosignature import Cosignature, check_witnessed
 from services.auditor.execution import Emitter, Heads
+from services.auditor.records import render_time_us
 from services.auditor.store import DamagedLogError, LogStore
 from services.auditor.tile_layout import ENTRIES, changed_files, render_entries
 from services.auditor.witness.exchange import CONFLICT, OK, AddCheckpoint
+from shared.contracts.log_heads import WitnessSeen
 from shared.errors import FaultError
 
 PAUSE_SECONDS: Final = 1.0
@@ -92,6 +95,18 @@ class Publication:
         self._published: Final = published
         self._tiles: Final = tiles
         self._standings: Final = {client: WitnessStanding(client) for client in witnesses}
+
+    def seen(self) -> list[WitnessSeen]:
+        """The same, as it is told."""
+        return [
+            WitnessSeen(
+                verifier_key=render_verifier_key(one.client.key),
+                tree_size=one.size,
+                cosigned_at=render_time_us(one.time * 1_000_000) if one.time else "",
+                problem=one.problem,
+            )
+            for one in self.standings
+        ]
 
     @property
     def standings(self) -> list[WitnessStanding]:

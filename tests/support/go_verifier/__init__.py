@@ -31,14 +31,20 @@ class GoVerifier:
         self,
         *,
         verifier_key: str,
-        checkpoint: str,
+        checkpoint: str = "",
         leaf: bytes | None = None,
         index: int = 0,
         inclusion: Sequence[bytes] = (),
         older: str = "",
         consistency: Sequence[bytes] = (),
+        tiles: str = "",
+        proof: str = "",
+        witness: str = "",
     ) -> str:
-        """`ok`, or why not; what is not given is not checked."""
+        """`ok`, or why not; what is not given is not checked.
+
+        `tiles` is a directory, to be read alone; `proof` a tlog-proof in place of a checkpoint.
+        """
         question = {
             "verifier_key": verifier_key,
             "checkpoint": checkpoint,
@@ -47,6 +53,9 @@ class GoVerifier:
             "inclusion": [_encoded(one) for one in inclusion],
             "older": older,
             "consistency": [_encoded(one) for one in consistency],
+            "tiles": tiles,
+            "proof": proof,
+            "witness": witness,
         }
         assert self.process.stdin is not None
         assert self.process.stdout is not None
