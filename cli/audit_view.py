@@ -68,6 +68,13 @@ def describe(body: EventBody) -> str:
     return ", ".join(parts)
 
 
+def why(body: EventBody) -> str:
+    """The caller's words, or the rules that were broken."""
+    return body.reason or "; ".join(
+        f"{reason.path}: {reason.rule}" if reason.path else reason.rule for reason in body.reasons
+    )
+
+
 def render_proved(
     proved: Proved, *, key: str, key_source: str, witnesses: Sequence[str] = (), names: Names
 ) -> RenderableType:
@@ -117,7 +124,7 @@ def _standing(seen: WitnessSeen) -> str:
     return f"{name} {followed}" + (f": {plain(seen.problem)}" if seen.problem else "")
 
 
-def _moment(time: str) -> str:
+def moment(time: str) -> str:
     """To the second; all times of the log are UTC."""
     return time[:19].replace("T", " ")
 
@@ -129,7 +136,7 @@ def _record_cells(record: AuditRecord, names: Names) -> tuple[RenderableType, ..
         claimed = f"claims to be {event.data.action} by {event.emitter}" if event else ""
         return (
             str(record.index),
-            _moment(record.received_at),
+            moment(record.received_at),
             Text("PROBLEM", style="bold red"),
             "",
             "",
@@ -137,17 +144,14 @@ def _record_cells(record: AuditRecord, names: Names) -> tuple[RenderableType, ..
             Text(plain(problem), style="red"),
         )
     body = event.data
-    why = body.reason or "; ".join(
-        f"{reason.path}: {reason.rule}" if reason.path else reason.rule for reason in body.reasons
-    )
     return (
         str(record.index),
-        plain(_moment(event.time)),
+        plain(moment(event.time)),
         plain(body.action),
         Text(body.outcome, style=OUTCOME_STYLES[body.outcome]),
         plain(render_actor(body.actor, names) or event.emitter),
         plain(describe(body)),
-        plain(why),
+        plain(why(body)),
     )
 
 

@@ -18,6 +18,7 @@ from services.auditor.query import RecordQuery
 from services.auditor.records import read_message
 from services.auditor.store import DamagedLogError, StoreFaultError
 from shared.errors import RefusedError
+from tests.support.hostile.texts import HOSTILE_TEXTS
 from tests.support.independent_log import tree_hash
 from tests.support.log_stores import (
     NOW,
@@ -35,19 +36,6 @@ from tests.support.records import altered, an_event, message_of, messages
 FEBRUARY = datetime(2026, 2, 3, tzinfo=UTC)
 ALL = RecordQuery(
     since_us=None, until_us=None, equal=(), action="", above=-1, below=None, limit=1000
-)
-HOSTILE = (
-    "a\0b",
-    "\ue000",
-    "\ue0000",
-    "a\nb\r\t",
-    "\u202eright to left",
-    "'; DROP TABLE records; --",
-    "=cmd|' /C calc'!A0",
-    "<script>alert(1)</script>",
-    "\N{PILE OF POO}" * 100,
-    "x" * 25_000,
-    "x" * 24_999 + "y",
 )
 
 
@@ -180,12 +168,12 @@ async def test_every_record_is_proved_in_every_tree(place: LogPlace) -> None:
 async def test_hostile_text_is_kept_and_found_to_the_letter(place: LogPlace) -> None:
     """Whatever emitters write comes back as it was, and a filter finds it and nothing else."""
     events = [an_event(number, package=text, reason=text) for number, text in
-              enumerate(HOSTILE, start=1)]  # fmt: skip
+              enumerate(HOSTILE_TEXTS, start=1)]  # fmt: skip
     batch = [message_of(event, number) for number, event in enumerate(events, start=1)]
     async with place.open() as store:
         await append(store, batch)
 
-        for index, text in enumerate(HOSTILE):
+        for index, text in enumerate(HOSTILE_TEXTS):
             found, _, _ = await store.page(replace(ALL, equal=(("package", text),)))
             assert [record.index for record in found] == [index]
             assert found[0].body == batch[index].data

@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Records as lines of a file that anything may open: JSON and comma-separated values.
+
+Pure.
+
+Rules:
+ * A record is one line, whatever its texts hold.
+ * JSON keeps every text exactly, in ASCII, and means nothing where it is put into a page.
+ * A cell of a CSV file is never a formula, and nothing in it acts on a terminal.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from cli.console import plain
+from shared.contracts.audit import AuditRecord
+from shared.errors import RefusedError
+
+COLUMNS: Final = (
+    "record", "time", "received_at", "action", "outcome", "actor", "role", "attested", "node",
+    "interface", "hook", "deployment", "package", "version", "correlation", "emitter", "sequence",
+    "event", "reason", "reasons", "details", "problem",
+)  # fmt: skip
+_FORMULA: Final = tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20")
+"""What makes a spreadsheet take a cell for a formula (OWASP, CSV injection)."""
+_UNSAFE: Final = re.compile(r"[^\x20-\x7e]|[<>&]")
+
+
+def json_line(record: AuditRecord) -> str:
+    """The record as one line of JSON, whose characters are those of ASCII without `<`, `>`, `&`."""
+    return _UNSAFE.sub(_escaped, msgspec.json.encode(record).decode()) + "\n"
+
+
+def csv_heading() -> str:
+    """The names of the columns."""
+    return _csv_line(COLUMNS)
+
+
+def csv_line(record: AuditRecord) -> str:
+    """The record as one line of cells, each between quotes."""
+    event = record.event
+    cells: dict[str, object] = {
+        "record": record.index,
+        "received_at": record.received_at,
+        "problem": record.problem,
+    }
+    if event is not None:
+        body, actor = event.data, event.data.actor
+        names = ("action", "outcome", "node", "interface", "hook", "deployment", "package",
+                 "version", "correlation", "reason")  # fmt: skip
+        cells |= {name: getattr(body, name) for name in names}
+        cells |= {
+            "time": event.time,
+            "actor": actor.key if actor else "",
+            "role": actor.role if actor else "",
+            "attested": ("yes" if actor.attested else "no") if actor else "",
+            "emitter": event.emitter,
+            "sequence": event.sequence,
+            "event": event.id,
+            "reasons": msgspec.json.encode(body.reasons).decode() if body.reasons else "",
+            "details": msgspec.json.encode(body.details).decode() if body.details else "",
+        }
+    return _csv_line(cell(str(cells.get(name, ""))) for name in COLUMNS)
+
+
+def cell(text: str) -> str:
+    """The text as a cell may hold it: in one line, and no formula."""
+    shown = plain(text).replace("\n", "\\n").replace("\t", "\\t")
+    return f"'{shown}" if text.startswith(_FORMULA) else shown
+
+
+def last_record(line: str, *, is_csv: bool) -> int:
+    """The number of the record that a line of an export holds.
+
+    Raises:
+        RefusedError: It holds none.
+    """
+    try:
+        if is_csv:
+            (row,) = csv.reader([line])
+            return int(row[0])
+        return msgspec.json.decode(line, type=AuditRecord).index
+    except (ValueError, IndexError, csv.Error, msgspec.DecodeError) as error:
+        raise RefusedError(f"its last line is no record of an export: {line[:60]!r}") from error
+
+
+def _csv_line(cells: Iterable[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, quoting=csv.QUOTE_ALL, lineterminator="\r\n").writerow(cells)
+    return line.getvalue()
+
+
+def _escaped(match: re.Match[str]) -> str:
+    units = match[0].encode("utf-16-be")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))

@@ -1,0 +1,242 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Questions to the log as people put them, and their answers record by record, of any size."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import msgspec
+from cyclopts import Parameter
+
+from cli.moments import parse_moment, parse_zone
+from cli.people import Names, keys_of
+from shared.adapters.bus import Bus
+from shared.contracts.audit import STREAM_RECORDS, AuditRecord, RecordChunk, StreamRecords
+from shared.errors import FaultError
+from shared.validation import convert_document
+
+CHUNK_RECORDS: Final = 1000
+CHUNK_SCANNED: Final = 20_000
+SCAN_LIMIT: Final = 1_000_000
+PATIENCE_SECONDS: Final = 30.0
+RETRY_SECONDS: Final = 1.0
+
+_Head = tuple[int, bool, int, AuditRecord | None]
+"""What comes next of one question: place in the order, whether its scan stopped there, which."""
+Advance = Callable[[int, int], None]
+"""Told how many records were passed, and of how many."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """Which records are asked for; those that match all of these."""
+
+    since: Annotated[
+        str, Parameter(help="From then on: 1h, 7d, 2026-01-02, '2026-01-02 09:00', RFC 3339.")
+    ] = ""
+    until: Annotated[str, Parameter(help="Before then.")] = ""
+    zone: Annotated[
+        str, Parameter(help="Time zone of times without one, as Europe/Berlin; else UTC.")
+    ] = ""
+    actor: Annotated[str, Parameter(help="Who asked: a public key, or a name.")] = ""
+    action: Annotated[str, Parameter(help="What, as deployment.apply or 'chain.*'.")] = ""
+    package: str = ""
+    node: str = ""
+    deployment: str = ""
+    outcome: Annotated[str, Parameter(help="accepted, refused, succeeded, failed or observed.")] = (
+        ""
+    )
+    correlation: Annotated[str, Parameter(help="Command id.")] = ""
+    licence: Annotated[str, Parameter(help="SPDX expression, as MIT or `*GPL-2.0*`.")] = ""
+    where: Annotated[
+        str, Parameter(help="""Any field, as 'details.phase == "requested" and has actor'.""")
+    ] = ""
+    text: Annotated[str, Parameter(help="Text in any field, whatever the case.")] = ""
+
+
+def requests_of(
+    filters: Filters, names: Names, *, now: datetime, **more: Any
+) -> list[StreamRecords]:
+    """The questions: one for each key that the actor had.
+
+    Args:
+        filters: As they were given.
+        names: Of actors.
+        now: What times ago are counted from.
+        more: Further fields of the request.
+
+    Raises:
+        RefusedError: Naming what cannot be asked.
+    """
+    zone = parse_zone(filters.zone)
+    given: dict[str, Any] = {
+        name: getattr(filters, name)
+        for name in ("action", "package", "node", "deployment", "outcome", "correlation",
+                     "licence", "where", "text")
+    }  # fmt: skip
+    for name in ("since", "until"):
+        text = getattr(filters, name)
+        given[name] = parse_moment(text, now=now, path=f"--{name}", zone=zone)
+    return [
+        convert_document({**given, **more, "actor": key}, StreamRecords, what="audit log")
+        for key in (keys_of(filters.actor, names) if filters.actor else ("",))
+    ]
+
+
+class Answer:
+    """The records that match any of some questions, which differ in their actor alone."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        requests: Sequence[StreamRecords],
+        *,
+        limit: int | None = None,
+        scan_limit: int = SCAN_LIMIT,
+        advance: Advance = lambda _, __: None,
+    ) -> None:
+        """Nothing is asked yet.
+
+        Args:
+            bus: Where.
+            requests: What.
+            limit: Records at most; None for all.
+            scan_limit: Records looked at one by one, at most, for each question.
+            advance: Told about progress.
+        """
+        self._order: Final = 1 if requests[0].order == "oldest" else -1
+        self._limit: Final = limit
+        self._parts: Final = [
+            _Part(bus, request, limit=limit, scan_limit=scan_limit, advance=advance)
+            for request in requests
+        ]
+        self.position: int | None = None
+        """Where to go on; None: everything that matches was given."""
+        self.count = 0
+        """Records that were given."""
+
+    @property
+    def tree_size(self) -> int:
+        """Leaves in the log, as far as is known."""
+        return max(part.tree_size for part in self._parts)
+
+    @property
+    def scanned(self) -> int:
+        """Records that were looked at."""
+        return sum(part.scanned for part in self._parts)
+
+    async def records(self) -> AsyncIterator[AuditRecord]:
+        """Each record once, in the order of the questions.
+
+        Raises:
+            FaultError: The auditor did not answer for a while; `position` says where to go on.
+        """
+        streams = [part.items() for part in self._parts]
+        heads: list[_Head] = []
+        for number in range(len(streams)):
+            await self._pull(streams, number, heads)
+        while heads:
+            place, _, number, record = heapq.heappop(heads)
+            self.position = place * self._order
+            if record is None:
+                return
+            self.count += 1
+            yield record
+            if self.count == self._limit:
+                if not heads and not self._parts[number].has_more:
+                    self.position = None
+                return
+            await self._pull(streams, number, heads)
+        self.position = None
+
+    async def _pull(
+        self,
+        streams: Sequence[AsyncIterator[tuple[int, AuditRecord | None]]],
+        number: int,
+        heads: list[_Head],
+    ) -> None:
+        async for index, record in streams[number]:
+            heapq.heappush(heads, (index * self._order, record is None, number, record))
+            return
+
+
+class _Part:
+    """The answer to one question."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        request: StreamRecords,
+        *,
+        limit: int | None,
+        scan_limit: int,
+        advance: Advance,
+    ) -> None:
+        self._bus: Final = bus
+        at_once = CHUNK_RECORDS if limit is None else min(max(limit, 1), CHUNK_RECORDS)
+        self._request = msgspec.structs.replace(request, limit=at_once)
+        self._is_scan: Final = bool(request.where.strip() or request.text)
+        self._scan_limit: Final = scan_limit
+        self._advance: Final = advance
+        self.tree_size = 0
+        self.scanned = 0
+        self.has_more = False
+        """Whether there may be records after the one given last."""
+
+    async def items(self) -> AsyncIterator[tuple[int, AuditRecord | None]]:
+        """Indexes and records; None for a record is where the scan stopped."""
+        is_first = True
+        while True:
+            left = max(1, self._scan_limit - self.scanned)
+            asked = msgspec.structs.replace(self._request, scan_limit=min(left, CHUNK_SCANNED))
+            chunk = await self._ask(asked, is_patient=not is_first)
+            is_first = False
+            self._note(chunk)
+            for place, record in enumerate(chunk.records, start=1):
+                self.has_more = chunk.position is not None or place < len(chunk.records)
+                yield record.index, record
+            if chunk.position is None:
+                return
+            if self._is_scan and self.scanned >= self._scan_limit:
+                yield chunk.position, None
+                return
+
+    def _note(self, chunk: RecordChunk) -> None:
+        self.scanned += chunk.scanned
+        self.tree_size = chunk.tree_size
+        request = self._request
+        after = -1 if request.after_index is None else request.after_index
+        before = request.before_index
+        before = chunk.tree_size if before is None else min(before, chunk.tree_size)
+        position = chunk.position
+        if request.order == "oldest":
+            # What is recorded meanwhile belongs to another answer.
+            moved = {"before_index": before}
+            moved |= {} if position is None else {"after_index": position}
+            left = 0 if position is None else before - position - 1
+        else:
+            moved = {} if position is None else {"before_index": position}
+            left = 0 if position is None else position - after - 1
+        self._request = msgspec.structs.replace(request, **moved)
+        self._advance(chunk.tree_size - left, chunk.tree_size)
+
+    async def _ask(self, request: StreamRecords, *, is_patient: bool) -> RecordChunk:
+        """The next chunk; once there was one, a fault is waited out."""
+        loop = asyncio.get_running_loop()
+        gives_up_at = loop.time() + PATIENCE_SECONDS
+        while True:
+            try:
+                return await self._bus.request(
+                    STREAM_RECORDS, request, timeout_seconds=PATIENCE_SECONDS
+                )
+            except FaultError:
+                if not is_patient or loop.time() > gives_up_at:
+                    raise
+                await asyncio.sleep(RETRY_SECONDS)

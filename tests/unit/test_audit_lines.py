@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Lines of exports and of histories: one each, exact or harmless, whatever the texts hold."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import unicodedata
+from io import StringIO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from cli.audit_history import render_line
+from cli.audit_lines import COLUMNS, cell, csv_heading, csv_line, json_line, last_record
+from cli.audit_view import render_records
+from services.auditor.query import StoredRecord, render_record
+from services.auditor.records import read_message
+from shared.contracts.audit import AuditRecord
+from shared.contracts.events import Actor
+from shared.errors import Reason, RefusedError
+from tests.support.hostile.texts import HOSTILE_TEXTS
+from tests.support.records import altered, an_event, message_of
+
+ANN = Actor(key="U" + "A" * 55, role="operator", attested=False)
+TEXTS = st.one_of(
+    st.sampled_from(HOSTILE_TEXTS),
+    st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20),
+)
+
+
+def record_with(text: str, *, is_believed: bool = True) -> AuditRecord:
+    """A record that has the text wherever an emitter may write one."""
+    event = an_event(
+        7,
+        actor=ANN,
+        reason=text[:9000],
+        package=text[:9000],
+        deployment=text[:200],
+        reasons=(Reason(path=text[:50], rule=text[:50], got=text[:50]),),
+        details={text[:50]: [text[:50]]},
+    )
+    message = message_of(event, 7)
+    if not is_believed:
+        message = altered(message, emitter="scheduler")
+    draft = read_message(message)
+    return render_record(StoredRecord(6, draft.leaf, message.data, 0, 7, draft.problem))
+
+
+@given(TEXTS)
+def test_json_keeps_every_text_and_can_be_shown_anywhere(text: str) -> None:
+    """One line of printable ASCII without `<`, `>` and `&`, that means the very record."""
+    line = json_line(record_with(text))
+
+    assert re.fullmatch(r"[\x20-\x7e]+\n", line)
+    assert not set("<>&") & set(line)
+    data = json.loads(line)["event"]["data"]
+    assert data.get("reason", "") == text[:9000]
+    assert data["details"] == {text[:50]: [text[:50]]}
+    assert last_record(line, is_csv=False) == 6
+
+
+@given(TEXTS)
+def test_a_line_of_csv_is_one_row_without_formulas_and_control_characters(text: str) -> None:
+    """Whatever opens it sees as many cells as there are columns, and text in each."""
+    line = csv_heading() + csv_line(record_with(text))
+
+    heading, row = csv.reader(StringIO(line, newline=""))
+    assert (tuple(heading), len(row)) == (COLUMNS, len(COLUMNS))
+    assert line.count("\n") == 2
+    for value in row:
+        assert not value.startswith(("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b"))
+        assert all(unicodedata.category(letter) not in {"Cc", "Cf", "Zl", "Zp"} for letter in value)
+    assert last_record(csv_line(record_with(text)), is_csv=True) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain text", "plain text"),
+        ("=1+1", "'=1+1"),
+        ("\t=1+1", "'\\t=1+1"),
+        ("\uff201", "'\uff201"),
+        ("a\nb\x1b", "a\\nb\\x1b"),
+        ("<b>", "<b>"),
+    ],
+)
+def test_a_cell_says_what_it_was(text: str, shown: str) -> None:
+    """An apostrophe before a formula, escapes for what acts on a terminal, nothing else."""
+    assert cell(text) == shown
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXTS)
+@pytest.mark.parametrize("is_believed", [True, False])
+def test_hostile_text_is_shown_harmlessly(text: str, is_believed: bool) -> None:
+    """Nothing that a terminal acts upon is printed, and one event is one line of a history."""
+    record = record_with(text, is_believed=is_believed)
+    console = Console(width=100_000, record=True, file=StringIO(), markup=False, emoji=False)
+
+    console.print(render_line(record, {}))
+    assert console.export_text(clear=False).count("\n") == 1
+    console.print(render_records([record], {}, has_heading=True))
+
+    shown = console.export_text()
+    assert all(
+        unicodedata.category(letter) not in {"Cc", "Cf", "Zl", "Zp"} or letter == "\n"
+        for letter in shown
+    )
+
+
+@pytest.mark.parametrize("line", ["", "record", "{}", '"x"', '{"index": 3', "\x00"])
+def test_a_line_of_something_else_is_no_record(line: str) -> None:
+    """Neither as CSV nor as JSON."""
+    for is_csv in (True, False):
+        with pytest.raises(RefusedError):
+            last_record(line, is_csv=is_csv)
