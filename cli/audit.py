@@ -59,6 +59,9 @@ PATIENCE_SECONDS: Final = 30.0
 
 app = cyclopts.App(name="audit", help="Ask the log, prove records, verify proofs.")
 app.command("cli.audit_backup:backup", help="Copy the log while the auditor writes it.")
+app.command("cli.audit_inventory:as_of", name="as-of", help="What ran at a moment, and where.")
+app.command("cli.audit_inventory:diff", help="Where something else ran at another moment.")
+app.command("cli.audit_inventory:ran", help="Where and when something with a digest ran.")
 
 
 class VerifiedBundle(msgspec.Struct, frozen=True, kw_only=True):

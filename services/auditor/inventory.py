@@ -13,11 +13,13 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-from services.auditor.query import MAX_PAGE_BYTES
+from services.auditor.query import FOLLOW_LAPSE, MAX_PAGE_BYTES
 from services.auditor.records import parse_time_us, render_time_us, try_event
 from services.auditor.sightings import place_of, programs_of, readings
 from shared.contracts.events import Event
@@ -33,7 +35,7 @@ from shared.contracts.inventory import (
 )
 from shared.errors import Reason, RefusedError
 
-PAGE_SIGHTINGS: Final = 4_000
+PAGE_SIGHTINGS: Final = 400
 """Words on hook points, at most two for each, that are read for one page at most."""
 PAGE_PLACES: Final = 200
 """Hook points on one page of runs."""
@@ -66,6 +68,35 @@ class StoredRun(NamedTuple):
 FoundSightings = tuple[list[StoredSighting], int, bool]
 """By place, the tree's size, and whether there are no more places."""
 FoundRuns = tuple[list[StoredRun], int, bool]
+
+
+@dataclass(slots=True)
+class InventoryReadings:
+    """Who is going through the pages of which answer: that is one reading, recorded once.
+
+    Kept in memory: after a restart the next page is recorded once more.
+    """
+
+    _begun: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
+
+    def begins(self, request: GetInventory | FindRuns, *, caller: str, now: datetime) -> bool:
+        """Whether this request begins a reading; no means that it goes on with one."""
+        what = (
+            (request.at, request.node)
+            if isinstance(request, GetInventory)
+            else (request.digest, "")
+        )
+        self._begun = {key: last for key, last in self._begun.items() if now - last <= FOLLOW_LAPSE}
+        is_continued = request.after is not None and (caller, *what) in self._begun
+        self._begun[caller, *what] = now
+        return not is_continued
+
+
+def inventory_reading(request: GetInventory | FindRuns) -> dict[str, Any]:
+    """What is recorded about a reading."""
+    if isinstance(request, GetInventory):
+        return {"inventory_at": request.at, **({"node": request.node} if request.node else {})}
+    return {"runs_of": request.digest}
 
 
 def parse_at(request: GetInventory) -> int:
@@ -103,10 +134,9 @@ def hook_runs(stored: Iterable[StoredSighting]) -> list[HookRun]:
     return found
 
 
-def inventory_page(
-    stored: Sequence[StoredSighting], *, at_us: int, tree_size: int, is_end: bool
-) -> InventoryShown:
-    """One page of what ran; `is_end`: `stored` goes on to the last place."""
+def inventory_page(found: FoundSightings, *, at_us: int) -> InventoryShown:
+    """One page of what ran."""
+    stored, tree_size, is_end = found
     if not is_end:  # of the last place there may be more
         stored = [one for one in stored if one.place != stored[-1].place]
     kept: list[StoredSighting] = []
@@ -125,10 +155,9 @@ def inventory_page(
     )
 
 
-def runs_page(
-    request: FindRuns, stored: Sequence[StoredRun], *, tree_size: int, is_end: bool
-) -> RunsFound:
-    """One page of when a digest ran, of whole places; `is_end`: there are no more places."""
+def runs_page(request: FindRuns, found: FoundRuns) -> RunsFound:
+    """One page of when a digest ran, of whole places."""
+    stored, tree_size, is_end = found
     return RunsFound(
         digest=request.digest,
         runs=tuple(merged_runs(stored)),

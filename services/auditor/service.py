@@ -11,6 +11,13 @@ from typing import Any, Final, Protocol
 
 from services.auditor.checkpoint import render_verifier_key
 from services.auditor.execution import Heads
+from services.auditor.inventory import (
+    InventoryReadings,
+    inventory_page,
+    inventory_reading,
+    parse_at,
+    runs_page,
+)
 from services.auditor.proofs import render_bundle
 from services.auditor.query import (
     Readings,
@@ -61,6 +68,14 @@ from shared.contracts.audit import (
 )
 from shared.contracts.base import Endpoint
 from shared.contracts.events import EventBody
+from shared.contracts.inventory import (
+    FIND_RUNS,
+    GET_INVENTORY,
+    FindRuns,
+    GetInventory,
+    InventoryShown,
+    RunsFound,
+)
 from shared.contracts.log_heads import WitnessSeen
 from shared.errors import Reason, RefusedError
 from shared.outbox_records import Decision
@@ -108,6 +123,7 @@ class AuditorService:
         self._witnesses: Final = witnesses
         self._readings: Final = Readings()
         self._stream_readings: Final = StreamReadings()
+        self._inventory_readings: Final = InventoryReadings()
         self._live: dict[str, Subscription] = {}
         self._create: Final = outbox.command(CREATE_SUBSCRIPTION, self._decide_creation)
         self._delete: Final = outbox.command(DELETE_SUBSCRIPTION, self._decide_deletion)
@@ -119,6 +135,8 @@ class AuditorService:
             STREAM_RECORDS: self.stream_records,
             PROVE_RECORD: self.prove_record,
             GET_CHECKPOINT: self.get_checkpoint,
+            GET_INVENTORY: self.get_inventory,
+            FIND_RUNS: self.find_runs,
             CREATE_SUBSCRIPTION: self.create_subscription,
             FETCH_EVENTS: self.fetch_events,
             DELETE_SUBSCRIPTION: self.delete_subscription,
@@ -193,6 +211,18 @@ class AuditorService:
             witnesses=tuple(self._witnesses()),
         )
 
+    async def get_inventory(self, request: GetInventory, caller: Caller) -> InventoryShown:
+        """One page of what ran at a moment."""
+        at_us = parse_at(request)
+        await self._note_inventory(request, caller)
+        found = await self._log.sightings(at_us, node=request.node, after=request.after)
+        return inventory_page(found, at_us=at_us)
+
+    async def find_runs(self, request: FindRuns, caller: Caller) -> RunsFound:
+        """One page of where and when a digest ran."""
+        await self._note_inventory(request, caller)
+        return runs_page(request, await self._log.runs(request.digest, after=request.after))
+
     async def create_subscription(
         self, request: CreateSubscription, caller: Caller
     ) -> SubscriptionCreated:
@@ -261,6 +291,11 @@ class AuditorService:
             await self._places.remove(consumer)
         else:
             await self._places.ensure(subscription)
+
+    async def _note_inventory(self, request: GetInventory | FindRuns, caller: Caller) -> None:
+        now = datetime.now(UTC)
+        if self._inventory_readings.begins(request, caller=caller.key, now=now):
+            await self._note_reading(caller, inventory_reading(request))
 
     async def _note_reading(self, caller: Caller, details: dict[str, Any]) -> None:
         """That the log is read is recorded before anything of it is given away."""

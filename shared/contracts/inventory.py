@@ -14,7 +14,6 @@ from msgspec import Meta
 
 from shared.contracts.base import API, Endpoint, Message, Request
 from shared.contracts.licences import ProgramLicence
-from shared.identifiers import Token
 
 SNAPSHOT: Final = "node.snapshot"
 Source = Literal["change", "observation"]
@@ -93,7 +92,7 @@ class GetInventory(Request, frozen=True, kw_only=True):
 
     at: str
     """RFC 3339; what nodes said to have happened up to then, whenever it was received."""
-    node: Token | Literal[""] = ""
+    node: Annotated[str, Meta(max_length=63)] = ""
     """Empty: every node."""
     after: HookPlace | None = None
     """Go on behind this place: `next` of the page before."""
