@@ -25,6 +25,7 @@ from tests.support.auditing import (
     running_auditor,
     vkey,
 )
+from tests.support.inventories import a_reading, at, chain_event, digest_of
 from tests.support.witnesses import a_witness
 
 COMMAND = Path(sys.executable).parent / "l3af"
@@ -300,3 +301,29 @@ async def test_what_cannot_be_is_refused(ann: Person, words: list[str]) -> None:
     assert (status, out) == (2, "")
     assert err.startswith("refused: ")
     assert "Traceback" not in err
+
+
+async def test_what_ran_is_shown_and_compared(ann: Person, buses: Buses) -> None:
+    """`as-of`, `diff` and `ran` print tables for people and whole answers as JSON."""
+    node = await buses.open("node", "n1")
+    for event in (
+        chain_event("chain.attach", a_reading("a"), node="n1", sequence=1, seconds=10),
+        chain_event("chain.attach", a_reading("b"), node="n1", sequence=2, seconds=20),
+    ):
+        await node.publish_event(event)
+    await until_recorded(ann, 2, "--node", "n1")
+
+    status, out, _ = await ann.l3af("audit", "as-of", at(15), "--node", "n1")
+    shown = await ann.must("audit", "as-of", at(25))
+    differing = await ann.must("audit", "diff", at(15), at(25))
+    ran = await ann.must("audit", "ran", digest_of("archive a"))
+
+    assert status == 0
+    assert "a: a 1.0.0 main" in out
+    assert "GPL-2.0-only ('GPL', GPL-compatible)" in out
+    assert shown["hook_points"][0]["reading"]["running"][0]["package"] == "b"
+    assert [one["place"]["interface"] for one in differing["differences"]] == ["eth0"]
+    assert [(run["since"], run["until"]) for run in ran["runs"]] == [(at(10), at(20))]
+    for words in (("diff", at(15), at(25)), ("ran", digest_of("archive a"))):
+        status, out, _ = await ann.l3af("audit", *words)
+        assert (status, "n1/eth0/xdp" in out) == (0, True)
