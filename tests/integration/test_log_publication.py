@@ -17,6 +17,7 @@ import pytest
 from services.auditor.adapters.checkpoint_file import CheckpointFile
 from services.auditor.adapters.published_head import PublishedHead
 from services.auditor.adapters.sqlite_store import SqliteStore
+from services.auditor.adapters.tile_directory import TileDirectory
 from services.auditor.checkpoint import open_checkpoint, render_verifier_key, verifier_key
 from services.auditor.conflicts import ConflictError
 from services.auditor.cosignature import check_witnessed
@@ -37,6 +38,7 @@ from tests.support.auditing import (
 )
 from tests.support.log_stores import ORIGIN, append
 from tests.support.records import messages
+from tests.support.small_logs import SmallLog
 from tests.support.witnesses import RunningWitness, a_witness
 
 LOG_KEY = verifier_key(ORIGIN, seed=SEED)
@@ -278,3 +280,33 @@ async def _served(reader: Any, least: int) -> bool:
     except FaultError:
         return False
     return bool(found.tree_size >= least)
+
+
+async def test_files_of_another_log_are_left_alone_and_of_this_one_believed(
+    tmp_path: Path,
+) -> None:
+    """Another log's head is waited out; one of this log that it does not hold ends it."""
+    directory = tmp_path / "tiles"
+    directory.mkdir()
+    longer = SmallLog([b"x"] * 9, origin=ORIGIN, seed=SEED)
+    with closing(LogAtWork(tmp_path / "log")) as log:
+        await log.start()
+        await log.grow(3)
+        publication = Publication(
+            log=log.store,
+            heads=log.heads,
+            witnesses=[],
+            published=log.memory,
+            tiles=TileDirectory(directory),
+        )
+        write_tiles = publication.works()[-1]
+
+        (directory / "checkpoint").write_text(SmallLog([b"x"]).note(1))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await write_tiles()
+        assert [path.name for path in directory.iterdir()] == ["checkpoint"]
+
+        (directory / "checkpoint").write_text(longer.note(9))
+        with pytest.raises(ConflictError, match="the tile directory has seen 9 records"):
+            await write_tiles()

@@ -26,7 +26,7 @@ class TileDirectory:
     """One directory, written by one process."""
 
     def __init__(self, path: Path) -> None:
-        self._path: Final = path
+        self.path: Final = path
 
     async def note(self) -> str | None:
         """The signed head that the files are of; None if there is none."""
@@ -38,18 +38,18 @@ class TileDirectory:
 
     async def write_note(self, note: str) -> None:
         """Readers find this head from now on."""
-        await self._run(lambda: self._replace(self._path / CHECKPOINT_NAME, note.encode()))
+        await self._run(lambda: self._replace(self.path / CHECKPOINT_NAME, note.encode()))
 
     def _read_note(self) -> str | None:
         try:
-            return (self._path / CHECKPOINT_NAME).read_text(encoding="utf-8")
+            return (self.path / CHECKPOINT_NAME).read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
 
     def _write(self, file: TileFile, data: bytes) -> None:
-        self._replace(self._path / file.path, data)
+        self._replace(self.path / file.path, data)
         if file.is_full:
-            shutil.rmtree(self._path / file.partial_directory, ignore_errors=True)
+            shutil.rmtree(self.path / file.partial_directory, ignore_errors=True)
 
     def _replace(self, path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,4 +59,4 @@ class TileDirectory:
         try:
             return await asyncio.to_thread(work)
         except (OSError, UnicodeDecodeError) as error:
-            raise StoreFaultError(f"{self._path}: tiles cannot be kept: {error}") from error
+            raise StoreFaultError(f"{self.path}: tiles cannot be kept: {error}") from error

@@ -47,6 +47,7 @@ ATTEMPTS: Final = 3
 SAYING_SECONDS: Final = 10.0
 """How long the last words of a log that cannot go on may take."""
 THE_BUS: Final = "the bus"
+THE_FILES: Final = "the tile directory"
 
 _log = structlog.get_logger()
 
@@ -220,14 +221,18 @@ class Publication:
         if note is None:
             return None
         head = open_checkpoint(note, key=self._heads.key)
+        await self._compare(head, THE_BUS)
+        return head
+
+    async def _compare(self, head: TreeHead, by: str) -> None:
+        """The log holds a head that it signed and that somebody remembers."""
         size = self._log.size
         if head.size > size:
-            raise ConflictError(Conflict("shrunken", THE_BUS, size, head.size))
+            raise ConflictError(Conflict("shrunken", by, size, head.size))
         try:
             await self._log.check_against(head)
         except DamagedLogError as error:
-            raise ConflictError(Conflict("unproved", THE_BUS, size, head.size)) from error
-        return head
+            raise ConflictError(Conflict("unproved", by, size, head.size)) from error
 
     async def _write_tiles(self, head: TreeHead, note: str) -> None:
         """The files are those of this head, the signed head last."""
@@ -236,8 +241,13 @@ class Publication:
         written = await tiles.note()
         old_size = 0
         if written is not None:
-            old = open_checkpoint(written, key=self._heads.key)
-            await self._log.check_against(old)
+            try:
+                old = open_checkpoint(written, key=self._heads.key)
+            except CheckpointError as error:
+                raise FaultError(
+                    f"{tiles.path} holds no files of this log: {error.message}"
+                ) from error
+            await self._compare(old, THE_FILES)
             old_size = old.size
         if old_size > head.size:
             return
