@@ -93,6 +93,19 @@ class Admission:
     gaps: tuple[Gap, ...]
 
 
+Ranges = tuple[tuple[int, int], ...]
+"""First and last sequence of each."""
+
+
+class PlacedSequence(NamedTuple):
+    """What a sequence makes of its channel."""
+
+    head: int
+    missing: Ranges
+    gap: tuple[GapKind, int, int] | None
+    """Kind, first and last of the gap that it shows."""
+
+
 EMPTY_LOG = LogState(Frontier(), "", 0, {}, {})
 
 
@@ -176,6 +189,25 @@ def gap_event(gap: Gap) -> tuple[EventBody, str]:
     return body, f"log-gap-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
 
 
+def place_sequence(head: int, missing: Ranges, sequence: int) -> PlacedSequence:
+    """What becomes of a channel when an event with this sequence arrives.
+
+    Args:
+        head: Sequence of the event before; 0: none.
+        missing: Those that may still come late.
+        sequence: From 1.
+    """
+    if sequence == head + 1:
+        return PlacedSequence(sequence, missing, None)
+    if sequence > head:
+        gap = (head + 1, sequence - 1)
+        return PlacedSequence(sequence, (*missing, gap), ("missing", *gap))
+    left = _without(missing, sequence)
+    if left != missing:
+        return PlacedSequence(head, left, None)
+    return PlacedSequence(sequence, missing, ("repeated", sequence, sequence))
+
+
 class _Batch:
     """The state while one batch is taken in."""
 
@@ -239,16 +271,14 @@ class _Batch:
     def _note_sequence(self, channel: Channel, sequence: int) -> None:
         head = self._heads.get(channel, self._before.heads.get(channel, 0))
         missing = self._missing.get(channel, self._before.missing.get(channel, ()))
-        if sequence > head + 1:
-            self._note_gap("missing", channel, head + 1, sequence - 1)
-            self._missing[channel] = (*missing, (head + 1, sequence - 1))
-        elif sequence <= head:
-            left = _without(missing, sequence)
-            if left != missing:
-                self._missing[channel] = left
-                return
-            self._note_gap("repeated", channel, sequence, sequence)
-        self._heads[channel] = sequence
+        placed = place_sequence(head, missing, sequence)
+        if placed.gap is not None:
+            kind, first, last = placed.gap
+            self._note_gap(kind, channel, first, last)
+        if placed.missing != missing:
+            self._missing[channel] = placed.missing
+        if placed.head != head or placed.gap is not None:
+            self._heads[channel] = placed.head
 
 
 def _without(ranges: tuple[tuple[int, int], ...], sequence: int) -> tuple[tuple[int, int], ...]:

@@ -32,6 +32,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ONE_MICROSECOND: Final = timedelta(microseconds=1)
 _MICROSECONDS: Final = 1_000_000
 _ENVELOPE_FIELDS: Final = frozenset(Envelope.__struct_fields__)
+_EVENT_FIELDS: Final = frozenset(Event.__struct_fields__)
 _LABEL: Final = re.compile(LABEL_PATTERN)
 _AUDIENCE: Final = re.compile(r"public|[pr]_[a-z0-9-]{1,63}")
 _ACTION: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\.[a-z0-9][a-z0-9_-]{0,62}")
@@ -125,18 +126,23 @@ def parse_event_subject(subject: str) -> Origin | None:
 
 def read_message(message: StreamMessage) -> Draft:
     """The message as it can be recorded; never refuses, never raises."""
-    origin = parse_event_subject(message.subject)
-    event, time_us = None, 0
     try:
         event = _decode(message.data)
-        time_us = parse_time_us(event.time)
-        envelope = _envelope(event, message.data)
-        _check_claims(event, message, origin)
     except UnbelievableError as error:
-        return _problem_draft(message, origin, event=event, time_us=time_us, problem=error.message)
-    if origin is None:
-        raise AssertionError("an event was believed whose subject proves nothing")
-    return Draft(message, origin, event, canonical_bytes(envelope), "", time_us)
+        origin = parse_event_subject(message.subject)
+        return _problem_draft(message, origin, event=None, time_us=0, problem=error.message)
+    return _read_event(event, message)
+
+
+def read_kept(data: bytes, *, sequence: int) -> Draft | None:
+    """The draft that led to a record that was believed, read from the record's message alone.
+
+    None if the bytes are no event.  If it comes with a problem, it was never believed as it is.
+    """
+    event = try_event(data)
+    if event is None:
+        return None
+    return _read_event(event, StreamMessage(sequence, event.subject, event.id, data))
 
 
 def as_problem(draft: Draft, problem: str) -> Draft:
@@ -194,6 +200,21 @@ def try_event(data: bytes) -> Event | None:
         return None
 
 
+def _read_event(event: Event, message: StreamMessage) -> Draft:
+    """The event as it can be recorded, believed or not."""
+    origin = parse_event_subject(message.subject)
+    time_us = 0
+    try:
+        time_us = parse_time_us(event.time)
+        envelope = _envelope(event, message.data)
+        _check_claims(event, message, origin)
+    except UnbelievableError as error:
+        return _problem_draft(message, origin, event=event, time_us=time_us, problem=error.message)
+    if origin is None:
+        raise AssertionError("an event was believed whose subject proves nothing")
+    return Draft(message, origin, event, canonical_bytes(envelope), "", time_us)
+
+
 def _decode(data: bytes) -> Event:
     if len(data) > MAX_EVENT_BYTES:
         raise UnbelievableError(f"it is larger than {MAX_EVENT_BYTES} bytes")
@@ -211,7 +232,8 @@ def _envelope(event: Event, data: bytes) -> Envelope:
         if canonical_bytes(event) == data:
             return event.envelope()
         # A later release may have put fields into it that this one does not know.
-        is_canonical = canonical_bytes(_ANY.decode(data)) == data
+        raw = _ANY.decode(data)
+        is_canonical = canonical_bytes(raw) == data and raw.keys() >= _EVENT_FIELDS
     except _UNENCODABLE as error:
         raise UnbelievableError("it has no canonical form") from error
     if not is_canonical:

@@ -1,0 +1,227 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""A whole store verified: its records by several processes, and what they come to by this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from multiprocessing import get_context
+from typing import Final, NamedTuple, TypeVar
+
+from services.auditor.checkpoint import CheckpointError, VerifierKey
+from services.auditor.merkle import Hash
+from services.auditor.verification.adapters import work
+from services.auditor.verification.adapters.sources import opened
+from services.auditor.verification.adapters.work import Stretch, Task
+from services.auditor.verification.heads import KeptHead, check_order, open_signed
+from services.auditor.verification.problems import Problem, Problems, shown
+from services.auditor.verification.sequences import (
+    SequenceReplay,
+    check_channels,
+    check_gaps,
+    misplaced,
+)
+from services.auditor.verification.snapshot import LogSnapshot, check_extent
+from services.auditor.verification.tree import CheckedTree, DerivedTile, check_tree
+
+STRETCH_RECORDS: Final = 64 * 256
+HEADS_AT_ONCE: Final = 2_000
+FEW_RECORDS: Final = 32_768
+"""For so many no further process is worth its start."""
+IDS_AT_ONCE: Final = 2_000_000
+"""How many are held in one set: about 150 MB."""
+
+ArgumentT = TypeVar("ArgumentT")
+ResultT = TypeVar("ResultT")
+Progress = Callable[[int], None]
+"""Told how many records are done."""
+
+
+class VerifiedLog(NamedTuple):
+    """What was found."""
+
+    origin: str
+    size: int
+    root: Hash
+    """Of the tree that the records make."""
+    signed_size: int
+    """Of the largest head that the log's key signed; records beyond it are not signed yet."""
+    checkpoints: int
+    """Signed heads that were checked."""
+    problems: list[Problem]
+    problem_count: int
+
+
+def verify_store(
+    place: str,
+    *,
+    keys: Sequence[VerifierKey],
+    heads: Sequence[KeptHead] = (),
+    workers: int = 2,
+    limit: int = 100,
+    progress: Callable[[int], Progress] = lambda _: lambda _: None,
+) -> VerifiedLog:
+    """Everything in a store derived anew, and every place that is not as it must be.
+
+    Args:
+        place: A directory with a log, its file, or a `postgresql://` URL.
+        keys: Those that the log was ever signed with.
+        heads: Signed heads that others kept.
+        workers: Processes that read records.
+        limit: How many problems are named; all are counted.
+        progress: Given the number of records, what is told how far it is.
+
+    Raises:
+        RefusedError: There is no log, or not of a format that can be read.
+        FaultError: It cannot be read right now.
+    """
+    with opened(place) as source, ExitStack() as stack:
+        log = source.snapshot()
+        starts = frozenset(gap.found_at_index for _, gap in log.gaps if gap.kind == "rewound")
+        task = Task(place, log.size, starts, tuple(keys), limit)
+        run = _side_by_side(workers if log.size > FEW_RECORDS else 1, stack)
+        found = _Findings(log, limit)
+        done = progress(log.size)
+        spans = range(0, log.size, STRETCH_RECORDS)
+        for stretch in run(partial(_stretch, task), spans):
+            found.take(stretch)
+            done(stretch.stop)
+        tree = check_tree(
+            log.size, found.tiles, log.upper_tiles, root=log.root, read_lowest=source.tiles
+        )
+        every = [*log.checkpoints, *found.heads, *heads]
+        parts = [every[at : at + HEADS_AT_ONCE] for at in range(0, len(every), HEADS_AT_ONCE)]
+        head_problems = list(run(partial(_heads, task, tree), parts))
+    found.conclude(tree, head_problems, keys)
+    return VerifiedLog(
+        origin=log.origin,
+        size=log.size,
+        root=tree.root,
+        signed_size=_signed_size(log.checkpoints, keys),
+        checkpoints=len(every),
+        problems=found.problems.kept,
+        problem_count=found.problems.count,
+    )
+
+
+class _Findings:
+    """What the stretches come to, one after another."""
+
+    def __init__(self, log: LogSnapshot, limit: int) -> None:
+        self._log: Final = log
+        self._replay: Final = SequenceReplay()
+        self._ids: Final = bytearray()
+        self._positions: Final[list[tuple[int, int]]] = []
+        self._starts: Final = frozenset(
+            gap.found_at_index for _, gap in log.gaps if gap.kind == "rewound"
+        )
+        self.tiles: Final[list[DerivedTile]] = []
+        self.heads: Final[list[KeptHead]] = []
+        self.problems: Final = Problems(limit)
+        self.problems.extend(check_extent(log))
+
+    def take(self, stretch: Stretch) -> None:
+        """The next one."""
+        unnamed = stretch.problem_count - len(stretch.problems)
+        self.problems.extend(stretch.problems, uncounted=unnamed)
+        self._replay.take(stretch.runs)
+        self._ids.extend(stretch.ids)
+        self._positions.extend(stretch.positions)
+        self.tiles.extend(stretch.tiles)
+        self.heads.extend(stretch.heads)
+
+    def conclude(
+        self,
+        tree: CheckedTree,
+        head_problems: Iterable[Sequence[Problem]],
+        keys: Sequence[VerifierKey],
+    ) -> None:
+        """All that can only be said at the end."""
+        log, problems = self._log, self.problems
+        problems.extend(tree.problems)
+        for found in head_problems:
+            problems.extend(found)
+        problems.extend(check_order(log.signed))
+        names = sorted({key.name for key in keys})
+        if names and log.origin not in names:
+            why = f"it is {shown(log.origin)} where the key is that of {', '.join(names)}"
+            problems.add(Problem("log", "", "origin", why))
+        for index in misplaced(self._positions, self._starts):
+            why = "its place in the stream does not lie between those of its neighbours"
+            problems.add(Problem("record", str(index), "stream_sequence", why))
+        if self._positions and self._positions[-1][1] > log.stream_sequence:
+            why = f"it is {log.stream_sequence}, and the last record was at a later place"
+            problems.add(Problem("log", "", "stream_sequence", why))
+        for index, first in repeated_ids(bytes(self._ids)):
+            why = f"record {first} has the same emitter and id"
+            problems.add(Problem("record", str(index), "event_id", why))
+        problems.extend(check_channels(self._replay, heads=log.heads, missing=log.missing))
+        problems.extend(check_gaps(self._replay, log.gaps, size=log.size))
+
+
+def repeated_ids(ids: bytes) -> list[tuple[int, int]]:
+    """Indexes whose id was used before, and by which index.
+
+    Args:
+        ids: ID_BYTES for each index, zeros where there is none.
+    """
+    every = memoryview(ids).cast("Q")
+    passes = 1 + len(every) // IDS_AT_ONCE
+    repeated: set[int] = set()
+    for number in range(passes):
+        seen: set[int] = set()
+        part = every if passes == 1 else [one for one in every if one % passes == number]
+        for one in part:
+            if one and one in seen:
+                repeated.add(one)
+            seen.add(one)
+    first: dict[int, int] = {}
+    found = []
+    for index, one in enumerate(every) if repeated else ():
+        if one in repeated:
+            if one in first:
+                found.append((index, first[one]))
+            first.setdefault(one, index)
+    return found
+
+
+def _signed_size(heads: Sequence[KeptHead], keys: Sequence[VerifierKey]) -> int:
+    for head in reversed(heads):
+        try:
+            return open_signed(head.note, keys).size
+        except (CheckpointError, UnicodeEncodeError):
+            continue
+    return 0
+
+
+def _stretch(task: Task, first: int) -> Stretch:
+    return work.check_stretch(task, first, min(first + STRETCH_RECORDS, task.size))
+
+
+def _heads(task: Task, tree: CheckedTree, heads: Sequence[KeptHead]) -> list[Problem]:
+    return work.check_heads(task, heads, tree.tiles)
+
+
+def _side_by_side(workers: int, stack: ExitStack) -> _Run:
+    if workers <= 1:
+        stack.callback(work.release)
+        return _Run(None)
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    return _Run(stack.enter_context(pool))
+
+
+class _Run:
+    """Gives the results of one call for each argument, in order."""
+
+    def __init__(self, pool: ProcessPoolExecutor | None) -> None:
+        self._pool: Final = pool
+
+    def __call__(
+        self, call: Callable[[ArgumentT], ResultT], arguments: Iterable[ArgumentT]
+    ) -> Iterator[ResultT]:
+        if self._pool is None:
+            return map(call, arguments)
+        return self._pool.map(call, arguments)

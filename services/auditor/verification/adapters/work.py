@@ -1,0 +1,229 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of a verification that run side by side: stretches of records, and signed heads.
+
+Each process opens the store once and is asked for one stretch after another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, Final, NamedTuple
+
+from services.auditor.adapters.log_rows import record_row
+from services.auditor.checkpoint import VerifierKey
+from services.auditor.merkle import HASH_BYTES, Hash, tree_root
+from services.auditor.tiles import TILE_WIDTH, Tile, hash_reader
+from services.auditor.verification.adapters.sources import LogSource, opened
+from services.auditor.verification.heads import KeptHead, check_head
+from services.auditor.verification.problems import Problem, Problems
+from services.auditor.verification.rows import CheckedRow, RowChecker
+from services.auditor.verification.sequences import RunBuilder, SequenceRun, misplaced
+from services.auditor.verification.tree import TILE_BYTES, DerivedTile, fold_tile, read_believed
+
+ID_BYTES: Final = 8
+"""Of the SHA-256 of emitter and id: enough to find the few that may be the same."""
+NO_ID: Final = bytes(ID_BYTES)
+
+
+class Task(NamedTuple):
+    """What all parts of one verification have in common."""
+
+    place: str
+    size: int
+    starts: frozenset[int]
+    """Indexes at which the log went on with another stream."""
+    keys: tuple[VerifierKey, ...]
+    limit: int
+    """How many problems of one part are named."""
+
+
+class Stretch(NamedTuple):
+    """What some neighbouring records come to."""
+
+    first: int
+    stop: int
+    tiles: list[DerivedTile]
+    problems: list[Problem]
+    problem_count: int
+    runs: list[SequenceRun]
+    ids: bytes
+    """ID_BYTES for each index; zeros where no id is used up."""
+    positions: tuple[tuple[int, int], ...]
+    """Index and stream sequence of the first and the last record."""
+    heads: list[KeptHead]
+    """Those that the auditor said, and the log has recorded."""
+
+
+class Worker:
+    """One process's part; the store is opened when it is first asked for something."""
+
+    def __init__(self) -> None:
+        self._place = ""
+        self._source: LogSource | None = None
+        self._open = ExitStack()
+
+    def source(self, place: str) -> LogSource:
+        """The store."""
+        if self._source is None or place != self._place:
+            self.close()
+            self._source = self._open.enter_context(opened(place))
+            self._place = place
+        return self._source
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self._source = None
+        self._open.close()
+
+    def stretch(self, task: Task, first: int, stop: int) -> Stretch:
+        """Check the records from `first`, a tile's begin, to before `stop`."""
+        source = self.source(task.place)
+        wanted = [Tile(0, offset) for offset in range(first // TILE_WIDTH, -(-stop // TILE_WIDTH))]
+        kept = source.tiles(wanted)
+        reading = _Stretch(task, kept, RowChecker(source.columns, record_row))
+        for row in reading.every(source.rows(first, stop), first, stop):
+            reading.take(row)
+        return reading.finish(first, stop)
+
+    def heads(
+        self, task: Task, heads: Sequence[KeptHead], believed: Mapping[Tile, bytes]
+    ) -> list[Problem]:
+        """Check signed heads against the tree."""
+        source = self.source(task.place)
+        known: dict[Tile, bytes] = {}
+
+        def read(wanted: Sequence[Tile]) -> dict[Tile, bytes]:
+            left = [tile for tile in wanted if tile not in known]
+            if left:
+                known.update(read_believed(left, believed, source.tiles))
+            return {tile: known[tile] for tile in wanted if tile in known}
+
+        def root_of(size: int) -> Hash:
+            try:
+                return tree_root(size, hash_reader(read))
+            except LookupError:
+                return Hash(b"")
+
+        return [
+            problem
+            for head in heads
+            for problem in check_head(head, size=task.size, keys=task.keys, root_of=root_of)
+        ]
+
+
+class _Stretch:
+    def __init__(self, task: Task, kept: dict[Tile, bytes], checker: RowChecker) -> None:
+        self._task: Final = task
+        self._kept: Final = kept
+        self._checker: Final = checker
+        self._index_at: Final = checker.names.index("idx")
+        self._stream_at: Final = checker.names.index("stream_sequence")
+        self._problems: Final = Problems(task.limit)
+        self._runs: Final = RunBuilder()
+        self._hashes: Final[list[bytes]] = []
+        self._ids: Final[list[bytes]] = []
+        self._positions: Final[list[tuple[int, int]]] = []
+        self._heads: Final[list[KeptHead]] = []
+
+    def every(self, rows: Sequence[Any], first: int, stop: int) -> Iterator[Any]:
+        """The rows; those that are not there are noted, and stand in the tree as it has them."""
+        expected = first
+        for row in rows:
+            index = row[self._index_at]
+            self._note_missing(expected, index)
+            yield row
+            expected = index + 1
+        self._note_missing(expected, stop)
+
+    def take(self, row: Any) -> None:
+        """The next row."""
+        index = row[self._index_at]
+        checked = self._checker.check(row, self._kept_hash(index))
+        self._problems.extend(checked.problems)
+        self._hashes.append(checked.hash)
+        self._positions.append((index, row[self._stream_at]))
+        self._note_event(checked, index)
+
+    def finish(self, first: int, stop: int) -> Stretch:
+        """What all of them come to."""
+        for index in misplaced(self._positions, self._task.starts):
+            why = "its place in the stream does not lie between those of its neighbours"
+            self._problems.add(Problem("record", str(index), "stream_sequence", why))
+        ends = (self._positions[0], self._positions[-1]) if self._positions else ()
+        return Stretch(
+            first,
+            stop,
+            self._tiles(first),
+            self._problems.kept,
+            self._problems.count,
+            self._runs.finish(),
+            b"".join(self._ids),
+            ends,
+            self._heads,
+        )
+
+    def _note_event(self, checked: CheckedRow, index: int) -> None:
+        if checked.channel is not None:
+            self._runs.add(checked.channel, checked.sequence, index)
+        key = checked.key
+        self._ids.append(NO_ID if key is None else hash_id(*key))
+        if checked.head:
+            self._heads.append(KeptHead(checked.head, f"record {index}"))
+
+    def _note_missing(self, first: int, stop: int) -> None:
+        for index in range(first, stop):
+            self._problems.add(Problem("record", str(index), "", "it is missing"))
+            self._hashes.append(self._kept_hash(index) or bytes(HASH_BYTES))
+            self._ids.append(NO_ID)
+
+    def _kept_hash(self, index: int) -> Hash | None:
+        data = self._kept.get(Tile(0, index // TILE_WIDTH), b"")
+        at = index % TILE_WIDTH * HASH_BYTES
+        found = data[at : at + HASH_BYTES]
+        return Hash(found) if len(found) == HASH_BYTES else None
+
+    def _tiles(self, first: int) -> list[DerivedTile]:
+        tiles = []
+        for start in range(0, len(self._hashes), TILE_WIDTH):
+            derived = b"".join(self._hashes[start : start + TILE_WIDTH])
+            offset = (first + start) // TILE_WIDTH
+            kept = self._kept.get(Tile(0, offset))
+            if len(derived) < TILE_BYTES:
+                # The log may have grown since: a tile only ever gets longer.
+                kept = kept[: len(derived)] if kept is not None else None
+                tiles.append(DerivedTile(offset, Hash(b""), derived, kept))
+            else:
+                is_same = derived == kept
+                told = (b"", None) if is_same else (derived, kept)
+                tiles.append(DerivedTile(offset, fold_tile(derived), *told))
+        return tiles
+
+
+def hash_id(emitter: str, event_id: str) -> bytes:
+    """ID_BYTES that are never NO_ID, but by the chance of 1 to 2**64."""
+    text = f"{emitter}\0{event_id}".encode("utf-8", "surrogateescape")
+    return hashlib.sha256(text).digest()[:ID_BYTES]
+
+
+_worker: Final = Worker()
+"""Of this process."""
+
+
+def check_stretch(task: Task, first: int, stop: int) -> Stretch:
+    """As `Worker.stretch`, in whatever process this is."""
+    return _worker.stretch(task, first, stop)
+
+
+def check_heads(
+    task: Task, heads: Sequence[KeptHead], believed: Mapping[Tile, bytes]
+) -> list[Problem]:
+    """As `Worker.heads`, in whatever process this is."""
+    return _worker.heads(task, heads, believed)
+
+
+def release() -> None:
+    """This process lets go of the store."""
+    _worker.close()

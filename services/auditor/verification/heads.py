@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Is every signed head one of this tree?  Then each is consistent with every other one.
+
+Pure.  A head that somebody else kept (a witness, a node, a file) shows what the log's own heads
+cannot: that the last records are gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from services.auditor.checkpoint import CheckpointError, TreeHead, VerifierKey, open_checkpoint
+from services.auditor.merkle import EMPTY_ROOT, Hash
+from services.auditor.verification.problems import Problem, shown
+
+
+class KeptHead(NamedTuple):
+    """A signed head, and where it was found."""
+
+    note: str
+    where: str
+    """Empty: among the log's own."""
+    size: int | None = None
+    """What it is kept under; None if it is not kept by size."""
+
+
+def check_head(
+    kept: KeptHead, *, size: int, keys: Sequence[VerifierKey], root_of: Callable[[int], Hash]
+) -> list[Problem]:
+    """What is wrong with a head, given the tree's size and root at every smaller size."""
+    at = str(kept.size) if kept.size is not None else ""
+    source = f"the one in {kept.where}: " if kept.where else ""
+    try:
+        kept.note.encode()
+        head = open_signed(kept.note, keys)
+    except UnicodeEncodeError:
+        return [Problem("checkpoint", at, "note", f"{source}it is not UTF-8")]
+    except CheckpointError as error:
+        return [Problem("checkpoint", at, "note", f"{source}{error.message}")]
+    problems = []
+    if kept.size is not None and head.size != kept.size:
+        why = f"it is {kept.size} where the signed note says {head.size}"
+        problems.append(Problem("checkpoint", at, "size", why))
+    if head.size > size:
+        gone = head.size - size
+        why = f"{source}the log has {size} records: the last {gone} that were signed are gone"
+        problems.append(Problem("checkpoint", str(head.size), "size", why))
+    elif (root_of(head.size) if head.size else EMPTY_ROOT) != head.root:
+        why = f"{source}the first {head.size} records are not those that were signed"
+        problems.append(Problem("checkpoint", str(head.size), "root", why))
+    return problems
+
+
+def open_signed(note: str, keys: Sequence[VerifierKey]) -> TreeHead:
+    """The head, once one of the log's keys is known to have signed it.
+
+    Raises:
+        CheckpointError: None of them did.
+    """
+    failure = CheckpointError("there is no key to verify it with")
+    for key in keys:
+        try:
+            return open_checkpoint(note, key=key)
+        except CheckpointError as error:
+            failure = error
+    raise failure
+
+
+def check_order(heads: Sequence[tuple[int, int]]) -> list[Problem]:
+    """Heads whose times of signing do not grow with their sizes.
+
+    Args:
+        heads: Size and time of signing in microseconds, by size.
+    """
+    problems = []
+    for (before, earlier), (size, later) in pairwise(heads):
+        if later < earlier:
+            why = f"it is {shown(later)}, before that of checkpoint {before}"
+            problems.append(Problem("checkpoint", str(size), "signed_us", why))
+    return problems

@@ -1,0 +1,178 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Does one row say what its message says?  Every column is derived anew from the message's bytes.
+
+Pure.  Three things must agree: the leaf, the hash that the tree holds at the row's index, and the
+message.  If one of them differs from the other two, that one was changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from services.auditor.admission import Channel, EventKey, Record
+from services.auditor.checkpoint import CHECKPOINT_ACTION
+from services.auditor.merkle import Hash, leaf_hash
+from services.auditor.records import (
+    PROBLEM_KIND,
+    Draft,
+    ProblemLeaf,
+    StreamMessage,
+    as_problem,
+    read_kept,
+    read_message,
+)
+from services.auditor.verification.problems import Problem, shown
+from shared.canonical import canonical_bytes, sha256_hex
+from shared.contracts.events import Envelope, Event
+
+Columns = Callable[[Record, int], tuple[Any, ...]]
+"""The row that a store writes of a record, given when it was received."""
+
+_PROBLEM_LEAF: Final = f'{{"kind":"{PROBLEM_KIND}",'
+_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
+_OF_ENVELOPE: Final = (("emitter", "emitter"), ("audience", "audience"), ("event_id", "id"))
+"""Columns that the leaf alone decides, and its fields: for a row whose message was changed."""
+
+
+class CheckedRow(NamedTuple):
+    """What one row comes to."""
+
+    hash: Hash
+    """Of the leaf that the row stands for."""
+    problems: list[Problem]
+    """Why the row cannot be believed as it stands."""
+    channel: Channel | None
+    """Whose sequence it continues; None if the message was not believed."""
+    sequence: int
+    key: EventKey | None
+    """Whose id it uses up; None if the message was not believed."""
+    head: str = ""
+    """The signed head that it says; empty if it is not the auditor's word about one."""
+
+
+class RowChecker:
+    """Checks rows of one table."""
+
+    def __init__(self, names: Sequence[str], columns: Columns) -> None:
+        self.names: Final = tuple(names)
+        self._columns: Final = columns
+        self._index: Final = self.names.index("idx")
+        self._leaf: Final = self.names.index("leaf")
+        self._body: Final = self.names.index("body")
+        self._received: Final = self.names.index("received_us")
+        self._stream: Final = self.names.index("stream_sequence")
+
+    def check(self, row: Sequence[Any], kept: Hash | None) -> CheckedRow:
+        """The row, measured against its message and the hash that the tree holds for it.
+
+        Args:
+            row: All columns.
+            kept: What the tile holds at its index; None if the tile is not there.
+        """
+        index: int = row[self._index]
+        leaf: str = row[self._leaf]
+        data = leaf.encode("utf-8", "surrogateescape")
+        own = leaf_hash(data)
+        body = row[self._body]
+        if body is None:
+            why = "it is gone, and nothing says that it was erased"
+            return self._unbelieved(row, own, Problem("record", str(index), "body", why))
+        draft, why = _derive(leaf, body, row[self._stream])
+        if draft is not None and draft.leaf == data:
+            return self._believed(row, own, draft, [])
+        if draft is not None:
+            why = _difference(leaf, draft.leaf)
+            if kept is not None and leaf_hash(draft.leaf) == kept:
+                problem = Problem("record", str(index), "leaf", why)
+                return self._believed(row, kept, draft, [problem])
+        field = "body" if own == kept else "leaf and body"
+        return self._unbelieved(row, own, Problem("record", str(index), field, why))
+
+    def _believed(
+        self, row: Sequence[Any], own: Hash, draft: Draft, problems: list[Problem]
+    ) -> CheckedRow:
+        index, received_us = row[self._index], row[self._received]
+        expected = self._columns(Record(index, draft), received_us)
+        if len(expected) != len(row):
+            why = f"it has {len(row)} columns where {len(expected)} are known"
+            problems.append(Problem("record", str(index), "", why))
+        elif row != expected:
+            problems += [
+                Problem(
+                    "record",
+                    str(index),
+                    name,
+                    f"it is {shown(got)} where the event says {shown(wanted)}",
+                )
+                for name, got, wanted in zip(self.names, row, expected, strict=True)
+                if got != wanted and name not in {"leaf", "body"}
+            ]
+        event = draft.event
+        if draft.problem or event is None:
+            return CheckedRow(own, problems, None, 0, None)
+        channel = Channel(event.emitter, event.audience)
+        return CheckedRow(own, problems, channel, event.sequence, EventKey(event.emitter, event.id))
+
+    def _unbelieved(self, row: Sequence[Any], own: Hash, problem: Problem) -> CheckedRow:
+        """The row by its leaf alone, for its message says something else or nothing."""
+        problems = [problem]
+        try:
+            leaf = msgspec.json.decode(row[self._leaf], type=Envelope)
+        except _UNREADABLE:
+            return CheckedRow(own, problems, None, 0, None)
+        if "body" in problem.field and problem.field != "body":
+            return CheckedRow(own, problems, None, 0, None)
+        for column, field in _OF_ENVELOPE:
+            got, wanted = row[self.names.index(column)], getattr(leaf, field)
+            if got != wanted:
+                why = f"it is {shown(got)} where the leaf says {shown(wanted)}"
+                problems.append(Problem("record", problem.at, column, why))
+        channel = Channel(leaf.emitter, leaf.audience)
+        return CheckedRow(own, problems, channel, leaf.sequence, EventKey(leaf.emitter, leaf.id))
+
+
+def _said_head(event: Event) -> str:
+    if event.data.action != CHECKPOINT_ACTION or event.emitter != "auditor":
+        return ""
+    note = event.data.details.get("checkpoint")
+    return note if isinstance(note, str) else ""
+
+
+def _derive(leaf: str, body: bytes, stream_sequence: int) -> tuple[Draft | None, str]:
+    """The message as it would be recorded; None, and why, if it cannot be the one of the leaf."""
+    if leaf.startswith(_PROBLEM_LEAF):
+        return _derive_problem(leaf, body)
+    draft = read_kept(body, sequence=stream_sequence)
+    if draft is None:
+        return None, "it is no event"
+    return (None, draft.problem) if draft.problem else (draft, "")
+
+
+def _derive_problem(leaf: str, body: bytes) -> tuple[Draft | None, str]:
+    try:
+        said = msgspec.json.decode(leaf, type=ProblemLeaf)
+    except _UNREADABLE:
+        return None, "the leaf is neither an envelope nor a problem"
+    if sha256_hex(body) != said.sha256:
+        return None, "its SHA-256 is not the one in the leaf"
+    message = StreamMessage(said.stream_sequence, said.subject, "", body)
+    draft = as_problem(read_message(message), said.problem)
+    return draft, ""
+
+
+def _difference(leaf: str, derived: bytes) -> str:
+    """In which fields a leaf is not the one that its message has."""
+    try:
+        mine = msgspec.json.decode(leaf)
+        theirs = msgspec.json.decode(derived)
+        named = {**theirs, **mine}
+    except (*_UNREADABLE, TypeError):
+        return "the leaf is not the one that the message has"
+    names = sorted(name for name in named if mine.get(name, "") != theirs.get(name, ""))
+    if not names or canonical_bytes(mine) != leaf.encode("utf-8", "surrogateescape"):
+        names.append("its spelling")
+    return f"leaf and message differ in {', '.join(names)}"
