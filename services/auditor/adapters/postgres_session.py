@@ -30,7 +30,7 @@ from services.auditor.adapters.postgres_schema import NAMESPACE, prepare
 from services.auditor.merkle import EMPTY_ROOT
 from services.auditor.store import DamagedLogError, StoreFaultError, SupersededError
 from shared.adapters.lifecycle import StoppedError
-from shared.errors import RefusedError
+from shared.errors import Reason, RefusedError
 
 CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 30.0
@@ -102,14 +102,25 @@ def translated() -> Iterator[None]:
 
 
 async def connect(address: Address) -> Connection[Record]:
-    """A connection that commits to disk before it says so."""
-    return await asyncpg.connect(
-        address.url,
-        timeout=CONNECT_SECONDS,
-        command_timeout=ANSWER_SECONDS,
-        connection_class=address.connection_class,
-        server_settings=settings(is_writing=True),
-    )
+    """A connection that commits to disk before it says so.
+
+    Raises:
+        RefusedError: The URL is none, or has settings that there are not.
+    """
+    try:
+        return await asyncpg.connect(
+            address.url,
+            timeout=CONNECT_SECONDS,
+            command_timeout=ANSWER_SECONDS,
+            connection_class=address.connection_class,
+            server_settings=settings(is_writing=True),
+        )
+    except OSError:
+        raise  # among them certificates that do not hold, which are ValueErrors too
+    except ValueError:
+        rule = "is no URL that PostgreSQL's clients read (it may hold a password: not shown)"
+        reason = Reason(path="AUDITOR_STORE", rule=rule)
+        raise RefusedError("configuration: AUDITOR_STORE", [reason]) from None
 
 
 def settings(*, is_writing: bool) -> dict[str, str]:
