@@ -1,27 +1,43 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""As much of JSON Schema as the schemas of packages' configuration use."""
+"""As much of JSON Schema as the schemas of packages and of their configuration use."""
 
 from __future__ import annotations
 
 import re
 from typing import Any, Final
 
-_TYPES: Final[dict[str, type]] = {"object": dict, "array": list, "string": str, "integer": int}
-_IGNORED: Final = {"$schema", "title", "description", "default", "format"}
+_TYPES: Final[dict[str, type]] = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "integer": int,
+    "boolean": bool,
+    "null": type(None),
+}
+_IGNORED: Final = {"$schema", "$defs", "title", "description", "default", "format"}
 
 
 def accepts(schema: dict[str, Any], value: Any) -> bool:
-    """Whether the schema takes the value.
+    """Whether the schema takes the value; one with references must be `resolved` before.
 
     Raises:
         KeyError: The schema uses a keyword that is not known here.
     """
-    return all(
-        _KEYWORDS[keyword](wanted, value, schema)
-        for keyword, wanted in schema.items()
-        if keyword not in _IGNORED
-    )
+    keywords = sorted(set(schema) - _IGNORED, key=lambda keyword: keyword != "type")
+    return all(_KEYWORDS[keyword](schema[keyword], value, schema) for keyword in keywords)
+
+
+def resolved(schema: Any, definitions: dict[str, Any] | None = None) -> Any:
+    """The schema with what it refers to below `$defs` in the place of each reference."""
+    if isinstance(schema, list):
+        return [resolved(one, definitions) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    known = schema.get("$defs", {}) if definitions is None else definitions
+    if "$ref" in schema:
+        return resolved(known[schema["$ref"].removeprefix("#/$defs/")], known)
+    return {name: resolved(one, known) for name, one in schema.items() if name != "$defs"}
 
 
 def _is_type(wanted: str, value: Any) -> bool:
@@ -47,6 +63,7 @@ _KEYWORDS: Final[dict[str, Any]] = {
     "minimum": lambda wanted, value, _: value >= wanted,
     "maximum": lambda wanted, value, _: value <= wanted,
     "pattern": lambda wanted, value, _: re.search(wanted, value) is not None,
+    "minLength": lambda wanted, value, _: len(value) >= wanted,
     "maxLength": lambda wanted, value, _: len(value) <= wanted,
     "items": lambda wanted, value, _: all(accepts(wanted, one) for one in value),
     "minItems": lambda wanted, value, _: len(value) >= wanted,
