@@ -5,17 +5,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from shared.errors import Reason, Refusal
 from tests.integration.conftest import Buses
+from tests.support.command_line import Answer, run_l3af
 from tests.support.scheduler_neighbours import TestNode
 from tests.support.scheduler_system import System, system
 
@@ -29,21 +26,6 @@ hook = "xdp"
 interfaces = ["eth0"]
 order = {order}
 """
-COMMAND = (sys.executable, "-c", "from cli.app import main; main()")
-
-
-@dataclass
-class Answer:
-    """How a command ended."""
-
-    status: int
-    output: str
-    message: str
-
-    @property
-    def document(self) -> Any:
-        """What `--json` printed."""
-        return json.loads(self.output)
 
 
 @dataclass
@@ -55,18 +37,7 @@ class Shell:
 
     async def l3af(self, *words: str) -> Answer:
         """The command has ended."""
-        process = await asyncio.create_subprocess_exec(
-            *COMMAND,
-            *words,
-            "--credentials",
-            str(self.credentials),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=os.environ | {"COLUMNS": "200"},
-        )
-        output, message = await process.communicate()
-        assert process.returncode is not None
-        return Answer(process.returncode, output.decode(), message.decode())
+        return await run_l3af(*words, credentials=self.credentials, folder=self.folder)
 
     def document(self, name: str = "edge", *, version: str = "*", order: int = 500) -> str:
         """A deployment file."""

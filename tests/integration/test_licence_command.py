@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,9 @@ import pytest
 
 from tests.integration.conftest import Buses
 from tests.support.catalog_process import ROOT, CatalogProcess, write_publisher
+from tests.support.command_line import run_l3af
 from tests.support.operator_mode import OperatorModeServer
 
-L3AF = Path(sys.executable).parent / "l3af"
 PACKAGES = ROOT / "packages"
 
 
@@ -42,19 +40,10 @@ def approver(provisioned: OperatorModeServer) -> Path:
     return provisioned.credentials("approver", "bob")
 
 
-async def l3af(*words: str, credentials: Path | str = "") -> tuple[int, str]:
+async def l3af(*words: str, credentials: Path | None = None) -> tuple[int, str]:
     """Exit status and output of one command."""
-    process = await asyncio.create_subprocess_exec(
-        L3AF,
-        *words,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={"PATH": "/usr/bin:/bin", "L3AF_CREDENTIALS": str(credentials)},
-    )
-    output, message = await process.communicate()
-    assert process.returncode is not None
-    assert b"Traceback" not in message, message.decode()
-    return process.returncode, output.decode()
+    answer = await run_l3af(*words, credentials=credentials)
+    return answer.status, answer.output
 
 
 def outcomes(found: list[dict[str, Any]]) -> dict[str, str]:

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -21,11 +19,11 @@ from shared.contracts.ebpf import LIST_EBPF, EbpfListed, EbpfProgram, ListEbpf
 from shared.contracts.permissions import ALLOWED_ENDPOINTS
 from shared.contracts.scheduler import GET_NODE, GetNode
 from tests.integration.conftest import Buses
+from tests.support.command_line import run_l3af
 from tests.support.scheduler_system import System, system
 
 __all__ = ["system"]
 
-COMMAND = (sys.executable, "-c", "from cli.app import main; main()")
 PROGRAMS = tuple(
     EbpfProgram(id=number, type="xdp", name=f"program{number}", managed=number % 2 == 0, role="r")
     for number in range(1, 6)
@@ -34,18 +32,8 @@ PROGRAMS = tuple(
 
 async def l3af(credentials: Path, *words: str) -> tuple[int, str]:
     """Status and output of a command."""
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND,
-        *words,
-        "--credentials",
-        str(credentials),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=os.environ | {"COLUMNS": "200"},
-    )
-    output, message = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode() or message.decode()
+    answer = await run_l3af(*words, credentials=credentials)
+    return answer.status, answer.output or answer.message
 
 
 async def _list(request: ListEbpf, caller: Caller) -> EbpfListed:

@@ -28,15 +28,23 @@ class Answer:
         return json.loads(self.output)
 
 
-async def run_l3af(*words: str, credentials: Path, folder: Path) -> Answer:
-    """One command, by whoever the credentials are of; a traceback fails the test."""
+async def run_l3af(
+    *words: str, credentials: Path | None = None, folder: Path | None = None
+) -> Answer:
+    """One command, by whoever the credentials are of; a traceback fails the test.
+
+    Args:
+        words: After `l3af`.
+        credentials: None: of nobody, and no installation is known.
+        folder: Where it is run; None: where the tests are.
+    """
     process = await asyncio.create_subprocess_exec(
         L3AF,
         *words,
         cwd=folder,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={"PATH": "/usr/bin:/bin", "COLUMNS": "200", "L3AF_CREDENTIALS": str(credentials)},
+        env={"PATH": "/usr/bin:/bin", "COLUMNS": "200", "L3AF_CREDENTIALS": str(credentials or "")},
     )
     output, message = await process.communicate()
     assert process.returncode is not None
