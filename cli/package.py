@@ -20,6 +20,7 @@ from cli.package_analysis_view import companion_tables, portability_table
 from cli.package_build import BuiltPackage, build_package
 from cli.package_check import report_check
 from cli.package_publish import load_publisher, read_built, upload, write_built
+from cli.package_review import release_facts
 from cli.package_schema import configuration_tables, report_schema
 from cli.package_source import ARCHIVE_SUFFIX
 from cli.package_statements import program_table, statement_facts
@@ -67,6 +68,15 @@ app.command(
     "cli.package_licence:licence", help="Check licences against the kernel's rules and a policy."
 )
 app.command("cli.package_notice:notice", help="What has to be handed on with a package.")
+app.command("cli.package_review:submit", help="Ask for reviews for a channel.")
+app.command("cli.package_review:review", help="Say that you look at a version.")
+app.command("cli.package_review:approve", help="Approve exactly these bytes, as a code owner.")
+app.command("cli.package_review:promote", help="Release a version to a channel.")
+app.command("cli.package_review:deprecate", help="Say that a version should not be chosen.")
+app.command("cli.package_review:yank", help="Hide a version from all who do not name it.")
+app.command("cli.package_review:revoke", help="Forbid a version.")
+app.command("cli.package_review:standing", help="Show what a version waits for.")
+app.command("cli.package_owners:app", name="owners", help="Who owns which files of which packages.")
 
 
 class PackageBuilt(Message, frozen=True, kw_only=True):
@@ -290,6 +300,7 @@ def _render_published(published: PackagePublished) -> RenderableType:
             "manifest sha256": published.manifest_sha256,
             "command": published.command_id,
             **waiting_facts(published),
+            **release_facts(published),
         }
     )
 
@@ -320,6 +331,7 @@ def _render_shown(shown: PackageShown) -> RenderableType:
                 **statement_facts(manifest),
                 "channels": ", ".join(package.channels),
                 **gate_facts(package),
+                **release_facts(package),
                 "published": f"{package.published_at} by {package.published_by}",
                 "signed by": ", ".join(
                     signature.keyid for signature in package.signed.manifest.signatures

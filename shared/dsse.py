@@ -188,6 +188,17 @@ def verify_signed_package(
     return manifest, certificate
 
 
+def publisher_name(signed: SignedPackage) -> str:
+    """Whose certificate a verified package travels with.
+
+    Raises:
+        SignatureError: It was never verified, and has no such certificate.
+    """
+    path = "signed.certificate"
+    payload = _decoded(signed.certificate.payload, path=f"{path}.payload")
+    return _document(payload, PublisherCertificate, path=path).publisher
+
+
 def manifest_digest(signed: SignedPackage) -> str:
     """SHA-256 of the manifest's signed bytes, hexadecimal; the name of what was signed.
 

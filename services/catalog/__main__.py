@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from services.catalog.adapters.artifacts import Artifacts
 from services.catalog.adapters.notices import Notices
 from services.catalog.adapters.own_key import read_ticket_key
+from services.catalog.adapters.owners import Owners
+from services.catalog.adapters.reviews import Reviews
 from services.catalog.adapters.uploads import Uploads
 from services.catalog.adapters.verification import Verification
 from services.catalog.adapters.waivers import Waivers
-from services.catalog.config import CatalogConfig, kernels_by_channel
+from services.catalog.config import CatalogConfig, kernels_by_channel, release_policy
 from services.catalog.release_gate import Demands
 from services.catalog.service import CatalogService
 from shared.adapters import lifecycle
@@ -39,6 +41,7 @@ async def main(stop: asyncio.Event) -> None:
     configure_logs(service="catalog", level=config.log_level)
     policy = load_policy(config.licence_policy)
     demands = Demands(config.verification_kernels, kernels_by_channel(config.verification_channels))
+    releases = release_policy(config)
     async with connect(config.credentials_dir) as bus:
         outbox = Outbox(bus, "catalog")
         waivers = Waivers(bus, outbox, now=_now)
@@ -49,6 +52,19 @@ async def main(stop: asyncio.Event) -> None:
             outbox,
             ticket_key=ticket_key,
             trial_seconds=config.verification_seconds,
+            release_policy=releases,
+            now=_now,
+        )
+        owners = Owners(bus, outbox)
+        reviews = Reviews(
+            bus,
+            outbox,
+            owners=owners,
+            policy=releases,
+            demands=demands,
+            licence_policy=policy,
+            waivers=waivers,
+            verification=verification,
             now=_now,
         )
         service = CatalogService(
@@ -63,6 +79,7 @@ async def main(stop: asyncio.Event) -> None:
             licence_policy=policy,
             waivers=waivers,
             demands=demands,
+            release_policy=releases,
             verification=verification,
             now=_now,
         )
@@ -71,6 +88,8 @@ async def main(stop: asyncio.Event) -> None:
             | verification.endpoints()
             | waivers.endpoints()
             | notices.endpoints()
+            | owners.endpoints()
+            | reviews.endpoints()
         )
         await outbox.open()
         bus.spawn(verification.run())

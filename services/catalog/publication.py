@@ -128,16 +128,25 @@ def decide_publication(
     kept = tuple(offered_types(facts, version.manifest) for facts in version.elf)
     versions = (*published, msgspec.structs.replace(version, elf=kept))
     new = PackageRecord(name=name, versions=versions, command_id=version.command_id)
-    size_bytes = len(msgspec.json.encode(new))
+    check_record_size(new, version.version)
+    return new
+
+
+def check_record_size(record: PackageRecord, version: str) -> None:
+    """The package's record fits its bucket.
+
+    Raises:
+        RecordFullError: With what was changed last, this version, it does not.
+    """
+    size_bytes = len(msgspec.json.encode(record))
     if size_bytes > MAX_RECORD_BYTES:
         reason = Reason(
             path="manifest.name",
-            rule=f"the package has {len(published)} versions and its record holds no more",
+            rule=f"the package has {len(record.versions)} versions and its record holds no more",
             got=size_bytes,
             allowed=MAX_RECORD_BYTES,
         )
-        raise RecordFullError(f"{name} {version.version}: {reason.rule}", [reason])
-    return new
+        raise RecordFullError(f"{record.name} {version}: {reason.rule}", [reason])
 
 
 def check_manifest_size(signed: SignedPackage) -> None:
@@ -267,6 +276,8 @@ def publication_reply(name: str, version: PackageVersion) -> PackagePublished:
         version=version.version,
         manifest_sha256=manifest_digest(version.signed),
         archive_sha256=version.signed.archive_sha256,
+        submitted=version.lifecycle.targets if version.lifecycle else (),
+        unchanged=version.unchanged,
     )
 
 
@@ -297,6 +308,10 @@ def publication_event(
         details["licence"] = version.manifest.licence
         details["elf_licence"] = {facts.path: facts.licence for facts in version.elf}
         details["channels"] = list(version.channels)
+        if version.unchanged:
+            details["unchanged"] = version.unchanged
+        if version.lifecycle is not None and version.lifecycle.targets:
+            details["submitted"] = list(version.lifecycle.targets)
         if version.licences is not None:
             details["licences"] = _spoken(version.licences)
     if refusal is not None:

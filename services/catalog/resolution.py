@@ -17,9 +17,10 @@ from shared.contracts.catalog import PackageRecord, PackageShown, PackageSummary
 from shared.contracts.errors import ErrorCode
 from shared.errors import Reason, RefusedError
 from shared.identifiers import HOOKS
-from shared.versions import newest, parse_constraint, parse_version
+from shared.versions import Constraint, newest, parse_constraint, parse_version
 
 STABLE: Final = "stable"
+MAX_HINTS: Final = 8
 
 
 class UnknownPackageError(RefusedError):
@@ -47,11 +48,15 @@ def resolve(
     wanted = parse_constraint(constraint, path="constraint")
     if record is None or not record.versions:
         raise _unknown_package(name)
-    candidates = {_version(one): one for one in record.versions if channel in one.channels}
+    is_pin = len(wanted.bounds) == 1 and wanted.bounds[0].operator == "="
+    candidates = {
+        _version(one): one
+        for one in record.versions
+        if channel in one.channels and not is_revoked(one) and (is_pin or not _hidden(one, channel))
+    }
     chosen = newest(candidates, wanted)
     if chosen is None:
-        waiting = [one.version for one in record.versions if _waits(one, channel)]
-        hint = f"; {', '.join(waiting)} waits there to be verified on kernels" if waiting else ""
+        hint = _left_out(record, channel, wanted)
         reason = Reason(
             path="constraint",
             rule=f"no version in channel {channel} meets it{hint}",
@@ -62,6 +67,28 @@ def resolve(
             f"package {name} has no version that meets '{constraint}'", [reason]
         )
     return candidates[chosen]
+
+
+def warnings_of(version: PackageVersion, *, channel: str) -> tuple[str, ...]:
+    """Why a version should not be chosen, although somebody may."""
+    found = version.lifecycle
+    if found is None:
+        return ()
+    name = f"{version.manifest.name} {version.version}"
+    return (
+        *((f"{name} was yanked: {found.yanked.why}",) if found.yanked else ()),
+        *((f"{name} is deprecated: {found.deprecated.why}",) if found.deprecated else ()),
+        *(
+            (f"{name} is no longer picked in channel {channel}: newer versions took its place",)
+            if channel in found.retired
+            else ()
+        ),
+    )
+
+
+def is_revoked(version: PackageVersion) -> bool:
+    """Whether it is forbidden."""
+    return version.lifecycle is not None and version.lifecycle.revoked is not None
 
 
 def show(record: PackageRecord | None, *, name: str, version: str) -> PackageShown:
@@ -123,12 +150,35 @@ def _shown_first(record: PackageRecord) -> PackageVersion:
     return newest_release(record) or max(record.versions, key=_version)
 
 
+def _hidden(one: PackageVersion, channel: str) -> bool:
+    found = one.lifecycle
+    return found is not None and (found.yanked is not None or channel in found.retired)
+
+
+def _left_out(record: PackageRecord, channel: str, wanted: Constraint) -> str:
+    """Versions that would do, and why they do not."""
+    waiting = [one.version for one in record.versions if _waits(one, channel)]
+    hints = [f"{', '.join(waiting)} waits there to be verified on kernels"] if waiting else []
+    for one in record.versions:
+        found = one.lifecycle
+        if found is None or not wanted.allows(_version(one)):
+            continue
+        if found.revoked is not None:
+            hints.append(f"{one.version} was revoked: {found.revoked.why}")
+        elif channel in found.targets:
+            hints.append(f"{one.version} waits to be promoted there")
+        elif channel in one.channels and _hidden(one, channel):
+            hints.append(f"{one.version} is hidden and has to be named exactly")
+    return "".join(f"; {hint}" for hint in hints[:MAX_HINTS])
+
+
 def _waits(one: PackageVersion, channel: str) -> bool:
     return one.gate is not None and channel in one.gate.awaits
 
 
 def _is_release(one: PackageVersion) -> bool:
-    return STABLE in one.channels and _version(one).prerelease is None
+    is_in = STABLE in one.channels and _version(one).prerelease is None
+    return is_in and not is_revoked(one) and not _hidden(one, STABLE)
 
 
 def _version(one: PackageVersion) -> Version:

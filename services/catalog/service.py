@@ -26,7 +26,9 @@ from services.catalog.publication import (
     use_events,
 )
 from services.catalog.release_gate import Demands, gated
-from services.catalog.resolution import newest_release, resolve, show, summarise
+from services.catalog.releasing import ReleasePolicy, held_back, marked_unchanged, retired
+from services.catalog.resolution import newest_release, resolve, show, summarise, warnings_of
+from services.catalog.reviewing import Speaker, submission_events
 from services.catalog.ticket import issue_ticket
 from services.catalog.verification_reports import awaited, replaced, with_gate
 from shared.adapters.callers import Caller
@@ -165,6 +167,7 @@ class CatalogService:
         licence_policy: LicencePolicy,
         waivers: WaiversInForce,
         demands: Demands,
+        release_policy: ReleasePolicy,
         verification: Verification,
         now: Callable[[], datetime],
     ) -> None:
@@ -179,6 +182,7 @@ class CatalogService:
         self._licence_policy: Final = licence_policy
         self._waivers: Final = waivers
         self._demands: Final = demands
+        self._release_policy: Final = release_policy
         self._verification: Final = verification
         self._now: Final = now
 
@@ -242,14 +246,19 @@ class CatalogService:
                 tests=content.tests,
                 unread=content.reasons,
             )
+            before = entry.value if entry else None
+            version = marked_unchanged(version, before)
         except RefusedError as error:
             refusal = error.refusal()
             _log.info("package_refused", command_id=command_id, code=refusal.code)
             event = publication_event(request.signed, version=version, refusal=refusal)
             return Decision(refusal=refusal, events=(event,))
         _log.info("package_accepted", command_id=command_id, package=name, version=version.version)
+        submitter = Speaker(caller.actor(), caller.name, request.reason, now).statement
+        version = held_back(version, self._release_policy, submitter=submitter)
         version = gated(version, self._demands, now=now)
         record = replaced(record, version, command_id=command_id)
+        record = retired(record, version.channels, self._release_policy)
         return Decision(
             reply=msgspec.structs.replace(
                 publication_reply(name, version), awaits=awaited(version)
@@ -257,6 +266,7 @@ class CatalogService:
             change=Change(CATALOG, name, record, snapshot.sequence),
             events=(
                 with_gate(publication_event(request.signed, version=version), version),
+                *submission_events(version),
                 *use_events(version),
             ),
         )
@@ -280,7 +290,8 @@ class CatalogService:
         )
         digest = package.signed.archive_sha256
         ticket = issue_ticket(digest, key=self._ticket_key, now=self._now())
-        return PackageResolved(package=package, ticket=ticket)
+        warnings = warnings_of(package, channel=request.channel)
+        return PackageResolved(package=package, ticket=ticket, warnings=warnings)
 
     async def read_artifact(self, request: ReadArtifact, caller: Caller) -> ArtifactChunk:
         """One chunk, for a node that shall run the archive or was told that it soon will."""

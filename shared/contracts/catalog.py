@@ -20,6 +20,7 @@ from shared.contracts.base import (
     Request,
 )
 from shared.contracts.licences import LicenceVerdict
+from shared.contracts.lifecycle import Lifecycle
 from shared.contracts.package_analysis import PackageAnalysis
 from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES, PackageManifest
@@ -89,6 +90,10 @@ class PackageVersion(Message, frozen=True, kw_only=True):
     """Where its programs could run; None: nobody asked then."""
     gate: ReleaseGate | None = None
     """What kernels said of it, and the channels it waits for; None: nobody asked them."""
+    lifecycle: Lifecycle | None = None
+    """What people decided about it; None: nobody did."""
+    unchanged: dict[str, str] = {}
+    """Platform, as `linux-x86_64`, to an earlier version that is the same there."""
 
 
 class PackageRecord(Message, frozen=True, kw_only=True):
@@ -139,6 +144,10 @@ class PackagePublished(Accepted, frozen=True, kw_only=True):
     archive_sha256: str
     awaits: dict[str, int] = {}
     """Channels that it is not released to yet, and how many different kernels each demands."""
+    submitted: tuple[str, ...] = ()
+    """Channels that take it by a promotion only: they demand approvals, or time elsewhere."""
+    unchanged: dict[str, str] = {}
+    """Platform, as `linux-x86_64`, to an earlier version that is the same there."""
 
 
 class ListPackages(Request, frozen=True, kw_only=True):
@@ -194,6 +203,8 @@ class PackageResolved(Message, frozen=True, kw_only=True):
     package: PackageVersion
     ticket: str
     """Lets a node read the archive for TICKET_SECONDS, before its desired record names it."""
+    warnings: tuple[str, ...] = ()
+    """Why it should not be chosen, although it is what was asked for."""
 
 
 class ReadArtifact(Request, frozen=True, kw_only=True):

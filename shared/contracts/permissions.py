@@ -22,6 +22,7 @@ from shared.contracts import (
     node,
     notices,
     reconciliation,
+    reviews,
     scheduler,
     verification,
     waivers,
@@ -29,6 +30,7 @@ from shared.contracts import (
 from shared.contracts.base import API, ARTIFACTS, EVENTS, INTERNAL, TELEMETRY, Endpoint
 from shared.contracts.events import PUBLIC
 from shared.contracts.log_heads import CHECKPOINTS
+from shared.contracts.reviews import REVOKE
 from shared.contracts.storage import (
     ARTIFACT_STREAM,
     AUDITOR_CONSUMER,
@@ -68,6 +70,8 @@ _READ: Final[tuple[Endpoint[Any, Any], ...]] = (
     catalog.GET_PACKAGE,
     verification.GET_MATRIX,
     notices.GET_NOTICE,
+    reviews.GET_REVIEW,
+    reviews.LIST_OWNERS,
     waivers.LIST_WAIVERS,
     scheduler.LIST_DEPLOYMENTS,
     scheduler.GET_DEPLOYMENT,
@@ -96,6 +100,14 @@ _PUBLISH: Final = (
     catalog.PUBLISH_PACKAGE,
     verification.VERIFY_PACKAGE,
 )
+_RELEASE: Final = (
+    reviews.SUBMIT_PACKAGE,
+    reviews.PROMOTE_PACKAGE,
+    reviews.DEPRECATE_PACKAGE,
+    reviews.YANK_PACKAGE,
+)
+"""A publisher may do so with its own versions alone (`services.catalog.reviewing`)."""
+_REVIEW: Final = (reviews.REVIEW_PACKAGE, reviews.APPROVE_PACKAGE)
 _ASK_WAIVERS: Final = (waivers.REQUEST_WAIVER,)
 _DECIDE_WAIVERS: Final = (waivers.GRANT_WAIVER, waivers.REVOKE_WAIVER)
 _AUDIT: Final = (
@@ -109,9 +121,9 @@ _AUDIT: Final = (
 ALLOWED_ENDPOINTS: Final[dict[UserRole, tuple[Endpoint[Any, Any], ...]]] = {
     "viewer": _READ,
     "operator": (*_READ, *_OPERATE, *_ASK_WAIVERS),
-    "publisher": (*_READ, *_PUBLISH, *_ASK_WAIVERS),
-    "code-owner": (*_READ, *_ASK_WAIVERS),
-    "approver": (*_READ, *_DECIDE_WAIVERS),
+    "publisher": (*_READ, *_PUBLISH, *_RELEASE, *_ASK_WAIVERS),
+    "code-owner": (*_READ, *_REVIEW, *_ASK_WAIVERS),
+    "approver": (*_READ, *_RELEASE, reviews.REVOKE_PACKAGE, *_DECIDE_WAIVERS),
     "auditor": (*_READ, *_AUDIT),
     "administrator": (
         *_READ,
@@ -120,6 +132,10 @@ ALLOWED_ENDPOINTS: Final[dict[UserRole, tuple[Endpoint[Any, Any], ...]]] = {
         *_AUDIT,
         *_ASK_WAIVERS,
         *_DECIDE_WAIVERS,
+        *_RELEASE,
+        *_REVIEW,
+        reviews.REVOKE_PACKAGE,
+        reviews.SET_OWNERS,
         scheduler.FORGET_NODE,
     ),
 }
@@ -198,6 +214,8 @@ def control_permissions(role: ControlRole) -> Permissions:
                     *_writes("catalog"),
                     *_reads("licence_waivers"),
                     *_writes("licence_waivers"),
+                    *_reads(reviews.CODE_OWNERS.name),
+                    *_writes(reviews.CODE_OWNERS.name),
                     *_reads("desired"),
                     *_reads("nodes"),
                     *_reads("node_labels"),
@@ -227,6 +245,7 @@ def control_permissions(role: ControlRole) -> Permissions:
                     *_reads("observed"),
                     *_reads("licence_waivers"),
                     catalog.RESOLVE_PACKAGE.subject,
+                    reviews.FIND_REVOKED.subject,
                     node.STAGE_CHAINS.at(node="*").subject,
                 ),
                 subscribe=(
@@ -235,6 +254,7 @@ def control_permissions(role: ControlRole) -> Permissions:
                     kv_subject("nodes", ">"),
                     kv_subject("observed", ">"),
                     kv_subject("licence_waivers", ">"),
+                    f"{EVENTS}.{PUBLIC}.catalog.{REVOKE}",
                 ),
             )
         case "service-auditor":

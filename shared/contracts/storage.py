@@ -19,6 +19,7 @@ from shared.contracts.desired import DESIRED
 from shared.contracts.events import Actor, Event
 from shared.contracts.log_heads import CHECKPOINTS
 from shared.contracts.node import NODES, OBSERVED
+from shared.contracts.reviews import CODE_OWNERS
 from shared.contracts.scheduler import NODE_LABELS
 from shared.contracts.verification import VERIFICATIONS
 from shared.contracts.waivers import LICENCE_WAIVERS
@@ -99,6 +100,7 @@ OUTBOX_SERVICES: Final = ("catalog", "scheduler", "auditor")
 BUCKETS: Final[tuple[Bucket[Any], ...]] = (
     CATALOG,
     LICENCE_WAIVERS,
+    CODE_OWNERS,
     DEPLOYMENTS,
     NODE_LABELS,
     NODES,

@@ -162,12 +162,15 @@ async def test_a_principal_may_ask_exactly_what_the_table_names(
     assert reached == {endpoint.subject for endpoint in ALLOWED_ENDPOINTS[role]}
 
 
+_WORDS_ON_VERSIONS = {"submit", "review", "approve", "promote", "deprecate", "yank", "revoke"}
+
+
 @pytest.mark.parametrize("role", USER_ROLES)
 def test_every_command_is_denied_to_who_only_reads(role: UserRole) -> None:
-    """A viewer, code owner or approver has no command that changes what runs.
+    """A viewer, code owner or approver has no command to nodes and deployments.
 
     Code owners request licence waivers and approvers grant them: no role but the administrator's
-    has both.
+    has both.  Nor has another one both the approval of a version and its promotion.
     """
     commands = {
         endpoint.subject
@@ -176,7 +179,10 @@ def test_every_command_is_denied_to_who_only_reads(role: UserRole) -> None:
     }
     waivers = {subject for subject in commands if ".licence.waiver." in subject}
 
-    assert bool(commands - waivers) == (role in {"operator", "publisher", "administrator"})
+    words = {one for one in commands if one.rpartition(".")[2] in _WORDS_ON_VERSIONS}
+    assert bool(commands - waivers - words) == (role in {"operator", "publisher", "administrator"})
+    approves_and_promotes = {"approve", "promote"} <= {one.rpartition(".")[2] for one in words}
+    assert approves_and_promotes == (role == "administrator")
     has_both = any("request" in one for one in waivers) and any("grant" in one for one in waivers)
     assert has_both == (role == "administrator")
 

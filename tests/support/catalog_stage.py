@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import msgspec
@@ -110,10 +111,16 @@ class Stage:
 
 @asynccontextmanager
 async def a_stage(
-    buses: OpensBuses, state_dir: Path, *, licence_policy: str = "gpl-ok"
+    buses: OpensBuses,
+    state_dir: Path,
+    *,
+    licence_policy: str = "gpl-ok",
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[Stage]:
     """A catalog that answers for the length of the block."""
-    catalog = CatalogProcess(buses.server, state_dir, licence_policy=licence_policy)
+    catalog = CatalogProcess(
+        buses.server, state_dir, licence_policy=licence_policy, settings=settings
+    )
     publisher = await buses.open("publisher", "acme")
     stage = Stage(catalog, buses, publisher)
 

@@ -61,6 +61,9 @@ def test_a_service_gets_its_own_credentials_and_state() -> None:
         "CATALOG_VERIFICATION_KERNELS": "0",
         "CATALOG_VERIFICATION_CHANNELS": "",
         "CATALOG_VERIFICATION_SECONDS": "300",
+        "CATALOG_APPROVALS": "",
+        "CATALOG_SOAK_SECONDS": "",
+        "CATALOG_KEPT_VERSIONS": "",
     }
 
 

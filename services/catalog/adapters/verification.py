@@ -30,6 +30,7 @@ from services.catalog.release_gate import (
     ordered_anew,
     settled,
 )
+from services.catalog.releasing import ReleasePolicy, entered, retired
 from services.catalog.ticket import issue_ticket
 from services.catalog.verification_reports import (
     check_verifiers,
@@ -98,6 +99,7 @@ class Verification:
         *,
         ticket_key: bytes,
         trial_seconds: int,
+        release_policy: ReleasePolicy,
         now: Callable[[], datetime],
     ) -> None:
         """Nobody is asked yet.
@@ -107,6 +109,7 @@ class Verification:
             outbox: The catalog's.
             ticket_key: From `derive_ticket_key`.
             trial_seconds: What a node may take for one candidate.
+            release_policy: The installation's.
             now: The catalog's clock.
         """
         self._bus: Final = bus
@@ -114,6 +117,7 @@ class Verification:
         self._reports: Final = bus.bucket(VERIFICATIONS)
         self._ticket_key: Final = ticket_key
         self._trial_seconds: Final = trial_seconds
+        self._release_policy: Final = release_policy
         self._now: Final = now
         self._order: Final = outbox.command(VERIFY_PACKAGE, self._decide_order)
         self._settle: Final = outbox.command(SETTLE_VERIFICATION, self._decide_settlement)
@@ -281,12 +285,12 @@ class Verification:
         )
 
     async def _decide_settlement(
-        self, request: SettleVerification, _caller: Caller, command_id: str, _now: datetime
+        self, request: SettleVerification, _caller: Caller, command_id: str, now: datetime
     ) -> Decision[VerificationSettled]:
         snapshot = await self._packages.snapshot()
         record, version = _meant(snapshot, request.name, request.version)
         standing = (await self._judge(version)).standing
-        after = settled(version, standing)
+        after = entered(settled(version, standing), standing.releases, now=now)
         reply = VerificationSettled(
             command_id=command_id,
             channels=after.channels,
@@ -299,7 +303,11 @@ class Verification:
             change=Change(
                 CATALOG,
                 request.name,
-                replaced(record, after, command_id=command_id),
+                retired(
+                    replaced(record, after, command_id=command_id),
+                    standing.releases,
+                    self._release_policy,
+                ),
                 snapshot.sequence,
             ),
             events=tuple(settlement_events(version, standing)),

@@ -1,0 +1,123 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""`l3af package owners`: who owns the files of which packages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import cyclopts
+from cyclopts import Parameter
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cli.console import CredentialsOption, JsonFlag, emit, plain, refusing, run
+from cli.rollout import CommandIdOption, ReasonOption, chosen_id
+from cli.session import connected
+from shared.contracts.reviews import (
+    LIST_OWNERS,
+    SET_OWNERS,
+    ListOwners,
+    OwnerList,
+    OwnerRule,
+    OwnersSet,
+    SetOwners,
+)
+from shared.validation import convert_document
+
+app = cyclopts.App(name="owners", help="Show and set who owns the files of which packages.")
+PathsOption = Annotated[str, Parameter(name="--paths", help="Glob over paths in the archive.")]
+
+
+@app.command(name="list")
+def list_(
+    package: str = "", *, credentials: CredentialsOption = None, json: JsonFlag = False
+) -> None:
+    """List the rules, or those for one package.
+
+    Parameters
+    ----------
+    package
+        Its name; left out: all rules.
+    """
+
+    async def ask() -> OwnerList:
+        async with connected(credentials) as bus:
+            return await bus.request(LIST_OWNERS, ListOwners(package=package))
+
+    emit(run(ask(), json=json), lambda found: _render(found.rules), json=json)
+
+
+@app.command(name="set")
+def set_(
+    packages: str,
+    *,
+    owner: Annotated[tuple[str, ...], Parameter(negative=())],
+    paths: PathsOption = "*",
+    reason: ReasonOption = "",
+    command_id: CommandIdOption = "",
+    credentials: CredentialsOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Give files of packages these owners and no others (administrators).
+
+    Parameters
+    ----------
+    packages
+        Glob over names of packages.
+    owner
+        Name of a principal; repeat it.
+    """
+    fields = {"owners": list(owner), **_fields(packages, paths, reason, command_id)}
+    _change(fields, credentials, json=json)
+
+
+@app.command
+def remove(
+    packages: str,
+    *,
+    paths: PathsOption = "*",
+    reason: ReasonOption = "",
+    command_id: CommandIdOption = "",
+    credentials: CredentialsOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Take the rule with exactly these globs away (administrators).
+
+    Parameters
+    ----------
+    packages
+        The glob as it was set.
+    """
+    _change(_fields(packages, paths, reason, command_id), credentials, json=json)
+
+
+def _change(fields: dict[str, Any], credentials: Path | None, *, json: bool) -> None:
+    with refusing(json=json):
+        command = convert_document(fields, SetOwners, what="owners")
+
+    async def ask() -> OwnersSet:
+        async with connected(credentials) as bus:
+            return await bus.request(SET_OWNERS, command)
+
+    emit(run(ask(), json=json), lambda found: _render(found.rules), json=json)
+
+
+def _fields(packages: str, paths: str, reason: str, command_id: str) -> dict[str, Any]:
+    return {
+        "packages": packages,
+        "paths": paths,
+        "reason": reason,
+        "command_id": chosen_id(command_id),
+    }
+
+
+def _render(rules: tuple[OwnerRule, ...]) -> RenderableType:
+    if not rules:
+        return Text("nobody owns anything: l3af package owners set GLOB --owner NAME")
+    table = Table("packages", "paths", "owners", box=None)
+    for rule in rules:
+        table.add_row(plain(rule.packages), plain(rule.paths), plain(", ".join(rule.owners)))
+    return table
