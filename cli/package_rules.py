@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
 from services.catalog.manifest import manifest_reasons
-from services.catalog.publication import MAX_MANIFEST_BYTES
+from services.catalog.publication import MAX_MANIFEST_BYTES, MAX_RECORD_BYTES
 from shared.bytecode.elf import read_object
 from shared.canonical import canonical_bytes
 from shared.configuration.entries import map_layout
+from shared.configuration.package_rules import offered_types
 from shared.contracts.base import Message
 from shared.contracts.node import NODE_FEATURES
 from shared.contracts.package_facts import ElfFacts
@@ -89,6 +90,15 @@ def package_findings(
             fix="shorten summaries, or split the package",
             got=size_bytes,
         )
+    kept_bytes = _kept_bytes(manifest, elf)
+    if kept_bytes > MAX_RECORD_BYTES:
+        yield LintFinding(
+            severity="error",
+            path="manifest",
+            rule=f"the catalog keeps at most {MAX_RECORD_BYTES} bytes of a package's versions",
+            fix="offer fewer maps, or smaller ones, for configuration, or split the package",
+            got=kept_bytes,
+        )
     yield from _licence_findings(manifest, files, elf, policy)
     yield from _document_warnings(manifest, files)
     yield from _statement_warnings(manifest, elf)
@@ -96,6 +106,12 @@ def package_findings(
     yield from _unused_warnings(manifest, elf)
     yield from _map_warnings(manifest, files)
     yield from _user_space_findings(manifest, files)
+
+
+def _kept_bytes(manifest: PackageManifest, elf: tuple[ElfFacts, ...]) -> int:
+    """What the catalog would keep of this version at least: the manifest twice, once in base64."""
+    facts = tuple(offered_types(one, manifest) for one in elf)
+    return len(canonical_bytes(manifest)) * 7 // 3 + len(canonical_bytes(facts))
 
 
 def _user_space_findings(

@@ -95,6 +95,30 @@ def test_what_the_catalog_would_refuse_is_an_error(folder: Path) -> None:
     assert linted.errors == len(linted.findings) - linted.warnings
 
 
+MEMBERS = " ".join(f"__u32 a_member_with_a_long_name_{number};" for number in range(200))
+WIDE_MAP = """struct {{
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct wide);
+	__uint(max_entries, 1);
+}} wide_{number} SEC(".maps");
+"""
+
+
+def test_what_the_catalog_could_not_keep_is_an_error(folder: Path) -> None:
+    """Thirty maps of two hundred members each; publication would refuse the first version."""
+    maps = "".join(WIDE_MAP.format(number=number) for number in range(30))
+    _replace(folder / "one.bpf.c", 'SEC("xdp")', f'struct wide {{ {MEMBERS} }};\n{maps}SEC("xdp")')
+    toml = folder / "package.toml"
+    offers = "".join(f'[maps.wide_{number}]\nsummary = "wide"\n' for number in range(30))
+    toml.write_text(toml.read_text() + offers)
+
+    said = _said(lint_package(folder), "error")
+
+    assert list(said) == ["manifest"]
+    assert "keeps at most" in said["manifest"]
+
+
 def test_what_users_would_miss_is_a_warning(folder: Path) -> None:
     """No README, no words on maps, programs nobody tests or can deploy, and compiler warnings."""
     (folder / "README.md").unlink()
