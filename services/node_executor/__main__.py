@@ -52,6 +52,7 @@ from services.node_executor.map_reading import MapReading
 from services.node_executor.metrics_sampling import Sampler
 from services.node_executor.resting import Resting
 from services.node_executor.service import NodeExecutorService
+from services.node_executor.snapshots import Snapshots
 from services.node_executor.staging import Staging
 from services.node_executor.trials import Trials
 from shared.adapters import lifecycle
@@ -194,6 +195,7 @@ async def main(stop: asyncio.Event) -> None:
             ),
             host=host,
             publisher=EventPublisher(bus=bus, thread=thread, store=store, journaled=journaled),
+            snapshots=Snapshots(node=bus.name, points=points, store=store),
             records=NodeRecords(
                 node=bus.name,
                 bus=bus,

@@ -18,7 +18,7 @@ from services.node_executor.generations import Generation, Point, plan_digest
 from shared.canonical import canonical_bytes, canonical_digest, sha256_hex
 from shared.contracts.desired import Cause, DesiredChain, DesiredProgram
 from shared.contracts.events import Actor, EventBody, Outcome
-from shared.contracts.inventory import RunningProgram
+from shared.contracts.inventory import SNAPSHOT, RunningProgram
 from shared.contracts.node import NodeRecord, ObservedChain
 from shared.errors import Reason, Refusal
 from shared.event_size import fit_event_body
@@ -39,6 +39,7 @@ ACTIONS: Final = (
     "node.register",
     "node.drift",
     "node.mode",
+    SNAPSHOT,
     "artifact.damage",
     "state.rebuild",
     "journal.resume",

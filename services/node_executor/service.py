@@ -42,6 +42,7 @@ from services.node_executor.metrics_sampling import (
 )
 from services.node_executor.recovery import confirmed_node
 from services.node_executor.resting import Resting
+from services.node_executor.snapshots import Snapshots
 from services.node_executor.staging import Staging
 from services.node_executor.trials import Trials
 from shared.adapters.bus import Bus
@@ -103,6 +104,7 @@ class NodeExecutorService:
         heartbeats: Heartbeats,
         rounds: Rounds,
         verification: PackageVerification,
+        snapshots: Snapshots,
     ) -> None:
         """Nothing is touched yet."""
         self._bus = bus
@@ -123,6 +125,7 @@ class NodeExecutorService:
         self._links = links
         self._heartbeats = heartbeats
         self._verification = verification
+        self._snapshots = snapshots
         self._desired: DesiredNode | None = None
         self._bus_was_asked = False
         self._has_begun = False
@@ -318,6 +321,7 @@ class NodeExecutorService:
         )
         self._looked = self._observed.chains
         self._records.observe(self._observed)
+        await self._thread(self._snapshots.take_if_due, seen)
 
     async def _look(self, wanted: DesiredNode, *, takes_off: bool) -> dict[Point, ObservedChain]:
         """The hook points where nothing has to be done, as they are now."""

@@ -185,17 +185,17 @@ class Executor:
         self._path = path
         self._wrap_store = wrap_store
         self._counter = itertools.count()
+        self._ticks = itertools.count()
         self.boot_id = "boot-1"
         self.now = 100.0
         """Seconds since the kernel started, as this executor is told."""
 
     def start(self) -> None:
         """Open the journal and adopt."""
-        ticks = itertools.count()
         self.store = StateStore.open(
             self._path,
             emitter="node/n1",
-            now=lambda: f"2026-01-01T00:00:00.{next(ticks):06}Z",
+            now=lambda: f"2026-01-01T00:00:00.{next(self._ticks):06}Z",
             new_salt=lambda: uuid.uuid4().bytes,
             on_event=lambda _event: None,
         )
