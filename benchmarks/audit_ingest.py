@@ -33,7 +33,7 @@ from services.auditor.adapters.postgres_rows import COLUMNS
 from services.auditor.adapters.postgres_session import Address
 from services.auditor.adapters.postgres_session import connect as connect_postgres
 from services.auditor.adapters.postgres_store import PostgresStore
-from services.auditor.adapters.signing_key import read_signing_key
+from services.auditor.adapters.signing_key import read_signing_keys
 from services.auditor.adapters.sqlite_database import connect as connect_database
 from services.auditor.adapters.sqlite_database import prepare as prepare_file
 from services.auditor.adapters.sqlite_database import transaction
@@ -217,7 +217,7 @@ async def recording_into(
     async with connect(credentials) as bus:
         origin = bus.facts.log_origin
         async with aclosing(await bench.open(origin)) as store:
-            seed = read_signing_key(credentials, bus.facts)
+            seed = read_signing_keys(credentials, bus.facts).seed
             heads = Heads(log=store, safe=CheckpointFile(folder), origin=origin, seed=seed)
             stream = EventStream(bus.connection)
             yield store, heads, Recording(stream=stream, log=store, heads=heads, emitter=Silent())

@@ -31,8 +31,11 @@ from cli.session import connected
 from services.auditor.checkpoint import (
     TreeHead,
     open_checkpoint,
+    parse_tree_head,
     parse_verifier_key,
+    split_note,
 )
+from services.auditor.log_keys import follow_keys, open_by_any
 from services.auditor.merkle import Hash, ProofError, check_consistency
 from services.auditor.proofs import verify_bundle
 from services.auditor.records import ProblemLeaf
@@ -58,6 +61,7 @@ FOLLOW_SECONDS: Final = 1.0
 PATIENCE_SECONDS: Final = 30.0
 
 app = cyclopts.App(name="audit", help="Ask the log, prove records, verify proofs.")
+app.command("cli.audit_key:app", name="key", help="Change the key that signs the log.")
 app.command("cli.audit_backup:backup", help="Copy the log while the auditor writes it.")
 app.command("cli.audit_inventory:as_of", name="as-of", help="What ran at a moment, and where.")
 app.command("cli.audit_inventory:diff", help="Where something else ran at another moment.")
@@ -170,7 +174,8 @@ def prove(
         request = convert_document({"index": record}, ProveRecord, what="audit prove")
         async with connected(credentials) as bus:
             bundle = await bus.request(PROVE_RECORD, request)
-            verify_bundle(bundle, key=parse_verifier_key(bus.facts.log_verifier_key))
+            trusted = parse_verifier_key(bus.facts.log_verifier_key)
+            verify_bundle(bundle, key=follow_keys(trusted, bundle.key_chain)[-1])
             return bundle
 
     bundle = run(proved(), json=json)
@@ -240,11 +245,13 @@ def checkpoint(
 
     async def got() -> tuple[Checkpoint, TreeHead | None]:
         async with connected(credentials) as bus:
-            key = parse_verifier_key(bus.facts.log_verifier_key)
-            known = open_checkpoint(_read_note(older), key=key) if older is not None else None
-            size = known.size if known is not None else 0
+            trusted = parse_verifier_key(bus.facts.log_verifier_key)
+            note = _read_note(older) if older is not None else ""
+            size = parse_tree_head(split_note(note)[0]).size if note else 0
             newest = await bus.request(GET_CHECKPOINT, GetCheckpoint(consistent_with_size=size))
-            head = open_checkpoint(newest.checkpoint, key=key)
+            keys = follow_keys(trusted, newest.key_chain)
+            known = open_by_any(note, keys) if older is not None else None
+            head = open_checkpoint(newest.checkpoint, key=keys[-1])
             if known is not None and known.size:
                 _check_growth(known, head, newest.consistency)
             return newest, known

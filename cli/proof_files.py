@@ -19,6 +19,7 @@ from services.auditor.checkpoint import (
     render_verifier_key,
 )
 from services.auditor.cosignature import check_witnessed
+from services.auditor.log_keys import follow_keys
 from services.auditor.proofs import Proved, read_bundle, verify_bundle
 from services.auditor.records import render_time_us
 from services.auditor.tlog_proof import is_tlog_proof, parse_tlog_proof, render_tlog_proof
@@ -105,7 +106,7 @@ def _read(data: bytes, key: str, path: Path) -> tuple[ProofBundle, VerifierKey, 
         if not trusted:
             trusted = bundle.verifier_key
             source = "the bundle's own word: compare it, or give --key"
-        return bundle, parse_verifier_key(trusted), source
+        return bundle, follow_keys(parse_verifier_key(trusted), bundle.key_chain)[-1], source
     if not trusted:
         raise RefusedError(f"{path}: a tlog-proof names no key; give the log's with --key")
     try:
@@ -113,7 +114,8 @@ def _read(data: bytes, key: str, path: Path) -> tuple[ProofBundle, VerifierKey, 
     except UnicodeDecodeError as error:
         raise RefusedError(f"{path}: is not text") from error
     parsed = parse_verifier_key(trusted)
-    return parse_tlog_proof(text, key=parsed), parsed, source
+    bundle = parse_tlog_proof(text, key=parsed)
+    return bundle, parse_verifier_key(bundle.verifier_key), source
 
 
 def _trusted(given: str) -> tuple[str, str]:

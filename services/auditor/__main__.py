@@ -15,13 +15,13 @@ from services.auditor.adapters.event_stream import EventStream
 from services.auditor.adapters.log_stores import open_store
 from services.auditor.adapters.places import Places
 from services.auditor.adapters.published_head import PublishedHead
-from services.auditor.adapters.signing_key import read_signing_key
+from services.auditor.adapters.signing_key import read_signing_keys
 from services.auditor.adapters.sqlite_store import share_interpreter
 from services.auditor.adapters.tile_directory import TileDirectory
 from services.auditor.adapters.witness_client import WitnessClient
 from services.auditor.config import AuditorConfig, parse_witnesses
 from services.auditor.execution import Heads, Recording, at_work
-from services.auditor.publication.execution import Publication, checked, published
+from services.auditor.publication.execution import Publication, checked, published, say_keys
 from services.auditor.service import CONCURRENCY, AuditorService
 from shared.adapters.bus import Bus, connect
 from shared.adapters.lifecycle import run
@@ -37,10 +37,17 @@ async def auditing(
 ) -> AsyncIterator[None]:
     """A block during which everything is recorded and the log answers."""
     origin = bus.facts.log_origin
-    seed = read_signing_key(config.credentials_dir, bus.facts)
+    keys = read_signing_keys(config.credentials_dir, bus.facts)
     async with aclosing(await open_store(config, origin=origin, stop=stop)) as store:
         safe = CheckpointFile(config.state_dir)
-        heads = Heads(log=store, safe=safe, origin=origin, seed=seed)
+        heads = Heads(
+            log=store,
+            safe=safe,
+            origin=origin,
+            seed=keys.seed,
+            older_seeds=keys.older_seeds,
+            chain=keys.chain,
+        )
         await heads.open()
         outbox = Outbox(bus, "auditor")
         publication = Publication(
@@ -60,6 +67,7 @@ async def auditing(
         async with at_work(recording), published(publication, outbox):
             await outbox.open()
             await recording.reached(await places.newest_sequence())
+            await say_keys(store, keys.chain, outbox)
             await service.open()
             async with bus.serve(
                 "auditor", service.endpoints(), version=VERSION, concurrency=CONCURRENCY

@@ -23,12 +23,12 @@ from services.auditor.checkpoint import (
     checkpoint_due_at,
     checkpoint_event,
     is_checkpoint_leaf,
-    open_checkpoint,
     sign_checkpoint,
     split_note,
     verifier_key,
     with_signatures,
 )
+from services.auditor.log_keys import follow_keys, open_by_any, open_statement
 from services.auditor.records import Draft, StreamEnd, StreamMessage, read_message
 from services.auditor.store import LogStore, SupersededError
 from shared.adapters.exception_groups import plain_task_group
@@ -80,13 +80,26 @@ class Emitter(Protocol):
 class Heads:
     """Signs the log's heads, collects what witnesses say of them, and knows the newest one."""
 
-    def __init__(self, *, log: LogStore, safe: SafeNote, origin: str, seed: bytes) -> None:
+    def __init__(
+        self,
+        *,
+        log: LogStore,
+        safe: SafeNote,
+        origin: str,
+        seed: bytes,
+        older_seeds: Sequence[bytes] = (),
+        chain: Sequence[str] = (),
+    ) -> None:
         self._log: Final = log
         self._safe: Final = safe
         self._seed: Final = seed
+        self._older_seeds: Final = older_seeds
+        self.chain: Final = tuple(chain)
         self._lock: Final = asyncio.Lock()
         self._turn: Final = asyncio.Condition()
         self.key: Final[VerifierKey] = verifier_key(origin, seed=seed)
+        first = open_statement(chain[0]).old if chain else self.key
+        self._known_keys: Final = follow_keys(first, chain)
         self._newest: tuple[TreeHead, str, datetime] | None = None
         self._kept: tuple[TreeHead, str] | None = None
         self._witnessed: tuple[TreeHead, str] | None = None
@@ -100,9 +113,17 @@ class Heads:
         kept = await self._log.newest_checkpoint()
         for note in (await self._safe.read(), kept[1] if kept is not None else None):
             if note is not None:
-                head = open_checkpoint(note, key=self.key)
+                head = self.read(note)
                 await self._log.check_against(head)
                 self._kept = (head, note)
+
+    def read(self, note: str) -> TreeHead:
+        """The head in a note that this log signed, with whichever of its keys.
+
+        Raises:
+            CheckpointError: It did not.
+        """
+        return open_by_any(note, self._known_keys)
 
     async def known(self) -> tuple[TreeHead, str]:
         """A head that was signed before anything new was recorded; the empty log's if none was."""
@@ -133,6 +154,8 @@ class Heads:
             frontier = self._log.state.frontier
             head = TreeHead(self.key.name, frontier.size, frontier.root())
             note = sign_checkpoint(head, seed=self._seed)
+            for older in self._older_seeds:
+                note = with_signatures(note, split_note(sign_checkpoint(head, seed=older))[1])
             known = self._newest or self._kept
             if known is not None and known[0] == head:
                 # What witnesses said of the same head stays said.

@@ -72,7 +72,12 @@ class Proved:
 
 
 def render_bundle(
-    stored: StoredRecord, *, inclusion: tuple[Hash, ...], checkpoint: str, key: VerifierKey
+    stored: StoredRecord,
+    *,
+    inclusion: tuple[Hash, ...],
+    checkpoint: str,
+    key: VerifierKey,
+    key_chain: tuple[str, ...] = (),
 ) -> ProofBundle:
     """The bundle of one record against one signed head."""
     event, body = None, ""
@@ -90,6 +95,7 @@ def render_bundle(
         inclusion=tuple(item.hex() for item in inclusion),
         checkpoint=checkpoint,
         verifier_key=render_verifier_key(key),
+        key_chain=key_chain,
     )
 
 

@@ -186,7 +186,13 @@ class AuditorService:
         await self._note_reading(caller, {"proved_index": request.index})
         head, note = await self._heads.for_proof(request.index + 1)
         inclusion = await self._log.inclusion(request.index, head.size)
-        return render_bundle(stored, inclusion=inclusion, checkpoint=note, key=self._heads.key)
+        return render_bundle(
+            stored,
+            inclusion=inclusion,
+            checkpoint=note,
+            key=self._heads.key,
+            key_chain=self._heads.chain,
+        )
 
     async def get_checkpoint(self, request: GetCheckpoint, _: Caller) -> Checkpoint:
         """The newest signed head, consistent with the older one that was named."""
@@ -206,6 +212,7 @@ class AuditorService:
             tree_size=head.size,
             root=head.root.hex(),
             verifier_key=render_verifier_key(self._heads.key),
+            key_chain=self._heads.chain,
             signed_at=render_time_us(time_us_of(signed_at)),
             consistency=tuple(item.hex() for item in consistency),
             witnesses=tuple(self._witnesses()),

@@ -21,6 +21,7 @@ from services.auditor.checkpoint import (
     encode_base64,
     render_verifier_key,
 )
+from services.auditor.log_keys import follow_keys
 from services.auditor.merkle import ProofError
 from services.auditor.proofs import BUNDLE_KIND, read_bundle
 from shared.canonical import canonical_bytes
@@ -50,7 +51,8 @@ def parse_tlog_proof(text: str, *, key: VerifierKey) -> ProofBundle:
 
     Args:
         text: Of the file.
-        key: The log's, by the reader's word: the format names none.
+        key: The log's, by the reader's word: the format names none.  A chain of keys in the proof
+            leads from there to the one that signed.
 
     Raises:
         ProofError: It is not in the format, or holds no record.
@@ -66,6 +68,8 @@ def parse_tlog_proof(text: str, *, key: VerifierKey) -> ProofBundle:
         index = _INDEX.fullmatch(lines.pop(0)) if lines else None
         inclusion = [decode_base64(line, "inclusion proof").hex() for line in lines]
         fields = msgspec.json.decode(extra, type=dict[str, msgspec.Raw])
+        chain = msgspec.json.decode(fields.get("key_chain", b"[]"), type=tuple[str, ...])
+        key = follow_keys(key, chain)[-1]
     except CheckpointError as error:
         raise ProofError(error.message) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -128,6 +128,8 @@ class ProofBundle(Message, frozen=True, kw_only=True):
     """C2SP signed note: origin, tree size, root hash, signature."""
     verifier_key: str
     """C2SP verifier key of the log; compare it with the one you trust."""
+    key_chain: tuple[str, ...] = ()
+    """Statements, each signed by an older key of the log and the next, up to `verifier_key`."""
 
 
 class GetCheckpoint(Request, frozen=True, kw_only=True):
@@ -148,6 +150,8 @@ class Checkpoint(Message, frozen=True, kw_only=True):
     """By the auditor's clock; an idle log is signed anew every minute."""
     consistency: tuple[str, ...] = ()
     """RFC 6962 consistency path, hexadecimal."""
+    key_chain: tuple[str, ...] = ()
+    """Statements, each signed by an older key of the log and the next, up to `verifier_key`."""
     witnesses: tuple[WitnessSeen, ...] = ()
     """The witnesses that the auditor was told of; what they said is in `checkpoint`."""
 

@@ -52,7 +52,8 @@ def auditor_config(server: OperatorModeServer, state_dir: Path, **settings: Any)
     directory = server.credentials("service-auditor")
     facts = msgspec.structs.replace(server.facts, log_verifier_key=vkey(server))
     (directory / FACTS_FILE).write_bytes(render_facts(facts))
-    (directory / "checkpoint.key").write_text(SEED.hex())
+    if not (directory / "checkpoint.chain.json").exists():
+        (directory / "checkpoint.key").write_text(SEED.hex())
     return AuditorConfig(credentials_dir=directory, state_dir=state_dir, **settings)
 
 

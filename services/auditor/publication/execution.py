@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
+import msgspec
 import structlog
 
 from services.auditor.adapters.tile_directory import TileDirectory
@@ -18,7 +19,6 @@ from services.auditor.checkpoint import (
     LONGEST_INTERVAL,
     CheckpointError,
     TreeHead,
-    open_checkpoint,
     render_verifier_key,
     with_signatures,
 )
@@ -30,6 +30,7 @@ from services.auditor.conflicts import (
 )
 from services.auditor.cosignature import Cosignature, check_witnessed
 from services.auditor.execution import Emitter, Heads
+from services.auditor.log_keys import KEY_ACTION, key_event
 from services.auditor.records import render_time_us
 from services.auditor.store import DamagedLogError, LogStore
 from services.auditor.tile_layout import ENTRIES, changed_files, render_entries
@@ -220,7 +221,7 @@ class Publication:
         note = await self._published.read()
         if note is None:
             return None
-        head = open_checkpoint(note, key=self._heads.key)
+        head = self._heads.read(note)
         await self._compare(head, THE_BUS)
         return head
 
@@ -242,7 +243,7 @@ class Publication:
         old_size = 0
         if written is not None:
             try:
-                old = open_checkpoint(written, key=self._heads.key)
+                old = self._heads.read(written)
             except CheckpointError as error:
                 raise FaultError(
                     f"{tiles.path} holds no files of this log: {error.message}"
@@ -279,6 +280,18 @@ async def published(publication: Publication, emitter: Emitter) -> AsyncIterator
         finally:
             for task in running:
                 task.cancel()
+
+
+async def say_keys(log: LogStore, chain: Sequence[str], emitter: Emitter) -> None:
+    """Each change of key is in the event stream, once; the log must be up to date."""
+    recorded = {
+        msgspec.json.decode(record.leaf)["id"]
+        for record in await log.of_emitter("auditor", (KEY_ACTION,))
+    }
+    for note in chain:
+        body, event_id = key_event(note)
+        if event_id not in recorded:
+            await emitter.emit(body, event_id=event_id)
 
 
 async def checked(publication: Publication, emitter: Emitter) -> None:
