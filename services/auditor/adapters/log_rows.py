@@ -15,7 +15,7 @@ from services.auditor.query import StoredRecord
 from shared.contracts.events import EventBody
 
 STORED: Final = "idx, leaf, body, received_us, stream_sequence, problem"
-BLOCK_RECORDS: Final = 4096
+BLOCK_RECORDS: Final = 1024
 """Records whose earliest and latest times are kept together, so that a range of times is looked
 for only where it can be."""
 WIDEN_SPANS: Final = """

@@ -111,7 +111,7 @@ CREATE TABLE spans (
     first_us BIGINT NOT NULL,
     last_us BIGINT NOT NULL
 );
-INSERT INTO spans SELECT idx / 4096, min(time_us), max(time_us) FROM records GROUP BY 1;
+INSERT INTO spans SELECT idx / 1024, min(time_us), max(time_us) FROM records GROUP BY 1;
 """
 MIGRATIONS: Final[tuple[str, ...]] = (_TO_FORMAT_2, INVENTORY_SCHEMA)
 """What makes of each format the next one: the first of format 1 format 2."""

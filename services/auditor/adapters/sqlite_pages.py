@@ -4,7 +4,8 @@
 
 SQLite does not know how many records a range of times or a glob matches.  Ranges that match few
 are read by their index and sorted.  Ranges that match many are met soon when the log is read in
-the order that is asked for, from the block of records on in which the times first occur.
+the order that is asked for, from the block of records on in which the times first occur.  Of a
+glob the values that match are found first, which are few; the records of each are in order.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from services.auditor.query import GLOB_CHARACTERS, MAX_PAGE_BYTES, RecordQuery,
 
 FEW: Final = 5_000
 """Rows that are sorted faster than the log is read backwards."""
+MANY: Final = 1_000
+"""Different values of a column that are gone through for those that match a glob."""
+MOST_PARTS: Final = 20
+"""Values whose records are looked for one value after another."""
 _HIGHEST_CHARACTER: Final = "\U0010ffff"
 _EARLIEST: Final = -(2**62)
 _LATEST: Final = 2**62
@@ -48,13 +53,12 @@ def page_statement(
 ) -> tuple[str, list[Any]]:
     """What is asked of SQLite for one page, and the values of its marks."""
     times = _time_clauses(query)
-    globs = [(column, _glob_clauses(column, pattern)) for column, pattern in query.globs]
     above, below = _bounds(connection, query, size)
     clauses: _Clauses = [
         ("idx > ?", above),
         ("idx < ?", below),
         *times,
-        *(clause for _, found in globs for clause in found),
+        *(clause for column, pattern in query.globs for clause in _glob_clauses(column, pattern)),
         *((f"{column} = ?", text) for column, text in query.equal),
     ]
     # Said so, the planner may use the indexes that leave other rows out.
@@ -62,14 +66,51 @@ def page_statement(
     if ("outcome", "refused") in query.equal or ("outcome", "failed") in query.equal:
         implied.append("outcome IN ('refused', 'failed')")
     implied += ["licence <> ''"] if query.licence else []
+    is_short = not query.equal and bool(times) and _matches_few(connection, times)
+    if not is_short:
+        # The planner would sort whatever the times leave, however much that is.
+        clauses = [(clause.replace("time_us", "+time_us"), value) for clause, value in clauses]
     where = " AND ".join([*(clause for clause, _ in clauses), *implied])
     order = f"ORDER BY idx {'ASC' if query.is_ascending else 'DESC'} LIMIT {query.limit + 1}"
     values = [value for _, value in clauses]
-    index = _short_index(connection, query, times, globs)
-    if index:
+    if is_short:
         # Only numbers are sorted, and only the rows of one page are fetched.
-        where = f"idx IN (SELECT idx FROM records INDEXED BY {index} WHERE {where} {order})"  # noqa: S608
-    return f"SELECT {STORED} FROM records WHERE {where} {order}", values  # noqa: S608 # constants
+        found = f"SELECT idx FROM records INDEXED BY records_time WHERE {where} {order}"  # noqa: S608
+        return f"SELECT {STORED} FROM records WHERE idx IN ({found}) {order}", values  # noqa: S608
+    matching = None if query.equal else _matching_values(connection, query)
+    if matching is None:
+        return f"SELECT {STORED} FROM records WHERE {where} {order}", values  # noqa: S608 # constants
+    # Each value's records are in order in its index: the first few of each hold the page.
+    column, found_values = matching
+    index = f"records_{column}"
+    part = f"SELECT * FROM (SELECT idx FROM records INDEXED BY {index} WHERE {column} = ? AND {where} {order})"  # noqa: S608, E501
+    parts = " UNION ALL ".join([part] * len(found_values)) or "SELECT NULL WHERE false"
+    return (
+        f"SELECT {STORED} FROM records WHERE idx IN ({parts}) {order}",  # noqa: S608 # constants
+        [one for value in found_values for one in (value, *values)],
+    )
+
+
+def _matching_values(
+    connection: sqlite3.Connection, query: RecordQuery
+) -> tuple[str, list[str]] | None:
+    """The column of a glob and the values in it that match; None if there are too many of them."""
+    for column, pattern in reversed(query.globs):
+        implied = f"AND {column} <> ''" if column == "licence" else ""
+        prefix = _prefix(pattern)
+        # From each value to the next one by the index, however many records have it.
+        values = connection.execute(
+            "WITH RECURSIVE found (value) AS ("  # noqa: S608 # columns, constants
+            f"SELECT min({column}) FROM records WHERE {column} >= ?1 AND {column} < ?2 {implied} "
+            f"UNION ALL SELECT (SELECT min({column}) FROM records WHERE {column} > found.value "
+            f"AND {column} < ?2 {implied}) FROM found WHERE found.value IS NOT NULL LIMIT {MANY}) "
+            "SELECT value, value GLOB ?3 FROM found WHERE value IS NOT NULL",
+            (prefix, prefix + _HIGHEST_CHARACTER, pattern),
+        ).fetchall()
+        matching = [value for value, is_matching in values if is_matching]
+        if len(values) < MANY - 1 and len(matching) <= MOST_PARTS:
+            return column, matching
+    return None
 
 
 def _bounds(connection: sqlite3.Connection, query: RecordQuery, size: int) -> tuple[int, int]:
@@ -95,8 +136,7 @@ def _time_clauses(query: RecordQuery) -> _Clauses:
 def _glob_clauses(column: str, pattern: str) -> _Clauses:
     if GLOB_CHARACTERS.isdisjoint(pattern):
         return [(f"{column} = ?", pattern)]
-    first = min(place for place, letter in enumerate(pattern) if letter in GLOB_CHARACTERS)
-    prefix = pattern[:first]
+    prefix = _prefix(pattern)
     return [
         (f"{column} GLOB ?", pattern),
         (f"{column} >= ?", prefix),
@@ -104,27 +144,16 @@ def _glob_clauses(column: str, pattern: str) -> _Clauses:
     ]
 
 
-def _short_index(
-    connection: sqlite3.Connection,
-    query: RecordQuery,
-    times: _Clauses,
-    globs: list[tuple[str, _Clauses]],
-) -> str:
-    """The index to insist on; none if a filter for one value leads to one anyway."""
-    if query.equal:
-        return ""
-    for column, clauses in (("time", times), *globs):
-        if clauses and _matches_few(connection, f"records_{column}", clauses):
-            return f"records_{column}"
-    return ""
+def _prefix(pattern: str) -> str:
+    """What everything that matches begins with."""
+    places = (place for place, letter in enumerate(pattern) if letter in GLOB_CHARACTERS)
+    return pattern[: min(places, default=len(pattern))]
 
 
-def _matches_few(connection: sqlite3.Connection, index: str, clauses: _Clauses) -> bool:
-    implied = ["licence <> ''"] if index == "records_licence" else []
-    where = " AND ".join([*(clause for clause, _ in clauses), *implied])
+def _matches_few(connection: sqlite3.Connection, times: _Clauses) -> bool:
     (count,) = connection.execute(
-        f"SELECT count(*) FROM (SELECT 1 FROM records INDEXED BY {index} "  # noqa: S608
-        f"WHERE {where} LIMIT {FEW})",
-        [value for _, value in clauses],
+        "SELECT count(*) FROM (SELECT 1 FROM records INDEXED BY records_time "  # noqa: S608
+        f"WHERE {' AND '.join(clause for clause, _ in times)} LIMIT {FEW})",
+        [value for _, value in times],
     ).fetchone()
     return bool(count < FEW)

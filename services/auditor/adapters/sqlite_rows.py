@@ -96,7 +96,7 @@ CREATE TABLE spans (
     first_us INTEGER NOT NULL,
     last_us INTEGER NOT NULL
 ) STRICT;
-INSERT INTO spans SELECT idx / 4096, min(time_us), max(time_us) FROM records GROUP BY 1;
+INSERT INTO spans SELECT idx / 1024, min(time_us), max(time_us) FROM records GROUP BY 1;
 """
 MIGRATIONS: Final[tuple[str, ...]] = (_TO_VERSION_2, INVENTORY_SCHEMA)
 """What makes of each version the next one: the first of version 1 version 2."""

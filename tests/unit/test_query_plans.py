@@ -1,0 +1,96 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which way SQLite takes for each question: by an index, and never by sorting whole records."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from services.auditor.adapters.sqlite_database import prepare
+from services.auditor.adapters.sqlite_pages import FEW, page_statement
+from services.auditor.adapters.sqlite_rows import insert_records
+from services.auditor.query import RecordQuery
+
+ALL = RecordQuery(
+    since_us=None, until_us=None, equal=(), action="", above=-1, below=None, limit=100
+)
+RECORDS = 12_000
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[sqlite3.Connection]:
+    """A log of RECORDS records, one a second."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        prepare(connection, "l3af.test/log")
+        insert_records(connection, [row(index) for index in range(RECORDS)])
+        yield connection
+
+
+def row(index: int) -> tuple[Any, ...]:
+    """A row as `record_row` makes it."""
+    return (
+        index, "catalog", "public", f"e{index}", index, index, index + 1, "{}", b"{}",
+        f"U{index % 40}", ("chain.attach", "chain.request", "package.publish")[index % 3],
+        ("accepted", "refused")[index % 50 == 0], f"p{index % 100}", f"n{index % 200}",
+        f"d{index % 50}", f"c{index // 6}", "", ("MIT", "GPL-2.0-only", "")[index % 3],
+    )  # fmt: skip
+
+
+def plan_of(database: sqlite3.Connection, query: RecordQuery) -> list[str]:
+    """The steps that SQLite takes."""
+    statement, values = page_statement(database, query, RECORDS)
+    return [step for *_, step in database.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "index"),
+    [
+        ({"equal": (("actor", "U3"),)}, "records_actor (actor=?"),
+        ({"equal": (("package", "p3"),)}, "records_package (package=?"),
+        ({"equal": (("node", "n3"),)}, "records_node (node=?"),
+        ({"equal": (("deployment", "d3"),)}, "records_deployment (deployment=?"),
+        ({"equal": (("correlation", "c3"),)}, "records_correlation (correlation=?"),
+        ({"equal": (("outcome", "refused"),)}, "records_trouble (outcome=?"),
+        ({"action": "package.publish"}, "records_action (action=?"),
+        ({"action": "*.publish"}, "records_action (action=?"),
+        ({"action": "chain.*"}, "records_action (action=?"),
+        ({"licence": "MIT"}, "records_licence (licence=?"),
+        ({"licence": "*GPL*"}, "records_licence (licence=?"),
+        ({"since_us": 100, "until_us": 900}, "records_time (time_us>? AND time_us<?"),
+        ({"since_us": 0}, "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        ({"equal": (("node", "n3"),), "since_us": 100}, "records_node (node=?"),
+        ({"equal": (("node", "n3"),), "action": "chain.*"}, "records_node (node=?"),
+        ({"equal": (("outcome", "accepted"),)}, "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        ({}, "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+    ],
+)
+@pytest.mark.parametrize("is_ascending", [False, True])
+def test_every_filter_is_answered_by_its_index(
+    database: sqlite3.Connection,
+    asked: dict[str, Any],
+    index: str,
+    is_ascending: bool,
+) -> None:
+    """No question reads the log from end to end, and none sorts records instead of numbers."""
+    plan = plan_of(database, replace(ALL, **asked, is_ascending=is_ascending))
+
+    assert any(index in step for step in plan), plan
+    assert not [step for step in plan if step.startswith("SCAN records")], plan
+    # What is sorted is sorted inside, where only numbers are.
+    assert plan.count("USE TEMP B-TREE FOR ORDER BY") <= ("time_us" in index), plan
+
+
+def test_a_long_range_of_times_begins_where_it_can_be(database: sqlite3.Connection) -> None:
+    """The block in which the times begin and end bounds what is read, not the whole log."""
+    query = replace(ALL, since_us=3000, until_us=3000 + FEW + 1)
+    statement, values = page_statement(database, query, RECORDS)
+
+    assert "records_time" not in statement
+    assert values[:2] == [2 * 1024 - 1, 8 * 1024]
+    assert page_statement(database, replace(ALL, since_us=10**9), RECORDS)[1][:2] == [-1, 0]
