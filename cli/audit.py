@@ -1,25 +1,24 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""`l3af audit log|prove|verify|checkpoint`: ask the log, prove records, verify proofs offline."""
+"""`l3af audit`: ask the log, prove records, verify proofs offline."""
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import cyclopts
 import msgspec
 from cyclopts import Parameter
-from rich.console import Console
 
-from cli.audit_view import render_checkpoint, render_list, render_proved, render_records
+from cli.audit_export import export
+from cli.audit_history import command, history
+from cli.audit_log import log
+from cli.audit_verify import verify_whole
+from cli.audit_view import render_checkpoint, render_proved
 from cli.console import CredentialsOption, JsonFlag, emit, refusing, run, say
-from cli.moments import parse_moment
-from cli.people import keys_of, read_names
+from cli.people import read_names
 from cli.proof_files import (
     ProofFormat,
     VerifiedProof,
@@ -39,26 +38,17 @@ from services.auditor.log_keys import follow_keys, open_by_any
 from services.auditor.merkle import Hash, ProofError, check_consistency
 from services.auditor.proofs import verify_bundle
 from services.auditor.records import ProblemLeaf
-from shared.adapters.bus import Bus
 from shared.contracts.audit import (
     GET_CHECKPOINT,
-    LIST_RECORDS,
     PROVE_RECORD,
-    AuditRecord,
     Checkpoint,
     GetCheckpoint,
-    ListRecords,
     ProofBundle,
     ProveRecord,
-    RecordList,
 )
 from shared.contracts.events import Envelope, Event
 from shared.errors import FaultError, Reason, RefusedError
 from shared.validation import convert_document
-
-PAGE_RECORDS: Final = 1000
-FOLLOW_SECONDS: Final = 1.0
-PATIENCE_SECONDS: Final = 30.0
 
 app = cyclopts.App(name="audit", help="Ask the log, prove records, verify proofs.")
 app.command("cli.audit_key:app", name="key", help="Change the key that signs the log.")
@@ -84,69 +74,10 @@ class VerifiedBundle(msgspec.Struct, frozen=True, kw_only=True):
     """Those of the witnesses named that cosigned the head."""
 
 
-@app.command
-def log(
-    *,
-    since: Annotated[str, Parameter(help="From then on: 1h, 7d, 2026-01-02, RFC 3339.")] = "",
-    until: Annotated[str, Parameter(help="Before then.")] = "",
-    actor: Annotated[str, Parameter(help="Who asked: a public key, or a name.")] = "",
-    action: Annotated[str, Parameter(help="What, as deployment.apply or 'chain.*'.")] = "",
-    package: str = "",
-    node: str = "",
-    deployment: str = "",
-    outcome: Annotated[
-        str, Parameter(help="accepted, refused, succeeded, failed or observed.")
-    ] = "",
-    correlation: Annotated[str, Parameter(help="Command id.")] = "",
-    limit: Annotated[int, Parameter(help="Records at most.")] = 50,
-    follow: Annotated[
-        bool, Parameter(negative=(), help="Go on with what is recorded from now on.")
-    ] = False,
-    json: JsonFlag = False,
-    credentials: CredentialsOption = None,
-) -> None:
-    """What happened, newest first; reading it is recorded too."""
-    names = read_names()
-    with refusing(json=json):
-        now = datetime.now(UTC)
-        filters = {
-            "since": parse_moment(since, now=now, path="--since"),
-            "until": parse_moment(until, now=now, path="--until"),
-            "action": action,
-            "package": package,
-            "node": node,
-            "deployment": deployment,
-            "outcome": outcome,
-            "correlation": correlation,
-            "limit": min(limit, PAGE_RECORDS),
-        }
-        requests = [
-            convert_document({**filters, "actor": key}, ListRecords, what="audit log")
-            for key in (keys_of(actor, names) if actor else ("",))
-        ]
-
-    async def listed() -> RecordList:
-        async with connected(credentials) as bus:
-            return await _list(bus, requests, limit)
-
-    async def followed() -> None:
-        has_heading = True
-        async with connected(credentials) as bus:
-            async for records in _follow(bus, requests, limit):
-                if json:
-                    lines = b"\n".join(msgspec.json.encode(record) for record in records)
-                    sys.stdout.write(lines.decode() + "\n")
-                    sys.stdout.flush()
-                else:
-                    Console(markup=False, highlight=False, emoji=False).print(
-                        render_records(records, names, has_heading=has_heading)
-                    )
-                has_heading = False
-
-    if follow:
-        run(followed(), json=json)
-        return
-    emit(run(listed(), json=json), lambda found: render_list(found, names), json=json)
+app.command(log)
+app.command(export)
+app.command(history)
+app.command(command)
 
 
 @app.command
@@ -194,8 +125,17 @@ def prove(
 
 @app.command
 def verify(
-    bundle: Path,
+    bundle: Path | None = None,
     *,
+    store: Annotated[
+        str, Parameter(help="Check a whole log: its directory, a copy, or a postgresql:// URL.")
+    ] = "",
+    checkpoint: Annotated[
+        tuple[Path, ...],
+        Parameter(negative=(), help="With --store: a head that somebody kept; repeat for more."),
+    ] = (),
+    workers: Annotated[int, Parameter(help="With --store: processes; else one a CPU.")] = 0,
+    limit: Annotated[int, Parameter(help="With --store: how many problems are named.")] = 100,
     key: Annotated[str, Parameter(help="The log's verifier key that you trust.")] = "",
     witness: Annotated[
         tuple[str, ...],
@@ -206,14 +146,21 @@ def verify(
     ] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Check a proof offline; needs neither a server nor credentials.
+    """Check a proof, or with --store a whole log, offline; needs neither a server nor credentials.
 
     Parameters
     ----------
     bundle
         The file that `l3af audit prove` wrote, in either format.
     """
+    if store:
+        verify_whole(
+            store, key=key, checkpoints=checkpoint, workers=workers, limit=limit, json=json
+        )
+        return
     with refusing(json=json):
+        if bundle is None:
+            raise RefusedError("give the file that `l3af audit prove` wrote, or --store")
         found = verify_proof(bundle, key=key, witnesses=witness, least=witnesses)
     if json:
         emit(_verified(found), lambda _: "", json=True)
@@ -265,55 +212,6 @@ def checkpoint(
                 raise FaultError(f"{out}: cannot be written: {error.strerror}") from error
     older_size = known.size if known is not None else None
     emit(newest, lambda one: render_checkpoint(one, older_size), json=json)
-
-
-async def _list(bus: Bus, requests: list[ListRecords], limit: int) -> RecordList:
-    """Up to `limit` matching records over as many pages as it takes, newest first."""
-    records: list[AuditRecord] = []
-    tree_size, more = 0, False
-    for first in requests:
-        request, count = first, 0
-        while True:
-            page = await bus.request(LIST_RECORDS, request, timeout_seconds=PATIENCE_SECONDS)
-            records += page.records
-            count += len(page.records)
-            tree_size = max(tree_size, page.tree_size)
-            if not page.more or count >= limit:
-                more |= page.more
-                break
-            before = page.records[-1].index
-            request = msgspec.structs.replace(
-                first, before_index=before, limit=min(limit - count, PAGE_RECORDS)
-            )
-    records.sort(key=lambda record: record.index, reverse=True)
-    more |= len(records) > limit
-    return RecordList(records=tuple(records[:limit]), tree_size=tree_size, more=more)
-
-
-async def _follow(
-    bus: Bus, requests: list[ListRecords], limit: int
-) -> AsyncIterator[list[AuditRecord]]:
-    """The newest records, then whatever comes, oldest first; a fault is waited out."""
-    page = await _list(bus, requests, limit)
-    while True:
-        if page.records:
-            yield list(reversed(page.records))
-        last = page.tree_size - 1
-        await asyncio.sleep(FOLLOW_SECONDS)
-        page = await _newer(bus, requests, last)
-
-
-async def _newer(bus: Bus, requests: list[ListRecords], last: int) -> RecordList:
-    later = [msgspec.structs.replace(request, after_index=last) for request in requests]
-    loop = asyncio.get_running_loop()
-    gives_up_at = loop.time() + PATIENCE_SECONDS
-    while True:
-        try:
-            return await _list(bus, later, sys.maxsize)
-        except FaultError:
-            if loop.time() > gives_up_at:
-                raise
-            await asyncio.sleep(FOLLOW_SECONDS)
 
 
 def _verified(found: VerifiedProof) -> VerifiedBundle:
