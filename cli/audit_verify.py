@@ -15,6 +15,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from cli.console import REFUSED, emit, plain, progress, refusing
+from cli.proof_files import trusted_key
 from services.auditor.checkpoint import parse_verifier_key
 from services.auditor.verification.adapters.verifying import VerifiedLog, verify_store
 from services.auditor.verification.heads import KeptHead
@@ -52,8 +53,7 @@ class VerifiedStore(msgspec.Struct, frozen=True, kw_only=True):
 def verify_whole(
     place: str,
     *,
-    keys: Sequence[str],
-    key_source: str,
+    key: str,
     checkpoints: Sequence[Path],
     workers: int,
     limit: int,
@@ -61,13 +61,16 @@ def verify_whole(
 ) -> None:
     """Verify, print, and end with REFUSED if anything is wrong."""
     with refusing(json=json), ExitStack() as stack:
+        trusted, key_source = trusted_key(key)
+        if not trusted:
+            raise RefusedError("whose log is it?  Give the log's verifier key with --key")
 
         def begin(total: int) -> Callable[[int], None]:
             return stack.enter_context(progress("verifying", total=total))
 
         found = verify_store(
             place,
-            keys=[parse_verifier_key(key) for key in keys],
+            keys=[parse_verifier_key(trusted)],
             heads=[*_given(checkpoints), *_beside(place)],
             workers=workers or os.cpu_count() or 1,
             limit=limit,

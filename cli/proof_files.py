@@ -100,7 +100,7 @@ def verify_proof(
 
 def _read(data: bytes, key: str, path: Path) -> tuple[ProofBundle, VerifierKey, str]:
     """The bundle, the verifier key to go by, and whose word that is."""
-    trusted, source = _trusted(key)
+    trusted, source = trusted_key(key)
     if not is_tlog_proof(data):
         bundle = read_bundle(data)
         if not trusted:
@@ -118,7 +118,8 @@ def _read(data: bytes, key: str, path: Path) -> tuple[ProofBundle, VerifierKey, 
     return bundle, parse_verifier_key(bundle.verifier_key), source
 
 
-def _trusted(given: str) -> tuple[str, str]:
+def trusted_key(given: str) -> tuple[str, str]:
+    """The log's verifier key to go by, and whose word it is; empty if nobody says one."""
     if given:
         return given, "your own word"
     facts = installation_dir() / FACTS_FILE
