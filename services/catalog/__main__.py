@@ -53,6 +53,7 @@ async def main(stop: asyncio.Event) -> None:
             ticket_key=ticket_key,
             trial_seconds=config.verification_seconds,
             release_policy=releases,
+            waivers=waivers,
             now=_now,
         )
         owners = Owners(bus, outbox)
@@ -94,7 +95,7 @@ async def main(stop: asyncio.Event) -> None:
         await outbox.open()
         bus.spawn(verification.run())
         bus.spawn(waivers.keep_saying())
-        async with bus.serve("catalog", endpoints, version=VERSION):
+        async with bus.serve("catalog", endpoints, version=VERSION, on_refused=outbox.note_refusal):
             await stop.wait()
 
 

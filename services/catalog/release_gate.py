@@ -13,6 +13,7 @@ Rules:
    outside the range that the package needs) is not asked and says nothing.
  * A node that is at it is waited for, until its time is over.  One that does not answer is not.
  * A node's verdict is recorded once for each order, and what was released stays released.
+ * A version that a waiver let in enters no channel while no waiver in force covers it.
 """
 
 from __future__ import annotations
@@ -49,6 +50,10 @@ _MISSING: Final[Mapping[NodeVerification, str]] = {
     "overdue": "has not reported in time",
     "silent": "does not answer",
 }
+_LAPSED: Final = (
+    "it breaks the licence rule {rule}, and no waiver for it is in force: "
+    "l3af licence waiver request {rule} ..."
+)
 GRACE_SECONDS: Final = 30
 """How long after its time is over a node may still report in time."""
 
@@ -189,6 +194,7 @@ def judge(
     asked: Mapping[str, Asked],
     now: datetime,
     trial_seconds: int,
+    lapsed: Sequence[str] = (),
 ) -> Standing:
     """Where the version stands.
 
@@ -200,6 +206,7 @@ def judge(
         asked: By node, for this order; a node that is not in it was not asked yet.
         now: By the catalog's clock.
         trial_seconds: What nodes were given.
+        lapsed: Licence rules that it broke by the grace of a waiver, and that none covers now.
     """
     gate = version.gate
     if gate is None:
@@ -232,7 +239,10 @@ def judge(
     releases = tuple(
         channel
         for channel in gate.awaits
-        if not failures and not is_undecided and gate.kernels[channel] <= len(kernels)
+        if not failures
+        and not lapsed
+        and not is_undecided
+        and gate.kernels[channel] <= len(kernels)
     )
     left = [channel for channel in gate.awaits if channel not in releases]
     demanded = max((gate.kernels[channel] for channel in left), default=0)
@@ -247,6 +257,7 @@ def judge(
         waits_for=(
             *_node_sentences(failures, nodes, asked),
             *_kernel_sentence(0 if failures else demanded, kernels, nodes),
+            *(_LAPSED.format(rule=rule) for rule in lapsed if left),
         ),
         is_open=bool(fresh or is_undecided or to_ask or (left and not failures)),
     )

@@ -118,6 +118,21 @@ def uncovered(
     ]
 
 
+def lapsed(
+    verdict: LicenceVerdict | None, subject: Subject, waivers: Sequence[Waiver]
+) -> tuple[str, ...]:
+    """Rules that refuse the version, were waived when it was published, and are no more.
+
+    Args:
+        verdict: As it was recorded.
+        subject: Of what.
+        waivers: In force now.
+    """
+    findings = verdict.findings if verdict else ()
+    waived = dict.fromkeys(one.rule for one in findings if one.waiver and one.outcome == "refused")
+    return tuple(rule for rule in waived if not any(covers(one, rule, subject) for one in waivers))
+
+
 def waive(verdict: LicenceVerdict, subject: Subject, waivers: Sequence[Waiver]) -> LicenceVerdict:
     """The verdict with each grave finding named after the waiver that is for it, if one is.
 

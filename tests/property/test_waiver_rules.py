@@ -41,6 +41,7 @@ from shared.licensing.waivers import (
     covers,
     due_notices,
     in_force,
+    lapsed,
     state_of,
     uncovered,
     waive,
@@ -192,6 +193,21 @@ def test_what_is_waived_keeps_its_outcome_and_stops_nothing(outcome: Any, hours:
     assert found.findings[0].waiver == (waiver.id if is_waived else "")
     assert found.outcome == "refused"
     assert len(refusals(found)) == (2 if outcome == "refused" and not is_waived else 1)
+
+
+@given(outcome=st.sampled_from(["passed", "noted", "review", "refused"]), hours=HOURS)
+def test_what_a_waiver_let_in_is_refused_again_after_its_end(outcome: Any, hours: int) -> None:
+    """Exactly as if it were published then; what was for review alone is not."""
+    findings = (LicenceFinding(rule="policy-groups", outcome=outcome),)
+    verdict = LicenceVerdict(policy="p", policy_version="1", outcome="refused", findings=findings)
+    recorded = waive(verdict, ONE, [granted()])
+    present = in_force([granted()], now=NOW + timedelta(hours=hours))
+
+    is_refused_now = bool(refusals(waive(verdict, ONE, present)))
+
+    assert lapsed(recorded, ONE, present) == (("policy-groups",) if is_refused_now else ())
+    assert lapsed(recorded, ONE, [*present, granted(400 / 24)]) == ()
+    assert lapsed(None, ONE, ()) == ()
 
 
 @given(

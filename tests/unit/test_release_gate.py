@@ -74,6 +74,7 @@ def _judged(
     version: PackageVersion,
     *reports: VerificationReport,
     after_seconds: float = 1,
+    lapsed: tuple[str, ...] = (),
     **asked: Asked,
 ) -> Standing:
     return judge(
@@ -84,6 +85,7 @@ def _judged(
         asked=asked,
         now=NOW + timedelta(seconds=after_seconds),
         trial_seconds=SECONDS,
+        lapsed=lapsed,
     )
 
 
@@ -150,6 +152,18 @@ def test_a_failure_keeps_a_version_out_of_every_channel() -> None:
     after = settled(version, standing)
     assert after.channels == ()
     assert not _judged(after, after_seconds=1000).is_open
+
+
+def test_a_version_waits_for_a_waiver_that_has_ended() -> None:
+    """Its kernels passed it, and the channel takes it once another waiver is in force."""
+    waiting = _waiting()
+    ended = _judged(waiting, _report(waiting), b=SILENT, lapsed=("licence-drift",))
+    again = _judged(waiting, _report(waiting), b=SILENT)
+
+    assert (ended.releases, ended.state, ended.is_open) == ((), "waiting", True)
+    assert "breaks the licence rule licence-drift, and no waiver" in ended.waits_for[-1]
+    assert again.releases == ("stable",)
+    assert not any("licence rule" in sentence for sentence in again.waits_for)
 
 
 def test_an_order_anew_forgets_what_was_said() -> None:

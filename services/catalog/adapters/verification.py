@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import structlog
 
+from services.catalog.adapters.waivers import Waivers
 from services.catalog.release_gate import (
     Asked,
     Standing,
@@ -69,6 +70,7 @@ from shared.contracts.verification import (
 )
 from shared.dsse import manifest_digest
 from shared.errors import FaultError, RefusedError
+from shared.licensing.waivers import lapsed, subject_of, waived_rules
 from shared.outbox_records import Change, Decision
 
 ROUND_SECONDS: Final = 2.0
@@ -100,6 +102,7 @@ class Verification:
         ticket_key: bytes,
         trial_seconds: int,
         release_policy: ReleasePolicy,
+        waivers: Waivers,
         now: Callable[[], datetime],
     ) -> None:
         """Nobody is asked yet.
@@ -110,6 +113,7 @@ class Verification:
             ticket_key: From `derive_ticket_key`.
             trial_seconds: What a node may take for one candidate.
             release_policy: The installation's.
+            waivers: The installation's.
             now: The catalog's clock.
         """
         self._bus: Final = bus
@@ -118,6 +122,7 @@ class Verification:
         self._ticket_key: Final = ticket_key
         self._trial_seconds: Final = trial_seconds
         self._release_policy: Final = release_policy
+        self._waivers: Final = waivers
         self._now: Final = now
         self._order: Final = outbox.command(VERIFY_PACKAGE, self._decide_order)
         self._settle: Final = outbox.command(SETTLE_VERIFICATION, self._decide_settlement)
@@ -332,8 +337,15 @@ class Verification:
             asked=asked,
             now=self._now(),
             trial_seconds=self._trial_seconds,
+            lapsed=await self._lapsed(version),
         )
         return _Found(standing, verifiers, reports, asked)
+
+    async def _lapsed(self, version: PackageVersion) -> tuple[str, ...]:
+        if version.gate is None or not version.gate.awaits or not waived_rules(version.licences):
+            return ()
+        waivers = await self._waivers.in_force()
+        return lapsed(version.licences, subject_of(version), waivers)
 
     async def _verifiers(self) -> dict[str, Verifier]:
         records = await self._bus.bucket(NODES).entries()
