@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 from services.auditor.expressions import Expression, UnreadableExpressionError, parse_expression
@@ -39,6 +40,8 @@ READING_LAPSE: Final = timedelta(minutes=5)
 """Whoever was silent for longer begins a new reading."""
 SCANNED_AT_ONCE: Final = 1000
 _UNBOUNDED: Final = 2**63
+_received_at: Final = lru_cache(maxsize=64)(render_time_us)
+"""Records are received in batches, all of one moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class Search:
         document = record_document(
             index=stored.index,
             body=stored.body,
-            received_at=render_time_us(stored.received_us),
+            received_at=_received_at(stored.received_us),
             stream_sequence=stored.stream_sequence,
             problem=stored.problem,
         )

@@ -57,6 +57,14 @@ def plan_of(database: sqlite3.Connection, query: RecordQuery) -> list[str]:
         ({"equal": (("deployment", "d3"),)}, "records_deployment (deployment=?"),
         ({"equal": (("correlation", "c3"),)}, "records_correlation (correlation=?"),
         ({"equal": (("outcome", "refused"),)}, "records_trouble (outcome=?"),
+        (
+            {"equal": (("node", "n3"), ("outcome", "refused"))},
+            "records_node_trouble (node=? AND outcome=?",
+        ),
+        (
+            {"equal": (("actor", "U3"), ("outcome", "refused"))},
+            "records_actor_trouble (actor=? AND outcome=?",
+        ),
         ({"action": "package.publish"}, "records_action (action=?"),
         ({"action": "*.publish"}, "records_action (action=?"),
         ({"action": "chain.*"}, "records_action (action=?"),

@@ -106,6 +106,14 @@ UPDATE records SET licence = CASE
         THEN left(convert_from(body, 'UTF8')::json #>> '{data,details,licence}', 250)
     ELSE '' END;
 CREATE INDEX records_licence ON records (licence, idx) WHERE licence <> '';
+CREATE INDEX records_actor_trouble ON records (actor, outcome, idx)
+    WHERE outcome IN ('refused', 'failed');
+CREATE INDEX records_package_trouble ON records (package, outcome, idx)
+    WHERE outcome IN ('refused', 'failed');
+CREATE INDEX records_node_trouble ON records (node, outcome, idx)
+    WHERE outcome IN ('refused', 'failed');
+CREATE INDEX records_deployment_trouble ON records (deployment, outcome, idx)
+    WHERE outcome IN ('refused', 'failed');
 CREATE TABLE spans (
     block BIGINT PRIMARY KEY,
     first_us BIGINT NOT NULL,

@@ -91,6 +91,14 @@ UPDATE records SET licence = CAST(body AS TEXT) ->> '$.data.details.licence' WHE
     WHEN problem <> '' THEN 0
     ELSE json_type(CAST(body AS TEXT), '$.data.details.licence') = 'text' END;
 CREATE INDEX records_licence ON records (licence) WHERE licence <> '';
+CREATE INDEX records_actor_trouble ON records (actor, outcome)
+    WHERE outcome IN ('refused', 'failed');
+CREATE INDEX records_package_trouble ON records (package, outcome)
+    WHERE outcome IN ('refused', 'failed');
+CREATE INDEX records_node_trouble ON records (node, outcome)
+    WHERE outcome IN ('refused', 'failed');
+CREATE INDEX records_deployment_trouble ON records (deployment, outcome)
+    WHERE outcome IN ('refused', 'failed');
 CREATE TABLE spans (
     block INTEGER PRIMARY KEY,
     first_us INTEGER NOT NULL,
