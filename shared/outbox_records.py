@@ -103,14 +103,21 @@ def request_digest(origin: Origin) -> str:
 
 def draft_refused(endpoint: Endpoint[Any, Any], error: RefusedError) -> Decision[Message]:
     """The decision that a raised refusal is: recorded, and told to the audit log."""
+    return Decision(refusal=error.refusal(), events=(refused_body(endpoint, error, None),))
+
+
+def refused_body(
+    endpoint: Endpoint[Any, Any], error: RefusedError, actor: Actor | None
+) -> EventBody:
+    """What the audit log is told of a refused command."""
     refusal = error.refusal()
-    event = EventBody(
+    return EventBody(
         action=".".join(endpoint.subject.split(".")[-2:]),
         outcome="refused",
+        actor=actor,
         reasons=refusal.reasons,
         details={"code": refusal.code, "message": refusal.message},
     )
-    return Decision(refusal=refusal, events=(event,))
 
 
 def draft_too_large(

@@ -70,7 +70,11 @@ async def auditing(
             await say_keys(store, keys.chain, outbox)
             await service.open()
             async with bus.serve(
-                "auditor", service.endpoints(), version=VERSION, concurrency=CONCURRENCY
+                "auditor",
+                service.endpoints(),
+                version=VERSION,
+                concurrency=CONCURRENCY,
+                on_refused=outbox.note_refusal,
             ):
                 yield
 

@@ -40,7 +40,7 @@ async def scheduling(
     bus.on_reconnect(execution.mark_reconnected)
     bus.spawn(execution.keep_telling())
     bus.spawn(execution.keep_ending())
-    async with bus.serve("scheduler", endpoints, version=VERSION):
+    async with bus.serve("scheduler", endpoints, version=VERSION, on_refused=outbox.note_refusal):
         yield
 
 

@@ -18,7 +18,13 @@ from shared.adapters.bus_errors import BusUnreachableError, NobodyAnswersError
 from shared.adapters.connection import Connection, open_connection
 from shared.adapters.exception_groups import plain_task_group
 from shared.adapters.kv import KeyValue
-from shared.adapters.service_layer import DRAIN_SECONDS, ERROR_NUMBER, Handler, Service
+from shared.adapters.service_layer import (
+    DRAIN_SECONDS,
+    ERROR_NUMBER,
+    Handler,
+    OnRefused,
+    Service,
+)
 from shared.adapters.stored_publish import publish_stored
 from shared.canonical import canonical_bytes
 from shared.contracts.base import Bucket, Endpoint, Message, Request, Topic
@@ -181,6 +187,7 @@ class Bus:
         concurrency: int = 64,
         drain_seconds: float = DRAIN_SECONDS,
         tokens: Mapping[str, str] | None = None,
+        on_refused: OnRefused | None = None,
     ) -> AbstractAsyncContextManager[None]:
         """A block during which the endpoints are answered; leaving it drains them.
 
@@ -192,6 +199,7 @@ class Bus:
             drain_seconds: How long the end of the block waits for requests that run.
             tokens: What to listen to for a placeholder, as {"node": name}; a placeholder without
                 one is a wildcard, and `Caller.tokens` says what was asked.
+            on_refused: Notes commands that are refused before their handler is asked.
         """
         return _serving(
             self.connection,
@@ -201,6 +209,7 @@ class Bus:
             concurrency=concurrency,
             drain_seconds=drain_seconds,
             tokens=tokens or {},
+            on_refused=on_refused,
         )
 
 

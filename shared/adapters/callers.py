@@ -44,6 +44,18 @@ class Caller:
         return Actor(key=self.key, role=self.role, attested=self.attested, address=self.address)
 
 
+class CallDeniedError(RefusedError):
+    """This caller may not ask this."""
+
+    code = "not_permitted"
+
+    def __init__(self, why: str, endpoint: Endpoint[Any, Any], caller: Caller | None) -> None:
+        reason = Reason(path="", rule=why, got=endpoint.subject)
+        super().__init__(f"not permitted: {why}", [reason])
+        self.caller: Final = caller
+        """As the server vouches for it; None: it vouches for nobody of this installation."""
+
+
 class _RequestInfo(msgspec.Struct, frozen=True):
     acc: str = ""
     user: str = ""
@@ -70,21 +82,19 @@ def identify_caller(
         address_secret: Key for the address.
 
     Raises:
-        RefusedError: `not_permitted`.
+        CallDeniedError: `not_permitted`.
     """
     if not endpoint.subject.startswith(f"{API}."):
         return Caller("", "service", "", attested=False, address="", tokens=tokens)
     try:
         info = msgspec.json.decode(headers.get(REQUEST_INFO, ""), type=_RequestInfo)
     except msgspec.DecodeError as error:
-        raise _denied("the server vouches for nobody here", endpoint) from error
+        raise CallDeniedError("the server vouches for nobody here", endpoint, None) from error
     role = facts.role_of(info.issuer_key)
     if info.acc != facts.accounts.users or not info.user or not role:
-        raise _denied("the caller is no user of this installation", endpoint)
-    if not may_call(role, endpoint):
-        raise _denied(f"the role {role} has no right to this", endpoint)
+        raise CallDeniedError("the caller is no user of this installation", endpoint, None)
     address = hmac.new(address_secret, info.host.encode(), hashlib.sha256).hexdigest()
-    return Caller(
+    caller = Caller(
         info.user,
         role,
         info.name_tag,
@@ -92,8 +102,6 @@ def identify_caller(
         address=address[:ADDRESS_DIGITS] if info.host else "",
         tokens=tokens,
     )
-
-
-def _denied(why: str, endpoint: Endpoint[Any, Any]) -> RefusedError:
-    reason = Reason(path="", rule=why, got=endpoint.subject)
-    return RefusedError(f"not permitted: {why}", [reason], code="not_permitted")
+    if not may_call(role, endpoint):
+        raise CallDeniedError(f"the role {role} has no right to this", endpoint, caller)
+    return caller

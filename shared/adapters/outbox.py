@@ -7,8 +7,7 @@ The order of writes, each acknowledged before the next:
   1. `pending.<command id>`: the answer, the state change and the events, complete
   2. the state change, if nothing else was changed since the decision
   3. side by side: the events in their order, under ids that follow from the command id;
-     `heads.heads`, the last event sequences used; `done.<command id>`, the answer, kept for
-     COMMAND_MEMORY_SECONDS
+     `heads.heads`, the last sequences; `done.<command id>`, the answer, COMMAND_MEMORY_SECONDS long
   4. `pending.<command id>` is deleted, and then the caller is answered
 
 Whoever finds a pending record does 2 to 4 again; each of them is without effect if it was done.
@@ -49,6 +48,7 @@ from shared.outbox_records import (
     HEADS_KEY,
     PENDING,
     SALT_BYTES,
+    CommandReusedError,
     Decision,
     EffectTooLargeError,
     Origin,
@@ -60,6 +60,7 @@ from shared.outbox_records import (
     draft_record,
     draft_refused,
     draft_too_large,
+    refused_body,
 )
 from shared.refusals import parse_refusal
 
@@ -70,6 +71,7 @@ HEADER_ROOM_BYTES: Final = 1024
 RecordT = TypeVar("RecordT", bound=msgspec.Struct)
 CommandT = TypeVar("CommandT", bound=Command)
 ReplyT = TypeVar("ReplyT", bound=Message)
+AnyEndpoint = Endpoint[Any, Any]
 Decide = Callable[[CommandT, Caller, str, datetime], Awaitable[Decision[ReplyT]]]
 
 _log = structlog.get_logger()
@@ -146,7 +148,7 @@ class Outbox:
         self._bucket: Final = outbox_bucket(service)
         self._records: Final = bus.bucket(self._bucket)
         self._actor: Final = Actor(key=bus.key, role=bus.role, attested=False)
-        self._commands: Final[dict[str, tuple[Endpoint[Any, Any], Decide[Any, Any]]]] = {}
+        self._commands: Final[dict[str, tuple[AnyEndpoint, Decide[Any, Any]]]] = {}
         self._lock: Final = asyncio.Lock()
         self._heads: dict[Audience, int] = {}
         self._is_clean = False
@@ -166,20 +168,22 @@ class Outbox:
     ) -> Handler:
         """The handler that serves `endpoint` by what `decide(request, caller, id, now)` says.
 
-        A RefusedError of `decide` is a decision too: recorded, answered the same way again, and
-        told to the audit log as `<entity>.<verb>` with outcome `refused`.  So is the refusal
-        (`too_large`) of what `decide` accepted if its effects cannot be stored.
+        A RefusedError of `decide` is a decision too: answered the same way again, and told to the
+        audit log as `<entity>.<verb>`, `refused`.  So is `too_large`, if its effects have no room.
         """
         self._commands[endpoint.subject] = (endpoint, decide)
 
         async def handle(request: CommandT, caller: Caller) -> ReplyT:
             command_id = request.command_id or secrets.token_hex(16)
             origin = Origin(self._service, command_id, endpoint.subject, request, caller.actor())
-            async with self._lock:
-                await self._recover_if_needed()
-                record = await self._remembered(origin)
-                if record is None:
-                    record = await self._execute(origin, caller)
+            try:
+                async with self._lock:
+                    await self._recover_if_needed()
+                    remembered = await self._remembered(origin)
+                    record = remembered or await self._execute(origin, caller)
+            except CommandReusedError as error:
+                await self.note_refusal(endpoint, caller, error)
+                raise
             if record.outcome.refusal is not None:
                 raise parse_refusal(record.outcome.refusal)
             return msgspec.convert(record.outcome.reply, endpoint.reply, str_keys=True)
@@ -213,6 +217,11 @@ class Outbox:
                 ),
             )
             await self._commit(record)
+
+    async def note_refusal(self, at: AnyEndpoint, caller: Caller | None, why: RefusedError) -> None:
+        """The audit log knows of a command that was refused before anybody decided about it."""
+        told = refused_body(at, why, caller.actor() if caller else None)
+        await self.emit(told, event_id=f"refused-{secrets.token_hex(16)}")
 
     async def _remembered(self, origin: Origin) -> OutboxRecord | None:
         done = await self._records.get(f"{DONE}{origin.command_id}")

@@ -25,7 +25,7 @@ import structlog
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from shared.adapters.callers import Caller, identify_caller
+from shared.adapters.callers import CallDeniedError, Caller, identify_caller
 from shared.adapters.connection import Connection
 from shared.contracts.base import Endpoint, Message, Request
 from shared.contracts.errors import ERROR_NUMBERS, ErrorCode
@@ -42,6 +42,8 @@ ERROR_TEXT: Final = "Nats-Service-Error"
 ERROR_NUMBER: Final = "Nats-Service-Error-Code"
 
 Handler = Callable[[Any, Caller], Awaitable[Message]]
+OnRefused = Callable[[Endpoint[Any, Any], Caller | None, RefusedError], Awaitable[None]]
+"""Notes a command that was refused before anybody decided about it."""
 
 _BUG: Final = Refusal(
     code="unavailable", message="the service met an error of its own and starts again"
@@ -96,6 +98,7 @@ class Service:
         concurrency: int,
         drain_seconds: float,
         tasks: asyncio.TaskGroup,
+        on_refused: OnRefused | None = None,
     ) -> None:
         self._connection: Final = connection
         self._name: Final = name
@@ -108,6 +111,7 @@ class Service:
             for endpoint, handler in endpoints.items()
         ]
         self._drain_seconds: Final = drain_seconds
+        self._on_refused: Final = on_refused
         self._tasks: Final = tasks
         self._running: Final = asyncio.Semaphore(concurrency)
         self._limit: Final = concurrency * (1 + WAITING_PER_RUNNING)
@@ -181,16 +185,7 @@ class Service:
     async def _answer(self, served: _Served, message: Msg) -> None:
         answered = False
         try:
-            caller = identify_caller(
-                cast("Mapping[str, str]", message.headers or {}),
-                served.endpoint,
-                tokens=served.tokens(message.subject),
-                facts=self._connection.facts,
-                address_secret=self._connection.address_secret,
-            )
-            request = decode_document(
-                message.data or b"{}", served.endpoint.request, what=served.name
-            )
+            request, caller = await self._read(served, message)
             reply = await served.handler(request, caller)
             await self._reply(message, msgspec.json.encode(reply))
             answered = True
@@ -200,6 +195,25 @@ class Service:
         finally:
             if not answered:
                 await self._refuse(served, message, _BUG)
+
+    async def _read(self, served: _Served, message: Msg) -> tuple[Request, Caller]:
+        """Request and caller; a command that is refused here is noted first."""
+        caller: Caller | None = None
+        try:
+            caller = identify_caller(
+                cast("Mapping[str, str]", message.headers or {}),
+                served.endpoint,
+                tokens=served.tokens(message.subject),
+                facts=self._connection.facts,
+                address_secret=self._connection.address_secret,
+            )
+            data = message.data or b"{}"
+            return decode_document(data, served.endpoint.request, what=served.name), caller
+        except RefusedError as error:
+            if self._on_refused is not None and served.endpoint.is_command:
+                who = error.caller if isinstance(error, CallDeniedError) else caller
+                await self._on_refused(served.endpoint, who, error)
+            raise
 
     async def _refuse(self, served: _Served, message: Msg, refusal: Refusal) -> None:
         number = ERROR_NUMBERS[cast("ErrorCode", refusal.code)]
