@@ -142,11 +142,17 @@ def check_record_size(record: PackageRecord, version: str) -> None:
     if size_bytes > MAX_RECORD_BYTES:
         reason = Reason(
             path="manifest.name",
-            rule=f"the package has {len(record.versions)} versions and its record holds no more",
+            rule=_full(len(record.versions)),
             got=size_bytes,
             allowed=MAX_RECORD_BYTES,
         )
         raise RecordFullError(f"{record.name} {version}: {reason.rule}", [reason])
+
+
+def _full(versions: int) -> str:
+    if versions > 1:
+        return f"the package has {versions} versions and its record holds no more"
+    return "is more than a package's record holds: offer less for configuration, or split it"
 
 
 def check_manifest_size(signed: SignedPackage) -> None:

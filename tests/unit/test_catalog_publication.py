@@ -116,6 +116,15 @@ def test_a_full_record_refuses_clearly() -> None:
     assert caught.value.refusal().code == "too_large"
 
 
+def test_a_first_version_that_no_record_holds_is_told_so() -> None:
+    """Not as one version too many, and with what helps."""
+    tags = {f"sources/file-{number}.c": "GPL-2.0-only" for number in range(20_000)}
+    large = msgspec.structs.replace(a_version("1.0.0"), source_licences=tags)
+
+    with pytest.raises(RecordFullError, match="is more than a package's record holds: offer less"):
+        publish(None, large)
+
+
 def test_the_reply_names_what_was_signed() -> None:
     """Digests of archive and manifest let the caller check later what was published."""
     version = a_version("1.0.0")
