@@ -8,11 +8,12 @@ cannot: that the last records are gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 from services.auditor.checkpoint import CheckpointError, TreeHead, VerifierKey, open_checkpoint
+from services.auditor.log_keys import open_statement
 from services.auditor.merkle import EMPTY_ROOT, Hash
 from services.auditor.verification.problems import Problem, shown
 
@@ -52,6 +53,32 @@ def check_head(
         why = f"{source}the first {head.size} records are not those that were signed"
         problems.append(Problem("checkpoint", str(head.size), "root", why))
     return problems
+
+
+def related_keys(
+    trusted: Sequence[VerifierKey], statements: Iterable[tuple[int, str]]
+) -> tuple[tuple[VerifierKey, ...], list[Problem]]:
+    """The keys that signed the log, given those that are trusted, and statements that are none.
+
+    Both keys sign a statement, so each vouches for the other, whichever is trusted.
+
+    Args:
+        trusted: As whoever verifies knows them.
+        statements: Each with the index of its record.
+    """
+    keys, problems, pairs = list(trusted), [], []
+    for index, note in statements:
+        try:
+            statement = open_statement(note)
+        except CheckpointError as error:
+            problems.append(Problem("record", str(index), "body", error.message))
+        else:
+            pairs.append((statement.old, statement.new))
+    for old, new in (*pairs, *reversed(pairs)):
+        for known, other in ((old, new), (new, old)):
+            if known in keys and other not in keys:
+                keys.append(other)
+    return tuple(keys), problems
 
 
 def open_signed(note: str, keys: Sequence[VerifierKey]) -> TreeHead:

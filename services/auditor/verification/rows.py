@@ -15,6 +15,7 @@ import msgspec
 
 from services.auditor.admission import Channel, EventKey, Record
 from services.auditor.checkpoint import CHECKPOINT_ACTION
+from services.auditor.log_keys import KEY_ACTION
 from services.auditor.merkle import Hash, leaf_hash
 from services.auditor.records import (
     PROBLEM_KIND,
@@ -52,6 +53,8 @@ class CheckedRow(NamedTuple):
     """Whose id it uses up; None if the message was not believed."""
     head: str = ""
     """The signed head that it says; empty if it is not the auditor's word about one."""
+    key_change: str = ""
+    """The statement about the log's key that it says, likewise."""
 
 
 class RowChecker:
@@ -115,7 +118,14 @@ class RowChecker:
         if draft.problem or event is None:
             return CheckedRow(own, problems, None, 0, None)
         channel = Channel(event.emitter, event.audience)
-        return CheckedRow(own, problems, channel, event.sequence, EventKey(event.emitter, event.id))
+        key = EventKey(event.emitter, event.id)
+        said = CheckedRow(own, problems, channel, event.sequence, key)
+        if event.emitter != "auditor":
+            return said
+        return said._replace(
+            head=_detail(event, CHECKPOINT_ACTION, "checkpoint"),
+            key_change=_detail(event, KEY_ACTION, "statement"),
+        )
 
     def _unbelieved(self, row: Sequence[Any], own: Hash, problem: Problem) -> CheckedRow:
         """The row by its leaf alone, for its message says something else or nothing."""
@@ -135,11 +145,10 @@ class RowChecker:
         return CheckedRow(own, problems, channel, leaf.sequence, EventKey(leaf.emitter, leaf.id))
 
 
-def _said_head(event: Event) -> str:
-    if event.data.action != CHECKPOINT_ACTION or event.emitter != "auditor":
-        return ""
-    note = event.data.details.get("checkpoint")
-    return note if isinstance(note, str) else ""
+def _detail(event: Event, action: str, name: str) -> str:
+    """A text that an event of this action says; empty if it is of another."""
+    found = event.data.details.get(name) if event.data.action == action else None
+    return found if isinstance(found, str) else ""
 
 
 def _derive(leaf: str, body: bytes, stream_sequence: int) -> tuple[Draft | None, str]:

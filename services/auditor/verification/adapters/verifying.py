@@ -16,7 +16,7 @@ from services.auditor.merkle import Hash
 from services.auditor.verification.adapters import work
 from services.auditor.verification.adapters.sources import opened
 from services.auditor.verification.adapters.work import Stretch, Task
-from services.auditor.verification.heads import KeptHead, check_order, open_signed
+from services.auditor.verification.heads import KeptHead, check_order, open_signed, related_keys
 from services.auditor.verification.problems import Problem, Problems, shown
 from services.auditor.verification.sequences import (
     SequenceReplay,
@@ -68,7 +68,7 @@ def verify_store(
 
     Args:
         place: A directory with a log, its file, or a `postgresql://` URL.
-        keys: Those that the log was ever signed with.
+        keys: Those of the log that are trusted; the log's own records lead to the others.
         heads: Signed heads that others kept.
         workers: Processes that read records.
         limit: How many problems are named; all are counted.
@@ -92,15 +92,18 @@ def verify_store(
         tree = check_tree(
             log.size, found.tiles, log.upper_tiles, root=log.root, read_lowest=source.tiles
         )
+        known, key_problems = related_keys(keys, found.key_changes)
+        found.problems.extend(key_problems)
+        task = task._replace(keys=known)
         every = [*log.checkpoints, *found.heads, *heads]
         parts = [every[at : at + HEADS_AT_ONCE] for at in range(0, len(every), HEADS_AT_ONCE)]
         head_problems = list(run(partial(_heads, task, tree), parts))
-    found.conclude(tree, head_problems, keys)
+    found.conclude(tree, head_problems, known)
     return VerifiedLog(
         origin=log.origin,
         size=log.size,
         root=tree.root,
-        signed_size=_signed_size(log.checkpoints, keys),
+        signed_size=_signed_size(log.checkpoints, known),
         checkpoints=len(every),
         problems=found.problems.kept,
         problem_count=found.problems.count,
@@ -120,6 +123,7 @@ class _Findings:
         )
         self.tiles: Final[list[DerivedTile]] = []
         self.heads: Final[list[KeptHead]] = []
+        self.key_changes: Final[list[tuple[int, str]]] = []
         self.problems: Final = Problems(limit)
         self.problems.extend(check_extent(log))
 
@@ -132,6 +136,7 @@ class _Findings:
         self._positions.extend(stretch.positions)
         self.tiles.extend(stretch.tiles)
         self.heads.extend(stretch.heads)
+        self.key_changes.extend(stretch.key_changes)
 
     def conclude(
         self,

@@ -55,6 +55,8 @@ class Stretch(NamedTuple):
     """Index and stream sequence of the first and the last record."""
     heads: list[KeptHead]
     """Those that the auditor said, and the log has recorded."""
+    key_changes: list[tuple[int, str]]
+    """Index and statement of those that are recorded."""
 
 
 class Worker:
@@ -127,6 +129,7 @@ class _Stretch:
         self._ids: Final[list[bytes]] = []
         self._positions: Final[list[tuple[int, int]]] = []
         self._heads: Final[list[KeptHead]] = []
+        self._key_changes: Final[list[tuple[int, str]]] = []
 
     def every(self, rows: Sequence[Any], first: int, stop: int) -> Iterator[Any]:
         """The rows; those that are not there are noted, and stand in the tree as it has them."""
@@ -163,6 +166,7 @@ class _Stretch:
             b"".join(self._ids),
             ends,
             self._heads,
+            self._key_changes,
         )
 
     def _note_event(self, checked: CheckedRow, index: int) -> None:
@@ -172,6 +176,8 @@ class _Stretch:
         self._ids.append(NO_ID if key is None else hash_id(*key))
         if checked.head:
             self._heads.append(KeptHead(checked.head, f"record {index}"))
+        if checked.key_change:
+            self._key_changes.append((index, checked.key_change))
 
     def _note_missing(self, first: int, stop: int) -> None:
         for index in range(first, stop):
