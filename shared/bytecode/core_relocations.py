@@ -23,6 +23,7 @@ _SECTION: Final = struct.Struct("<II")
 _RECORD: Final = struct.Struct("<IIII")
 """Offset of the instruction, type, path to the member, kind (include/uapi/linux/bpf.h, struct
 bpf_core_relo)."""
+_Record = tuple[int, int, int, int]
 _LEAST_RECORD_BYTES: Final = _RECORD.size
 _LAST_KIND: Final = 12
 """BPF_CORE_TYPE_MATCHES."""
@@ -47,9 +48,37 @@ def relocated_positions(
         MalformedObjectError: `.BTF.ext` is of an unknown format, or contradicts itself.
     """
     table = _table(sections, path)
-    if not table or btf is None:
+    if btf is None:
         return {}
     found: dict[str, set[int]] = {}
+    for name, records in _records(table, path):
+        section = btf.text(name)
+        code = sections.named(section)
+        if code is None or not code.is_executable:
+            raise MalformedObjectError(path, f"has CO-RE relocations of no section {section}")
+        positions = found.setdefault(section, set())
+        for record in records:
+            if (problem := _problem(record, btf, len(code.data))) is not None:
+                raise MalformedObjectError(path, f"has a CO-RE relocation {problem}")
+            positions.add(record[0] // INSTRUCTION_BYTES)
+    return {name: frozenset(positions) for name, positions in found.items()}
+
+
+def core_records(sections: Sections, path: str) -> Iterator[tuple[int, int, int]]:
+    """Type, place of the access string in BTF's strings, and kind of every relocation.
+
+    Raises:
+        MalformedObjectError: `.BTF.ext` is of an unknown format, or contradicts itself.
+    """
+    for _, records in _records(_table(sections, path), path):
+        for _, type_id, access, kind in records:
+            yield type_id, access, kind
+
+
+def _records(table: bytes, path: str) -> Iterator[tuple[int, Iterator[_Record]]]:
+    """By section of code, the place of its name in BTF's strings, and its relocations."""
+    if not table:
+        return
     try:
         (record_bytes,) = _RECORD_SIZE.unpack_from(table)
         if record_bytes < _LEAST_RECORD_BYTES:
@@ -61,48 +90,16 @@ def relocated_positions(
             end = at + count * record_bytes
             if end > len(table):
                 raise MalformedObjectError(path, "has CO-RE relocations that are cut off")
-            section = btf.text(name)
-            code = sections.named(section)
-            if code is None or not code.is_executable:
-                raise MalformedObjectError(path, f"has CO-RE relocations of no section {section}")
-            positions = found.setdefault(section, set())
-            for place in range(at, end, record_bytes):
-                record = _RECORD.unpack_from(table, place)
-                if (problem := _problem(record, btf, len(code.data))) is not None:
-                    raise MalformedObjectError(path, f"has a CO-RE relocation {problem}")
-                positions.add(record[0] // INSTRUCTION_BYTES)
-            at = end
-    except struct.error as error:
-        raise MalformedObjectError(path, "has CO-RE relocations that are cut off") from error
-    return {name: frozenset(positions) for name, positions in found.items()}
-
-
-def core_records(sections: Sections, path: str) -> Iterator[tuple[int, int, int]]:
-    """Type, place of the access string in BTF's strings, and kind of every relocation.
-
-    Raises:
-        MalformedObjectError: `.BTF.ext` is of an unknown format, or contradicts itself.
-    """
-    table = _table(sections, path)
-    try:
-        at = _RECORD_SIZE.size
-        (record_bytes,) = _RECORD_SIZE.unpack_from(table) if table else (_LEAST_RECORD_BYTES,)
-        if record_bytes < _LEAST_RECORD_BYTES:
-            raise MalformedObjectError(path, "has CO-RE relocations that are too short")
-        while at < len(table):
-            _, count = _SECTION.unpack_from(table, at)
-            at += _SECTION.size
-            end = at + count * record_bytes
-            if end > len(table):
-                raise MalformedObjectError(path, "has CO-RE relocations that are cut off")
-            for place in range(at, end, record_bytes):
-                yield _RECORD.unpack_from(table, place)[1:]
+            yield (
+                name,
+                (_RECORD.unpack_from(table, place) for place in range(at, end, record_bytes)),
+            )
             at = end
     except struct.error as error:
         raise MalformedObjectError(path, "has CO-RE relocations that are cut off") from error
 
 
-def _problem(record: tuple[int, ...], btf: Btf, code_bytes: int) -> str | None:
+def _problem(record: _Record, btf: Btf, code_bytes: int) -> str | None:
     """What is wrong with one relocation."""
     offset, type_id, path, kind = record
     if offset >= code_bytes:
