@@ -17,18 +17,18 @@ from services.node_executor.adapters.artifact_cache import RESERVED_BYTES, Artif
 from services.node_executor.artifact_eviction import NoRoomError
 from shared.adapters.callers import Caller
 from shared.canonical import sha256_hex
-from shared.contracts.catalog import CHUNK_BYTES, ArtifactChunk, ReadArtifact, SignedPackage
+from shared.contracts.catalog import CHUNK_BYTES, ArtifactChunk, ReadArtifact
 from shared.contracts.desired import DesiredChain
 from shared.contracts.node import OBSERVED, STAGE_CHAINS, ObservedChain, StageChains
 from shared.contracts.package_manifest import PackageManifest, ProgramEntry
-from shared.package_archive import describe_files, write_archive
-from tests.package_builders import sign
 from tests.support.executors import (
+    Published,
     Wire,
     a_chain,
     a_program,
     a_wire,
     counting_object,
+    packed,
     send_frames,
 )
 from tests.support.node_fleets import NODE, Fleet, a_fleet
@@ -67,7 +67,7 @@ def other() -> Iterator[Wire]:
         yield made
 
 
-def _large_package() -> tuple[SignedPackage, bytes]:
+def _large_package() -> Published:
     """A package of several chunks, as one with sources and documents is."""
     files = {
         "counter.bpf.o": counting_object("1.0.0", "xdp"),
@@ -81,18 +81,16 @@ def _large_package() -> tuple[SignedPackage, bytes]:
         programs=(
             ProgramEntry(name="counts", object="counter.bpf.o", function="counts", hooks=("xdp",)),
         ),
-        files=describe_files(files),
     )
-    archive = write_archive(files)
-    return sign(manifest, archive=archive), archive
+    return packed(manifest, files)
 
 
 def _gate(fleet: GatedFleet, wire: Wire) -> DesiredChain:
     """A chain whose archive comes no further than its second chunk."""
-    signed, archive = _large_package()
-    fleet.archives[signed.archive_sha256] = archive
-    fleet.gated = signed.archive_sha256
-    return a_chain(wire.name, a_program("large", signed=signed))
+    large = _large_package()
+    fleet.archives[large.signed.archive_sha256] = large.archive
+    fleet.gated = large.signed.archive_sha256
+    return a_chain(wire.name, a_program("large", signed=large.signed))
 
 
 async def _seen(fleet: Fleet, wire: Wire, *, code: str = "") -> ObservedChain:

@@ -12,10 +12,8 @@ import pytest
 
 from shared.contracts.events import Event
 from shared.contracts.package_manifest import PackageManifest, ProgramEntry
-from shared.package_archive import describe_files, write_archive
-from tests.package_builders import sign
 from tests.support.bpf_objects import compile_source
-from tests.support.executors import Published, Wire, a_chain, a_program
+from tests.support.executors import Published, Wire, a_chain, a_program, packed
 from tests.support.node_fleets import Fleet
 
 pytestmark = pytest.mark.kernel
@@ -42,7 +40,6 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 def a_large_package() -> Published:
     """Its object is opened by nobody who has less memory than it asks for."""
-    files = {"counter.bpf.o": compile_source(_SOURCE.replace("LARGE", str(LARGE_BYTES)))}
     manifest = PackageManifest(
         name="counter",
         version="1.0.0",
@@ -51,10 +48,9 @@ def a_large_package() -> Published:
         programs=(
             ProgramEntry(name="counts", object="counter.bpf.o", function="counts", hooks=("xdp",)),
         ),
-        files=describe_files(files),
     )
-    archive = write_archive(files)
-    return Published(manifest, sign(manifest, archive=archive), archive)
+    source = _SOURCE.replace("LARGE", str(LARGE_BYTES))
+    return packed(manifest, {"counter.bpf.o": compile_source(source)})
 
 
 async def _failure(fleet: Fleet) -> Event:

@@ -15,10 +15,8 @@ from shared.contracts.events import Event
 from shared.contracts.inventory import HookReading
 from shared.contracts.licences import StatedLicence
 from shared.contracts.package_manifest import PackageManifest, ProgramEntry
-from shared.package_archive import describe_files, write_archive
-from tests.package_builders import sign
 from tests.support.bpf_objects import compile_source
-from tests.support.executors import Executor, Published, Wire, a_chain, a_program, published
+from tests.support.executors import Executor, Published, Wire, a_chain, a_program, packed, published
 
 STATED = StatedLicence(
     declared="GPL-2.0-only OR BSD-2-Clause",
@@ -55,7 +53,6 @@ def reading_of(event: Event) -> HookReading:
 
 def talking() -> Published:
     """A package that calls a helper for GPL-compatible programs alone."""
-    files = {"talks.bpf.o": compile_source(TALKING)}
     manifest = PackageManifest(
         name="talks",
         version="1.0.0",
@@ -64,10 +61,8 @@ def talking() -> Published:
         programs=(
             ProgramEntry(name="talks", object="talks.bpf.o", function="talks", hooks=("xdp",)),
         ),
-        files=describe_files(files),
     )
-    archive = write_archive(files)
-    return Published(manifest, sign(manifest, archive=archive), archive)
+    return packed(manifest, {"talks.bpf.o": compile_source(TALKING)})
 
 
 def test_an_attachment_says_under_which_licences_each_program_runs(

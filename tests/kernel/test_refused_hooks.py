@@ -20,8 +20,6 @@ from shared.contracts.link_options import LinkOptions
 from shared.contracts.node import ObservedChain
 from shared.contracts.package_manifest import PackageManifest, ProgramEntry
 from shared.identifiers import Hook
-from shared.package_archive import describe_files, write_archive
-from tests.package_builders import sign
 from tests.support.bpf_objects import bpf_object
 from tests.support.executors import (
     Executor,
@@ -30,6 +28,7 @@ from tests.support.executors import (
     a_chain,
     a_program,
     a_wire,
+    packed,
     real_kernel,
     send_frames,
 )
@@ -41,7 +40,6 @@ JUMBO = 9000
 
 def bound_package() -> Published:
     """A package whose program asks the driver, so that it is loaded for one interface."""
-    files = {"metadata.bpf.o": bpf_object("metadata")}
     manifest = PackageManifest(
         name="asking",
         version="1.0.0",
@@ -52,10 +50,8 @@ def bound_package() -> Published:
                 name="asks", object="metadata.bpf.o", function="asks_driver", hooks=("xdp",)
             ),
         ),
-        files=describe_files(files),
     )
-    archive = write_archive(files)
-    return Published(manifest, sign(manifest, archive=archive), archive)
+    return packed(manifest, {"metadata.bpf.o": bpf_object("metadata")})
 
 
 def a_bound_program(revision: int = 1) -> DesiredProgram:

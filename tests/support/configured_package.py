@@ -12,10 +12,8 @@ from shared.contracts.configuration import MemberEntry, VariableEntry
 from shared.contracts.desired import DesiredProgram
 from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import MapEntry, PackageManifest, ProgramEntry
-from shared.package_archive import describe_files, write_archive
-from tests.package_builders import sign
 from tests.support.bpf_objects import bpf_object
-from tests.support.executors import Published, a_program
+from tests.support.executors import Published, a_program, packed
 
 OBJECT = "configured.bpf.o"
 _FLOW = {
@@ -56,7 +54,6 @@ def facts() -> ElfFacts:
 
 def a_manifest(**changes: Any) -> PackageManifest:
     """The package's manifest."""
-    files = {OBJECT: bpf_object("configured")}
     fields: dict[str, Any] = {
         "name": "configured",
         "version": "1.0.0",
@@ -67,7 +64,6 @@ def a_manifest(**changes: Any) -> PackageManifest:
         ),
         "maps": MAPS,
         "variables": VARIABLES,
-        "files": describe_files(files),
     }
     return PackageManifest(**{**fields, **changes})
 
@@ -75,9 +71,7 @@ def a_manifest(**changes: Any) -> PackageManifest:
 @cache
 def configured() -> Published:
     """The package as the catalog holds it."""
-    archive = write_archive({OBJECT: bpf_object("configured")})
-    manifest = a_manifest()
-    return Published(manifest, sign(manifest, archive=archive), archive)
+    return packed(a_manifest(), {OBJECT: bpf_object("configured")})
 
 
 def a_configured_program(**changes: Any) -> DesiredProgram:

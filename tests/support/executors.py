@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import msgspec
 from pyroute2 import IPRoute
 
 from services.node_executor.adapters.hook_points import HookPointKernel
@@ -118,10 +119,16 @@ class Published:
         return open_package(self.signed, self.archive, trust_root=TRUST_ROOT)
 
 
+def packed(manifest: PackageManifest, files: dict[str, bytes]) -> Published:
+    """The package of these files, which the manifest need not describe yet."""
+    archive = write_archive(files)
+    manifest = msgspec.structs.replace(manifest, files=describe_files(files))
+    return Published(manifest, sign(manifest, archive=archive), archive)
+
+
 @cache
 def published(version: str = "1.0.0", hook: Hook = "xdp") -> Published:
     """Package `counter` in one version."""
-    files = {"counter.bpf.o": counting_object(version, hook)}
     manifest = PackageManifest(
         name="counter",
         version=version,
@@ -134,10 +141,8 @@ def published(version: str = "1.0.0", hook: Hook = "xdp") -> Published:
             "limits": MapEntry(key_minimum=1, key_maximum=65535, value_maximum=1000000),
             "settings": MapEntry(),
         },
-        files=describe_files(files),
     )
-    archive = write_archive(files)
-    return Published(manifest, sign(manifest, archive=archive), archive)
+    return packed(manifest, {"counter.bpf.o": counting_object(version, hook)})
 
 
 def a_program(
