@@ -34,13 +34,12 @@ from services.node_executor.drift import (
     judge,
     policy_of,
 )
-from services.node_executor.drift_record import KnownDrift
+from services.node_executor.drift_record import DriftRecord, KnownDrift
 from services.node_executor.generations import (
     HEAD,
     SEGMENTS,
     ChainMemory,
     Generation,
-    HeldMap,
     MapKey,
     Point,
     config_digest,
@@ -73,6 +72,7 @@ class _Encoded:
     """A map's configuration as the kernel stores it; encoding reads the map's types."""
 
     config: MapConfig
+    entry: MapEntry
     entries: Mapping[bytes, bytes]
     blank: bytes | None
     capacity: int
@@ -293,35 +293,32 @@ class DriftWatch:
         }
         if not watched or memory.config_sha256 != config_digest(current.chain):
             return
-        for key in map_configs(current.chain):
-            held = watched.get(key)
-            write = self._write(key, held, current.chain, memory) if held is not None else None
-            if write is not None:
-                yield key, write
+        for key, config in map_configs(current.chain).items():
+            if key in watched:
+                entry = map_entry(current.chain, key)
+                write = self._write(key, watched[key].map_id, config, entry, memory.drift)
+                if write is not None:
+                    yield key, write
 
     def _write(
-        self, key: MapKey, held: HeldMap, chain: DesiredChain, memory: ChainMemory
+        self, key: MapKey, map_id: int, config: MapConfig, entry: MapEntry, drift: DriftRecord
     ) -> WriteMapEntries | None:
         """None: there is nothing to compare, since the map is gone, or has another layout."""
-        map_id, config = held.map_id, map_configs(chain)[key]
         try:
             known = self._encoded.get(map_id)
-            if known is None or known.config != config:
-                known = self._encode(map_id, key.name, config, map_entry(chain, key))
+            if known is None or (known.config, known.entry) != (config, entry):
+                known = self._encode(map_id, key.name, config, entry)
             present = self._kernel.read_entries(map_id)
         except (FaultError, RefusedError):
             return None
-        wanted = base_entries(
-            memory.drift, key, map_id=map_id, config=config, entries=known.entries
-        )
-        is_shared = map_entry(chain, key).mode == "merge"
+        wanted = base_entries(drift, key, map_id=map_id, config=config, entries=known.entries)
         return plan_entries(
             map_id,
             present=present,
             wanted=wanted,
             blank=known.blank,
             capacity=known.capacity,
-            owned=() if is_shared else None,
+            owned=() if entry.mode == "merge" else None,
         )
 
     def _encode(self, map_id: int, name: str, config: MapConfig, entry: MapEntry) -> _Encoded:
@@ -332,7 +329,7 @@ class DriftWatch:
         if len(self._encoded) >= _MAX_ENCODED:
             self._encoded.clear()  # most of them are of maps that are gone
         self._encoded[map_id] = _Encoded(
-            config, entries, self._kernel.blank_value(map_id), self._kernel.capacity(map_id)
+            config, entry, entries, self._kernel.blank_value(map_id), self._kernel.capacity(map_id)
         )
         return self._encoded[map_id]
 

@@ -23,8 +23,15 @@ from shared.configuration.entries import MapLayout, map_codec, split_processors
 from shared.contracts.desired import MetricSource
 from shared.contracts.map_reading import ReadMap
 from shared.errors import RefusedError
-from tests.support.configured_package import MAPS, a_configured_program, configured
-from tests.support.executors import Executor, Wire, a_chain
+from tests.support.bpf_objects import bpf_object
+from tests.support.configured_package import (
+    MAPS,
+    OBJECT,
+    a_configured_program,
+    a_manifest,
+    configured,
+)
+from tests.support.executors import Executor, Wire, a_chain, packed
 
 RULE = {
     "action": "MARK",
@@ -153,6 +160,29 @@ def test_drift_in_a_merged_map_is_what_was_configured_alone(node: Executor, wire
     assert "chain.drift" in " ".join(node.actions())
 
 
+def test_the_same_configuration_in_another_format_is_no_drift(node: Executor, wire: Wire) -> None:
+    """A version whose package writes keys otherwise keeps the map, and its entries stay as its."""
+    point, config = Point(wire.name, "xdp"), {"counts": {"443": FLOW}}
+    counts = msgspec.structs.replace(MAPS["counts"], key_format="")
+    manifest = a_manifest(version="1.1.0", maps=MAPS | {"counts": counts})
+    plain = packed(manifest, {OBJECT: bpf_object("configured")})
+    settle(node, wire, 1, config=config)
+    settle(node, wire, 1, config=config)
+    before, first = map_id(node, point, "counts"), read_back(node, point, "counts")
+    node.opened = lambda _program, _hook: plain.opened()
+    changes = {"config": config, "signed": plain.signed, "version": "1.1.0"}
+    settle(node, wire, 2, **changes)
+    written = node.kernel.read_entries(before)
+
+    settle(node, wire, 2, **changes)
+
+    assert first == config["counts"]
+    assert map_id(node, point, "counts") == before
+    assert list(written) == [(443).to_bytes(2, "little")]
+    assert node.kernel.read_entries(before) == written
+    assert "chain.drift" not in node.actions()
+
+
 def test_a_full_map_is_exchanged_entry_for_entry(node: Executor, wire: Wire) -> None:
     """There is no room for new ones before old ones went."""
     point = Point(wire.name, "xdp")
@@ -214,35 +244,19 @@ def test_a_batch_that_fails_leaves_the_map_as_it_was(node: Executor, wire: Wire,
 def test_constants_make_another_program_and_variables_do_not(node: Executor, wire: Wire) -> None:
     """`const volatile` is set before the verifier looks; `.data` while packets pass."""
     point = Point(wire.name, "xdp")
-    fixed = {"address": "192.0.2.1", "port": 443, "protocol": 6}
-    settle(node, wire, 1, variables={"threshold": 600, "otherwise": "LET"})
+    constants = {"limit": 100, "fixed": FLOW}
+    high = {"threshold": 600, "otherwise": "LET"}
+    low = {"threshold": 60, "otherwise": "BLOCK"}
+    settle(node, wire, 1, variables=high)
     link_id = node.kernel.observe(point).link_id
     first = [verdict(node, wire, length) for length in (64, 700, 1200)]
 
-    linked_for_constants = settle(
-        node,
-        wire,
-        2,
-        constants={"limit": 100, "fixed": fixed},
-        variables={"threshold": 600, "otherwise": "LET"},
-    )
+    linked_for_constants = settle(node, wire, 2, constants=constants, variables=high)
     second = [verdict(node, wire, length) for length in (64, 700, 1200)]
-    linked_for_variables = settle(
-        node,
-        wire,
-        3,
-        constants={"limit": 100, "fixed": fixed},
-        variables={"threshold": 60, "otherwise": "BLOCK"},
-    )
+    linked_for_variables = settle(node, wire, 3, constants=constants, variables=low)
     third = [verdict(node, wire, length) for length in (64, 700, 1200)]
-    settle(
-        node,
-        wire,
-        4,
-        constants={"limit": 100, "fixed": fixed},
-        variables={"threshold": 60, "otherwise": "BLOCK"},
-        config={"rules": {FLOW_KEY.replace("6}", "0}"): RULE}},
-    )
+    rules = {FLOW_KEY.replace("6}", "0}"): RULE}
+    settle(node, wire, 4, constants=constants, variables=low, config={"rules": rules})
 
     passed, dropped, sent = 2, 1, 3
     assert first == [passed, passed, dropped]
