@@ -111,6 +111,10 @@ def render_list(listed: DeploymentList) -> RenderableType:
 def render_deployment(deployment: DeploymentStatus) -> RenderableType:
     """The places with their reasons, and the kept revisions, newest first."""
     parts: list[RenderableType] = [render_list(DeploymentList(deployments=(deployment,)))]
+    if deployment.alarm is not None:
+        found = deployment.alarm
+        why = f"{deployment.package} {found.version} was revoked: {found.why}"
+        parts.append(Text(plain(why), style="red"))
     for place in deployment.places:
         parts += [
             Text(

@@ -199,6 +199,17 @@ def publisher_name(signed: SignedPackage) -> str:
     return _document(payload, PublisherCertificate, path=path).publisher
 
 
+def signed_manifest(signed: SignedPackage) -> PackageManifest:
+    """The manifest of a package that was verified before.
+
+    Raises:
+        SignatureError: It was never verified, and is none.
+    """
+    path = "signed.manifest"
+    payload = _decoded(signed.manifest.payload, path=f"{path}.payload")
+    return _document(payload, PackageManifest, path=path)
+
+
 def manifest_digest(signed: SignedPackage) -> str:
     """SHA-256 of the manifest's signed bytes, hexadecimal; the name of what was signed.
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from services.scheduler.adapters.fleet_records import FleetRecords
 from services.scheduler.adapters.neighbours import Neighbours
+from services.scheduler.adapters.revocations import Revocations
 from services.scheduler.adapters.watched_bus import WatchedBus
 from services.scheduler.execution import Execution
 from services.scheduler.service import SchedulerService
@@ -20,6 +21,7 @@ from shared.adapters.lifecycle import run
 from shared.adapters.logs import configure_logs
 from shared.adapters.outbox import Outbox
 from shared.config import ServiceConfig, load_config
+from shared.contracts.scheduler import APPLY_DEPLOYMENT, REMOVE_DEPLOYMENT
 from shared.version import VERSION
 
 
@@ -31,15 +33,27 @@ async def scheduling(
     records = FleetRecords(bus, now=now)
     outbox = Outbox(WatchedBus(bus, stored=records.note), "scheduler", now=now)
     execution = Execution(records=records, outbox=outbox)
+    neighbours = Neighbours(bus)
     service = SchedulerService(
-        records=records, neighbours=Neighbours(bus), outbox=outbox, execution=execution
+        records=records, neighbours=neighbours, outbox=outbox, execution=execution
     )
     endpoints = service.endpoints()
+    revocations = Revocations(
+        bus,
+        records=records,
+        neighbours=neighbours,
+        outbox=outbox,
+        execution=execution,
+        apply=endpoints[APPLY_DEPLOYMENT],
+        remove=endpoints[REMOVE_DEPLOYMENT],
+        now=now,
+    )
     await records.open()
     await outbox.open()
     bus.on_reconnect(execution.mark_reconnected)
     bus.spawn(execution.keep_telling())
     bus.spawn(execution.keep_ending())
+    bus.spawn(revocations.keep_acting())
     async with bus.serve("scheduler", endpoints, version=VERSION, on_refused=outbox.note_refusal):
         yield
 

@@ -8,7 +8,7 @@ node must prove it can load before the command may be accepted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -32,6 +32,8 @@ from services.scheduler.plan_difference import (
     version_warnings,
 )
 from services.scheduler.program_choice import resolve_program, verdict_warnings
+from services.scheduler.revocation import check_on_revoked
+from services.scheduler.unchanged import kept_sentences, with_kept
 from shared.contracts.base import Bucket
 from shared.contracts.catalog import PackageVersion
 from shared.contracts.deployments import (
@@ -85,6 +87,7 @@ def draft_application(
     facts: CommandFacts,
     *,
     rollback_of: DeploymentRevision | None = None,
+    warnings: Sequence[str] = (),
 ) -> Draft:
     """The fleet with `spec` as the deployment's next revision.
 
@@ -93,6 +96,7 @@ def draft_application(
             reason of the first of these that it does not fit.
     """
     refuse_unfit_wishes(spec)
+    check_on_revoked(spec)
     if rollback_of is not None:
         check_same_archive(rollback_of, package)
     resolved = resolve_program(spec, package)
@@ -112,6 +116,7 @@ def draft_application(
         facts=facts,
         rollback_of=rollback_of,
     )
+    record = with_kept(record, current_revision(previous), package.manifest)
     derived = derive_desired(fleet.with_deployment(record))
     refuse_conflicts(spec, derived.conflicts)
     _refuse_too_large(record, derived.changed)
@@ -122,6 +127,8 @@ def draft_application(
         after=derived.changed,
         excluded=placing.excluded,
         warnings=(
+            *warnings,
+            *kept_sentences(record, _platforms(record, fleet)),
             *version_warnings(
                 current_revision(previous), spec, package, is_rollback=rollback_of is not None
             ),
@@ -139,6 +146,11 @@ def draft_application(
         desired=derived.changed,
         staging=_staging(spec.name, fleet.desired, derived.changed),
     )
+
+
+def _platforms(record: DeploymentRecord, fleet: Fleet) -> set[str]:
+    """Of the nodes that the newest revision is placed on."""
+    return {fleet.nodes[one.node].platform for one in record.revisions[-1].placements}
 
 
 def _running_places(

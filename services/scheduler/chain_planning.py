@@ -91,11 +91,12 @@ def desired_program(revision: DeploymentRevision, platform: str) -> DesiredProgr
         raise AssertionError("unreachable: the newest revision is always resolved")
     spec = revision.spec
     path = resolved.on_platform(platform).object
+    kept = resolved.kept.get(platform)
     return DesiredProgram(
         deployment=spec.name,
-        revision=revision.revision,
+        revision=kept.revision if kept else revision.revision,
         package=spec.package,
-        version=revision.version,
+        version=kept.version if kept else revision.version,
         program=resolved.program,
         function=resolved.function,
         object=path,
@@ -107,8 +108,8 @@ def desired_program(revision: DeploymentRevision, platform: str) -> DesiredProgr
         variables=resolved.variables,
         map_policies=resolved.map_policies,
         metrics=resolved.metrics,
-        signed=resolved.signed,
-        licence=resolved.licences.get(path),
+        signed=kept.signed if kept else resolved.signed,
+        licence=kept.licence if kept else resolved.licences.get(path),
         instance=revision.instance,
     )
 
@@ -124,13 +125,14 @@ def places_of(
     resolved = revision.resolved
     if resolved is not None and not resolved.on_platform(node.platform).object:
         return []
+    told, _ = revision.told_on(node.platform)
     held = set(_placed_on(revision.placements, node.name))
     held |= {
         chain.place
         for chain in (current.chains if current else ())
         if chain.hook == spec.hook
         for program in chain.programs
-        if program.deployment == spec.name and program.revision == revision.revision
+        if program.deployment == spec.name and program.revision == told
     }
     return places_on(spec, node, held=held, wanted=demand_of(revision))
 

@@ -108,6 +108,11 @@ def _current_ending(
     )
 
 
+def _is_service(role: str) -> bool:
+    """Whether nobody asked: the scheduler followed a revocation."""
+    return role.startswith("service-")
+
+
 def _overtaken(record: DeploymentRecord, command_id: str) -> Ending:
     revision = next(
         (one for one in record.revisions if one.command_id == command_id), record.revisions[-1]
@@ -133,11 +138,11 @@ def _ending(
             action=ACTION,
             outcome=outcome,
             correlation=command_id,
-            # Only attested callers can give commands, so the server vouched for this key.
+            # Whoever is no service was attested, or could not have given the command.
             actor=Actor(
                 key=cause.actor_key if cause else revision.actor_key,
                 role=cause.actor_role if cause else revision.actor_role,
-                attested=True,
+                attested=not _is_service(cause.actor_role if cause else revision.actor_role),
                 address=cause.actor_address if cause else "",
                 through="scheduler",
             ),

@@ -111,6 +111,7 @@ def view_places(
             desired=fleet.desired.get(name),
             observed=observed.get(name),
             conflict=lost.get((name, interface)),
+            told=revision.told_on(node.platform),
         )
         for name, node in sorted(fleet.nodes.items())
         for interface in places_of(revision, node, fleet.desired.get(name))
@@ -141,6 +142,7 @@ def deployment_status(
             _heard(_with_lack(view, record, fleet), silences.get(view.node))
             for view in view_places(record, fleet, observed, conflicts)
         ),
+        alarm=None if record.removed else record.alarm,
         violations=violations(record, fleet),
         revisions=tuple(
             msgspec.structs.replace(one, resolved=None)
@@ -209,13 +211,14 @@ def _view_place(
     desired: DesiredNode | None,
     observed: ObservedNode | None,
     conflict: PlaceConflict | None,
+    told: tuple[int, str],
 ) -> PlaceView:
     chain = _chain_at(observed, interface, revision.spec.hook)
     program = _program_of(chain, revision.spec.name)
     generation = desired.generation if desired else 0
-    if _runs(revision, chain, program):
+    if _runs(told, chain, program):
         state, why = _RUNNING
-    elif not _is_told(revision, interface, desired):
+    elif not _is_told(revision, told[0], interface, desired):
         state, why = "pending", (Reason(path="", rule="the node is not told yet"),)
     else:
         state, why = _judge_told(chain, generation, observed)
@@ -233,20 +236,21 @@ def _view_place(
 
 
 def _runs(
-    revision: DeploymentRevision, chain: ObservedChain | None, program: ObservedProgram | None
+    told: tuple[int, str], chain: ObservedChain | None, program: ObservedProgram | None
 ) -> bool:
     return (
         chain is not None
         and chain.state == "attached"
         and program is not None
-        and program.revision == revision.revision
-        and program.archive_sha256 == revision.archive_sha256
+        and (program.revision, program.archive_sha256) == told
     )
 
 
-def _is_told(revision: DeploymentRevision, interface: str, desired: DesiredNode | None) -> bool:
+def _is_told(
+    revision: DeploymentRevision, number: int, interface: str, desired: DesiredNode | None
+) -> bool:
     return any(
-        program.deployment == revision.spec.name and program.revision == revision.revision
+        program.deployment == revision.spec.name and program.revision == number
         for chain in (desired.chains if desired else ())
         if chain.place == interface and chain.hook == revision.spec.hook
         for program in chain.programs

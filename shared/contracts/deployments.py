@@ -25,6 +25,9 @@ InterfaceGlob = Annotated[str, Meta(pattern=r"^[A-Za-z0-9@_.:*?\[\]!-]{1,32}(?!\
 DEFAULT_ORDER: Final = 500
 
 
+ON_REVOKED: Final = r"^(stop|alarm|replace:[0-9A-Za-z.,<>=^~*+ -]{1,200})(?!\n)$"
+
+
 class NodeSelector(Document, frozen=True, kw_only=True):
     """Which nodes: all labels must match, and the name any of the globs."""
 
@@ -59,6 +62,11 @@ class DeploymentSpec(Document, frozen=True, kw_only=True):
     metrics: dict[Token, MetricSource] = {}
     link: LinkWishes = LinkWishes()
     """How the chains that it is part of are linked and attached."""
+    channel: Token = "stable"
+    """Which of the package's channels the version is picked from."""
+    on_revoked: Annotated[str, Meta(pattern=ON_REVOKED)] = "alarm"
+    """What happens when the version that runs is revoked: `stop`, `alarm`, or `replace:` and a
+    constraint, as `replace:>=1.4.3`."""
     network_namespaces: Annotated[tuple[NetnsGlob, ...], Meta(min_length=1)] = ("",)
     """Names or globs of those below /run/netns; the empty name is the executor's own, which no
     glob matches."""
@@ -102,6 +110,26 @@ class LicenceStanding(Message, frozen=True, kw_only=True):
     """How often that changed."""
 
 
+class RevocationAlarm(Message, frozen=True, kw_only=True):
+    """What was said of a revoked version that runs."""
+
+    version: str
+    archive_sha256: str
+    at: str
+    """When it was revoked."""
+    why: str
+
+
+class KeptArtifact(Message, frozen=True, kw_only=True):
+    """What nodes of a platform run on, because nothing changed there."""
+
+    revision: int
+    """That they were told it with."""
+    version: str
+    signed: SignedPackage
+    licence: StatedLicence | None = None
+
+
 class ResolvedProgram(Message, frozen=True, kw_only=True):
     """What a specification and a package version lead to.
 
@@ -138,6 +166,9 @@ class ResolvedProgram(Message, frozen=True, kw_only=True):
     """What was stated of each object that nodes may get; empty: accepted by a release that did not
     keep it."""
 
+    kept: dict[str, KeptArtifact] = {}
+    """Platform to what its nodes run on; not named: they get this version."""
+
     def on_platform(self, platform: str) -> ResolvedObject:
         """What a node of this platform gets; without an object: nothing is made for it."""
         others = ResolvedObject(object=self.object, requires=self.requires)
@@ -166,6 +197,13 @@ class DeploymentRevision(Message, frozen=True, kw_only=True):
     """The revision with which its program instances began anew, this one included; 0: none."""
     resolved: ResolvedProgram | None = None
     """Kept in the newest revision only: older ones are resolved again when brought back."""
+
+    def told_on(self, platform: str) -> tuple[int, str]:
+        """Revision and archive that nodes of the platform are told."""
+        kept = self.resolved.kept.get(platform) if self.resolved is not None else None
+        if kept is None:
+            return self.revision, self.archive_sha256
+        return kept.revision, kept.signed.archive_sha256
 
     @property
     def order(self) -> int:
@@ -202,6 +240,8 @@ class DeploymentRecord(Message, frozen=True, kw_only=True):
     """Commands whose `deployment.complete` event is still to come, oldest first."""
     licence: LicenceStanding | None = None
     """Null: nothing was ever said of it."""
+    alarm: RevocationAlarm | None = None
+    """What the newest revision runs was revoked; null: it was not, or that was acted upon."""
 
 
 KEPT_REVISIONS: Final = 20

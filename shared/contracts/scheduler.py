@@ -20,6 +20,7 @@ from shared.contracts.base import (
 from shared.contracts.deployments import (
     DeploymentRevision,
     DeploymentSpec,
+    RevocationAlarm,
 )
 from shared.contracts.link_options import LinkOptions
 from shared.contracts.node import Labels, NodeRecord, ObservedChain
@@ -182,6 +183,8 @@ class DeploymentStatus(Message, frozen=True, kw_only=True):
     order: int
     spec: DeploymentSpec
     places: tuple[DeploymentPlaceStatus, ...]
+    alarm: RevocationAlarm | None = None
+    """What it runs was revoked."""
     violations: tuple[LicenceViolation, ...] = ()
     """By node; empty: what it was excused from is covered by waivers in force."""
     revisions: tuple[DeploymentRevision, ...] = ()

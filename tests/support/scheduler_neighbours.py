@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from shared.adapters.bus import Bus
 from shared.adapters.callers import Caller
+from shared.adapters.service_layer import Handler
+from shared.contracts.base import Endpoint
 from shared.contracts.catalog import (
     RESOLVE_PACKAGE,
     PackageResolved,
@@ -27,6 +30,7 @@ from shared.contracts.node import (
     Heartbeat,
     StageChains,
 )
+from shared.contracts.reviews import FIND_REVOKED, FindRevoked, RevokedVersion, RevokedVersions
 from shared.contracts.scheduler import GET_DEPLOYMENT, DeploymentStatus, GetDeployment
 from shared.errors import Reason, Refusal, RefusedError
 from tests.fleets import a_node_record, observing
@@ -35,8 +39,13 @@ WAIT_SECONDS = 10.0
 
 
 @asynccontextmanager
-async def a_catalog(bus: Bus, *versions: PackageVersion) -> AsyncIterator[None]:
-    """Resolves an exact version, or `*` to the last one given of that name."""
+async def a_catalog(
+    bus: Bus, *versions: PackageVersion, revoked: Collection[RevokedVersion] = ()
+) -> AsyncIterator[None]:
+    """Resolves an exact version, or `*` to the last one given of that name.
+
+    What is in `revoked` when it is asked is forbidden.
+    """
 
     async def resolve(request: ResolvePackage, _: Caller) -> PackageResolved:
         named = [one for one in versions if one.manifest.name == request.name]
@@ -49,7 +58,16 @@ async def a_catalog(bus: Bus, *versions: PackageVersion) -> AsyncIterator[None]:
             raise RefusedError("nothing meets it", [reason], code="version_unsatisfied")
         return PackageResolved(package=meeting[-1], ticket="a-ticket")
 
-    async with bus.serve("catalog", {RESOLVE_PACKAGE: resolve}, version="0.1.0"):
+    async def find_revoked(request: FindRevoked, _: Caller) -> RevokedVersions:
+        return RevokedVersions(
+            revoked=tuple(one for one in revoked if one.package in request.packages)
+        )
+
+    endpoints: dict[Endpoint[Any, Any], Handler] = {
+        RESOLVE_PACKAGE: resolve,
+        FIND_REVOKED: find_revoked,
+    }
+    async with bus.serve("catalog", endpoints, version="0.1.0"):
         yield
 
 

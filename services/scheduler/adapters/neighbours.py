@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from shared.adapters.bus import Bus
@@ -13,6 +13,12 @@ from shared.adapters.bus_errors import NoAnswerInTimeError
 from shared.contracts.catalog import RESOLVE_PACKAGE, PackageResolved, ResolvePackage
 from shared.contracts.desired import DesiredChain
 from shared.contracts.node import STAGE_CHAINS, StageChains
+from shared.contracts.reviews import (
+    FIND_REVOKED,
+    MAX_NAMES_ASKED,
+    FindRevoked,
+    RevokedVersion,
+)
 from shared.errors import FaultError, RefusedError
 
 RESOLVE_SECONDS: Final = 5.0
@@ -28,15 +34,31 @@ class Neighbours:
     def __init__(self, bus: Bus) -> None:
         self._bus: Final = bus
 
-    async def resolve(self, package: str, constraint: str) -> PackageResolved:
+    async def resolve(
+        self, package: str, constraint: str, channel: str = "stable"
+    ) -> PackageResolved:
         """The newest version that meets the constraint, with a ticket to read its archive.
 
         Raises:
             RefusedError: There is no such package or version.
             FaultError: The catalog does not answer.
         """
-        request = ResolvePackage(name=package, constraint=constraint)
+        request = ResolvePackage(name=package, constraint=constraint, channel=channel)
         return await self._bus.request(RESOLVE_PACKAGE, request, timeout_seconds=RESOLVE_SECONDS)
+
+    async def find_revoked(self, packages: Sequence[str]) -> list[RevokedVersion]:
+        """The versions of these packages that must not run.
+
+        Raises:
+            RefusedError: It may not be asked.
+            FaultError: The catalog does not answer.
+        """
+        found: list[RevokedVersion] = []
+        for first in range(0, len(packages), MAX_NAMES_ASKED):
+            request = FindRevoked(packages=tuple(packages[first : first + MAX_NAMES_ASKED]))
+            answer = await self._bus.request(FIND_REVOKED, request, timeout_seconds=RESOLVE_SECONDS)
+            found += answer.revoked
+        return found
 
     async def stage(
         self, staging: Mapping[str, tuple[DesiredChain, ...]], tickets: dict[str, str]

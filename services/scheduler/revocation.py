@@ -1,0 +1,157 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What becomes of deployments whose version was revoked.
+
+Pure.
+
+Rules:
+ * The deployment says what: stop, replace by what a constraint means, or alarm, which is the
+   default: stopping a filter unasked could be worse than what it was revoked for.
+ * What cannot be done (nothing meets the constraint, a node refuses the replacement) becomes an
+   alarm too, and is tried again.
+ * An alarm is given once for each revision and version that was revoked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+import msgspec
+
+from services.scheduler.chain_planning import current_revision
+from services.scheduler.desired_state import Fleet
+from shared.canonical import canonical_digest
+from shared.contracts.deployments import DeploymentRecord, DeploymentSpec, RevocationAlarm
+from shared.contracts.events import EventBody
+from shared.contracts.reviews import RevokedVersion
+from shared.errors import Reason
+from shared.versions import parse_constraint
+
+ACTION: Final = "deployment.alarm"
+AGAIN_SECONDS: Final = 600
+"""How long a refused replacement is not asked for again with the same answer."""
+_REPLACE: Final = "replace:"
+_ID_DIGITS: Final = 40
+
+Way = Literal["stop", "replace", "alarm"]
+
+
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """A deployment that runs what was revoked."""
+
+    record: DeploymentRecord
+    spec: DeploymentSpec
+    revoked: RevokedVersion
+    way: Way
+    constraint: str = ""
+    """Of a replacement."""
+
+    @property
+    def why(self) -> str:
+        """In the words of who revoked it."""
+        return f"{self.revoked.package} {self.revoked.version} was revoked: {self.revoked.why}"
+
+    @property
+    def replacement(self) -> DeploymentSpec:
+        """The deployment with another version."""
+        return msgspec.structs.replace(self.spec, version=self.constraint)
+
+    @property
+    def is_alarmed(self) -> bool:
+        """Whether the alarm was given."""
+        alarm = self.record.alarm
+        return alarm is not None and alarm.archive_sha256 == self.revoked.archive_sha256
+
+    def command_id(self, now: datetime) -> str:
+        """The same for the same deed, so that a scheduler that died does it once."""
+        revision = self.record.revisions[-1].revision
+        window = int(now.timestamp()) // AGAIN_SECONDS
+        parts = [self.record.name, revision, self.revoked.archive_sha256, self.way, window]
+        return f"revoked-{canonical_digest(parts)[:_ID_DIGITS]}"
+
+
+def check_on_revoked(spec: DeploymentSpec) -> None:
+    """What the deployment says of revocations can be done.
+
+    Raises:
+        RefusedError: The replacement's constraint is none.
+    """
+    way, constraint = _way(spec.on_revoked)
+    if way == "replace":
+        parse_constraint(constraint, path="on_revoked")
+
+
+def packages_in_use(fleet: Fleet) -> tuple[str, ...]:
+    """Names of the packages that deployments run."""
+    revisions = map(current_revision, fleet.deployments.values())
+    return tuple(sorted({one.spec.package for one in revisions if one is not None}))
+
+
+def affected(fleet: Fleet, revoked: Iterable[RevokedVersion]) -> list[Affected]:
+    """The deployments that run what was revoked, by name."""
+    known = {(one.package, one.archive_sha256): one for one in revoked}
+    found = []
+    for _, record in sorted(fleet.deployments.items()):
+        revision = current_revision(record)
+        if revision is None:
+            continue
+        spec = revision.spec
+        kept = revision.resolved.kept.values() if revision.resolved is not None else ()
+        archives = (revision.archive_sha256, *(one.signed.archive_sha256 for one in kept))
+        hit = next(
+            (known[spec.package, one] for one in archives if (spec.package, one) in known), None
+        )
+        if hit is not None:
+            way, constraint = _way(spec.on_revoked)
+            found.append(Affected(record, spec, hit, way, constraint))
+    return found
+
+
+def alarm(one: Affected, *, reasons: Iterable[Reason] = ()) -> tuple[str, EventBody]:
+    """The event, and the id under which it is said once.
+
+    `details`: on_revoked, revoked_at, archive_sha256 and why.
+    """
+    revision = one.record.revisions[-1]
+    body = EventBody(
+        action=ACTION,
+        outcome="observed",
+        deployment=one.record.name,
+        package=one.revoked.package,
+        version=one.revoked.version,
+        hook=one.spec.hook,
+        reason=one.why,
+        reasons=tuple(reasons),
+        details={
+            "on_revoked": one.spec.on_revoked,
+            "revoked_at": one.revoked.at,
+            "archive_sha256": one.revoked.archive_sha256,
+            "why": one.revoked.why,
+        },
+    )
+    digest = one.revoked.archive_sha256[:_ID_DIGITS]
+    return f"{one.record.name}.revoked.{revision.revision}.{digest}", body
+
+
+def alarmed(current: DeploymentRecord | None, one: Affected) -> DeploymentRecord | None:
+    """The record as it is stored now, with the alarm that was given; None: it moved on."""
+    revision = one.record.revisions[-1].revision
+    if current is None or current.removed or current.revisions[-1].revision != revision:
+        return None
+    given = RevocationAlarm(
+        version=one.revoked.version,
+        archive_sha256=one.revoked.archive_sha256,
+        at=one.revoked.at,
+        why=one.revoked.why,
+    )
+    return msgspec.structs.replace(current, alarm=given)
+
+
+def _way(said: str) -> tuple[Way, str]:
+    if said.startswith(_REPLACE):
+        return "replace", said.removeprefix(_REPLACE)
+    return ("stop", "") if said == "stop" else ("alarm", "")

@@ -1,0 +1,135 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""A version that runs is revoked: each deployment does what it says, and the log says why."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from shared.adapters.bus import Bus
+from shared.contracts.events import PUBLIC, Event, EventBody, draft_event
+from shared.contracts.reviews import REVOKE, RevokedVersion
+from shared.contracts.scheduler import GET_DEPLOYMENT, DeploymentStatus, GetDeployment
+from shared.errors import Reason, RefusedError
+from tests.fleets import a_package, a_spec
+from tests.support.event_stream import stored_events
+from tests.support.scheduler_neighbours import WAIT_SECONDS, a_catalog, until_running
+from tests.support.scheduler_system import System, system
+
+__all__ = ["system"]
+
+OLD, NEW = a_package(version="1.0.0"), a_package(version="1.1.0")
+REVOKED: Final = RevokedVersion(
+    package="rate-limit",
+    version="1.0.0",
+    archive_sha256=OLD.signed.archive_sha256,
+    at="2026-03-01T12:00:00.000000Z",
+    why="lets everything through",
+)
+WHY: Final = "rate-limit 1.0.0 was revoked: lets everything through"
+
+
+async def _revoke(catalog: Bus, revoked: list[RevokedVersion]) -> None:
+    """The catalog knows, and says so."""
+    revoked.append(REVOKED)
+    body = EventBody(action=REVOKE, outcome="accepted", package="rate-limit", version="1.0.0")
+    event = draft_event(
+        body,
+        event_id="catalog.revocation.0",
+        emitter="catalog",
+        sequence=1,
+        time=REVOKED.at,
+        salt=bytes(16),
+        audience=PUBLIC,
+    )
+    await catalog.publish_event(event)
+
+
+async def _running(system: System, **fields: Any) -> tuple[Bus, list[RevokedVersion]]:
+    """1.0.0 runs on n1, and the catalog has 1.1.0 as well."""
+    revoked: list[RevokedVersion] = []
+    bus = await system.buses.open("service-catalog")
+    await system.stack.enter_async_context(a_catalog(bus, OLD, NEW, revoked=revoked))
+    await system.apply(a_spec(version="1.0.0", **fields))
+    await until_running(system.operator, "edge")
+    return bus, revoked
+
+
+async def _until(system: System, holds: Callable[[DeploymentStatus], bool]) -> DeploymentStatus:
+    async with asyncio.timeout(WAIT_SECONDS):
+        while True:
+            status = await system.operator.request(GET_DEPLOYMENT, GetDeployment(name="edge"))
+            if holds(status):
+                return status
+            await asyncio.sleep(0.005)
+
+
+async def _said(system: System, action: str) -> list[Event]:
+    """The scheduler's events of an action, once there is one."""
+    found: list[Event] = []
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not found:
+            events = await stored_events(system.auditor)
+            found = [one for one in events if one.data.action == action]
+    return found
+
+
+async def test_a_deployment_alarms_unless_it_says_more(system: System) -> None:
+    """It goes on, one event says so with the reason, and its status too."""
+    await system.node("n1", "eth0")
+    catalog, revoked = await _running(system)
+    await _revoke(catalog, revoked)
+
+    status = await _until(system, lambda one: one.alarm is not None)
+    await _revoke(catalog, revoked)
+    (alarm,) = await _said(system, "deployment.alarm")
+
+    assert status.alarm is not None
+    assert (status.alarm.version, status.alarm.why) == ("1.0.0", "lets everything through")
+    assert [one.state for one in status.places] == ["running"]
+    assert (alarm.data.reason, alarm.data.details["on_revoked"]) == (WHY, "alarm")
+
+
+async def test_a_deployment_that_says_stop_is_gone_from_every_node(system: System) -> None:
+    """It is removed as if somebody had asked, with the reason."""
+    node = await system.node("n1", "eth0")
+    catalog, revoked = await _running(system, on_revoked="stop")
+    await _revoke(catalog, revoked)
+
+    await _until(system, lambda one: one.removed and not one.places)
+    (removal,) = await _said(system, "deployment.remove")
+
+    assert node.told[-1].chains[0].programs == ()
+    assert (removal.data.outcome, removal.data.reason) == ("accepted", WHY)
+    assert removal.data.actor is not None
+    assert removal.data.actor.role == "service-scheduler"
+
+
+async def test_a_deployment_that_says_replace_runs_another_version(system: System) -> None:
+    """The constraint decides which, by the same command that people give."""
+    await system.node("n1", "eth0")
+    catalog, revoked = await _running(system, on_revoked="replace:1.1.0")
+    await _revoke(catalog, revoked)
+
+    status = await _until(system, lambda one: one.version == "1.1.0")
+    status = await until_running(system.operator, "edge")
+
+    assert [one.observed_version for one in status.places] == ["1.1.0"]
+    assert (status.revision, status.alarm) == (2, None)
+    assert status.revisions[-1].reason == WHY
+
+
+async def test_a_replacement_that_cannot_be_is_an_alarm(system: System) -> None:
+    """A node's refusal is in the alarm, and what runs goes on."""
+    node = await system.node("n1", "eth0")
+    catalog, revoked = await _running(system, on_revoked="replace:1.1.0")
+    node.staging_refusal = RefusedError("no", [Reason(path="chains[0]", rule="too long")])
+    await _revoke(catalog, revoked)
+
+    status = await _until(system, lambda one: one.alarm is not None)
+    (alarm,) = await _said(system, "deployment.alarm")
+
+    assert (status.version, status.places[0].state) == ("1.0.0", "running")
+    assert [one.rule for one in alarm.data.reasons] == ["too long"]
