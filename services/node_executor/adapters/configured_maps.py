@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, Final
 
@@ -28,7 +29,8 @@ from shared.contracts.value_types import StructType
 from shared.errors import Reason
 
 _WORD_BYTES: Final = 8
-_KNOWN_LAYOUTS: Final = 4096
+_KNOWN: Final = 4096
+"""Maps of which is known how they were made: no id is given twice, and nothing of it changes."""
 
 
 class ConfiguredMaps:
@@ -36,7 +38,8 @@ class ConfiguredMaps:
 
     def __init__(self) -> None:
         """Nothing is read yet."""
-        self._layouts: dict[int, MapLayout] = {}
+        self._layout_of = lru_cache(_KNOWN)(_layout)
+        self._info_of = lru_cache(_KNOWN)(_info)
 
     def write_entries(self, map_id: int, changes: Sequence[EntryChange]) -> None:
         """Each entry is as `after` says; if that fails, some may be."""
@@ -64,16 +67,16 @@ class ConfiguredMaps:
 
     def stored_value(self, map_id: int, value: bytes) -> bytes:
         """A value as the kernel stores it: once for each processor in a per-CPU map."""
-        return stored(self._map_info(map_id), value)
+        return stored(self._info_of(map_id), value)
 
     def blank_value(self, map_id: int) -> bytes | None:
         """Zeros for an array, whose entries always exist; None: entries can be deleted."""
-        info = self._map_info(map_id)
+        info = self._info_of(map_id)
         return stored(info, bytes(info.value_size_bytes)) if info.is_array else None
 
     def capacity(self, map_id: int) -> int:
         """How many entries the map holds at most."""
-        return self._map_info(map_id).max_entries
+        return self._info_of(map_id).max_entries
 
     def encode_entries(
         self, map_id: int, name: str, config: MapConfig, entry: MapEntry = UNDECLARED
@@ -119,19 +122,18 @@ class ConfiguredMaps:
             return map_access.read_number(opened, encoded) or 0
 
     def layout(self, map_id: int) -> MapLayout:
-        """As the map was made: no id is given twice, and no layout changes."""
-        known = self._layouts.get(map_id)
-        if known is None:
-            with kernel_info.map_by_id(map_id) as opened:
-                known = map_layout(*kernel_info.map_declaration(opened.fd))
-            if len(self._layouts) >= _KNOWN_LAYOUTS:
-                self._layouts.clear()
-            self._layouts[map_id] = known
-        return known
+        """How its keys and values are written."""
+        return self._layout_of(map_id)
 
-    def _map_info(self, map_id: int) -> MapInfo:
-        with kernel_info.map_by_id(map_id) as opened:
-            return kernel_info.map_info(opened.fd)
+
+def _layout(map_id: int) -> MapLayout:
+    with kernel_info.map_by_id(map_id) as opened:
+        return map_layout(*kernel_info.map_declaration(opened.fd))
+
+
+def _info(map_id: int) -> MapInfo:
+    with kernel_info.map_by_id(map_id) as opened:
+        return kernel_info.map_info(opened.fd)
 
 
 def stored(info: MapInfo, value: bytes) -> bytes:
