@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
+from shared.canonical import canonical_digest
 from shared.contracts.audit import CreateSubscription
 from shared.contracts.base import EVENTS
 from shared.contracts.events import PUBLIC, Event, EventBody
@@ -159,6 +160,7 @@ def created_event(subscription: Subscription) -> EventBody:
     return EventBody(
         action=CREATED,
         outcome="accepted",
+        after=_digest(subscription),
         details={
             "consumer": subscription.consumer,
             "name": subscription.name,
@@ -173,8 +175,15 @@ def deleted_event(subscription: Subscription) -> EventBody:
     return EventBody(
         action=DELETED,
         outcome="accepted",
+        before=_digest(subscription),
         details={"consumer": subscription.consumer, "name": subscription.name},
     )
+
+
+def _digest(subscription: Subscription) -> str:
+    """SHA-256 of what the subscription is."""
+    kept = (subscription.consumer, subscription.name, subscription.subjects, subscription.after)
+    return canonical_digest(kept)
 
 
 def live_subscriptions(events: Iterable[Event]) -> tuple[dict[str, Subscription], list[str]]:

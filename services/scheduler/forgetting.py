@@ -16,6 +16,7 @@ import msgspec
 
 from services.scheduler.deployment import CommandFacts
 from services.scheduler.status import Silence
+from shared.canonical import canonical_digest
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import EventBody
 from shared.contracts.scheduler import NodeLabels
@@ -48,8 +49,11 @@ def forget_node(
     return msgspec.structs.replace(record, forgotten=not undo, command_id=command_id)
 
 
-def forgotten_event(record: NodeLabels, facts: CommandFacts) -> EventBody:
+def forgotten_event(
+    record: NodeLabels, before: NodeLabels | None, facts: CommandFacts
+) -> EventBody:
     """What the audit log says of a node that was forgotten or taken back."""
+    was_forgotten = before is not None and before.forgotten
     return EventBody(
         action="node.forget",
         outcome="accepted",
@@ -57,5 +61,12 @@ def forgotten_event(record: NodeLabels, facts: CommandFacts) -> EventBody:
         actor=facts.actor,
         reason=facts.reason,
         node=record.node,
+        before=_standing_digest(record.node, is_forgotten=was_forgotten),
+        after=_standing_digest(record.node, is_forgotten=record.forgotten),
         details={"forgotten": record.forgotten},
     )
+
+
+def _standing_digest(node: str, *, is_forgotten: bool) -> str:
+    """SHA-256 of whether the node counts."""
+    return canonical_digest({"node": node, "forgotten": is_forgotten})

@@ -78,6 +78,14 @@ def test_what_the_log_says_is_what_exists() -> None:
     assert (live, gone) == ({first.consumer: second}, [])
 
 
+def test_a_subscription_has_a_digest_before_it_ends_and_after_it_begins() -> None:
+    """The same one for the same subscription."""
+    created, deleted = created_event(planned()), deleted_event(planned())
+
+    assert (created.before, deleted.after) == ("", "")
+    assert created.after == deleted.before != created_event(planned(start="beginning")).after
+
+
 def test_a_refused_creation_makes_nothing() -> None:
     """Only what was accepted counts."""
     refused = EventBody(action="subscription.create", outcome="refused")

@@ -148,7 +148,13 @@ def test_a_node_says_whether_it_was_forgotten(fleet: Fleet) -> None:
 
 def test_the_event_says_which_way() -> None:
     """One action for both."""
-    event = forgotten_event(NodeLabels(node="n2", labels={}, forgotten=True), a_command())
+    forgotten = NodeLabels(node="n2", labels={}, forgotten=True)
+    event = forgotten_event(forgotten, None, a_command())
+    back = forgotten_event(
+        NodeLabels(node="n2", labels={}, forgotten=False), forgotten, a_command()
+    )
 
     assert (event.action, event.outcome, event.node) == ("node.forget", "accepted", "n2")
     assert event.details == {"forgotten": True}
+    assert (back.before, back.after) == (event.after, event.before)
+    assert event.before != event.after

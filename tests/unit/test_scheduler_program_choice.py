@@ -6,12 +6,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from services.scheduler.program_choice import ProgramChoiceError, resolve_program
 from shared.contracts.catalog import PackageVersion
 from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.desired import MetricSource
+from shared.contracts.licences import (
+    LicenceElection,
+    LicenceFinding,
+    LicenceVerdict,
+    StatedLicence,
+)
 from shared.contracts.package_manifest import MapEntry
 from tests.fleets import a_package, a_program, a_spec, rules
 
@@ -205,3 +212,34 @@ def test_a_program_that_nodes_compile_needs_its_compiler_there() -> None:
 
     assert resolve_program(a_spec(), package).needs == ("bcc",)
     assert resolve_program(a_spec(), a_package()).needs == ()
+
+
+def test_what_was_stated_of_an_objects_licence_goes_with_the_program() -> None:
+    """Declared, elected for this object, by which policy, with which rules and waivers."""
+    finding = LicenceFinding(rule="gpl-only-helpers", outcome="review", waiver="w-1")
+    plain = a_package()
+    path = plain.manifest.programs[0].object
+    verdict = LicenceVerdict(
+        policy="strict",
+        policy_version="3",
+        outcome="noted",
+        findings=(finding, LicenceFinding(rule="source-tags", outcome="passed")),
+        elections=(
+            LicenceElection(file=path, elected="GPL-2.0-only", declared="A OR B", why="why"),
+        ),
+    )
+
+    stated = resolve_program(a_spec(), msgspec.structs.replace(plain, licences=verdict)).licences
+    unasked = resolve_program(a_spec(), plain).licences
+
+    declared = plain.manifest.licence
+    assert unasked == {path: StatedLicence(declared=declared)}
+    assert stated == {
+        path: StatedLicence(
+            declared=declared,
+            elected="GPL-2.0-only",
+            policy="strict 3",
+            findings=("gpl-only-helpers: review",),
+            waivers=("w-1",),
+        )
+    }
