@@ -133,7 +133,7 @@ class SchedulerService:
         specs = (request.spec, *request.also)
         _sequence, resolved = await asyncio.gather(
             self._records.reread_deployments(),
-            asyncio.gather(*(self._package(spec.package, spec.version) for spec in specs)),
+            asyncio.gather(*(self._package(spec) for spec in specs)),
         )
         specified = [(spec, one.package) for spec, one in zip(specs, resolved, strict=True)]
         draft = draft_together(self._records.fleet, specified, PLANNING)
@@ -151,7 +151,9 @@ class SchedulerService:
             started_ns = perf_counter_ns()
             resolved, sequence = await self._resolve(spec)
             resolved_ns = perf_counter_ns()
-            draft = draft_application(self._records.fleet, spec, resolved.package, facts)
+            draft = draft_application(
+                self._records.fleet, spec, resolved.package, facts, warnings=resolved.warnings
+            )
             drafted_ns = perf_counter_ns()
             await self._stage(draft, spec, resolved)
             _log.info(
@@ -177,7 +179,7 @@ class SchedulerService:
             sequence = await self._records.reread_deployments()
             record = self._records.fleet.deployments.get(command.name)
             target = rollback_target(record, name=command.name, to_revision=command.to_revision)
-            resolved = await self._package(target.spec.package, target.version)
+            resolved = await self._package(target.spec, target.version)
             draft = draft_application(
                 self._records.fleet, target.spec, resolved.package, facts, rollback_of=target
             )
@@ -317,13 +319,14 @@ class SchedulerService:
     async def _resolve(self, spec: DeploymentSpec) -> tuple[PackageResolved, int]:
         """The package version; meanwhile deployments are read, whose bucket sequence is given."""
         return await asyncio.gather(
-            self._package(spec.package, spec.version),
+            self._package(spec),
             self._records.reread_deployments(),
         )
 
-    async def _package(self, package: str, version: str) -> PackageResolved:
+    async def _package(self, spec: DeploymentSpec, version: str = "") -> PackageResolved:
         """The version; if it needs waivers, those are known as they are now."""
-        resolved = await self._neighbours.resolve(package, version)
+        wanted = version or spec.version
+        resolved = await self._neighbours.resolve(spec.package, wanted, spec.channel)
         if waived_rules(resolved.package.licences):
             await self._records.reread_waivers()
         return resolved
