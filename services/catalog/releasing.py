@@ -113,7 +113,7 @@ def promotion_reasons(
         *_state_reasons(version, channel),
         *approval_reasons(version, given.rules, demanded=given.policy.approvals.get(channel, 0)),
         *_soak_reasons(version, channel, given),
-        *_licence_reasons(record, version, channel, given),
+        *_licence_reasons(judged_for(record, version, channel, given)),
         *_kernel_reasons(version, given.demands.of(channel)),
     ]
 
@@ -236,13 +236,16 @@ def _soak_reasons(version: PackageVersion, channel: str, given: Circumstances) -
         )
 
 
-def _licence_reasons(
+def judged_for(
     record: PackageRecord, version: PackageVersion, channel: str, given: Circumstances
-) -> list[Reason]:
-    """With the waivers of now, and as a release if it is to become one."""
+) -> PackageVersion:
+    """The version's licences with the waivers of now, and as a release if it is to become one.
+
+    So what lets it in is known of it later: when a waiver ends, and where it may be placed.
+    """
     verdict = version.licences
     if verdict is None:
-        return []
+        return version
     released = newest_release(record)
     if channel == STABLE and released is not None and released.version != version.version:
         before, after = (
@@ -260,7 +263,12 @@ def _licence_reasons(
             DRIFT,
             drift_findings(before, after, is_released=True),
         )
-    return refusals(waive(verdict, subject_of(version), given.waivers))
+    waived = waive(verdict, subject_of(version), given.waivers)
+    return msgspec.structs.replace(version, licences=waived)
+
+
+def _licence_reasons(version: PackageVersion) -> list[Reason]:
+    return refusals(version.licences) if version.licences else []
 
 
 def _kernel_reasons(version: PackageVersion, demanded: int) -> Iterator[Reason]:

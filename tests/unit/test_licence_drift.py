@@ -10,17 +10,36 @@ import pytest
 
 from cli.package_difference import package_difference, with_drift
 from cli.package_reference import DescribedPackage
-from services.catalog.publication import ManifestError, decide_publication, judged
-from shared.contracts.catalog import PackageVersion
+from services.catalog.publication import ManifestError, decide_publication, judged, use_events
+from services.catalog.release_gate import Demands
+from services.catalog.releasing import (
+    Circumstances,
+    ReleasePolicy,
+    judged_for,
+    promotion_reasons,
+)
+from shared.contracts.catalog import PackageRecord, PackageVersion
 from shared.contracts.licences import LicenceFinding
 from shared.contracts.package_facts import ElfFacts
 from shared.contracts.waivers import Waiver, WaiverScope
 from shared.licensing.drift import drift_findings
-from tests.package_builders import a_manifest, a_version, some_facts
+from shared.licensing.waivers import waived_rules
+from tests.package_builders import NOW, a_manifest, a_version, some_facts
 from tests.support.licensed_packages import an_object, licensed, policy
 
 DUAL = "GPL-2.0-only OR BSD-2-Clause"
 TRACE = 6
+WAIVER = Waiver(
+    id="w-1",
+    scope=WaiverScope(rule="licence-drift", package="one", versions="=1.1.0"),
+    reason="r",
+    expires_at="2027-01-01T00:00:00Z",
+    requested_by="Ua",
+    requested_name="a",
+    requested_role="publisher",
+    requested_at="2026-01-01T00:00:00Z",
+    granted_at="2026-01-02T00:00:00Z",
+)
 
 
 def drift(
@@ -99,25 +118,44 @@ def test_only_a_waiver_lets_a_drifted_version_be_released() -> None:
     """And the verdict names it."""
     released = a_version()
     drifted = a_version("1.1.0", licence=f"{DUAL} OR MIT")
-    waiver = Waiver(
-        id="w-1",
-        scope=WaiverScope(rule="licence-drift", package="one", versions="=1.1.0"),
-        reason="r",
-        expires_at="2027-01-01T00:00:00Z",
-        requested_by="Ua",
-        requested_name="a",
-        requested_role="publisher",
-        requested_at="2026-01-01T00:00:00Z",
-        granted_at="2026-01-02T00:00:00Z",
-    )
 
     with pytest.raises(ManifestError) as caught:
         decide_publication(None, name="one", version=_judged(drifted, released=released))
     assert ["licence-drift" in one.rule for one in caught.value.reasons] == [True]
-    excused = _judged(drifted, released=released, waivers=[waiver])
+    excused = _judged(drifted, released=released, waivers=[WAIVER])
     assert excused.licences is not None
     assert [one.waiver for one in excused.licences.findings if one.waiver] == ["w-1"]
     decide_publication(None, name="one", version=excused)
+
+
+def test_a_promotion_records_the_waiver_that_lets_it_in() -> None:
+    """What was for review elsewhere stops a release; so its end is told, and its use."""
+    released = a_version()
+    drifted = a_version("1.1.0", licence=f"{DUAL} OR MIT", channels=("canary",))
+    elsewhere = _judged(drifted, released=released)
+    record = PackageRecord(name="one", versions=(released, elsewhere))
+
+    def given(*waivers: Waiver) -> Circumstances:
+        return Circumstances(
+            policy=ReleasePolicy(),
+            rules=(),
+            licence_policy=policy("gpl-ok"),
+            waivers=waivers,
+            demands=Demands(),
+            now=NOW,
+        )
+
+    refused = promotion_reasons(record, elsewhere, "stable", given())
+    allowed = promotion_reasons(record, elsewhere, "stable", given(WAIVER))
+    inside = judged_for(record, elsewhere, "stable", given(WAIVER))
+
+    assert elsewhere.licences is not None
+    assert elsewhere.licences.outcome == "review"
+    assert waived_rules(elsewhere.licences) == ()
+    assert ["licence-drift" in one.rule for one in refused] == [True]
+    assert allowed == []
+    assert waived_rules(inside.licences) == ("licence-drift",)
+    assert [event.details["waiver"] for event in use_events(inside)] == ["w-1"]
 
 
 def test_a_comparison_of_two_packages_shows_what_became_of_the_licence() -> None:

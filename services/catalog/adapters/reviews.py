@@ -15,12 +15,13 @@ import structlog
 from services.catalog.adapters.owners import Owners
 from services.catalog.adapters.waivers import Waivers
 from services.catalog.code_ownership import lifecycle_of
-from services.catalog.publication import check_has_name, check_record_size
+from services.catalog.publication import check_has_name, check_record_size, use_events
 from services.catalog.release_gate import Demands
 from services.catalog.releasing import (
     Circumstances,
     ReleasePolicy,
     approvers,
+    judged_for,
     newly_retired,
     promoted,
     promotion_reasons,
@@ -221,7 +222,8 @@ class Reviews:
         refuse_promotion(
             move.record, move.version, request.to, move.speaker, move.given, tags=request.tags
         )
-        told = described(move.version, request.notes, request.tags)
+        judged = judged_for(move.record, move.version, request.to, move.given)
+        told = described(judged, request.notes, request.tags)
         after = promoted(told, request.to, move.given, command_id=move.command_id)
         is_in = request.to in after.channels
         record = replaced(move.record, after, command_id=move.command_id)
@@ -239,7 +241,8 @@ class Reviews:
         )
         release = event_of(RELEASE, move.version, after, channels=[request.to])
         release = msgspec.structs.replace(release, outcome="succeeded")
-        return _moved(move, after, (event, release) if is_in else (event,), record=record)
+        events = (event, *((release,) if is_in else ()), *use_events(after))
+        return _moved(move, after, events, record=record)
 
     async def _deprecate(self, _request: DeprecatePackage, move: _Move) -> Decision[PackageMoved]:
         after = withdrawn(move.version, "deprecate", move.speaker)
