@@ -7,7 +7,6 @@ Pure.  The file names sources and objects; the manifest names objects and the di
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -39,6 +38,7 @@ from shared.contracts.package_manifest import (
 )
 from shared.errors import Reason, RefusedError
 from shared.identifiers import Hook, ProceedOn, Token
+from shared.licensing.expressions import licences_named, text_path
 from shared.package_archive import describe_files
 from shared.package_tests import TESTS_FILE
 from shared.validation import convert_document
@@ -47,10 +47,6 @@ from shared.versions import parse_version
 SOURCE_FILE: Final = "package.toml"
 ARCHIVE_SUFFIX: Final = ".l3afpkg"
 MANIFEST_SUFFIX: Final = ".manifest.json"
-
-_LICENCE: Final = re.compile(r"[A-Za-z0-9.-]+\+?")
-_OPERATORS: Final = frozenset({"AND", "OR", "WITH"})
-
 
 _TARGETS: Final = {
     "x86_64": "x86",
@@ -217,8 +213,7 @@ def target_object(program: ProgramSection, platform: PlatformKey) -> str:
 
 def licence_files(expression: str) -> tuple[str, ...]:
     """The texts that an SPDX expression needs, as REUSE names them (reuse.software/spec-3.3)."""
-    words = _LICENCE.findall(expression)
-    return tuple(f"LICENSES/{word.rstrip('+')}.txt" for word in words if word not in _OPERATORS)
+    return tuple(map(text_path, licences_named(expression)))
 
 
 def make_manifest(

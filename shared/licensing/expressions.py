@@ -39,6 +39,7 @@ Arm = frozenset[str]
 
 _WORD: Final = re.compile(r"\(|\)|[A-Za-z0-9.:-]+\+?")
 _TEXT: Final = re.compile(r"(?:\(|\)|[A-Za-z0-9.:-]+\+?(?![A-Za-z0-9.:+-])| )*")
+_NAME: Final = re.compile(r"[A-Za-z0-9.-]+")
 _STEPS: Final = {"(": 1, ")": -1}
 _OPERATORS: Final = frozenset({"AND", "OR", "WITH"})
 _OWN: Final = ("LicenseRef-", "DocumentRef-")
@@ -75,6 +76,17 @@ def bare(arm: Iterable[str]) -> frozenset[str]:
 def render_arm(arm: Arm) -> str:
     """As an expression, its licences sorted."""
     return " AND ".join(sorted(arm))
+
+
+def licences_named(expression: str) -> tuple[str, ...]:
+    """Every licence and exception that an expression names, each once, without its `+`."""
+    words = dict.fromkeys(_NAME.findall(expression))
+    return tuple(word for word in words if word.upper() not in _OPERATORS)
+
+
+def text_path(licence: str) -> str:
+    """Where an archive has a licence's text (REUSE specification 3, licence files)."""
+    return f"LICENSES/{licence}.txt"
 
 
 def is_known(licence: str) -> bool:

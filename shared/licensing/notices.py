@@ -25,8 +25,8 @@ from shared.contracts.notices import (
 )
 from shared.errors import Reason, RefusedError
 from shared.licensing.compatibility import is_gpl_2
-from shared.licensing.expressions import parse_expression
-from shared.licensing.obligations import named_licences, text_path
+from shared.licensing.expressions import parse_expression, text_path
+from shared.licensing.obligations import named_licences, sources_of
 from shared.licensing.package import LicensedPackage
 from shared.licensing.source_tags import HEAD_BYTES, is_work
 
@@ -157,13 +157,8 @@ def _sources(
     for one in sorted(elections, key=lambda one: one.file):
         if not any(map(is_gpl_2, parse_expression(one.elected, path=one.file))):
             continue
-        stem = PurePosixPath(one.file).stem
-        sources = [
-            path
-            for path in sorted(files)
-            if path.endswith(".c") and (path == one.file or PurePosixPath(path).stem == stem)
-        ]
-        yield ObjectSource(file=one.file, elected=one.elected, sources=tuple(sources))
+        sources = tuple(sources_of(one.file, sorted(files)))
+        yield ObjectSource(file=one.file, elected=one.elected, sources=sources)
 
 
 def _name(path: str) -> str:

@@ -8,8 +8,8 @@ Pure.  Serving an object to another party may be distribution; what it then take
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any, Final
 
@@ -18,11 +18,17 @@ from msgspec import to_builtins
 from shared.contracts.licences import LicenceFinding
 from shared.licensing.compatibility import is_gpl_2
 from shared.licensing.elections import elected_arm
-from shared.licensing.expressions import Arm, ExpressionError, bare, parse_expression, render_arm
+from shared.licensing.expressions import (
+    Arm,
+    ExpressionError,
+    bare,
+    licences_named,
+    parse_expression,
+    render_arm,
+    text_path,
+)
 from shared.licensing.package import LicensedPackage, finding
 
-_WORD: Final = re.compile(r"[A-Za-z0-9.-]+")
-_OPERATORS: Final = frozenset({"AND", "OR", "WITH"})
 _SOURCE: Final = ".c"
 
 
@@ -43,14 +49,15 @@ def texts_present(package: LicensedPackage) -> Iterator[LicenceFinding]:
 
 def named_licences(package: LicensedPackage) -> list[str]:
     """Every licence and exception that the manifest's expressions name, each once."""
-    expressions = [text for group, text in package.expressions.items() if package.arms_of(group)]
-    words = dict.fromkeys(word for text in expressions for word in _WORD.findall(text))
-    return [word for word in words if word.upper() not in _OPERATORS]
+    groups = [group for group in package.expressions if package.arms_of(group)]
+    named = (licences_named(package.expressions[group]) for group in groups)
+    return list(dict.fromkeys(chain.from_iterable(named)))
 
 
-def text_path(licence: str) -> str:
-    """Where an archive has a licence's text (REUSE specification 3, licence files)."""
-    return f"LICENSES/{licence}.txt"
+def sources_of(path: str, files: Iterable[str]) -> list[str]:
+    """Sources among the files that an object may be made from: those with its name."""
+    stem = PurePosixPath(path).stem
+    return [one for one in files if one.endswith(_SOURCE) and PurePosixPath(one).stem == stem]
 
 
 def source_present(package: LicensedPackage) -> Iterator[LicenceFinding]:
@@ -58,10 +65,7 @@ def source_present(package: LicensedPackage) -> Iterator[LicenceFinding]:
     sources = [file.path for file in package.manifest.files if file.path.endswith(_SOURCE)]
     for facts in package.elf:
         arm = elected_arm(package, facts)
-        if not is_gpl_2(arm) or facts.path in sources:
-            continue
-        stem = PurePosixPath(facts.path).stem
-        if any(PurePosixPath(path).stem == stem for path in sources):
+        if not is_gpl_2(arm) or sources_of(facts.path, sources):
             continue
         yield _without_source(package, facts.path, render_arm(arm), sources)
 

@@ -107,6 +107,10 @@ def test_licence_texts_follow_from_the_expression() -> None:
         "LICENSES/Linux-syscall-note.txt",
         "LICENSES/BSD-2-Clause.txt",
     )
+    assert licence_files("GPL-2.0+ or (MIT and GPL-2.0+)") == (
+        "LICENSES/GPL-2.0.txt",
+        "LICENSES/MIT.txt",
+    )
 
 
 FOR_BCC = GOOD.replace('source = "src/one.bpf.c"', 'source = "src/one.c"\ncompiler = "bcc"')
