@@ -18,7 +18,7 @@ import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final
 
 import msgspec
 import structlog
@@ -28,6 +28,7 @@ from services.node_executor.adapters.node_bus import NodeBus
 from services.node_executor.adapters.trial_process import TrialFaultError, run_trial
 from services.node_executor.package_test.reporting import could_not_be_tried, passed_or_not
 from services.node_executor.packages import open_package
+from services.node_executor.staging import Thread
 from shared.adapters.callers import Caller
 from shared.contracts.catalog import SignedPackage
 from shared.contracts.package_manifest import PackageManifest
@@ -51,19 +52,11 @@ MEMORY_BYTES: Final = 2 << 30
 MAP_BYTES: Final = 256 << 20
 """What the maps of one program of a candidate may take."""
 
-ResultT = TypeVar("ResultT")
 log = structlog.get_logger()
 
 
 class BusyVerifierError(FaultError):
     """Too many candidates wait already."""
-
-
-class Thread(Protocol):
-    """Runs blocking calls one after another."""
-
-    async def __call__(self, call: Callable[..., ResultT], *arguments: object) -> ResultT:
-        """What the call returns."""
 
 
 class PackageVerification:
@@ -151,7 +144,8 @@ class PackageVerification:
         )
         archive = await self._fetched(request.signed, request.ticket)
         try:
-            await self._thread(_opened, request.signed, archive, self._bus.trust_root)
+            trust_root = self._bus.trust_root
+            await self._thread(open_package, request.signed, archive, trust_root=trust_root)
             tested = await self._tested(manifest, archive, seconds=request.seconds)
         except RefusedError as error:
             made = could_not_be_tried(report, error.message)
@@ -214,7 +208,3 @@ class PackageVerification:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 return
-
-
-def _opened(signed: SignedPackage, archive: bytes, trust_root: bytes) -> None:
-    open_package(signed, archive, trust_root=trust_root)
