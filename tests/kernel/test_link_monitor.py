@@ -117,7 +117,7 @@ def test_a_namespace_is_read_again_when_it_is_said_to_have_changed() -> None:
         with a_namespace() as blue:
 
             def interfaces() -> list[str]:
-                return [one.name for one in netlink.interfaces() if one.netns == blue]
+                return [one.name for one in netlink.survey().interfaces if one.netns == blue]
 
             assert interfaces() == []
             ip("link", "add", "one", "type", "veth", "peer", "name", "two", within=blue)

@@ -151,7 +151,7 @@ def test_the_inventory_has_the_interfaces_of_named_namespaces(wire: Wire, blue: 
     move(wire.name, blue)
     netlink = Netlink(PurePosixPath("/sys/fs/bpf/l3af"))
     try:
-        found = {one.place: one for one in netlink.interfaces()}
+        found = {one.place: one for one in netlink.survey().interfaces}
     finally:
         netlink.close()
 

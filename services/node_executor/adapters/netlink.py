@@ -83,15 +83,12 @@ class Netlink:
         """The socket is gone."""
         self._socket.close()
 
-    def interfaces(self) -> tuple[Interface, ...]:
-        """All interfaces but loopback, by name; then those of named network namespaces."""
-        return self.survey().interfaces
-
     def survey(self, own: Collection[int] = ()) -> Surveyed:
-        """Those interfaces, and which places for chains hold programs that are not in `own`.
+        """All interfaces but loopback, by name; then those of named network namespaces.
 
-        A named namespace takes milliseconds to read and a host may have hundreds, so what nothing
-        is known to have changed in is read again only from time to time.
+        With them, which places for chains hold programs that are not in `own`.  A named namespace
+        takes milliseconds to read and a host may have hundreds, so what nothing is known to have
+        changed in is read again only from time to time.
         """
         stale, self._stale = self._stale, set()
         was_all_stale, self._is_all_stale = self._is_all_stale, False
@@ -129,11 +126,6 @@ class Netlink:
         except (NetlinkError, OSError) as error:
             raise NetlinkFaultError(f"interfaces cannot be listed: {error}") from error
         return Surveyed(_interfaces(links, netns), taken)
-
-    def interface_index(self, name: str) -> int | None:
-        """The index of the interface; None: there is no such interface."""
-        found = self.interfaces()
-        return next((one.index for one in found if (one.name, one.netns) == (name, "")), None)
 
 
 _IFF_UP = 0x1
