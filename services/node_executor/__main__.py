@@ -42,7 +42,6 @@ from services.node_executor.chain_journal import ChainJournal
 from services.node_executor.changes import HookPoints
 from services.node_executor.config import NodeExecutorConfig, check_bpffs_dir, check_labels
 from services.node_executor.drafts import Drafts
-from services.node_executor.drift_watch import DriftWatch
 from services.node_executor.events import pins_restored_body
 from services.node_executor.execution import Steps
 from services.node_executor.fetching import Fetching
@@ -230,7 +229,7 @@ async def main(stop: asyncio.Event) -> None:
             resting=Resting(
                 kernel=kernel,
                 journal=journal,
-                drift=DriftWatch(kernel=kernel, steps=Steps(kernel), journal=journal),
+                drift=points.drift,
                 clock=seconds_since_boot,
             ),
             settling=Settling(thread=thread, points=points, staging=staging, journal=journal),

@@ -103,14 +103,14 @@ class HookPoints:
         clock: Callable[[], float],
         orphans: OrphanPolicy = "remove",
     ) -> None:
-        """`clock` counts seconds since the kernel started."""
+        """`clock` counts seconds since the kernel started; `drift` is for other readers, too."""
         self._kernel = kernel
         self._steps = steps
         self._journal = journal
         self._clock = clock
         self._orphans = orphans
         self._adopted: set[Point] = set()
-        self._drift = DriftWatch(kernel=kernel, steps=steps, journal=journal)
+        self.drift = DriftWatch(kernel=kernel, steps=steps, journal=journal)
 
     def points(self) -> set[Point]:
         """Hook points that have or had a chain."""
@@ -166,9 +166,9 @@ class HookPoints:
         """What must be prepared for the change that the point needs; None: nothing."""
         hook = self._look(point)
         memory = self.memory(point)
-        if desired is None or self._drift.holds(point, hook, desired):
+        if desired is None or self.drift.holds(point, hook, desired):
             return None
-        decision = self._drift.decide(hook, memory, desired)
+        decision = self.drift.decide(hook, memory, desired)
         if not isinstance(decision, Configure | PutBack | LinkAnew):
             return None
         return needs_of(hook, memory, desired, link=isinstance(decision, LinkAnew))
@@ -209,7 +209,7 @@ class HookPoints:
                 if self._orphans == "report":
                     return
             seen = partial(self._seen, point, hook)
-            if (mended := self._drift.settle(point, hook, desired, seen=seen)) is None:
+            if (mended := self.drift.settle(point, hook, desired, seen=seen)) is None:
                 return
             wanted = desired or nothing_desired(point)
             change = Change(point, wanted, desired_generation, prepared)
@@ -223,7 +223,7 @@ class HookPoints:
             if memory != self.memory(point):
                 self._journal.keep(point, memory)
             actions = plan_tidying(after, memory)
-            if not self._drift.keeps_off(point, after, desired, actions, describe=self._seen):
+            if not self.drift.keeps_off(point, after, desired, actions, describe=self._seen):
                 self._steps.try_each(actions, point)
 
     def uphold(self, point: Point) -> None:
@@ -234,8 +234,8 @@ class HookPoints:
         change = Change(point, memory.current.chain, memory.desired_generation, Prepared())
         with self._kernel.exclusively(point):
             seen = partial(self._seen, point, hook := self._look(point))
-            mended = self._drift.settle(point, hook, change.desired, seen=seen)
-            back = mended and self._drift.decide(mended, self.memory(point), change.desired)
+            mended = self.drift.settle(point, hook, change.desired, seen=seen)
+            back = mended and self.drift.decide(mended, self.memory(point), change.desired)
             if mended and isinstance(back, PutBack):
                 self._put(change, mended, back.generation, "kept")
 
@@ -245,7 +245,7 @@ class HookPoints:
         """The hook point as it is once what is desired runs there."""
         point = change.point
         memory = self.memory(point)
-        match self._drift.decide(hook, memory, desired):
+        match self.drift.decide(hook, memory, desired):
             case Rest() | Wait():
                 return hook
             case LeaveToOwner(program_id):

@@ -22,7 +22,6 @@ from services.node_executor.adapters.linker import link
 from services.node_executor.adapters.state_store import StateStore
 from services.node_executor.chain_journal import ChainJournal
 from services.node_executor.changes import HookPoints
-from services.node_executor.drift_watch import DriftWatch
 from services.node_executor.execution import Kernel, Steps
 from services.node_executor.generations import Point, Standing
 from services.node_executor.packages import OpenedPackage, open_package
@@ -207,14 +206,13 @@ class Executor:
         start = f"start-{next(self._counter)}"
         store = self._wrap_store(self.store)
         journal = ChainJournal(node="n1", start=start, boot_id=self.boot_id, store=store)
-        steps = Steps(self.kernel)
         self.points = HookPoints(
-            kernel=self.kernel, steps=steps, journal=journal, clock=lambda: self.now
+            kernel=self.kernel, steps=Steps(self.kernel), journal=journal, clock=lambda: self.now
         )
         self.resting = Resting(
             kernel=self.kernel,
             journal=journal,
-            drift=DriftWatch(kernel=self.kernel, steps=steps, journal=journal),
+            drift=self.points.drift,
             clock=lambda: self.now,
         )
         self.points.adopt()

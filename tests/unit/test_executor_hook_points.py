@@ -16,7 +16,6 @@ from services.node_executor.attachment import ForeignOwnerError
 from services.node_executor.chain_journal import ChainJournal
 from services.node_executor.changes import HookPoints, InterfaceMissingError
 from services.node_executor.configuration import ConfigurationError, check_metrics
-from services.node_executor.drift_watch import DriftWatch
 from services.node_executor.execution import Steps
 from services.node_executor.generations import HeldMap, MapKey, Point
 from services.node_executor.metrics_sampling import metric_values, read_metrics
@@ -110,15 +109,14 @@ class World:
         journal = ChainJournal(
             node="n1", start=f"start-{next(self._starts)}", boot_id=boot_id, store=self.store
         )
-        steps = Steps(self.kernel)
         self.points = HookPoints(
-            kernel=self.kernel, steps=steps, journal=journal, clock=lambda: self.now
+            kernel=self.kernel, steps=Steps(self.kernel), journal=journal, clock=lambda: self.now
         )
         self.points.adopt()
         self.resting = Resting(
             kernel=self.kernel,
             journal=journal,
-            drift=DriftWatch(kernel=self.kernel, steps=steps, journal=journal),
+            drift=self.points.drift,
             clock=lambda: self.now,
         )
         self.staging = Staging(
