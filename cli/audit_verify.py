@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ from rich.text import Text
 from cli.console import REFUSED, emit, plain, progress, refusing
 from cli.proof_files import trusted_key
 from services.auditor.checkpoint import parse_verifier_key
+from services.auditor.verification.adapters.tile_files import holds_tiles, verify_tiles
 from services.auditor.verification.adapters.verifying import VerifiedLog, verify_store
 from services.auditor.verification.heads import KeptHead
 from shared.errors import Reason, RefusedError
@@ -68,11 +70,11 @@ def verify_whole(
         def begin(total: int) -> Callable[[int], None]:
             return stack.enter_context(progress("verifying", total=total))
 
-        found = verify_store(
+        verify = partial(verify_store, workers=workers or os.cpu_count() or 1)
+        found = (verify_tiles if holds_tiles(place) else verify)(
             place,
             keys=[parse_verifier_key(trusted)],
             heads=[*_given(checkpoints), *_beside(place)],
-            workers=workers or os.cpu_count() or 1,
             limit=limit,
             progress=begin,
         )
