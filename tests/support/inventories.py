@@ -107,6 +107,7 @@ class ModelIndex:
 
     def __init__(self, events: Iterable[Event]) -> None:
         self.events = list(events)
+        self._known: dict[tuple[Any, int, int], int] = {}
         self.sightings: list[Sighting] = [
             sighting
             for record, event in enumerate(self.events)
@@ -151,13 +152,15 @@ class ModelIndex:
         return found
 
     def _from_us(self, sighting: Sighting) -> int:
-        return min(
-            other.time_us
-            for other in self.sightings
-            if other.place == sighting.place
-            and other.sequence >= sighting.sequence
-            and (other.sequence > sighting.sequence or other.record == sighting.record)
-        )
+        key = (key_of(sighting.place), sighting.sequence, sighting.record)
+        if key not in self._known:
+            self._known[key] = min(
+                other.time_us
+                for other in self.sightings
+                if other.place == sighting.place
+                and (other.sequence > sighting.sequence or other.record == sighting.record)
+            )
+        return self._known[key]
 
 
 def key_of(place: HookPlace) -> tuple[str, str, str, str]:
