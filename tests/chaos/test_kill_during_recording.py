@@ -196,6 +196,8 @@ async def stored_ids(stream: EventStream, last: int) -> list[str]:
             messages = await stream.fetch()
             assert messages is not None
             found |= {message.sequence: message.message_id for message in messages}
+            if messages:
+                await stream.acknowledge(messages[-1].sequence)
     await stream.close()
     assert sorted(found) == list(range(1, max(found) + 1)), "the stream lost messages"
     return [found[sequence] for sequence in sorted(found)]
