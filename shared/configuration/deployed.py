@@ -18,7 +18,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.configuration.entries import CONFIGURABLE, encode_entries
+from shared.configuration.entries import encode_entries, type_reason
 from shared.configuration.package_rules import map_codecs, variable_codec
 from shared.contracts.desired import MapConfig
 from shared.contracts.package_facts import ElfFacts, VariableFacts
@@ -57,9 +57,8 @@ def config_problems(
     types = {one.name: one.type for facts in elf for one in facts.maps}
     for name, entries in sorted(config.items()):
         path = f"config.{name}"
-        if name in types and types[name] not in CONFIGURABLE:
-            rule, allowed = "maps of this type cannot be configured", sorted(CONFIGURABLE)
-            problems.append(Reason(path=path, rule=rule, got=types[name], allowed=allowed))
+        if name in types and (reason := type_reason(types[name], path)) is not None:
+            problems.append(reason)
         elif name in codecs:
             encode_entries(entries, codecs[name], path, problems)
     return problems

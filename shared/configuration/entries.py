@@ -73,6 +73,14 @@ class MapCodec:
         return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
+def type_reason(type_name: str, path: str) -> Reason | None:
+    """Why entries of a map of this type cannot be given; None: they can."""
+    if type_name in CONFIGURABLE:
+        return None
+    rule = "maps of this type cannot be configured"
+    return Reason(path=path, rule=rule, got=type_name, allowed=sorted(CONFIGURABLE))
+
+
 def map_layout(declared: MapDeclaration, btf: Btf | None) -> MapLayout:
     """The layout of one map; by its sizes alone if BTF does not describe it.
 
@@ -153,9 +161,8 @@ def encode_config(
         if layout is None:
             rule = "must be a map of the program"
             problems.append(Reason(path=place, rule=rule, got=name, allowed=sorted(layouts)))
-        elif layout.type_name not in CONFIGURABLE:
-            rule, allowed = "maps of this type cannot be configured", sorted(CONFIGURABLE)
-            problems.append(Reason(path=place, rule=rule, got=layout.type_name, allowed=allowed))
+        elif (reason := type_reason(layout.type_name, place)) is not None:
+            problems.append(reason)
         else:
             entry = (entries or {}).get(name, UNDECLARED)
             codec = map_codec(layout, entry, path=place, problems=problems)
@@ -211,22 +218,6 @@ def encode_key(
     if problems:
         raise MapValueError(f"{path}: {problems[0].rule}", problems)
     return encoded
-
-
-def decode_value(data: bytes, layout: Layout) -> Any:
-    """What `data` holds, in the form of its type; hexadecimal digits where BTF has no form.
-
-    Raises:
-        MapValueError: `data` is shorter than the layout.
-    """
-    if len(data) < layout.size_bytes:
-        raise MapValueError("the value is shorter than its type")
-    return codec_of(layout, ValueRules(), []).decode(data)
-
-
-def render_key(data: bytes, layout: Layout) -> str:
-    """The text form that `encode_key` reads."""
-    return map_codec(MapLayout(layout, _BYTE, 0, "hash")).decode_key(data)
 
 
 def split_processors(stored: bytes, size_bytes: int) -> Iterator[bytes]:

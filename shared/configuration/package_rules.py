@@ -13,11 +13,11 @@ import msgspec
 
 from shared.configuration.codecs import Codec
 from shared.configuration.entries import (
-    CONFIGURABLE,
     MapCodec,
     MapLayout,
     encode_entries,
     map_codec,
+    type_reason,
 )
 from shared.configuration.kinds import ValueRules, codec_of
 from shared.contracts.configuration import VariableEntry
@@ -91,9 +91,8 @@ def map_codecs(manifest: PackageManifest, elf: Iterable[ElfFacts]) -> dict[str, 
 
 def _map_reasons(entry: MapEntry, facts: MapFacts, *, path: str) -> Iterator[Reason]:
     is_configured = entry.default or entry.mode != "exact"
-    if is_configured and facts.type not in CONFIGURABLE:
-        rule, allowed = "maps of this type cannot be configured", sorted(CONFIGURABLE)
-        yield Reason(path=path, rule=rule, got=facts.type, allowed=allowed)
+    if is_configured and (reason := type_reason(facts.type, path)) is not None:
+        yield reason
         return
     layout = layout_of(facts)
     if layout is None:

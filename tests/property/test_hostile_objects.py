@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from shared.bytecode.elf import read_elf_facts, read_object
 from shared.configuration.entries import (
     MapLayout,
-    decode_value,
     encode_config,
+    map_codec,
     map_layout,
-    render_key,
 )
 from shared.contracts.value_types import (
     ArrayType,
@@ -95,5 +94,6 @@ def test_what_is_configured_is_what_is_read_back(
         "m"
     ].items()
 
-    assert render_key(encoded_key, key[0]) == text
-    assert decode_value(encoded_value, value[0]) == value[1]
+    codec = map_codec(layout)
+    assert codec.decode_key(encoded_key) == text
+    assert codec.value.decode(encoded_value) == value[1]
