@@ -9,8 +9,10 @@ Rules:
  * Kernels are different if their releases are.  Two nodes on one kernel are one witness.
  * One failure keeps the version out of every channel that it waits for, until it is ordered to be
    verified anew; then nothing that was said before counts.
- * A node that the package is not for (its platform has no object of some program, its kernel is
+ * A node that the package is not for (its platform has no object of any program, its kernel is
    outside the range that the package needs) is not asked and says nothing.
+ * A channel's number of kernels is demanded of each program that Linux has an object of; a node is
+   a witness of the programs that have an object for its platform.
  * A node that is at it is waited for, until its time is over.  One that does not answer is not.
  * A node's verdict is recorded once for each order, and what was released stays released.
  * A version that a waiver let in enters no channel while no waiver in force covers it.
@@ -177,9 +179,9 @@ def choose_verifiers(
 
 
 def is_for(version: PackageVersion, verifier: Verifier) -> bool:
-    """Whether the package says of itself that it can run there."""
+    """Whether the package says of itself that it, or a part of it, can run there."""
     manifest = version.manifest
-    has_objects = all(one.object_on(f"linux-{verifier.machine}") for one in manifest.programs)
+    has_objects = any(one.object_on(f"linux-{verifier.machine}") for one in manifest.programs)
     compilers = {one.compiler for one in manifest.programs if one.compiler}
     has_features = compilers.union(manifest.needs.features) <= verifier.features
     return has_objects and has_features and is_in_range(verifier.kernel, manifest.needs.kernel)
@@ -225,6 +227,8 @@ def judge(
     failures = [verdict for verdict in verdicts if verdict.outcome == "failed"]
     kernels = tuple(dict.fromkeys(one.kernel for one in verdicts if one.outcome == "passed"))
 
+    program, witnesses = _least_witnessed(version, verdicts)
+
     limit_seconds = trial_seconds + GRACE_SECONDS
     missing = [node for node in verifiers if node not in heard]
     nodes: dict[str, NodeVerification] = {one.node: one.outcome for one in verdicts}
@@ -242,7 +246,7 @@ def judge(
         if not failures
         and not lapsed
         and not is_undecided
-        and gate.kernels[channel] <= len(kernels)
+        and gate.kernels[channel] <= len(witnesses)
     )
     left = [channel for channel in gate.awaits if channel not in releases]
     demanded = max((gate.kernels[channel] for channel in left), default=0)
@@ -256,11 +260,37 @@ def judge(
         nodes=nodes,
         waits_for=(
             *_node_sentences(failures, nodes, asked),
-            *_kernel_sentence(0 if failures else demanded, kernels, nodes),
+            *_kernel_sentence(
+                0 if failures else demanded,
+                witnesses,
+                nodes,
+                program=program if witnesses != kernels else "",
+            ),
             *(_LAPSED.format(rule=rule) for rule in lapsed if left),
         ),
         is_open=bool(fresh or is_undecided or to_ask or (left and not failures)),
     )
+
+
+def _least_witnessed(
+    version: PackageVersion, verdicts: Sequence[NodeVerdict]
+) -> tuple[str, tuple[str, ...]]:
+    """The program that the fewest kernels passed, of those for Linux, and these kernels."""
+    found = [
+        (
+            program.name,
+            tuple(
+                dict.fromkeys(
+                    one.kernel
+                    for one in verdicts
+                    if one.outcome == "passed" and program.object_on(f"linux-{one.machine}")
+                )
+            ),
+        )
+        for program in version.manifest.programs
+        if program.object or any(key.startswith("linux-") for key in program.objects)
+    ]
+    return min(found, key=lambda one: len(one[1]), default=("", ()))
 
 
 def _verdict(report: VerificationReport) -> NodeVerdict:
@@ -308,7 +338,11 @@ def _node_sentences(
 
 
 def _kernel_sentence(
-    demanded: int, kernels: Sequence[str], nodes: Mapping[str, NodeVerification]
+    demanded: int,
+    kernels: Sequence[str],
+    nodes: Mapping[str, NodeVerification],
+    *,
+    program: str,
 ) -> Iterator[str]:
     """How many kernels are missing, and what to do if nobody is at it."""
     if len(kernels) >= demanded:
@@ -317,4 +351,5 @@ def _kernel_sentence(
     has_hope = any(state in ("running", "waiting") for state in nodes.values())
     where = "on another kernel " if kernels else ""
     advice = "" if has_hope else f"; label a node {where}{VERIFIER_LABEL}=true"
-    yield f"passed on {len(kernels)} of {demanded} different kernels{names}{advice}"
+    of_program = f"{program} " if program else ""
+    yield f"{of_program}passed on {len(kernels)} of {demanded} different kernels{names}{advice}"

@@ -14,7 +14,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from cli.package_build import BuiltPackage
 from shared.contracts.node import GET_CHAINS, GetChains
+from shared.contracts.package_manifest import PackageManifest
 from shared.contracts.package_tests import PackageTested, RunPackageTests, TrialLimits
 from tests.support.catalog_process import ROOT, a_built_package
 from tests.support.node_fleets import NODE, a_fleet
@@ -133,13 +135,9 @@ async def test_a_trial_that_takes_too_long_has_failed(tmp_path: Path) -> None:
         assert shown.nodes[0].why == "its trial took longer than 1 s"
 
 
-def test_a_candidate_gets_no_more_than_its_limits() -> None:
-    """Its maps are refused by size before the kernel makes them."""
-    built = a_built_package(PACKAGE)
-    limits = TrialLimits(memory_bytes=2 << 30, processor_seconds=60, map_bytes=1000)
-    manifest = msgspec.structs.replace(built.manifest, tests=None)
+def _tried(built: BuiltPackage, manifest: PackageManifest, *, map_bytes: int) -> PackageTested:
+    limits = TrialLimits(memory_bytes=2 << 30, processor_seconds=60, map_bytes=map_bytes)
     order = RunPackageTests(manifest=manifest, archive=built.archive, loads_all=True, limits=limits)
-
     done = subprocess.run(
         [sys.executable, "-m", "services.node_executor.package_test"],
         cwd=ROOT,
@@ -147,9 +145,31 @@ def test_a_candidate_gets_no_more_than_its_limits() -> None:
         capture_output=True,
         check=True,
     )
+    return msgspec.json.decode(done.stdout, type=PackageTested)
 
-    tested = msgspec.json.decode(done.stdout, type=PackageTested)
-    (loaded,) = tested.results
+
+def test_a_node_tries_what_has_an_object_for_it() -> None:
+    """Of a program for another platform it says nothing, neither good nor bad."""
+    built = a_built_package(PACKAGE)
+    (own,) = built.manifest.programs
+    other = msgspec.structs.replace(
+        own, name="there", object="", objects={"windows-aarch64": own.object}
+    )
+    manifest = msgspec.structs.replace(built.manifest, programs=(own, other))
+
+    tested = _tried(built, manifest, map_bytes=1 << 28)
+
+    assert {one.program for one in tested.results} == {own.name}
+    assert tested.has_passed
+
+
+def test_a_candidate_gets_no_more_than_its_limits() -> None:
+    """Its maps are refused by size before the kernel makes them."""
+    built = a_built_package(PACKAGE)
+    manifest = msgspec.structs.replace(built.manifest, tests=None)
+
+    (loaded,) = _tried(built, manifest, map_bytes=1000).results
+
     assert (loaded.name, loaded.hook, loaded.packets) == ("", "xdp", 0)
     assert "and a trial has 1000" in loaded.problem
     assert not loaded.verified_instructions

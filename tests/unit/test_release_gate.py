@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -75,12 +76,13 @@ def _judged(
     *reports: VerificationReport,
     after_seconds: float = 1,
     lapsed: tuple[str, ...] = (),
+    nodes: Mapping[str, Verifier] = NODES,
     **asked: Asked,
 ) -> Standing:
     return judge(
         version,
         manifest_sha256=manifest_digest(version.signed),
-        verifiers=NODES,
+        verifiers=nodes,
         reports=reports,
         asked=asked,
         now=NOW + timedelta(seconds=after_seconds),
@@ -295,6 +297,32 @@ def test_a_channel_demands_a_number() -> None:
     with pytest.raises(RefusedError) as caught:
         kernels_by_channel({"stable": "two", "canary": "17", "edge": "-1", "ok": "1"})
     assert [reason.path for reason in caught.value.reasons] == ["stable", "canary", "edge"]
+
+
+PARTS = (
+    a_program(name="here", object="", objects={"linux-x86_64": "x.o"}),
+    a_program(name="there", object="", objects={"linux-aarch64": "a.o"}),
+    a_program(name="elsewhere", object="", objects={"windows-x86_64": "w.o"}),
+)
+
+
+def test_each_program_has_its_own_witnesses() -> None:
+    """Programs for different platforms: nodes of each are asked, and each part needs its kernel."""
+    version = _waiting()
+    version = msgspec.structs.replace(
+        version, manifest=msgspec.structs.replace(version.manifest, programs=PARTS)
+    )
+    nodes = {"a": NODES["a"], "c": Verifier("c", "6.1.0", "aarch64")}
+    first = _report(version)
+    other = _report(version, "c", kernel="6.1.0", machine="aarch64")
+
+    half = _judged(version, first, nodes=nodes, c=SILENT)
+    whole = _judged(version, first, other, nodes=nodes)
+
+    assert _judged(version, nodes=nodes).to_ask == ("a", "c")
+    assert (half.releases, half.kernels) == ((), ("6.18.0",))
+    assert half.waits_for[-1].startswith("there passed on 0 of 1 different kernels; label a node")
+    assert whole.releases == ("stable",)
 
 
 @pytest.mark.parametrize(

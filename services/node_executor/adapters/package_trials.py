@@ -74,11 +74,14 @@ class PackageTrials:
         """What became of every test whose name matches the glob `only`; empty: of all.
 
         A test that cannot be run says why and affects no other.  With `loads_all`, programs on
-        hooks that no test is about are loaded too.
+        hooks that no test is about are loaded too, and of programs that have no object for this
+        platform nothing is said.
         """
         chosen = [test for test in tests if not only or fnmatch.fnmatchcase(test.name, only)]
         if loads_all:
             chosen += _loads(package.manifest, tests)
+            here = {one.name for one in package.manifest.programs if one.object_on(own_platform())}
+            chosen = [test for test in chosen if test.program in here]
         return PackageTested(
             package=package.manifest.name,
             version=package.manifest.version,
