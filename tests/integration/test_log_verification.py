@@ -10,21 +10,27 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
+import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from services.auditor.adapters.sqlite_store import SqliteStore
-from services.auditor.checkpoint import render_verifier_key
+from services.auditor.checkpoint import render_verifier_key, verifier_key
 from services.auditor.store import StoreFaultError
 from services.auditor.verification.adapters.verifying import verify_store
+from tests.integration.conftest import Buses
+from tests.support.auditing import SEED, EmittingBus, eventually, running_auditor
 from tests.support.command_line import run_l3af
+from tests.support.independent_log import leaves_on_disk
 from tests.support.log_stores import ORIGIN, LogPlace, PostgresPlace, SqlitePlace, append
 from tests.support.postgres import PostgresServer
 from tests.support.records import messages
 from tests.support.whole_logs import KEY, RECORDS, fill, sign
 
 VERIFY = ("audit", "verify", "--json", "--store")
+WAITING_EVENTS = 3_000
 MANY_RECORDS = 100_000
-DISK_BYTES = 4 * 1024 * 1024
+DISK_BYTES = 16 * 1024 * 1024
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -102,7 +108,7 @@ async def test_a_full_disk_keeps_nothing_and_what_waited_is_kept_when_there_is_r
 ) -> None:
     """A real file system without room: batches fail, nothing of them is there, nothing is lost."""
     ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(DISK_BYTES * 5 // 8))
+    ballast.write_bytes(bytes(DISK_BYTES * 7 // 8))
     directory = small_disk / "log"
     with closing(SqliteStore.open(directory, origin=ORIGIN)) as store:
         kept = await fill_disk(store)
@@ -127,3 +133,25 @@ async def fill_disk(store: SqliteStore) -> int:
             await append(store, messages(50, first=kept + 1))
             kept += 50
     return kept
+
+
+async def test_while_the_disk_is_full_the_stream_holds_what_comes(
+    buses: Buses, small_disk: Path
+) -> None:
+    """Recording stops and is said to; when there is room it goes on, and nothing is missing."""
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(DISK_BYTES * 7 // 8))
+    catalog = EmittingBus(await buses.open("service-catalog"), "catalog")
+    state_dir = small_disk / "log"
+    with capture_logs() as said:
+        async with running_auditor(buses.server, state_dir):
+            sent = await catalog.emit_many(WAITING_EVENTS)
+            await eventually(lambda: any(one["event"] == "recording_delayed" for one in said))
+            assert len(leaves_on_disk(state_dir)) < WAITING_EVENTS
+            ballast.unlink()
+            await eventually(lambda: len(leaves_on_disk(state_dir)) >= WAITING_EVENTS)
+
+    recorded = [msgspec.json.decode(leaf)["id"] for leaf in leaves_on_disk(state_dir)]
+    assert [one for one in recorded if one.startswith("catalog.")] == [one.id for one in sent]
+    key = verifier_key(ORIGIN, seed=SEED)
+    assert (await asyncio.to_thread(verify_store, str(state_dir), keys=[key])).problems == []
