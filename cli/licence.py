@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import CredentialsOption, JsonFlag, emit, plain, refusing, run
-from cli.moments import parse_moment
+from cli.moments import parse_moment, shown_moment
 from cli.rollout import CommandIdOption, ReasonOption, chosen_id
-from cli.session import connected
+from cli.session import ask
 from shared.contracts.waivers import (
     GRANT_WAIVER,
     LIST_WAIVERS,
@@ -106,12 +106,8 @@ def request(
             "command_id": chosen_id(command_id),
         }
         command = convert_document(fields, RequestWaiver, what="licence waiver request")
-
-    async def requested() -> WaiverRequested:
-        async with connected(credentials) as bus:
-            return await bus.request(REQUEST_WAIVER, command)
-
-    emit(run(requested(), json=json), _render_requested, json=json)
+    reply = run(ask(REQUEST_WAIVER, command, credentials), json=json)
+    emit(reply, _render_requested, json=json)
 
 
 @waiver.command
@@ -131,14 +127,10 @@ def grant(
     waiver_id
         As `list` shows it.
     """
-
-    async def granted() -> WaiverGranted:
+    with refusing(json=json):
         fields = _fields(waiver_id, reason, command_id)
         command = convert_document(fields, GrantWaiver, what="licence waiver grant")
-        async with connected(credentials) as bus:
-            return await bus.request(GRANT_WAIVER, command)
-
-    emit(run(granted(), json=json), _render_granted, json=json)
+    emit(run(ask(GRANT_WAIVER, command, credentials), json=json), _render_granted, json=json)
 
 
 @waiver.command
@@ -160,14 +152,10 @@ def revoke(
     waiver_id
         As `list` shows it.
     """
-
-    async def revoked() -> WaiverRevoked:
+    with refusing(json=json):
         fields = _fields(waiver_id, reason, command_id)
         command = convert_document(fields, RevokeWaiver, what="licence waiver revoke")
-        async with connected(credentials) as bus:
-            return await bus.request(REVOKE_WAIVER, command)
-
-    emit(run(revoked(), json=json), _render_revoked, json=json)
+    emit(run(ask(REVOKE_WAIVER, command, credentials), json=json), _render_revoked, json=json)
 
 
 @waiver.command(name="list")
@@ -187,12 +175,8 @@ def list_(
     ended
         Also those that expired or were revoked.
     """
-
-    async def listed() -> WaiverList:
-        async with connected(credentials) as bus:
-            return await bus.request(LIST_WAIVERS, ListWaivers(package=package, ended=ended))
-
-    emit(run(listed(), json=json), _render_list, json=json)
+    wanted = ListWaivers(package=package, ended=ended)
+    emit(run(ask(LIST_WAIVERS, wanted, credentials), json=json), _render_list, json=json)
 
 
 def _fields(waiver_id: str, reason: str, command_id: str) -> dict[str, Any]:
@@ -247,7 +231,7 @@ def _render_list(listed: WaiverList) -> RenderableType:
             one.scope.rule,
             plain(_target(one.scope)),
             plain(_nodes(one.scope)),
-            plain(one.expires_at[:16].replace("T", " ")),
+            plain(shown_moment(one.expires_at)),
             plain(one.reason),
         )
     return table

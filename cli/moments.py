@@ -61,6 +61,11 @@ def parse_moment(text: str, *, now: datetime, path: str, zone: tzinfo = UTC) -> 
     return render_time(_placed(moment, zone, text=text, path=path))
 
 
+def shown_moment(text: str) -> str:
+    """Of an RFC 3339 time, what people read: to the minute, as `2026-01-02 03:04`."""
+    return text[:16].replace("T", " ")
+
+
 def _placed(wall: datetime, zone: tzinfo, *, text: str, path: str) -> datetime:
     """The one moment at which clocks in the zone showed this.
 

@@ -16,7 +16,7 @@ from rich.text import Text
 from cli.console import CredentialsOption, JsonFlag, emit, plain, run
 from cli.node_capabilities import capability_rows, hook_points_row, slot_words, xdp_words
 from cli.rollout import CommandIdOption, ReasonOption, chosen_id
-from cli.session import connected
+from cli.session import ask, connected
 from shared.contracts.scheduler import (
     FORGET_NODE,
     GET_NODE,
@@ -56,12 +56,8 @@ def list_nodes(
     credentials: CredentialsOption = None,
 ) -> None:
     """The nodes that registered and were not forgotten."""
-
-    async def listed() -> NodeList:
-        async with connected(credentials) as bus:
-            return await bus.request(LIST_NODES, ListNodes(forgotten=forgotten))
-
-    emit(run(listed(), json=json), render_list, json=json)
+    wanted = ListNodes(forgotten=forgotten)
+    emit(run(ask(LIST_NODES, wanted, credentials), json=json), render_list, json=json)
 
 
 @app.command

@@ -23,7 +23,7 @@ from cli.package_publish import load_publisher, read_built, upload, write_built
 from cli.package_review import release_facts
 from cli.package_schema import configuration_tables, report_schema
 from cli.package_source import ARCHIVE_SUFFIX
-from cli.package_statements import program_table, statement_facts
+from cli.package_statements import fact_table, program_table, statement_facts
 from cli.package_verify import (
     TimeoutOption,
     WatchFlag,
@@ -50,7 +50,6 @@ from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import PackageManifest
 
 PUBLISH_SECONDS: Final = 30.0
-_DIGEST_SHOWN: Final = 16
 
 app = cyclopts.App(name="package", help="Write, build, test, publish, list and show packages.")
 app.command(
@@ -209,12 +208,8 @@ def list_(
     name
         Glob that the names must match.
     """
-
-    async def ask() -> PackageList:
-        async with session.connected(credentials) as bus:
-            return await bus.request(LIST_PACKAGES, ListPackages(name=name))
-
-    console.emit(console.run(ask(), json=json), _render_list, json=json)
+    found = console.run(session.ask(LIST_PACKAGES, ListPackages(name=name), credentials), json=json)
+    console.emit(found, _render_list, json=json)
 
 
 @app.command
@@ -239,12 +234,9 @@ def show(
     if schema:
         report_schema(name, version, credentials, json=json)
         return
-
-    async def ask() -> PackageShown:
-        async with session.connected(credentials) as bus:
-            return await bus.request(GET_PACKAGE, GetPackage(name=name, version=version))
-
-    console.emit(console.run(ask(), json=json), _render_shown, json=json)
+    wanted = GetPackage(name=name, version=version)
+    found = console.run(session.ask(GET_PACKAGE, wanted, credentials), json=json)
+    console.emit(found, _render_shown, json=json)
 
 
 def _load(path: Path) -> BuiltPackage:
@@ -279,7 +271,7 @@ async def _publish(
 
 def _render_built(made: PackageBuilt) -> RenderableType:
     return Group(
-        _facts(
+        fact_table(
             {
                 "package": f"{made.name} {made.version}",
                 "archive": f"{made.archive} ({made.size_bytes} bytes)",
@@ -293,7 +285,7 @@ def _render_built(made: PackageBuilt) -> RenderableType:
 
 
 def _render_published(published: PackagePublished) -> RenderableType:
-    return _facts(
+    return fact_table(
         {
             "published": f"{published.name} {published.version}",
             "archive sha256": published.archive_sha256,
@@ -323,7 +315,7 @@ def _render_list(listed: PackageList) -> RenderableType:
 def _render_shown(shown: PackageShown) -> RenderableType:
     package, manifest = shown.package, shown.package.manifest
     parts: list[RenderableType] = [
-        _facts(
+        fact_table(
             {
                 "package": f"{manifest.name} {package.version}",
                 "summary": manifest.summary,
@@ -384,11 +376,4 @@ def _elf_table(elf: tuple[ElfFacts, ...]) -> Table:
                 if facts.compiler
                 else str(program.instructions),
             )
-    return table
-
-
-def _facts(facts: dict[str, str]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for name, value in facts.items():
-        table.add_row(Text(name, style="bold"), Text(plain(value), overflow="fold"))
     return table

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from cli import console, session
 from cli.console import CredentialsOption, JsonFlag, plain
+from cli.package_statements import fact_table
 from shared.contracts.verification import (
     GET_MATRIX,
     GetMatrix,
@@ -35,12 +36,9 @@ def matrix(
     version
         Left out: the one that was published last.
     """
-
-    async def ask() -> VerificationMatrix:
-        async with session.connected(credentials) as bus:
-            return await bus.request(GET_MATRIX, GetMatrix(name=name, version=version))
-
-    console.emit(console.run(ask(), json=json), render, json=json)
+    wanted = GetMatrix(name=name, version=version)
+    found = console.run(session.ask(GET_MATRIX, wanted, credentials), json=json)
+    console.emit(found, render, json=json)
 
 
 def render(found: VerificationMatrix) -> RenderableType:
@@ -60,11 +58,10 @@ def render(found: VerificationMatrix) -> RenderableType:
 
 
 def _gate(found: VerificationMatrix) -> Table:
-    table = Table.grid(padding=(0, 2))
     awaits = found.gate.awaits if found.gate else ()
-    rows = {
+    rows: dict[str, str | Text] = {
         "package": f"{found.name} {found.version}",
-        "gate": found.state,
+        "gate": Text(found.state, style=_STYLES.get(found.state, "")),
         "released to": ", ".join(found.channels) or "no channel",
         "waits for": ", ".join(
             f"{channel} ({found.gate.kernels[channel]} kernels)" if found.gate else channel
@@ -73,13 +70,7 @@ def _gate(found: VerificationMatrix) -> Table:
         "passed on": ", ".join(f"Linux {kernel}" for kernel in found.kernels),
         "still": "\n".join(found.waits_for),
     }
-    for label, text in rows.items():
-        if text:
-            style = _STYLES.get(text, "") if label == "gate" else ""
-            table.add_row(
-                Text(label, style="bold"), Text(plain(text), style=style, overflow="fold")
-            )
-    return table
+    return fact_table({label: text for label, text in rows.items() if text})
 
 
 def _nodes(nodes: tuple[MatrixNode, ...]) -> Table:

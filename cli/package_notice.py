@@ -49,7 +49,8 @@ def notice(
         with console.refusing(json=json), console.progress(f"reading {package}"):
             found = _of_built(place)
     else:
-        found = console.run(_of_published(package, version, credentials), json=json)
+        wanted = GetNotice(name=package, version=version)
+        found = console.run(session.ask(GET_NOTICE, wanted, credentials), json=json)
     text = msgspec.json.encode(found).decode() + "\n" if json else render_notice(found)
     if out is None:
         # As it is, and not laid out for a terminal: texts of licences are handed on word by word.
@@ -65,11 +66,6 @@ def _of_built(place: Path) -> PackageNotice:
     subject = licensed_package(built, DEFAULT_POLICY)
     files = read_archive(built.archive, built.manifest)
     return package_notice(subject, files, check_licences(subject).elections)
-
-
-async def _of_published(name: str, version: str, credentials: Path | None) -> PackageNotice:
-    async with session.connected(credentials) as bus:
-        return await bus.request(GET_NOTICE, GetNotice(name=name, version=version))
 
 
 def _write(path: Path, text: str) -> None:

@@ -15,13 +15,12 @@ from rich.text import Text
 
 from cli.console import CredentialsOption, JsonFlag, emit, plain, refusing, run
 from cli.rollout import CommandIdOption, ReasonOption, chosen_id
-from cli.session import connected
+from cli.session import ask
 from shared.contracts.reviews import (
     LIST_OWNERS,
     SET_OWNERS,
     ListOwners,
     OwnerList,
-    OwnerRule,
     OwnersSet,
     SetOwners,
 )
@@ -42,12 +41,8 @@ def list_(
     package
         Its name; left out: all rules.
     """
-
-    async def ask() -> OwnerList:
-        async with connected(credentials) as bus:
-            return await bus.request(LIST_OWNERS, ListOwners(package=package))
-
-    emit(run(ask(), json=json), lambda found: _render(found.rules), json=json)
+    found = run(ask(LIST_OWNERS, ListOwners(package=package), credentials), json=json)
+    emit(found, _render, json=json)
 
 
 @app.command(name="set")
@@ -97,12 +92,7 @@ def remove(
 def _change(fields: dict[str, Any], credentials: Path | None, *, json: bool) -> None:
     with refusing(json=json):
         command = convert_document(fields, SetOwners, what="owners")
-
-    async def ask() -> OwnersSet:
-        async with connected(credentials) as bus:
-            return await bus.request(SET_OWNERS, command)
-
-    emit(run(ask(), json=json), lambda found: _render(found.rules), json=json)
+    emit(run(ask(SET_OWNERS, command, credentials), json=json), _render, json=json)
 
 
 def _fields(packages: str, paths: str, reason: str, command_id: str) -> dict[str, Any]:
@@ -114,10 +104,10 @@ def _fields(packages: str, paths: str, reason: str, command_id: str) -> dict[str
     }
 
 
-def _render(rules: tuple[OwnerRule, ...]) -> RenderableType:
-    if not rules:
+def _render(found: OwnerList | OwnersSet) -> RenderableType:
+    if not found.rules:
         return Text("nobody owns anything: l3af package owners set GLOB --owner NAME")
     table = Table("packages", "paths", "owners", box=None)
-    for rule in rules:
+    for rule in found.rules:
         table.add_row(plain(rule.packages), plain(rule.paths), plain(", ".join(rule.owners)))
     return table

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from cli import console, session
-from cli.console import CredentialsOption, JsonFlag, plain
+from cli.console import CredentialsOption, JsonFlag
+from cli.moments import shown_moment
+from cli.package_statements import fact_table
 from cli.rollout import CommandIdOption, ReasonOption, chosen_id
 from shared.contracts.base import Endpoint
 from shared.contracts.catalog import PackagePublished, PackageVersion
@@ -206,12 +206,9 @@ def standing(
     version
         Left out: the one that was published last.
     """
-
-    async def ask() -> PackageReview:
-        async with session.connected(credentials) as bus:
-            return await bus.request(GET_REVIEW, GetReview(name=name, version=version))
-
-    console.emit(console.run(ask(), json=json), _render_review, json=json)
+    wanted = GetReview(name=name, version=version)
+    found = console.run(session.ask(GET_REVIEW, wanted, credentials), json=json)
+    console.emit(found, _render_review, json=json)
 
 
 def release_facts(version: PackageVersion | PackagePublished) -> dict[str, str]:
@@ -225,7 +222,7 @@ def release_facts(version: PackageVersion | PackagePublished) -> dict[str, str]:
         for verb in ("yanked", "deprecated", "revoked") if found else ():
             statement: Statement | None = getattr(found, verb)
             if statement is not None:
-                facts[verb] = f"{statement.at[:16].replace('T', ' ')}: {statement.why}"
+                facts[verb] = f"{shown_moment(statement.at)}: {statement.why}"
         if found is not None and found.tags:
             facts["tags"] = ", ".join(found.tags)
         if found is not None and found.notes:
@@ -247,12 +244,8 @@ def _move(
 ) -> None:
     with console.refusing(json=json):
         command = convert_document(fields, endpoint.request, what="command")
-
-    async def ask() -> PackageMoved:
-        async with session.connected(credentials) as bus:
-            return await bus.request(endpoint, command)
-
-    console.emit(console.run(ask(), json=json), _render_moved, json=json)
+    moved = console.run(session.ask(endpoint, command, credentials), json=json)
+    console.emit(moved, _render_moved, json=json)
 
 
 def _fields(name: str, version: str, reason: str, command_id: str) -> dict[str, Any]:
@@ -283,7 +276,7 @@ def _render_moved(moved: PackageMoved) -> RenderableType:
         "waits for kernels": ", ".join(f"{one} ({count})" for one, count in moved.awaits.items()),
         "missing": "\n".join(moved.waits_for),
     }
-    return _grid(facts)
+    return fact_table({name: value for name, value in facts.items() if value})
 
 
 def _render_review(found: PackageReview) -> RenderableType:
@@ -307,17 +300,9 @@ def _render_review(found: PackageReview) -> RenderableType:
     }
     for channel, missing in found.waits_for.items():
         facts[f"for {channel}"] = "\n".join(missing) or "nothing is missing: l3af package promote"
-    return _grid(facts)
+    return fact_table({name: value for name, value in facts.items() if value})
 
 
 def _statement(one: Statement) -> str:
     why = f": {one.why}" if one.why else ""
-    return f"{one.name} ({one.role}) {one.at[:16].replace('T', ' ')}{why}"
-
-
-def _grid(facts: dict[str, str]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for name, value in facts.items():
-        if value:
-            table.add_row(Text(plain(name), style="bold"), Text(plain(value), overflow="fold"))
-    return table
+    return f"{one.name} ({one.role}) {shown_moment(one.at)}{why}"

@@ -1,13 +1,25 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a manifest says of owners, sources, licences, needs and programs, to be read by people."""
+"""What is known of a package, and what its manifest states, to be read by people."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.table import Table
+from rich.text import Text
 
 from cli.console import plain
 from shared.contracts.package_manifest import PackageManifest, ProgramEntry, SourceLocation
+
+
+def fact_table(facts: Mapping[str, str | Text]) -> Table:
+    """A line for each fact behind its name."""
+    table = Table.grid(padding=(0, 2))
+    for name, value in facts.items():
+        text = Text(plain(value), overflow="fold") if isinstance(value, str) else value
+        table.add_row(Text(plain(name), style="bold"), text)
+    return table
 
 
 def statement_facts(manifest: PackageManifest) -> dict[str, str]:

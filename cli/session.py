@@ -8,9 +8,10 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypeVar
 
 from shared.adapters.bus import Bus, connect
+from shared.contracts.base import Endpoint, Message, Request
 from shared.contracts.errors import ErrorCode
 from shared.errors import RefusedError
 
@@ -19,6 +20,9 @@ INSTALLATION_VARIABLE: Final = "L3AF_INSTALLATION"
 DEFAULT_INSTALLATION: Final = Path("~/.local/share/l3af")
 FIRST_PRINCIPAL: Final = "admin"
 """Made with the installation, so that the first command has somebody to speak as."""
+
+RequestT = TypeVar("RequestT", bound=Request)
+ReplyT = TypeVar("ReplyT", bound=Message)
 
 
 class NoCredentialsError(RefusedError):
@@ -64,3 +68,16 @@ async def connected(credentials: Path | None = None) -> AsyncIterator[Bus]:
     """
     async with connect(credentials_dir(credentials)) as bus:
         yield bus
+
+
+async def ask(
+    endpoint: Endpoint[RequestT, ReplyT], message: RequestT, credentials: Path | None
+) -> ReplyT:
+    """The reply to one request, over a connection of its own.
+
+    Raises:
+        RefusedError: There is nobody to speak as, or the rules say no.
+        FaultError: Nobody answers.
+    """
+    async with connected(credentials) as bus:
+        return await bus.request(endpoint, message)
