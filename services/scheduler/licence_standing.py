@@ -26,8 +26,7 @@ from services.scheduler.placement import NodeView
 from shared.contracts.deployments import DeploymentRecord, LicenceStanding
 from shared.contracts.events import EventBody
 from shared.contracts.scheduler import LicenceViolation
-from shared.contracts.waivers import Waiver
-from shared.licensing.waivers import covers, selects, uncovered
+from shared.licensing.waivers import excuses, uncovered
 
 NODES_IN_EVENT: Final = 80
 
@@ -45,9 +44,9 @@ def violations(record: DeploymentRecord, fleet: Fleet) -> tuple[LicenceViolation
     """Each rule that the deployment breaks on a node without a waiver in force, by node."""
     return tuple(
         LicenceViolation(node=node.name, rule=rule)
-        for node, excuses in _excused_nodes(record, fleet)
+        for node, needed in _excused_nodes(record, fleet)
         for rule in uncovered(
-            excuses.rules, excuses.subject, node.waivers, node=node.name, labels=node.labels
+            needed.rules, needed.subject, node.waivers, node=node.name, labels=node.labels
         )
     )
 
@@ -116,27 +115,22 @@ def use_events(record: DeploymentRecord, fleet: Fleet) -> tuple[EventBody, ...]:
 def _used(record: DeploymentRecord, fleet: Fleet) -> dict[str, tuple[set[str], set[str]]]:
     """Each waiver that excuses the deployment, with the rules and the nodes."""
     used: dict[str, tuple[set[str], set[str]]] = {}
-    for node, excuses in _excused_nodes(record, fleet):
-        for rule in excuses.rules:
+    for node, needed in _excused_nodes(record, fleet):
+        for rule in needed.rules:
             for waiver in node.waivers:
-                if _excuses(waiver, rule, excuses, node):
+                if excuses(waiver, rule, needed.subject, node=node.name, labels=node.labels):
                     rules, nodes = used.setdefault(waiver.id, (set(), set()))
                     rules.add(rule)
                     nodes.add(node.name)
     return used
 
 
-def _excuses(waiver: Waiver, rule: str, excuses: Excuses, node: NodeView) -> bool:
-    is_here = selects(waiver.scope.nodes, node.name, node.labels)
-    return is_here and covers(waiver, rule, excuses.subject)
-
-
 def _excused_nodes(record: DeploymentRecord, fleet: Fleet) -> Iterator[tuple[NodeView, Excuses]]:
     """Every node that the deployment runs on, if its version needs waivers."""
     revision = current_revision(record)
-    excuses = demand_of(revision).excuses if revision is not None else None
-    if revision is None or excuses is None:
+    needed = demand_of(revision).excuses if revision is not None else None
+    if revision is None or needed is None:
         return
     for name, node in sorted(fleet.nodes.items()):
         if not node.is_forgotten and places_of(revision, node, fleet.desired.get(name)):
-            yield node, excuses
+            yield node, needed

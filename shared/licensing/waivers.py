@@ -92,6 +92,13 @@ def selects(selector: NodeSelector, name: str, labels: Mapping[str, str]) -> boo
     return has_labels and any(fnmatchcase(name, glob) for glob in selector.names)
 
 
+def excuses(
+    waiver: Waiver, rule: str, subject: Subject, *, node: str, labels: Mapping[str, str]
+) -> bool:
+    """Whether the waiver is for this rule of this version on the node."""
+    return covers(waiver, rule, subject) and selects(waiver.scope.nodes, node, labels)
+
+
 def uncovered(
     rules: Collection[str],
     subject: Subject,
@@ -112,9 +119,7 @@ def uncovered(
     return [
         rule
         for rule in rules
-        if not any(
-            covers(one, rule, subject) and selects(one.scope.nodes, node, labels) for one in waivers
-        )
+        if not any(excuses(one, rule, subject, node=node, labels=labels) for one in waivers)
     ]
 
 
