@@ -61,8 +61,9 @@ def resolve_program(spec: DeploymentSpec, package: PackageVersion) -> ResolvedPr
     manifest = package.manifest
     program, problems = _choose_program(spec, manifest)
     problems += _verdict_problems(spec.proceed_on, spec.hook)
-    known_maps = _maps_of(program, package)
+    # All of the package's if the program is not known.
     objects = [one for one in package.elf if program is None or one.path in program.all_objects]
+    known_maps = {declared.name for one in objects for declared in one.maps}
     config = whole_config(spec.config, manifest.maps, known_maps)
     problems += _config_problems(spec, manifest)
     problems += _untold(config_problems(config, manifest, objects), problems)
@@ -185,12 +186,6 @@ def _proceed_on(spec: DeploymentSpec, program: ProgramEntry) -> tuple[str, ...]:
     packages_own = [verdict for verdict in program.proceed_on if verdict in known]
     wanted = spec.proceed_on or packages_own or DEFAULT_PROCEED_ON[spec.hook]
     return tuple(verdict for verdict in known if verdict in wanted)
-
-
-def _maps_of(program: ProgramEntry | None, package: PackageVersion) -> set[str]:
-    """The maps in the program's objects; all maps of the package if the program is not known."""
-    facts = [one for one in package.elf if program is None or one.path in program.all_objects]
-    return {one.name for elf in facts for one in elf.maps}
 
 
 def _requirements(
