@@ -15,6 +15,7 @@ import pytest
 
 from cli.package_publish import upload
 from shared.adapters.bus import Bus
+from shared.canonical import sha256_hex
 from shared.contracts.base import Endpoint
 from shared.contracts.catalog import (
     CATALOG,
@@ -28,6 +29,7 @@ from shared.contracts.lifecycle import Lifecycle
 from shared.contracts.reviews import (
     APPROVE_PACKAGE,
     DEPRECATE_PACKAGE,
+    FIND_REVOKED,
     GET_REVIEW,
     LIST_OWNERS,
     PROMOTE_PACKAGE,
@@ -38,6 +40,7 @@ from shared.contracts.reviews import (
     YANK_PACKAGE,
     ApprovePackage,
     DeprecatePackage,
+    FindRevoked,
     GetReview,
     ListOwners,
     PackageMoved,
@@ -208,7 +211,13 @@ async def test_what_is_yanked_is_pinned_and_what_is_revoked_is_not(people: Peopl
         await say(YANK_PACKAGE, msgspec.structs.replace(yank, undo=True))
     with pytest.raises(RefusedError) as silent:
         await say(REVOKE_PACKAGE, msgspec.structs.replace(revoke, reason=" "))
+    scheduler = await stage.buses.open("service-scheduler")
+    told = await scheduler.request(FIND_REVOKED, FindRevoked(packages=(NAME, "unknown")))
 
+    assert [(one.package, one.version, one.why) for one in told.revoked] == [
+        (NAME, "1.0.0", "lets everything through")
+    ]
+    assert told.revoked[0].archive_sha256 == sha256_hex(BUILT.archive)
     assert "has to be named exactly" in hidden.value.reasons[0].rule
     assert pinned.warnings == ("rate-limit 1.0.0 was yanked: drops too much",)
     assert shown.warnings == ()
