@@ -6,14 +6,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
+
+import pytest
 
 from shared.adapters.bus import Bus
 from shared.contracts.events import PUBLIC, Event, EventBody, draft_event
-from shared.contracts.reviews import REVOKE, RevokedVersion
+from shared.contracts.reviews import REVOKE, REVOKE_PACKAGE, RevokedVersion, RevokePackage
 from shared.contracts.scheduler import GET_DEPLOYMENT, DeploymentStatus, GetDeployment
 from shared.errors import Reason, RefusedError
 from tests.fleets import a_package, a_spec
+from tests.support.catalog_stage import a_stage
 from tests.support.event_stream import stored_events
 from tests.support.scheduler_neighbours import WAIT_SECONDS, a_catalog, until_running
 from tests.support.scheduler_system import System, system
@@ -133,3 +137,24 @@ async def test_a_replacement_that_cannot_be_is_an_alarm(system: System) -> None:
 
     assert (status.version, status.places[0].state) == ("1.0.0", "running")
     assert [one.rule for one in alarm.data.reasons] == ["too long"]
+
+
+async def test_what_the_catalog_revokes_is_stopped(system: System, tmp_path: Path) -> None:
+    """From an approver's word in the real catalog to an empty chain, and the log has both."""
+    node = await system.node("n1", "eth0")
+    async with a_stage(system.buses, tmp_path / "catalog") as stage:
+        await stage.publish()
+        await system.apply(a_spec(on_revoked="stop"))
+        await until_running(system.operator, "edge")
+        approver = await system.buses.open("approver", "bob")
+        revoke = RevokePackage(name="rate-limit", version="1.0.0", reason=REVOKED.why)
+        await approver.request(REVOKE_PACKAGE, revoke)
+        await _until(system, lambda one: one.removed and not one.places)
+        with pytest.raises(RefusedError) as refused:
+            await system.apply(a_spec(version="1.0.0"))
+
+    assert node.told[-1].chains[0].programs == ()
+    assert "was revoked" in refused.value.reasons[0].rule
+    found = [one.data for one in await stored_events(system.auditor)]
+    reasons = {one.action: one.reason for one in found if one.outcome == "accepted"}
+    assert (reasons["package.revoke"], reasons["deployment.remove"]) == (REVOKED.why, WHY)

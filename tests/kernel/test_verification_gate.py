@@ -18,6 +18,7 @@ from cli.package_build import BuiltPackage
 from shared.contracts.node import GET_CHAINS, GetChains
 from shared.contracts.package_manifest import PackageManifest
 from shared.contracts.package_tests import PackageTested, RunPackageTests, TrialLimits
+from shared.contracts.reviews import GET_REVIEW, PROMOTE_PACKAGE, GetReview, PromotePackage
 from tests.support.catalog_process import ROOT, a_built_package
 from tests.support.node_fleets import NODE, a_fleet
 from tests.support.verifying_fleets import PACKAGE, VerifyingFleet, with_tests
@@ -80,6 +81,24 @@ async def test_what_passes_on_the_kernel_is_released(fleet: VerifyingFleet) -> N
     assert all(one.ns_per_packet > 0 and not one.problem for one in node.results)
     assert await _said(fleet, "package.release", 1) == [("", "succeeded")]
     assert fleet.outcomes("package.verify") == [(NODE, "succeeded")]
+
+
+async def test_a_promotion_waits_for_the_kernel_and_enters_by_itself(fleet: VerifyingFleet) -> None:
+    """What the kernel said of the version counts for the next channel too, and it is released."""
+    await fleet.publish()
+    await fleet.until_matrix("released")
+
+    command = PromotePackage(name=PACKAGE, version="1.0.0", to="canary", reason="a test")
+    promoted = await fleet.publisher.request(PROMOTE_PACKAGE, command)
+
+    async def is_in() -> bool:
+        return "canary" in (await fleet.matrix()).channels
+
+    await fleet.until(is_in)
+    found = await fleet.publisher.request(GET_REVIEW, GetReview(name=PACKAGE))
+    assert (promoted.awaits, promoted.channels) == ({"canary": 1}, ("stable",))
+    assert set(found.lifecycle.entered) == {"stable", "canary"}
+    assert await _said(fleet, "package.release", 2) == [("", "succeeded"), ("", "succeeded")]
     (event,) = [one for one in fleet.events if one.data.action == "package.publish"]
     assert (event.data.details["channels"], event.data.details["awaits"]) == ([], {"stable": 1})
 
