@@ -9,13 +9,13 @@ that a kernel answered for itself goes before the built-in one, which is Linux 6
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
 
 from shared.bytecode.licences import GPL_ONLY_HELPERS, is_gpl_compatible
+from shared.bytecode.program_kinds import section_kind
 from shared.kernel_abilities import KernelAbilities
 
 HelperAnswer = Literal["open", "closed", "absent"]
@@ -49,29 +49,12 @@ _FREE: Final = {
 """Helpers of the table that kinds have a version of that is open to all: get_stackid and
 get_func_ip (kernel/trace/bpf_trace.c)."""
 
-_SECTIONS: Final[tuple[tuple[str, ProgramKind], ...]] = (
-    (r"xdp.*", ProgramKind("xdp")),
-    (r"(tc|classifier|netkit).*", ProgramKind("sched_cls")),
-    (r"action.*", ProgramKind("sched_act")),
-    (r"k(ret)?probe\.multi\b.*", ProgramKind("kprobe", "kprobe_multi")),
-    (r"kprobe\.session\b.*", ProgramKind("kprobe", "kprobe_session")),
-    (r"u(ret)?probe\.multi\b.*", ProgramKind("kprobe", "uprobe_multi")),
-    (r"uprobe\.session\b.*", ProgramKind("kprobe", "uprobe_session")),
-    (r"([ku](ret)?probe|k(ret)?syscall|usdt)\b.*", ProgramKind("kprobe")),
-    (r"perf_event\b.*", ProgramKind("perf_event")),
-    (r"(tp|tracepoint)\b.*", ProgramKind("tracepoint")),
-    (r"(raw_tp|raw_tracepoint)\b.*", ProgramKind("raw_tracepoint")),
-    (r"(fentry|fexit|fmod_ret|tp_btf|iter)\b.*", ProgramKind("tracing")),
-    (r"lsm(\.s|_cgroup)?\b.*", ProgramKind("lsm")),
-    (r"struct_ops\b.*", ProgramKind("struct_ops")),
-)
-"""Section names as libbpf reads them (Documentation/bpf/libbpf/program_types.rst)."""
-
 
 def kind_of_section(section: str) -> ProgramKind:
     """What a program of that section is loaded as; a type without a name if nobody can tell."""
-    name = section.removeprefix("?")
-    return next((kind for rule, kind in _SECTIONS if re.fullmatch(rule, name)), ProgramKind(""))
+    found = section_kind(section)
+    kind = ProgramKind(found.type, found.attach.removeprefix("trace_"))
+    return kind if kind in _FREE else ProgramKind(found.type)
 
 
 @lru_cache(maxsize=KEPT_TABLES)
