@@ -138,7 +138,8 @@ class SchedulerService:
         specified = [(spec, one.package) for spec, one in zip(specs, resolved, strict=True)]
         draft = draft_together(self._records.fleet, specified, PLANNING)
         await self._stage(draft, request.spec, *resolved)
-        return draft.plan
+        warnings = (*(text for one in resolved for text in one.warnings), *draft.plan.warnings)
+        return msgspec.structs.replace(draft.plan, warnings=warnings)
 
     async def apply_deployment(
         self, command: ApplyDeployment, caller: Caller, command_id: str, now: datetime

@@ -13,8 +13,21 @@ import pytest
 
 from shared.adapters.bus import Bus
 from shared.contracts.events import PUBLIC, Event, EventBody, draft_event
-from shared.contracts.reviews import REVOKE, REVOKE_PACKAGE, RevokedVersion, RevokePackage
-from shared.contracts.scheduler import GET_DEPLOYMENT, DeploymentStatus, GetDeployment
+from shared.contracts.reviews import (
+    REVOKE,
+    REVOKE_PACKAGE,
+    YANK_PACKAGE,
+    RevokedVersion,
+    RevokePackage,
+    YankPackage,
+)
+from shared.contracts.scheduler import (
+    GET_DEPLOYMENT,
+    PLAN_DEPLOYMENT,
+    DeploymentStatus,
+    GetDeployment,
+    PlanDeployment,
+)
 from shared.errors import Reason, RefusedError
 from tests.fleets import a_package, a_spec
 from tests.support.catalog_stage import a_stage
@@ -158,3 +171,21 @@ async def test_what_the_catalog_revokes_is_stopped(system: System, tmp_path: Pat
     found = [one.data for one in await stored_events(system.auditor)]
     reasons = {one.action: one.reason for one in found if one.outcome == "accepted"}
     assert (reasons["package.revoke"], reasons["deployment.remove"]) == (REVOKED.why, WHY)
+
+
+async def test_plans_say_that_a_version_was_yanked(system: System, tmp_path: Path) -> None:
+    """Who names it exactly gets it, and reads why it should not be; others get nothing."""
+    await system.node("n1", "eth0")
+    async with a_stage(system.buses, tmp_path / "catalog") as stage:
+        await stage.publish()
+        yank = YankPackage(name="rate-limit", version="1.0.0", reason="drops too much")
+        await stage.publisher.request(YANK_PACKAGE, yank)
+        pinned = a_spec(version="1.0.0")
+        planned = await system.operator.request(PLAN_DEPLOYMENT, PlanDeployment(spec=pinned))
+        accepted = await system.apply(pinned)
+        with pytest.raises(RefusedError) as refused:
+            await system.apply(a_spec("other", order=7))
+
+    warning = "rate-limit 1.0.0 was yanked: drops too much"
+    assert planned.warnings[0] == accepted.plan.warnings[0] == warning
+    assert refused.value.refusal_code == "version_unsatisfied"
