@@ -6,16 +6,25 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from services.node_executor.generations import Point
+from services.node_executor.registration import is_outdated
 from shared.adapters.bus import Bus
 from shared.contracts.desired import DESIRED, DesiredChain, DesiredNode, DesiredProgram
 from shared.contracts.events import Event
-from shared.contracts.node import GET_CHAINS, NODES, STAGE_CHAINS, GetChains, StageChains
+from shared.contracts.node import (
+    GET_CHAINS,
+    NODES,
+    STAGE_CHAINS,
+    GetChains,
+    NodeRecord,
+    StageChains,
+)
 from shared.errors import FaultError, RefusedError
 from tests.package_builders import STRANGER_SEED, sign
 from tests.support.event_stream import stored_events
@@ -53,19 +62,29 @@ async def test_a_desired_chain_is_attached_said_and_counted(fleet: Fleet, wire: 
 
 async def test_a_node_registers_once_and_beats_at_once(fleet: Fleet) -> None:
     """The inventory is written and said when it changes; a restart with the same says nothing."""
-    record = await fleet.scheduler.bucket(NODES).get(NODE)
+    written: dict[int, NodeRecord | None] = {}
+
+    async def note(_key: str, value: NodeRecord | None, revision: int) -> None:
+        written[revision] = value
+
+    nodes = fleet.scheduler.bucket(NODES)
+    await nodes.follow(NODE, note)
+    record = await nodes.get(NODE)
+    assert record is not None
+    written[record.revision] = record.value
+    await fleet.until(lambda: _beats(fleet, 1))
     fleet.stop()
+    before = len(fleet.heartbeats)
     fleet.start()
 
-    await fleet.until(lambda: _beats(fleet, 2))
+    await fleet.until(lambda: _beats(fleet, before + 1))
 
-    again = await fleet.scheduler.bucket(NODES).get(NODE)
-    assert record is not None
-    assert again is not None
     said = [one.data for one in fleet.events]
     assert {one.action for one in said} == {"node.register"}
-    is_same = again.value.interfaces == record.value.interfaces  # others may use this machine
-    assert (again.revision == record.revision) == is_same
+    records = [written[revision] for revision in sorted(written)]
+    for stored, current in pairwise(records):  # others who use this machine make some
+        assert current is not None
+        assert is_outdated(stored, current)
     assert record.value.labels == {"role": "edge"}
     assert record.value.features["xdp"]
 
