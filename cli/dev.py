@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Final
-from uuid import uuid4
 
 import msgspec
 from cyclopts import Parameter
@@ -183,7 +182,7 @@ async def _roll_out(
         await upload(bus, built.archive)
         await bus.request(
             PUBLISH_PACKAGE,
-            PublishPackage(command_id=uuid4().hex, reason=REASON, signed=signed),
+            PublishPackage(command_id=chosen_id(""), reason=REASON, signed=signed),
             timeout_seconds=DEPLOYING_SECONDS,
         )
         watch.step("publish")

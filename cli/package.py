@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Final
-from uuid import uuid4
 
 import cyclopts
 from cyclopts import Parameter
@@ -19,7 +18,7 @@ from cli.console import CredentialsOption, JsonFlag, plain
 from cli.package_analysis_view import companion_tables, portability_table
 from cli.package_build import BuiltPackage, build_package
 from cli.package_check import report_check
-from cli.package_publish import load_publisher, read_built, upload, write_built
+from cli.package_publish import load_built, load_publisher, upload, write_built
 from cli.package_review import release_facts
 from cli.package_schema import configuration_tables, report_schema
 from cli.package_source import ARCHIVE_SUFFIX
@@ -32,6 +31,7 @@ from cli.package_verify import (
     wait_for_kernels,
     waiting_facts,
 )
+from cli.rollout import chosen_id
 from shared.canonical import canonical_digest, sha256_hex
 from shared.contracts.base import Message
 from shared.contracts.catalog import (
@@ -170,15 +170,15 @@ def publish(
     command_id
         8 to 64 letters, digits, _ and -: a repeat with the same one has no second effect.
     """
-    with console.refusing(json=json):
-        built = _load(path)
+    with console.refusing(json=json), console.progress(f"reading {path.name}"):
+        built = load_built(path)
     published = console.run(
         _publish(
             built,
             credentials=credentials,
             channels=channel,
             reason=reason,
-            command_id=command_id or uuid4().hex,
+            command_id=chosen_id(command_id),
         ),
         json=json,
     )
@@ -237,13 +237,6 @@ def show(
     wanted = GetPackage(name=name, version=version)
     found = console.run(session.ask(GET_PACKAGE, wanted, credentials), json=json)
     console.emit(found, _render_shown, json=json)
-
-
-def _load(path: Path) -> BuiltPackage:
-    if path.is_dir():
-        with console.progress(f"building {path.name}"):
-            return build_package(path)
-    return read_built(path)
 
 
 async def _publish(

@@ -17,8 +17,8 @@ from rich.text import Text
 
 from cli import console, session
 from cli.console import CredentialsOption, JsonFlag, plain
-from cli.package_build import BuiltPackage, build_package
-from cli.package_publish import read_built
+from cli.package_build import BuiltPackage
+from cli.package_publish import load_built
 from cli.package_source import ARCHIVE_SUFFIX
 from shared.adapters.licence_policies import load_policy
 from shared.contracts.base import Message
@@ -104,11 +104,6 @@ def licence(
     console.emit(found, render, json=json)
     if found.outcome == "refused":
         sys.exit(console.REFUSED)
-
-
-def load_built(place: Path) -> BuiltPackage:
-    """Built from a folder, or read from an archive."""
-    return build_package(place) if place.is_dir() else read_built(place)
 
 
 async def _fetch(wanted: list[tuple[str, str]], credentials: Path | None) -> list[PackageVersion]:

@@ -13,7 +13,8 @@ from cyclopts import Parameter
 
 from cli import console, session
 from cli.console import CredentialsOption, JsonFlag
-from cli.package_licence import licensed_package, load_built
+from cli.package_licence import licensed_package
+from cli.package_publish import load_built
 from cli.package_source import ARCHIVE_SUFFIX
 from shared.contracts.notices import GET_NOTICE, GetNotice, PackageNotice
 from shared.errors import Reason, RefusedError

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from cli.package_build import BuiltPackage
+from cli.package_build import BuiltPackage, build_package
 from cli.package_source import ARCHIVE_SUFFIX, MANIFEST_SUFFIX
 from shared.adapters.exception_groups import plain_task_group
 from shared.bytecode.c_sources import read_source_facts
@@ -135,6 +135,15 @@ def read_built(archive: Path) -> BuiltPackage:
             for path, compiler in objects.items()
         ),
     )
+
+
+def load_built(path: Path) -> BuiltPackage:
+    """The package in a folder, which is built, or in an archive file.
+
+    Raises:
+        RefusedError: It cannot be built or read.
+    """
+    return build_package(path) if path.is_dir() else read_built(path)
 
 
 async def upload(

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from cli import session
-from cli.package_build import BuiltPackage, build_package
-from cli.package_publish import read_built
+from cli.package_build import BuiltPackage
+from cli.package_publish import load_built
 from shared.canonical import sha256_hex
-from shared.contracts.catalog import GET_PACKAGE, GetPackage, PackageShown
+from shared.contracts.catalog import GET_PACKAGE, GetPackage
 from shared.contracts.package_analysis import PackageAnalysis
 from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import PackageManifest
@@ -69,9 +69,7 @@ async def find_package(reference: str, credentials: Path | None) -> DescribedPac
         )
         raise RefusedError(f"{reference} {reason.rule}", [reason])
     request = GetPackage(name=match["name"], version=match["version"] or "")
-    async with session.connected(credentials) as bus:
-        shown: PackageShown = await bus.request(GET_PACKAGE, request)
-    package = shown.package
+    package = (await session.ask(GET_PACKAGE, request, credentials)).package
     return DescribedPackage(
         label=f"{package.manifest.name}@{package.version}",
         manifest=package.manifest,
@@ -84,6 +82,4 @@ async def find_package(reference: str, credentials: Path | None) -> DescribedPac
 
 def _on_disk(reference: str) -> DescribedPackage | None:
     path = Path(reference)
-    if path.is_dir():
-        return describe_built(build_package(path), reference)
-    return describe_built(read_built(path), reference) if path.is_file() else None
+    return describe_built(load_built(path), reference) if path.is_dir() or path.is_file() else None

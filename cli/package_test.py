@@ -16,8 +16,8 @@ from rich.text import Text
 
 from cli import console
 from cli.console import JsonFlag, plain
-from cli.package_build import BuiltPackage, build_package
-from cli.package_publish import read_built
+from cli.package_build import BuiltPackage
+from cli.package_publish import load_built
 from shared.contracts.package_tests import PackageTested, PackageTestResult, RunPackageTests
 from shared.errors import FaultError, Reason, Refusal, RefusedError
 
@@ -41,20 +41,11 @@ def try_package(path: Path, *, only: str = "", json: JsonFlag = False) -> None:
         Glob that the tests' names must match.
     """
     with console.refusing(json=json), console.progress(f"testing {path.name}"):
-        built = load(path)
+        built = load_built(path)
         tested = run_tests(built, only=only)
     console.emit(tested, render, json=json)
     if not tested.has_passed:
         sys.exit(console.REFUSED)
-
-
-def load(path: Path) -> BuiltPackage:
-    """The package in a folder, which is built, or in an archive file.
-
-    Raises:
-        RefusedError: It cannot be built or read.
-    """
-    return build_package(path) if path.is_dir() else read_built(path)
 
 
 def run_tests(built: BuiltPackage, *, only: str = "") -> PackageTested:
