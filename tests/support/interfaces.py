@@ -5,15 +5,12 @@
 from __future__ import annotations
 
 import gc
+import socket
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
 
 from services.node_executor.adapters import kernel_info
 from services.node_executor.adapters.bpf_syscall import (
@@ -23,6 +20,7 @@ from services.node_executor.adapters.bpf_syscall import (
     ids,
 )
 from services.node_executor.adapters.kernel_errors import KernelFaultError
+from tests.support.executors import a_wire
 
 DEADLINE_SECONDS = 10.0
 
@@ -38,17 +36,9 @@ class Veth:
 
 @contextmanager
 def a_veth() -> Iterator[Veth]:
-    """A veth pair in this network namespace, gone afterwards."""
-    stem = f"l{uuid.uuid4().hex[:8]}"
-    with IPRoute() as route:
-        route.link("add", ifname=f"{stem}a", kind="veth", peer=f"{stem}b")
-        try:
-            for name in (f"{stem}a", f"{stem}b"):
-                route.link("set", index=route.link_lookup(ifname=name)[0], state="up")
-            yield Veth(f"{stem}a", route.link_lookup(ifname=f"{stem}a")[0], f"{stem}b")
-        finally:
-            with suppress(NetlinkError, IndexError):  # because a test may have removed it
-                route.link("del", index=route.link_lookup(ifname=f"{stem}a")[0])
+    """A silent veth pair in this network namespace, gone afterwards."""
+    with a_wire() as wire:
+        yield Veth(wire.name, socket.if_nametoindex(wire.name), wire.peer)
 
 
 def own_objects() -> dict[str, int]:
