@@ -36,11 +36,6 @@ def render_chains(shown: ChainsShown, rates: Rates | None = None) -> RenderableT
     return Group(*(_render_chain(shown.node, one, rates) for one in shown.chains))
 
 
-def render_nodes(nodes: Iterable[ChainsShown], rates: Rates | None = None) -> RenderableType:
-    """One node after the other."""
-    return Group(*(render_chains(one, rates) for one in nodes))
-
-
 def drift_line(one: ObservedDrift) -> str:
     """What somebody else changed, who they are as far as it is known, and what is done about it."""
     found = one.found

@@ -36,7 +36,6 @@ MAX_SYMBOLS: Final = 65_536
 MAX_RELOCATIONS: Final = 1_000_000
 """Of all sections together."""
 
-SECTION_SYMBOL: Final = 3
 FUNCTION_SYMBOL: Final = 2
 WEAK_BINDING: Final = 2
 GLOBAL_BINDINGS: Final = (1, WEAK_BINDING)
