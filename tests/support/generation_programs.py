@@ -9,6 +9,7 @@ finds its own among everything that the kernel has.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import cache
 
 import msgspec
@@ -16,6 +17,7 @@ import msgspec
 from services.node_executor.adapters import kernel_info
 from services.node_executor.adapters.bpf_syscall import MAP_NEXT_ID, PROGRAM_NEXT_ID, ids
 from services.node_executor.adapters.kernel_errors import KernelFaultError
+from services.node_executor.kernel_types import ProgramInfo
 from services.node_executor.packages import OpenedPackage
 from shared.contracts.desired import DesiredProgram
 from shared.contracts.package_manifest import MapEntry
@@ -138,20 +140,30 @@ class StampedPrograms:
         wanted = (f"chain_{interface}"[:15], f"c{self.stamp}s", self.packets, self.limits)
         found = set()
         for program_id in ids(PROGRAM_NEXT_ID):
-            try:
-                with kernel_info.program_by_id(program_id) as program:
-                    info = kernel_info.program_info(program.fd)
-            except KernelFaultError:
-                continue  # it went away meanwhile
-            if info.name.startswith(wanted):
-                found.add(f"program {info.name} {program_id}")
-                found |= {f"map {map_id}" for map_id in info.map_ids}
+            with suppress(KernelFaultError):  # because it may go away meanwhile
+                if _program_name(program_id).startswith(wanted):
+                    info = _program(program_id)
+                    found.add(f"program {info.name} {program_id}")
+                    found |= {f"map {map_id}" for map_id in info.map_ids}
         for map_id in ids(MAP_NEXT_ID):
-            try:
-                with kernel_info.map_by_id(map_id) as opened:
-                    name = kernel_info.map_info(opened.fd).name
-            except KernelFaultError:
-                continue
-            if name.startswith(wanted):
-                found.add(f"map {map_id}")
+            with suppress(KernelFaultError):
+                if _map_name(map_id).startswith(wanted):
+                    found.add(f"map {map_id}")
         return found
+
+
+def _program(program_id: int) -> ProgramInfo:
+    with kernel_info.program_by_id(program_id) as program:
+        return kernel_info.program_info(program.fd)
+
+
+@cache
+def _program_name(program_id: int) -> str:
+    """No id is given twice, and most programs are other tests'."""
+    return _program(program_id).name
+
+
+@cache
+def _map_name(map_id: int) -> str:
+    with kernel_info.map_by_id(map_id) as opened:
+        return kernel_info.map_info(opened.fd).name
