@@ -27,8 +27,8 @@ from shared.contracts.desired import DesiredChain, MapConfig
 from shared.contracts.package_manifest import MapEntry
 from shared.errors import Reason, RefusedError
 
-_SECTIONS: Final = (".data", ".bss")
-"""Global variables that programs may write as well."""
+LIVE_SECTIONS: Final = (".data", ".bss")
+"""How sections begin whose global variables programs may write as well."""
 
 
 class MapReader(Protocol):
@@ -220,7 +220,7 @@ def _encoded_variables(
             continue
         found: set[str] = set()
         for held in maps:
-            if held.deployment != program.deployment or not held.name.startswith(_SECTIONS):
+            if held.deployment != program.deployment or not held.name.startswith(LIVE_SECTIONS):
                 continue
             values, told = reader.encode_variables(
                 held.map_id, program.variables, variable_entries(program)

@@ -90,6 +90,19 @@ def test_tests_of_a_package_are_configured_as_deployments_are(folder: Path) -> N
     ]
 
 
+def test_variables_in_sections_of_other_names_are_set_too(folder: Path) -> None:
+    """As a deployment sets them: `.data.own` is a section of variables like `.data`."""
+    program = folder / "configured.bpf.c"
+    source = program.read_text()
+    placed = source.replace("enum action otherwise", 'enum action otherwise SEC(".data.own")')
+    program.write_text(placed)
+
+    tested = run_tests(build_package(folder))
+
+    assert placed != source
+    assert [(one.problem, one.differences) for one in tested.results] == [("", ())] * 3
+
+
 def test_a_test_that_does_not_fit_is_refused_by_name(folder: Path) -> None:
     """With the path of everything."""
     wrong = SOURCE.replace("variables = { limit = 64 }", "variables = { limit = 63 }")

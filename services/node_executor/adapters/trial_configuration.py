@@ -9,6 +9,7 @@ from typing import Any
 
 from services.node_executor.adapters import kernel_info, map_batches, sections
 from services.node_executor.adapters.configured_maps import stored
+from services.node_executor.configuration import LIVE_SECTIONS
 from services.node_executor.constants import encode_constants
 from services.node_executor.kernel_types import LoadedMap
 from services.node_executor.packages import configuration_problems
@@ -20,8 +21,6 @@ from shared.contracts.package_manifest import PackageManifest
 from shared.contracts.package_tests import PackageTest
 from shared.contracts.value_types import StructType
 from shared.errors import Reason, RefusedError
-
-_SECTIONS = (".data", ".bss")
 
 
 def trial_variables(
@@ -67,9 +66,9 @@ def configure(
         loaded = maps[name]
         written = [(key, stored(loaded.info, value)) for key, value in entries.items()]
         map_batches.update(loaded.handle, written)
-    for name in _SECTIONS:
-        if live and name in maps:
-            _set_variables(maps[name], manifest, live)
+    for name, section in maps.items():
+        if live and name.startswith(LIVE_SECTIONS):
+            _set_variables(section, manifest, live)
 
 
 def find_map(maps: Mapping[str, LoadedMap], name: str) -> LoadedMap:
