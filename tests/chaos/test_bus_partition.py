@@ -13,7 +13,6 @@ import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from time import monotonic
@@ -107,16 +106,6 @@ class Cut(Fleet):
             pins_below(self.base),
             dict(kernel.read_entries(limits)) if limits else {},
         )
-
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
-        """The executor sees nothing before all is done."""
-        assert self._process is not None
-        os.kill(self._process.pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(self._process.pid, signal.SIGCONT)
 
     def cut(self, *, is_silent: bool) -> None:
         """Nothing comes from the server any more, or it is not there at all."""

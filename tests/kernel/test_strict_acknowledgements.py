@@ -8,10 +8,8 @@ acknowledged each change's request, and needs nobody once it does.
 
 from __future__ import annotations
 
-import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,16 +62,6 @@ class Node(Fleet):
         hooks = tuple(kernel.observe(point) for point in self.points)
         configured = hooks[1].map_pins[MapKey("late", "limits")]
         return Kernel(tuple(pins_below(self.base)), hooks, kernel.read_entries(configured))
-
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
-        """The executor hears nothing within the block, and everything after it."""
-        assert self._process is not None
-        os.kill(self._process.pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(self._process.pid, signal.SIGCONT)
 
     async def tries(self) -> None:
         """Each of the four changes was tried from now on, and waited."""

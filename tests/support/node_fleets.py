@@ -9,8 +9,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -127,6 +127,15 @@ class Fleet:
             return 0
         process.send_signal(number)
         return process.wait(timeout=DEADLINE_SECONDS)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """The executor sees and hears nothing within the block, and everything after it."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
 
     @property
     def pid(self) -> int:
