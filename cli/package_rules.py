@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from services.catalog.manifest import manifest_reasons
 from services.catalog.publication import MAX_MANIFEST_BYTES, MAX_RECORD_BYTES
-from shared.bytecode.elf import read_object
+from shared.bytecode.elf import declares_fragments, read_object
 from shared.canonical import canonical_bytes
 from shared.configuration.entries import map_layout
 from shared.configuration.package_rules import offered_types
@@ -212,7 +212,7 @@ def _statement_warnings(
                 "order = 0 to 1000, smaller is earlier",
             )
         found = {sections.get((path, program.function), "") for path in program.all_objects}
-        if "frags" not in program.flags and any(one.startswith("xdp.frags") for one in found):
+        if "frags" not in program.flags and any(map(declares_fragments, found)):
             yield _warning(
                 f"programs[{index}].flags",
                 "reads packets in several buffers and does not say so",

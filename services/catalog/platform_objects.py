@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from shared.bytecode.elf import declares_fragments
 from shared.contracts.package_facts import ElfFacts, ProgramFacts
 from shared.contracts.package_manifest import PackageManifest, ProgramEntry
 from shared.errors import Reason
@@ -106,7 +107,7 @@ def _flag_reasons(
         yield Reason(path=f"{path}.flags", rule=rule, got=list(program.hooks))
     for name in program.all_objects:
         entry = _function(objects.get(name), program.function)
-        if entry is not None and not entry.section.startswith("xdp.frags"):
+        if entry is not None and not declares_fragments(entry.section):
             yield Reason(
                 path=f"{path}.flags",
                 rule=f"{program.function} of {name} is not declared to read packets in several"

@@ -161,7 +161,10 @@ def test_every_platform_of_the_package_has_an_object() -> None:
     }
 
 
-@pytest.mark.parametrize(("section", "fits"), [("xdp", False), ("xdp.frags", True)])
+@pytest.mark.parametrize(
+    ("section", "fits"),
+    [("xdp", False), ("xdp.frags", True), ("xdp.fragsfoo", False)],
+)
 def test_the_flag_frags_is_what_the_object_says(section: str, *, fits: bool) -> None:
     """A program that is not declared to read several buffers cannot claim it."""
     program = ProgramFacts(function="one", section=section, instructions=2, helpers=())
