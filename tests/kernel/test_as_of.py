@@ -119,9 +119,8 @@ class History:
 
     def _look(self) -> None:
         """The kernel itself is asked, and what was put there is remembered here."""
-        events = self.executor.events()
-        if events:
-            self.seen.append(Seen(events[-1].time, dict(self._reality())))
+        if self.executor.newest is not None:
+            self.seen.append(Seen(self.executor.newest.time, dict(self._reality())))
 
     def _reality(self) -> Any:
         for hook in HOOKS:

@@ -193,6 +193,8 @@ class Executor:
         self.boot_id = "boot-1"
         self.now = 100.0
         """Seconds since the kernel started, as this executor is told."""
+        self.newest: Event | None = None
+        """Journaled last, by whichever run."""
 
     def start(self) -> None:
         """Open the journal and adopt."""
@@ -201,7 +203,7 @@ class Executor:
             emitter="node/n1",
             now=lambda: f"2026-01-01T00:00:00.{next(self._ticks):06}Z",
             new_salt=lambda: uuid.uuid4().bytes,
-            on_event=lambda _event: None,
+            on_event=self._note,
         )
         start = f"start-{next(self._counter)}"
         store = self._wrap_store(self.store)
@@ -255,6 +257,9 @@ class Executor:
     def events(self) -> list[Event]:
         """Everything journaled and not published."""
         return self.store.unpublished()
+
+    def _note(self, event: Event) -> None:
+        self.newest = event
 
     def actions(self) -> list[str]:
         """What the journal says, oldest first."""
