@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -81,10 +82,12 @@ class Case:
 def members(draw: st.DrawFn, hook: Hook) -> tuple[Member, ...]:
     """One to twelve programs; each goes on after its family's defaults, after all, or after any."""
     length = draw(st.integers(1, MAX_LENGTH))
-    chosen = [draw(st.sampled_from(programs_for(hook))) for _ in range(length)]
+    programs = st.sampled_from(programs_for(hook))
+    chosen = [draw(programs) for _ in range(length)]
     return tuple(Member(program, draw(proceed_sets(hook))) for program in chosen)
 
 
+@cache
 def proceed_sets(hook: Hook) -> st.SearchStrategy[tuple[str, ...]]:
     """Verdicts to go on after, never none."""
     verdicts = tuple(verdicts_of(hook))
