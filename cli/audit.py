@@ -54,6 +54,7 @@ app = cyclopts.App(name="audit", help="Ask the log, prove records, verify proofs
 app.command("cli.audit_key:app", name="key", help="Change the key that signs the log.")
 app.command("cli.audit_backup:backup", help="Copy the log while the auditor writes it.")
 app.command("cli.audit_inventory:as_of", name="as-of", help="What ran at a moment, and where.")
+app.command("cli.audit_check:check", help="What about the log needs attention.")
 app.command("cli.audit_inventory:diff", help="Where something else ran at another moment.")
 app.command("cli.audit_inventory:ran", help="Where and when something with a digest ran.")
 

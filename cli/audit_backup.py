@@ -12,10 +12,12 @@ from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
-from cli.console import JsonFlag, emit, progress, refusing
+from cli.console import JsonFlag, emit, progress, refusing, say
 from cli.session import installation_dir
 from installation.layout import Layout
 from services.auditor.adapters.sqlite_backup import LogCopy, back_up
+from services.auditor.health.adapters.state_directory import StateDirectory
+from services.auditor.store import StoreFaultError
 
 STATE_VARIABLE: Final = "AUDITOR_STATE_DIR"
 
@@ -31,7 +33,8 @@ def backup(
 ) -> None:
     """A checked copy of the log as it is now; the auditor may run, and goes on.
 
-    Runs on the auditor's machine, as a user who may read its state directory.
+    Runs on the auditor's machine, as a user who may read its state directory; one who may write
+    there leaves word of the copy for `l3af audit check`.
 
     Parameters
     ----------
@@ -40,12 +43,19 @@ def backup(
     """
     variable = os.environ.get(STATE_VARIABLE)
     usual = Path(variable) if variable else Layout(installation_dir()).state("auditor")
+    directory = state_dir or usual
     with refusing(json=json), progress("copying the log", total=100) as show:
         copied = back_up(
-            state_dir or usual,
+            directory,
             file,
             progress=lambda done, total: show(100 * done // max(total, 1)),
         )
+    try:
+        StateDirectory(directory).leave_note(
+            tree_size=copied.tree_size, root=copied.root, file=file
+        )
+    except StoreFaultError as fault:
+        say(f"the auditor does not learn of this copy: {fault.message}", json=json)
     emit(copied, _render, json=json)
 
 

@@ -90,7 +90,7 @@ PROCESSES: Final[tuple[ProcessKind, ...]] = (
         "KEPT_VERSIONS",
     ),
     _service("scheduler"),
-    _service("auditor", "STORE", "TAKE_OVER_SECONDS", "WITNESSES", "TILES_DIR"),
+    _service("auditor", "STORE", "TAKE_OVER_SECONDS", "WITNESSES", "TILES_DIR", "ALARMS"),
     ProcessKind(
         name=NODE_EXECUTOR,
         stage=3,
@@ -246,6 +246,7 @@ def _spec(
         "TAKE_OVER_SECONDS": environ.get(f"{kind.prefix}_TAKE_OVER_SECONDS", "20"),
         "WITNESSES": environ.get(f"{kind.prefix}_WITNESSES", ""),
         "TILES_DIR": environ.get(f"{kind.prefix}_TILES_DIR", ""),
+        "ALARMS": environ.get(f"{kind.prefix}_ALARMS", ""),
         "BCC_PYTHON": environ.get(f"{kind.prefix}_BCC_PYTHON", "/usr/bin/python3"),
     }
     return ProcessSpec(

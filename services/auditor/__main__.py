@@ -21,6 +21,9 @@ from services.auditor.adapters.tile_directory import TileDirectory
 from services.auditor.adapters.witness_client import WitnessClient
 from services.auditor.config import AuditorConfig, parse_witnesses
 from services.auditor.execution import Heads, Recording, at_work
+from services.auditor.health.adapters.state_directory import StateDirectory
+from services.auditor.health.execution import Watch, Watched, watching
+from services.auditor.health.limits import parse_limits
 from services.auditor.publication.execution import Publication, checked, published, say_keys
 from services.auditor.service import CONCURRENCY, AuditorService
 from shared.adapters.bus import Bus, connect
@@ -37,6 +40,7 @@ async def auditing(
 ) -> AsyncIterator[None]:
     """A block during which everything is recorded and the log answers."""
     origin = bus.facts.log_origin
+    limits = parse_limits(config.alarms)
     keys = read_signing_keys(config.credentials_dir, bus.facts)
     async with aclosing(await open_store(config, origin=origin, stop=stop)) as store:
         safe = CheckpointFile(config.state_dir)
@@ -60,11 +64,25 @@ async def auditing(
         await checked(publication, outbox)
         stream = EventStream(bus.connection)
         places = Places(bus.connection)
-        service = AuditorService(
-            log=store, heads=heads, places=places, outbox=outbox, witnesses=publication.seen
-        )
         recording = Recording(stream=stream, log=store, heads=heads, emitter=outbox)
-        async with at_work(recording), published(publication, outbox):
+        watched = Watched(
+            log=store,
+            heads=heads,
+            recording=recording,
+            stream_end=stream.end,
+            witnesses=publication.seen,
+            disk=StateDirectory(config.state_dir),
+        )
+        watch = Watch(watched, emitter=outbox, limits=limits)
+        service = AuditorService(
+            log=store,
+            heads=heads,
+            places=places,
+            outbox=outbox,
+            health=watch.health,
+            witnesses=publication.seen,
+        )
+        async with at_work(recording), published(publication, outbox), watching(watch):
             await outbox.open()
             await recording.reached(await places.newest_sequence())
             await say_keys(store, keys.chain, outbox)

@@ -32,6 +32,8 @@ class AuditorConfig(ServiceConfig, frozen=True, kw_only=True, forbid_unknown_fie
     """Verifier key and address of each witness: `key=https://host/prefix,key=http://...`."""
     tiles_dir: str = ""
     """Where the log is also kept as files for any web server; empty: nowhere."""
+    alarms: Labels = {}
+    """Limits that are not as usual: `lag_seconds=30,backup_days=1` (`health.limits.Limits`)."""
     take_over_seconds: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 20.0
     """How long another auditor must have been silent before its log in PostgreSQL is taken over."""
 

@@ -30,7 +30,7 @@ from services.auditor.checkpoint import (
 )
 from services.auditor.log_keys import follow_keys, open_by_any, open_statement
 from services.auditor.records import Draft, StreamEnd, StreamMessage, read_message
-from services.auditor.store import LogStore, SupersededError
+from services.auditor.store import LogStore, StoreFaultError, SupersededError
 from shared.adapters.exception_groups import plain_task_group
 from shared.contracts.events import EventBody
 from shared.errors import FaultError
@@ -194,6 +194,11 @@ class Heads:
         return await self.newest()
 
     @property
+    def signed_at(self) -> datetime | None:
+        """When the newest head was signed; None: not since the start."""
+        return None if self._newest is None else self._newest[2]
+
+    @property
     def signed_size(self) -> int:
         """Size of the newest head that this process signed; -1 if none."""
         return -1 if self._newest is None else self._newest[0].size
@@ -229,6 +234,8 @@ class Recording:
         self._moved: Final = asyncio.Condition()
         self._grown_at = datetime.now(UTC)
         self._said_at = datetime.min.replace(tzinfo=UTC)
+        self.stopped = ""
+        """Why nothing can be kept; empty: what comes is kept."""
 
     async def record(self) -> None:
         """Everything the stream holds and will hold is recorded."""
@@ -238,6 +245,8 @@ class Recording:
             except SupersededError:
                 raise
             except FaultError as fault:
+                if isinstance(fault, StoreFaultError):
+                    self.stopped = fault.message
                 _log.warning("recording_delayed", why=fault.message)
                 await asyncio.sleep(PAUSE_SECONDS)
 
@@ -292,6 +301,7 @@ class Recording:
     async def _keep(self, drafts: Sequence[Draft], after: int, room: asyncio.Semaphore) -> None:
         now = datetime.now(UTC)
         admission = await self._log.append(drafts, after=after, now=now)
+        self.stopped = ""
         room.release()
         await self._stream.acknowledge(drafts[-1].message.sequence)
         for record in admission.records:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
@@ -77,6 +77,7 @@ from shared.contracts.inventory import (
     RunsFound,
 )
 from shared.contracts.log_heads import WitnessSeen
+from shared.contracts.log_health import GET_HEALTH, GetHealth, LogHealth
 from shared.errors import Reason, RefusedError
 from shared.outbox_records import Decision
 
@@ -114,12 +115,14 @@ class AuditorService:
         heads: Heads,
         places: SubscribedPlaces,
         outbox: Outbox,
+        health: Callable[[], Awaitable[LogHealth]],
         witnesses: Callable[[], Sequence[WitnessSeen]] = tuple,
     ) -> None:
         self._log: Final = log
         self._heads: Final = heads
         self._places: Final = places
         self._outbox: Final = outbox
+        self._health: Final = health
         self._witnesses: Final = witnesses
         self._readings: Final = Readings()
         self._stream_readings: Final = StreamReadings()
@@ -135,6 +138,7 @@ class AuditorService:
             STREAM_RECORDS: self.stream_records,
             PROVE_RECORD: self.prove_record,
             GET_CHECKPOINT: self.get_checkpoint,
+            GET_HEALTH: self.get_health,
             GET_INVENTORY: self.get_inventory,
             FIND_RUNS: self.find_runs,
             CREATE_SUBSCRIPTION: self.create_subscription,
@@ -217,6 +221,10 @@ class AuditorService:
             consistency=tuple(item.hex() for item in consistency),
             witnesses=tuple(self._witnesses()),
         )
+
+    async def get_health(self, _request: GetHealth, _caller: Caller) -> LogHealth:
+        """What needs attention."""
+        return await self._health()
 
     async def get_inventory(self, request: GetInventory, caller: Caller) -> InventoryShown:
         """One page of what ran at a moment."""

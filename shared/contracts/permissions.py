@@ -18,6 +18,7 @@ from shared.contracts import (
     ebpf,
     inspection,
     inventory,
+    log_health,
     map_reading,
     node,
     notices,
@@ -120,11 +121,11 @@ _AUDIT: Final = (
 
 ALLOWED_ENDPOINTS: Final[dict[UserRole, tuple[Endpoint[Any, Any], ...]]] = {
     "viewer": _READ,
-    "operator": (*_READ, *_OPERATE, *_ASK_WAIVERS),
+    "operator": (*_READ, *_OPERATE, *_ASK_WAIVERS, log_health.GET_HEALTH),
     "publisher": (*_READ, *_PUBLISH, *_RELEASE, *_ASK_WAIVERS),
     "code-owner": (*_READ, *_REVIEW, *_ASK_WAIVERS),
     "approver": (*_READ, *_RELEASE, reviews.REVOKE_PACKAGE, *_DECIDE_WAIVERS),
-    "auditor": (*_READ, *_AUDIT),
+    "auditor": (*_READ, *_AUDIT, log_health.GET_HEALTH),
     "administrator": (
         *_READ,
         *_OPERATE,
@@ -137,6 +138,7 @@ ALLOWED_ENDPOINTS: Final[dict[UserRole, tuple[Endpoint[Any, Any], ...]]] = {
         reviews.REVOKE_PACKAGE,
         reviews.SET_OWNERS,
         scheduler.FORGET_NODE,
+        log_health.GET_HEALTH,
     ),
 }
 """What each role of a person or system may ask.  An endpoint not named here is refused."""

@@ -12,14 +12,20 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from structlog.testing import capture_logs
 
 from services.auditor.adapters.sqlite_store import SqliteStore
 from services.auditor.checkpoint import render_verifier_key, verifier_key
+from services.auditor.health.alarms import ALARM, RECOVER
 from services.auditor.store import StoreFaultError
 from services.auditor.verification.adapters.verifying import verify_store
 from tests.integration.conftest import Buses
-from tests.support.auditing import SEED, EmittingBus, eventually, running_auditor
+from tests.support.auditing import (
+    SEED,
+    EmittingBus,
+    eventually,
+    heard_actions,
+    running_auditor,
+)
 from tests.support.command_line import run_l3af
 from tests.support.independent_log import leaves_on_disk
 from tests.support.log_stores import ORIGIN, LogPlace, PostgresPlace, SqlitePlace, append
@@ -31,6 +37,8 @@ VERIFY = ("audit", "verify", "--json", "--store")
 WAITING_EVENTS = 3_000
 MANY_RECORDS = 100_000
 DISK_BYTES = 16 * 1024 * 1024
+FULL = {"log-alarm-intake-1", "log-alarm-disk-1"}
+ROOM = {"log-recover-intake-1", "log-recover-disk-1"}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -138,20 +146,29 @@ async def fill_disk(store: SqliteStore) -> int:
 async def test_while_the_disk_is_full_the_stream_holds_what_comes(
     buses: Buses, small_disk: Path
 ) -> None:
-    """Recording stops and is said to; when there is room it goes on, and nothing is missing."""
+    """Recording stops, which is said at once; with room it goes on, and nothing is missing."""
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(DISK_BYTES * 7 // 8))
     catalog = EmittingBus(await buses.open("service-catalog"), "catalog")
     state_dir = small_disk / "log"
-    with capture_logs() as said:
-        async with running_auditor(buses.server, state_dir):
-            sent = await catalog.emit_many(WAITING_EVENTS)
-            await eventually(lambda: any(one["event"] == "recording_delayed" for one in said))
-            assert len(leaves_on_disk(state_dir)) < WAITING_EVENTS
-            ballast.unlink()
-            await eventually(lambda: len(leaves_on_disk(state_dir)) >= WAITING_EVENTS)
+    limits = {"look_seconds": "0.05", "disk_mib": "0.5"}
+    said = await heard_actions(await buses.open("viewer", "ann"), ALARM, RECOVER)
+    async with running_auditor(buses.server, state_dir, alarms=limits):
+        sent = await catalog.emit_many(WAITING_EVENTS)
+        await eventually(lambda: set(said) >= FULL)
+        assert len(leaves_on_disk(state_dir)) < WAITING_EVENTS
+        assert set(said) == FULL
+        ballast.unlink()
+        await eventually(lambda: recorded_ids(state_dir) >= {one.id for one in sent} | FULL | ROOM)
+        assert sorted(said) == sorted(FULL | ROOM)
 
     recorded = [msgspec.json.decode(leaf)["id"] for leaf in leaves_on_disk(state_dir)]
     assert [one for one in recorded if one.startswith("catalog.")] == [one.id for one in sent]
+    assert len(recorded) == len(set(recorded))
     key = verifier_key(ORIGIN, seed=SEED)
     assert (await asyncio.to_thread(verify_store, str(state_dir), keys=[key])).problems == []
+
+
+def recorded_ids(state_dir: Path) -> set[str]:
+    """Of every event in the log."""
+    return {msgspec.json.decode(leaf)["id"] for leaf in leaves_on_disk(state_dir)}

@@ -21,7 +21,8 @@ from services.auditor.checkpoint import render_verifier_key, verifier_key
 from services.auditor.config import AuditorConfig
 from shared.adapters.bus import Bus, connect
 from shared.canonical import canonical_bytes
-from shared.contracts.events import Event, EventBody, draft_event
+from shared.contracts.base import EVENTS
+from shared.contracts.events import PUBLIC, Event, EventBody, draft_event
 from shared.installation_facts import FACTS_FILE, render_facts
 from tests.support.operator_mode import OperatorModeServer
 
@@ -83,6 +84,18 @@ def start_auditor(
         )
 
 
+async def heard_actions(bus: Bus, *actions: str) -> list[str]:
+    """Ids of the auditor's own events with these actions, as they are published from now on."""
+    heard: list[str] = []
+
+    async def hear(_subject: str, data: bytes) -> None:
+        heard.append(msgspec.json.decode(data, type=Event).id)
+
+    for action in actions:
+        await bus.subscribe(f"{EVENTS}.{PUBLIC}.auditor.{action}", hear)
+    return heard
+
+
 class EmittingBus:
     """Publishes events of one emitter as the contract has them, with gapless sequences."""
 
@@ -90,6 +103,8 @@ class EmittingBus:
         self.bus = bus
         self.emitter = emitter
         self.sequence = 0
+        self.time = TIME
+        """By the emitter's clock."""
 
     def draft(self, action: str = "package.publish", **fields: Any) -> Event:
         """The next event."""
@@ -100,7 +115,7 @@ class EmittingBus:
             event_id=f"{self.emitter.replace('/', '.')}.{self.sequence}",
             emitter=self.emitter,
             sequence=self.sequence,
-            time=TIME,
+            time=self.time,
             salt=secrets.token_bytes(16),
         )
 
