@@ -4,7 +4,8 @@
 
 Exit 0: done.  Exit 2: refused, the same command will be refused again.  Exit 3: a fault, later it
 may work.  `--json` prints one JSON document: the reply on stdout, or the refusal on stderr.
-Progress is shown only where a person looks on.
+Progress is shown only where a person looks on.  A command that checks something may end with 1:
+it was done, and found what needs attention.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from services.auditor.health.alarms import ALARM, RECOVER
 from shared.contracts.log_health import GET_HEALTH
 from shared.contracts.permissions import USER_ROLES, UserRole, may_call
@@ -14,6 +16,7 @@ from tests.integration.conftest import Buses
 from tests.support.auditing import EmittingBus, eventually, heard_actions, running_auditor
 from tests.support.command_line import Answer, run_l3af
 from tests.support.independent_log import leaves_on_disk
+from tests.support.postgres import PostgresServer
 
 QUICK = {"look_seconds": "0.05", "disk_mib": "0.001"}
 EVER_DUE = {**QUICK, "backup_days": "0.000001"}
@@ -30,11 +33,13 @@ def conditions(answer: Answer) -> dict[str, Any]:
     return {one["condition"]: one for one in answer.document["conditions"]}
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 async def test_a_gap_and_a_fast_clock_need_attention_and_a_log_in_order_does_not(
-    buses: Buses, tmp_path: Path
+    buses: Buses, tmp_path: Path, postgres: PostgresServer, kind: str
 ) -> None:
-    """Status 0, then 1 with the emitter named, in the table and in JSON."""
-    async with running_auditor(buses.server, tmp_path, alarms=QUICK):
+    """Status 0, then 1 with the emitter named, in the table and in JSON, whatever the store."""
+    store = await postgres.new_database() if kind == "postgresql" else kind
+    async with running_auditor(buses.server, tmp_path, alarms=QUICK, store=store):
         answer = await check(buses)
         assert answer.status == 0, answer
         assert "attention" not in answer.output

@@ -104,9 +104,11 @@ class Watch:
         while True:
             try:
                 await self._recall()
-                self._alarms, news = judge(self._alarms, find(await self._look(), self._limits))
+                facts = await self._look()
+                self._alarms, news = judge(self._alarms, find(facts, self._limits))
                 self._unsaid.extend(news)
                 await self._say()
+                await self._look_at_clocks(facts.now, is_prompt=facts.lag_seconds == 0)
             except SupersededError:
                 raise
             except FaultError as fault:
@@ -168,7 +170,6 @@ class Watch:
             lag_seconds = self._marks.waited_seconds(
                 end=end.sequence, recorded=state.stream_sequence, now=now
             )
-        await _tried(self._look_at_clocks(now, is_prompt=lag_seconds == 0))
         first = await _tried(log.record(0)) if log.size else None
         return Facts(
             now=now,
