@@ -56,9 +56,15 @@ def parse_moment(text: str, *, now: datetime, path: str, zone: tzinfo = UTC) -> 
         allowed = "30s, 15m, 1h, 7d, 2w, 2026-01-02, or 2026-01-02T03:04:05Z"
         reason = Reason(path=path, rule="is not a time", got=text, allowed=allowed)
         raise RefusedError(f"{path}: cannot be read", [reason]) from error
-    if moment.tzinfo is not None:
-        return render_time(moment)
-    return render_time(_placed(moment, zone, text=text, path=path))
+    try:
+        if moment.tzinfo is not None:
+            return render_time(moment)
+        return render_time(_placed(moment, zone, text=text, path=path))
+    except OverflowError as error:
+        rule = "is in UTC before or after the years 1 to 9999"
+        raise RefusedError(
+            f"{path}: cannot be read", [Reason(path=path, rule=rule, got=text)]
+        ) from error
 
 
 def shown_moment(text: str) -> str:

@@ -168,7 +168,10 @@ def parse_time_us(text: str) -> int:
         raise UnbelievableError("its time is not RFC 3339") from error
     if moment.tzinfo is None:
         raise UnbelievableError("its time has no offset from UTC")
-    return time_us_of(moment)
+    try:
+        return time_us_of(moment.astimezone(UTC))
+    except OverflowError as error:
+        raise UnbelievableError("its time in UTC is before or after the years 1 to 9999") from error
 
 
 def time_us_of(moment: datetime) -> int:
@@ -180,7 +183,7 @@ def render_time_us(time_us: int) -> str:
     """RFC 3339 UTC with microseconds."""
     seconds, microseconds = divmod(time_us, _MICROSECONDS)
     moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{microseconds:06d}Z"
+    return f"{moment.replace(tzinfo=None).isoformat()}.{microseconds:06d}Z"
 
 
 def body_bytes(event_text: bytes) -> bytes:

@@ -42,7 +42,20 @@ def test_times_are_read_as_people_write_them(text: str, moment: str) -> None:
     assert parse_moment(text, now=NOW, path="--since") == moment
 
 
-@pytest.mark.parametrize("text", ["yesterday", "1", "h", "1y", "-1h", "999999w", "2026-13-01"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "yesterday",
+        "1",
+        "h",
+        "1y",
+        "-1h",
+        "999999w",
+        "2026-13-01",
+        "9999-12-31T23:59:59-00:01",
+        "0001-01-01T00:00:00+00:01",
+    ],
+)
 def test_what_is_no_time_is_refused(text: str) -> None:
     """With what would be accepted."""
     with pytest.raises(RefusedError) as refused:

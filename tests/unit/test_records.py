@@ -68,6 +68,8 @@ def test_a_field_of_a_later_release_is_kept_and_hashed() -> None:
         ({"bodysalt": "0G" * 16}, "salt"),
         ({"time": "yesterday"}, "time"),
         ({"time": "2026-01-02T03:04:05"}, "offset"),
+        ({"time": "0001-01-01T00:00:00+00:01"}, "before or after"),
+        ({"time": "9999-12-31T23:59:59-00:01"}, "before or after"),
     ],
 )
 def test_a_false_claim_makes_a_problem(fields: dict[str, Any], why: str) -> None:
@@ -141,6 +143,8 @@ def test_times_are_exact_to_the_microsecond() -> None:
 
     assert render_time_us(parse_time_us(text)) == text
     assert parse_time_us("2027-01-01T00:59:59.999999+01:00") == parse_time_us(text)
+    for edge in ("0001-01-01T00:00:00.000000Z", "9999-12-31T23:59:59.999999Z"):
+        assert render_time_us(parse_time_us(edge)) == edge
 
 
 def test_a_status_header_does_not_make_a_message_vanish() -> None:
