@@ -5,7 +5,8 @@
 Rules:
  * A body that fits is said as it is.
  * Of one that does not, what happened, where and by whom stays; then the details, up to half of
-   the room, and the first broken rules.  What is left out is counted under the detail LEFT_OUT.
+   the room, and the first broken rules.  What is left out is counted under the detail LEFT_OUT,
+   beside the digest of the whole: who kept the whole elsewhere can show that it was this.
 """
 
 from __future__ import annotations
@@ -16,20 +17,21 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.canonical import canonical_bytes
+from shared.canonical import canonical_bytes, canonical_digest
 from shared.contracts.events import MAX_EVENT_BYTES, Actor, EventBody
 from shared.errors import Reason
 
 LEFT_OUT: Final = "left_out"
 """The detail that counts what did not fit: `reasons` and `details` that are missing, `values` of
-reasons (what was found, what is allowed) and `characters` of texts.
+reasons (what was found, what is allowed) and `characters` of texts.  `sha256` is of the whole body
+in canonical JSON.
 """
 FRAME_BYTES: Final = 2048
 """What an event needs at most beside its body, for names as long as the contract allows."""
 MAX_TEXT_CHARACTERS: Final = 256
 MAX_WHY_CHARACTERS: Final = 1000
 MAX_REASON_BYTES: Final = 4096
-_COUNTS_BYTES: Final = 128
+_COUNTS_BYTES: Final = 256
 """What LEFT_OUT itself takes at most."""
 _TEXTS: Final = (
     "correlation",
@@ -73,7 +75,8 @@ def fit_event_body(body: EventBody, *, event_limit_bytes: int = MAX_EVENT_BYTES)
         "characters": _characters(body) - _characters(short),
         "values": sum(map(operator.is_not, body.reasons, reasons)),
     }
-    left_out = {name: count for name, count in counts.items() if count}
+    left_out: dict[str, int | str] = {name: count for name, count in counts.items() if count}
+    left_out["sha256"] = canonical_digest(body)
     return msgspec.structs.replace(
         short, reasons=kept_reasons, details={**details, LEFT_OUT: left_out}
     )
@@ -113,6 +116,7 @@ def _short_actor(actor: Actor | None) -> Actor | None:
         role=actor.role[:MAX_TEXT_CHARACTERS],
         attested=actor.attested,
         address=actor.address[:MAX_TEXT_CHARACTERS],
+        through=actor.through[:MAX_TEXT_CHARACTERS],
     )
 
 
@@ -125,5 +129,5 @@ def short_reason(reason: Reason) -> Reason:
 
 def _characters(body: EventBody) -> int:
     actor = body.actor
-    by_whom = 0 if actor is None else len(actor.key) + len(actor.role) + len(actor.address)
+    by_whom = 0 if actor is None else len(actor.key + actor.role + actor.address + actor.through)
     return by_whom + len(body.reason) + sum(len(getattr(body, name)) for name in _TEXTS)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from hypothesis import given
@@ -26,7 +27,14 @@ BODIES = st.builds(
     outcome=st.sampled_from(["accepted", "failed"]),
     correlation=ANY_TEXT,
     actor=st.none()
-    | st.builds(Actor, key=ANY_TEXT, role=ANY_TEXT, attested=st.booleans(), address=ANY_TEXT),
+    | st.builds(
+        Actor,
+        key=ANY_TEXT,
+        role=ANY_TEXT,
+        attested=st.booleans(),
+        address=ANY_TEXT,
+        through=ANY_TEXT,
+    ),
     reason=ANY_TEXT,
     node=ANY_TEXT,
     interface=ANY_TEXT,
@@ -96,4 +104,17 @@ def test_thousands_of_reasons_leave_the_first_and_the_code() -> None:
     assert fitted.details["code"] == "x"
     assert fitted.reasons == reasons[: len(fitted.reasons)]
     assert len(fitted.reasons) > 1000
-    assert fitted.details[LEFT_OUT] == {"reasons": 5000 - len(fitted.reasons)}
+    assert fitted.details[LEFT_OUT] == {
+        "reasons": 5000 - len(fitted.reasons),
+        "sha256": hashlib.sha256(canonical_bytes(body)).hexdigest(),
+    }
+
+
+def test_who_acted_for_whom_stays_when_the_rest_has_no_room() -> None:
+    """The principal and the service in between are told of a shortened event too."""
+    actor = Actor(key="U" * 56, role="operator", attested=True, address="a", through="scheduler")
+    body = EventBody(
+        action="node.label", outcome="accepted", actor=actor, details={"large": "x" * 70_000}
+    )
+
+    assert fit_event_body(body).actor == actor
