@@ -13,6 +13,7 @@ import msgspec
 from cyclopts import Parameter
 
 from cli.audit_export import export
+from cli.audit_export_proof import is_export, verify_export
 from cli.audit_history import command, history
 from cli.audit_log import log
 from cli.audit_verify import verify_whole
@@ -53,8 +54,8 @@ from shared.validation import convert_document
 app = cyclopts.App(name="audit", help="Ask the log, prove records, verify proofs.")
 app.command("cli.audit_key:app", name="key", help="Change the key that signs the log.")
 app.command("cli.audit_backup:backup", help="Copy the log while the auditor writes it.")
-app.command("cli.audit_inventory:as_of", name="as-of", help="What ran at a moment, and where.")
 app.command("cli.audit_check:check", help="What about the log needs attention.")
+app.command("cli.audit_inventory:as_of", name="as-of", help="What ran at a moment, and where.")
 app.command("cli.audit_inventory:diff", help="Where something else ran at another moment.")
 app.command("cli.audit_inventory:ran", help="Where and when something with a digest ran.")
 
@@ -136,7 +137,7 @@ def verify(
         Parameter(negative=(), help="With --store: a head that somebody kept; repeat for more."),
     ] = (),
     workers: Annotated[int, Parameter(help="With --store: processes; else one a CPU.")] = 0,
-    limit: Annotated[int, Parameter(help="With --store: how many problems are named.")] = 100,
+    limit: Annotated[int, Parameter(help="How many problems are named.")] = 100,
     key: Annotated[str, Parameter(help="The log's verifier key that you trust.")] = "",
     witness: Annotated[
         tuple[str, ...],
@@ -147,12 +148,12 @@ def verify(
     ] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Check a proof, or with --store a whole log, offline; needs neither a server nor credentials.
+    """Check a proof, an export, or with --store a whole log; needs no server and no credentials.
 
     Parameters
     ----------
     bundle
-        The file that `l3af audit prove` wrote, in either format.
+        What `l3af audit prove` wrote, in either format, or an export with FILE.proof beside it.
     """
     if store:
         verify_whole(
@@ -162,6 +163,13 @@ def verify(
     with refusing(json=json):
         if bundle is None:
             raise RefusedError("give the file that `l3af audit prove` wrote, or --store")
+        is_of_many = is_export(bundle)
+        if is_of_many and (witness or witnesses is not None):
+            raise RefusedError("--witness is for the proof of one record, and this is an export")
+    if is_of_many:
+        verify_export(bundle, key=key, limit=limit, json=json)
+        return
+    with refusing(json=json):
         found = verify_proof(bundle, key=key, witnesses=witness, least=witnesses)
     if json:
         emit(_verified(found), lambda _: "", json=True)

@@ -15,6 +15,7 @@ import msgspec
 from cyclopts import Parameter
 from rich.text import Text
 
+from cli.audit_export_proof import proof_path, write_proof
 from cli.audit_lines import csv_heading, csv_line, json_line, last_record
 from cli.audit_log import NO_FILTERS, ScanLimitOption, searching
 from cli.audit_query import SCAN_LIMIT, Answer, Filters, requests_of
@@ -38,6 +39,10 @@ class Exported(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     scanned: int
     tree_size: int
     """Leaves in the log when it began: what is recorded later is not in the file."""
+    proof: str = ""
+    """The file that goes with it; empty for CSV."""
+    is_proved: bool = False
+    """Whether that shows that the records are the log's, and none between them is left out."""
     position: int | None = None
     """Where it stopped before its end: `--resume --after` goes on there."""
 
@@ -60,7 +65,8 @@ def export(
     """Write every record that matches into a file, oldest first; safe to open in anything.
 
     NDJSON keeps every text exactly.  CSV is for spreadsheets: control characters are written as
-    escapes, and what would be a formula begins with an apostrophe.
+    escapes, and what would be a formula begins with an apostrophe.  Beside NDJSON lies FILE.proof,
+    with which `l3af audit verify FILE` checks it; CSV cannot be verified.
 
     Parameters
     ----------
@@ -81,8 +87,12 @@ def export(
                 with searching() as advance:
                     answer = Answer(bus, requests, scan_limit=scan_limit, advance=advance)
                     await _write(opened, answer, csv_line if is_csv else json_line, file)
+        async with connected(credentials) as bus:
+            is_proved = not is_csv and await write_proof(bus, file)
             return Exported(
                 file=str(file),
+                proof="" if is_csv else str(proof_path(file)),
+                is_proved=is_proved,
                 records=answer.count,
                 scanned=answer.scanned,
                 tree_size=answer.tree_size,
@@ -152,7 +162,13 @@ def _cut_torn_line(raw: IO[bytes], *, is_csv: bool, file: Path) -> int | None:
 
 def _render(done: Exported) -> Text:
     end = "" if done.position is None else f"; --resume --after {done.position} goes on"
+    if not done.proof:
+        proof = "CSV cannot be verified"
+    elif done.is_proved:
+        proof = f"{done.proof} shows that they are the log's"
+    else:
+        proof = "a selection: nothing shows that they are the log's"
     return Text(
         f"{done.records} records written to {done.file} ({done.scanned} looked at, "
-        f"{done.tree_size} in the log){end}"
+        f"{done.tree_size} in the log){end}; {proof}"
     )

@@ -97,7 +97,7 @@ def render_verified(found: VerifiedStore) -> RenderableType:
             style="dim",
         )
         return Group(Text("verified", style="bold green"), Text(facts), by, why)
-    lines = [Text(plain(_line(problem)), style="red") for problem in found.problems]
+    lines = [Text(plain(problem_line(problem)), style="red") for problem in found.problems]
     more = found.problem_count - len(found.problems)
     if more:
         lines.append(Text(f"and {more} more (--limit)", style="red"))
@@ -105,7 +105,8 @@ def render_verified(found: VerifiedStore) -> RenderableType:
     return Group(title, *lines, Text(facts), by)
 
 
-def _line(problem: LogProblem) -> str:
+def problem_line(problem: LogProblem) -> str:
+    """One problem as a line."""
     place = f"{problem.part} {problem.at}".strip()
     return f"{place}: {problem.field + ': ' if problem.field else ''}{problem.why}"
 

@@ -145,6 +145,17 @@ def check_inclusion(
         raise ProofError("the inclusion proof leads to another root")
 
 
+def frontier_before(proof: Sequence[Hash], index: int, size: int) -> Frontier:
+    """The frontier of the leaves before `index`, from the audit path of that leaf.
+
+    Raises:
+        ProofError: The path has another length than the tree asks for.
+    """
+    sides = _sides(index, size - 1, len(proof))
+    left = [sibling for sibling, is_left in zip(proof, sides, strict=True) if is_left]
+    return Frontier(index, tuple(reversed(left)))
+
+
 def check_consistency(
     proof: Sequence[Hash], *, old_size: int, old_root: Hash, new_size: int, new_root: Hash
 ) -> None:

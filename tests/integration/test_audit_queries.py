@@ -26,6 +26,7 @@ from tests.support.auditing import EmittingBus, eventually, running_auditor, vke
 from tests.support.command_line import Answer as Said
 from tests.support.command_line import run_l3af
 from tests.support.hostile.texts import HOSTILE_TEXTS
+from tests.support.log_stores import ORIGIN
 
 ALICE = Actor(key="U" + "A" * 55, role="operator", attested=True)
 BOB = Actor(key="U" + "B" * 55, role="operator", attested=True)
@@ -34,10 +35,11 @@ BOB = Actor(key="U" + "B" * 55, role="operator", attested=True)
 class Reader:
     """An auditor by role: at a terminal, and on the bus."""
 
-    def __init__(self, credentials: Path, folder: Path, bus: Bus) -> None:
+    def __init__(self, credentials: Path, folder: Path, bus: Bus, key: str) -> None:
         self.credentials = credentials
         self.folder = folder
         self.bus = bus
+        self.key = key
 
     async def l3af(self, *words: str) -> Said:
         """One command."""
@@ -71,7 +73,8 @@ async def reader(buses: Buses, tmp_path: Path) -> AsyncIterator[Reader]:
     facts = msgspec.structs.replace(buses.server.facts, log_verifier_key=vkey(buses.server))
     (credentials / FACTS_FILE).write_bytes(render_facts(facts))
     async with running_auditor(buses.server, tmp_path / "auditor"):
-        yield Reader(credentials, tmp_path, await buses.open("auditor", "eve"))
+        bus = await buses.open("auditor", "eve")
+        yield Reader(credentials, tmp_path, bus, vkey(buses.server))
 
 
 @pytest.fixture
@@ -278,3 +281,35 @@ async def test_who_may_not_read_gets_nothing(reader: Reader, buses: Buses) -> No
             await Answer(viewer, [StreamRecords()]).records().__anext__()
     assert refused.value.refusal().code == "not_permitted"
     assert (await reader.bus.request(LIST_RECORDS, ListRecords(actor=viewer.key))).records == ()
+
+
+async def test_an_export_is_verified_by_whoever_has_it(
+    reader: Reader, catalog: EmittingBus
+) -> None:
+    """All records of a range, also resumed, are the log's; a selection and CSV are not proved."""
+    await catalog.emit_many(300, package="rate-limit")
+    await catalog.emit(package="firewall")
+    await catalog.emit(package="rate-limit")
+    await reader.until_recorded(301, package="rate-limit")
+    whole, some, cells = (reader.folder / name for name in ("all.ndjson", "some.ndjson", "a.csv"))
+    done = await reader.must("export", str(whole), "--after", "20")
+    assert (done["is_proved"], done["proof"]) == (True, f"{whole}.proof")
+    await reader.must("export", str(whole), "--resume")
+    await reader.must("export", str(some), "--package", "rate-limit")
+    await reader.must("export", str(cells))
+
+    key = ("--key", reader.key)
+    told = await reader.must("verify", str(whole), *key)
+    assert (told["verified"], told["first"], told["origin"]) == (True, 21, ORIGIN)
+    assert told["last"] > 300
+    selected = await reader.l3af("verify", str(some), *key, "--json")
+    assert (selected.status, selected.document["in_order"]) == (2, True)
+    assert not selected.document["verified"]
+    assert "CSV" in (await reader.l3af("verify", str(cells), *key)).message
+
+    text = whole.read_text("ascii")
+    whole.write_text(text.replace('"package":"rate-limit"', '"package":"rate-LIMIT"', 1))
+    changed = await reader.l3af("verify", str(whole), *key, "--json")
+    assert (changed.status, changed.document["problems"][0]["at"]) == (2, "21")
+    Path(f"{whole}.proof").unlink()
+    assert "both are needed" in (await reader.l3af("verify", str(whole), *key)).message
