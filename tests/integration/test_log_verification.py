@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import Iterator
-from contextlib import closing, suppress
+import tempfile
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from services.auditor.adapters.sqlite_store import SqliteStore
 from services.auditor.checkpoint import render_verifier_key, verifier_key
@@ -37,6 +40,9 @@ VERIFY = ("audit", "verify", "--json", "--store")
 WAITING_EVENTS = 3_000
 MANY_RECORDS = 100_000
 DISK_BYTES = 16 * 1024 * 1024
+DATABASE_BYTES = 128 * 1024 * 1024
+"""An empty one has 40 MiB, of which 16 are the first part of its write-ahead log."""
+LIMITS = {"look_seconds": "0.05", "disk_mib": "0.5"}
 FULL = {"log-alarm-intake-1", "log-alarm-disk-1"}
 ROOM = {"log-recover-intake-1", "log-recover-disk-1"}
 
@@ -51,18 +57,37 @@ async def place(
     return PostgresPlace(await postgres.new_database())
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own that is soon full."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "l3af-test", path], check=True
-    )
+@contextmanager
+def disk_of(size_bytes: int) -> Iterator[Path]:
+    """A file system of its own that any user may enter."""
+    path = Path(tempfile.mkdtemp(prefix="l3af-disk-"))
+    path.chmod(0o755)
+    options = f"size={size_bytes},mode=0755"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "l3af-test", path], check=True)
     try:
         yield path
     finally:
         subprocess.run(["umount", "--lazy", path], check=True)
+        path.rmdir()
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """It is soon full."""
+    with disk_of(DISK_BYTES) as path:
+        yield path
+
+
+@pytest.fixture
+def small_postgres() -> Iterator[PostgresServer]:
+    """A server whose data, write-ahead log and all, are on a disk that is soon full."""
+    with disk_of(DATABASE_BYTES) as path:
+        server = PostgresServer(fsync=True, parent=path)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
 
 
 def where(place: LogPlace) -> str:
@@ -151,9 +176,8 @@ async def test_while_the_disk_is_full_the_stream_holds_what_comes(
     ballast.write_bytes(bytes(DISK_BYTES * 7 // 8))
     catalog = EmittingBus(await buses.open("service-catalog"), "catalog")
     state_dir = small_disk / "log"
-    limits = {"look_seconds": "0.05", "disk_mib": "0.5"}
     said = await heard_actions(await buses.open("viewer", "ann"), ALARM, RECOVER)
-    async with running_auditor(buses.server, state_dir, alarms=limits):
+    async with running_auditor(buses.server, state_dir, alarms=LIMITS):
         sent = await catalog.emit_many(WAITING_EVENTS)
         await eventually(lambda: set(said) >= FULL)
         assert len(leaves_on_disk(state_dir)) < WAITING_EVENTS
@@ -169,6 +193,79 @@ async def test_while_the_disk_is_full_the_stream_holds_what_comes(
     assert (await asyncio.to_thread(verify_store, str(state_dir), keys=[key])).problems == []
 
 
+async def test_an_auditor_that_is_started_on_a_full_disk_repeats_no_alarm(
+    buses: Buses, small_disk: Path
+) -> None:
+    """Its log lacks what was said before; it finds the same anew, and listeners hear it once."""
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(DISK_BYTES * 7 // 8))
+    catalog = EmittingBus(await buses.open("service-catalog"), "catalog")
+    state_dir = small_disk / "log"
+    said = await heard_actions(await buses.open("viewer", "ann"), ALARM, RECOVER)
+    async with running_auditor(buses.server, state_dir, alarms=LIMITS):
+        await catalog.emit_many(WAITING_EVENTS)
+        await eventually(lambda: set(said) >= FULL)
+    assert not recorded_ids(state_dir) & FULL
+
+    with capture_logs() as logged:
+
+        async def make_room() -> None:
+            await eventually(lambda: {"disk", "intake"} <= alarmed(logged))
+            ballast.unlink()
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(make_room())
+            async with running_auditor(buses.server, state_dir, alarms=LIMITS):
+                await eventually(lambda: recorded_ids(state_dir) >= FULL | ROOM)
+
+    assert sorted(said) == sorted(FULL | ROOM)
+
+
+def alarmed(logged: Sequence[MutableMapping[str, Any]]) -> set[str]:
+    """The conditions that were found to begin."""
+    return {one["condition"] for one in logged if one["event"] == "log_alarm"}
+
+
 def recorded_ids(state_dir: Path) -> set[str]:
     """Of every event in the log."""
     return {msgspec.json.decode(leaf)["id"] for leaf in leaves_on_disk(state_dir)}
+
+
+async def test_while_the_disk_of_the_database_is_full_the_stream_holds_what_comes(
+    buses: Buses, small_postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """PostgreSQL as any other store: it goes on when there is room, each event is there once."""
+    place = PostgresPlace(await small_postgres.new_database())
+    catalog = EmittingBus(await buses.open("service-catalog"), "catalog")
+    ballast = small_postgres.directory.parent / "ballast"
+    with capture_logs() as said:
+        async with running_auditor(buses.server, tmp_path / "log", store=place.setting):
+            before = await catalog.emit_many(50)
+            await eventually(lambda: recorded_in(place, 50))
+            fill_up(ballast)
+            sent = await catalog.emit_many(WAITING_EVENTS)
+            await eventually(
+                lambda: any(one["event"] == "recording_delayed" for one in said), seconds=60
+            )
+            assert len(await leaves_in(place)) < WAITING_EVENTS
+            ballast.unlink()
+            await eventually(lambda: recorded_in(place, 50 + WAITING_EVENTS), seconds=60)
+
+    assert any("space" in one["why"] for one in said if one["event"] == "recording_delayed")
+    recorded = [msgspec.json.decode(leaf)["id"] for leaf in await leaves_in(place)]
+    wanted = [one.id for one in (*before, *sent)]
+    assert [one for one in recorded if one.startswith("catalog.")] == wanted
+    key = verifier_key(ORIGIN, seed=SEED)
+    assert (await asyncio.to_thread(verify_store, place.setting, keys=[key])).problems == []
+
+
+async def recorded_in(place: PostgresPlace, count: int) -> bool:
+    """Whether so many records are there."""
+    return len(await leaves_in(place)) >= count
+
+
+def fill_up(ballast: Path) -> None:
+    """No byte more goes onto its disk."""
+    with suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
