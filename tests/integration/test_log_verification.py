@@ -31,7 +31,14 @@ from tests.support.auditing import (
 )
 from tests.support.command_line import run_l3af
 from tests.support.independent_log import leaves_on_disk
-from tests.support.log_stores import ORIGIN, LogPlace, PostgresPlace, SqlitePlace, append
+from tests.support.log_stores import (
+    ORIGIN,
+    LogPlace,
+    PostgresPlace,
+    SqlitePlace,
+    append,
+    leaves_in,
+)
 from tests.support.postgres import PostgresServer
 from tests.support.records import messages
 from tests.support.whole_logs import KEY, RECORDS, fill, sign

@@ -36,8 +36,8 @@ def newest_binaries() -> Path:
 class PostgresServer:
     """One server; made, started, killed and started again as a test wants it."""
 
-    def __init__(self, *, fsync: bool) -> None:
-        self.directory: Final = Path(tempfile.mkdtemp(prefix="l3af-pg-"))
+    def __init__(self, *, fsync: bool, parent: Path | None = None) -> None:
+        self.directory: Final = Path(tempfile.mkdtemp(prefix="l3af-pg-", dir=parent))
         self._binaries: Final = newest_binaries()
         self._fsync: Final = fsync
         self._process: subprocess.Popen[bytes] | None = None
