@@ -24,6 +24,7 @@ from cli.proof_files import (
     ProofFormat,
     VerifiedProof,
     VerifiedWitness,
+    read_proof_file,
     render_proof,
     verify_proof,
 )
@@ -239,8 +240,8 @@ def _verified(found: VerifiedProof) -> VerifiedBundle:
 
 def _read_note(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_proof_file(path).decode()
+    except UnicodeDecodeError as error:
         reason = Reason(path="--older", rule="cannot be read as text", got=str(path))
         raise RefusedError(f"{path}: is no checkpoint", [reason]) from error
 

@@ -16,7 +16,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from cli.console import REFUSED, emit, plain, progress, refusing
-from cli.proof_files import trusted_key
+from cli.proof_files import read_proof_file, trusted_key
 from services.auditor.checkpoint import parse_verifier_key
 from services.auditor.verification.adapters.tile_files import holds_tiles, verify_tiles
 from services.auditor.verification.adapters.verifying import VerifiedLog, verify_store
@@ -140,7 +140,7 @@ def _beside(place: str) -> list[KeptHead]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_proof_file(path).decode()
+    except UnicodeDecodeError as error:
         reason = Reason(path="--checkpoint", rule="cannot be read as text", got=str(path))
         raise RefusedError(f"{path}: is no checkpoint", [reason]) from error

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -27,6 +27,8 @@ from shared.contracts.audit import ProofBundle
 from shared.errors import Reason, RefusedError
 from shared.installation_facts import FACTS_FILE, parse_facts
 
+MAX_PROOF_BYTES: Final = 1 << 20
+"""An event has 64 KiB, a path 53 hashes, a head a signature for each key and witness."""
 ProofFormat = Literal["bundle", "tlog-proof"]
 
 
@@ -75,10 +77,7 @@ def verify_proof(
         raise RefusedError(
             "the demand cannot be met", [Reason(path="--witnesses", rule=rule, got=least)]
         )
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise RefusedError(f"{path}: cannot be read: {error.strerror}") from error
+    data = read_proof_file(path)
     bundle, trusted, source = _read(data, key, path)
     proved = verify_bundle(bundle, key=trusted)
     said = check_witnessed(
@@ -96,6 +95,25 @@ def verify_proof(
             for one in said
         ),
     )
+
+
+def read_proof_file(path: Path) -> bytes:
+    """What a file with a proof or a signed head holds.
+
+    Raises:
+        RefusedError: It cannot be read, or is larger than any of them can be.
+    """
+    try:
+        with path.open("rb") as opened:
+            data = opened.read(MAX_PROOF_BYTES + 1)
+    except OSError as error:
+        raise RefusedError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(data) > MAX_PROOF_BYTES:
+        reason = Reason(
+            path="file", rule="is too large", got=str(path), allowed=f"{MAX_PROOF_BYTES} bytes"
+        )
+        raise RefusedError(f"{path}: is neither a proof nor a signed head", [reason])
+    return data
 
 
 def _read(data: bytes, key: str, path: Path) -> tuple[ProofBundle, VerifierKey, str]:

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from services.auditor.checkpoint import render_verifier_key, verifier_key
 from shared.installation_facts import FACTS_FILE, render_facts
 from tests.integration.conftest import Buses
 from tests.support.auditing import (
@@ -327,3 +328,22 @@ async def test_what_ran_is_shown_and_compared(ann: Person, buses: Buses) -> None
     for words in (("diff", at(15), at(25)), ("ran", digest_of("archive a"))):
         status, out, _ = await ann.l3af("audit", *words)
         assert (status, "n1/eth0/xdp" in out) == (0, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("verify", "/dev/zero"), ("verify", "--store", "{log}", "--checkpoint", "/dev/zero")],
+)
+def test_a_file_without_an_end_is_refused(words: tuple[str, ...], tmp_path: Path) -> None:
+    """A proof or a head has a size: nothing is read for ever, or into all of the memory."""
+    (tmp_path / "tile").mkdir()
+    key = render_verifier_key(verifier_key("l3af.test/log", seed=bytes(32)))
+    asked = [word.format(log=tmp_path) for word in words]
+    done = subprocess.run(
+        [COMMAND, "audit", *asked, "--key", key],
+        capture_output=True,
+        check=False,
+        timeout=DEADLINE_SECONDS,
+    )
+    assert done.returncode == 2
+    assert b"/dev/zero: is neither a proof nor a signed head" in done.stderr
