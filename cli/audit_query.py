@@ -54,6 +54,7 @@ class Filters:
         ""
     )
     correlation: Annotated[str, Parameter(help="Command id.")] = ""
+    event_id: Annotated[str, Parameter(help="Id of one event.")] = ""
     licence: Annotated[str, Parameter(help="SPDX expression, as MIT or `*GPL-2.0*`.")] = ""
     where: Annotated[
         str, Parameter(help="""Any field, as 'details.phase == "requested" and has actor'.""")
@@ -79,7 +80,7 @@ def requests_of(
     given: dict[str, Any] = {
         name: getattr(filters, name)
         for name in ("action", "package", "node", "deployment", "outcome", "correlation",
-                     "licence", "where", "text")
+                     "event_id", "licence", "where", "text")
     }  # fmt: skip
     for name in ("since", "until"):
         text = getattr(filters, name)

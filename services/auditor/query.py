@@ -32,7 +32,10 @@ MAX_PAGE_BYTES: Final = 384 * 1024
 FOLLOW_LAPSE: Final = timedelta(minutes=5)
 """A follower that was silent for longer begins a new reading."""
 GLOB_CHARACTERS: Final = frozenset("*?[")
-EQUAL_FILTERS: Final = ("actor", "package", "node", "deployment", "outcome", "correlation")
+EQUAL_FILTERS: Final = (
+    "event_id", "correlation", "deployment", "node", "package", "actor", "outcome",
+)  # fmt: skip
+"""Those with the fewest records for a value first, as far as that can be said."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,8 @@ class RecordFilters(Request, frozen=True, kw_only=True):
     outcome: Outcome | Literal[""] = ""
     correlation: str = ""
     """Command id."""
+    event_id: str = ""
+    """Id of one event, whoever emitted it."""
     licence: str = ""
     """Glob of an SPDX expression as it was declared, as `*GPL-2.0*`."""
     before_index: Position | None = None

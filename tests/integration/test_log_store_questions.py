@@ -36,6 +36,7 @@ def random_query(rng: random.Random) -> RecordQuery:
         "deployment": "d0",
         "outcome": rng.choice(["accepted", "refused", "failed"]),
         "correlation": "c1",
+        "event_id": an_event(rng.randrange(1, 500)).id,
     }
     chosen = rng.sample(EQUAL_FILTERS, rng.choice([0, 0, 1, 1, 2]))
     globs = ("", "chain.attach", "chain.*", "*", "*.?[ar]*", "chain.[^a]*", "chain.[", "[a-c]*",
@@ -106,8 +107,9 @@ def plainly_matching(query: RecordQuery) -> list[int]:
     for index, message in enumerate(various(400)):
         event = msgspec.json.decode(message.data, type=Event)
         body, time_us = event.data, parse_time_us(event.time)
-        texts = {name: getattr(body, name) for name in EQUAL_FILTERS if name != "actor"}
-        texts["actor"] = body.actor.key if body.actor else ""
+        of_body = (name for name in EQUAL_FILTERS if name not in {"actor", "event_id"})
+        texts = {name: getattr(body, name) for name in of_body}
+        texts |= {"actor": body.actor.key if body.actor else "", "event_id": event.id}
         licence = body.details["licence"]
         if (
             query.above < index < (400 if query.below is None else query.below)

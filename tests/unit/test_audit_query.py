@@ -28,6 +28,7 @@ def test_every_filter_reaches_the_query() -> None:
             deployment="d",
             outcome="failed",
             correlation="c",
+            event_id="e",
             licence="*GPL*",
             before_index=9,
             after_index=3,
@@ -42,6 +43,7 @@ def test_every_filter_reaches_the_query() -> None:
         "deployment": "d",
         "outcome": "failed",
         "correlation": "c",
+        "event_id": "e",
     }
     assert query.until_us is not None
     assert query.since_us is not None

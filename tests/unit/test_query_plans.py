@@ -21,6 +21,7 @@ ALL = RecordQuery(
     since_us=None, until_us=None, equal=(), action="", above=-1, below=None, limit=100
 )
 RECORDS = 12_000
+ACTIONS = ("chain.attach", "chain.request", "package.publish")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def row(index: int) -> tuple[Any, ...]:
     """A row as `record_row` makes it."""
     return (
         index, "catalog", "public", f"e{index}", index, index, index + 1, "{}", b"{}",
-        f"U{index % 40}", ("chain.attach", "chain.request", "package.publish")[index % 3],
+        f"U{index % 40}", "log.rotate" if index % 4000 == 3 else ACTIONS[index % 3],
         ("accepted", "refused")[index % 50 == 0], f"p{index % 100}", f"n{index % 200}",
         f"d{index % 50}", f"c{index // 6}", "", ("MIT", "GPL-2.0-only", "")[index % 3],
     )  # fmt: skip
@@ -65,6 +66,16 @@ def plan_of(database: sqlite3.Connection, query: RecordQuery) -> list[str]:
             {"equal": (("actor", "U3"), ("outcome", "refused"))},
             "records_actor_trouble (actor=? AND outcome=?",
         ),
+        ({"equal": (("event_id", "e7"),)}, "records_event (emitter=? AND event_id=?"),
+        (
+            {"equal": (("event_id", "e7"), ("node", "n7"))},
+            "records_event (emitter=? AND event_id=?",
+        ),
+        ({"equal": (("actor", "U3"),), "action": "package.publish"}, "records_actor (actor=?"),
+        ({"equal": (("actor", "U3"),), "action": "log.rotate"}, "records_action (action=?"),
+        ({"equal": (("actor", "U3"), ("package", "p3"))}, "records_package (package=?"),
+        ({"equal": (("node", "n3"), ("correlation", "c3"))}, "records_correlation (correlation=?"),
+        ({"equal": (("package", "p3"),), "licence": "MIT"}, "records_package (package=?"),
         ({"action": "package.publish"}, "records_action (action=?"),
         ({"action": "*.publish"}, "records_action (action=?"),
         ({"action": "chain.*"}, "records_action (action=?"),

@@ -26,6 +26,11 @@ AT_ONCE: Final = 200
 _HIGHEST_CHARACTER: Final = "\U0010ffff"
 _EARLIEST: Final = -(2**62)
 _LATEST: Final = 2**62
+_EVENT: Final = (
+    "idx IN (SELECT idx FROM event_ids "
+    "WHERE emitter IN (SELECT emitter FROM channels) AND event_id = {})"
+)
+"""Ids are indexed below their emitter, and everyone who emitted anything has a channel."""
 _BRACKET: Final = re.compile(r"\[\^?\]?[^\]]*\]")
 
 _Clauses = list[tuple[str, Any]]
@@ -44,10 +49,13 @@ async def read_page(
         ("idx < {}", below),
         *times,
         *(clause for found in globs for clause in found),
-        *((f"{column} = {{}}", key_text(text)) for column, text in query.equal),
+        *(
+            (_EVENT if column == "event_id" else f"{column} = {{}}", key_text(text))
+            for column, text in query.equal
+        ),
     ]
     # Said so, the planner may use the indexes that leave other rows out.
-    implied = [f"{column} <> ''" for column, _ in query.equal]
+    implied = [f"{column} <> ''" for column, _ in query.equal if column != "event_id"]
     if ("outcome", "refused") in query.equal or ("outcome", "failed") in query.equal:
         implied.append("outcome IN ('refused', 'failed')")
     implied += ["licence <> ''"] if query.licence else []

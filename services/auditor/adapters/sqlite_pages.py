@@ -5,7 +5,8 @@
 SQLite does not know how many records a range of times or a glob matches.  Ranges that match few
 are read by their index and sorted.  Ranges that match many are met soon when the log is read in
 the order that is asked for, from the block of records on in which the times first occur.  Of a
-glob the values that match are found first, which are few; the records of each are in order.
+glob the values that match are found first, which are few; the records of each are in order.  Nor
+does it know how rare a value is: of several filters the index with the fewest records is said.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ MANY: Final = 1_000
 MOST_PARTS: Final = 20
 """Values whose records are looked for one value after another."""
 _HIGHEST_CHARACTER: Final = "\U0010ffff"
+_INDEXED: Final = ("correlation", "deployment", "node", "package", "actor", "licence", "action")
+"""Columns whose index gives the records of a value in order: if in doubt, the first is taken."""
 _EARLIEST: Final = -(2**62)
 _LATEST: Final = 2**62
 
@@ -59,13 +62,20 @@ def page_statement(
         ("idx < ?", below),
         *times,
         *(clause for column, pattern in query.globs for clause in _glob_clauses(column, pattern)),
-        *((f"{column} = ?", text) for column, text in query.equal),
+        *((_equal_clause(column), text) for column, text in query.equal),
     ]
     # Said so, the planner may use the indexes that leave other rows out.
-    implied = [f"{column} <> ''" for column, _ in query.equal]
+    implied = [f"{column} <> ''" for column, _ in query.equal if column != "event_id"]
     if ("outcome", "refused") in query.equal or ("outcome", "failed") in query.equal:
         implied.append("outcome IN ('refused', 'failed')")
     implied += ["licence <> ''"] if query.licence else []
+    shortest = _shortest(connection, query)
+    if shortest:
+        others = [f"{column} =" for column in _INDEXED if column != shortest]
+        clauses = [
+            (f"+{clause}" if clause.startswith(tuple(others)) else clause, value)
+            for clause, value in clauses
+        ]
     is_short = not query.equal and bool(times) and _matches_few(connection, times)
     if not is_short:
         # The planner would sort whatever the times leave, however much that is.
@@ -126,6 +136,44 @@ def _bounds(connection: sqlite3.Connection, query: RecordQuery, size: int) -> tu
     if first is None:
         return above, 0
     return max(above, first * BLOCK_RECORDS - 1), min(below, (last + 1) * BLOCK_RECORDS)
+
+
+def _equal_clause(column: str) -> str:
+    """The condition that a column is equal to something."""
+    if column != "event_id":
+        return f"{column} = ?"
+    # Ids are indexed below their emitter, and everyone who emitted anything has a channel.
+    return (
+        "idx IN (SELECT idx FROM records INDEXED BY records_event WHERE event_id <> '' "
+        "AND emitter IN (SELECT emitter FROM channels) AND event_id = ?)"
+    )
+
+
+def _shortest(connection: sqlite3.Connection, query: RecordQuery) -> str:
+    """The column whose index has the fewest records to look at; empty if there is no choice.
+
+    Troubles have indexes together with another column, which the planner finds.
+    """
+    values = dict(query.equal)
+    if "event_id" in values:
+        return "event_id"
+    if values.get("outcome") in {"refused", "failed"}:
+        return ""
+    values |= {column: text for column, text in query.globs if GLOB_CHARACTERS.isdisjoint(text)}
+    columns = [column for column in _INDEXED if column in values]
+    if len(columns) < 2:  # noqa: PLR2004
+        return ""
+    return min(columns, key=lambda column: _count(connection, column, values[column]))
+
+
+def _count(connection: sqlite3.Connection, column: str, value: str) -> int:
+    """Records with this value, as far as FEW."""
+    (count,) = connection.execute(
+        f"SELECT count(*) FROM (SELECT 1 FROM records INDEXED BY records_{column} "  # noqa: S608
+        f"WHERE {column} = ? AND {column} <> '' LIMIT {FEW})",
+        (value,),
+    ).fetchone()
+    return int(count)
 
 
 def _time_clauses(query: RecordQuery) -> _Clauses:
