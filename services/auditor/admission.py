@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+import msgspec
+
 from services.auditor.merkle import Frontier, Run, leaf_hash
 from services.auditor.records import Draft, StreamMessage, as_problem
 from shared.contracts.events import EventBody
@@ -57,8 +59,7 @@ class Gap:
     """Leaf index of the record that showed it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One row of the log."""
 
     index: int

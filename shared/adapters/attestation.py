@@ -15,6 +15,7 @@ spelled exactly.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from nats.aio.client import Client
@@ -25,6 +26,8 @@ _NAME: Final = REQUEST_INFO.encode()
 _LOWER_NAME: Final = _NAME.lower()
 _LINE_END: Final = b"\r\n"
 _BLOCK_END: Final = _LINE_END * 2
+KNOWN_NAMES: Final = 256
+"""Names of headers that are remembered: most messages have the same few."""
 
 
 def attested_info(block: bytes) -> str:
@@ -61,12 +64,19 @@ class AttestingClient(Client):
         parsed: dict[str, str] = {}
         for line in raw.split(_LINE_END):
             name, colon, value = line.partition(b":")
-            if not colon or not name.isascii():
-                continue
-            key = name.strip().decode()
-            if not key or key.split() == [key]:
+            key = _header_name(name) if colon else None
+            if key is not None:
                 parsed[key] = value.strip().decode(errors="replace")
         return parsed
+
+
+@lru_cache(maxsize=KNOWN_NAMES)
+def _header_name(name: bytes) -> str | None:
+    """What a header is called; None: nothing that a header can be called."""
+    if not name.isascii():
+        return None
+    key = name.strip().decode()
+    return key if not key or key.split() == [key] else None
 
 
 def _resembles(name: str) -> bool:

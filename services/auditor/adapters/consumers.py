@@ -139,6 +139,7 @@ class Pull:
         self._subscription: Subscription | None = None
         self._arrived: Final[deque[Msg]] = deque()
         self._news: Final = asyncio.Event()
+        self._wanted = 1
         self.outstanding = 0
         """Messages asked for that have not come."""
         self._is_lost = False
@@ -169,9 +170,10 @@ class Pull:
         """Whether nothing more will come: the server or the consumer went away, or `close`."""
         return self._is_lost
 
-    async def wait(self, *, wait_seconds: float) -> bool:
-        """Whether messages are there or a pull ended, before the time was up."""
-        if not self._arrived and not self._is_lost and self.outstanding > 0:
+    async def wait(self, *, wait_seconds: float, count: int = 1) -> bool:
+        """Whether `count` messages are there or a pull ended, before the time was up."""
+        if len(self._arrived) < count and not self._is_lost and self.outstanding > 0:
+            self._wanted = count
             self._news.clear()
             try:
                 async with asyncio.timeout(wait_seconds):
@@ -193,9 +195,11 @@ class Pull:
         if message.subject != self._inbox:
             self.outstanding -= 1
             self._arrived.append(message)
+            if len(self._arrived) >= self._wanted or self.outstanding <= 0:
+                self._news.set()
         else:
             self._on_status(message.headers or {})
-        self._news.set()
+            self._news.set()
 
     def _on_status(self, headers: Mapping[str, str]) -> None:
         status = headers.get(_STATUS, "")

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Final
 
 from nats.aio.msg import Msg
@@ -29,7 +28,7 @@ AHEAD_MESSAGES: Final = 2_000
 LINGER_SECONDS: Final = 0.02
 """How long a batch that is not full waits for more: so many fewer fsyncs, so much later."""
 EXPIRES_SECONDS: Final = 5.0
-"""An auditor that was paused gets what it asked for, not the one that took over: so long at most."""
+"""A paused auditor gets what it asked for, not the one that took over: so long at most."""
 SILENCE_SECONDS: Final = 10.0
 """Longer than a pull lasts: if not even its end was heard of, it is lost."""
 _SETTINGS: Final[dict[str, Any]] = {
@@ -84,7 +83,7 @@ class EventStream:
         if not await pull.wait(wait_seconds=SILENCE_SECONDS) or pull.is_lost():
             return None
         if 0 < len(pull) < BATCH_MESSAGES:
-            await asyncio.sleep(LINGER_SECONDS)
+            await pull.wait(wait_seconds=LINGER_SECONDS, count=BATCH_MESSAGES)
         taken = pull.take(BATCH_MESSAGES)
         messages = [stream_message(message) for message in taken]
         if taken:

@@ -19,7 +19,7 @@ BLOCK_RECORDS: Final = 1024
 """Records whose earliest and latest times are kept together, so that a range of times is looked
 for only where it can be."""
 WIDEN_SPANS: Final = """
-INSERT INTO spans AS kept VALUES ({}, {}, {}) ON CONFLICT (block) DO UPDATE SET
+INSERT INTO spans AS kept {} ON CONFLICT (block) DO UPDATE SET
     first_us = CASE WHEN excluded.first_us < kept.first_us THEN excluded.first_us
         ELSE kept.first_us END,
     last_us = CASE WHEN excluded.last_us > kept.last_us THEN excluded.last_us
@@ -68,6 +68,8 @@ def licence_of(body: EventBody) -> str:
     licence = body.details.get("licence", "")
     if licence:
         return licence if isinstance(licence, str) else ""
+    if "running" not in body.details:
+        return ""  # nearly always
     declared = values_at(body.details, ("running", "licence", "declared"))
     return "; ".join(sorted({one for one in declared if one and isinstance(one, str)}))
 

@@ -60,15 +60,12 @@ REBUILT_AT_ONCE: Final = 2_000
 _FIRST: Final = ("", "", "", "")
 
 
-async def add_sightings(
-    connection: Connection[Row], records: Iterable[Record], *, size: int
-) -> None:
-    """What these records say is in the index, which now covers `size` records.
+async def add_sightings(connection: Connection[Row], records: Iterable[Record]) -> None:
+    """What these records say is in the index.
 
-    In the open transaction.
+    In the open transaction, which says too that the index covers them (`write_batch`).
     """
     await _add(connection, list(sightings(records)))
-    await connection.execute("UPDATE inventory SET size = $1", size)
 
 
 async def catch_up(connection: Connection[Row]) -> None:

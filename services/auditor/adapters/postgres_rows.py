@@ -54,6 +54,7 @@ COLUMNS: Final = (
     "problem",
     "licence",
 )
+_INDEX: Final = COLUMNS.index("idx")
 _EMITTER: Final = COLUMNS.index("emitter")
 _EVENT_ID: Final = COLUMNS.index("event_id")
 _PROBLEM: Final = COLUMNS.index("problem")
@@ -66,7 +67,8 @@ LONGEST_CHARACTERS: Final = 250
 SHOWN_CHARACTERS: Final = 150
 _MARK: Final = "\ue000"
 SELECT_STORED: Final = f"SELECT {STORED} FROM records"  # noqa: S608 # a constant
-_KEEP: Final = """
+_SPANS: Final = "SELECT * FROM unnest($17::bigint[], $18::bigint[], $19::bigint[])"
+_KEEP: Final = f"""
 WITH kept_tiles AS (
     INSERT INTO tiles SELECT * FROM unnest($1::int[], $2::bigint[], $3::bytea[])
     ON CONFLICT (level, position) DO UPDATE SET hashes = excluded.hashes
@@ -75,11 +77,17 @@ WITH kept_tiles AS (
     ON CONFLICT (emitter, audience) DO UPDATE SET head = excluded.head, missing = excluded.missing
 ), kept_gaps AS (
     INSERT INTO gaps (gap, is_announced) SELECT gap, false FROM unnest($8::text[]) AS gap
+), kept_ids AS (
+    INSERT INTO event_ids SELECT * FROM unnest($14::text[], $15::text[], $16::bigint[])
+), kept_spans AS ({WIDEN_SPANS.format(_SPANS)}
+), covered AS (
+    UPDATE inventory SET size = $9
 )
 UPDATE log SET size = $9, root = $10, stream_id = $11, stream_sequence = $12,
     seen_at = clock_timestamp()
 WHERE fence = $13 RETURNING true
-"""
+"""  # noqa: S608 # constants
+"""Everything but the rows in one statement: each that is sent is waited for."""
 
 
 def column_text(text: str) -> str:
@@ -131,7 +139,7 @@ async def write_batch(
     received_us: int,
     fence: int,
 ) -> bool:
-    """Rows, ids, tree and place in the stream, in the open transaction.
+    """Rows, ids, tree, what the inventory covers, and place in the stream, in the open transaction.
 
     Returns:
         Whether the log still has this fence; if not, nothing may be committed.
@@ -139,11 +147,10 @@ async def write_batch(
     rows = [postgres_row(record_row(record, received_us)) for record in admission.records]
     if rows:
         await connection.copy_records_to_table("records", records=rows, columns=COLUMNS)
-        ids = [(row[_EMITTER], row[_EVENT_ID], row[0]) for row in rows if row[_EVENT_ID]]
-        await connection.copy_records_to_table("event_ids", records=ids)
-        await connection.executemany(WIDEN_SPANS.format("$1", "$2", "$3"), block_spans(rows))
     state = admission.state
     channels = channel_rows(state, admission.changed)
+    named = [row for row in rows if row[_EVENT_ID]]
+    spans = block_spans(rows)
     return bool(
         await connection.fetchval(
             _KEEP,
@@ -157,6 +164,8 @@ async def write_batch(
             state.stream_id,
             state.stream_sequence,
             fence,
+            *([row[column] for row in named] for column in (_EMITTER, _EVENT_ID, _INDEX)),
+            *([span[column] for span in spans] for column in range(3)),
         )
     )
 

@@ -294,7 +294,7 @@ class PostgresStore:
         self._is_known = False
         size = admission.state.frontier.size
         async with session.connection.transaction():
-            await inventory.add_sightings(session.connection, admission.records, size=size)
+            await inventory.add_sightings(session.connection, admission.records)
             demand_own(
                 await rows.write_batch(
                     session.connection,

@@ -117,7 +117,7 @@ few different sizes keep the statements prepared."""
 def insert_records(connection: sqlite3.Connection, records: Sequence[tuple[Any, ...]]) -> None:
     """Insert rows of `record_row`, in the open transaction."""
     _write(connection, "INSERT INTO records", records)
-    connection.executemany(WIDEN_SPANS.format("?", "?", "?"), block_spans(records))
+    connection.executemany(WIDEN_SPANS.format("VALUES (?, ?, ?)"), block_spans(records))
 
 
 def replace_tiles(connection: sqlite3.Connection, tiles: Mapping[Tile, bytes]) -> None:
