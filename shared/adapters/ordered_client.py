@@ -6,6 +6,10 @@ nats-py 2.16 writes the PING of `flush()` to the socket at once while commands w
 task to write them, so the PONG says nothing about them: a denied subscription is reported after
 `flush()` returned, and `drain()` forgets a subscription that the server still delivers to.
 
+Its flush waits with `wait_for`, which before Python 3.12 loses a cancellation that meets the PONG:
+what was cancelled goes on.  And one that is cancelled, or takes too long, leaves a future that the
+PONG finds cancelled: nats-py stops reading then, and the connection is there and silent.
+
 Its close first writes what is pending: when the other end is gone that raises, and nobody is
 ever told that the connection is closed.
 
@@ -19,8 +23,9 @@ import asyncio
 from time import monotonic
 from typing import Any, Final
 
-from nats.aio.client import DEFAULT_BUFFER_SIZE, Client, Srv
+from nats.aio.client import DEFAULT_BUFFER_SIZE, DEFAULT_FLUSH_TIMEOUT, Client, Srv
 from nats.aio.transport import TcpTransport
+from nats.errors import FlushTimeoutError
 
 from shared.adapters.attestation import AttestingClient
 
@@ -34,6 +39,19 @@ class OrderedClient(AttestingClient):
         self._pongs.append(future or asyncio.get_running_loop().create_future())
         await self._send_command(_PING)
         await self._flush_pending()
+
+    async def flush(self, timeout: int = DEFAULT_FLUSH_TIMEOUT) -> None:  # noqa: ASYNC109 because nats-py calls it so
+        """Everything sent before has reached the server, which has answered."""
+        if self.is_closed or self._reading_task is None or self._reading_task.done():
+            await super().flush(timeout)  # which says so, or writes without asking
+            return
+        pong = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._send_ping(pong)
+                await asyncio.shield(pong)
+        except TimeoutError as error:
+            raise FlushTimeoutError from error
 
     def abandon_attempt(self) -> None:
         """The socket of an attempt to connect that goes no further; nats-py would leave it open."""

@@ -65,6 +65,30 @@ async def test_flush_comes_after_what_was_sent_before_it(
     assert verbs[:2] == order
 
 
+async def test_a_flush_that_is_cancelled_stays_cancelled_and_the_next_one_works() -> None:
+    """Before its PONG came, and at the very moment; the answers go on being read."""
+    client = OrderedClient()
+    async with listening_server() as (url, _):
+        await client.connect(url)
+        early = asyncio.create_task(client.flush())
+        while not client._pongs:
+            await asyncio.sleep(0)
+        early.cancel()
+        await client.flush()
+        late = asyncio.create_task(client.flush())
+        while not client._pongs:
+            await asyncio.sleep(0)
+        while client._pongs:
+            await asyncio.sleep(0)
+        late.cancel()
+        await asyncio.wait((early, late))
+        await client.flush()
+        await client.close()
+
+    assert early.cancelled()
+    assert late.cancelled()
+
+
 async def test_a_failed_attempt_to_reconnect_leaves_no_socket_open() -> None:
     """Each socket of an attempt that failed is closed by us, not by the garbage collector."""
     attempts = 0
