@@ -97,7 +97,7 @@ class Killing:
     async def kill(self, times: int) -> None:
         """So many times, at random moments."""
         for _ in range(times):
-            await self._run_auditor()
+            await self.run_auditor()
             await asyncio.sleep(self._choice.uniform(0, LONGEST_LIFE_SECONDS))
             victims = self._choice.choice(VICTIMS)
             if "auditor" in victims and self._auditor is not None:
@@ -107,9 +107,15 @@ class Killing:
                 await asyncio.to_thread(self._server.restart)
             self._note_head()
 
+    async def run_auditor(self) -> None:
+        """It is there, or was just started."""
+        if self._auditor is None or self._auditor.poll() is not None:
+            self._auditor = await asyncio.to_thread(
+                start_auditor, self._server, self._state_dir, self._log
+            )
+
     async def finish(self, sequence: int) -> None:
         """The auditor has recorded everything up to there, and ends in good order."""
-        await self._run_auditor()
         await eventually(lambda: self._recorded() >= sequence, seconds=CATCH_UP_SECONDS)
         assert self._auditor is not None
         self._auditor.terminate()
@@ -128,12 +134,6 @@ class Killing:
         if self._auditor is not None and self._auditor.poll() is None:
             self._auditor.kill()
             self._auditor.wait()
-
-    async def _run_auditor(self) -> None:
-        if self._auditor is None or self._auditor.poll() is not None:
-            self._auditor = await asyncio.to_thread(
-                start_auditor, self._server, self._state_dir, self._log
-            )
 
     def _note_head(self) -> None:
         """The newest signed head, kept where the auditor cannot reach it."""
@@ -193,6 +193,8 @@ async def survive(
             sys.stdout.write(f"{kills} kills, {len(published)} events, {rate:.0f} a second\n")
         async with connect(started.server.credentials("service-auditor")) as bus:
             stream = EventStream(bus.connection)
+            await killing.run_auditor()
+            await emitters[0].emit()  # whoever records this is there, and hears how it is ended
             end = await stream.end()
             await killing.finish(end.sequence)
             held = await stored_ids(stream, end.sequence)
