@@ -221,7 +221,11 @@ async def test_the_same_command_again_has_no_second_effect(stage: Stage) -> None
 
     assert again == first
     assert other.refusal_code == "conflict"
-    assert [event.data.version for event in stage.events] == ["1.0.0", "1.2.0"]
+    assert [(event.data.version, event.data.outcome) for event in stage.events] == [
+        ("1.0.0", "succeeded"),
+        ("", "refused"),
+        ("1.2.0", "succeeded"),
+    ]
 
 
 async def test_an_archive_comes_before_its_publication(stage: Stage) -> None:
