@@ -222,9 +222,9 @@ async def test_the_same_command_again_has_no_second_effect(stage: Stage) -> None
     assert again == first
     assert other.refusal_code == "conflict"
     assert [(event.data.version, event.data.outcome) for event in stage.events] == [
-        ("1.0.0", "succeeded"),
+        ("1.0.0", "accepted"),
         ("", "refused"),
-        ("1.2.0", "succeeded"),
+        ("1.2.0", "accepted"),
     ]
 
 
