@@ -32,8 +32,8 @@ from tests.support.auditing import SEED, EmittingBus, eventually, start_auditor
 
 __all__ = ["buses", "nats_server", "provisioned"]
 
-SLICE_KILLS: Final = 8
-SOAK_KILLS: Final = int(os.environ.get("L3AF_KILLS", "200"))
+IS_SOAK: Final = "L3AF_SOAK_SECONDS" in os.environ
+KILLS: Final = int(os.environ.get("L3AF_KILLS", "200" if IS_SOAK else "8"))
 EVENTS_PER_SECOND: Final = 2_000
 BATCH_EVENTS: Final = 400
 LONGEST_LIFE_SECONDS: Final = 3.0
@@ -147,19 +147,12 @@ class Killing:
         return int(sequence)
 
 
+@pytest.mark.soak
 async def test_every_event_is_recorded_once_whoever_is_killed(
     buses: Buses, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Kill -9 of the auditor, the bus and both under load; a seeded slice of the long test."""
-    await survive(buses, tmp_path, SLICE_KILLS, capsys)
-
-
-@pytest.mark.soak
-async def test_every_event_is_recorded_once_over_two_hundred_kills(
-    buses: Buses, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The same with L3AF_KILLS kills."""
-    await survive(buses, tmp_path, SOAK_KILLS, capsys)
+    """Kill -9 of the auditor, the bus and both under load; eight times, or L3AF_KILLS in a soak."""
+    await survive(buses, tmp_path, KILLS, capsys)
 
 
 async def survive(
