@@ -172,11 +172,14 @@ async def test_readers_have_a_fault_while_the_database_is_away(
         assert store.size == 6
 
 
-@pytest.mark.parametrize("statement", [1, 2, 3, 4])
+@pytest.mark.parametrize("statement", [1, 2, 3])
 async def test_who_was_superseded_commits_nothing_however_far_it_was(
     postgres: PostgresServer, statement: int
 ) -> None:
-    """Another one takes the log before statement k of a commit whose session lives on."""
+    """Another one takes the log before statement k of a batch whose session lives on.
+
+    The third and last moves the log on under its fence: whoever comes after it waits for its end.
+    """
     place = PostgresPlace(await postgres.new_database())
     async with watched(place.setting, at=0) as store:
         await append(store, messages(3))
@@ -188,7 +191,7 @@ async def test_who_was_superseded_commits_nothing_however_far_it_was(
         WatchedConnection.count, WatchedConnection.at = 0, statement
         with pytest.raises(SupersededError):
             await append(store, messages(3, first=4))
-        assert WatchedConnection.count >= 4
+        assert WatchedConnection.count >= 3
         for work in (
             append(store, messages(3, first=4)),
             store.keep_checkpoint(3, "note", signed_at=NOW),
