@@ -142,7 +142,10 @@ def test_any_line_that_is_gone_added_or_elsewhere_is_found_and_named(
         assert names(check(twice, proof)[1], index, 0), told
         later = choice.randrange(RECORDS)
         moved = [*gone[:later], export.lines[index], *gone[later:]]
-        assert moved == export.lines or names(check(moved, proof)[1], index, 0), told
+        # Of two neighbours that changed places nobody can say which one was moved.
+        either = {index, later} if abs(later - index) == 1 else {index}
+        found = check(moved, proof)[1]
+        assert moved == export.lines or any(names(found, one, 0) for one in either), told
 
 
 def test_whoever_makes_the_digests_anew_is_found_by_the_signed_root(export: Export) -> None:
