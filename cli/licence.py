@@ -13,6 +13,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cli.commanding import issue
 from cli.console import CredentialsOption, JsonFlag, emit, plain, refusing, run
 from cli.moments import parse_moment, shown_moment
 from cli.rollout import CommandIdOption, ReasonOption, chosen_id
@@ -23,10 +24,7 @@ from shared.contracts.waivers import (
     MAX_WAIVER_DAYS,
     REQUEST_WAIVER,
     REVOKE_WAIVER,
-    GrantWaiver,
     ListWaivers,
-    RequestWaiver,
-    RevokeWaiver,
     WaivableRule,
     WaiverGranted,
     WaiverList,
@@ -37,7 +35,6 @@ from shared.contracts.waivers import (
 )
 from shared.errors import Reason, RefusedError
 from shared.moments import render_time
-from shared.validation import convert_document
 
 _STYLES: Final[dict[WaiverState, str]] = {
     "requested": "yellow",
@@ -93,21 +90,21 @@ def request(
         `key=value` that such nodes must have.
     """
     with refusing(json=json):
-        fields = {
-            "scope": {
-                "rule": rule,
-                "package": package,
-                "versions": versions,
-                "archive_sha256": archive,
-                "nodes": {"names": list(node), "labels": _labels(label)},
-            },
-            "expires_at": _expiry(expires, days),
-            "reason": reason,
-            "command_id": chosen_id(command_id),
-        }
-        command = convert_document(fields, RequestWaiver, what="licence waiver request")
-    reply = run(ask(REQUEST_WAIVER, command, credentials), json=json)
-    emit(reply, _render_requested, json=json)
+        labels, expires_at = _labels(label), _expiry(expires, days)
+    fields = {
+        "scope": {
+            "rule": rule,
+            "package": package,
+            "versions": versions,
+            "archive_sha256": archive,
+            "nodes": {"names": list(node), "labels": labels},
+        },
+        "expires_at": expires_at,
+        "reason": reason,
+        "command_id": chosen_id(command_id),
+    }
+    what = "licence waiver request"
+    issue(REQUEST_WAIVER, fields, _render_requested, credentials, what=what, json=json)
 
 
 @waiver.command
@@ -127,10 +124,9 @@ def grant(
     waiver_id
         As `list` shows it.
     """
-    with refusing(json=json):
-        fields = _fields(waiver_id, reason, command_id)
-        command = convert_document(fields, GrantWaiver, what="licence waiver grant")
-    emit(run(ask(GRANT_WAIVER, command, credentials), json=json), _render_granted, json=json)
+    fields = _fields(waiver_id, reason, command_id)
+    what = "licence waiver grant"
+    issue(GRANT_WAIVER, fields, _render_granted, credentials, what=what, json=json)
 
 
 @waiver.command
@@ -152,10 +148,9 @@ def revoke(
     waiver_id
         As `list` shows it.
     """
-    with refusing(json=json):
-        fields = _fields(waiver_id, reason, command_id)
-        command = convert_document(fields, RevokeWaiver, what="licence waiver revoke")
-    emit(run(ask(REVOKE_WAIVER, command, credentials), json=json), _render_revoked, json=json)
+    fields = _fields(waiver_id, reason, command_id)
+    what = "licence waiver revoke"
+    issue(REVOKE_WAIVER, fields, _render_revoked, credentials, what=what, json=json)
 
 
 @waiver.command(name="list")

@@ -13,6 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cli.commanding import issue
 from cli.console import CredentialsOption, JsonFlag, emit, plain, run
 from cli.node_capabilities import capability_rows, hook_points_row, slot_words, xdp_words
 from cli.rollout import CommandIdOption, ReasonOption, chosen_id
@@ -22,7 +23,6 @@ from shared.contracts.scheduler import (
     GET_NODE,
     LABEL_NODE,
     LIST_NODES,
-    ForgetNode,
     GetNode,
     LabelNode,
     ListNodes,
@@ -125,13 +125,7 @@ def forget(
         "reason": reason,
         "command_id": chosen_id(command_id),
     }
-
-    async def forgotten() -> NodeForgotten:
-        request = convert_document(fields, ForgetNode, what="node forget")
-        async with connected(credentials) as bus:
-            return await bus.request(FORGET_NODE, request)
-
-    emit(run(forgotten(), json=json), render_forgotten, json=json)
+    issue(FORGET_NODE, fields, render_forgotten, credentials, what="node forget", json=json)
 
 
 def parse_changes(changes: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import cyclopts
@@ -13,7 +12,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cli.console import CredentialsOption, JsonFlag, emit, plain, refusing, run
+from cli.commanding import issue
+from cli.console import CredentialsOption, JsonFlag, emit, plain, run
 from cli.rollout import CommandIdOption, ReasonOption, chosen_id
 from cli.session import ask
 from shared.contracts.reviews import (
@@ -22,9 +22,7 @@ from shared.contracts.reviews import (
     ListOwners,
     OwnerList,
     OwnersSet,
-    SetOwners,
 )
-from shared.validation import convert_document
 
 app = cyclopts.App(name="owners", help="Show and set who owns the files of which packages.")
 PathsOption = Annotated[str, Parameter(name="--paths", help="Glob over paths in the archive.")]
@@ -66,7 +64,7 @@ def set_(
         Name of a principal; repeat it.
     """
     fields = {"owners": list(owner), **_fields(packages, paths, reason, command_id)}
-    _change(fields, credentials, json=json)
+    issue(SET_OWNERS, fields, _render, credentials, what="owners", json=json)
 
 
 @app.command
@@ -86,13 +84,14 @@ def remove(
     packages
         The glob as it was set.
     """
-    _change(_fields(packages, paths, reason, command_id), credentials, json=json)
-
-
-def _change(fields: dict[str, Any], credentials: Path | None, *, json: bool) -> None:
-    with refusing(json=json):
-        command = convert_document(fields, SetOwners, what="owners")
-    emit(run(ask(SET_OWNERS, command, credentials), json=json), _render, json=json)
+    issue(
+        SET_OWNERS,
+        _fields(packages, paths, reason, command_id),
+        _render,
+        credentials,
+        what="owners",
+        json=json,
+    )
 
 
 def _fields(packages: str, paths: str, reason: str, command_id: str) -> dict[str, Any]:

@@ -11,11 +11,11 @@ from cyclopts import Parameter
 from rich.console import RenderableType
 
 from cli import console, session
+from cli.commanding import issue
 from cli.console import CredentialsOption, JsonFlag
 from cli.moments import shown_moment
 from cli.package_statements import fact_table
 from cli.rollout import CommandIdOption, ReasonOption, chosen_id
-from shared.contracts.base import Endpoint
 from shared.contracts.catalog import PackagePublished, PackageVersion
 from shared.contracts.lifecycle import Statement
 from shared.contracts.reviews import (
@@ -68,7 +68,7 @@ def submit(
     """
     fields = {"channel": channel, **_described(notes, tag, json=json)}
     fields |= _fields(name, version, reason, command_id)
-    _move(SUBMIT_PACKAGE, fields, credentials, json=json)
+    issue(SUBMIT_PACKAGE, fields, _render_moved, credentials, json=json)
 
 
 def review(
@@ -81,7 +81,13 @@ def review(
     json: JsonFlag = False,
 ) -> None:
     """Say that you look at a version, with --reason as your remark (code owners)."""
-    _move(REVIEW_PACKAGE, _fields(name, version, reason, command_id), credentials, json=json)
+    issue(
+        REVIEW_PACKAGE,
+        _fields(name, version, reason, command_id),
+        _render_moved,
+        credentials,
+        json=json,
+    )
 
 
 def approve(
@@ -139,7 +145,7 @@ def promote(
     """
     fields = {"to": to, **_described(notes, tag, json=json)}
     fields |= _fields(name, version, reason, command_id)
-    _move(PROMOTE_PACKAGE, fields, credentials, json=json)
+    issue(PROMOTE_PACKAGE, fields, _render_moved, credentials, json=json)
 
 
 def deprecate(
@@ -152,7 +158,13 @@ def deprecate(
     json: JsonFlag = False,
 ) -> None:
     """Say that a version should no longer be chosen; it still can be, with a warning."""
-    _move(DEPRECATE_PACKAGE, _fields(name, version, reason, command_id), credentials, json=json)
+    issue(
+        DEPRECATE_PACKAGE,
+        _fields(name, version, reason, command_id),
+        _render_moved,
+        credentials,
+        json=json,
+    )
 
 
 def yank(
@@ -173,7 +185,7 @@ def yank(
         It is seen again.
     """
     fields = {"undo": undo, **_fields(name, version, reason, command_id)}
-    _move(YANK_PACKAGE, fields, credentials, json=json)
+    issue(YANK_PACKAGE, fields, _render_moved, credentials, json=json)
 
 
 def revoke(
@@ -189,7 +201,13 @@ def revoke(
 
     Where it runs, each deployment does what its on_revoked says: stop, replace, or alarm.
     """
-    _move(REVOKE_PACKAGE, _fields(name, version, reason, command_id), credentials, json=json)
+    issue(
+        REVOKE_PACKAGE,
+        _fields(name, version, reason, command_id),
+        _render_moved,
+        credentials,
+        json=json,
+    )
 
 
 def standing(
@@ -233,19 +251,6 @@ def release_facts(version: PackageVersion | PackagePublished) -> dict[str, str]:
         platforms = [f"{platform} since {old}" for platform, old in version.unchanged.items()]
         facts["no change for"] = ", ".join(platforms)
     return facts
-
-
-def _move(
-    endpoint: Endpoint[Any, PackageMoved],
-    fields: dict[str, Any],
-    credentials: Path | None,
-    *,
-    json: bool,
-) -> None:
-    with console.refusing(json=json):
-        command = convert_document(fields, endpoint.request, what="command")
-    moved = console.run(session.ask(endpoint, command, credentials), json=json)
-    console.emit(moved, _render_moved, json=json)
 
 
 def _fields(name: str, version: str, reason: str, command_id: str) -> dict[str, Any]:
