@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, TypeVar
 
@@ -20,6 +20,7 @@ from cli.people import Names, read_names, render_actor
 from cli.session import connected
 from services.auditor.inventory import differing
 from shared.adapters.bus import Bus
+from shared.contracts.base import Endpoint
 from shared.contracts.events import Actor
 from shared.contracts.inventory import (
     FIND_RUNS,
@@ -41,6 +42,7 @@ SHOWN_DIGITS: Final = 12
 
 TimeArgument = Annotated[str, Parameter(help="Ago (1h, 7d), a date, or RFC 3339.")]
 NodeOption = Annotated[str, Parameter(help="Only this node.")]
+QuestionT = TypeVar("QuestionT", GetInventory, FindRuns)
 PageT = TypeVar("PageT", InventoryShown, RunsFound)
 
 
@@ -132,15 +134,7 @@ def ran(
 
     async def asked() -> RunsFound:
         async with connected(credentials) as bus:
-            pages = await _pages(
-                lambda after: bus.request(
-                    FIND_RUNS,
-                    msgspec.structs.replace(request, after=after),
-                    timeout_seconds=PATIENCE_SECONDS,
-                ),
-                "looking through the log",
-                lambda page: len(page.runs),
-            )
+            pages = await _pages(bus, FIND_RUNS, request, lambda page: len(page.runs))
         runs = tuple(one for page in pages for one in page.runs)
         return msgspec.structs.replace(pages[-1], runs=runs, next=None)
 
@@ -149,29 +143,23 @@ def ran(
 
 async def _inventory(bus: Bus, at: str, node: str) -> InventoryShown:
     request = convert_document({"at": at, "node": node}, GetInventory, what="audit as-of")
-    pages = await _pages(
-        lambda after: bus.request(
-            GET_INVENTORY,
-            msgspec.structs.replace(request, after=after),
-            timeout_seconds=PATIENCE_SECONDS,
-        ),
-        "looking through the log",
-        lambda page: len(page.hook_points),
-    )
+    pages = await _pages(bus, GET_INVENTORY, request, lambda page: len(page.hook_points))
     found = tuple(one for page in pages for one in page.hook_points)
     return msgspec.structs.replace(pages[-1], hook_points=found, next=None)
 
 
 async def _pages(
-    ask: Callable[[HookPlace | None], Awaitable[PageT]],
-    description: str,
+    bus: Bus,
+    endpoint: Endpoint[QuestionT, PageT],
+    question: QuestionT,
     count: Callable[[PageT], int],
 ) -> list[PageT]:
     """All pages, the last one last."""
     pages: list[PageT] = []
-    with progress(description) as advance:
+    with progress("looking through the log") as advance:
         while not pages or pages[-1].next is not None:
-            pages.append(await ask(pages[-1].next if pages else None))
+            asked = msgspec.structs.replace(question, after=pages[-1].next if pages else None)
+            pages.append(await bus.request(endpoint, asked, timeout_seconds=PATIENCE_SECONDS))
             advance(sum(map(count, pages)))
     return pages
 
