@@ -201,7 +201,8 @@ def approvers(version: PackageVersion, rules: Sequence[OwnerRule]) -> tuple[str,
     return tuple(one.name for one in counted(version, rules))
 
 
-def _state_reasons(version: PackageVersion, channel: str) -> Iterator[Reason]:
+def ended_reasons(version: PackageVersion) -> Iterator[Reason]:
+    """Why a version goes nowhere any more: everything by which it was taken back."""
     found = lifecycle_of(version)
     if found.revoked is not None:
         yield Reason(path="version", rule=f"was revoked: {found.revoked.why}")
@@ -209,6 +210,10 @@ def _state_reasons(version: PackageVersion, channel: str) -> Iterator[Reason]:
         yield Reason(path="version", rule=f"is deprecated: {found.deprecated.why}")
     if found.yanked is not None:
         yield Reason(path="version", rule=f"was yanked: {found.yanked.why}")
+
+
+def _state_reasons(version: PackageVersion, channel: str) -> Iterator[Reason]:
+    yield from ended_reasons(version)
     if channel in version.channels:
         yield Reason(path="to", rule="it is in this channel already", got=channel)
     if version.gate is not None and channel in version.gate.awaits:

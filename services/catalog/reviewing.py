@@ -15,7 +15,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Final, Literal
@@ -32,6 +32,7 @@ from services.catalog.code_ownership import (
 from services.catalog.releasing import (
     Circumstances,
     ReleasePolicy,
+    ended_reasons,
     has_approvals,
     promotion_reasons,
     state_of,
@@ -100,7 +101,7 @@ def submitted(
         RefusedError: With every reason.
     """
     found = lifecycle_of(version)
-    problems = [*_ended_reasons(version), *_room_reasons(found.submitted, "submitted")]
+    problems = [*ended_reasons(version), *_room_reasons(found.submitted, "submitted")]
     if channel in version.channels or channel in found.targets:
         rule = "is in this channel already" if channel in version.channels else "was submitted"
         problems.append(Reason(path="channel", rule=rule, got=channel))
@@ -126,7 +127,7 @@ def reviewed(
         RefusedError: With every reason.
     """
     found = lifecycle_of(version)
-    problems = [*_ended_reasons(version), *_room_reasons(found.reviews, "reviews")]
+    problems = [*ended_reasons(version), *_room_reasons(found.reviews, "reviews")]
     _refuse(version, "reviewed", _owner_reasons(version, speaker, rules), problems)
     return with_lifecycle(
         version, msgspec.structs.replace(found, reviews=(*found.reviews, speaker.statement))
@@ -147,7 +148,7 @@ def approved(
         RefusedError: With every reason.
     """
     found = lifecycle_of(version)
-    problems = [*_ended_reasons(version), *_room_reasons(found.approvals, "approvals")]
+    problems = [*ended_reasons(version), *_room_reasons(found.approvals, "approvals")]
     digest = manifest_digest(version.signed)
     if manifest_sha256 != digest:
         rule = "is not the digest of what was published"
@@ -273,16 +274,6 @@ def _refuse(
     if problems:
         name = f"{version.manifest.name} {version.version}"
         raise ReviewError(f"{name} cannot be {what}", list(problems))
-
-
-def _ended_reasons(version: PackageVersion) -> Iterator[Reason]:
-    found = lifecycle_of(version)
-    if found.revoked is not None:
-        yield Reason(path="version", rule=f"was revoked: {found.revoked.why}")
-    if found.deprecated is not None:
-        yield Reason(path="version", rule=f"is deprecated: {found.deprecated.why}")
-    if found.yanked is not None:
-        yield Reason(path="version", rule=f"was yanked: {found.yanked.why}")
 
 
 def _room_reasons(statements: Sequence[Statement], path: str) -> list[Reason]:

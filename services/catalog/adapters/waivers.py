@@ -46,7 +46,7 @@ from shared.contracts.waivers import (
 )
 from shared.errors import FaultError, RefusedError
 from shared.licensing.waivers import Notice, due_notices, in_force
-from shared.outbox_records import Change, Decision
+from shared.outbox_records import Change, Decision, ReplyT
 
 WATCH_SECONDS: Final = 60.0
 """How often it is looked whether a waiver nears its end or has ended."""
@@ -83,13 +83,10 @@ class Waivers:
         """The waiver waits to be granted, or the refusal why not."""
         sequence = (await self._bucket.snapshot()).sequence
         waiver = requested_waiver(request, _asker(caller), command_id=command_id, now=now)
-        return Decision(
-            reply=WaiverRequested(
-                command_id=command_id, waiver=waiver.id, expires_at=waiver.expires_at
-            ),
-            change=Change(LICENCE_WAIVERS, waiver.id, waiver, sequence),
-            events=(waiver_event("waiver.request", waiver, None),),
+        reply = WaiverRequested(
+            command_id=command_id, waiver=waiver.id, expires_at=waiver.expires_at
         )
+        return _decided(reply, "waiver.request", None, waiver, sequence)
 
     async def grant(
         self, request: GrantWaiver, caller: Caller, command_id: str, now: datetime
@@ -97,13 +94,8 @@ class Waivers:
         """The waiver is in force, or the refusal why not."""
         before, sequence = await self._known(request.waiver)
         waiver = granted_waiver(before, request, _asker(caller), command_id=command_id, now=now)
-        return Decision(
-            reply=WaiverGranted(
-                command_id=command_id, waiver=waiver.id, expires_at=waiver.expires_at
-            ),
-            change=Change(LICENCE_WAIVERS, waiver.id, waiver, sequence),
-            events=(waiver_event("waiver.grant", waiver, before),),
-        )
+        reply = WaiverGranted(command_id=command_id, waiver=waiver.id, expires_at=waiver.expires_at)
+        return _decided(reply, "waiver.grant", before, waiver, sequence)
 
     async def revoke(
         self, request: RevokeWaiver, caller: Caller, command_id: str, now: datetime
@@ -111,11 +103,8 @@ class Waivers:
         """The waiver is in force no more, or the refusal why not."""
         before, sequence = await self._known(request.waiver)
         waiver = revoked_waiver(before, request, _asker(caller), command_id=command_id, now=now)
-        return Decision(
-            reply=WaiverRevoked(command_id=command_id, waiver=waiver.id),
-            change=Change(LICENCE_WAIVERS, waiver.id, waiver, sequence),
-            events=(waiver_event("waiver.revoke", waiver, before),),
-        )
+        reply = WaiverRevoked(command_id=command_id, waiver=waiver.id)
+        return _decided(reply, "waiver.revoke", before, waiver, sequence)
 
     async def list_waivers(self, request: ListWaivers, _caller: Caller) -> WaiverList:
         """By expiry."""
@@ -204,3 +193,14 @@ class Waivers:
 
 def _asker(caller: Caller) -> Asker:
     return Asker(caller.actor(), caller.name)
+
+
+def _decided(
+    reply: ReplyT, action: str, before: Waiver | None, waiver: Waiver, sequence: int
+) -> Decision[ReplyT]:
+    """The waiver becomes what it is now, and that is said."""
+    return Decision(
+        reply=reply,
+        change=Change(LICENCE_WAIVERS, waiver.id, waiver, sequence),
+        events=(waiver_event(action, waiver, before),),
+    )
