@@ -7,29 +7,15 @@ One document, keyed by subject: whatever is added to a contract module appears b
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Iterator
-from types import ModuleType
 from typing import Any, Final
 
 import msgspec
 
+from shared import contracts
 from shared.canonical import canonical_bytes
-from shared.contracts import (
-    audit,
-    catalog,
-    ebpf,
-    inspection,
-    inventory,
-    log_health,
-    map_reading,
-    node,
-    notices,
-    reconciliation,
-    reviews,
-    scheduler,
-    verification,
-    waivers,
-)
 from shared.contracts.base import EVENTS, Endpoint, Topic
 from shared.contracts.errors import ERROR_NUMBERS
 from shared.contracts.events import Event
@@ -40,22 +26,6 @@ from shared.errors import Refusal
 CONTRACT_VERSION: Final = "v1"
 EVENT_SUBJECT: Final = f"{EVENTS}.{{audience}}.{{emitter}}.{{entity}}.{{verb}}"
 
-_MODULES: Final[tuple[ModuleType, ...]] = (
-    audit,
-    catalog,
-    ebpf,
-    inspection,
-    inventory,
-    log_health,
-    map_reading,
-    node,
-    notices,
-    reconciliation,
-    reviews,
-    scheduler,
-    verification,
-    waivers,
-)
 _REFERENCE: Final = "#/$defs/{name}"
 
 
@@ -128,9 +98,11 @@ def _topics() -> Iterator[Topic[Any]]:
 
 
 def _all_of(kind: type[Any]) -> list[Any]:
-    return [
-        value for module in _MODULES for value in vars(module).values() if isinstance(value, kind)
-    ]
+    """Whatever modules of the contract define of that kind, once each, by module and place."""
+    names = sorted(found.name for found in pkgutil.iter_modules(contracts.__path__))
+    modules = [importlib.import_module(f"{contracts.__name__}.{name}") for name in names]
+    values = [value for module in modules for value in vars(module).values()]
+    return list({id(value): value for value in values if isinstance(value, kind)}.values())
 
 
 def _roles(endpoint: Endpoint[Any, Any]) -> list[str]:
