@@ -13,8 +13,9 @@ import pytest
 from shared.adapters.bus import Bus, connect
 from shared.adapters.provisioning import provision
 from shared.contracts.permissions import Role
+from tests.support.log_stores import LogPlace, PostgresPlace, SqlitePlace
 from tests.support.operator_mode import OperatorModeServer
-from tests.support.postgres import mortal_postgres, postgres
+from tests.support.postgres import PostgresServer, mortal_postgres, postgres
 
 __all__ = ["mortal_postgres", "postgres"]
 
@@ -55,3 +56,13 @@ async def buses(provisioned: OperatorModeServer) -> AsyncIterator[Buses]:
     """Connections to a provisioned server."""
     async with AsyncExitStack() as stack:
         yield Buses(provisioned, stack)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def place(
+    request: pytest.FixtureRequest, tmp_path: Path, postgres: PostgresServer
+) -> LogPlace:
+    """A place for a log, of each kind, with nothing in it yet."""
+    if request.param == "sqlite":
+        return SqlitePlace(tmp_path / "log")
+    return PostgresPlace(await postgres.new_database())

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
@@ -24,22 +23,11 @@ from tests.support.inventories import (
     snapshot_event,
     time_us,
 )
-from tests.support.log_stores import LogPlace, PostgresPlace, SqlitePlace, append
-from tests.support.postgres import PostgresServer
+from tests.support.log_stores import LogPlace, append
 from tests.support.records import an_event, message_of
 
 PLACES = (("eth0", "xdp"), ("eth0", "tc-ingress"), ("\N{PILE OF POO}' OR 1=1; --", "xdp"))
 TABLES = ("hook_points", "sightings", "sighted_digests")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def place(
-    request: pytest.FixtureRequest, tmp_path: Path, postgres: PostgresServer
-) -> LogPlace:
-    """A place for a log, of each kind."""
-    if request.param == "sqlite":
-        return SqlitePlace(tmp_path / "log")
-    return PostgresPlace(await postgres.new_database())
 
 
 def random_events(count: int, *, seed: int) -> list[Event]:

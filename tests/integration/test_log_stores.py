@@ -8,7 +8,6 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -24,29 +23,17 @@ from tests.support.log_stores import (
     NOW,
     ORIGIN,
     LogPlace,
-    PostgresPlace,
     SqlitePlace,
     append,
     leaves_in,
     root_in,
 )
-from tests.support.postgres import PostgresServer
 from tests.support.records import altered, an_event, message_of, messages
 
 FEBRUARY = datetime(2026, 2, 3, tzinfo=UTC)
 ALL = RecordQuery(
     since_us=None, until_us=None, equal=(), action="", above=-1, below=None, limit=1000
 )
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def place(
-    request: pytest.FixtureRequest, tmp_path: Path, postgres: PostgresServer
-) -> LogPlace:
-    """A place for a log, of each kind."""
-    if request.param == "sqlite":
-        return SqlitePlace(tmp_path / "log")
-    return PostgresPlace(await postgres.new_database())
 
 
 async def test_batches_become_rows_and_a_tree_that_is_theirs(place: LogPlace) -> None:

@@ -54,16 +54,6 @@ FULL = {"log-alarm-intake-1", "log-alarm-disk-1"}
 ROOM = {"log-recover-intake-1", "log-recover-disk-1"}
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def place(
-    request: pytest.FixtureRequest, tmp_path: Path, postgres: PostgresServer
-) -> LogPlace:
-    """Nothing in it yet."""
-    if request.param == "sqlite":
-        return SqlitePlace(tmp_path / "log")
-    return PostgresPlace(await postgres.new_database())
-
-
 @contextmanager
 def disk_of(size_bytes: int) -> Iterator[Path]:
     """A file system of its own that any user may enter."""
