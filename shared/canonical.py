@@ -23,7 +23,7 @@ def canonical_bytes(value: Any) -> bytes:
     return _ENCODER.encode(value)
 
 
-def sha256_hex(data: bytes) -> Digest:
+def sha256_hex(data: bytes | memoryview) -> Digest:
     """SHA-256 of `data` as 64 lower-case hexadecimal digits."""
     return Digest(hashlib.sha256(data).hexdigest())
 

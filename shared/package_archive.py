@@ -3,7 +3,8 @@
 """The one byte string that a set of files is stored and shipped as, and the way back.
 
 Pure: nothing is written to disk.  POSIX.1-1988 ustar, regular files only, sorted by path, mode
-0644, owner 0, time 0, so that equal files always make equal bytes and equal digests.
+0644, owner 0, time 0, so that equal files always make equal bytes and equal digests.  Reading
+copies no file but those that are asked for, so that an archive may be mapped and need no memory.
 
 Rules for reading (`read_archive`):
  * Every way in which the archive differs from the manifest is reported, not only the first.
@@ -18,7 +19,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Final, TypeAlias
 
 from shared.canonical import sha256_hex
 from shared.contracts.package_manifest import (
@@ -40,6 +41,7 @@ _PREFIX_BYTES: Final = 155
 _CHECKSUM: Final = slice(148, 156)
 _PATH: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 _REGULAR: Final = b"0"
+_END: Final = bytes(2 * _BLOCK)
 _KINDS: Final = {
     b"1": "a hard link",
     b"2": "a symbolic link",
@@ -54,6 +56,10 @@ _KINDS: Final = {
 }
 
 
+ArchiveBytes: TypeAlias = bytes | memoryview
+"""An archive: in memory, or a view of a mapped file."""
+
+
 class ArchiveError(VerificationError):
     """The archive is not exactly the files that its manifest names."""
 
@@ -62,7 +68,33 @@ class ArchiveError(VerificationError):
 class _Member:
     path: str
     kind: bytes
-    data: bytes
+    start: int
+    size_bytes: int
+
+
+class ArchiveFiles(Mapping[str, bytes]):
+    """Path to content; a content is read when it is asked for, and not kept."""
+
+    def __init__(self, data: ArchiveBytes, places: Mapping[str, slice]) -> None:
+        """The files at these places of an archive."""
+        self._data: Final = memoryview(data)
+        self._places: Final = places
+
+    def __getitem__(self, path: str) -> bytes:
+        """All of it, as a copy."""
+        return bytes(self.view(path))
+
+    def __iter__(self) -> Iterator[str]:
+        """The paths, in the order of the archive."""
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._places)
+
+    def view(self, path: str) -> memoryview:
+        """All of it, where it lies."""
+        return self._data[self._places[path]]
 
 
 def describe_files(files: Mapping[str, bytes]) -> tuple[PackageFile, ...]:
@@ -94,7 +126,7 @@ def write_archive(files: Mapping[str, bytes]) -> bytes:
     return archive
 
 
-def read_archive(data: bytes, manifest: PackageManifest) -> dict[str, bytes]:
+def read_archive(data: ArchiveBytes, manifest: PackageManifest) -> ArchiveFiles:
     """The files of the archive, once they are known to be exactly those of the manifest.
 
     Raises:
@@ -102,7 +134,7 @@ def read_archive(data: bytes, manifest: PackageManifest) -> dict[str, bytes]:
     """
     files = _read(data)
     reasons = [*_manifest_reasons(manifest), *_difference_reasons(files, manifest)]
-    if not reasons and _encode(files) != data:
+    if not reasons and not _is_canonical(data, files):
         reasons.append(
             Reason(path="archive", rule="is not the canonical archive of the files it holds")
         )
@@ -111,21 +143,21 @@ def read_archive(data: bytes, manifest: PackageManifest) -> dict[str, bytes]:
     return files
 
 
-def unpack_archive(data: bytes) -> dict[str, bytes]:
+def unpack_archive(data: ArchiveBytes) -> dict[str, bytes]:
     """The files of a canonical archive for which there is no manifest yet.
 
     Raises:
         ArchiveError: It is not an archive as `write_archive` makes it.
     """
     files = _read(data)
-    if _encode(files) != data:
+    if not _is_canonical(data, files):
         reason = Reason(path="archive", rule="is not the canonical archive of the files it holds")
         raise ArchiveError("the archive is not canonical", [reason])
-    return files
+    return dict(files)
 
 
-def _read(data: bytes) -> dict[str, bytes]:
-    """Path to content of all members, once the archive as such breaks no rule."""
+def _read(data: ArchiveBytes) -> ArchiveFiles:
+    """All members, once the archive as such breaks no rule."""
     if len(data) > MAX_ARTIFACT_BYTES:
         raise ArchiveError("the archive is too large", [_size_reason(len(data))])
     # One more than are allowed: those behind it could only make the refusal longer.
@@ -145,7 +177,8 @@ def _read(data: bytes) -> dict[str, bytes]:
     ]
     if reasons:
         raise ArchiveError("the archive holds what no archive may hold", bounded_reasons(reasons))
-    return {member.path: member.data for member in members}
+    places = {one.path: slice(one.start, one.start + one.size_bytes) for one in members}
+    return ArchiveFiles(data, places)
 
 
 def _manifest_reasons(manifest: PackageManifest) -> Iterator[Reason]:
@@ -165,14 +198,15 @@ def _platform_objects(program: ProgramEntry) -> Iterator[tuple[str, str]]:
     return ((f"objects.{key}", path) for key, path in program.objects.items())
 
 
-def _difference_reasons(files: Mapping[str, bytes], manifest: PackageManifest) -> Iterator[Reason]:
+def _difference_reasons(files: ArchiveFiles, manifest: PackageManifest) -> Iterator[Reason]:
     wanted = {file.path: file for file in manifest.files}
     for path in sorted(files.keys() - wanted.keys()):
         yield Reason(path=f"archive[{path}]", rule="the manifest does not name this file")
     for path in sorted(wanted.keys() - files.keys()):
         yield Reason(path=f"archive[{path}]", rule="the archive lacks this file")
     for path in sorted(wanted.keys() & files.keys()):
-        size_bytes, digest = len(files[path]), sha256_hex(files[path])
+        content = files.view(path)
+        size_bytes, digest = len(content), sha256_hex(content)
         if size_bytes != wanted[path].size_bytes:
             yield Reason(
                 path=f"archive[{path}].size_bytes",
@@ -251,9 +285,31 @@ def _size_reason(size_bytes: int) -> Reason:
 def _encode(files: Mapping[str, bytes]) -> bytes:
     blocks: list[bytes] = []
     for path, data in sorted(files.items()):
-        blocks += [_header(path, len(data)), data, bytes(-len(data) % _BLOCK)]
-    blocks.append(bytes(2 * _BLOCK))
+        blocks += [_header(path, len(data)), data, _padding(len(data))]
+    blocks.append(_END)
     return b"".join(blocks)
+
+
+def _is_canonical(data: ArchiveBytes, files: ArchiveFiles) -> bool:
+    """Whether encoding the files again gives these bytes.
+
+    If all headers stand where they would stand then, so do the contents, which are not compared.
+    """
+    offset = 0
+    for path in sorted(files):
+        content = files.view(path)
+        header, padding = _header(path, len(content)), _padding(len(content))
+        start, offset = offset + _BLOCK, offset + _BLOCK + len(content) + len(padding)
+        if (
+            data[start - _BLOCK : start] != header
+            or data[offset - len(padding) : offset] != padding
+        ):
+            return False
+    return data[offset:] == _END
+
+
+def _padding(size_bytes: int) -> bytes:
+    return bytes(-size_bytes % _BLOCK)
 
 
 def _header(path: str, size_bytes: int) -> bytes:
@@ -293,11 +349,11 @@ def _split(path: str) -> tuple[str, str] | None:
     return None
 
 
-def _members(data: bytes) -> Iterator[_Member]:
+def _members(data: ArchiveBytes) -> Iterator[_Member]:
     """The members up to the end mark; what comes after it shows when encoding again."""
     offset = 0
     while True:
-        header = data[offset : offset + _BLOCK]
+        header = bytes(data[offset : offset + _BLOCK])
         if len(header) < _BLOCK:
             raise _malformed(offset, "ends without an end mark")
         if header == bytes(_BLOCK):
@@ -306,14 +362,16 @@ def _members(data: bytes) -> Iterator[_Member]:
         if header[257:263] != b"ustar\0" or _octal(header[_CHECKSUM], offset) != expected:
             raise _malformed(offset, "holds a header that is not ustar or does not add up")
         size_bytes = _octal(header[124:136], offset)
-        offset += _BLOCK
-        content = data[offset : offset + size_bytes]
-        if len(content) < size_bytes:
-            raise _malformed(offset, "ends within a file")
-        offset += size_bytes + (-size_bytes % _BLOCK)
+        start = offset + _BLOCK
+        if start + size_bytes > len(data):
+            raise _malformed(start, "ends within a file")
+        offset = start + size_bytes + (-size_bytes % _BLOCK)
         name, prefix = _text(header[:_NAME_BYTES]), _text(header[345:500])
         yield _Member(
-            path=f"{prefix}/{name}" if prefix else name, kind=header[156:157], data=content
+            path=f"{prefix}/{name}" if prefix else name,
+            kind=header[156:157],
+            start=start,
+            size_bytes=size_bytes,
         )
 
 
