@@ -25,6 +25,7 @@ from shared.contracts import (
     reconciliation,
     reviews,
     scheduler,
+    spaces,
     verification,
     waivers,
 )
@@ -74,6 +75,8 @@ _READ: Final[tuple[Endpoint[Any, Any], ...]] = (
     reviews.GET_REVIEW,
     reviews.LIST_OWNERS,
     waivers.LIST_WAIVERS,
+    spaces.LIST_SPACES,
+    spaces.GET_SPACE,
     scheduler.LIST_DEPLOYMENTS,
     scheduler.GET_DEPLOYMENT,
     scheduler.LIST_NODES,
@@ -111,6 +114,8 @@ _RELEASE: Final = (
 _REVIEW: Final = (reviews.REVIEW_PACKAGE, reviews.APPROVE_PACKAGE)
 _ASK_WAIVERS: Final = (waivers.REQUEST_WAIVER,)
 _DECIDE_WAIVERS: Final = (waivers.GRANT_WAIVER, waivers.REVOKE_WAIVER)
+_SPACES: Final = (spaces.CREATE_SPACE, spaces.UPDATE_SPACE, spaces.LIFT_SPACE)
+"""All but the first by members of the space alone (`services.catalog.spacing`)."""
 _AUDIT: Final = (
     audit.LIST_RECORDS,
     audit.STREAM_RECORDS,
@@ -124,7 +129,7 @@ ALLOWED_ENDPOINTS: Final[dict[UserRole, tuple[Endpoint[Any, Any], ...]]] = {
     "operator": (*_READ, *_OPERATE, *_ASK_WAIVERS, log_health.GET_HEALTH),
     "publisher": (*_READ, *_PUBLISH, *_RELEASE, *_ASK_WAIVERS),
     "code-owner": (*_READ, *_REVIEW, *_ASK_WAIVERS),
-    "approver": (*_READ, *_RELEASE, reviews.REVOKE_PACKAGE, *_DECIDE_WAIVERS),
+    "approver": (*_READ, *_RELEASE, reviews.REVOKE_PACKAGE, *_DECIDE_WAIVERS, *_SPACES),
     "auditor": (*_READ, *_AUDIT, log_health.GET_HEALTH),
     "administrator": (
         *_READ,
@@ -137,6 +142,7 @@ ALLOWED_ENDPOINTS: Final[dict[UserRole, tuple[Endpoint[Any, Any], ...]]] = {
         *_REVIEW,
         reviews.REVOKE_PACKAGE,
         reviews.SET_OWNERS,
+        *_SPACES,
         scheduler.FORGET_NODE,
         log_health.GET_HEALTH,
     ),
@@ -218,6 +224,8 @@ def control_permissions(role: ControlRole) -> Permissions:
                     *_writes("licence_waivers"),
                     *_reads(reviews.CODE_OWNERS.name),
                     *_writes(reviews.CODE_OWNERS.name),
+                    *_reads(spaces.SPACES.name),
+                    *_writes(spaces.SPACES.name),
                     *_reads("desired"),
                     *_reads("nodes"),
                     *_reads("node_labels"),
@@ -230,6 +238,7 @@ def control_permissions(role: ControlRole) -> Permissions:
                     f"{API}.catalog.>",
                     f"{INTERNAL}.catalog.>",
                     kv_subject(verification.VERIFICATIONS.name, ">"),
+                    kv_subject(spaces.SPACES.name, ">"),
                 ),
             )
         case "service-scheduler":
@@ -246,6 +255,7 @@ def control_permissions(role: ControlRole) -> Permissions:
                     *_reads("nodes"),
                     *_reads("observed"),
                     *_reads("licence_waivers"),
+                    *_reads(spaces.SPACES.name),
                     catalog.RESOLVE_PACKAGE.subject,
                     reviews.FIND_REVOKED.subject,
                     node.STAGE_CHAINS.at(node="*").subject,
@@ -256,6 +266,7 @@ def control_permissions(role: ControlRole) -> Permissions:
                     kv_subject("nodes", ">"),
                     kv_subject("observed", ">"),
                     kv_subject("licence_waivers", ">"),
+                    kv_subject(spaces.SPACES.name, ">"),
                     f"{EVENTS}.{PUBLIC}.catalog.{REVOKE}",
                 ),
             )
@@ -272,8 +283,13 @@ def control_permissions(role: ControlRole) -> Permissions:
                     f"$JS.ACK.{EVENT_STREAM}.>",
                     *_reads(CHECKPOINTS.name),
                     *_writes(CHECKPOINTS.name),
+                    *_reads(spaces.SPACES.name),
                 ),
-                subscribe=(f"{API}.auditor.>", f"{API}.events.>"),
+                subscribe=(
+                    f"{API}.auditor.>",
+                    f"{API}.events.>",
+                    kv_subject(spaces.SPACES.name, ">"),
+                ),
             )
         case "provisioner":
             return Permissions(

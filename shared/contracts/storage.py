@@ -21,6 +21,7 @@ from shared.contracts.log_heads import CHECKPOINTS
 from shared.contracts.node import NODES, OBSERVED
 from shared.contracts.reviews import CODE_OWNERS
 from shared.contracts.scheduler import NODE_LABELS
+from shared.contracts.spaces import SPACES
 from shared.contracts.verification import VERIFICATIONS
 from shared.contracts.waivers import LICENCE_WAIVERS
 
@@ -101,6 +102,7 @@ BUCKETS: Final[tuple[Bucket[Any], ...]] = (
     CATALOG,
     LICENCE_WAIVERS,
     CODE_OWNERS,
+    SPACES,
     DEPLOYMENTS,
     NODE_LABELS,
     NODES,

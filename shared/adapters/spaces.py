@@ -1,0 +1,91 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The spaces of the installation, followed: who sees what, right now.
+
+What is not known yet is seen by nobody.  A change that was not heard of is at worst late, except
+where `sees` is asked: before it says no, it reads again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from shared.adapters.bus import Bus
+from shared.adapters.kv import KeyValue
+from shared.contracts.events import Audience
+from shared.contracts.spaces import SPACES, SpaceRecord
+from shared.errors import RefusedError
+from shared.visibility import current_audience, is_visible, visible_spaces
+
+_log = structlog.get_logger()
+
+
+class KnownSpaces:
+    """One service's view of the spaces."""
+
+    def __init__(self, bus: Bus, *, now: Callable[[], datetime]) -> None:
+        self._bucket: Final[KeyValue[SpaceRecord]] = bus.bucket(SPACES)
+        self._now: Final = now
+        self._spaces: dict[Audience, SpaceRecord] = {}
+        self._revisions: Final[dict[Audience, int]] = {}
+
+    async def open(self) -> None:
+        """All spaces are known, and their changes are followed.
+
+        With credentials of an earlier release there is `public` alone.
+
+        Raises:
+            FaultError: The bus does not answer.
+        """
+        try:
+            await self.refresh()
+            await self._bucket.follow(">", self._on_space)
+        except RefusedError as error:
+            _log.warning("spaces_not_read", why=error.message)
+
+    @property
+    def current(self) -> Mapping[Audience, SpaceRecord]:
+        """What is known now; a change replaces the mapping."""
+        return self._spaces
+
+    def visible_to(self, name: str) -> frozenset[Audience]:
+        """Every audience that the principal of that name sees."""
+        return visible_spaces(self._spaces, name, now=self._now())
+
+    def audience_now(self, audience: Audience) -> Audience:
+        """To whom that is told from now on which was told to `audience` before."""
+        return current_audience(audience, self._spaces, now=self._now())
+
+    async def sees(self, name: str, audience: Audience) -> bool:
+        """Whether the principal of that name sees this audience; read again before it is denied.
+
+        A space that does not exist and one that is not seen take the same way to the same answer.
+
+        Raises:
+            FaultError: The bus does not answer.
+        """
+        if is_visible(audience, self._spaces, name, now=self._now()):
+            return True
+        await self.refresh()
+        return is_visible(audience, self._spaces, name, now=self._now())
+
+    async def refresh(self) -> None:
+        """Everything that is stored is known.
+
+        Raises:
+            FaultError: The bus does not answer.
+            RefusedError: The spaces are not this user's to read.
+        """
+        snapshot = await self._bucket.snapshot()
+        for audience, entry in snapshot.entries.items():
+            await self._on_space(audience, entry.value, entry.revision)
+
+    async def _on_space(self, audience: str, space: SpaceRecord | None, revision: int) -> None:
+        # No space is ever deleted; what came by the other way may be older than what is known.
+        if space is not None and revision > self._revisions.get(audience, 0):
+            self._revisions[audience] = revision
+            self._spaces = {**self._spaces, audience: space}
