@@ -21,6 +21,7 @@ from cli.session import installation_dir
 from installation import members
 from installation.members import MemberChange
 from installation.registry import Member, MemberKind, parse_user_role
+from shared.contracts.events import Audience
 from shared.contracts.permissions import Role
 
 app = cyclopts.App(name="principal", help="Add, list, revoke and rotate people and systems.")
@@ -40,6 +41,15 @@ ExpiresOption = Annotated[
         "UTC if no zone is given.",
     ),
 ]
+SpacesOption = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--space",
+        negative=(),
+        help="A space whose events the key hears live, as p_acme; repeat it.  What is seen "
+        "otherwise is said by l3af space.",
+    ),
+]
 
 
 class MemberChanged(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +67,7 @@ def add(
     name: str,
     *,
     role: str,
+    space: SpacesOption = (),
     expires: ExpiresOption = None,
     installation: InstallationOption = None,
     json: JsonFlag = False,
@@ -72,7 +83,7 @@ def add(
     """
     with refusing(json=json):
         parsed = parse_user_role(role)
-    add_member(name, parsed, expires, installation, json=json)
+    add_member(name, parsed, expires, installation, spaces=space, json=json)
 
 
 @app.command(name="list")
@@ -97,18 +108,25 @@ def revoke(name: str, *, installation: InstallationOption = None, json: JsonFlag
 def rotate(
     name: str,
     *,
+    space: SpacesOption = (),
+    no_space: Annotated[
+        bool, Parameter(negative=(), help="The new key hears no space but public.")
+    ] = False,
     expires: ExpiresOption = None,
     installation: InstallationOption = None,
     json: JsonFlag = False,
 ) -> None:
     """Give a principal a new key with the same role; the old one is refused from now on.
 
+    Without --space and --no-space the new key hears what the old one heard.
+
     Parameters
     ----------
     name
         Whose.
     """
-    change_member("principal", "rotate", name, expires, installation, json=json)
+    spaces = space if space or no_space else None
+    change_member("principal", "rotate", name, expires, installation, spaces=spaces, json=json)
 
 
 def chosen(installation: Path | None) -> Path:
@@ -129,7 +147,13 @@ def show_members(installation: Path, kind: MemberKind, *, json: bool) -> None:
 
 
 def add_member(
-    name: str, role: Role, expires: datetime | None, installation: Path | None, *, json: bool
+    name: str,
+    role: Role,
+    expires: datetime | None,
+    installation: Path | None,
+    *,
+    spaces: Sequence[Audience] = (),
+    json: bool,
 ) -> None:
     """Give somebody a key, and print where it lies."""
     with refusing(json=json):
@@ -139,6 +163,7 @@ def add_member(
             role=role,
             now=datetime.now(UTC),
             expires_at=_in_utc(expires),
+            spaces=spaces,
         )
     _show_change(change, json=json)
 
@@ -150,6 +175,7 @@ def change_member(
     expires: datetime | None,
     installation: Path | None,
     *,
+    spaces: Sequence[Audience] | None = None,
     json: bool,
 ) -> None:
     """Take a key back or replace it, and print what became of it."""
@@ -158,7 +184,12 @@ def change_member(
         changing = members.revoke(directory, kind=kind, name=name, now=now)
     else:
         changing = members.rotate(
-            directory, kind=kind, name=name, now=now, expires_at=_in_utc(expires)
+            directory,
+            kind=kind,
+            name=name,
+            now=now,
+            expires_at=_in_utc(expires),
+            spaces=spaces,
         )
     _show_change(run(changing, json=json), json=json)
 
@@ -182,13 +213,15 @@ def _render_change(changed: MemberChanged) -> RenderableType:
         return Text(f"revoked: {member.kind} {plain(member.name)} ({member.key})")
     table = Table.grid(padding=(0, 2))
     table.add_row(member.kind, f"{plain(member.name)} ({member.role})")
+    if member.spaces:
+        table.add_row("hears", plain(", ".join(member.spaces)))
     table.add_row("key", member.key)
     table.add_row("credentials", plain(changed.credentials))
     return table
 
 
 def _render_members(found: Sequence[Member]) -> RenderableType:
-    table = Table("name", "role", "since", "state", Column("key", overflow="fold"))
+    table = Table("name", "role", "since", "state", "hears", Column("key", overflow="fold"))
     now = datetime.now(UTC)
     for member in found:
         if member.revoked_at is not None:
@@ -199,5 +232,6 @@ def _render_members(found: Sequence[Member]) -> RenderableType:
         else:
             state = "valid"
         created = f"{member.created_at:%Y-%m-%d %H:%M}"
-        table.add_row(plain(member.name), member.role, created, state, member.key)
+        hears = plain("\n".join(member.spaces))
+        table.add_row(plain(member.name), member.role, created, state, hears, member.key)
     return table

@@ -10,22 +10,25 @@ Rules:
  * An account has no unscoped signing key.
  * Users reach the control account by one service import with `share`, which makes the server
    stamp who asks and replace what a client claims about itself.
+ * All events pass between the accounts; a user hears those of `public` and of the spaces that its
+   tags name, because the server drops a template whose tag a user does not have.
  * An account's claims follow from the keys and the revocations alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
 from shared.contracts.base import API, EVENTS
-from shared.contracts.events import PUBLIC
+from shared.contracts.events import Audience
 from shared.contracts.permissions import (
     CONTROL_ROLES,
     NAME,
     RESPONSE_SECONDS,
+    SPACE,
     USER_ROLES,
     Permissions,
     Role,
@@ -38,6 +41,7 @@ ACCOUNT_NAMES: Final[tuple[AccountName, ...]] = ("system", "control", "users")
 SYSTEM_USER_SECONDS: Final = 60
 """Life of the user that a push of account claims connects as."""
 
+SPACE_TAG: Final = "space"
 _CLAIMS_VERSION: Final = 2
 _UNLIMITED: Final = -1
 _NO_DEFAULT: Final[dict[str, Any]] = {"pub": {}, "sub": {}}
@@ -105,7 +109,7 @@ def account_claims(
     if account == "control":
         nats["exports"] = [
             {"name": "api", "subject": f"{API}.>", "type": "service"},
-            {"name": "events", "subject": f"{EVENTS}.{PUBLIC}.>", "type": "stream"},
+            {"name": "events", "subject": f"{EVENTS}.>", "type": "stream"},
         ]
     if account == "users":
         control = keys.accounts["control"]
@@ -119,7 +123,7 @@ def account_claims(
             },
             {
                 "name": "events",
-                "subject": f"{EVENTS}.{PUBLIC}.>",
+                "subject": f"{EVENTS}.>",
                 "account": control,
                 "type": "stream",
             },
@@ -132,13 +136,32 @@ def account_claims(
 
 
 def user_claims(
-    *, key: str, name: str, account_key: str, now: datetime, expires_at: datetime | None = None
+    *,
+    key: str,
+    name: str,
+    account_key: str,
+    now: datetime,
+    expires_at: datetime | None = None,
+    spaces: Iterable[Audience] = (),
 ) -> dict[str, Any]:
-    """Claims of a principal, node or service, to be signed by its role's key."""
-    claims = {
-        **_head(key, name, now),
-        "nats": {"type": "user", "version": _CLAIMS_VERSION, "issuer_account": account_key},
+    """Claims of a principal, node or service, to be signed by its role's key.
+
+    Args:
+        key: Public nkey.
+        name: As the registry has it.
+        account_key: Of the account it lives in.
+        now: Becomes the issue time.
+        expires_at: From when the server refuses it; None: never.
+        spaces: Whose events it hears live, beside `public`.
+    """
+    nats: dict[str, Any] = {
+        "type": "user",
+        "version": _CLAIMS_VERSION,
+        "issuer_account": account_key,
     }
+    if tags := [f"{SPACE_TAG}:{space}" for space in spaces]:
+        nats["tags"] = tags
+    claims = {**_head(key, name, now), "nats": nats}
     return claims if expires_at is None else {**claims, "exp": int(expires_at.timestamp())}
 
 
@@ -187,7 +210,10 @@ def _scope(role: Role, key: str) -> dict[str, Any]:
 
 
 def _templated(subjects: tuple[str, ...]) -> list[str]:
-    return [subject.replace(NAME, "{{name()}}") for subject in subjects]
+    return [
+        subject.replace(NAME, "{{name()}}").replace(SPACE, f"{{{{tag({SPACE_TAG})}}}}")
+        for subject in subjects
+    ]
 
 
 def _account_limits(*, stores: bool) -> dict[str, Any]:

@@ -8,7 +8,8 @@ them with and the trust root's certificate for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -19,7 +20,9 @@ from installation.claims import account_of, user_claims
 from installation.keys import InstallationKeys, RandomBytes
 from installation.registry import Member, kind_of
 from shared.contracts.catalog import PublisherCertificate
+from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.permissions import Role
+from shared.contracts.spaces import SPACE_PATTERN
 from shared.dsse import public_key_of, sign_certificate
 from shared.errors import Reason, RefusedError
 from shared.identifiers import parse_token
@@ -61,20 +64,27 @@ def issue_credentials(
     random_bytes: RandomBytes,
     now: datetime,
     expires_at: datetime | None = None,
+    spaces: Sequence[Audience] = (),
 ) -> IssuedCredentials:
-    """A new key for `name` with the rights of `role`.
+    """A new key for `name` with the rights of `role`, hearing the events of `spaces` too.
 
     Raises:
-        RefusedError: The name is not a label, or the end is not in the future.
+        RefusedError: The name is not a label, a space is none, or the end is not in the future.
     """
     parse_token(name, path="name")
+    check_spaces(spaces)
     if expires_at is not None and expires_at <= now:
         reason = Reason(path="expires", rule="must be in the future", got=expires_at.isoformat())
         raise RefusedError("expires: must be in the future", [reason])
     key = NKey("user", random_bytes(SEED_BYTES))
     account_key = keys.accounts[account_of(role)].public
     claims = user_claims(
-        key=key.public, name=name, account_key=account_key, now=now, expires_at=expires_at
+        key=key.public,
+        name=name,
+        account_key=account_key,
+        now=now,
+        expires_at=expires_at,
+        spaces=spaces,
     )
     jwt = render_jwt(claims, signer=keys.roles[role])
     files = {CREDENTIALS_FILE: render_credentials(jwt, key).encode(), FACTS_FILE: public.facts}
@@ -89,8 +99,29 @@ def issue_credentials(
         key=key.public,
         created_at=now,
         expires_at=expires_at,
+        spaces=tuple(spaces),
     )
     return IssuedCredentials(member, files)
+
+
+def check_spaces(spaces: Sequence[Audience]) -> None:
+    """Each can be the name of a space that has members.
+
+    Raises:
+        RefusedError: Naming each that cannot.
+    """
+    reasons = [
+        Reason(
+            path="space",
+            rule="is not the name of a private namespace or an embargo",
+            got=space,
+            allowed="p_ and a namespace, or r_ and 16 hexadecimal digits",
+        )
+        for space in spaces
+        if space == PUBLIC or not re.match(SPACE_PATTERN, space)
+    ]
+    if reasons:
+        raise RefusedError(f"space: {reasons[0].got!r} {reasons[0].rule}", reasons)
 
 
 def _publisher_files(

@@ -9,6 +9,7 @@ account's claims carries it.  Adding needs no contact with the server at all.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -38,6 +39,7 @@ from installation.registry import (
     find_member,
     revoke_member,
 )
+from shared.contracts.events import Audience
 from shared.contracts.permissions import Role
 from shared.nkeys import parse_jwt
 
@@ -60,12 +62,16 @@ def add(
     role: Role,
     now: datetime,
     expires_at: datetime | None = None,
+    spaces: Sequence[Audience] = (),
     random_bytes: RandomBytes = secrets.token_bytes,
 ) -> MemberChange:
     """`name` has a key with the rights of `role`, and credentials below `directory`.
 
+    With it, it hears the events of `spaces` live, beside `public`.
+
     Raises:
-        RefusedError: The name is taken or not a label, or the end is not in the future.
+        RefusedError: The name is taken or not a label, a space is none, or the end is not in the
+            future.
         FaultError: The disk failed.
     """
     layout = _layout(directory)
@@ -80,6 +86,7 @@ def add(
             random_bytes=random_bytes,
             now=now,
             expires_at=expires_at,
+            spaces=spaces,
         )
         write_registry(layout, add_member(registry, issued.member, now=now))
         place = layout.credentials(issued.member.kind, name)
@@ -113,6 +120,7 @@ async def rotate(
     name: str,
     now: datetime,
     expires_at: datetime | None = None,
+    spaces: Sequence[Audience] | None = None,
     random_bytes: RandomBytes = secrets.token_bytes,
 ) -> MemberChange:
     """The name has a new key with the same role; the old key is refused and its connections cut.
@@ -123,6 +131,7 @@ async def rotate(
         name: Whose.
         now: Aware.
         expires_at: None keeps the old key's end, if that is still to come.
+        spaces: Whose events it hears live, beside `public`; None keeps the old key's.
         random_bytes: Where secrets come from.
 
     Raises:
@@ -144,6 +153,7 @@ async def rotate(
             random_bytes=random_bytes,
             now=now,
             expires_at=expires_at or inherited,
+            spaces=old.spaces if spaces is None else spaces,
         )
         registry, _ = revoke_member(registry, kind, name, now=now)
         registry = add_member(registry, issued.member, now=now)

@@ -19,6 +19,7 @@ from typing import ClassVar, Literal
 import msgspec
 
 from shared.contracts.errors import ErrorCode
+from shared.contracts.events import Audience
 from shared.contracts.permissions import USER_ROLES, ControlRole, Role, UserRole
 from shared.errors import Reason, RefusedError
 
@@ -49,6 +50,8 @@ class Member(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     expires_at: datetime | None = None
     """From when the server refuses it; None: never."""
     revoked_at: datetime | None = None
+    spaces: tuple[Audience, ...] = ()
+    """Whose events it hears live, beside `public`."""
 
     def is_valid(self, *, now: datetime) -> bool:
         """Whether the server lets it in."""

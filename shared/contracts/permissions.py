@@ -4,7 +4,8 @@
 
 The installation turns it into scoped signing keys, so that the server enforces it; services check
 the attested role against the same table, so that neither alone is trusted.  `{name}` stands for
-the principal's or node's own name (NATS template `{{name()}}`).
+the principal's or node's own name (NATS template `{{name()}}`), and `{space}` for each space whose
+events the principal may hear (`{{tag(space)}}`).
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ USER_ROLES: Final[tuple[UserRole, ...]] = get_args(UserRole)
 CONTROL_ROLES: Final[tuple[ControlRole, ...]] = get_args(ControlRole)
 
 NAME: Final = "{name}"
+SPACE: Final = "{space}"
 RESPONSE_SECONDS: Final = 120
 """How long a responder may answer a request it received."""
 
@@ -70,6 +72,7 @@ class Permissions:
 _READ: Final[tuple[Endpoint[Any, Any], ...]] = (
     catalog.LIST_PACKAGES,
     catalog.GET_PACKAGE,
+    catalog.READ_ARCHIVE,
     verification.GET_MATRIX,
     notices.GET_NOTICE,
     reviews.GET_REVIEW,
@@ -101,6 +104,7 @@ _OPERATE: Final = (
 )
 _PUBLISH: Final = (
     catalog.WRITE_ARTIFACT,
+    catalog.FIND_MISSING,
     catalog.PUBLISH_PACKAGE,
     verification.VERIFY_PACKAGE,
 )
@@ -164,7 +168,11 @@ def user_permissions(role: UserRole) -> Permissions:
     """Permissions of a role in the users' account."""
     return Permissions(
         publish=tuple(endpoint.at(node="*").subject for endpoint in ALLOWED_ENDPOINTS[role]),
-        subscribe=(f"{inbox_prefix(role, NAME)}.>", f"{EVENTS}.{PUBLIC}.>"),
+        subscribe=(
+            f"{inbox_prefix(role, NAME)}.>",
+            f"{EVENTS}.{PUBLIC}.>",
+            f"{EVENTS}.{SPACE}.>",
+        ),
     )
 
 

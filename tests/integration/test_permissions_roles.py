@@ -169,8 +169,9 @@ _WORDS_ON_VERSIONS = {"submit", "review", "approve", "promote", "deprecate", "ya
 def test_every_command_is_denied_to_who_only_reads(role: UserRole) -> None:
     """A viewer, code owner or approver has no command to nodes and deployments.
 
-    Code owners request licence waivers and approvers grant them: no role but the administrator's
-    has both.  Nor has another one both the approval of a version and its promotion.
+    Spaces are made by approvers and administrators alone.  Code owners request licence waivers and
+    approvers grant them: no role but the administrator's has both.  Nor has another one both the
+    approval of a version and its promotion.
     """
     commands = {
         endpoint.subject
@@ -179,8 +180,11 @@ def test_every_command_is_denied_to_who_only_reads(role: UserRole) -> None:
     }
     waivers = {subject for subject in commands if ".licence.waiver." in subject}
 
+    spaces = {subject for subject in commands if ".catalog.space." in subject}
     words = {one for one in commands if one.rpartition(".")[2] in _WORDS_ON_VERSIONS}
-    assert bool(commands - waivers - words) == (role in {"operator", "publisher", "administrator"})
+    others = commands - waivers - words - spaces
+    assert bool(others) == (role in {"operator", "publisher", "administrator"})
+    assert bool(spaces) == (role in {"approver", "administrator"})
     approves_and_promotes = {"approve", "promote"} <= {one.rpartition(".")[2] for one in words}
     assert approves_and_promotes == (role == "administrator")
     has_both = any("request" in one for one in waivers) and any("grant" in one for one in waivers)

@@ -12,6 +12,7 @@ import secrets
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -110,9 +111,16 @@ class OperatorModeServer:
         self.start()
 
     def credentials(
-        self, role: Role, name: str | None = None, *, lives_seconds: int | None = None
+        self,
+        role: Role,
+        name: str | None = None,
+        *,
+        lives_seconds: int | None = None,
+        spaces: Sequence[str] = (),
     ) -> Path:
         """A credentials directory of a user of that role; the same for the same name.
+
+        It hears the events of the spaces live, beside `public`.
 
         Services are named after their role, as the permission table expects.
         """
@@ -127,6 +135,7 @@ class OperatorModeServer:
             account_key=self._accounts[account_of(role)].public,
             now=now,
             expires_at=None if lives_seconds is None else now + timedelta(seconds=lives_seconds),
+            spaces=spaces,
         )
         jwt = render_jwt(claims, signer=self._roles[role])
         (directory / CREDENTIALS_FILE).write_text(render_credentials(jwt, key))
