@@ -19,9 +19,13 @@ from shared.canonical import canonical_bytes, sha256_hex
 from shared.contracts.base import Endpoint
 from shared.contracts.catalog import (
     CHUNK_BYTES,
+    FIND_MISSING,
+    MAX_MISSING_RANGES,
     WRITE_ARTIFACT,
     ArtifactWritten,
     DsseEnvelope,
+    FindMissing,
+    MissingFound,
     SignedPackage,
     WriteArtifact,
 )
@@ -149,20 +153,24 @@ def load_built(path: Path) -> BuiltPackage:
 async def upload(
     bus: Asks, archive: bytes, *, show_progress: Callable[[int], object] = lambda _: None
 ) -> None:
-    """The catalog holds the whole archive.
+    """The catalog holds the whole archive; what it had of it is not sent again.
+
+    Args:
+        bus: To the catalog.
+        archive: The whole.
+        show_progress: Told how many bytes the catalog has.
 
     Raises:
         RefusedError: The catalog does not take it.
         FaultError: The catalog does not answer, or never has all chunks.
     """
     digest = sha256_hex(archive)
-    first, *others = range(0, len(archive), CHUNK_BYTES)
     at_once = asyncio.Semaphore(CHUNKS_AT_ONCE)
-    sent_bytes = 0
+    there_bytes = 0
     is_complete = False
 
     async def send(offset_bytes: int) -> None:
-        nonlocal sent_bytes, is_complete
+        nonlocal there_bytes, is_complete
         data = archive[offset_bytes : offset_bytes + CHUNK_BYTES]
         request = WriteArtifact(
             sha256=digest, size_bytes=len(archive), offset_bytes=offset_bytes, data=data
@@ -172,17 +180,24 @@ async def upload(
                 WRITE_ARTIFACT, request, timeout_seconds=CHUNK_SECONDS
             )
         is_complete |= written.complete
-        sent_bytes += len(data)
-        show_progress(sent_bytes)
+        there_bytes += len(data)
+        show_progress(there_bytes)
 
-    for _ in range(UPLOAD_ROUNDS):
-        sent_bytes = 0
-        # Of an archive that is stored already, the catalog says so at the first chunk.
-        await send(first)
-        if not is_complete:
-            async with plain_task_group() as tasks:
-                for offset_bytes in others:
-                    tasks.create_task(send(offset_bytes))
+    whole = FindMissing(sha256=digest, size_bytes=len(archive))
+    for _ in range(UPLOAD_ROUNDS + len(archive) // (MAX_MISSING_RANGES * CHUNK_BYTES)):
+        found: MissingFound = await bus.request(FIND_MISSING, whole, timeout_seconds=CHUNK_SECONDS)
+        if found.complete:
+            show_progress(len(archive))
+            return
+        missing = [
+            offset_bytes
+            for one in found.missing
+            for offset_bytes in range(one.first_bytes, one.end_bytes, CHUNK_BYTES)
+        ]
+        there_bytes = len(archive) - sum(one.end_bytes - one.first_bytes for one in found.missing)
+        async with plain_task_group() as tasks:
+            for offset_bytes in missing or range(0, len(archive), CHUNK_BYTES)[-1:]:
+                tasks.create_task(send(offset_bytes))
         if is_complete:
             return
     raise FaultError(f"the catalog took every chunk of {digest} and still lacks some")

@@ -20,6 +20,8 @@ from cli.package_build import BuiltPackage
 from cli.package_publish import load_built
 from shared.contracts.package_tests import PackageTested, PackageTestResult, RunPackageTests
 from shared.errors import FaultError, Reason, Refusal, RefusedError
+from shared.package_archive import unpack_archive
+from shared.package_tests import tried_part
 
 RUNNER: Final = "services.node_executor.package_test"
 """A process of its own: the command line links and loads nothing itself."""
@@ -59,7 +61,8 @@ def run_tests(built: BuiltPackage, *, only: str = "") -> PackageTested:
     if built.manifest.tests is None:
         reason = Reason(path="test", rule="the package has no tests: write [[test]] entries")
         raise RefusedError(f"{name} has no tests", [reason])
-    order = RunPackageTests(manifest=built.manifest, archive=built.archive, only=only)
+    manifest, archive = tried_part(built.manifest, unpack_archive(built.archive))
+    order = RunPackageTests(manifest=manifest, archive=archive, only=only)
     try:
         done = subprocess.run(
             [sys.executable, "-m", RUNNER],

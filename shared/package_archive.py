@@ -19,11 +19,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, TypeAlias
+from typing import Final
 
+from shared.archive_files import ArchiveBytes, ArchiveFiles
 from shared.canonical import sha256_hex
 from shared.contracts.package_manifest import (
     MAX_ARTIFACT_BYTES,
+    MAX_FILE_BYTES,
     PackageFile,
     PackageManifest,
     ProgramEntry,
@@ -56,10 +58,6 @@ _KINDS: Final = {
 }
 
 
-ArchiveBytes: TypeAlias = bytes | memoryview
-"""An archive: in memory, or a view of a mapped file."""
-
-
 class ArchiveError(VerificationError):
     """The archive is not exactly the files that its manifest names."""
 
@@ -70,31 +68,6 @@ class _Member:
     kind: bytes
     start: int
     size_bytes: int
-
-
-class ArchiveFiles(Mapping[str, bytes]):
-    """Path to content; a content is read when it is asked for, and not kept."""
-
-    def __init__(self, data: ArchiveBytes, places: Mapping[str, slice]) -> None:
-        """The files at these places of an archive."""
-        self._data: Final = memoryview(data)
-        self._places: Final = places
-
-    def __getitem__(self, path: str) -> bytes:
-        """All of it, as a copy."""
-        return bytes(self.view(path))
-
-    def __iter__(self) -> Iterator[str]:
-        """The paths, in the order of the archive."""
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return len(self._places)
-
-    def view(self, path: str) -> memoryview:
-        """All of it, where it lies."""
-        return self._data[self._places[path]]
 
 
 def describe_files(files: Mapping[str, bytes]) -> tuple[PackageFile, ...]:
@@ -113,6 +86,7 @@ def write_archive(files: Mapping[str, bytes]) -> bytes:
             larger than MAX_ARTIFACT_BYTES; with every reason.
     """
     reasons = [*_path_reasons(files), *_count_reasons(len(files))]
+    reasons += _file_size_reasons((path, len(data)) for path, data in files.items())
     reasons += [
         Reason(path=f"files[{path}]", rule="does not fit a ustar header", got=len(path))
         for path in files
@@ -147,7 +121,7 @@ def unpack_archive(data: ArchiveBytes) -> dict[str, bytes]:
     """The files of a canonical archive for which there is no manifest yet.
 
     Raises:
-        ArchiveError: It is not an archive as `write_archive` makes it.
+        ArchiveError: `write_archive` does not make such archives.
     """
     files = _read(data)
     if not _is_canonical(data, files):
@@ -166,6 +140,7 @@ def _read(data: ArchiveBytes) -> ArchiveFiles:
     reasons = [
         *_path_reasons(paths),
         *_count_reasons(len(members)),
+        *_file_size_reasons((member.path, member.size_bytes) for member in members),
         *(
             Reason(
                 path=f"archive[{member.path}]",
@@ -271,6 +246,17 @@ def _folder_reasons(path: str, files: dict[str, str], folders: dict[str, str]) -
 def _count_reasons(count: int) -> Iterator[Reason]:
     if count > MAX_FILES:
         yield Reason(path="files", rule="too many files", got=count, allowed=MAX_FILES)
+
+
+def _file_size_reasons(sizes: Iterable[tuple[str, int]]) -> Iterator[Reason]:
+    for path, size_bytes in sizes:
+        if size_bytes > MAX_FILE_BYTES:
+            yield Reason(
+                path=f"files[{path}]",
+                rule="is larger than a file may be",
+                got=size_bytes,
+                allowed=MAX_FILE_BYTES,
+            )
 
 
 def _size_reason(size_bytes: int) -> Reason:

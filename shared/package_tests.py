@@ -16,8 +16,14 @@ from shared.canonical import canonical_bytes
 from shared.contracts.node import verdicts_of
 from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import PackageManifest
-from shared.contracts.package_tests import MAX_TESTS_BYTES, PackageTest, PackageTests
+from shared.contracts.package_tests import (
+    MAX_TESTS_BYTES,
+    MAX_TRIED_BYTES,
+    PackageTest,
+    PackageTests,
+)
 from shared.errors import Reason, RefusedError
+from shared.package_archive import write_archive
 from shared.validation import decode_document
 
 TESTS_FILE: Final = "tests.json"
@@ -31,6 +37,31 @@ class PackageTestsError(RefusedError):
 def write_tests(tests: Iterable[PackageTest]) -> bytes:
     """The document that an archive holds; equal tests make equal bytes."""
     return canonical_bytes(PackageTests(tests=tuple(tests)))
+
+
+def tried_part(
+    manifest: PackageManifest, files: Mapping[str, bytes]
+) -> tuple[PackageManifest, bytes]:
+    """The package and its archive without its companions, which may be many times as large.
+
+    Args:
+        manifest: Of the whole package.
+        files: The archive's, which are exactly those that the manifest lists.
+
+    Raises:
+        RefusedError: It is larger than MAX_TRIED_BYTES.
+    """
+    companions = manifest.companions.values()
+    beside = {path for companion in companions for path in companion.executables.values()}
+    beside -= {path for program in manifest.programs for path in program.all_objects}
+    listed = tuple(file for file in manifest.files if file.path not in beside)
+    size_bytes = sum(file.size_bytes for file in listed)
+    if size_bytes > MAX_TRIED_BYTES:
+        rule = "are too large to be tried, companions aside"
+        reason = Reason(path="manifest.files", rule=rule, got=size_bytes, allowed=MAX_TRIED_BYTES)
+        raise RefusedError(f"{reason.path} {rule}", [reason])
+    archive = write_archive({file.path: files[file.path] for file in listed})
+    return msgspec.structs.replace(manifest, files=listed, companions={}), archive
 
 
 def read_tests(manifest: PackageManifest, files: Mapping[str, bytes]) -> tuple[PackageTest, ...]:

@@ -8,7 +8,9 @@ import asyncio
 import os
 from datetime import UTC, datetime
 
+from services.catalog.adapters.archive_reading import ArchiveReading
 from services.catalog.adapters.artifacts import Artifacts
+from services.catalog.adapters.intake import Intake
 from services.catalog.adapters.notices import Notices
 from services.catalog.adapters.own_key import read_ticket_key
 from services.catalog.adapters.owners import Owners
@@ -45,7 +47,10 @@ async def main(stop: asyncio.Event) -> None:
     async with connect(config.credentials_dir) as bus:
         outbox = Outbox(bus, "catalog")
         waivers = Waivers(bus, outbox, now=_now)
-        notices = Notices(bus, policy)
+        artifacts = Artifacts(bus.connection, folder=config.state_dir / "spool")
+        uploads = Uploads(config.state_dir / "uploads", kept_bytes=config.uploads_bytes)
+        intake = Intake(artifacts=artifacts, uploads=uploads, limit_bytes=config.max_artifact_bytes)
+        notices = Notices(bus, artifacts, policy)
         ticket_key = read_ticket_key(config.credentials_dir)
         verification = Verification(
             bus,
@@ -72,8 +77,7 @@ async def main(stop: asyncio.Event) -> None:
             packages=bus.bucket(CATALOG),
             desired=bus.bucket(DESIRED),
             nodes=bus.bucket(NODES),
-            artifacts=Artifacts(bus.connection),
-            uploads=Uploads(config.state_dir / "uploads"),
+            artifacts=artifacts,
             outbox=outbox,
             trust_root=bytes.fromhex(bus.facts.trust_root),
             ticket_key=ticket_key,
@@ -86,9 +90,11 @@ async def main(stop: asyncio.Event) -> None:
         )
         endpoints = (
             service.endpoints()
+            | intake.endpoints()
             | verification.endpoints()
             | waivers.endpoints()
             | notices.endpoints()
+            | ArchiveReading(bus, artifacts).endpoints()
             | owners.endpoints()
             | reviews.endpoints()
         )

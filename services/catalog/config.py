@@ -8,8 +8,10 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
+from services.catalog.chunks import KEPT_BYTES
 from services.catalog.releasing import ReleasePolicy
 from shared.config import Labels, ServiceConfig
+from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES
 from shared.contracts.verification import MAX_TRIAL_SECONDS
 from shared.errors import Reason, RefusedError
 from shared.licensing.policies import DEFAULT_POLICY
@@ -23,6 +25,10 @@ MAX_KEPT: Final = 1000
 class CatalogConfig(ServiceConfig, frozen=True, kw_only=True):
     """`CATALOG_…`."""
 
+    max_artifact_bytes: Annotated[int, Meta(ge=1, le=MAX_ARTIFACT_BYTES)] = MAX_ARTIFACT_BYTES
+    """The largest archive that is taken."""
+    uploads_bytes: Annotated[int, Meta(ge=1)] = KEPT_BYTES
+    """What uploads that are not finished may take on disk, all together."""
     licence_policy: str = DEFAULT_POLICY
     """Name of a pack that comes with the product, or path of a file that ends with `.toml`."""
     verification_kernels: Annotated[int, Meta(ge=0, le=MAX_KERNELS)] = 0

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.catalog.manifest import manifest_reasons
+from shared.archive_files import ArchiveBytes
 from shared.bytecode.c_sources import read_source_facts
 from shared.bytecode.elf import ElfReading, read_elf
 from shared.contracts.package_analysis import PackageAnalysis
@@ -46,7 +47,7 @@ class PackageContent:
     """None: a file could not be read."""
 
 
-def read_content(archive: bytes, manifest: PackageManifest) -> PackageContent:
+def read_content(archive: ArchiveBytes, manifest: PackageManifest) -> PackageContent:
     """All that the archive says of the package.
 
     Raises:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, Protocol
 import msgspec
 import structlog
 
-from services.catalog.chunks import check_chunk, check_reader, chunk_number
+from services.catalog.chunks import check_reader, chunk_number
 from services.catalog.package_content import PackageContent, read_content
 from services.catalog.publication import (
     check_has_name,
@@ -35,6 +35,7 @@ from shared.adapters.callers import Caller
 from shared.adapters.kv import Entry, Snapshot
 from shared.adapters.outbox import Outbox
 from shared.adapters.service_layer import Handler
+from shared.archive_files import ArchiveBytes
 from shared.bytecode.licences import is_gpl_compatible
 from shared.contracts.base import Endpoint, Message
 from shared.contracts.catalog import (
@@ -44,9 +45,7 @@ from shared.contracts.catalog import (
     PUBLISH_PACKAGE,
     READ_ARTIFACT,
     RESOLVE_PACKAGE,
-    WRITE_ARTIFACT,
     ArtifactChunk,
-    ArtifactWritten,
     GetPackage,
     ListPackages,
     PackageList,
@@ -59,7 +58,6 @@ from shared.contracts.catalog import (
     ReadArtifact,
     ResolvePackage,
     SignedPackage,
-    WriteArtifact,
 )
 from shared.contracts.desired import DesiredNode
 from shared.contracts.errors import ErrorCode
@@ -84,29 +82,11 @@ class UnknownArtifactError(RefusedError):
 class Artifacts(Protocol):
     """Whole archives by digest."""
 
-    async def has(self, digest: str, *, size_bytes: int) -> bool:
-        """Whether the whole is stored."""
-
-    async def store(self, digest: str, data: bytes) -> None:
-        """The whole is stored."""
-
-    async def read(self, digest: str) -> bytes | None:
+    async def read(self, digest: str) -> ArchiveBytes | None:
         """The whole, its digest checked."""
 
     async def read_chunk(self, digest: str, number: int) -> ArtifactChunk | None:
         """One chunk."""
-
-
-class Uploads(Protocol):
-    """Archives that are not complete yet."""
-
-    async def add(
-        self, owner: str, digest: str, *, size_bytes: int, number: int, data: bytes
-    ) -> bytes | None:
-        """The whole, if this chunk completes it."""
-
-    async def forget(self, owner: str, digest: str, *, size_bytes: int) -> None:
-        """Nothing of it is kept."""
 
 
 class Packages(Protocol):
@@ -160,7 +140,6 @@ class CatalogService:
         desired: DesiredNodes,
         nodes: NodeRecords,
         artifacts: Artifacts,
-        uploads: Uploads,
         outbox: Outbox,
         trust_root: bytes,
         ticket_key: bytes,
@@ -175,7 +154,6 @@ class CatalogService:
         self._desired: Final = desired
         self._nodes: Final = nodes
         self._artifacts: Final = artifacts
-        self._uploads: Final = uploads
         self._publish: Final = outbox.command(PUBLISH_PACKAGE, self.publish_package)
         self._trust_root: Final = trust_root
         self._ticket_key: Final = ticket_key
@@ -189,29 +167,12 @@ class CatalogService:
     def endpoints(self) -> dict[Endpoint[Any, Any], Handler]:
         """What is served, and by which method."""
         return {
-            WRITE_ARTIFACT: self.write_artifact,
             PUBLISH_PACKAGE: self.publish_own_package,
             LIST_PACKAGES: self.list_packages,
             GET_PACKAGE: self.get_package,
             RESOLVE_PACKAGE: self.resolve_package,
             READ_ARTIFACT: self.read_artifact,
         }
-
-    async def write_artifact(self, request: WriteArtifact, caller: Caller) -> ArtifactWritten:
-        """The chunk is kept, and with the last one the archive is stored."""
-        number = check_chunk(request)
-        digest, size_bytes = request.sha256, request.size_bytes
-        if await self._artifacts.has(digest, size_bytes=size_bytes):
-            return ArtifactWritten(complete=True)
-        whole = await self._uploads.add(
-            caller.key, digest, size_bytes=size_bytes, number=number, data=request.data
-        )
-        if whole is None:
-            return ArtifactWritten(complete=False)
-        await self._artifacts.store(digest, whole)
-        await self._uploads.forget(caller.key, digest, size_bytes=size_bytes)
-        _log.info("artifact_stored", sha256=digest, size_bytes=size_bytes, actor=caller.key)
-        return ArtifactWritten(complete=True)
 
     async def publish_own_package(self, request: PublishPackage, caller: Caller) -> Message:
         """As `publish_package` decides, for somebody whose name the server vouches for."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from shared.archive_files import ArchiveBytes
 from shared.canonical import sha256_hex
 from shared.contracts.catalog import SignedPackage
 from shared.contracts.compilation import Compilation
@@ -40,7 +41,9 @@ class OpenedPackage:
     """How this node made the program's object, if the archive holds its source."""
 
 
-def open_package(signed: SignedPackage, archive: bytes, *, trust_root: bytes) -> OpenedPackage:
+def open_package(
+    signed: SignedPackage, archive: ArchiveBytes, *, trust_root: bytes
+) -> OpenedPackage:
     """The files of the archive, once every byte of them is known to be the publisher's.
 
     Raises:

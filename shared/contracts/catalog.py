@@ -29,6 +29,7 @@ from shared.identifiers import DigestText, Hook, Token
 
 CHUNK_BYTES: Final = 128 * 1024
 """Artifacts travel and are stored in chunks of this many bytes; the last may be shorter."""
+MAX_MISSING_RANGES: Final = 1000
 TICKET_SECONDS: Final = 300
 
 
@@ -128,6 +129,31 @@ class ArtifactWritten(Message, frozen=True, kw_only=True):
     """Whether all chunks are there now and the whole has the digest."""
 
 
+class FindMissing(Request, frozen=True, kw_only=True):
+    """What of an upload of the caller's is still to be written."""
+
+    sha256: DigestText
+    """Of the whole artifact."""
+    size_bytes: Annotated[int, Meta(ge=1, le=MAX_ARTIFACT_BYTES)]
+    """Of the whole artifact."""
+
+
+class ByteRange(Message, frozen=True, kw_only=True):
+    """Bytes from `first_bytes` up to, but without, `end_bytes`; both are where chunks meet."""
+
+    first_bytes: int
+    end_bytes: int
+
+
+class MissingFound(Message, frozen=True, kw_only=True):
+    """What to write next."""
+
+    complete: bool
+    """Whether the whole is stored: nothing is missing."""
+    missing: tuple[ByteRange, ...] = ()
+    """In order; the first MAX_MISSING_RANGES.  Ask again once they are written."""
+
+
 class PublishPackage(Command, frozen=True, kw_only=True):
     """Publish an archive that was written before."""
 
@@ -207,6 +233,15 @@ class PackageResolved(Message, frozen=True, kw_only=True):
     """Why it should not be chosen, although it is what was asked for."""
 
 
+class ReadArchive(Request, frozen=True, kw_only=True):
+    """One chunk of the archive of a published version."""
+
+    name: Token
+    version: Annotated[str, Meta(min_length=1, max_length=64)]
+    offset_bytes: Annotated[int, Meta(ge=0, le=MAX_ARTIFACT_BYTES)] = 0
+    """A multiple of CHUNK_BYTES."""
+
+
 class ReadArtifact(Request, frozen=True, kw_only=True):
     """One chunk of an artifact.
 
@@ -226,12 +261,14 @@ class ArtifactChunk(Message, frozen=True, kw_only=True):
     """Of the whole artifact."""
 
 
+FIND_MISSING: Final = Endpoint(f"{API}.catalog.artifact.missing", FindMissing, MissingFound)
 WRITE_ARTIFACT: Final = Endpoint(f"{API}.catalog.artifact.write", WriteArtifact, ArtifactWritten)
 PUBLISH_PACKAGE: Final = Endpoint(
     f"{API}.catalog.package.publish", PublishPackage, PackagePublished
 )
 LIST_PACKAGES: Final = Endpoint(f"{API}.catalog.package.list", ListPackages, PackageList)
 GET_PACKAGE: Final = Endpoint(f"{API}.catalog.package.get", GetPackage, PackageShown)
+READ_ARCHIVE: Final = Endpoint(f"{API}.catalog.package.archive", ReadArchive, ArtifactChunk)
 RESOLVE_PACKAGE: Final = Endpoint(
     f"{INTERNAL}.catalog.package.resolve", ResolvePackage, PackageResolved
 )

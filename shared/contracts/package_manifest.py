@@ -18,7 +18,10 @@ from shared.contracts.configuration import (
 )
 from shared.identifiers import DigestText, Hook, ProceedOn, Token
 
-MAX_ARTIFACT_BYTES: Final = 64 * 1024 * 1024
+MAX_ARTIFACT_BYTES: Final = 1 << 30
+"""Of an archive; a catalog may take less (`CATALOG_MAX_ARTIFACT_BYTES`)."""
+MAX_FILE_BYTES: Final = 128 << 20
+"""Of one file in it: each is read as a whole, one at a time."""
 COMPANIONS: Final = "companions"
 """The feature of nodes that run companions."""
 
@@ -126,7 +129,7 @@ class PackageFile(Document, frozen=True, kw_only=True):
 
     path: FilePath
     sha256: DigestText
-    size_bytes: Annotated[int, Meta(ge=0, le=MAX_ARTIFACT_BYTES)]
+    size_bytes: Annotated[int, Meta(ge=0, le=MAX_FILE_BYTES)]
 
 
 class ProgramEntry(Document, frozen=True, kw_only=True):

@@ -14,13 +14,15 @@ from msgspec import Meta
 
 from shared.contracts.base import Document, Message
 from shared.contracts.inspection import MAX_PACKET_BYTES, MAX_PACKETS, MIN_PACKET_BYTES
-from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES, PackageManifest, Symbol
+from shared.contracts.package_manifest import PackageManifest, Symbol
 from shared.errors import Reason
 from shared.identifiers import Hook, Token
 
 MAX_TESTS: Final = 256
 MAX_TESTS_BYTES: Final = 4 * 1024 * 1024
 """Of the document with all tests of a package."""
+MAX_TRIED_BYTES: Final = 64 << 20
+"""Of all files of a package that is tried, companions aside."""
 ABSENT: Final = "absent"
 """Instead of a value: the map has no such entry."""
 
@@ -84,7 +86,8 @@ class RunPackageTests(Document, frozen=True, kw_only=True):
     """What the process that runs tests is told on its standard input."""
 
     manifest: PackageManifest
-    archive: Annotated[bytes, Meta(max_length=MAX_ARTIFACT_BYTES)]
+    archive: bytes
+    """As `shared.package_tests.tried_part` makes it."""
     only: str = ""
     """Glob that the tests' names must match; empty: all."""
     loads_all: bool = False

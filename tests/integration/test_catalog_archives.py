@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Final
 
 from services.catalog.adapters.artifacts import CHUNKS_AT_ONCE, SIZE_HEADER, Artifacts
@@ -18,10 +19,12 @@ from tests.integration.conftest import Buses
 CHUNKS: Final = 2 * CHUNKS_AT_ONCE + 1
 
 
-async def test_the_last_chunk_of_an_archive_is_stored_after_all_others(buses: Buses) -> None:
+async def test_the_last_chunk_of_an_archive_is_stored_after_all_others(
+    buses: Buses, tmp_path: Path
+) -> None:
     """Chunks travel side by side; who sees the last one may rely on all of them."""
     connection = (await buses.open("service-catalog")).connection
-    archives = Artifacts(connection)
+    archives = Artifacts(connection, folder=tmp_path)
     data = os.urandom((CHUNKS - 1) * CHUNK_BYTES + 1)
     digest = sha256_hex(data)
 
@@ -37,10 +40,10 @@ async def test_the_last_chunk_of_an_archive_is_stored_after_all_others(buses: Bu
     assert await archives.read(digest) == data
 
 
-async def test_an_archive_that_lacks_a_chunk_is_not_there(buses: Buses) -> None:
+async def test_an_archive_that_lacks_a_chunk_is_not_there(buses: Buses, tmp_path: Path) -> None:
     """What a process that died left behind is completed by storing it again."""
     connection = (await buses.open("service-catalog")).connection
-    archives = Artifacts(connection)
+    archives = Artifacts(connection, folder=tmp_path)
     data = os.urandom(2 * CHUNK_BYTES + 1)
     digest = sha256_hex(data)
     await publish_stored(

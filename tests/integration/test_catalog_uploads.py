@@ -6,12 +6,18 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cli.package_publish import upload
 from services.catalog.adapters.artifacts import ArtifactDamagedError
+from services.catalog.adapters.spooling import Spool
 from services.catalog.adapters.uploads import Uploads, UploadStoreError
-from shared.contracts.catalog import CHUNK_BYTES
+from services.catalog.chunks import check_chunk, missing_ranges
+from shared.archive_files import ArchiveBytes
+from shared.contracts.catalog import CHUNK_BYTES, ArtifactWritten, FindMissing, MissingFound
+from shared.errors import FaultError
 
 FIRST, LAST = b"a" * CHUNK_BYTES, b"tail"
 WHOLE = FIRST + LAST
@@ -20,7 +26,7 @@ DIGEST = hashlib.sha256(WHOLE).hexdigest()
 
 async def add(
     uploads: Uploads, number: int, data: bytes, *, digest: str = DIGEST, owner: str = "UONE"
-) -> bytes | None:
+) -> ArchiveBytes | None:
     """One chunk of the upload."""
     return await uploads.add(owner, digest, size_bytes=len(WHOLE), number=number, data=data)
 
@@ -93,3 +99,66 @@ async def test_a_disk_that_fails_is_a_fault(tmp_path: Path) -> None:
 
     with pytest.raises(UploadStoreError):
         await add(Uploads(tmp_path / "file"), 0, FIRST)
+
+
+@pytest.mark.parametrize("in_memory_bytes", [0, 1 << 20])
+def test_pieces_become_a_whole_in_memory_or_in_a_file(tmp_path: Path, in_memory_bytes: int) -> None:
+    """The file has no name, so that nothing of it is left behind, whoever dies."""
+    spool = Spool(tmp_path, size_bytes=len(WHOLE), in_memory_bytes=in_memory_bytes)
+    spool.append(FIRST)
+    spool.append(LAST)
+
+    assert spool.whole() == WHOLE
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_an_upload_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """A client that comes back sends what is missing, and nothing else."""
+    catalog = _Catalog(tmp_path, dies_after=5)
+    archive = bytes(range(251)) * 4096
+    with pytest.raises(FaultError):
+        await upload(catalog, archive)
+    catalog.dies_after = 1000
+    before = list(catalog.acknowledged)
+
+    await upload(catalog, archive)
+
+    again = catalog.acknowledged[len(before) :]
+    assert catalog.stored == archive
+    assert before
+    assert set(again).isdisjoint(before)
+
+
+class _Catalog:
+    """An intake without a bus, which dies after some chunks; what it holds is on the disk."""
+
+    def __init__(self, folder: Path, *, dies_after: int) -> None:
+        self.folder = folder
+        self.dies_after = dies_after
+        self.written = 0
+        self.acknowledged: list[int] = []
+        self.stored: ArchiveBytes | None = None
+        self._uploads = Uploads(folder)
+
+    async def request(
+        self, _endpoint: Any, message: Any, *, timeout_seconds: float = 1.0
+    ) -> ArtifactWritten | MissingFound:
+        """What the catalog would answer."""
+        if isinstance(message, FindMissing):
+            self._uploads = Uploads(self.folder)
+            size_bytes = message.size_bytes
+            held = await self._uploads.held("UONE", message.sha256, size_bytes=size_bytes)
+            return MissingFound(complete=False, missing=missing_ranges(held, size_bytes=size_bytes))
+        if self.written >= self.dies_after:
+            raise FaultError(f"the catalog does not answer within {timeout_seconds} s")
+        self.written += 1
+        number = check_chunk(message)
+        self.stored = await self._uploads.add(
+            "UONE",
+            message.sha256,
+            size_bytes=message.size_bytes,
+            number=number,
+            data=message.data,
+        )
+        self.acknowledged.append(number)
+        return ArtifactWritten(complete=self.stored is not None)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES
+from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES, MAX_FILE_BYTES
 from shared.errors import RefusedError
 from shared.package_archive import ArchiveError, read_archive, unpack_archive, write_archive
 from tests.package_builders import FILES, a_manifest, a_program
@@ -157,6 +157,24 @@ def test_an_archive_has_a_largest_size() -> None:
     found = rules(lambda: unpack_archive(bytes(MAX_ARTIFACT_BYTES + 1)))
 
     assert found == {"archive": "larger than an archive may be"}
+
+
+def test_a_file_has_a_largest_size() -> None:
+    """A member that says that it is larger is refused by name."""
+    found = rules(lambda: write_archive({"large": bytes(MAX_FILE_BYTES + 1)}))
+
+    assert found == {"files[large]": "is larger than a file may be"}
+
+
+def test_a_mapped_archive_is_read_without_a_copy() -> None:
+    """Of a view, the files are views of the same bytes."""
+    archive = write_archive(FILES)
+    view = memoryview(archive)
+
+    files = read_archive(view, a_manifest())
+
+    assert dict(files) == FILES
+    assert all(files.view(path).obj is archive for path in FILES)
 
 
 def test_an_archive_has_a_largest_number_of_files() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+import msgspec
 import pytest
 
 from cli.package_test_source import PackageTestSection, packet_files, resolve_tests
@@ -19,14 +20,21 @@ from services.node_executor.package_test.comparison import (
 )
 from services.node_executor.packet_tests import MapView, WatchedMap
 from shared.configuration.entries import MapLayout
-from shared.contracts.package_manifest import MapEntry, MetricEntry
-from shared.contracts.package_tests import Difference, PackageTest, PacketStep
+from shared.contracts.package_manifest import CompanionEntry, MapEntry, MetricEntry
+from shared.contracts.package_tests import MAX_TRIED_BYTES, Difference, PackageTest, PacketStep
 from shared.contracts.value_types import (
     ArrayType,
     IntegerType,
 )
 from shared.errors import RefusedError
-from shared.package_tests import PackageTestsError, check_tests, read_tests, write_tests
+from shared.package_archive import read_archive
+from shared.package_tests import (
+    PackageTestsError,
+    check_tests,
+    read_tests,
+    tried_part,
+    write_tests,
+)
 from shared.validation import convert_document
 from tests.package_builders import FILES, a_manifest, some_facts
 
@@ -186,3 +194,26 @@ def test_the_list_of_differences_has_an_end() -> None:
 
     assert len(found) == MAX_DIFFERENCES + 1
     assert found[-1].place == f"and {100 - MAX_DIFFERENCES} more"
+
+
+def test_companions_are_left_out_of_what_is_tried() -> None:
+    """Their executables stay behind; what remains is a package of its own."""
+    files = {**FILES, "bin/agent": b"\x7fELF of a companion"}
+    companion = CompanionEntry(executables={"linux-x86_64": "bin/agent"})
+    manifest = a_manifest(files, companions={"agent": companion})
+
+    tried, archive = tried_part(manifest, files)
+
+    assert dict(read_archive(archive, tried)) == FILES
+    assert tried.companions == {}
+
+
+def test_what_is_tried_has_a_largest_size() -> None:
+    """More than that is refused by its size, before anything is copied."""
+    manifest = a_manifest()
+    large = msgspec.structs.replace(manifest.files[0], size_bytes=MAX_TRIED_BYTES)
+
+    with pytest.raises(RefusedError) as caught:
+        tried_part(msgspec.structs.replace(manifest, files=(*manifest.files, large)), FILES)
+
+    assert [reason.path for reason in caught.value.reasons] == ["manifest.files"]

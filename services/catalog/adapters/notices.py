@@ -13,6 +13,7 @@ from shared.adapters.bus import Bus
 from shared.adapters.callers import Caller
 from shared.adapters.kv import KeyValue
 from shared.adapters.service_layer import Handler
+from shared.archive_files import ArchiveBytes
 from shared.contracts.base import Endpoint
 from shared.contracts.catalog import CATALOG, PackageRecord, PackageVersion
 from shared.contracts.notices import GET_NOTICE, GetNotice, PackageNotice
@@ -27,9 +28,9 @@ from shared.package_archive import read_archive
 class Notices:
     """Answers for every version that is published."""
 
-    def __init__(self, bus: Bus, policy: LicencePolicy) -> None:
+    def __init__(self, bus: Bus, artifacts: Artifacts, policy: LicencePolicy) -> None:
         self._packages: Final[KeyValue[PackageRecord]] = bus.bucket(CATALOG)
-        self._artifacts: Final = Artifacts(bus.connection)
+        self._artifacts: Final = artifacts
         self._policy: Final = policy
 
     def endpoints(self) -> dict[Endpoint[Any, Any], Handler]:
@@ -47,7 +48,7 @@ class Notices:
         # In a thread, because a large archive takes long enough to make other callers wait.
         return await asyncio.to_thread(self._notice, version, archive)
 
-    def _notice(self, version: PackageVersion, archive: bytes) -> PackageNotice:
+    def _notice(self, version: PackageVersion, archive: ArchiveBytes) -> PackageNotice:
         files = read_archive(archive, version.manifest)
         package = LicensedPackage(
             version.manifest, version.elf, self._policy, version.source_licences

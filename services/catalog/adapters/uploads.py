@@ -3,9 +3,13 @@
 """Archives that are not complete yet, on disk, until their digest can be seen to be right.
 
 One folder an upload, `<owner>-<digest>-<size>`, one file a chunk; a chunk is written beside and
-renamed, so a chunk that is there is whole.  Each owner has uploads of its own, so that nobody can
-spoil another's.  What is kept survives a restart and is bounded: an upload makes room at the cost
-of its owner's others first, then of those that were longest without a new chunk.
+renamed, so a chunk that is there is whole.
+
+Rules:
+ * Each owner has uploads of its own, so that nobody can spoil another's, and each upload has a lock
+   of its own, so that hashing a large one makes no other wait.
+ * What is kept survives a restart and is bounded: room is made at the cost of whoever has most
+   beside the upload at hand, so that many or large uploads of one owner cost others nothing.
 """
 
 from __future__ import annotations
@@ -19,12 +23,13 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from services.catalog.adapters.artifacts import ArtifactDamagedError
-from services.catalog.chunks import chunk_count
+from services.catalog.adapters.spooling import Spool
+from services.catalog.chunks import KEPT_BYTES, chunk_count, upload_victims
+from shared.archive_files import ArchiveBytes
+from shared.contracts.catalog import CHUNK_BYTES
 from shared.errors import FaultError, Reason
 
-KEPT_BYTES: Final = 256 * 1024 * 1024
-"""Of all uploads together, counted as if they were complete."""
-
+_UNFINISHED: Final = ".new"
 
 ResultT = TypeVar("ResultT")
 
@@ -37,13 +42,21 @@ class Uploads:
     """The unfinished uploads of one catalog process."""
 
     def __init__(self, folder: Path, *, kept_bytes: int = KEPT_BYTES) -> None:
+        """Nothing is read or written yet.
+
+        Args:
+            folder: Made when something is written.
+            kept_bytes: What the chunks of all uploads may take together.
+        """
         self._folder: Final = folder
         self._kept_bytes: Final = kept_bytes
-        self._lock: Final = asyncio.Lock()
+        self._locks: Final[dict[Path, asyncio.Lock]] = {}
+        self._held: Final[dict[Path, set[int]]] = {}
+        """The numbers of the chunks that are there, of uploads that were touched."""
 
     async def add(
         self, owner: str, digest: str, *, size_bytes: int, number: int, data: bytes
-    ) -> bytes | None:
+    ) -> ArchiveBytes | None:
         """The chunk is kept; returns the whole archive if this completes it, else None.
 
         Args:
@@ -58,65 +71,94 @@ class Uploads:
                 forgotten, so that a new upload begins from nothing.
             UploadStoreError: The disk failed.
         """
-        upload = self._folder / f"{owner}-{digest}-{size_bytes}"
-        return await self._locked(lambda: self._add(upload, digest, size_bytes, number, data))
+        upload = self._place(owner, digest, size_bytes)
+        async with self._lock(upload):
+            await _on_disk(lambda: self._write(upload, number, data))
+            await self._make_room(upload)
+            if len(self._held[upload]) < chunk_count(size_bytes):
+                return None
+            whole = await _on_disk(lambda: self._whole(upload, digest, size_bytes))
+            if whole is None:
+                raise ArtifactDamagedError(
+                    f"the archive is not {digest}",
+                    [
+                        Reason(
+                            path="sha256",
+                            rule="the chunks together have another digest, and were forgotten",
+                            allowed=digest,
+                        )
+                    ],
+                )
+            return whole
+
+    async def held(self, owner: str, digest: str, *, size_bytes: int) -> frozenset[int]:
+        """The numbers of the chunks of this upload that are there."""
+        upload = self._place(owner, digest, size_bytes)
+        async with self._lock(upload):
+            return frozenset(await _on_disk(lambda: self._numbers(upload)))
 
     async def forget(self, owner: str, digest: str, *, size_bytes: int) -> None:
         """Nothing of this upload is kept."""
-        await self._locked(lambda: self._remove(self._folder / f"{owner}-{digest}-{size_bytes}"))
+        upload = self._place(owner, digest, size_bytes)
+        async with self._lock(upload):
+            await _on_disk(lambda: self._remove(upload))
+        self._locks.pop(upload, None)
 
-    async def _locked(self, work: Callable[[], ResultT]) -> ResultT:
-        async with self._lock:
-            try:
-                return await asyncio.to_thread(work)
-            except OSError as error:
-                raise UploadStoreError(f"uploads cannot be kept: {error.strerror}") from error
+    def _place(self, owner: str, digest: str, size_bytes: int) -> Path:
+        return self._folder / f"{owner}-{digest}-{size_bytes}"
 
-    def _add(
-        self, upload: Path, digest: str, size_bytes: int, number: int, data: bytes
-    ) -> bytes | None:
+    def _lock(self, upload: Path) -> asyncio.Lock:
+        return self._locks.setdefault(upload, asyncio.Lock())
+
+    def _numbers(self, upload: Path) -> set[int]:
+        if upload not in self._held:
+            names = (path.name for path in upload.iterdir()) if upload.is_dir() else ()
+            self._held[upload] = {int(name) for name in names if name.isdecimal()}
+        return self._held[upload]
+
+    def _write(self, upload: Path, number: int, data: bytes) -> None:
         upload.mkdir(parents=True, exist_ok=True)
-        self._make_room(upload)
-        written = upload / f"{number}.new"
+        numbers = self._numbers(upload)
+        written = upload / f"{number}{_UNFINISHED}"
         written.write_bytes(data)
         written.rename(upload / str(number))
-        chunks = [upload / str(index) for index in range(chunk_count(size_bytes))]
-        if not all(chunk.exists() for chunk in chunks):
-            return None
-        whole = b"".join(chunk.read_bytes() for chunk in chunks)
-        found = hashlib.sha256(whole).hexdigest()
-        if found != digest:
-            self._remove(upload)
-            reason = Reason(
-                path="sha256",
-                rule="the chunks together have another digest, and were forgotten",
-                got=found,
-                allowed=digest,
-            )
-            raise ArtifactDamagedError(f"the archive is not {digest}", [reason])
-        return whole
+        numbers.add(number)
 
-    def _make_room(self, upload: Path) -> None:
-        owner = _owner(upload)
-        uploads = sorted(
-            (other for other in self._folder.iterdir() if other != upload),
-            key=lambda other: (_owner(other) != owner, other.stat().st_mtime_ns),
-        )
-        kept_bytes = sum(_claimed_bytes(other) for other in (upload, *uploads))
-        for other in uploads:
-            if kept_bytes <= self._kept_bytes:
-                return
-            kept_bytes -= _claimed_bytes(other)
-            self._remove(other)
+    def _whole(self, upload: Path, digest: str, size_bytes: int) -> ArchiveBytes | None:
+        """The chunks in a row; None if they have another digest, and then they are gone."""
+        found, spool = hashlib.sha256(), Spool(self._folder, size_bytes=size_bytes)
+        for number in range(chunk_count(size_bytes)):
+            data = (upload / str(number)).read_bytes()
+            found.update(data)
+            spool.append(data)
+        if found.hexdigest() == digest:
+            return spool.whole()
+        self._remove(upload)
+        return None
+
+    async def _make_room(self, upload: Path) -> None:
+        """Others go until all fit; those that are being worked on stay."""
+        sizes = await _on_disk(self._sizes)
+        for victim in upload_victims(sizes, kept=upload.name, limit_bytes=self._kept_bytes):
+            place = self._folder / victim
+            if not self._lock(place).locked():
+                async with self._lock(place):
+                    await _on_disk(lambda place=place: self._remove(place))  # type: ignore[misc]
+
+    def _sizes(self) -> dict[str, int]:
+        """What each upload has on disk, in bytes at most; longest without a new chunk first."""
+        places = [path for path in self._folder.iterdir() if path.is_dir()]
+        places.sort(key=lambda path: path.stat().st_mtime_ns)
+        return {path.name: len(self._numbers(path)) * CHUNK_BYTES for path in places}
 
     def _remove(self, upload: Path) -> None:
+        self._held.pop(upload, None)
         with suppress(FileNotFoundError):
             shutil.rmtree(upload)
 
 
-def _owner(upload: Path) -> str:
-    return upload.name.partition("-")[0]
-
-
-def _claimed_bytes(upload: Path) -> int:
-    return int(upload.name.rpartition("-")[2])
+async def _on_disk(work: Callable[[], ResultT]) -> ResultT:
+    try:
+        return await asyncio.to_thread(work)
+    except OSError as error:
+        raise UploadStoreError(f"uploads cannot be kept: {error.strerror}") from error

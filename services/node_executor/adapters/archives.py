@@ -27,6 +27,7 @@ from services.node_executor.adapters.artifact_cache import (
     PartialArtifact,
 )
 from services.node_executor.events import damaged_archive_body, sight_event_id
+from shared.archive_files import ArchiveBytes
 from shared.contracts.base import Endpoint
 from shared.contracts.catalog import CHUNK_BYTES, READ_ARTIFACT, ArtifactChunk, ReadArtifact
 from shared.contracts.events import EventBody
@@ -182,7 +183,7 @@ class Archives:
         for end in late:
             end.add_done_callback(lambda _end: then())
 
-    async def take(self, sha256: str) -> bytes:
+    async def take(self, sha256: str) -> ArchiveBytes:
         """The archive, from the disk.
 
         Raises:

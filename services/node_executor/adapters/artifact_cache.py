@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import mmap
 import os
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
@@ -27,6 +28,7 @@ from services.node_executor.artifact_eviction import (
     Room,
     plan_eviction,
 )
+from shared.archive_files import ArchiveBytes
 from shared.canonical import sha256_hex
 from shared.contracts.catalog import CHUNK_BYTES
 from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES
@@ -34,6 +36,8 @@ from shared.errors import FaultError, Reason, VerificationError
 
 RESERVED_BYTES: Final = 16 * 1024 * 1024
 """Stays free on the disk: the journal is on it too."""
+IN_MEMORY_BYTES: Final = 64 << 20
+"""A larger artifact is mapped, so that it takes no memory that the kernel cannot take back."""
 _PARTIAL, _CHUNKS = ".partial", ".chunks"
 _NAME_LENGTH: Final = 64
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -68,6 +72,7 @@ class ArtifactCache:
         *,
         max_bytes: int,
         reserved_bytes: int = RESERVED_BYTES,
+        in_memory_bytes: int = IN_MEMORY_BYTES,
     ) -> None:
         """Nothing is read yet.
 
@@ -75,13 +80,15 @@ class ArtifactCache:
             folder: Made when something is written.
             max_bytes: What all artifacts may take together.
             reserved_bytes: What stays free on the disk.
+            in_memory_bytes: What is larger is mapped when it is read.
         """
         self._folder: Final = folder
         self._max_bytes: Final = max_bytes
         self._reserved_bytes: Final = reserved_bytes
+        self._in_memory_bytes: Final = in_memory_bytes
         self._verified: Final[dict[str, tuple[int, int, int]]] = {}
 
-    def read(self, sha256: str) -> bytes | None:
+    def read(self, sha256: str) -> ArchiveBytes | None:
         """The artifact, or None if it is not there.
 
         Raises:
@@ -90,7 +97,7 @@ class ArtifactCache:
         """
         path = self._folder / sha256
         try:
-            data = path.read_bytes()
+            data = self._content(path)
             before = path.stat()
         except FileNotFoundError:
             return None
@@ -200,6 +207,12 @@ class ArtifactCache:
             os.close(folder)
         self._verified[sha256] = _signature(self._folder / sha256)
 
+    def _content(self, path: Path) -> ArchiveBytes:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size <= self._in_memory_bytes:
+                return file.read()
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
     def _partial_paths(self, sha256: str) -> tuple[Path, Path]:
         return self._folder / f"{sha256}{_PARTIAL}", self._folder / f"{sha256}{_CHUNKS}"
 
@@ -254,20 +267,19 @@ class PartialArtifact:
                 index.write(f"{sha256_hex(chunk)}\n")
         self.done_bytes += len(chunk)
 
-    def finish(self) -> bytes:
-        """The artifact, which is in the cache now.
+    def finish(self) -> None:
+        """The artifact is in the cache now.
 
         Raises:
             VerificationError: The whole has another digest; nothing of it is left.
         """
         with _disk(self._cache, self._sha256, self.size_bytes):
             with self._data.open("rb") as file:
-                data = file.read()
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
                 os.fsync(file.fileno())
-            digest = sha256_hex(data)
             if digest == self._sha256:
                 self._cache.adopt(self._sha256)
-                return data
+                return
         self._cache.drop(self._sha256)
         reason = Reason(path="archive", rule="has another digest", got=digest, allowed=self._sha256)
         raise VerificationError("the catalog gave another archive than asked for", [reason])

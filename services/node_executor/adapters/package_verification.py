@@ -30,6 +30,7 @@ from services.node_executor.package_test.reporting import could_not_be_tried, pa
 from services.node_executor.packages import open_package
 from services.node_executor.staging import Thread
 from shared.adapters.callers import Caller
+from shared.archive_files import ArchiveBytes
 from shared.contracts.catalog import SignedPackage
 from shared.contracts.package_manifest import PackageManifest
 from shared.contracts.package_tests import PackageTested, RunPackageTests, TrialLimits
@@ -42,6 +43,7 @@ from shared.contracts.verification import (
 )
 from shared.dsse import manifest_digest, verify_signed_package
 from shared.errors import FaultError, RefusedError
+from shared.package_tests import tried_part
 
 RUNNER: Final = "services.node_executor.package_test"
 MAX_WAITING: Final = 32
@@ -145,15 +147,19 @@ class PackageVerification:
         archive = await self._fetched(request.signed, request.ticket)
         try:
             trust_root = self._bus.trust_root
-            await self._thread(open_package, request.signed, archive, trust_root=trust_root)
-            tested = await self._tested(manifest, archive, seconds=request.seconds)
+            opened = await self._thread(
+                open_package, request.signed, archive, trust_root=trust_root
+            )
+            tested = await self._tested(
+                *tried_part(manifest, opened.files), seconds=request.seconds
+            )
         except RefusedError as error:
             made = could_not_be_tried(report, error.message)
         else:
             made = passed_or_not(report, tested)
         return msgspec.structs.replace(made, at=self._now())
 
-    async def _fetched(self, signed: SignedPackage, ticket: str) -> bytes:
+    async def _fetched(self, signed: SignedPackage, ticket: str) -> ArchiveBytes:
         sha256 = signed.archive_sha256
         if await self._archives.missing([sha256]):
             await self._archives.bring(

@@ -23,6 +23,7 @@ from services.node_executor.packages import (
     with_compilations,
 )
 from services.node_executor.preparation import Needs, Ready
+from shared.archive_files import ArchiveBytes
 from shared.contracts.catalog import SignedPackage
 from shared.contracts.desired import DesiredChain
 from shared.contracts.package_manifest import PackageManifest
@@ -66,7 +67,7 @@ class Preparer:
             FaultError: The catalog or the kernel failed.
         """
         started = time.perf_counter()
-        archives: dict[str, bytes] = {}
+        archives: dict[str, ArchiveBytes] = {}
         for program in desired.programs:
             sha256 = program.signed.archive_sha256
             if sha256 not in archives:
@@ -116,7 +117,7 @@ def _has_source(packages: Sequence[OpenedPackage]) -> bool:
 
 
 def _open_packages(
-    desired: DesiredChain, archives: Mapping[str, bytes], trust_root: bytes
+    desired: DesiredChain, archives: Mapping[str, ArchiveBytes], trust_root: bytes
 ) -> list[OpenedPackage]:
     opened = {
         program.signed: open_package(
