@@ -105,13 +105,9 @@ class World:
         self.late: list[str] = []
         self.restart(**settings)
 
-    def restart(
-        self, *, max_bytes: int = 1 << 20, in_memory_bytes: int = 1 << 20, **settings: Any
-    ) -> None:
+    def restart(self, *, max_bytes: int = 1 << 20, **settings: Any) -> None:
         """Another process on the same disk."""
-        self.cache = ArtifactCache(
-            self.folder, max_bytes=max_bytes, reserved_bytes=0, in_memory_bytes=in_memory_bytes
-        )
+        self.cache = ArtifactCache(self.folder, max_bytes=max_bytes, reserved_bytes=0)
         self.archives = Archives(
             bus=self.catalog,
             cache=self.cache,
@@ -348,18 +344,6 @@ async def test_what_is_taken_is_hashed_again(world: World) -> None:
         await world.archives.take(NAME)
     assert world.files() == set()
     assert len(world.journal.said) == 1
-
-
-async def test_an_archive_too_large_for_memory_is_mapped(tmp_path: Path) -> None:
-    """It is hashed like any other, and whoever holds it keeps it when it is evicted."""
-    world = World(tmp_path, in_memory_bytes=len(LARGE) - 1)
-    await world.bring(NAME)
-
-    taken = await world.archives.take(NAME)
-    world.cache.drop(NAME, whole=True)
-
-    assert isinstance(taken, memoryview)
-    assert taken == LARGE
 
 
 async def test_a_new_process_looks_at_everything_once(world: World) -> None:
