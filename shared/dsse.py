@@ -39,6 +39,7 @@ MANIFEST_TYPE: Final = "application/vnd.l3af.package-manifest.v1+json"
 CERTIFICATE_TYPE: Final = "application/vnd.l3af.publisher-certificate.v1+json"
 KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
+UNTRUSTED: Final = "no signature is by a trusted key"
 
 DocumentT = TypeVar("DocumentT", bound=msgspec.Struct)
 
@@ -97,37 +98,55 @@ def open_envelope(
         SignatureError: The type differs, the base64 is malformed, no signature is by a key that
             counts, or one of those does not verify or is there twice.
     """
+    payload, signed_by = read_signatures(
+        envelope, payload_type=payload_type, public_keys=public_keys, path=path
+    )
+    if not signed_by:
+        raise _refused(
+            path,
+            "signatures",
+            UNTRUSTED,
+            [signature.keyid for signature in envelope.signatures],
+            sorted(public_keys),
+        )
+    return payload
+
+
+def read_signatures(
+    envelope: DsseEnvelope, *, payload_type: str, public_keys: Mapping[str, bytes], path: str = ""
+) -> tuple[bytes, dict[str, int]]:
+    """The payload, and which keys in `public_keys` signed it: key id to place in the envelope.
+
+    Args:
+        envelope: As it came.
+        payload_type: The only type accepted.
+        public_keys: As for `open_envelope`.
+        path: As for `open_envelope`.
+
+    Raises:
+        SignatureError: The type differs, the base64 is malformed, or a signature by a key that
+            counts does not verify or is there twice.
+    """
     if envelope.payloadType != payload_type:
         raise _refused(
             path, "payloadType", "the payload has another type", envelope.payloadType, payload_type
         )
     payload = _decoded(envelope.payload, path=_join(path, "payload"))
-    counting = [
-        (index, signature)
-        for index, signature in enumerate(envelope.signatures)
-        if signature.keyid in public_keys
-    ]
-    if not counting:
-        raise _refused(
-            path,
-            "signatures",
-            "no signature is by a trusted key",
-            [signature.keyid for signature in envelope.signatures],
-            sorted(public_keys),
-        )
     signed = pre_authentication_encoding(payload_type, payload)
-    seen: set[str] = set()
-    for index, signature in counting:
+    seen: dict[str, int] = {}
+    for index, signature in enumerate(envelope.signatures):
+        if signature.keyid not in public_keys:
+            continue
         place = f"signatures[{index}]"
         if signature.keyid in seen:
             rule = "this key's signature is there twice"
             raise _refused(path, place, rule, signature.keyid, None)
-        seen.add(signature.keyid)
+        seen[signature.keyid] = index
         raw = _decoded(signature.sig, path=_join(path, f"{place}.sig"))
         key = public_keys[signature.keyid]
         if key_id(key) != signature.keyid or not _verifies(key, raw, signed):
             raise _refused(path, place, "the signature does not verify", signature.keyid, None)
-    return payload
+    return payload, seen
 
 
 def sign_certificate(certificate: PublisherCertificate, *, seed: bytes) -> DsseEnvelope:
@@ -149,7 +168,7 @@ def verify_certificate(envelope: DsseEnvelope, *, trust_root: bytes) -> Publishe
     path = "signed.certificate"
     keys = {key_id(trust_root): trust_root}
     payload = open_envelope(envelope, payload_type=CERTIFICATE_TYPE, public_keys=keys, path=path)
-    certificate = _document(payload, PublisherCertificate, path=path)
+    certificate = read_document(payload, PublisherCertificate, path=path)
     if len(certificate.key) != 2 * KEY_BYTES or not _is_hexadecimal(certificate.key):
         raise _refused(path, "payload.key", "must be 64 hexadecimal digits", certificate.key, None)
     return certificate
@@ -176,7 +195,7 @@ def verify_signed_package(
     payload = open_envelope(
         signed.manifest, payload_type=MANIFEST_TYPE, public_keys={key_id(key): key}, path=path
     )
-    manifest = _document(payload, PackageManifest, path=path)
+    manifest = read_document(payload, PackageManifest, path=path)
     if not any(fnmatchcase(manifest.name, glob) for glob in certificate.packages):
         raise _refused(
             path,
@@ -188,38 +207,12 @@ def verify_signed_package(
     return manifest, certificate
 
 
-def publisher_name(signed: SignedPackage) -> str:
-    """Whose certificate a verified package travels with.
+def read_document(payload: bytes, kind: type[DocumentT], *, path: str) -> DocumentT:
+    """The document in a payload whose signatures were looked at before.
 
     Raises:
-        SignatureError: It was never verified, and has no such certificate.
+        SignatureError: It is none, or not in canonical form; with every problem.
     """
-    path = "signed.certificate"
-    payload = _decoded(signed.certificate.payload, path=f"{path}.payload")
-    return _document(payload, PublisherCertificate, path=path).publisher
-
-
-def signed_manifest(signed: SignedPackage) -> PackageManifest:
-    """The manifest of a package that was verified before.
-
-    Raises:
-        SignatureError: It was never verified, and is none.
-    """
-    path = "signed.manifest"
-    payload = _decoded(signed.manifest.payload, path=f"{path}.payload")
-    return _document(payload, PackageManifest, path=path)
-
-
-def manifest_digest(signed: SignedPackage) -> str:
-    """SHA-256 of the manifest's signed bytes, hexadecimal; the name of what was signed.
-
-    Raises:
-        SignatureError: The payload is not base64.
-    """
-    return sha256_hex(_decoded(signed.manifest.payload, path="signed.manifest.payload"))
-
-
-def _document(payload: bytes, kind: type[DocumentT], *, path: str) -> DocumentT:
     place = _join(path, "payload")
     try:
         document = decode_document(payload, kind, what=place)
@@ -232,6 +225,55 @@ def _document(payload: bytes, kind: type[DocumentT], *, path: str) -> DocumentT:
     if canonical_bytes(document) != payload:
         raise _refused(path, "payload", "is not in canonical form", None, None)
     return document
+
+
+def envelope_payload(envelope: DsseEnvelope, *, path: str) -> bytes:
+    """What an envelope holds, whoever signed it.
+
+    Raises:
+        SignatureError: It is not base64.
+    """
+    return _decoded(envelope.payload, path=f"{path}.payload")
+
+
+def publisher_certificate(signed: SignedPackage) -> PublisherCertificate:
+    """What the certificate of a package says, whoever signed it.
+
+    Raises:
+        SignatureError: It was never verified, and is none.
+    """
+    path = "signed.certificate"
+    return read_document(
+        envelope_payload(signed.certificate, path=path), PublisherCertificate, path=path
+    )
+
+
+def publisher_name(signed: SignedPackage) -> str:
+    """Whose certificate a verified package travels with.
+
+    Raises:
+        SignatureError: It was never verified, and has no such certificate.
+    """
+    return publisher_certificate(signed).publisher
+
+
+def signed_manifest(signed: SignedPackage) -> PackageManifest:
+    """The manifest of a package that was verified before.
+
+    Raises:
+        SignatureError: It was never verified, and is none.
+    """
+    path = "signed.manifest"
+    return read_document(envelope_payload(signed.manifest, path=path), PackageManifest, path=path)
+
+
+def manifest_digest(signed: SignedPackage) -> str:
+    """SHA-256 of the manifest's signed bytes, hexadecimal; the name of what was signed.
+
+    Raises:
+        SignatureError: The payload is not base64.
+    """
+    return sha256_hex(_decoded(signed.manifest.payload, path="signed.manifest.payload"))
 
 
 def _verifies(key: bytes, signature: bytes, signed: bytes) -> bool:

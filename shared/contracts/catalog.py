@@ -25,6 +25,7 @@ from shared.contracts.package_analysis import PackageAnalysis
 from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES, PackageManifest
 from shared.contracts.release_gate import ReleaseGate
+from shared.contracts.trust_notes import TrustNote
 from shared.identifiers import DigestText, Hook, Token
 
 CHUNK_BYTES: Final = 128 * 1024
@@ -47,14 +48,15 @@ class DsseEnvelope(Document, frozen=True, kw_only=True):
     payloadType: str  # noqa: N815 because DSSE names it so
     payload: str
     """Base64."""
-    signatures: Annotated[tuple[DsseSignature, ...], Meta(min_length=1, max_length=8)]
+    signatures: Annotated[tuple[DsseSignature, ...], Meta(max_length=8)]
+    """None: not signed, which only trust mode `normal` lets pass."""
 
 
 class PublisherCertificate(Document, frozen=True, kw_only=True):
     """The installation's word that a key may sign packages; the payload of a DSSE envelope."""
 
     key: str
-    """Ed25519 public key, 64 hexadecimal digits."""
+    """Ed25519 public key, 64 hexadecimal digits; empty in what is not signed."""
     publisher: Token
     packages: Annotated[tuple[str, ...], Meta(min_length=1)] = ("*",)
     """Package name globs the key may sign for."""
@@ -69,6 +71,8 @@ class SignedPackage(Document, frozen=True, kw_only=True):
     certificate: DsseEnvelope
     """Payload: canonical bytes of PublisherCertificate, signed by the installation's trust root."""
     archive_sha256: DigestText
+    receipt: DsseEnvelope | None = None
+    """The catalog's word when it was published; it alone adds one, where a version is resolved."""
 
 
 class PackageVersion(Message, frozen=True, kw_only=True):
@@ -95,6 +99,8 @@ class PackageVersion(Message, frozen=True, kw_only=True):
     """What people decided about it; None: nobody did."""
     unchanged: dict[str, str] = {}
     """Platform, as `linux-x86_64`, to an earlier version that is the same there."""
+    trust: TrustNote | None = None
+    """What was found out about its signatures; None: published by a release that kept none."""
 
 
 class PackageRecord(Message, frozen=True, kw_only=True):
