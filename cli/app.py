@@ -37,6 +37,9 @@ app.command(
     "cli.witness:app", name="witness", help="Run a witness: it cosigns the head of a log that grew."
 )
 app.command("cli.events:app", name="events", help="Follow events, live or from a durable place.")
+app.command(
+    "cli.trust:app", name="trust", help="Whose signatures of packages count: keys, ends, threshold."
+)
 app.command("cli.principal:app", name="principal", help="Add, revoke and rotate users of the bus.")
 
 

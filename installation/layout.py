@@ -56,6 +56,10 @@ class Layout:
         """Ed25519 seed, hexadecimal, that signs publishers' certificates."""
         return self.operator / "trust-root.seed"
 
+    def trust_document(self, namespace: str) -> Path:
+        """A namespace's trust document, signed; public."""
+        return self.operator / "trust" / f"{namespace}.dsse.json"
+
     @property
     def ca_key(self) -> Path:
         """The certificate authority's private key, PEM."""

@@ -125,6 +125,8 @@ class TrustShown(Message, frozen=True, kw_only=True):
 
     document: DsseEnvelope
     mode: TrustMode
+    clock: str = ""
+    """The key that its receipts are signed by; the document should name it."""
 
 
 SET_TRUST: Final = Endpoint(f"{API}.catalog.trust.set", SetTrust, TrustSet)
