@@ -11,11 +11,14 @@ from msgspec import Meta
 from shared.contracts.base import Bucket, Document, Message
 from shared.contracts.catalog import SignedPackage
 from shared.contracts.desired import Cause, MapConfig, MetricSource
+from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.licences import StatedLicence
 from shared.contracts.link_options import LinkWishes
 from shared.contracts.node import Labels
 from shared.contracts.package_facts import ProgramRequirements
 from shared.contracts.package_manifest import MapPolicy, PlaceInChain, PlatformKey, Symbol
+from shared.contracts.spaces import SpaceText
+from shared.deployment_keys import deployment_key
 from shared.identifiers import Hook, ProceedOn, Token, render_place
 
 NetnsGlob = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:@+=*?\[\]!-]{0,66}(?!\n)$")]
@@ -70,6 +73,13 @@ class DeploymentSpec(Document, frozen=True, kw_only=True):
     network_namespaces: Annotated[tuple[NetnsGlob, ...], Meta(min_length=1)] = ("",)
     """Names or globs of those below /run/netns; the empty name is the executor's own, which no
     glob matches."""
+    space: SpaceText = PUBLIC
+    """Whose members alone see it, and where its package is looked for beside `public`."""
+
+    @property
+    def key(self) -> str:
+        """What it is known by: its name, in another space than `public` `<space>.<name>`."""
+        return deployment_key(self.space, self.name)
 
 
 class Placement(Message, frozen=True, kw_only=True):
@@ -224,9 +234,11 @@ class DeploymentRevision(Message, frozen=True, kw_only=True):
 
 
 class DeploymentRecord(Message, frozen=True, kw_only=True):
-    """KV `deployments`, key = name.  Revisions oldest first, at most KEPT_REVISIONS."""
+    """KV `deployments`, key = `key`.  Revisions oldest first, at most KEPT_REVISIONS."""
 
     name: str
+    space: Audience = PUBLIC
+    """Where it is for ever; the same name elsewhere is another deployment."""
     revisions: tuple[DeploymentRevision, ...]
     removed: bool = False
     """Undeployed: holds no place, but its history stays and its name may be used again."""
@@ -242,6 +254,11 @@ class DeploymentRecord(Message, frozen=True, kw_only=True):
     """Null: nothing was ever said of it."""
     alarm: RevocationAlarm | None = None
     """What the newest revision runs was revoked; null: it was not, or that was acted upon."""
+
+    @property
+    def key(self) -> str:
+        """What it is known by: its name, in another space than `public` `<space>.<name>`."""
+        return deployment_key(self.space, self.name)
 
 
 KEPT_REVISIONS: Final = 20

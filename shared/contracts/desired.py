@@ -8,9 +8,12 @@ from typing import Any, Final
 
 from shared.contracts.base import Bucket, Document, Message
 from shared.contracts.catalog import SignedPackage
+from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.licences import StatedLicence
 from shared.contracts.link_options import LinkOptions
 from shared.contracts.package_manifest import MapPolicy
+from shared.contracts.spaces import SpaceText
+from shared.deployment_keys import DeploymentKey
 from shared.identifiers import Hook, InterfaceText, NetnsText, Token, render_place
 
 MapConfig = dict[str, Any]
@@ -28,8 +31,8 @@ class MetricSource(Document, frozen=True, kw_only=True):
 class DesiredProgram(Document, frozen=True, kw_only=True):
     """One program in a chain."""
 
-    deployment: Token
-    """The instance's name; maps and counters belong to (hook point, deployment, instance)."""
+    deployment: DeploymentKey
+    """The instance's key; maps and counters belong to (hook point, deployment, instance)."""
     revision: int
     """The deployment's revision that put it here."""
     package: Token
@@ -67,6 +70,8 @@ class Cause(Document, frozen=True, kw_only=True):
     actor_role: str = ""
     actor_address: str = ""
     """Keyed HMAC of the address that the command came from; empty: not known."""
+    audience: SpaceText = PUBLIC
+    """Who may know of the command; it can have left a chain that everybody sees."""
 
 
 class DesiredChain(Document, frozen=True, kw_only=True):
@@ -79,6 +84,9 @@ class DesiredChain(Document, frozen=True, kw_only=True):
     link: LinkOptions = LinkOptions()
     netns: NetnsText = ""
     """Network namespace by its name below /run/netns; empty: the executor's own."""
+    audience: SpaceText = PUBLIC
+    """Who is told what happens here: the one space with a program in the chain that not everybody
+    sees, else everybody."""
 
     @property
     def place(self) -> str:
@@ -91,8 +99,10 @@ class DesiredNode(Message, frozen=True, kw_only=True):
 
     node: Token
     generation: int
-    """Goes up by one with each change."""
+    """Goes up by one with each change of what a chain runs."""
     chains: tuple[DesiredChain, ...]
+    members: dict[Audience, tuple[str, ...]] = {}
+    """Of each audience of a chain that is not public: names of those who see it, ascending."""
 
 
 DESIRED: Final = Bucket("desired", DesiredNode, history=8)

@@ -141,6 +141,8 @@ class PlaceExplained(Message, frozen=True, kw_only=True):
     order: int
     has_packages_order: bool = False
     """Whether the package decides; otherwise the deployment does, or neither and it is 500."""
+    restricted: bool = False
+    """Whether it is only said that there is one."""
 
 
 class ChainExplained(Message, frozen=True, kw_only=True):

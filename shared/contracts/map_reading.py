@@ -9,7 +9,8 @@ from typing import Annotated, Any, Final
 from msgspec import Meta
 
 from shared.contracts.base import API, Endpoint, Message, Request
-from shared.identifiers import Hook, InterfaceText, NetnsText, Token, render_place
+from shared.deployment_keys import DeploymentKey
+from shared.identifiers import Hook, InterfaceText, NetnsText, render_place
 
 MAX_KEY_CHARACTERS: Final = 4096
 
@@ -24,7 +25,7 @@ class ReadMap(Request, frozen=True, kw_only=True):
     hook: Hook
     netns: NetnsText = ""
     """Network namespace by its name below /run/netns; empty: the executor's own."""
-    program: Token
+    program: DeploymentKey
     """The deployment that the program belongs to."""
     map: MapName
     key: Annotated[str, Meta(max_length=MAX_KEY_CHARACTERS)] | None = None

@@ -32,6 +32,7 @@ from shared.contracts.drift import ObservedDrift
 from shared.contracts.inspection import ChainCounters
 from shared.contracts.interfaces import Interface
 from shared.contracts.licences import ProgramLicence
+from shared.contracts.spaces import SpaceText
 from shared.errors import Refusal
 from shared.identifiers import DigestText, Hook, InterfaceText, NetnsText, render_place
 
@@ -65,6 +66,9 @@ class ObservedProgram(Message, frozen=True, kw_only=True):
     """None: linked by a release that did not say it."""
     compilation: Compilation | None = None
     """None: the archive holds the compiled object."""
+    restricted: bool = False
+    """Whether it is only said that there is one: it is in a space that whoever asked does not see.
+    """
 
 
 class ObservedSegment(Message, frozen=True, kw_only=True):
@@ -134,6 +138,8 @@ class ObservedChain(Message, frozen=True, kw_only=True):
     """Network namespace by its name below /run/netns; empty: the executor's own."""
     drift: tuple[ObservedDrift, ...] = ()
     """What others changed, as of the last look (every 15 s), and what is done about it."""
+    restricted: bool = False
+    """Whether things are left out: whoever asked does not see every program of the chain."""
 
     @property
     def place(self) -> str:
@@ -161,6 +167,8 @@ stream has acknowledged its `chain.request` event."""
 
 NODE_FEATURES: Final = ("bcc", "btf", "cls_bpf", "tcx", "xdp")
 """Names under which nodes of this release report what they tried."""
+REDACTION: Final = "redaction"
+"""Feature of an executor: it keeps what is in a space from those who do not see it."""
 
 
 class TakenSlot(Message, frozen=True, kw_only=True):
@@ -249,6 +257,8 @@ class StageChains(Request, frozen=True, kw_only=True):
     chains: tuple[DesiredChain, ...]
     tickets: dict[DigestText, str] = {}
     """Archive digest to the catalog's ticket."""
+    members: dict[SpaceText, tuple[str, ...]] = {}
+    """Of each audience of a chain that is not public: who may ask for it as a draft."""
 
 
 class StagedChain(Message, frozen=True, kw_only=True):

@@ -22,8 +22,11 @@ from shared.contracts.deployments import (
     DeploymentSpec,
     RevocationAlarm,
 )
+from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.link_options import LinkOptions
 from shared.contracts.node import Labels, NodeRecord, ObservedChain
+from shared.contracts.spaces import SpaceText
+from shared.deployment_keys import deployment_key
 from shared.errors import Reason
 from shared.identifiers import Hook, Token, render_place
 
@@ -52,6 +55,9 @@ class ProgramPlace(Message, frozen=True, kw_only=True):
     """Whether its deployment leaves the place to the package, which says so."""
     proceed_on: tuple[str, ...]
     change: Literal["kept", "added", "changed", "removed"]
+    restricted: bool = False
+    """Whether it is only said that there is one: it is in a space that whoever asked does not see.
+    """
 
 
 class PlannedChain(Message, frozen=True, kw_only=True):
@@ -96,6 +102,7 @@ class DeploymentPlan(Message, frozen=True, kw_only=True):
     """What would change."""
 
     deployment: str
+    space: Audience = PUBLIC
     version: str
     archive_sha256: str
     chains: tuple[PlannedChain, ...]
@@ -113,6 +120,7 @@ class RollBackDeployment(Command, frozen=True, kw_only=True):
     """Bring an earlier revision back, as a new revision."""
 
     name: Token
+    space: SpaceText = PUBLIC
     to_revision: Annotated[int, Meta(ge=0, le=2**31)] = 0
     """0: the one before the current."""
 
@@ -121,28 +129,38 @@ class RemoveDeployment(Command, frozen=True, kw_only=True):
     """Take the deployment off every node."""
 
     name: Token
+    space: SpaceText = PUBLIC
 
 
 class DeploymentAccepted(Accepted, frozen=True, kw_only=True):
     """Durable and staged on every node it reaches; nodes attach it within moments."""
 
     name: str
+    space: Audience = PUBLIC
     revision: int
     plan: DeploymentPlan
     node_generations: dict[str, int] = {}
     """The desired generation of each node that holds this change; observed catching up = done."""
 
+    @property
+    def key(self) -> str:
+        """What the deployment is known by."""
+        return deployment_key(self.space, self.name)
+
 
 class ListDeployments(Request, frozen=True, kw_only=True):
-    """All deployments, without those that were removed unless asked for."""
+    """All deployments that the caller sees, without those that were removed unless asked for."""
 
     removed: bool = False
+    space: SpaceText | None = None
+    """Those of one space alone."""
 
 
 class GetDeployment(Request, frozen=True, kw_only=True):
-    """One deployment, with what every node observes of it."""
+    """One deployment, with what every node observes of it; one that is not seen does not exist."""
 
     name: Token
+    space: SpaceText = PUBLIC
 
 
 class DeploymentPlaceStatus(Message, frozen=True, kw_only=True):
@@ -175,6 +193,7 @@ class DeploymentStatus(Message, frozen=True, kw_only=True):
     """Wanted, and observed."""
 
     name: str
+    space: Audience = PUBLIC
     revision: int
     removed: bool
     version: str
@@ -189,9 +208,14 @@ class DeploymentStatus(Message, frozen=True, kw_only=True):
     """By node; empty: what it was excused from is covered by waivers in force."""
     revisions: tuple[DeploymentRevision, ...] = ()
 
+    @property
+    def key(self) -> str:
+        """What it is known by."""
+        return deployment_key(self.space, self.name)
+
 
 class DeploymentList(Message, frozen=True, kw_only=True):
-    """By name, ascending."""
+    """By key, ascending."""
 
     deployments: tuple[DeploymentStatus, ...]
 
