@@ -13,8 +13,10 @@ Rules:
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 
 from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.spaces import SpaceRecord
@@ -54,6 +56,33 @@ def visible_spaces(spaces: Spaces, name: str, *, now: datetime) -> frozenset[Aud
     """Every audience that the principal of that name sees, `public` among them."""
     seen = {audience for audience in spaces if is_visible(audience, spaces, name, now=now)}
     return frozenset(seen | {PUBLIC})
+
+
+class Sight:
+    """`visible_spaces` of the same spaces again and again, without looking at each of them.
+
+    What it takes depends on what somebody sees, and not on what there is beside that.
+    """
+
+    def __init__(self, spaces: Spaces) -> None:
+        known = [(opening_of(space), audience) for audience, space in spaces.items()]
+        self._openings: Final = sorted((at, one) for at, one in known if at is not None)
+        self._moments: Final = [at for at, _ in self._openings]
+        self._open: frozenset[Audience] = frozenset({PUBLIC})
+        self._open_count = 0
+        members: dict[str, set[Audience]] = {}
+        for audience, space in spaces.items():
+            for name in space.members:
+                members.setdefault(name, set()).add(audience)
+        self._of_members: Final = {name: frozenset(seen) for name, seen in members.items()}
+
+    def of(self, name: str, *, now: datetime) -> frozenset[Audience]:
+        """Every audience that the principal of that name sees, `public` among them."""
+        count = bisect_right(self._moments, now)
+        if count != self._open_count:
+            self._open_count = count
+            self._open = frozenset({PUBLIC, *(one for _, one in self._openings[:count])})
+        return self._open | self._of_members.get(name, frozenset())
 
 
 def current_audience(audience: Audience, spaces: Spaces, *, now: datetime) -> Audience:

@@ -16,10 +16,10 @@ import structlog
 
 from shared.adapters.bus import Bus
 from shared.adapters.kv import KeyValue
-from shared.contracts.events import Audience
+from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.spaces import SPACES, SpaceRecord
 from shared.errors import RefusedError
-from shared.visibility import current_audience, is_visible, visible_spaces
+from shared.visibility import Sight, current_audience
 
 _log = structlog.get_logger()
 
@@ -27,10 +27,26 @@ _log = structlog.get_logger()
 class KnownSpaces:
     """One service's view of the spaces."""
 
-    def __init__(self, bus: Bus, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        *,
+        now: Callable[[], datetime],
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Nothing is known yet.
+
+        Args:
+            bus: Of a service that may read the spaces.
+            now: Its clock.
+            changed: Called after a space was heard of or changed; that one opens at its time is
+                no change.
+        """
         self._bucket: Final[KeyValue[SpaceRecord]] = bus.bucket(SPACES)
         self._now: Final = now
+        self._changed: Final = changed
         self._spaces: dict[Audience, SpaceRecord] = {}
+        self._sight = Sight({})
         self._revisions: Final[dict[Audience, int]] = {}
 
     async def open(self) -> None:
@@ -54,11 +70,22 @@ class KnownSpaces:
 
     def visible_to(self, name: str) -> frozenset[Audience]:
         """Every audience that the principal of that name sees."""
-        return visible_spaces(self._spaces, name, now=self._now())
+        return self._sight.of(name, now=self._now())
+
+    def open_to_all(self) -> frozenset[Audience]:
+        """`public`, and what is open by now."""
+        return self._sight.of("", now=self._now())
 
     def audience_now(self, audience: Audience) -> Audience:
         """To whom that is told from now on which was told to `audience` before."""
         return current_audience(audience, self._spaces, now=self._now())
+
+    def concerned(self, audience: Audience, name: str) -> Audience:
+        """To whom it is told what the principal of that name says of an audience.
+
+        Of one that it does not see, whether there is one or not: to everybody.
+        """
+        return self.audience_now(audience) if audience in self.visible_to(name) else PUBLIC
 
     async def sees(self, name: str, audience: Audience) -> bool:
         """Whether the principal of that name sees this audience; read again before it is denied.
@@ -68,10 +95,10 @@ class KnownSpaces:
         Raises:
             FaultError: The bus does not answer.
         """
-        if is_visible(audience, self._spaces, name, now=self._now()):
+        if audience in self.visible_to(name):
             return True
         await self.refresh()
-        return is_visible(audience, self._spaces, name, now=self._now())
+        return audience in self.visible_to(name)
 
     async def refresh(self) -> None:
         """Everything that is stored is known.
@@ -89,3 +116,5 @@ class KnownSpaces:
         if space is not None and revision > self._revisions.get(audience, 0):
             self._revisions[audience] = revision
             self._spaces = {**self._spaces, audience: space}
+            self._sight = Sight(self._spaces)
+            self._changed()

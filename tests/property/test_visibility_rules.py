@@ -13,6 +13,7 @@ from shared.contracts.events import PUBLIC
 from shared.contracts.spaces import SpaceRecord
 from shared.moments import render_time
 from shared.visibility import (
+    Sight,
     current_audience,
     is_lifted,
     is_open,
@@ -64,6 +65,20 @@ def test_exactly_the_visible_spaces_are_seen(
     assert PUBLIC in seen
     for audience in (PUBLIC, *AUDIENCES):
         assert (audience in seen) == is_visible(audience, known, name, now=now)
+
+
+@given(
+    known=spaces,
+    asked=st.lists(st.tuples(st.sampled_from(NAMES), moments), min_size=1, max_size=4),
+)
+def test_what_is_looked_up_is_what_is_visible(
+    known: dict[str, SpaceRecord], asked: list[tuple[str, datetime]]
+) -> None:
+    """Whoever is asked about, and whenever, one after another."""
+    sight = Sight(known)
+
+    for name, now in asked:
+        assert sight.of(name, now=now) == visible_spaces(known, name, now=now)
 
 
 @given(known=spaces, name=st.sampled_from(NAMES), audience=anything, now=moments)
