@@ -69,6 +69,7 @@ from shared.errors import Reason, RefusedError
 from shared.kernel_abilities import KernelAbilities, kernel_abilities
 from shared.licensing.policies import LicencePolicy
 from shared.outbox_records import Change, Decision
+from shared.package_origins import check_origins
 
 _log = structlog.get_logger()
 
@@ -278,6 +279,7 @@ class CatalogService:
         signed: SignedPackage = request.signed
         check_manifest_size(signed)
         manifest, certificate = verify_signed_package(signed, trust_root=self._trust_root)
+        check_origins(signed)
         # The outbox decides a recorded command again without a name; it was compared before that.
         if caller.name:
             check_signer(certificate, caller_name=caller.name)

@@ -63,6 +63,17 @@ class PublisherCertificate(Document, frozen=True, kw_only=True):
     issued_at: str
 
 
+class PackageOrigin(Document, frozen=True, kw_only=True):
+    """Who signed the same manifest in another installation: shown and kept, and trusted by none."""
+
+    trust_root: DigestText
+    """That installation's Ed25519 public key."""
+    certificate: DsseEnvelope
+    """Payload: canonical bytes of PublisherCertificate, signed by that trust root."""
+    signatures: Annotated[tuple[DsseSignature, ...], Meta(min_length=1, max_length=8)]
+    """Over the payload of the package's own manifest."""
+
+
 class SignedPackage(Document, frozen=True, kw_only=True):
     """All that is needed to check an archive's origin without asking anybody."""
 
@@ -71,6 +82,8 @@ class SignedPackage(Document, frozen=True, kw_only=True):
     certificate: DsseEnvelope
     """Payload: canonical bytes of PublisherCertificate, signed by the installation's trust root."""
     archive_sha256: DigestText
+    origins: Annotated[tuple[PackageOrigin, ...], Meta(max_length=8)] = ()
+    """Where it was published before it was taken over, oldest first."""
     receipt: DsseEnvelope | None = None
     """The catalog's word when it was published; it alone adds one, where a version is resolved."""
 

@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""A package that was published elsewhere: signed anew, with the earlier signatures kept.
+
+Pure.  The manifest's bytes stay the same, so archive and manifest keep their digests and the
+earlier signatures still hold over them.  They say who published it where, and open nothing: what
+counts is the signature of somebody whom this installation certified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from shared.contracts.catalog import (
+    DsseEnvelope,
+    PackageOrigin,
+    PublisherCertificate,
+    SignedPackage,
+)
+from shared.dsse import MANIFEST_TYPE, SignatureError, sign_manifest, verify_signed_package
+from shared.errors import Reason
+
+
+def check_origins(signed: SignedPackage) -> tuple[PublisherCertificate, ...]:
+    """The certificate of each origin, once each is what it claims to be.
+
+    Raises:
+        SignatureError: An origin's certificate is not its trust root's, its signature is not over
+            this manifest, or it is there twice; with every reason.
+    """
+    reasons = list(_twice(signed))
+    certificates = []
+    for index, origin in enumerate(signed.origins):
+        try:
+            certificates.append(_certificate(signed, origin))
+        except SignatureError as error:
+            reasons += [
+                msgspec.structs.replace(
+                    reason, path=f"signed.origins[{index}].{reason.path.removeprefix('signed.')}"
+                )
+                for reason in error.reasons
+            ]
+    if reasons:
+        raise SignatureError(f"{reasons[0].path}: {reasons[0].rule}", reasons)
+    return tuple(certificates)
+
+
+def signed_anew(
+    signed: SignedPackage, *, trust_root: str, seed: bytes, certificate: DsseEnvelope
+) -> SignedPackage:
+    """The same package in the words of another publisher, with where it came from.
+
+    Args:
+        signed: As it was published.
+        trust_root: Of the installation where that was, 64 hexadecimal digits.
+        seed: Of the key that signs now.
+        certificate: Of that key.
+
+    Raises:
+        SignatureError: The package was not signed as it says, there or where it was before.
+    """
+    manifest, _ = verify_signed_package(signed, trust_root=bytes.fromhex(trust_root))
+    check_origins(signed)
+    origin = PackageOrigin(
+        trust_root=trust_root,
+        certificate=signed.certificate,
+        signatures=signed.manifest.signatures,
+    )
+    kept = tuple(one for one in signed.origins if _name(one) != _name(origin))
+    return SignedPackage(
+        manifest=sign_manifest(manifest, seed=seed),
+        certificate=certificate,
+        archive_sha256=signed.archive_sha256,
+        origins=(*kept, origin),
+    )
+
+
+def _certificate(signed: SignedPackage, origin: PackageOrigin) -> PublisherCertificate:
+    there = SignedPackage(
+        manifest=DsseEnvelope(
+            payloadType=MANIFEST_TYPE,
+            payload=signed.manifest.payload,
+            signatures=origin.signatures,
+        ),
+        certificate=origin.certificate,
+        archive_sha256=signed.archive_sha256,
+    )
+    return verify_signed_package(there, trust_root=bytes.fromhex(origin.trust_root))[1]
+
+
+def _twice(signed: SignedPackage) -> Iterator[Reason]:
+    seen: dict[tuple[str, str], int] = {}
+    for index, origin in enumerate(signed.origins):
+        if (earlier := seen.setdefault(_name(origin), index)) != index:
+            rule = f"is origins[{earlier}] once more"
+            yield Reason(path=f"signed.origins[{index}]", rule=rule, got=origin.trust_root)
+
+
+def _name(origin: PackageOrigin) -> tuple[str, str]:
+    """Whose word it is."""
+    return origin.trust_root, origin.certificate.payload
