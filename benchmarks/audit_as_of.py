@@ -26,7 +26,7 @@ from services.auditor.adapters.sqlite_store import SqliteStore
 from services.auditor.inventory import inventory_page, runs_page
 from services.auditor.records import Draft, StreamMessage, read_message, time_us_of
 from shared.canonical import canonical_bytes
-from shared.contracts.events import Actor, EventBody, draft_event
+from shared.contracts.events import PUBLIC, Actor, EventBody, draft_event
 from shared.contracts.inventory import FindRuns, HookPlace, HookReading, RunningProgram
 from shared.contracts.licences import ProgramLicence
 from shared.moments import render_time
@@ -38,6 +38,7 @@ PACKAGES: Final = 50
 BATCH: Final = 500
 MOMENTS: Final = 21
 AS_OF_TARGET_MS: Final = 500.0
+SEEN: Final = frozenset({PUBLIC})
 BEGUN: Final = datetime(2026, 1, 1, tzinfo=UTC)
 LICENCE: Final = ProgramLicence(
     declared="GPL-2.0-only OR BSD-2-Clause", elected="GPL-2.0-only", elf="GPL", gpl_compatible=True
@@ -95,7 +96,7 @@ async def as_of_ms(store: SqliteStore, *, at_us: int, node: str) -> float:
     after: HookPlace | None = None
     count = 0
     while True:
-        found = await store.sightings(at_us, node=node, after=after)
+        found = await store.sightings(at_us, audiences=SEEN, node=node, after=after)
         page = inventory_page(found, at_us=at_us)
         msgspec.json.encode(page)
         count += len(page.hook_points)
@@ -112,7 +113,8 @@ async def runs_ms(store: SqliteStore, name: str) -> float:
     request = FindRuns(digest=digest(name))
     after: HookPlace | None = None
     while True:
-        page = runs_page(request, await store.runs(request.digest, after=after))
+        found = await store.runs(request.digest, audiences=SEEN, after=after)
+        page = runs_page(request, found)
         msgspec.json.encode(page)
         after = page.next
         if after is None:

@@ -28,7 +28,7 @@ from services.auditor.records import StreamMessage, read_message, time_us_of
 from services.auditor.searching import Chunk, parse_search
 from shared.canonical import canonical_bytes
 from shared.contracts.audit import StreamRecords
-from shared.contracts.events import Actor, EventBody, Outcome, draft_event
+from shared.contracts.events import PUBLIC, Actor, EventBody, Outcome, draft_event
 from shared.moments import render_time
 
 RECORDS: Final = 1_000_000
@@ -109,6 +109,7 @@ def questions(rng: random.Random, count: int) -> dict[str, Callable[[], RecordQu
 
     def ask(*equal: tuple[str, str], **more: Any) -> RecordQuery:
         plain: dict[str, Any] = {"since_us": None, "until_us": None, "action": "", "above": -1}
+        plain["audiences"] = frozenset({PUBLIC})
         below = rng.choice([None, rng.randrange(count)])
         return RecordQuery(**{**plain, "equal": equal, "below": below, "limit": 100, **more})
 
@@ -178,7 +179,7 @@ async def timed(case: str, target_ms: float, ask: Callable[[], Awaitable[object]
 async def scan(store: SqliteStore) -> Row:
     """Records a second that an expression is tried on."""
     request = StreamRecords(where="details.generation == 0", scan_limit=SCANNED)
-    chunk = Chunk(parse_search(request))
+    chunk = Chunk(parse_search(request, audiences=frozenset({PUBLIC})))
     started_at = perf_counter()
     while (query := chunk.next_page()) is not None:
         found, tree_size, more = await store.page(query)

@@ -69,7 +69,8 @@ class VerifiedBundle(msgspec.Struct, frozen=True, kw_only=True):
     tree_size: int
     root: str
     index: int
-    leaf: Envelope | ProblemLeaf
+    leaf: Envelope | ProblemLeaf | None
+    """None: the record is restricted."""
     event: Event | None
     key_source: str
     """Whose word it is that the key is the log's."""

@@ -39,6 +39,8 @@ class VerifiedExport(msgspec.Struct, frozen=True, kw_only=True):
     first: int
     last: int
     """Numbers of records; -1: there are none."""
+    restricted: int = 0
+    """How many are there by the hash of their leaf alone: who exported them does not see more."""
     origin: str = ""
     """Empty: nothing shows that the records are a log's."""
     tree_size: int = 0
@@ -131,6 +133,7 @@ def _told(checker: ExportChecker, done: CheckedExport, source: str) -> VerifiedE
         records=done.records,
         first=done.first,
         last=done.last,
+        restricted=done.restricted,
         origin=done.head.origin if done.head is not None else "",
         tree_size=done.head.size if done.head is not None else 0,
         problem_count=checker.problems.count,
@@ -156,11 +159,12 @@ def _render(found: VerifiedExport) -> RenderableType:
                 "records without holes (--after, no filters), or prove single ones."
             ),
         )
+    restricted = f" {found.restricted} of them by their hash alone." if found.restricted else ""
     return Group(
         Text("verified", style="bold green"),
         Text(
             f"Records {found.first} to {found.last} of the log {plain(found.origin)}, all of them, "
-            f"under its signed head of {found.tree_size}. Not signed: received_at, "
+            f"under its signed head of {found.tree_size}.{restricted} Not signed: received_at, "
             "and an event's stream_sequence."
         ),
         by,

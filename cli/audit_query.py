@@ -56,6 +56,7 @@ class Filters:
     correlation: Annotated[str, Parameter(help="Command id.")] = ""
     event_id: Annotated[str, Parameter(help="Id of one event.")] = ""
     licence: Annotated[str, Parameter(help="SPDX expression, as MIT or `*GPL-2.0*`.")] = ""
+    space: Annotated[str, Parameter(help="Told to this audience: public, or a space.")] = ""
     where: Annotated[
         str, Parameter(help="""Any field, as 'details.phase == "requested" and has actor'.""")
     ] = ""
@@ -80,7 +81,7 @@ def requests_of(
     given: dict[str, Any] = {
         name: getattr(filters, name)
         for name in ("action", "package", "node", "deployment", "outcome", "correlation",
-                     "event_id", "licence", "where", "text")
+                     "event_id", "licence", "space", "where", "text")
     }  # fmt: skip
     for name in ("since", "until"):
         text = getattr(filters, name)

@@ -131,6 +131,8 @@ def moment(time: str) -> str:
 
 def _record_cells(record: AuditRecord, names: Names) -> tuple[RenderableType, ...]:
     event = record.event
+    if record.leaf_hash:
+        return (str(record.index), "", Text("restricted", style="dim"), "", "", "", "")
     if record.problem or event is None:
         problem = record.problem or "its body was erased"
         claimed = f"claims to be {event.data.action} by {event.emitter}" if event else ""
@@ -157,6 +159,8 @@ def _record_cells(record: AuditRecord, names: Names) -> tuple[RenderableType, ..
 
 def _leaf_facts(proved: Proved, names: Names) -> list[tuple[str, str]]:
     leaf = proved.leaf
+    if leaf is None:
+        return [("restricted", "told to an audience that who had it proved does not see")]
     if isinstance(leaf, ProblemLeaf):
         return [
             ("a message that was not believed", leaf.problem),
@@ -185,6 +189,8 @@ def _leaf_facts(proved: Proved, names: Names) -> list[tuple[str, str]]:
 def _body_sentence(proved: Proved) -> str:
     if isinstance(proved.leaf, ProblemLeaf):
         return "The log recorded that this message came, and that it was not believed."
+    if proved.leaf is None:
+        return "The bundle has the hash of the leaf alone: that the log holds it is what is proved."
     if proved.event is None:
         return "The bundle has no body: only the envelope is proved."
     return "The body is the one whose salted SHA-256 the envelope holds, to the last byte."

@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from services.auditor.adapters.checkpoint_file import CheckpointFile
@@ -30,6 +31,7 @@ from shared.adapters.bus import Bus, connect
 from shared.adapters.lifecycle import run
 from shared.adapters.logs import configure_logs
 from shared.adapters.outbox import Outbox
+from shared.adapters.spaces import KnownSpaces
 from shared.config import load_config
 from shared.version import VERSION
 
@@ -54,6 +56,8 @@ async def auditing(
         )
         await heads.open()
         outbox = Outbox(bus, "auditor")
+        spaces = KnownSpaces(bus, now=lambda: datetime.now(UTC))
+        await spaces.open()
         publication = Publication(
             log=store,
             heads=heads,
@@ -79,6 +83,7 @@ async def auditing(
             heads=heads,
             places=places,
             outbox=outbox,
+            spaces=spaces,
             health=watch.health,
             witnesses=publication.seen,
         )

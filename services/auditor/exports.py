@@ -8,6 +8,7 @@ Rules:
  * Each line is held against itself: the event must lead to the leaf that stands beside it.
  * Records without a hole between them are proved: two audit paths, of the first and of the last,
    and the leaves between them lead to one signed root, or some record is not the log's.
+ * A restricted record stands there by its leaf's hash, so that a range with some can be proved.
  * Of a selection nothing shows that it is the log's, and nothing here pretends it.
  * Digests of the lines find what was damaged and is not signed.  Whoever forges makes them anew.
 """
@@ -15,6 +16,7 @@ Rules:
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -22,7 +24,7 @@ import msgspec
 
 from services.auditor.checkpoint import TreeHead, VerifierKey
 from services.auditor.merkle import Frontier, Hash, ProofError, frontier_before, leaf_hash
-from services.auditor.proofs import read_bundle, verify_bundle
+from services.auditor.proofs import leaf_hash_of, read_bundle, verify_bundle
 from services.auditor.records import PROBLEM_KIND, ProblemLeaf, read_kept
 from services.auditor.verification.problems import Problem, Problems
 from shared.canonical import canonical_bytes
@@ -33,6 +35,7 @@ from shared.validation import decode_document
 EXPORT_KIND: Final = "l3af-export-proof/v1"
 BLOCK_RECORDS: Final = 256
 LEAVES_AT_ONCE: Final = 4096
+_LEAF_HASH: Final = re.compile("[0-9a-f]{64}")
 _UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
@@ -57,6 +60,8 @@ class CheckedExport(NamedTuple):
     first: int
     last: int
     """Numbers of records; -1 if there are none."""
+    restricted: int
+    """How many of them have no more than an index and a leaf's hash."""
 
 
 class Lines:
@@ -149,6 +154,7 @@ class ExportChecker:
         self._bad_blocks: Final[set[int]] = set()
         self._undecided: _Line | None = None
         self._waiting: Final[list[Hash]] = []
+        self._restricted = 0
         self._range: Final = _opened_range(proof, key_of)
         self._frontier = self._range.before if self._range is not None else Frontier()
         self._expected = self._range.first if self._range is not None else -1
@@ -190,7 +196,8 @@ class ExportChecker:
             if why:
                 self._note(index, field, why)
         self._lines.take(index, line)
-        self._waiting.append(leaf_hash(record.leaf.encode("utf-8", "surrogateescape")))
+        self._restricted += bool(record.leaf_hash)
+        self._waiting.append(_hash_of(record))
         if len(self._waiting) > LEAVES_AT_ONCE:
             self._append(self._waiting[:-1])
             del self._waiting[:-1]
@@ -220,7 +227,7 @@ class ExportChecker:
                 why = f"records {known.first} to {known.last} are not those that were signed"
                 self.problems.add(Problem("export", "", "", why))
         head = known.head if known is not None else None
-        return CheckedExport(lines.count, head, lines.first, lines.last)
+        return CheckedExport(lines.count, head, lines.first, lines.last, self._restricted)
 
     def _append(self, hashes: list[Hash]) -> None:
         self._frontier, _ = self._frontier.append(hashes)
@@ -241,12 +248,37 @@ class ExportChecker:
 def check_record(record: AuditRecord) -> tuple[str, str]:
     """The field of a record that does not fit its leaf, and why; empty if all is in order.
 
-    When it was received and its place in the stream are not part of an event's leaf.
+    When it was received and its place in the stream are not part of an event's leaf.  A restricted
+    record has nothing but its leaf's hash.
     """
+    if record.leaf_hash:
+        return _check_restricted(record)
     is_problem = record.leaf.startswith(f'{{"kind":"{PROBLEM_KIND}",')
     if is_problem != bool(record.problem):
         return "problem", "the leaf says otherwise"
     return _check_problem(record) if is_problem else _check_event(record)
+
+
+def _check_restricted(record: AuditRecord) -> tuple[str, str]:
+    alone = AuditRecord(
+        index=record.index,
+        leaf="",
+        received_at="",
+        stream_sequence=0,
+        leaf_hash=record.leaf_hash,
+    )
+    if record != alone:
+        return "leaf_hash", "a restricted record has nothing beside it"
+    if not _LEAF_HASH.fullmatch(record.leaf_hash):
+        return "leaf_hash", "it is no hash"
+    return "", ""
+
+
+def _hash_of(record: AuditRecord) -> Hash:
+    """Of the leaf; of what has none, of nothing that the log has."""
+    if _LEAF_HASH.fullmatch(record.leaf_hash):
+        return Hash(bytes.fromhex(record.leaf_hash))
+    return leaf_hash(record.leaf.encode("utf-8", "surrogateescape"))
 
 
 def _check_problem(record: AuditRecord) -> tuple[str, str]:
@@ -300,7 +332,7 @@ def _opened_range(
         )
         for bundle in (first, last)
     )
-    hashed = leaf_hash(last.leaf.encode())
+    hashed = leaf_hash_of(last)
     return _Range(first.index, last.index, before, until_last, hashed, head)
 
 

@@ -16,13 +16,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from heapq import merge
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 from services.auditor.query import FOLLOW_LAPSE, MAX_PAGE_BYTES
 from services.auditor.records import parse_time_us, render_time_us, try_event
 from services.auditor.sightings import place_of, programs_of, readings
-from shared.contracts.events import Event
+from shared.contracts.events import Audience, Event
 from shared.contracts.inventory import (
     FindRuns,
     GetInventory,
@@ -45,6 +46,7 @@ class StoredSighting(NamedTuple):
     """The newest word of one kind on one place, up to the moment that was asked for."""
 
     place: HookPlace
+    audience: Audience
     is_observed: bool
     sequence: int
     record: int
@@ -58,6 +60,7 @@ class StoredRun(NamedTuple):
     """One sighting of a digest, and the sighting after it at that place."""
 
     place: HookPlace
+    audience: Audience
     sequence: int
     record: int
     from_us: int
@@ -119,15 +122,19 @@ def hook_runs(stored: Iterable[StoredSighting]) -> list[HookRun]:
         stored: By place; a node's word on itself before its hook points.
     """
     found = []
-    rebuilt: dict[str, int] = {}
+    rebuilt: dict[str, StoredSighting] = {}
     for place, group in groupby(stored, key=lambda one: one.place):
         words = {one.is_observed: one for one in group}
         if not place.hook:
-            rebuilt[place.node] = max(one.sequence for one in words.values())
+            rebuilt[place.node] = words[True]
             continue
-        since = rebuilt.get(place.node, 0)
+        since = rebuilt.get(place.node)
         run = _run(
-            place, *(word if word and word.sequence > since else None for word in _both(words))
+            place,
+            *(
+                word if word and (since is None or _is_newer(word, since)) else None
+                for word in _both(words)
+            ),
         )
         if run is not None:
             found.append(run)
@@ -170,7 +177,7 @@ def merged_runs(stored: Iterable[StoredRun]) -> list[Run]:
     """Runs without a break; sightings that follow one another are one run."""
     runs = []
     for place, group in groupby(stored, key=lambda one: one.place):
-        sights = sorted(group, key=lambda one: (one.sequence, one.record))
+        sights = _in_order(group)
         begun = sights[0]
         for sight, after in zip(sights, [*sights[1:], None], strict=True):
             if (
@@ -253,11 +260,21 @@ _KEPT: Final = (
 )
 
 
-def _is_newer(change: StoredSighting | None, observation: StoredSighting) -> bool:
-    return change is not None and (change.sequence, change.record) > (
-        observation.sequence,
-        observation.record,
-    )
+def _is_newer(one: StoredSighting | None, other: StoredSighting) -> bool:
+    """Whether there is the one and it was said after the other."""
+    if one is None:
+        return False
+    if one.audience == other.audience:
+        return (one.sequence, one.record) > (other.sequence, other.record)
+    return (one.from_us, one.audience) > (other.from_us, other.audience)
+
+
+def _in_order(sights: Iterable[StoredRun]) -> list[StoredRun]:
+    """One place's, as they came: each audience's by sequence, between them by the clock."""
+    told: dict[Audience, list[StoredRun]] = {}
+    for one in sorted(sights, key=lambda one: (one.sequence, one.record)):
+        told.setdefault(one.audience, []).append(one)
+    return list(merge(*told.values(), key=lambda one: (one.from_us, one.audience)))
 
 
 def _said(place: HookPlace, sighting: StoredSighting | None) -> tuple[Event, HookReading] | None:

@@ -66,7 +66,8 @@ class Proved:
 
     head: TreeHead
     index: int
-    leaf: Envelope | ProblemLeaf
+    leaf: Envelope | ProblemLeaf | None
+    """None: the record is restricted, and the bundle has the hash of its leaf alone."""
     event: Event | None
     """The whole event, proved to the last field; None if the bundle has no body."""
 
@@ -96,6 +97,7 @@ def render_bundle(
         checkpoint=checkpoint,
         verifier_key=render_verifier_key(key),
         key_chain=key_chain,
+        leaf_hash=stored.leaf_hash.hex(),
     )
 
 
@@ -123,15 +125,30 @@ def verify_bundle(bundle: ProofBundle, *, key: VerifierKey) -> Proved:
     if bundle.verifier_key != render_verifier_key(key):
         raise ProofError(f"the bundle is of another log: {bundle.verifier_key}")
     head = open_checkpoint(bundle.checkpoint, key=key)
-    leaf = bundle.leaf.encode()
     check_inclusion(
         [_hash(text) for text in bundle.inclusion],
-        leaf=leaf_hash(leaf),
+        leaf=leaf_hash_of(bundle),
         index=bundle.index,
         size=head.size,
         root=head.root,
     )
-    return Proved(head, bundle.index, *_check_body(_read_leaf(leaf), bundle))
+    if bundle.leaf_hash:
+        return Proved(head, bundle.index, None, None)
+    leaf = _read_leaf(bundle.leaf.encode())
+    return Proved(head, bundle.index, *_check_body(leaf, bundle))
+
+
+def leaf_hash_of(bundle: ProofBundle) -> Hash:
+    """The hash of the leaf that the bundle is of.
+
+    Raises:
+        ProofError: It has both a leaf and only its hash.
+    """
+    if not bundle.leaf_hash:
+        return leaf_hash(bundle.leaf.encode())
+    if bundle.leaf or bundle.body or bundle.event is not None:
+        raise ProofError("the bundle of a restricted record has more than its leaf's hash")
+    return _hash(bundle.leaf_hash)
 
 
 def _check_body(
@@ -197,9 +214,9 @@ def _hash(text: str) -> Hash:
     try:
         value = bytes.fromhex(text)
     except ValueError as error:
-        raise ProofError("the inclusion proof is not hexadecimal") from error
+        raise ProofError("a hash in the proof is not hexadecimal") from error
     if value.hex() != text:
-        raise ProofError("the inclusion proof is not hexadecimal in lower case")
+        raise ProofError("a hash in the proof is not hexadecimal in lower case")
     return Hash(value)
 
 

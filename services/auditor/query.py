@@ -25,6 +25,7 @@ from services.auditor.records import (
 )
 from shared.canonical import canonical_digest
 from shared.contracts.audit import AuditRecord, ListRecords, RecordFilters, RecordList
+from shared.contracts.events import Audience
 from shared.errors import Reason, RefusedError
 
 MAX_PAGE_BYTES: Final = 384 * 1024
@@ -36,6 +37,7 @@ EQUAL_FILTERS: Final = (
     "event_id", "correlation", "deployment", "node", "package", "actor", "outcome",
 )  # fmt: skip
 """Those with the fewest records for a value first, as far as that can be said."""
+_FILTERS: Final = ("since", "until", *EQUAL_FILTERS, "action", "licence", "space")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +51,16 @@ class StoredRecord:
     received_us: int
     stream_sequence: int
     problem: str
+    leaf_hash: bytes = b""
+    """Only of a record that is not shown: then nothing else is said but the index."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordQuery:
     """A question that can be put to a store."""
 
+    audiences: frozenset[Audience] | None
+    """Those that are seen; None: by the log itself, which sees all."""
     since_us: int | None
     until_us: int | None
     equal: tuple[tuple[str, str], ...]
@@ -70,6 +76,8 @@ class RecordQuery:
     """A glob, or empty."""
     is_ascending: bool = False
     """Whether the oldest come first."""
+    lists_restricted: bool = False
+    """Whether there is an entry for each record of other audiences too; else there is no such."""
 
     @property
     def globs(self) -> tuple[tuple[str, str], ...]:
@@ -78,8 +86,12 @@ class RecordQuery:
         return tuple((column, pattern) for column, pattern in pairs if pattern)
 
 
-def parse_query(request: RecordFilters) -> RecordQuery:
+def parse_query(request: RecordFilters, *, audiences: frozenset[Audience]) -> RecordQuery:
     """The question in the request.
+
+    Args:
+        request: As it came.
+        audiences: Those that the caller sees.
 
     Raises:
         RefusedError: A time cannot be read; every one that cannot is named.
@@ -90,6 +102,8 @@ def parse_query(request: RecordFilters) -> RecordQuery:
         raise RefusedError("the times cannot be read", reasons)
     pairs = ((name, getattr(request, name)) for name in EQUAL_FILTERS)
     return RecordQuery(
+        audiences=audiences & {request.space} if request.space else audiences,
+        lists_restricted=not any(getattr(request, name) for name in _FILTERS),
         since_us=moments["since"],
         until_us=moments["until"],
         equal=tuple((name, value) for name, value in pairs if value),
@@ -103,6 +117,14 @@ def parse_query(request: RecordFilters) -> RecordQuery:
 
 def render_record(stored: StoredRecord) -> AuditRecord:
     """The record as it travels."""
+    if stored.leaf_hash:
+        return AuditRecord(
+            index=stored.index,
+            leaf="",
+            received_at="",
+            stream_sequence=0,
+            leaf_hash=stored.leaf_hash.hex(),
+        )
     return AuditRecord(
         index=stored.index,
         leaf=stored.leaf.decode(),
@@ -121,8 +143,7 @@ def render_page(stored: list[StoredRecord], *, tree_size: int, more: bool) -> Re
 
 def reading_details(request: RecordFilters) -> dict[str, Any]:
     """What is recorded about a reading: the filters that were set, and how much was asked for."""
-    names = ("since", "until", *EQUAL_FILTERS, "action", "licence", "before_index", "after_index")
-    given = {name: getattr(request, name) for name in names}
+    given = {name: getattr(request, name) for name in (*_FILTERS, "before_index", "after_index")}
     filters = {name: value for name, value in given.items() if value not in {"", None}}
     return {"filters": filters, "limit": request.limit}
 
@@ -164,7 +185,7 @@ class Readings:
 def _question(request: ListRecords) -> str:
     """What stays the same while somebody follows."""
     return canonical_digest(
-        [getattr(request, name) for name in (*EQUAL_FILTERS, "action", "licence")]
+        [getattr(request, name) for name in (*EQUAL_FILTERS, "action", "licence", "space")]
     )
 
 

@@ -34,6 +34,7 @@ from services.auditor.query import (
 from services.auditor.records import render_time_us
 from shared.canonical import canonical_digest
 from shared.contracts.audit import RecordChunk, StreamRecords
+from shared.contracts.events import Audience
 from shared.errors import RefusedError
 
 READING_LAPSE: Final = timedelta(minutes=5)
@@ -75,8 +76,12 @@ class Search:
         )
 
 
-def parse_search(request: StreamRecords) -> Search:
+def parse_search(request: StreamRecords, *, audiences: frozenset[Audience]) -> Search:
     """The question in the request.
+
+    Args:
+        request: As it came.
+        audiences: Those that the caller sees.
 
     Raises:
         RefusedError: A time or the expression cannot be read; each of them is named.
@@ -84,7 +89,7 @@ def parse_search(request: StreamRecords) -> Search:
     problems: list[RefusedError] = []
     query, where = None, None
     try:
-        query = parse_query(request)
+        query = parse_query(request, audiences=audiences)
     except RefusedError as error:
         problems.append(error)
     try:
@@ -94,7 +99,12 @@ def parse_search(request: StreamRecords) -> Search:
     if query is None or problems:
         reasons = [reason for problem in problems for reason in problem.reasons]
         raise RefusedError("; ".join(problem.message for problem in problems), reasons)
-    ordered = replace(query, is_ascending=request.order == "oldest")
+    is_scan = where is not None or bool(request.text)
+    ordered = replace(
+        query,
+        is_ascending=request.order == "oldest",
+        lists_restricted=query.lists_restricted and not is_scan,
+    )
     return Search(ordered, where, request.text, request.scan_limit)
 
 
@@ -196,5 +206,5 @@ def _range(request: StreamRecords) -> tuple[int, int]:
 
 def _question(request: StreamRecords) -> str:
     """What stays the same from chunk to chunk."""
-    names = (*EQUAL_FILTERS, "action", "licence", "since", "until", "where", "text")
+    names = (*EQUAL_FILTERS, "action", "licence", "space", "since", "until", "where", "text")
     return canonical_digest([getattr(request, name) for name in names])

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from services.auditor.checkpoint import render_verifier_key
+from services.auditor.disclosure import shown
 from services.auditor.execution import Heads
 from services.auditor.inventory import (
     InventoryReadings,
@@ -37,6 +38,7 @@ from services.auditor.subscriptions import (
     deleted_event,
     find_subscription,
     live_subscriptions,
+    named_spaces,
     plan_subscription,
 )
 from shared.adapters.callers import Caller
@@ -67,7 +69,7 @@ from shared.contracts.audit import (
     SubscriptionDeleted,
 )
 from shared.contracts.base import Endpoint
-from shared.contracts.events import EventBody
+from shared.contracts.events import PUBLIC, Audience, EventBody
 from shared.contracts.inventory import (
     FIND_RUNS,
     GET_INVENTORY,
@@ -100,9 +102,28 @@ class SubscribedPlaces(Protocol):
         """Not there."""
 
     async def fetch(
-        self, subscription: Subscription, *, acknowledged: int, limit: int, wait_seconds: float
+        self,
+        subscription: Subscription,
+        *,
+        audiences: frozenset[Audience],
+        acknowledged: int,
+        limit: int,
+        wait_seconds: float,
     ) -> list[Draft]:
-        """What comes next."""
+        """What comes next of what these audiences were told."""
+
+
+class SeenSpaces(Protocol):
+    """Who sees which audience."""
+
+    def visible_to(self, name: str) -> frozenset[Audience]:
+        """Every audience that the principal of that name sees."""
+
+    def audience_now(self, audience: Audience) -> Audience:
+        """To whom that is told from now on which was told to `audience` before."""
+
+    async def sees(self, name: str, audience: Audience) -> bool:
+        """Whether the principal of that name sees this audience; read again before it is denied."""
 
 
 class AuditorService:
@@ -115,6 +136,7 @@ class AuditorService:
         heads: Heads,
         places: SubscribedPlaces,
         outbox: Outbox,
+        spaces: SeenSpaces,
         health: Callable[[], Awaitable[LogHealth]],
         witnesses: Callable[[], Sequence[WitnessSeen]] = tuple,
     ) -> None:
@@ -122,6 +144,7 @@ class AuditorService:
         self._heads: Final = heads
         self._places: Final = places
         self._outbox: Final = outbox
+        self._spaces: Final = spaces
         self._health: Final = health
         self._witnesses: Final = witnesses
         self._readings: Final = Readings()
@@ -162,7 +185,7 @@ class AuditorService:
 
     async def list_records(self, request: ListRecords, caller: Caller) -> RecordList:
         """One page of the log."""
-        query = parse_query(request)
+        query = parse_query(request, audiences=self._spaces.visible_to(caller.name))
         begins = self._readings.begins(
             request, caller=caller.key, tree_size=self._log.size, now=datetime.now(UTC)
         )
@@ -173,7 +196,8 @@ class AuditorService:
 
     async def stream_records(self, request: StreamRecords, caller: Caller) -> RecordChunk:
         """The next chunk of what is asked for."""
-        chunk = Chunk(parse_search(request))
+        audiences = self._spaces.visible_to(caller.name)
+        chunk = Chunk(parse_search(request, audiences=audiences))
         if self._stream_readings.begins(request, caller=caller.key, now=datetime.now(UTC)):
             await self._note_reading(caller, search_details(request))
         while (query := chunk.next_page()) is not None:
@@ -191,7 +215,7 @@ class AuditorService:
         head, note = await self._heads.for_proof(request.index + 1)
         inclusion = await self._log.inclusion(request.index, head.size)
         return render_bundle(
-            stored,
+            shown(stored, self._spaces.visible_to(caller.name)),
             inclusion=inclusion,
             checkpoint=note,
             key=self._heads.key,
@@ -230,13 +254,18 @@ class AuditorService:
         """One page of what ran at a moment."""
         at_us = parse_at(request)
         await self._note_inventory(request, caller)
-        found = await self._log.sightings(at_us, node=request.node, after=request.after)
+        audiences = self._spaces.visible_to(caller.name)
+        found = await self._log.sightings(
+            at_us, audiences=audiences, node=request.node, after=request.after
+        )
         return inventory_page(found, at_us=at_us)
 
     async def find_runs(self, request: FindRuns, caller: Caller) -> RunsFound:
         """One page of where and when a digest ran."""
         await self._note_inventory(request, caller)
-        return runs_page(request, await self._log.runs(request.digest, after=request.after))
+        audiences = self._spaces.visible_to(caller.name)
+        found = await self._log.runs(request.digest, audiences=audiences, after=request.after)
+        return runs_page(request, found)
 
     async def create_subscription(
         self, request: CreateSubscription, caller: Caller
@@ -252,6 +281,7 @@ class AuditorService:
         subscription = find_subscription(self._live.values(), key=caller.key, name=request.name)
         drafts = await self._places.fetch(
             subscription,
+            audiences=self._spaces.visible_to(caller.name),
             acknowledged=request.acknowledge,
             limit=request.limit,
             wait_seconds=request.wait_seconds,
@@ -276,9 +306,12 @@ class AuditorService:
     async def _decide_creation(
         self, request: CreateSubscription, caller: Caller, command_id: str, _: datetime
     ) -> Decision[SubscriptionCreated]:
+        for space in sorted(named_spaces(request.subjects)):
+            await self._spaces.sees(caller.name, space)  # so that a new one is known
         subscription = plan_subscription(
             request,
             key=caller.key,
+            audiences=self._spaces.visible_to(caller.name),
             live=self._live.values(),
             newest_sequence=await self._places.newest_sequence(),
         )
@@ -289,7 +322,16 @@ class AuditorService:
             subjects=subscription.subjects,
             position=subscription.after,
         )
-        return Decision(reply=reply, events=(created_event(subscription),))
+        return Decision(
+            reply=reply,
+            events=(created_event(subscription),),
+            audience=self._told_of_creation(request, caller),
+        )
+
+    def _told_of_creation(self, request: CreateSubscription, caller: Caller) -> Audience:
+        """To whom it is told that such a subscription was asked for."""
+        seen = named_spaces(request.subjects) & self._spaces.visible_to(caller.name)
+        return self._spaces.audience_now(min(seen)) if len(seen) == 1 else PUBLIC
 
     async def _decide_deletion(
         self, request: DeleteSubscription, caller: Caller, command_id: str, _: datetime
@@ -297,7 +339,11 @@ class AuditorService:
         subscription = find_subscription(self._live.values(), key=caller.key, name=request.name)
         del self._live[subscription.consumer]
         reply = SubscriptionDeleted(command_id=command_id, name=subscription.name)
-        return Decision(reply=reply, events=(deleted_event(subscription),))
+        return Decision(
+            reply=reply,
+            events=(deleted_event(subscription),),
+            audience=self._spaces.audience_now(subscription.audience),
+        )
 
     async def _agree(self, consumer: str) -> None:
         """The consumer exists if the subscription does; a repeated command changes nothing."""

@@ -6,8 +6,10 @@ Pure.  A sighting is one record's word on one hook point.  Stores keep an index 
 transaction of the rows; it holds nothing that the records do not say, and is made again from them.
 
 Rules:
- * Only believed public events of nodes count, and only what a node says of itself.
+ * Only believed events of nodes count, and only what a node says of itself.
+ * A sighting is its audience's: what is told to one changes nothing of what another is answered.
  * The order is the emitter's own: by sequence, whenever and in whatever order events arrive.
+   Sequences run for each audience; between two of them the emitter's clock decides.
  * A sighting holds from the emitter's time on.  If a later one has an earlier time, the clock was
    ahead before it, and the earlier one counts from that time on too.
 """
@@ -23,7 +25,7 @@ import msgspec
 from services.auditor.admission import Record
 from services.auditor.records import try_event
 from shared.contracts.base import Message
-from shared.contracts.events import PUBLIC, Event, EventBody
+from shared.contracts.events import Audience, Event, EventBody
 from shared.contracts.inventory import SNAPSHOT, HookPlace, HookReading, RunningProgram
 
 CHANGES: Final = frozenset({"chain.attach", "chain.configure", "chain.detach"})
@@ -42,6 +44,7 @@ class Sighting(NamedTuple):
 
     place: HookPlace
     """Without a hook: on the whole node."""
+    audience: Audience
     is_observed: bool
     """Whether it was found so, and not made so by a command."""
     sequence: int
@@ -77,12 +80,20 @@ def event_sightings(event: Event, *, index: int, time_us: int) -> Iterator[Sight
     is_observed = body.action in OBSERVATIONS
     if not (is_observed or body.action in CHANGES):
         return
-    if event.audience != PUBLIC or not event.emitter.startswith(_NODE):
+    if not event.emitter.startswith(_NODE):
         return
     node = event.emitter.removeprefix(_NODE)
     first = {place_of(node, reading): reading for reading in reversed(readings(body))}
     for place, reading in first.items():
-        yield Sighting(place, is_observed, event.sequence, index, time_us, _digests(reading))
+        yield Sighting(
+            place,
+            event.audience,
+            is_observed,
+            event.sequence,
+            index,
+            time_us,
+            _digests(reading),
+        )
 
 
 def kept_sightings(kept: Iterable[tuple[int, int, bytes | None]]) -> list[Sighting]:

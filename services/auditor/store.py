@@ -23,6 +23,7 @@ from services.auditor.inventory import FoundRuns, FoundSightings
 from services.auditor.merkle import Frontier, Hash, Node
 from services.auditor.query import RecordQuery, StoredRecord
 from services.auditor.records import Draft
+from shared.contracts.events import Audience
 from shared.contracts.inventory import HookPlace
 from shared.errors import FaultError, VerificationError
 
@@ -97,7 +98,9 @@ class LogStore(Protocol):
     async def hashes(self, nodes: Sequence[Node]) -> list[Hash]:
         """Hashes of complete subtrees, in the order asked."""
 
-    async def sightings(self, at_us: int, *, node: str, after: HookPlace | None) -> FoundSightings:
+    async def sightings(
+        self, at_us: int, *, audiences: frozenset[Audience], node: str, after: HookPlace | None
+    ) -> FoundSightings:
         """The newest words on hook points up to a moment, the tree's size, whether that is all.
 
         By place, a node's word on itself first.  They are found by an index that is written in the
@@ -105,11 +108,14 @@ class LogStore(Protocol):
 
         Args:
             at_us: Microseconds since 1970, by the emitters' clocks.
+            audiences: Only what was told to these; it is as if nothing else had been said.
             node: Empty: every node.
             after: Only places behind this one.
         """
 
-    async def runs(self, digest: str, *, after: HookPlace | None) -> FoundRuns:
+    async def runs(
+        self, digest: str, *, audiences: frozenset[Audience], after: HookPlace | None
+    ) -> FoundRuns:
         """Every sighting of a digest on the next places, the tree's size, whether that is all."""
 
     async def root(self, size: int) -> Hash:

@@ -22,11 +22,11 @@ import msgspec
 from shared.canonical import canonical_digest
 from shared.contracts.audit import CreateSubscription
 from shared.contracts.base import EVENTS
-from shared.contracts.events import PUBLIC, Event, EventBody
+from shared.contracts.events import PUBLIC, Audience, Event, EventBody
 from shared.errors import Reason, RefusedError
 
 VISIBLE_PREFIX: Final = f"{EVENTS}.{PUBLIC}."
-"""What every role may see; restricted audiences are not subscribed to yet."""
+"""What everybody may see."""
 MAX_PER_KEY: Final = 16
 MAX_SUBJECT_CHARACTERS: Final = 255
 MAX_PENDING_MESSAGES: Final = 1_000
@@ -49,6 +49,11 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     """Of the principal it belongs to."""
 
+    @property
+    def audience(self) -> Audience:
+        """To whom it may be told that there is such a subscription."""
+        return min(named_spaces(self.subjects), default=PUBLIC)
+
 
 def consumer_name(key: str, name: str) -> str:
     """The consumer of a subscription: fits a subject token, and tells nothing of the key."""
@@ -69,13 +74,19 @@ def consumer_settings(subscription: Subscription) -> dict[str, Any]:
 
 
 def plan_subscription(
-    request: CreateSubscription, *, key: str, live: Iterable[Subscription], newest_sequence: int
+    request: CreateSubscription,
+    *,
+    key: str,
+    audiences: frozenset[Audience],
+    live: Iterable[Subscription],
+    newest_sequence: int,
 ) -> Subscription:
     """The subscription that the request asks for, or the one there is already.
 
     Args:
         request: As it came.
         key: Of the caller.
+        audiences: Those that the caller sees.
         live: All subscriptions there are.
         newest_sequence: The stream's last one.
 
@@ -83,18 +94,15 @@ def plan_subscription(
         RefusedError: A filter cannot be had, the name is taken by another filter, or the caller
             has MAX_PER_KEY subscriptions.
     """
-    subjects = parse_subjects(request.subjects)
+    subjects = parse_subjects(request.subjects, audiences=audiences)
     own = {subscription.name: subscription for subscription in live if subscription.key == key}
     existing = own.get(request.name)
     if existing is not None:
         if set(existing.subjects) == set(subjects):
             return existing
-        reason = Reason(
-            path="subjects",
-            rule="the subscription exists with other filters; delete it first",
-            got=list(subjects),
-            allowed=list(existing.subjects),
-        )
+        # Neither list is repeated: each may name a space that the other's members do not see.
+        rule = "the subscription exists with other filters; delete it first"
+        reason = Reason(path="subjects", rule=rule)
         raise RefusedError(f"subscription {request.name} exists", [reason], code="conflict")
     if len(own) >= MAX_PER_KEY:
         reason = Reason(path="name", rule=f"one principal has at most {MAX_PER_KEY} subscriptions")
@@ -121,16 +129,28 @@ def find_subscription(live: Iterable[Subscription], *, key: str, name: str) -> S
     raise RefusedError(f"there is no subscription {name}", [reason], code="not_found")
 
 
-def parse_subjects(subjects: Sequence[str]) -> tuple[str, ...]:
+def named_spaces(subjects: Iterable[str]) -> frozenset[Audience]:
+    """The audiences in the filters, other than `public`; whether there are such or not."""
+    named = (subject.removeprefix(f"{EVENTS}.").partition(".")[0] for subject in subjects)
+    return frozenset(named) - {PUBLIC}
+
+
+def parse_subjects(subjects: Sequence[str], *, audiences: frozenset[Audience]) -> tuple[str, ...]:
     """The filters, without those that another one of them contains.
 
     Raises:
-        RefusedError: Naming every filter that is no subject or reaches beyond what may be seen.
+        RefusedError: Naming every filter that is no subject or reaches beyond what may be seen; or
+            two spaces are named, so nobody but the caller could be told of it.
     """
+    if len(named_spaces(subjects) & audiences) > 1:
+        rule = "name one space beside public at most; have a subscription for each"
+        raise RefusedError(
+            "these subjects cannot be subscribed to", [Reason(path="subjects", rule=rule)]
+        )
     reasons = [
         Reason(path=f"subjects[{position}]", rule=problem, got=subject, allowed=VISIBLE_PREFIX)
         for position, subject in enumerate(subjects)
-        if (problem := _problem(subject))
+        if (problem := _problem(subject, audiences))
     ]
     if reasons:
         raise RefusedError("these subjects cannot be subscribed to", reasons)
@@ -209,7 +229,7 @@ def live_subscriptions(events: Iterable[Event]) -> tuple[dict[str, Subscription]
     return live, list(gone)
 
 
-def _problem(subject: str) -> str:
+def _problem(subject: str, audiences: frozenset[Audience]) -> str:
     """Why the caller cannot subscribe to this; empty if it can."""
     parts = subject.split(".")
     if len(subject) > MAX_SUBJECT_CHARACTERS:
@@ -218,6 +238,6 @@ def _problem(subject: str) -> str:
         is_wildcard = part == "*" or (part == ">" and position == len(parts) - 1)
         if not is_wildcard and not _TOKEN.fullmatch(part):
             return "is not a subject: tokens of letters, digits, '_', '-', or '*', or a last '>'"
-    if not subject.startswith(VISIBLE_PREFIX):
+    if not any(subject.startswith(f"{EVENTS}.{audience}.") for audience in audiences):
         return "reaches beyond the audiences that the caller may see"
     return ""

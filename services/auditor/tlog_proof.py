@@ -29,7 +29,7 @@ from shared.contracts.audit import ProofBundle
 
 FIRST_LINE: Final = "c2sp.org/tlog-proof@v1"
 _INDEX: Final = re.compile(r"index (0|[1-9][0-9]{0,15})")
-_EXTRA_FIELDS: Final = ("leaf", "event", "body", "key_chain")
+_EXTRA_FIELDS: Final = ("leaf", "event", "body", "key_chain", "leaf_hash")
 
 
 def is_tlog_proof(data: bytes) -> bool:

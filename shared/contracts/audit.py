@@ -24,7 +24,7 @@ class AuditRecord(Message, frozen=True, kw_only=True):
     index: int
     """Leaf index in the tree, from 0."""
     leaf: str
-    """The leaf's exact bytes: the envelope in canonical JSON."""
+    """The leaf's exact bytes: the envelope in canonical JSON.  Empty: the record is restricted."""
     event: Event | None = None
     """The whole event; None if the body was erased or could not be read."""
     received_at: str
@@ -32,6 +32,9 @@ class AuditRecord(Message, frozen=True, kw_only=True):
     stream_sequence: int
     problem: str = ""
     """Why the event could not be read, if it could not; it is recorded all the same."""
+    leaf_hash: str = ""
+    """Only of a restricted record, one of an audience that the caller does not see: the leaf's
+    RFC 6962 hash, hexadecimal.  It and the index are all that is told."""
 
 
 class RecordFilters(Request, frozen=True, kw_only=True):
@@ -55,6 +58,8 @@ class RecordFilters(Request, frozen=True, kw_only=True):
     """Id of one event, whoever emitted it."""
     licence: str = ""
     """Glob of an SPDX expression as it was declared, as `*GPL-2.0*`."""
+    space: str = ""
+    """Audience, as `public` or `p_acme`; one that the caller does not see has no records."""
     before_index: Position | None = None
     """Only records with a smaller index: the next page starts at the last index seen."""
     after_index: Annotated[int, Meta(ge=-1, le=MAX_POSITION)] | None = None
@@ -118,7 +123,7 @@ class ProofBundle(Message, frozen=True, kw_only=True):
     kind: str = "l3af-proof-bundle/v1"
     index: int
     leaf: str
-    """The leaf's exact bytes: the envelope in canonical JSON."""
+    """The leaf's exact bytes: the envelope in canonical JSON.  Empty: the record is restricted."""
     event: Event | None = None
     """Whose body hashes to the envelope's `bodyhash`; None if erased."""
     body: str = ""
@@ -132,6 +137,9 @@ class ProofBundle(Message, frozen=True, kw_only=True):
     """C2SP verifier key of the log; compare it with the one you trust."""
     key_chain: tuple[str, ...] = ()
     """Statements, each signed by an older key of the log and the next, up to `verifier_key`."""
+    leaf_hash: str = ""
+    """Only of a restricted record, one of an audience that the caller does not see: the leaf's
+    RFC 6962 hash, hexadecimal.  That it is the log's is all that is shown."""
 
 
 class GetCheckpoint(Request, frozen=True, kw_only=True):
@@ -165,7 +173,7 @@ class CreateSubscription(Command, frozen=True, kw_only=True):
     subjects: Annotated[tuple[str, ...], Meta(min_length=1, max_length=8)] = (
         "l3af.v1.evt.public.>",
     )
-    """Filters; only audiences that the caller may see."""
+    """Filters; only audiences that the caller sees: `public`, and one other at most."""
     start: Literal["now", "beginning"] = "now"
 
 

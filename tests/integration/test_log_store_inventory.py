@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from itertools import product
+from typing import Any
 
 import pytest
 
 from services.auditor.inventory import StoredRun, StoredSighting, hook_runs, merged_runs
 from services.auditor.store import LogStore
-from shared.contracts.events import Event
+from shared.contracts.events import PUBLIC, Event
 from shared.contracts.inventory import HookPlace
 from tests.support.inventories import (
     ModelIndex,
@@ -27,35 +29,33 @@ from tests.support.log_stores import LogPlace, append
 from tests.support.records import an_event, message_of
 
 PLACES = (("eth0", "xdp"), ("eth0", "tc-ingress"), ("\N{PILE OF POO}' OR 1=1; --", "xdp"))
+SPACE = "r_0123456789abcdef"
+ALL = frozenset({PUBLIC, SPACE})
 TABLES = ("hook_points", "sightings", "sighted_digests")
 
 
 def random_events(count: int, *, seed: int) -> list[Event]:
-    """What three nodes say, with clocks that jump, in an order that is not theirs."""
+    """What nodes tell two audiences, with clocks that jump, in an order that is not theirs."""
     rng = random.Random(seed)
     events = []
-    sequences = dict.fromkeys(("n1", "n2", "n3"), 0)
+    sequences = dict.fromkeys(product(("n1", "n2", "n3"), (PUBLIC, SPACE)), 0)
     for number in range(count):
-        node = rng.choice(sorted(sequences))
-        sequences[node] += 1
-        sequence, seconds = sequences[node], number * 10 + rng.choice([0, 0, 0, -300, 300])
+        node, audience = rng.choice(sorted(sequences))
+        sequences[node, audience] += 1
+        sequence = sequences[node, audience]
+        seconds = number * 10 + rng.choice([0, 0, 0, -300, 300])
+        told: dict[str, Any] = {"node": node, "sequence": sequence, "audience": audience}
+        told["seconds"] = seconds
         programs = [f"p{one}" for one in rng.sample(range(4), rng.choice([0, 1, 1, 2, 3]))]
         reading = a_reading(*programs, place=rng.choice(PLACES))
         kind = rng.choice(["change", "change", "change", "sight", "snapshot", "other", "rebuilt"])
         if kind == "change":
             action = "chain.attach" if programs else "chain.detach"
-            events.append(
-                chain_event(action, reading, node=node, sequence=sequence, seconds=seconds)
-            )
+            events.append(chain_event(action, reading, **told))
         elif kind == "sight":
-            events.append(
-                chain_event("chain.drift", reading, node=node, sequence=sequence, seconds=seconds)
-            )
+            events.append(chain_event("chain.drift", reading, **told))
         elif kind == "snapshot":
-            other = a_reading("p0", place=PLACES[1])
-            events.append(
-                snapshot_event(reading, other, node=node, sequence=sequence, seconds=seconds)
-            )
+            events.append(snapshot_event(reading, a_reading("p0", place=PLACES[1]), **told))
         else:
             action = "node.register" if kind == "other" or rng.random() < 0.8 else "state.rebuild"
             events.append(
@@ -65,6 +65,7 @@ def random_events(count: int, *, seed: int) -> list[Event]:
                     action=action,
                     outcome="observed",
                     time=at(seconds),
+                    audience=audience,
                 )
             )
     late = rng.sample(range(count), count // 5)
@@ -72,9 +73,11 @@ def random_events(count: int, *, seed: int) -> list[Event]:
     return prompt + [events[number] for number in rng.sample(late, len(late))]
 
 
-async def everything(store: LogStore, at_us: int, *, node: str = "") -> list[StoredSighting]:
+async def everything(
+    store: LogStore, at_us: int, *, node: str = "", audiences: frozenset[str] = ALL
+) -> list[StoredSighting]:
     """All pages."""
-    stored, _, is_end = await store.sightings(at_us, node=node, after=None)
+    stored, _, is_end = await store.sightings(at_us, audiences=audiences, node=node, after=None)
     assert is_end
     return stored
 
@@ -88,21 +91,26 @@ async def kept(store: LogStore, events: Sequence[Event]) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_answers_are_those_of_the_model(place: LogPlace, seed: int) -> None:
-    """At any moment, for events in any order and clocks that were wrong for a while."""
+    """At any moment, for events in any order and clocks that were wrong for a while.
+
+    To whom fewer audiences are told, everything is as if the other events had never come.
+    """
     events = random_events(150, seed=seed)
-    model = ModelIndex(events)
     moments = sorted({time_us(event) for event in events})
 
     async with place.open() as store:
         await kept(store, events)
-        for moment in [0, *moments[::7], moments[-1] + 10**9]:
-            found = await everything(store, moment)
-            assert hook_runs(found) == model.inventory(moment)
-            only = await everything(store, moment, node="n2")
-            assert only == [one for one in found if one.place.node == "n2"]
-        for name in ("p0", "p1", "p2", "p3"):
-            runs, _, _ = await store.runs(digest_of(f"archive {name}"), after=None)
-            assert merged_runs(runs) == merged_runs(model.runs(digest_of(f"archive {name}")))
+        for audiences in (ALL, frozenset({PUBLIC}), frozenset({SPACE}), frozenset({"p_other"})):
+            model = ModelIndex(events, audiences)
+            for moment in [0, *moments[::7], moments[-1] + 10**9]:
+                found = await everything(store, moment, audiences=audiences)
+                assert hook_runs(found) == model.inventory(moment)
+                only = await everything(store, moment, node="n2", audiences=audiences)
+                assert only == [one for one in found if one.place.node == "n2"]
+            for name in ("p0", "p1", "p2", "p3"):
+                digest = digest_of(f"archive {name}")
+                runs, _, _ = await store.runs(digest, audiences=audiences, after=None)
+                assert merged_runs(runs) == merged_runs(model.runs(digest))
 
 
 async def test_the_index_is_made_again_from_the_records(place: LogPlace) -> None:
@@ -132,7 +140,7 @@ async def test_pages_go_on_behind_the_last_place(place: LogPlace) -> None:
         await kept(store, events)
         whole = await everything(store, moment)
         for after in {key_of(one.place): one.place for one in whole}.values():
-            rest, _, _ = await store.sightings(moment, node="", after=after)
+            rest, _, _ = await store.sightings(moment, audiences=ALL, node="", after=after)
             assert rest == [one for one in whole if follows(one, after)]
 
 
@@ -159,5 +167,6 @@ def follows(one: StoredSighting, after: HookPlace) -> bool:
 async def all_runs(store: LogStore) -> list[list[StoredRun]]:
     """Every sighting of every archive."""
     return [
-        (await store.runs(digest_of(f"archive p{number}"), after=None))[0] for number in range(4)
+        (await store.runs(digest_of(f"archive p{number}"), audiences=ALL, after=None))[0]
+        for number in range(4)
     ]

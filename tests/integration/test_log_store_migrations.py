@@ -17,7 +17,14 @@ from tests.support.records import an_event, message_of, messages
 RELEASED_SCHEMA = Path(__file__).parents[1] / "snapshots" / "audit_log_postgres_1.sql"
 TABLES = ("log", "records", "event_ids", "tiles", "channels", "checkpoints")
 ALL = RecordQuery(
-    since_us=None, until_us=None, equal=(), action="", above=-1, below=None, limit=1000
+    audiences=None,
+    since_us=None,
+    until_us=None,
+    equal=(),
+    action="",
+    above=-1,
+    below=None,
+    limit=1000,
 )
 
 

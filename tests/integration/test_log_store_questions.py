@@ -42,6 +42,7 @@ def random_query(rng: random.Random) -> RecordQuery:
     globs = ("", "chain.attach", "chain.*", "*", "*.?[ar]*", "chain.[^a]*", "chain.[", "[a-c]*",
              "no*", "chain.[]a]*", "c?ain.attach")  # fmt: skip
     return RecordQuery(
+        audiences=None,
         since_us=times[0] if rng.random() < 0.3 else None,
         until_us=times[1] if rng.random() < 0.3 else None,
         equal=tuple((name, equal[name]) for name in chosen),

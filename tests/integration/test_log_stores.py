@@ -32,7 +32,14 @@ from tests.support.records import altered, an_event, message_of, messages
 
 FEBRUARY = datetime(2026, 2, 3, tzinfo=UTC)
 ALL = RecordQuery(
-    since_us=None, until_us=None, equal=(), action="", above=-1, below=None, limit=1000
+    audiences=None,
+    since_us=None,
+    until_us=None,
+    equal=(),
+    action="",
+    above=-1,
+    below=None,
+    limit=1000,
 )
 
 

@@ -145,7 +145,9 @@ async def answers(events: list[Event], times: list[str], folder: Path) -> list[R
             )
         found = []
         for time in times:
-            stored, _, is_end = await store.sightings(parse_time_us(time), node="n1", after=None)
+            stored, _, is_end = await store.sightings(
+                parse_time_us(time), audiences=frozenset({"public"}), node="n1", after=None
+            )
             assert is_end
             runs = hook_runs(stored)
             assert [run.difference for run in runs] == [""] * len(runs)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,13 +14,14 @@ import msgspec
 from services.auditor.inventory import StoredRun, StoredSighting, hook_runs
 from services.auditor.sightings import Sighting, event_sightings
 from shared.canonical import canonical_bytes
-from shared.contracts.events import Actor, Event
+from shared.contracts.events import PUBLIC, Actor, Event
 from shared.contracts.inventory import SNAPSHOT, HookPlace, HookReading, HookRun, RunningProgram
 from shared.contracts.licences import ProgramLicence
 from shared.moments import render_time
 from tests.support.records import an_event
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+_PUBLIC = frozenset({PUBLIC})
 OUTCOMES = {
     "chain.attach": "succeeded",
     "chain.configure": "succeeded",
@@ -83,7 +84,9 @@ def chain_event(
     )
 
 
-def snapshot_event(*readings: HookReading, node: str, sequence: int, seconds: float) -> Event:
+def snapshot_event(
+    *readings: HookReading, node: str, sequence: int, seconds: float, audience: str = PUBLIC
+) -> Event:
     """What the node reads back of all its hook points."""
     return an_event(
         sequence,
@@ -92,6 +95,7 @@ def snapshot_event(*readings: HookReading, node: str, sequence: int, seconds: fl
         outcome="observed",
         time=at(seconds),
         details={"hook_points": [msgspec.to_builtins(one) for one in readings]},
+        audience=audience,
     )
 
 
@@ -105,13 +109,14 @@ def time_us(event: Event) -> int:
 class ModelIndex:
     """The index of sightings in its plainest form: everything is kept, and looked through."""
 
-    def __init__(self, events: Iterable[Event]) -> None:
+    def __init__(self, events: Iterable[Event], audiences: frozenset[str] = _PUBLIC) -> None:
         self.events = list(events)
         self._known: dict[tuple[Any, int, int], int] = {}
         self.sightings: list[Sighting] = [
             sighting
             for record, event in enumerate(self.events)
             for sighting in event_sightings(event, index=record, time_us=time_us(event))
+            if event.audience in audiences
         ]
 
     def inventory(self, at_us: int) -> list[HookRun]:
@@ -120,17 +125,21 @@ class ModelIndex:
 
     def newest(self, at_us: int) -> list[StoredSighting]:
         """The newest words of each kind on each place, up to a moment."""
-        newest: dict[tuple[Any, bool], StoredSighting] = {}
+        told: dict[tuple[Any, bool, str], StoredSighting] = {}
         for one in sorted(self.sightings, key=lambda one: (one.sequence, one.record)):
             if self._from_us(one) <= at_us:
-                newest[key_of(one.place), one.is_observed] = StoredSighting(
+                told[key_of(one.place), one.is_observed, one.audience] = StoredSighting(
                     one.place,
+                    one.audience,
                     one.is_observed,
                     one.sequence,
                     one.record,
                     self._from_us(one),
                     canonical_bytes(self.events[one.record]),
                 )
+        newest: dict[tuple[Any, bool], StoredSighting] = {}
+        for word in sorted(told.values(), key=lambda word: (word.from_us, word.audience)):
+            newest[key_of(word.place), word.is_observed] = word
         return [newest[key] for key in sorted(newest)]
 
     def runs(self, digest: str) -> list[StoredRun]:
@@ -138,18 +147,34 @@ class ModelIndex:
         found = []
         for one in sorted(self.sightings, key=lambda one: (key_of(one.place), one.sequence)):
             if digest in one.digests:
-                later = [
-                    other
-                    for other in self.sightings
-                    if other.place == one.place
-                    and (other.sequence, other.record) > (one.sequence, one.record)
-                ]
-                after = min(later, key=lambda two: (two.sequence, two.record), default=None)
+                after = min(self._later(one), key=self._order, default=None)
                 following = (after.sequence, after.record, self._from_us(after)) if after else None
                 found.append(
-                    StoredRun(one.place, one.sequence, one.record, self._from_us(one), following)
+                    StoredRun(
+                        one.place,
+                        one.audience,
+                        one.sequence,
+                        one.record,
+                        self._from_us(one),
+                        following,
+                    )
                 )
         return found
+
+    def _later(self, one: Sighting) -> Iterator[Sighting]:
+        """Those of the same place that were said after it."""
+        for other in self.sightings:
+            if other.place != one.place:
+                continue
+            if other.audience == one.audience:
+                is_later = (other.sequence, other.record) > (one.sequence, one.record)
+            else:
+                is_later = self._order(other)[:2] > self._order(one)[:2]
+            if is_later:
+                yield other
+
+    def _order(self, one: Sighting) -> tuple[int, str, int, int]:
+        return self._from_us(one), one.audience, one.sequence, one.record
 
     def _from_us(self, sighting: Sighting) -> int:
         key = (key_of(sighting.place), sighting.sequence, sighting.record)
@@ -157,7 +182,7 @@ class ModelIndex:
             self._known[key] = min(
                 other.time_us
                 for other in self.sightings
-                if other.place == sighting.place
+                if (other.place, other.audience) == (sighting.place, sighting.audience)
                 and (other.sequence > sighting.sequence or other.record == sighting.record)
             )
         return self._known[key]

@@ -10,14 +10,16 @@ import msgspec
 
 from services.auditor.records import StreamMessage
 from shared.canonical import canonical_bytes
-from shared.contracts.events import Event, EventBody, draft_event
+from shared.contracts.events import PUBLIC, Event, EventBody, draft_event
 
 TIME = "2026-01-02T03:04:05.000006Z"
 
 
 def an_event(number: int = 1, *, emitter: str = "catalog", **fields: Any) -> Event:
-    """Event `number` of an emitter; fields of the body, and `event_id`, `sequence`, `time`."""
-    event_id = fields.pop("event_id", f"{emitter.replace('/', '.')}.{number}")
+    """Event `number` of an emitter; fields of the body, or `audience`, `event_id` and such."""
+    audience = fields.pop("audience", PUBLIC)
+    place = f"{number}" if audience == PUBLIC else f"{audience}.{number}"
+    event_id = fields.pop("event_id", f"{emitter.replace('/', '.')}.{place}")
     sequence = fields.pop("sequence", number)
     time = fields.pop("time", TIME)
     body = EventBody(**{"action": "package.publish", "outcome": "succeeded", **fields})
@@ -28,6 +30,7 @@ def an_event(number: int = 1, *, emitter: str = "catalog", **fields: Any) -> Eve
         sequence=sequence,
         time=time,
         salt=number.to_bytes(16, "big"),
+        audience=audience,
     )
 
 

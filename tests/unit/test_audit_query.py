@@ -30,10 +30,12 @@ def test_every_filter_reaches_the_query() -> None:
             correlation="c",
             event_id="e",
             licence="*GPL*",
+            space="public",
             before_index=9,
             after_index=3,
             limit=7,
-        )
+        ),
+        audiences=frozenset({"public", "p_acme"}),
     )
 
     assert dict(query.equal) == {
@@ -50,12 +52,13 @@ def test_every_filter_reaches_the_query() -> None:
     assert query.until_us - query.since_us == 86_400_000_000
     assert query.globs == (("action", "chain.*"), ("licence", "*GPL*"))
     assert (query.above, query.below, query.limit) == (3, 9, 7)
+    assert query.audiences == frozenset({"public"})
 
 
 def test_times_without_a_zone_are_refused() -> None:
     """Both are named."""
     with pytest.raises(RefusedError) as refused:
-        parse_query(ListRecords(since="2026-01-02T00:00:00", until="soon"))
+        parse_query(ListRecords(since="2026-01-02T00:00:00", until="soon"), audiences=frozenset())
 
     assert [reason.path for reason in refused.value.reasons] == ["since", "until"]
 

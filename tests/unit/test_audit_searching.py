@@ -26,6 +26,7 @@ from shared.errors import RefusedError
 from tests.support.records import an_event, message_of
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
+SEEN = frozenset({"public"})
 
 
 def stored_record(index: int, **fields: Any) -> StoredRecord:
@@ -50,7 +51,7 @@ def page_of(
 
 def ask(log: list[StoredRecord], request: StreamRecords, *, most: int = 1000) -> RecordChunk:
     """One chunk, as the service makes it."""
-    chunk = Chunk(parse_search(request))
+    chunk = Chunk(parse_search(request, audiences=SEEN))
     while (query := chunk.next_page()) is not None:
         page, more = page_of(log, query, most)
         chunk.take(page, len(log), more=more)
@@ -114,7 +115,7 @@ def test_a_chunk_fits_into_a_message() -> None:
 def test_every_problem_of_a_question_is_named() -> None:
     """Times and expression together."""
     with pytest.raises(RefusedError) as refused:
-        parse_search(StreamRecords(since="soon", until="later", where="a ="))
+        parse_search(StreamRecords(since="soon", until="later", where="a ="), audiences=SEEN)
 
     assert [reason.path for reason in refused.value.reasons] == ["since", "until", "where"]
 

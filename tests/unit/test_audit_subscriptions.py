@@ -24,6 +24,7 @@ from tests.support.records import TIME
 
 ANN = Actor(key="U" + "A" * 55, role="viewer", attested=True)
 PUBLIC = "l3af.v1.evt.public.>"
+SEEN = frozenset({"public", "p_acme", "r_0123456789abcdef"})
 
 
 def planned(
@@ -31,7 +32,7 @@ def planned(
 ) -> Subscription:
     """A subscription as Ann would get it."""
     request = CreateSubscription(name=name, **fields)  # type: ignore[arg-type]
-    return plan_subscription(request, key=ANN.key, live=live, newest_sequence=41)
+    return plan_subscription(request, key=ANN.key, audiences=SEEN, live=live, newest_sequence=41)
 
 
 def recorded(*bodies: EventBody) -> list[Event]:
@@ -108,8 +109,8 @@ def test_filters_inside_others_are_left_out() -> None:
     """The server refuses overlapping filters; what they show is the same without."""
     narrow = "l3af.v1.evt.public.catalog.package.*"
 
-    assert parse_subjects([narrow, PUBLIC, PUBLIC]) == (PUBLIC,)
-    assert parse_subjects([narrow]) == (narrow,)
+    assert parse_subjects([narrow, PUBLIC, PUBLIC], audiences=SEEN) == (PUBLIC,)
+    assert parse_subjects([narrow], audiences=SEEN) == (narrow,)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +144,9 @@ def test_wildcards_contain_what_they_match(outer: str, inner: str, is_inside: bo
         "l3af.v1.evt.*.>",
         "l3af.v1.evt.public",
         "l3af.v1.evt.publicity.>",
+        "l3af.v1.evt.p_other.>",
+        "l3af.v1.evt.p_acme",
+        "l3af.v1.evt.p_acm*.>",
         "l3af.v1.evt.public..x",
         "l3af.v1.evt.public.a>",
         "l3af.v1.evt.public.>.a",
@@ -154,6 +158,6 @@ def test_wildcards_contain_what_they_match(outer: str, inner: str, is_inside: bo
 def test_what_may_not_be_seen_is_refused(subject: str) -> None:
     """Other audiences, other subjects, and what is no subject at all."""
     with pytest.raises(RefusedError) as refused:
-        parse_subjects([subject])
+        parse_subjects([subject], audiences=SEEN)
 
     assert refused.value.reasons[0].path == "subjects[0]"

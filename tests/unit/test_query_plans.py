@@ -18,7 +18,14 @@ from services.auditor.adapters.sqlite_rows import insert_records
 from services.auditor.query import RecordQuery
 
 ALL = RecordQuery(
-    since_us=None, until_us=None, equal=(), action="", above=-1, below=None, limit=100
+    audiences=frozenset({"public"}),
+    since_us=None,
+    until_us=None,
+    equal=(),
+    action="",
+    above=-1,
+    below=None,
+    limit=100,
 )
 RECORDS = 12_000
 ACTIONS = ("chain.attach", "chain.request", "package.publish")

@@ -29,7 +29,7 @@ from services.auditor.adapters.consumers import (
 from services.auditor.records import Draft, read_message
 from services.auditor.subscriptions import Subscription, consumer_settings
 from shared.adapters.connection import Connection
-from shared.contracts.events import PUBLIC
+from shared.contracts.events import Audience
 from shared.errors import Reason, RefusedError
 
 LINGER_SECONDS: Final = 0.02
@@ -68,11 +68,12 @@ class Places:
         self,
         subscription: Subscription,
         *,
+        audiences: frozenset[Audience],
         acknowledged: int,
         limit: int,
         wait_seconds: float,
     ) -> list[Draft]:
-        """The next believable events, oldest first; empty if none came in time.
+        """The next believable events of these audiences, oldest first; empty if none came in time.
 
         A newer call for the same subscription ends an older one that still waits.
 
@@ -88,7 +89,9 @@ class Places:
                 await earlier.close()
             await self._settle(subscription, acknowledged)
             await pull.open()
-            return await self._gather(pull, limit=limit, wait_seconds=wait_seconds)
+            return await self._gather(
+                pull, audiences=audiences, limit=limit, wait_seconds=wait_seconds
+            )
         finally:
             if self._pulls.get(consumer) is pull:
                 del self._pulls[consumer]
@@ -121,7 +124,9 @@ class Places:
             raise StreamFaultError("the subscription's consumer could not be made")
         return info
 
-    async def _gather(self, pull: Pull, *, limit: int, wait_seconds: float) -> list[Draft]:
+    async def _gather(
+        self, pull: Pull, *, audiences: frozenset[Audience], limit: int, wait_seconds: float
+    ) -> list[Draft]:
         loop = asyncio.get_running_loop()
         left_seconds = max(wait_seconds, SHORTEST_WAIT_SECONDS)
         ends_at = loop.time() + left_seconds
@@ -133,19 +138,19 @@ class Places:
                 return []
             if 0 < len(pull) < limit:
                 await asyncio.sleep(LINGER_SECONDS)
-            drafts = await self._readable(pull.take(limit))
+            drafts = await self._readable(pull.take(limit), audiences)
             if drafts:
                 return drafts
             left_seconds = ends_at - loop.time()
         return []
 
-    async def _readable(self, messages: list[Msg]) -> list[Draft]:
+    async def _readable(self, messages: list[Msg], audiences: frozenset[Audience]) -> list[Draft]:
         """What may be shown, up to MAX_FETCH_BYTES; what may not is passed for good."""
         drafts: list[Draft] = []
         size_bytes = 0
         for message in messages:
             draft = read_message(stream_message(message))
-            if draft.problem or draft.origin.audience != PUBLIC:
+            if draft.problem or draft.origin.audience not in audiences:
                 await acknowledge(self._connection, message)
                 continue
             size_bytes += len(message.data)

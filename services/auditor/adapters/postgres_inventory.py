@@ -23,6 +23,7 @@ from services.auditor.inventory import (
     StoredSighting,
 )
 from services.auditor.sightings import ACTIONS, Sighting, kept_sightings, sightings
+from shared.contracts.events import Audience
 from shared.contracts.inventory import HookPlace
 
 SCHEMA: Final = """
@@ -56,8 +57,71 @@ CREATE TABLE inventory (
 );
 INSERT INTO inventory VALUES (true, 0);
 """
+"""As of format 3; it never changes.  What came later is a step of MIGRATIONS."""
+TO_AUDIENCES: Final = """
+TRUNCATE hook_points, sightings, sighted_digests;
+ALTER TABLE hook_points ADD COLUMN audience TEXT COLLATE "C" NOT NULL,
+    DROP CONSTRAINT hook_points_node_netns_interface_hook_key,
+    ADD UNIQUE (node, netns, interface, hook, audience);
+UPDATE inventory SET size = 0;
+"""
+"""A place has a row for each audience that was told of it; all is made again from the records."""
 REBUILT_AT_ONCE: Final = 2_000
 _FIRST: Final = ("", "", "", "")
+_PLACE: Final = "p.node, p.netns, p.interface, p.hook"
+_SAME_PLACE: Final = (
+    "q.node = p.node AND q.netns = p.netns AND q.interface = p.interface AND q.hook = p.hook "
+    "AND q.audience = ANY($1)"
+)
+_SIGHTINGS: Final = f"""
+SELECT {_PLACE}, s.audience, s.is_observed, s.sequence, s.idx, s.from_us, r.body
+FROM (SELECT DISTINCT node, netns, interface, hook FROM hook_points p
+    WHERE p.audience = ANY($1) AND ($6 = '' OR p.node = $6)
+    AND ((p.node, p.netns, p.interface, p.hook) > ($2, $3, $4, $5)
+        OR (p.node = $2 AND p.hook = ''))) p
+CROSS JOIN (VALUES (false), (true)) AS k (kind)
+CROSS JOIN LATERAL (
+    SELECT c.*, q.audience FROM hook_points q CROSS JOIN LATERAL (
+        SELECT * FROM sightings
+        WHERE point = q.number AND is_observed = k.kind AND from_us <= $7
+        ORDER BY from_us DESC, sequence DESC, idx DESC LIMIT 1) AS c
+    WHERE {_SAME_PLACE} ORDER BY c.from_us DESC, q.audience DESC LIMIT 1) AS s
+JOIN records r ON r.idx = s.idx
+ORDER BY p.node, p.netns, p.interface, p.hook LIMIT {PAGE_SIGHTINGS + 1}
+"""  # noqa: S608 # constants
+"""Of each audience the newest word by its own order, and of those the newest by the clock."""
+_DIGEST_PLACES: Final = f"""
+SELECT DISTINCT {_PLACE} FROM hook_points p
+WHERE p.audience = ANY($1) AND (p.node, p.netns, p.interface, p.hook) > ($2, $3, $4, $5)
+AND EXISTS (SELECT FROM sighted_digests d WHERE d.digest = $6 AND d.point = p.number)
+ORDER BY p.node, p.netns, p.interface, p.hook LIMIT {PAGE_PLACES + 1}
+"""  # noqa: S608 # constants
+_RUNS: Final = f"""
+SELECT {_PLACE}, p.audience, s.sequence, s.idx, s.from_us, n.sequence, n.idx, n.from_us
+FROM unnest($2::text[], $3::text[], $4::text[], $5::text[])
+    AS wanted (node, netns, interface, hook)
+JOIN hook_points p USING (node, netns, interface, hook)
+JOIN sighted_digests d ON d.digest = $6 AND d.point = p.number
+JOIN sightings s ON s.point = d.point AND s.sequence = d.sequence AND s.idx = d.idx
+LEFT JOIN LATERAL (
+    SELECT c.*, q.audience FROM hook_points q CROSS JOIN LATERAL (
+        (SELECT * FROM sightings WHERE q.number = p.number AND point = p.number
+            AND (sequence, idx) > (s.sequence, s.idx) ORDER BY sequence, idx LIMIT 1)
+        UNION ALL
+        (SELECT * FROM sightings WHERE q.number <> p.number AND point = q.number
+            AND NOT is_observed
+            AND from_us >= s.from_us + (q.audience < p.audience)::int
+            ORDER BY from_us, sequence, idx LIMIT 1)
+        UNION ALL
+        (SELECT * FROM sightings WHERE q.number <> p.number AND point = q.number
+            AND is_observed
+            AND from_us >= s.from_us + (q.audience < p.audience)::int
+            ORDER BY from_us, sequence, idx LIMIT 1)) AS c
+    WHERE {_SAME_PLACE} ORDER BY c.from_us, q.audience, c.sequence, c.idx LIMIT 1) AS n ON true
+WHERE p.audience = ANY($1)
+ORDER BY p.node, p.netns, p.interface, p.hook, p.audience, s.sequence, s.idx
+"""  # noqa: S608 # constants
+"""What follows in its own audience by sequence, in the others by the clock: the first of those."""
 
 
 async def add_sightings(connection: Connection[Row], records: Iterable[Record]) -> None:
@@ -87,83 +151,62 @@ async def catch_up(connection: Connection[Row]) -> None:
 
 
 async def read_sightings(
-    connection: Connection[Row], at_us: int, *, node: str, after: HookPlace | None
+    connection: Connection[Row],
+    at_us: int,
+    *,
+    audiences: frozenset[Audience],
+    node: str,
+    after: HookPlace | None,
 ) -> FoundSightings:
     """The newest words of each kind up to a moment, the tree's size, and whether that is all."""
     size = await connection.fetchval("SELECT size FROM log")
-    found = await connection.fetch(
-        "SELECT p.node, p.netns, p.interface, p.hook, s.is_observed, s.sequence, s.idx, "
-        "s.from_us, r.body FROM hook_points p "
-        "CROSS JOIN (VALUES (false), (true)) AS k (kind) "
-        "CROSS JOIN LATERAL (SELECT * FROM sightings "
-        "WHERE point = p.number AND is_observed = k.kind AND from_us <= $1 "
-        "ORDER BY from_us DESC, sequence DESC, idx DESC LIMIT 1) AS s "
-        "JOIN records r ON r.idx = s.idx "
-        "WHERE ((p.node, p.netns, p.interface, p.hook) > ($2, $3, $4, $5) "
-        "OR (p.node = $2 AND p.hook = '')) AND ($6 = '' OR p.node = $6) "
-        "ORDER BY p.node, p.netns, p.interface, p.hook LIMIT $7",
-        at_us,
-        *(_key(after) if after else _FIRST),
-        node,
-        PAGE_SIGHTINGS + 1,
-    )
-    stored = [StoredSighting(_place(row), *row[4:9]) for row in map(tuple, found[:PAGE_SIGHTINGS])]
+    behind = _key(after) if after else _FIRST
+    found = await connection.fetch(_SIGHTINGS, sorted(audiences), *behind, node, at_us)
+    stored = [StoredSighting(_place(row), *row[4:10]) for row in map(tuple, found[:PAGE_SIGHTINGS])]
     return stored, size, len(found) <= PAGE_SIGHTINGS
 
 
 async def read_runs(
-    connection: Connection[Row], digest: str, *, after: HookPlace | None
+    connection: Connection[Row],
+    digest: str,
+    *,
+    audiences: frozenset[Audience],
+    after: HookPlace | None,
 ) -> FoundRuns:
     """Every sighting of a digest on the next places, the tree's size, and whether that is all."""
     size = await connection.fetchval("SELECT size FROM log")
-    points = await connection.fetch(
-        "SELECT p.number FROM hook_points p WHERE EXISTS "
-        "(SELECT 1 FROM sighted_digests d WHERE d.digest = $1 AND d.point = p.number) "
-        "AND (p.node, p.netns, p.interface, p.hook) > ($2, $3, $4, $5) "
-        "ORDER BY p.node, p.netns, p.interface, p.hook LIMIT $6",
-        digest,
-        *(_key(after) if after else _FIRST),
-        PAGE_PLACES + 1,
-    )
-    found = await connection.fetch(
-        "SELECT p.node, p.netns, p.interface, p.hook, s.sequence, s.idx, s.from_us, "
-        "n.sequence, n.idx, n.from_us "
-        "FROM sighted_digests d JOIN hook_points p ON p.number = d.point "
-        "JOIN sightings s ON s.point = d.point AND s.sequence = d.sequence AND s.idx = d.idx "
-        "LEFT JOIN LATERAL (SELECT * FROM sightings "
-        "WHERE point = d.point AND (sequence, idx) > (d.sequence, d.idx) "
-        "ORDER BY sequence, idx LIMIT 1) AS n ON true "
-        "WHERE d.digest = $1 AND d.point = ANY($2) "
-        "ORDER BY p.node, p.netns, p.interface, p.hook, s.sequence, s.idx",
-        digest,
-        [point for (point,) in points[:PAGE_PLACES]],
-    )
+    seen, behind = sorted(audiences), _key(after) if after else _FIRST
+    places = await connection.fetch(_DIGEST_PLACES, seen, *behind, digest)
+    asked = [[row[column] for row in places[:PAGE_PLACES]] for column in range(4)]
+    found = await connection.fetch(_RUNS, seen, *asked, digest)
     runs = [
-        StoredRun(_place(row), row[4], row[5], row[6], row[7:10] if row[7] is not None else None)
+        StoredRun(
+            _place(row), row[4], row[5], row[6], row[7], row[8:11] if row[8] is not None else None
+        )
         for row in map(tuple, found)
     ]
-    return runs, size, len(points) <= PAGE_PLACES
+    return runs, size, len(places) <= PAGE_PLACES
 
 
 async def _add(connection: Connection[Row], found: Sequence[Sighting]) -> None:
     if not found:
         return
-    places = sorted({_key(one.place) for one in found})
-    columns = [list(column) for column in zip(*places, strict=True)]
-    wanted = "unnest($1::text[], $2::text[], $3::text[], $4::text[])"
+    points = sorted({_point(one) for one in found})
+    columns = [list(column) for column in zip(*points, strict=True)]
+    wanted = "unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])"
+    names = "node, netns, interface, hook, audience"
     await connection.execute(
-        f"INSERT INTO hook_points (node, netns, interface, hook) SELECT * FROM {wanted} "  # noqa: S608
+        f"INSERT INTO hook_points ({names}) SELECT * FROM {wanted} "  # noqa: S608 # constants
         "ON CONFLICT DO NOTHING",
         *columns,
     )
     numbered = await connection.fetch(
-        f"SELECT node, netns, interface, hook, number FROM {wanted} "  # noqa: S608 # a constant
-        "AS wanted (node, netns, interface, hook) "
-        "JOIN hook_points USING (node, netns, interface, hook)",
+        f"SELECT {names}, number FROM {wanted} AS wanted ({names}) "  # noqa: S608 # constants
+        f"JOIN hook_points USING ({names})",
         *columns,
     )
-    numbers = {tuple(row)[:4]: row[4] for row in numbered}
-    rows = [(numbers[_key(one.place)], one) for one in found]
+    numbers = {tuple(row)[:5]: row[5] for row in numbered}
+    rows = [(numbers[_point(one)], one) for one in found]
     await connection.executemany(
         "INSERT INTO sightings SELECT $1::bigint, $2::boolean, $3::bigint, $4::bigint, "
         "least($5::bigint, (SELECT from_us FROM sightings WHERE point = $1::bigint "
@@ -183,6 +226,10 @@ async def _add(connection: Connection[Row], found: Sequence[Sighting]) -> None:
             for digest in sorted(one.digests)
         ],
     )
+
+
+def _point(sighting: Sighting) -> tuple[str, str, str, str, str]:
+    return (*_key(sighting.place), sighting.audience)
 
 
 def _key(place: HookPlace) -> tuple[str, str, str, str]:

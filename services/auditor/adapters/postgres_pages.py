@@ -17,7 +17,9 @@ from asyncpg import Connection, Record
 
 from services.auditor.adapters.log_rows import BLOCK_RECORDS, STORED
 from services.auditor.adapters.postgres_rows import key_text, read_record
+from services.auditor.disclosure import shown
 from services.auditor.query import GLOB_CHARACTERS, MAX_PAGE_BYTES, RecordQuery, StoredRecord
+from shared.contracts.base import EVENTS
 
 FEW: Final = 5_000
 """Rows that are sorted faster than the log is read backwards."""
@@ -31,6 +33,11 @@ _EVENT: Final = (
     "WHERE emitter IN (SELECT emitter FROM channels) AND event_id = {})"
 )
 """Ids are indexed below their emitter, and everyone who emitted anything has a channel."""
+_IS_SEEN: Final = (
+    f"CASE audience WHEN '' THEN substring(leaf FROM '\"subject\":\"{EVENTS}\\.([^.\"]*)') "
+    "ELSE audience END = ANY({}::text[])"
+)
+"""Of a message whose subject is no event's, the leaf has the subject (`disclosure.audience_of`)."""
 _BRACKET: Final = re.compile(r"\[\^?\]?[^\]]*\]")
 
 _Clauses = list[tuple[str, Any]]
@@ -47,6 +54,7 @@ async def read_page(
     clauses: _Clauses = [
         ("idx > {}", above),
         ("idx < {}", below),
+        *_audience_clauses(query),
         *times,
         *(clause for found in globs for clause in found),
         *(
@@ -71,7 +79,7 @@ async def read_page(
     page_bytes = 0
     while rows := await cursor.fetch(AT_ONCE):
         for row in rows:
-            stored = read_record(row)
+            stored = shown(read_record(row), query.audiences)
             page_bytes += len(stored.leaf) + len(stored.body or b"")
             if len(page) == query.limit or (page and page_bytes > MAX_PAGE_BYTES):
                 return page, size, True
@@ -105,6 +113,13 @@ def _bracket_pattern(bracket: str) -> str:
 
 def _literal(letter: str) -> str:
     return letter if letter.isalnum() or letter == "_" else f"\\U{ord(letter):08x}"
+
+
+def _audience_clauses(query: RecordQuery) -> _Clauses:
+    """What leaves out the records that are not shown, before anything is counted."""
+    if query.audiences is None or query.lists_restricted:
+        return []
+    return [(_IS_SEEN, sorted(query.audiences))]
 
 
 def _time_clauses(query: RecordQuery) -> _Clauses:

@@ -17,7 +17,7 @@ from typing import Final
 from asyncpg import Connection, Record
 
 from services.auditor.adapters.postgres_inventory import SCHEMA as INVENTORY_SCHEMA
-from services.auditor.adapters.postgres_inventory import catch_up
+from services.auditor.adapters.postgres_inventory import TO_AUDIENCES, catch_up
 from services.auditor.records import time_us_of
 from shared.errors import RefusedError
 
@@ -121,7 +121,7 @@ CREATE TABLE spans (
 );
 INSERT INTO spans SELECT idx / 1024, min(time_us), max(time_us) FROM records GROUP BY 1;
 """
-MIGRATIONS: Final[tuple[str, ...]] = (_TO_FORMAT_2, INVENTORY_SCHEMA)
+MIGRATIONS: Final[tuple[str, ...]] = (_TO_FORMAT_2, INVENTORY_SCHEMA, TO_AUDIENCES)
 """What makes of each format the next one: the first of format 1 format 2."""
 FORMAT: Final = 1 + len(MIGRATIONS)
 _FRESH: Final = "INSERT INTO log VALUES (true, 1, $1, 0, $2, '', 0, 0, '', clock_timestamp())"

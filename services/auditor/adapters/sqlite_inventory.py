@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from services.auditor.adapters.log_rows import json_text
 from services.auditor.admission import Record
 from services.auditor.inventory import (
     PAGE_PLACES,
@@ -22,6 +23,7 @@ from services.auditor.inventory import (
     StoredSighting,
 )
 from services.auditor.sightings import ACTIONS, Sighting, kept_sightings, sightings
+from shared.contracts.events import Audience
 from shared.contracts.inventory import HookPlace
 
 SCHEMA: Final = """
@@ -55,11 +57,80 @@ CREATE TABLE inventory (
 ) STRICT;
 INSERT INTO inventory VALUES (1, 0);
 """
+"""As of version 3; it never changes.  What came later is a step of MIGRATIONS."""
+TO_AUDIENCES: Final = """
+DROP TABLE hook_points;
+CREATE TABLE hook_points (
+    number INTEGER PRIMARY KEY,
+    node TEXT NOT NULL,
+    netns TEXT NOT NULL,
+    interface TEXT NOT NULL,
+    hook TEXT NOT NULL,
+    audience TEXT NOT NULL,
+    UNIQUE (node, netns, interface, hook, audience)
+) STRICT;
+DELETE FROM sightings;
+DELETE FROM sighted_digests;
+UPDATE inventory SET size = 0;
+"""
+"""A place has a row for each audience that was told of it; all is made again from the records."""
 REBUILT_AT_ONCE: Final = 2_000
+_BEFORE_ALL: Final = HookPlace(node="")
 _POINT: Final = (
-    "(SELECT number FROM hook_points WHERE node = ? AND netns = ? AND interface = ? AND hook = ?)"
+    "(SELECT number FROM hook_points "
+    "WHERE node = ? AND netns = ? AND interface = ? AND hook = ? AND audience = ?)"
 )
 _PLACE: Final = "p.node, p.netns, p.interface, p.hook"
+_KINDS: Final = "(SELECT 0 AS kind UNION ALL SELECT 1)"
+_SEEN: Final = "audience IN (SELECT value FROM json_each(:seen))"
+_BEHIND: Final = "(p.node, p.netns, p.interface, p.hook) > (:node, :netns, :interface, :hook)"
+_SAME_PLACE: Final = (
+    "q.node = p.node AND q.netns = p.netns AND q.interface = p.interface AND q.hook = p.hook "
+    f"AND q.{_SEEN}"
+)
+_SIGHTINGS: Final = f"""
+SELECT {_PLACE}, a.audience, s.is_observed, s.sequence, s.idx, s.from_us, r.body
+FROM (SELECT DISTINCT node, netns, interface, hook FROM hook_points p
+    WHERE p.{_SEEN} AND (:of = '' OR p.node = :of)
+    AND ({_BEHIND} OR (p.node = :node AND p.hook = ''))) p
+CROSS JOIN {_KINDS} k
+CROSS JOIN sightings s ON s.rowid = (
+    SELECT c.rowid FROM hook_points q CROSS JOIN sightings c ON c.rowid = (
+        SELECT rowid FROM sightings INDEXED BY sightings_time
+        WHERE point = q.number AND is_observed = k.kind AND from_us <= :at_us
+        ORDER BY from_us DESC, sequence DESC, idx DESC LIMIT 1)
+    WHERE {_SAME_PLACE} ORDER BY c.from_us DESC, q.audience DESC LIMIT 1)
+CROSS JOIN hook_points a ON a.number = s.point
+CROSS JOIN records r ON r.idx = s.idx
+ORDER BY p.node, p.netns, p.interface, p.hook LIMIT {PAGE_SIGHTINGS + 1}
+"""  # noqa: S608 # constants
+"""Of each audience the newest word by its own order, and of those the newest by the clock."""
+_DIGEST_PLACES: Final = f"""
+SELECT DISTINCT {_PLACE} FROM hook_points p WHERE p.{_SEEN} AND {_BEHIND} AND EXISTS
+    (SELECT 1 FROM sighted_digests d WHERE d.digest = :digest AND d.point = p.number)
+ORDER BY p.node, p.netns, p.interface, p.hook LIMIT {PAGE_PLACES + 1}
+"""  # noqa: S608 # constants
+_RUNS: Final = f"""
+SELECT {_PLACE}, p.audience, s.sequence, s.idx, s.from_us, n.sequence, n.idx, n.from_us
+FROM hook_points p CROSS JOIN sighted_digests d ON d.digest = :digest AND d.point = p.number
+CROSS JOIN sightings s ON s.point = d.point AND s.sequence = d.sequence AND s.idx = d.idx
+LEFT JOIN sightings n ON n.rowid = (
+    SELECT c.rowid FROM hook_points q CROSS JOIN {_KINDS} k CROSS JOIN sightings c ON c.rowid =
+        CASE WHEN q.number <> p.number THEN
+            (SELECT rowid FROM sightings INDEXED BY sightings_time
+            WHERE point = q.number AND is_observed = k.kind
+            AND from_us >= s.from_us + (q.audience < p.audience)
+            ORDER BY from_us, sequence, idx LIMIT 1)
+        WHEN k.kind = 0 THEN
+            (SELECT rowid FROM sightings
+            WHERE point = q.number AND (sequence, idx) > (s.sequence, s.idx)
+            ORDER BY sequence, idx LIMIT 1)
+        END
+    WHERE {_SAME_PLACE} ORDER BY c.from_us, q.audience, c.sequence, c.idx LIMIT 1)
+WHERE p.{_SEEN} AND p.node = :node AND p.netns = :netns AND p.interface = :interface
+AND p.hook = :hook ORDER BY p.audience, s.sequence, s.idx
+"""  # noqa: S608 # constants
+"""What follows in its own audience by sequence, in the others by the clock: the first of those."""
 
 
 def add_sightings(connection: sqlite3.Connection, records: Iterable[Record], *, size: int) -> None:
@@ -88,71 +159,58 @@ def catch_up(connection: sqlite3.Connection) -> None:
 
 
 def read_sightings(
-    connection: sqlite3.Connection, at_us: int, *, node: str, after: HookPlace | None
+    connection: sqlite3.Connection,
+    at_us: int,
+    *,
+    audiences: frozenset[Audience],
+    node: str,
+    after: HookPlace | None,
 ) -> FoundSightings:
     """The newest words of each kind up to a moment, the tree's size, and whether that is all."""
     (size,) = connection.execute("SELECT size FROM log").fetchone()
-    behind = _key(after) if after else ("", "", "", "")
-    found = connection.execute(
-        f"SELECT {_PLACE}, s.is_observed, s.sequence, s.idx, s.from_us, r.body "  # noqa: S608
-        "FROM hook_points p CROSS JOIN (SELECT 0 AS kind UNION ALL SELECT 1) AS k "
-        "CROSS JOIN sightings s ON s.rowid = ("
-        "SELECT rowid FROM sightings INDEXED BY sightings_time "
-        "WHERE point = p.number AND is_observed = k.kind AND from_us <= ? "
-        "ORDER BY from_us DESC, sequence DESC, idx DESC LIMIT 1) "
-        "CROSS JOIN records r ON r.idx = s.idx "
-        "WHERE ((p.node, p.netns, p.interface, p.hook) > (?, ?, ?, ?) "
-        "OR (p.node = ? AND p.hook = '')) AND (? = '' OR p.node = ?) "
-        "ORDER BY p.node, p.netns, p.interface, p.hook LIMIT ?",
-        (at_us, *behind, behind[0], node, node, PAGE_SIGHTINGS + 1),
-    ).fetchall()
+    asked = {**_marks(audiences, after or _BEFORE_ALL), "of": node, "at_us": at_us}
+    found = connection.execute(_SIGHTINGS, asked).fetchall()
     stored = [
-        StoredSighting(_place(row), bool(row[4]), *row[5:9]) for row in found[:PAGE_SIGHTINGS]
+        StoredSighting(_place(row), row[4], bool(row[5]), *row[6:10])
+        for row in found[:PAGE_SIGHTINGS]
     ]
     return stored, size, len(found) <= PAGE_SIGHTINGS
 
 
-def read_runs(connection: sqlite3.Connection, digest: str, *, after: HookPlace | None) -> FoundRuns:
+def read_runs(
+    connection: sqlite3.Connection,
+    digest: str,
+    *,
+    audiences: frozenset[Audience],
+    after: HookPlace | None,
+) -> FoundRuns:
     """Every sighting of a digest on the next places, the tree's size, and whether that is all."""
     (size,) = connection.execute("SELECT size FROM log").fetchone()
-    points = connection.execute(
-        "SELECT p.number FROM hook_points p WHERE EXISTS "
-        "(SELECT 1 FROM sighted_digests d WHERE d.digest = ? AND d.point = p.number) "
-        "AND (p.node, p.netns, p.interface, p.hook) > (?, ?, ?, ?) "
-        "ORDER BY p.node, p.netns, p.interface, p.hook LIMIT ?",
-        (digest, *(_key(after) if after else ("", "", "", "")), PAGE_PLACES + 1),
-    ).fetchall()
+    asked = {**_marks(audiences, after or _BEFORE_ALL), "digest": digest}
+    places = connection.execute(_DIGEST_PLACES, asked).fetchall()
     runs = []
-    for (point,) in points[:PAGE_PLACES]:
-        found = connection.execute(
-            f"SELECT {_PLACE}, s.sequence, s.idx, s.from_us, n.sequence, n.idx, n.from_us "  # noqa: S608
-            "FROM sighted_digests d JOIN hook_points p ON p.number = d.point "
-            "JOIN sightings s ON s.point = d.point AND s.sequence = d.sequence AND s.idx = d.idx "
-            "LEFT JOIN sightings n ON n.rowid = (SELECT rowid FROM sightings "
-            "WHERE point = d.point AND (sequence, idx) > (d.sequence, d.idx) "
-            "ORDER BY sequence, idx LIMIT 1) WHERE d.digest = ? AND d.point = ? "
-            "ORDER BY d.sequence, d.idx",
-            (digest, point),
-        )
+    for place in map(_place, places[:PAGE_PLACES]):
+        found = connection.execute(_RUNS, {**_marks(audiences, place), "digest": digest})
         runs += [
             StoredRun(
-                _place(row), row[4], row[5], row[6], row[7:10] if row[7] is not None else None
+                place, row[4], row[5], row[6], row[7], row[8:11] if row[8] is not None else None
             )
             for row in found
         ]
-    return runs, size, len(points) <= PAGE_PLACES
+    return runs, size, len(places) <= PAGE_PLACES
 
 
 def _add(connection: sqlite3.Connection, found: Sequence[Sighting]) -> None:
     if not found:
         return
-    places = {_key(one.place) for one in found}
+    points = {_key(one) for one in found}
     connection.executemany(
-        "INSERT OR IGNORE INTO hook_points (node, netns, interface, hook) VALUES (?, ?, ?, ?)",
-        sorted(places),
+        "INSERT OR IGNORE INTO hook_points (node, netns, interface, hook, audience) "
+        "VALUES (?, ?, ?, ?, ?)",
+        sorted(points),
     )
-    numbers = {key: connection.execute(f"SELECT {_POINT}", key).fetchone()[0] for key in places}
-    rows = [(numbers[_key(one.place)], one) for one in found]
+    numbers = {key: connection.execute(f"SELECT {_POINT}", key).fetchone()[0] for key in points}
+    rows = [(numbers[_key(one)], one) for one in found]
     connection.executemany(
         "INSERT INTO sightings VALUES (?1, ?2, ?3, ?4, min(?5, coalesce((SELECT from_us FROM "
         "sightings WHERE point = ?1 AND sequence > ?3 ORDER BY sequence, idx LIMIT 1), ?5)))",
@@ -173,8 +231,14 @@ def _add(connection: sqlite3.Connection, found: Sequence[Sighting]) -> None:
     )
 
 
-def _key(place: HookPlace) -> tuple[str, str, str, str]:
-    return place.node, place.netns, place.interface, place.hook
+def _key(sighting: Sighting) -> tuple[str, str, str, str, str]:
+    place = sighting.place
+    return place.node, place.netns, place.interface, place.hook, sighting.audience
+
+
+def _marks(audiences: frozenset[Audience], place: HookPlace) -> dict[str, Any]:
+    marks = {name: getattr(place, name) for name in ("node", "netns", "interface", "hook")}
+    return {**marks, "seen": json_text(sorted(audiences))}
 
 
 def _place(row: Sequence[Any]) -> HookPlace:

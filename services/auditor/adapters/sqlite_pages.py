@@ -14,8 +14,10 @@ from __future__ import annotations
 import sqlite3
 from typing import Any, Final
 
-from services.auditor.adapters.log_rows import BLOCK_RECORDS, STORED, stored_record
+from services.auditor.adapters.log_rows import BLOCK_RECORDS, STORED, json_text, stored_record
+from services.auditor.disclosure import shown
 from services.auditor.query import GLOB_CHARACTERS, MAX_PAGE_BYTES, RecordQuery, StoredRecord
+from shared.contracts.base import EVENTS
 
 FEW: Final = 5_000
 """Rows that are sorted faster than the log is read backwards."""
@@ -28,6 +30,13 @@ _INDEXED: Final = ("correlation", "deployment", "node", "package", "actor", "lic
 """Columns whose index gives the records of a value in order: if in doubt, the first is taken."""
 _EARLIEST: Final = -(2**62)
 _LATEST: Final = 2**62
+_SUBJECT: Final = f'"subject":"{EVENTS}.'
+_AFTER_PREFIX: Final = f"substr(leaf, instr(leaf, '{_SUBJECT}') + {len(_SUBJECT)})"
+_IS_SEEN: Final = (
+    f"CASE audience WHEN '' THEN substr({_AFTER_PREFIX}, 1, instr({_AFTER_PREFIX}, '.') - 1) "  # noqa: S608
+    "ELSE audience END IN (SELECT value FROM json_each(?))"
+)
+"""Of a message whose subject is no event's, the leaf has the subject (`disclosure.audience_of`)."""
 
 _Clauses = list[tuple[str, Any]]
 
@@ -42,7 +51,7 @@ def read_page(
     page: list[StoredRecord] = []
     page_bytes = 0
     for row in found:
-        stored = stored_record(row)
+        stored = shown(stored_record(row), query.audiences)
         page_bytes += len(stored.leaf) + len(stored.body or b"")
         if len(page) == query.limit or (page and page_bytes > MAX_PAGE_BYTES):
             found.close()
@@ -60,6 +69,7 @@ def page_statement(
     clauses: _Clauses = [
         ("idx > ?", above),
         ("idx < ?", below),
+        *_audience_clauses(query),
         *times,
         *(clause for column, pattern in query.globs for clause in _glob_clauses(column, pattern)),
         *((_equal_clause(column), text) for column, text in query.equal),
@@ -174,6 +184,13 @@ def _count(connection: sqlite3.Connection, column: str, value: str) -> int:
         (value,),
     ).fetchone()
     return int(count)
+
+
+def _audience_clauses(query: RecordQuery) -> _Clauses:
+    """What leaves out the records that are not shown, before anything is counted."""
+    if query.audiences is None or query.lists_restricted:
+        return []
+    return [(_IS_SEEN, json_text(sorted(query.audiences)))]
 
 
 def _time_clauses(query: RecordQuery) -> _Clauses:

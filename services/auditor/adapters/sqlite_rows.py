@@ -19,6 +19,7 @@ from services.auditor.adapters.log_rows import (
     read_ranges,
 )
 from services.auditor.adapters.sqlite_inventory import SCHEMA as INVENTORY_SCHEMA
+from services.auditor.adapters.sqlite_inventory import TO_AUDIENCES
 from services.auditor.admission import Channel, Gap, LogState
 from services.auditor.merkle import Frontier
 from services.auditor.tiles import Tile
@@ -106,7 +107,7 @@ CREATE TABLE spans (
 ) STRICT;
 INSERT INTO spans SELECT idx / 1024, min(time_us), max(time_us) FROM records GROUP BY 1;
 """
-MIGRATIONS: Final[tuple[str, ...]] = (_TO_VERSION_2, INVENTORY_SCHEMA)
+MIGRATIONS: Final[tuple[str, ...]] = (_TO_VERSION_2, INVENTORY_SCHEMA, TO_AUDIENCES)
 """What makes of each version the next one: the first of version 1 version 2."""
 SCHEMA_VERSION: Final = 1 + len(MIGRATIONS)
 _CHUNKS: Final = (500, 100, 20, 4, 1)

@@ -70,6 +70,7 @@ from services.auditor.store import (
     check_size,
 )
 from services.auditor.tiles import extend_tiles, hash_reader, tail_tiles
+from shared.contracts.events import Audience
 from shared.contracts.inventory import HookPlace
 
 READERS: Final = 2
@@ -239,13 +240,21 @@ class SqliteStore:
         """Hashes of complete subtrees, in the order asked."""
         return await self._read(lambda db: list(_hashes(db)(nodes)))
 
-    async def sightings(self, at_us: int, *, node: str, after: HookPlace | None) -> FoundSightings:
+    async def sightings(
+        self, at_us: int, *, audiences: frozenset[Audience], node: str, after: HookPlace | None
+    ) -> FoundSightings:
         """The newest words on hook points up to a moment, the tree's size, whether that is all."""
-        return await self._read(lambda db: read_sightings(db, at_us, node=node, after=after))
+        return await self._read(
+            lambda db: read_sightings(db, at_us, audiences=audiences, node=node, after=after)
+        )
 
-    async def runs(self, digest: str, *, after: HookPlace | None) -> FoundRuns:
+    async def runs(
+        self, digest: str, *, audiences: frozenset[Audience], after: HookPlace | None
+    ) -> FoundRuns:
         """Every sighting of a digest on the next places, the tree's size, whether that is all."""
-        return await self._read(lambda db: read_runs(db, digest, after=after))
+        return await self._read(
+            lambda db: read_runs(db, digest, audiences=audiences, after=after)
+        )
 
     async def root(self, size: int) -> Hash:
         """Root of the first `size` leaves, `size` being at most the tree's."""

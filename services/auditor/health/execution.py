@@ -246,6 +246,7 @@ def _query(
     limit: int = RECORDS_LOOKED_AT,
 ) -> RecordQuery:
     return RecordQuery(
+        audiences=None,
         since_us=since_us,
         until_us=None,
         equal=(),

@@ -1,0 +1,69 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What of a record is shown to somebody who sees some audiences and not others.
+
+Pure.
+
+Rules:
+ * Of a record of an audience that is not seen, index and leaf hash are shown, where records are
+   listed without a filter; elsewhere there is no such record.  The hash tells nothing: the envelope
+   holds a salted one.
+ * A record's audience is what the server vouched for: the subject that it was published on.
+ * A message whose subject names no audience that anybody sees is shown to nobody.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+
+from services.auditor.merkle import leaf_hash
+from services.auditor.query import StoredRecord
+from shared.contracts.base import EVENTS
+from shared.contracts.events import PUBLIC, Audience
+
+
+class _Leaf(msgspec.Struct, frozen=True):
+    """The part of an envelope, or of a problem's leaf, that says to whom it was told."""
+
+    audience: str = ""
+    subject: str = ""
+
+
+_LEAF: Final = msgspec.json.Decoder(_Leaf)
+_PREFIX: Final = f"{EVENTS}."
+
+
+def audience_of(leaf: bytes) -> Audience:
+    """To whom the event of this leaf was told; empty: its subject does not say."""
+    try:
+        said = _LEAF.decode(leaf)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    if said.audience:
+        return said.audience
+    return _audience_in(said.subject) if said.subject.startswith(_PREFIX) else ""
+
+
+def is_public(leaf: bytes) -> bool:
+    """Whether everybody may see the leaf, whatever is known of spaces."""
+    return audience_of(leaf) == PUBLIC
+
+
+def shown(stored: StoredRecord, audiences: frozenset[Audience] | None) -> StoredRecord:
+    """The record, or the little of it that those are shown who do not see its audience.
+
+    Args:
+        stored: As it is kept.
+        audiences: Those that are seen; None: by the log itself, which sees all.
+    """
+    if audiences is None or audience_of(stored.leaf) in audiences:
+        return stored
+    return StoredRecord(stored.index, b"", None, 0, 0, "", leaf_hash=leaf_hash(stored.leaf))
+
+
+@lru_cache(maxsize=4096)
+def _audience_in(subject: str) -> Audience:
+    return subject.removeprefix(_PREFIX).partition(".")[0]
