@@ -1,21 +1,34 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""A log in PostgreSQL that an earlier release wrote is brought on at the first start."""
+"""A log that an earlier release wrote is brought on at the first start."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import asyncpg
-
-from services.auditor.adapters.postgres_schema import NAMESPACE, SCHEMA, make_partition
+from services.auditor.adapters.postgres_schema import SCHEMA
 from services.auditor.query import RecordQuery
-from tests.support.log_stores import PostgresPlace, append, leaves_in, root_in
+from shared.contracts.events import PUBLIC, Event
+from tests.support.inventories import (
+    a_reading,
+    chain_event,
+    digest_of,
+    snapshot_event,
+    time_us,
+)
+from tests.support.log_stores import (
+    LogPlace,
+    PostgresPlace,
+    SqlitePlace,
+    append,
+    leaves_in,
+    root_in,
+)
+from tests.support.old_logs import copy_as_released, released_schema
 from tests.support.postgres import PostgresServer
 from tests.support.records import an_event, message_of, messages
 
-RELEASED_SCHEMA = Path(__file__).parents[1] / "snapshots" / "audit_log_postgres_1.sql"
-TABLES = ("log", "records", "event_ids", "tiles", "channels", "checkpoints")
+SPACE = "r_0123456789abcdef"
 ALL = RecordQuery(
     audiences=None,
     since_us=None,
@@ -28,29 +41,6 @@ ALL = RecordQuery(
 )
 
 
-async def copy_as_released(source: PostgresPlace, target: PostgresPlace) -> None:
-    """The released tables, filled with what they hold of a log of this release."""
-    settings = {"search_path": NAMESPACE}
-    old = await asyncpg.connect(target.setting, server_settings=settings)
-    new = await asyncpg.connect(source.setting, server_settings=settings)
-    try:
-        await old.execute(f"CREATE SCHEMA {NAMESPACE}")
-        await old.execute(RELEASED_SCHEMA.read_text())
-        await make_partition(old, (2026, 1))
-        for table in TABLES:
-            found = await old.fetch(
-                "SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0",
-                table,
-            )
-            columns = [name for (name,) in found]
-            rows = await new.fetch(f"SELECT {', '.join(columns)} FROM {table}")
-            await old.copy_records_to_table(table, records=map(tuple, rows), columns=columns)
-        await old.execute("UPDATE log SET format = 1")
-    finally:
-        await old.close()
-        await new.close()
-
-
 async def test_a_log_of_the_first_release_goes_on(postgres: PostgresServer) -> None:
     """Every record, the tree and its answers are as in a log that this release began."""
     fresh = PostgresPlace(await postgres.new_database())
@@ -61,7 +51,7 @@ async def test_a_log_of_the_first_release_goes_on(postgres: PostgresServer) -> N
     ]
     async with fresh.open() as store:
         await append(store, [*batch, *messages(300, first=7)])
-    await copy_as_released(fresh, released)
+    await copy_as_released(fresh, released, version=1)
 
     async with fresh.open() as one, released.open() as other:
         await other.check_every_leaf()
@@ -72,7 +62,63 @@ async def test_a_log_of_the_first_release_goes_on(postgres: PostgresServer) -> N
     assert await root_in(released) == await root_in(fresh)
 
 
+async def test_what_was_told_to_spaces_before_is_known_afterwards(
+    place: LogPlace, tmp_path: Path, postgres: PostgresServer
+) -> None:
+    """A release that kept what ran by place alone left out what was told to other audiences.
+
+    Its index is made again from the records; nothing that it held is left.
+    """
+    released: LogPlace = SqlitePlace(tmp_path / "released")
+    if isinstance(place, PostgresPlace):
+        released = PostgresPlace(await postgres.new_database())
+    events = hook_point_events()
+    async with place.open() as store:
+        await append(store, [message_of(one, at) for at, one in enumerate(events, start=1)])
+    await copy_as_released(place, released, version=3)
+    await released.execute(f"UPDATE inventory SET size = {len(events)}")
+    await released.execute(
+        "INSERT INTO hook_points (node, netns, interface, hook) VALUES ('n9', '', 'eth9', 'xdp')"
+    )
+
+    for audiences in (frozenset({PUBLIC}), frozenset({PUBLIC, SPACE})):
+        async with place.open() as one, released.open() as other:
+            await other.check_every_leaf()
+            for store in (one, other):
+                found, _, _ = await store.sightings(
+                    time_us(events[-1]), audiences=audiences, node="", after=None
+                )
+                assert len(found) == 2 * len(audiences)
+            for name in "ab":
+                asked = {"audiences": audiences, "after": None}
+                digest = digest_of(f"archive {name}")
+                assert await one.runs(digest, **asked) == await other.runs(digest, **asked)
+    assert await released.execute("SELECT count(*) FROM hook_points WHERE node = 'n9'") == [(0,)]
+
+
+def hook_point_events() -> list[Event]:
+    """What a node tells everybody of one hook point and a space of another."""
+    return [
+        event
+        for number, (audience, name, interface) in enumerate(
+            ((PUBLIC, "a", "eth0"), (SPACE, "b", "eth1")), start=1
+        )
+        for reading in (a_reading(name, place=(interface, "xdp")),)
+        for event in (
+            chain_event(
+                "chain.attach",
+                reading,
+                node="n1",
+                sequence=1,
+                seconds=number,
+                audience=audience,
+            ),
+            snapshot_event(reading, node="n1", sequence=2, seconds=number + 10, audience=audience),
+        )
+    ]
+
+
 def test_the_released_schema_is_what_new_logs_begin_with() -> None:
     """Format 1 is never changed: a later one is a step from it."""
-    lines = RELEASED_SCHEMA.read_text().splitlines()
+    lines = released_schema("postgres", 1).splitlines()
     assert [line for line in lines if not line.startswith("--")] == SCHEMA.strip().splitlines()

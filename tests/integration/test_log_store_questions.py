@@ -5,9 +5,7 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -19,10 +17,10 @@ from services.auditor.records import StreamMessage, parse_time_us
 from services.auditor.store import LogStore
 from shared.contracts.events import Actor, Event
 from tests.support.log_stores import PostgresPlace, SqlitePlace, append
+from tests.support.old_logs import copy_as_released
 from tests.support.postgres import PostgresServer
 from tests.support.records import an_event, message_of
 
-RELEASED_SCHEMA = Path(__file__).parents[1] / "snapshots" / "audit_log_sqlite_1.sql"
 FEBRUARY = datetime(2026, 2, 3, tzinfo=UTC)
 
 
@@ -133,15 +131,7 @@ async def test_a_log_of_the_release_before_is_brought_on(tmp_path: Path) -> None
     old, new = SqlitePlace(tmp_path / "old"), SqlitePlace(tmp_path / "new")
     async with new.open() as store:
         await fill(store)
-    old.directory.mkdir()
-    with closing(sqlite3.connect(old.directory / "log.db")) as database:
-        database.executescript(RELEASED_SCHEMA.read_text())
-        database.execute("ATTACH ? AS filled", (str(new.directory / "log.db"),))
-        for table in ("log", "records", "tiles", "channels", "gaps", "checkpoints"):
-            columns = [row[1] for row in database.execute(f"PRAGMA main.table_info({table})")]
-            names = ", ".join(columns)
-            database.execute(f"INSERT INTO main.{table} SELECT {names} FROM filled.{table}")
-        database.commit()
+    await copy_as_released(new, old, version=1)
 
     async with old.open() as brought_on, new.open() as fresh:
         rng = random.Random(11)
