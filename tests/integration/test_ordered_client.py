@@ -128,3 +128,31 @@ async def test_a_failed_attempt_to_reconnect_leaves_no_socket_open() -> None:
     server.close()
 
     assert [str(one.message) for one in seen if one.category is ResourceWarning] == []
+
+
+async def test_what_is_sent_while_the_server_vanishes_goes_to_the_next() -> None:
+    """The transport is closed and the client does not know yet; uvloop raises then."""
+    client = OrderedClient()
+    async with listening_server() as (url, verbs):
+        await client.connect(url, reconnect_time_wait=0)
+        assert client._flusher_task is not None
+        client._flusher_task.cancel()
+        await asyncio.wait([client._flusher_task])
+        transport = client._transport
+        client._transport = _ClosedTransport()  # type: ignore[assignment]
+        await client.publish("a", b"kept")
+        client._transport = transport
+        verbs.clear()
+        await client._process_op_err(ConnectionResetError())
+        async with asyncio.timeout(5):
+            while b"PUB" not in verbs:
+                await asyncio.sleep(0.001)
+        await client.close()
+
+
+class _ClosedTransport:
+    """As uvloop's is once its handle is closed."""
+
+    def writelines(self, _lines: object) -> None:
+        """What uvloop says."""
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>")
