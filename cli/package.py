@@ -208,8 +208,16 @@ def list_(
     name
         Glob that the names must match.
     """
-    found = console.run(session.ask(LIST_PACKAGES, ListPackages(name=name), credentials), json=json)
-    console.emit(found, _render_list, json=json)
+
+    async def listed() -> PackageList:
+        pages: list[PackageList] = []
+        async with session.connected(credentials) as bus:
+            while not pages or pages[-1].next:
+                request = ListPackages(name=name, after=pages[-1].next if pages else "")
+                pages.append(await bus.request(LIST_PACKAGES, request))
+        return PackageList(packages=tuple(one for page in pages for one in page.packages))
+
+    console.emit(console.run(listed(), json=json), _render_list, json=json)
 
 
 @app.command

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
 from services.catalog.manifest import manifest_reasons
-from services.catalog.publication import MAX_MANIFEST_BYTES, MAX_RECORD_BYTES
+from services.catalog.publication import MAX_MANIFEST_BYTES, MAX_VERSION_BYTES
 from shared.bytecode.elf import declares_fragments, read_object
 from shared.canonical import canonical_bytes
 from shared.configuration.entries import map_layout
@@ -91,11 +91,11 @@ def package_findings(
             got=size_bytes,
         )
     kept_bytes = _kept_bytes(manifest, elf)
-    if kept_bytes > MAX_RECORD_BYTES:
+    if kept_bytes > MAX_VERSION_BYTES:
         yield LintFinding(
             severity="error",
             path="manifest",
-            rule=f"the catalog keeps at most {MAX_RECORD_BYTES} bytes of a package's versions",
+            rule=f"the catalog keeps at most {MAX_VERSION_BYTES} bytes of a version",
             fix="offer fewer maps, or smaller ones, for configuration, or split the package",
             got=kept_bytes,
         )

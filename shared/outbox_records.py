@@ -64,8 +64,11 @@ class Change:
     key: str
     value: msgspec.Struct
     """Has the command's id in its field `command_id`."""
-    bucket_sequence: int
+    bucket_sequence: int = 0
     """`Snapshot.sequence` when the decision was made."""
+    revision: int | None = None
+    """`Entry.revision`, 0 if there was none, of a decision that looked at this key alone; None: it
+    looked at the bucket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +284,7 @@ def _drafted_change(change: Change | None, command_id: str) -> StateChange | Non
         key=change.key,
         value=msgspec.Raw(msgspec.json.encode(change.value)),
         expected_bucket_sequence=change.bucket_sequence,
+        expected_revision=change.revision,
     )
 
 

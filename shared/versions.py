@@ -15,8 +15,9 @@ Rules:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal, cast
 
 from semver import Version
@@ -28,6 +29,8 @@ MAX_CONSTRAINT_LENGTH: Final = 256
 GRAMMAR: Final = "1.2.3, ^1.2, ~1.2, >=1.2, >1, <2, <=1.4.0 or *, separated by commas"
 
 Operator = Literal["=", ">=", ">", "<=", "<", "^", "~"]
+Precedence = tuple[int, int, int, bool, tuple[tuple[int, int, str], ...]]
+"""Major, minor, patch, whether it is no prerelease, and identifiers: numbers before words."""
 _TERM: Final = re.compile(r"(?P<operator>>=|<=|[=><^~]?) *(?P<version>[0-9][0-9A-Za-z.+-]*)")
 _ALL_PARTS: Final = 3
 
@@ -87,6 +90,21 @@ def parse_version(text: str, *, path: str) -> Version:
     raise _refused(path, "must be a version by SemVer 2.0.0", text, "as 1.2.3 or 2.0.0-rc.1")
 
 
+@lru_cache(maxsize=8192)
+def precedence(text: str) -> Precedence:
+    """What versions are ordered by (SemVer 2.0.0 item 11): far quicker than comparing them parsed.
+
+    Args:
+        text: A version that `parse_version` takes.
+    """
+    numbers, dash, prerelease = text.partition("+")[0].partition("-")
+    major, minor, patch = numbers.split(".")
+    identifiers = (
+        (0, int(one), "") if one.isdecimal() else (1, 0, one) for one in prerelease.split(".")
+    )
+    return int(major), int(minor), int(patch), not dash, tuple(identifiers) if dash else ()
+
+
 def parse_constraint(text: str, *, path: str) -> Constraint:
     """The constraint that `text` is.
 
@@ -113,11 +131,6 @@ def parse_constraint(text: str, *, path: str) -> Constraint:
     if reasons:
         raise RefusedError(f"{path}: not a version constraint", reasons)
     return Constraint(text=text, bounds=tuple(bounds), named_prereleases=tuple(named))
-
-
-def newest(versions: Iterable[Version], constraint: Constraint) -> Version | None:
-    """The highest of `versions` that the constraint allows; None if it allows none."""
-    return max((version for version in versions if constraint.allows(version)), default=None)
 
 
 def _parse_term(term: str) -> tuple[Operator, Version, int] | None:

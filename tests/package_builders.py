@@ -9,16 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from services.catalog.publication import draft_version, judged
+from services.catalog.version_entries import entry_of
 from shared.adapters.licence_policies import load_policy
 from shared.canonical import sha256_hex
-from shared.contracts.catalog import (
-    PackageRecord,
-    PackageVersion,
-    PublisherCertificate,
-    SignedPackage,
-)
+from shared.contracts.catalog import PackageVersion, PublisherCertificate, SignedPackage
 from shared.contracts.package_facts import ElfFacts, MapFacts, ProgramFacts
 from shared.contracts.package_manifest import PackageManifest, ProgramEntry
+from shared.contracts.package_records import PackageRecord
 from shared.dsse import public_key_of, sign_certificate, sign_manifest
 from shared.package_archive import describe_files, write_archive
 
@@ -112,6 +109,9 @@ def a_version(version: str = "1.0.0", **changes: Any) -> PackageVersion:
 
 def a_record(*versions: str, **changes: Any) -> PackageRecord:
     """Package `one` with these versions, oldest first."""
-    return PackageRecord(
-        name="one", versions=tuple(a_version(version, **changes) for version in versions)
-    )
+    return a_record_of(*(a_version(version, **changes) for version in versions))
+
+
+def a_record_of(*versions: PackageVersion, name: str = "one") -> PackageRecord:
+    """A package with exactly these versions."""
+    return PackageRecord(name=name, versions=tuple(entry_of(version) for version in versions))

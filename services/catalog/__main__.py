@@ -14,6 +14,8 @@ from services.catalog.adapters.intake import Intake
 from services.catalog.adapters.notices import Notices
 from services.catalog.adapters.own_key import read_ticket_key
 from services.catalog.adapters.owners import Owners
+from services.catalog.adapters.package_index import PackageIndex
+from services.catalog.adapters.packages import Packages
 from services.catalog.adapters.reviews import Reviews
 from services.catalog.adapters.uploads import Uploads
 from services.catalog.adapters.verification import Verification
@@ -26,10 +28,11 @@ from shared.adapters.bus import connect
 from shared.adapters.licence_policies import load_policy
 from shared.adapters.logs import configure_logs
 from shared.adapters.outbox import Outbox
+from shared.adapters.watched_bus import WatchedBus
 from shared.config import load_config
-from shared.contracts.catalog import CATALOG
 from shared.contracts.desired import DESIRED
 from shared.contracts.node import NODES
+from shared.contracts.package_records import CATALOG
 from shared.version import VERSION
 
 
@@ -45,15 +48,18 @@ async def main(stop: asyncio.Event) -> None:
     demands = Demands(config.verification_kernels, kernels_by_channel(config.verification_channels))
     releases = release_policy(config)
     async with connect(config.credentials_dir) as bus:
-        outbox = Outbox(bus, "catalog")
-        waivers = Waivers(bus, outbox, now=_now)
+        index = PackageIndex(bus)
+        outbox = Outbox(WatchedBus(bus, (CATALOG,), stored=index.note), "catalog")
         artifacts = Artifacts(bus.connection, folder=config.state_dir / "spool")
+        packages = Packages(bus, index, artifacts)
+        waivers = Waivers(bus, packages, outbox, now=_now)
         uploads = Uploads(config.state_dir / "uploads", kept_bytes=config.uploads_bytes)
         intake = Intake(artifacts=artifacts, uploads=uploads, limit_bytes=config.max_artifact_bytes)
-        notices = Notices(bus, artifacts, policy)
+        notices = Notices(packages, artifacts, policy)
         ticket_key = read_ticket_key(config.credentials_dir)
         verification = Verification(
             bus,
+            packages,
             outbox,
             ticket_key=ticket_key,
             trial_seconds=config.verification_seconds,
@@ -63,7 +69,7 @@ async def main(stop: asyncio.Event) -> None:
         )
         owners = Owners(bus, outbox)
         reviews = Reviews(
-            bus,
+            packages,
             outbox,
             owners=owners,
             policy=releases,
@@ -74,7 +80,7 @@ async def main(stop: asyncio.Event) -> None:
             now=_now,
         )
         service = CatalogService(
-            packages=bus.bucket(CATALOG),
+            packages=packages,
             desired=bus.bucket(DESIRED),
             nodes=bus.bucket(NODES),
             artifacts=artifacts,
@@ -89,15 +95,16 @@ async def main(stop: asyncio.Event) -> None:
             now=_now,
         )
         endpoints = (
-            service.endpoints()
-            | intake.endpoints()
+            intake.endpoints()
             | verification.endpoints()
             | waivers.endpoints()
             | notices.endpoints()
-            | ArchiveReading(bus, artifacts).endpoints()
+            | ArchiveReading(packages, artifacts).endpoints()
             | owners.endpoints()
             | reviews.endpoints()
+            | service.endpoints()
         )
+        await index.open()
         await outbox.open()
         bus.spawn(verification.run())
         bus.spawn(waivers.keep_saying())

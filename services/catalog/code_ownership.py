@@ -16,21 +16,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
-from shared.contracts.catalog import PackageVersion
+from shared.contracts.catalog import PackageVersion, VersionState
 from shared.contracts.events import EventBody
 from shared.contracts.lifecycle import Approval, Lifecycle
 from shared.contracts.reviews import MAX_OWNER_RULES, OwnerRule, OwnerTable, SetOwners
 from shared.dsse import manifest_digest, publisher_name
 from shared.errors import Reason, RefusedError
 
+VersionT = TypeVar("VersionT", bound=VersionState)
+
 EVERY_PATH: Final = "*"
 
 
-def lifecycle_of(version: PackageVersion) -> Lifecycle:
+def lifecycle_of(version: VersionState) -> Lifecycle:
     """What people decided about it; empty if nobody did."""
     return version.lifecycle or Lifecycle()
 
@@ -165,6 +167,6 @@ def _touches(rule: OwnerRule, version: PackageVersion) -> bool:
     return any(fnmatchcase(one.path, rule.paths) for one in version.manifest.files)
 
 
-def with_lifecycle(version: PackageVersion, lifecycle: Lifecycle) -> PackageVersion:
+def with_lifecycle(version: VersionT, lifecycle: Lifecycle) -> VersionT:
     """The version with this decided about it."""
     return msgspec.structs.replace(version, lifecycle=lifecycle)

@@ -24,11 +24,10 @@ import msgspec
 
 from services.catalog.manifest import manifest_reasons
 from services.catalog.resolution import STABLE
+from services.catalog.version_entries import RecordFullError, entry_of
 from shared.configuration.package_rules import offered_types
 from shared.contracts.catalog import (
-    CATALOG,
     PackagePublished,
-    PackageRecord,
     PackageVersion,
     PublisherCertificate,
     SignedPackage,
@@ -39,6 +38,7 @@ from shared.contracts.licences import LicenceVerdict
 from shared.contracts.package_analysis import PackageAnalysis
 from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import PackageManifest
+from shared.contracts.package_records import PackageRecord, VersionEntry
 from shared.contracts.package_tests import PackageTest
 from shared.contracts.waivers import Waiver
 from shared.dsse import manifest_digest
@@ -53,11 +53,11 @@ from shared.licensing.waivers import subject_of, uses, waive
 from shared.moments import render_time
 from shared.package_tests import reasons_of_tests
 from shared.reason_lists import bounded_reasons
-from shared.versions import parse_version
+from shared.versions import precedence
 
 MAX_MANIFEST_BYTES: Final = 32 * 1024
-MAX_RECORD_BYTES: Final = CATALOG.max_value_bytes - 64 * 1024
-"""A record travels inside the outbox's record, beside the request and the event."""
+MAX_VERSION_BYTES: Final = 448 * 1024
+"""A version travels whole in replies, beside a few others' names."""
 ACTION: Final = "package.publish"
 CHANNEL_RULE: Final = "a version is released to at least one channel, each named once"
 
@@ -74,12 +74,6 @@ class ManifestError(RefusedError):
     code: ClassVar[ErrorCode] = "invalid_request"
 
 
-class RecordFullError(RefusedError):
-    """The manifest, or the package's record with it, is too large."""
-
-    code: ClassVar[ErrorCode] = "too_large"
-
-
 class NotOwnSignatureError(RefusedError):
     """Somebody asks to publish what another one's key signed."""
 
@@ -93,6 +87,7 @@ def decide_publication(
     version: PackageVersion,
     tests: Sequence[PackageTest] = (),
     unread: Sequence[Reason] = (),
+    archive_bytes: int = 0,
 ) -> PackageRecord:
     """The package's record with `version` as its youngest.
 
@@ -102,12 +97,12 @@ def decide_publication(
         version: What shall be published, with facts of all its object files, and judged.
         tests: That its archive brings along.
         unread: Why files of its archive could not be read.
+        archive_bytes: 0: not known.
 
     Raises:
         VersionConflictError: A version of this precedence is there already.
         ManifestError: With what is unread, every reason from `manifest`, the verdict on its
             licences, and tests that fit nothing.
-        RecordFullError: The record would not fit its bucket.
     """
     assert version.licences is not None
     reasons = [
@@ -121,38 +116,37 @@ def decide_publication(
         shown = bounded_reasons(reasons)
         raise ManifestError(f"{name} {version.version} cannot be published", shown)
     published = record.versions if record else ()
-    wanted = parse_version(version.version, path="manifest.version")
+    wanted = precedence(version.version)
     for existing in published:
-        if parse_version(existing.version, path="version") == wanted:
+        if precedence(existing.version) == wanted:
             raise _conflict(name, existing, version)
-    kept = tuple(offered_types(facts, version.manifest) for facts in version.elf)
-    versions = (*published, msgspec.structs.replace(version, elf=kept))
-    new = PackageRecord(name=name, versions=versions, command_id=version.command_id)
-    check_record_size(new, version.version)
-    return new
+    entry = entry_of(version, archive_bytes=archive_bytes)
+    versions = (*published, entry)
+    return PackageRecord(name=name, versions=versions, command_id=version.command_id)
 
 
-def check_record_size(record: PackageRecord, version: str) -> None:
-    """The package's record fits its bucket.
+def kept_version(
+    version: PackageVersion, *, limit_bytes: int = MAX_VERSION_BYTES
+) -> PackageVersion:
+    """The version as it is kept; if it is large, with the types alone that it offers.
+
+    Args:
+        version: As it was judged.
+        limit_bytes: What is kept of a version.
 
     Raises:
-        RecordFullError: With what was changed last, this version, it does not.
+        RecordFullError: It would not fit into a reply.
     """
-    size_bytes = len(msgspec.json.encode(record))
-    if size_bytes > MAX_RECORD_BYTES:
-        reason = Reason(
-            path="manifest.name",
-            rule=_full(len(record.versions)),
-            got=size_bytes,
-            allowed=MAX_RECORD_BYTES,
-        )
-        raise RecordFullError(f"{record.name} {version}: {reason.rule}", [reason])
-
-
-def _full(versions: int) -> str:
-    if versions > 1:
-        return f"the package has {versions} versions and its record holds no more"
-    return "is more than a package's record holds: offer less for configuration, or split it"
+    if len(msgspec.json.encode(version)) <= limit_bytes:
+        return version
+    offered = tuple(offered_types(facts, version.manifest) for facts in version.elf)
+    version = msgspec.structs.replace(version, elf=offered)
+    size_bytes = len(msgspec.json.encode(version))
+    if size_bytes > limit_bytes:
+        rule = "is more than is kept of a version: offer less for configuration, or split it"
+        reason = Reason(path="manifest", rule=rule, got=size_bytes, allowed=limit_bytes)
+        raise RecordFullError(f"{version.manifest.name} {version.version}: {rule}", [reason])
+    return version
 
 
 def check_manifest_size(signed: SignedPackage) -> None:
@@ -368,8 +362,8 @@ def _channel_reasons(channels: Sequence[str]) -> list[Reason]:
     return [Reason(path="channels", rule=CHANNEL_RULE, got=list(channels))]
 
 
-def _conflict(name: str, existing: PackageVersion, version: PackageVersion) -> VersionConflictError:
-    same = existing.manifest == version.manifest
+def _conflict(name: str, existing: VersionEntry, version: PackageVersion) -> VersionConflictError:
+    same = existing.manifest_sha256 == manifest_digest(version.signed)
     rule = (
         "already published with the same content"
         if same
@@ -379,6 +373,6 @@ def _conflict(name: str, existing: PackageVersion, version: PackageVersion) -> V
         path="manifest.version",
         rule=rule,
         got={"version": version.version, "archive_sha256": version.signed.archive_sha256},
-        allowed={"published": existing.version, "archive_sha256": existing.signed.archive_sha256},
+        allowed={"published": existing.version, "archive_sha256": existing.archive_sha256},
     )
     return VersionConflictError(f"{name} {version.version}: {rule}", [reason])

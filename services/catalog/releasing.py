@@ -31,9 +31,10 @@ from services.catalog.code_ownership import (
     with_lifecycle,
 )
 from services.catalog.release_gate import Demands
-from services.catalog.resolution import STABLE, newest_release
-from shared.contracts.catalog import PackageRecord, PackageVersion
+from services.catalog.resolution import STABLE
+from shared.contracts.catalog import PackageVersion, VersionState
 from shared.contracts.lifecycle import Lifecycle, ReviewState, Statement
+from shared.contracts.package_records import PackageRecord, VersionEntry
 from shared.contracts.release_gate import ReleaseGate
 from shared.contracts.reviews import OwnerRule
 from shared.contracts.waivers import Waiver
@@ -46,7 +47,7 @@ from shared.licensing.verdict import refusals, with_rule
 from shared.licensing.waivers import subject_of, waive
 from shared.moments import render_time
 from shared.platform_artifacts import unchanged_platforms
-from shared.versions import parse_version
+from shared.versions import precedence
 
 DEV: Final = "dev"
 
@@ -77,9 +78,11 @@ class Circumstances:
     """In force."""
     demands: Demands
     now: datetime
+    released: PackageVersion | None = None
+    """The package's newest release; None: there is none."""
 
 
-def state_of(version: PackageVersion) -> ReviewState:
+def state_of(version: VersionState) -> ReviewState:
     """How far it has come."""
     found = lifecycle_of(version)
     if found.revoked is not None:
@@ -105,15 +108,13 @@ def held_back(
     return with_lifecycle(version, Lifecycle(submitted=(submitter,), targets=targets))
 
 
-def promotion_reasons(
-    record: PackageRecord, version: PackageVersion, channel: str, given: Circumstances
-) -> list[Reason]:
+def promotion_reasons(version: PackageVersion, channel: str, given: Circumstances) -> list[Reason]:
     """Everything that keeps the version out of the channel; kernels that are waited for do not."""
     return [
         *_state_reasons(version, channel),
         *approval_reasons(version, given.rules, demanded=given.policy.approvals.get(channel, 0)),
         *_soak_reasons(version, channel, given),
-        *_licence_reasons(judged_for(record, version, channel, given)),
+        *_licence_reasons(judged_for(version, channel, given)),
         *_kernel_reasons(version, given.demands.of(channel)),
     ]
 
@@ -149,9 +150,10 @@ def retired(record: PackageRecord, channels: Sequence[str], policy: ReleasePolic
     """The record where only the newest versions are picked in these channels."""
     for channel in channels:
         kept = policy.kept.get(channel, 0)
-        shown = [one for one in record.versions if _is_shown(one, channel)]
-        shown.sort(key=lambda one: parse_version(one.version, path="version"), reverse=True)
-        old = {one.version for one in shown[kept:]} if kept else set()
+        if not kept:
+            continue
+        shown = [one.version for one in record.versions if _is_shown(one, channel)]
+        old = set(sorted(shown, key=precedence, reverse=True)[kept:])
         versions = tuple(
             _retired(one, channel) if one.version in old else one for one in record.versions
         )
@@ -169,21 +171,22 @@ def newly_retired(before: PackageRecord | None, after: PackageRecord) -> list[st
     ]
 
 
-def marked_unchanged(version: PackageVersion, record: PackageRecord | None) -> PackageVersion:
-    """The version with the platforms on which the version before it is the same.
-
-    That is the newest of a lower precedence that was not taken back.
-    """
-    mine = parse_version(version.version, path="manifest.version")
-    lower = [
-        (number, one)
+def version_before(version: VersionState, record: PackageRecord | None) -> VersionEntry | None:
+    """The newest version of a lower precedence that was not taken back; None: there is none."""
+    mine = precedence(version.version)
+    lower = (
+        one
         for one in (record.versions if record else ())
-        if (number := parse_version(one.version, path="version")) < mine
+        if precedence(one.version) < mine
         and not (one.lifecycle and (one.lifecycle.revoked or one.lifecycle.yanked))
-    ]
-    if not lower:
+    )
+    return max(lower, key=lambda one: precedence(one.version), default=None)
+
+
+def marked_unchanged(version: PackageVersion, before: PackageVersion | None) -> PackageVersion:
+    """The version with the platforms on which the version before it, if any, is the same."""
+    if before is None:
         return version
-    before = max(lower, key=lambda found: found[0])[1]
     platforms = unchanged_platforms(before.manifest, version.manifest)
     return msgspec.structs.replace(version, unchanged=dict.fromkeys(platforms, before.version))
 
@@ -201,7 +204,7 @@ def approvers(version: PackageVersion, rules: Sequence[OwnerRule]) -> tuple[str,
     return tuple(one.name for one in counted(version, rules))
 
 
-def ended_reasons(version: PackageVersion) -> Iterator[Reason]:
+def ended_reasons(version: VersionState) -> Iterator[Reason]:
     """Why a version goes nowhere any more: everything by which it was taken back."""
     found = lifecycle_of(version)
     if found.revoked is not None:
@@ -241,9 +244,7 @@ def _soak_reasons(version: PackageVersion, channel: str, given: Circumstances) -
         )
 
 
-def judged_for(
-    record: PackageRecord, version: PackageVersion, channel: str, given: Circumstances
-) -> PackageVersion:
+def judged_for(version: PackageVersion, channel: str, given: Circumstances) -> PackageVersion:
     """The version's licences with the waivers of now, and as a release if it is to become one.
 
     So what lets it in is known of it later: when a waiver ends, and where it may be placed.
@@ -251,7 +252,7 @@ def judged_for(
     verdict = version.licences
     if verdict is None:
         return version
-    released = newest_release(record)
+    released = given.released
     if channel == STABLE and released is not None and released.version != version.version:
         before, after = (
             LicensedPackage(
@@ -287,13 +288,13 @@ def _kernel_reasons(version: PackageVersion, demanded: int) -> Iterator[Reason]:
             )
 
 
-def _is_shown(version: PackageVersion, channel: str) -> bool:
+def _is_shown(version: VersionState, channel: str) -> bool:
     found = lifecycle_of(version)
     is_taken_back = found.yanked is not None or found.revoked is not None
     return channel in version.channels and channel not in found.retired and not is_taken_back
 
 
-def _retired(version: PackageVersion, channel: str) -> PackageVersion:
+def _retired(version: VersionEntry, channel: str) -> VersionEntry:
     found = lifecycle_of(version)
     return with_lifecycle(
         version, msgspec.structs.replace(found, retired=(*found.retired, channel))

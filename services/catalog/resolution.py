@@ -13,14 +13,18 @@ from typing import ClassVar, Final
 
 from semver import Version
 
-from shared.contracts.catalog import PackageRecord, PackageShown, PackageSummary, PackageVersion
+from shared.contracts.catalog import PackageList, PackageSummary, PackageVersion, VersionState
 from shared.contracts.errors import ErrorCode
+from shared.contracts.package_records import PackageRecord, VersionEntry
 from shared.errors import Reason, RefusedError
-from shared.identifiers import HOOKS
-from shared.versions import Constraint, newest, parse_constraint, parse_version
+from shared.versions import Constraint, Precedence, parse_constraint, parse_version, precedence
 
 STABLE: Final = "stable"
 MAX_HINTS: Final = 8
+MAX_PAGE_VERSIONS: Final = 10_000
+"""That a page of the list names: at 64 characters each, what a reply holds."""
+_LINE: Final = 8
+"""What the rest of a package's line counts for, in versions."""
 
 
 class UnknownPackageError(RefusedError):
@@ -37,7 +41,7 @@ class VersionUnsatisfiedError(RefusedError):
 
 def resolve(
     record: PackageRecord | None, *, name: str, constraint: str, channel: str
-) -> PackageVersion:
+) -> VersionEntry:
     """The newest version in `channel` that the constraint allows.
 
     Raises:
@@ -49,24 +53,24 @@ def resolve(
     if record is None or not record.versions:
         raise _unknown_package(name)
     is_pin = len(wanted.bounds) == 1 and wanted.bounds[0].operator == "="
-    candidates = {
-        _version(one): one
-        for one in record.versions
+    candidates = [
+        one
+        for one in descending(record)
         if channel in one.channels and not is_revoked(one) and (is_pin or not _hidden(one, channel))
-    }
-    chosen = newest(candidates, wanted)
+    ]
+    chosen = next((one for one in candidates if wanted.allows(_version(one))), None)
     if chosen is None:
         hint = _left_out(record, channel, wanted)
         reason = Reason(
             path="constraint",
             rule=f"no version in channel {channel} meets it{hint}",
             got=constraint,
-            allowed=[str(version) for version in sorted(candidates, reverse=True)],
+            allowed=[one.version for one in candidates],
         )
         raise VersionUnsatisfiedError(
             f"package {name} has no version that meets '{constraint}'", [reason]
         )
-    return candidates[chosen]
+    return chosen
 
 
 def warnings_of(version: PackageVersion, *, channel: str) -> tuple[str, ...]:
@@ -86,71 +90,87 @@ def warnings_of(version: PackageVersion, *, channel: str) -> tuple[str, ...]:
     )
 
 
-def is_revoked(version: PackageVersion) -> bool:
+def is_revoked(version: VersionState) -> bool:
     """Whether it is forbidden."""
     return version.lifecycle is not None and version.lifecycle.revoked is not None
 
 
-def show(record: PackageRecord | None, *, name: str, version: str) -> PackageShown:
+def chosen_version(record: PackageRecord | None, *, name: str, version: str) -> VersionEntry:
     """The named version, or with an empty `version` the newest release in `stable`.
 
-    A package that has only prereleases or other channels shows its newest version.
+    Of a package that has only prereleases or other channels it is the newest version.
 
     Raises:
         UnknownPackageError: Package or version is not published.
     """
     if record is None or not record.versions:
         raise _unknown_package(name)
-    versions = newest_first(record)
     if not version:
-        return PackageShown(package=_shown_first(record), versions=versions)
-    wanted = parse_version(version, path="version")
+        return _shown_first(record)
+    parse_version(version, path="version")
+    wanted = precedence(version)
     for one in record.versions:
-        if _version(one) == wanted:
-            return PackageShown(package=one, versions=versions)
-    reason = Reason(path="version", rule="is not published", got=version, allowed=list(versions))
+        if precedence(one.version) == wanted:
+            return one
+    allowed = list(newest_first(record))
+    reason = Reason(path="version", rule="is not published", got=version, allowed=allowed)
     raise UnknownPackageError(f"package {name} has no version {version}", [reason])
 
 
-def summarise(records: Iterable[PackageRecord], *, glob: str) -> tuple[PackageSummary, ...]:
-    """One line for each package whose name matches the glob, by name."""
-    return tuple(
-        _summary(record)
-        for record in sorted(records, key=lambda record: record.name)
-        if record.versions and fnmatchcase(record.name, glob)
-    )
-
-
-def newest_first(record: PackageRecord) -> tuple[str, ...]:
-    """The package's versions in descending order of precedence."""
-    ordered = sorted(record.versions, key=_version, reverse=True)
-    return tuple(one.version for one in ordered)
-
-
-def newest_release(record: PackageRecord | None) -> PackageVersion | None:
-    """The newest version in `stable` that is no prerelease; None if there is none."""
-    versions = record.versions if record else ()
-    released = (one for one in versions if _is_release(one))
-    return max(released, key=_version, default=None)
-
-
-def _summary(record: PackageRecord) -> PackageSummary:
-    shown = _shown_first(record).manifest
-    hooks = {hook for program in shown.programs for hook in program.hooks}
+def summary_of(record: PackageRecord) -> PackageSummary:
+    """One line of the list, of a package that has a version."""
+    shown = _shown_first(record).facets
     return PackageSummary(
         name=record.name,
         versions=newest_first(record),
         summary=shown.summary,
         licence=shown.licence,
-        hooks=tuple(hook for hook in HOOKS if hook in hooks),
+        hooks=shown.hooks,
     )
 
 
-def _shown_first(record: PackageRecord) -> PackageVersion:
-    return newest_release(record) or max(record.versions, key=_version)
+def page_of(summaries: Iterable[PackageSummary], *, glob: str, after: str) -> PackageList:
+    """The packages whose names match, as many as one reply holds.
+
+    Args:
+        summaries: By name, ascending.
+        glob: Of names.
+        after: Where to go on: only names behind this one.
+    """
+    found: list[PackageSummary] = []
+    left = MAX_PAGE_VERSIONS
+    for one in summaries:
+        if one.name <= after or not fnmatchcase(one.name, glob):
+            continue
+        left -= len(one.versions) + _LINE
+        if found and left < 0:
+            return PackageList(packages=tuple(found), next=found[-1].name)
+        found.append(one)
+    return PackageList(packages=tuple(found))
 
 
-def _hidden(one: PackageVersion, channel: str) -> bool:
+def newest_first(record: PackageRecord) -> tuple[str, ...]:
+    """The package's versions in descending order of precedence."""
+    return tuple(one.version for one in descending(record))
+
+
+def descending(record: PackageRecord) -> list[VersionEntry]:
+    """The package's versions, the newest first."""
+    return sorted(record.versions, key=_precedence, reverse=True)
+
+
+def newest_release(record: PackageRecord | None) -> VersionEntry | None:
+    """The newest version in `stable` that is no prerelease; None if there is none."""
+    versions = record.versions if record else ()
+    released = (one for one in versions if _is_release(one))
+    return max(released, key=_precedence, default=None)
+
+
+def _shown_first(record: PackageRecord) -> VersionEntry:
+    return newest_release(record) or max(record.versions, key=_precedence)
+
+
+def _hidden(one: VersionState, channel: str) -> bool:
     found = one.lifecycle
     return found is not None and (found.yanked is not None or channel in found.retired)
 
@@ -172,16 +192,20 @@ def _left_out(record: PackageRecord, channel: str, wanted: Constraint) -> str:
     return "".join(f"; {hint}" for hint in hints[:MAX_HINTS])
 
 
-def _waits(one: PackageVersion, channel: str) -> bool:
+def _waits(one: VersionState, channel: str) -> bool:
     return one.gate is not None and channel in one.gate.awaits
 
 
-def _is_release(one: PackageVersion) -> bool:
-    is_in = STABLE in one.channels and _version(one).prerelease is None
+def _is_release(one: VersionState) -> bool:
+    is_in = STABLE in one.channels and "-" not in one.version.partition("+")[0]
     return is_in and not is_revoked(one) and not _hidden(one, STABLE)
 
 
-def _version(one: PackageVersion) -> Version:
+def _precedence(one: VersionState) -> Precedence:
+    return precedence(one.version)
+
+
+def _version(one: VersionState) -> Version:
     return parse_version(one.version, path="version")
 
 

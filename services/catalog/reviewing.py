@@ -37,10 +37,11 @@ from services.catalog.releasing import (
     promotion_reasons,
     state_of,
 )
-from shared.contracts.catalog import PackageRecord, PackageVersion
+from shared.contracts.catalog import PackageVersion
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import Actor, EventBody
 from shared.contracts.lifecycle import Approval, Statement
+from shared.contracts.package_records import PackageRecord
 from shared.contracts.reviews import MAX_TAGS, OwnerRule
 from shared.dsse import manifest_digest
 from shared.errors import Reason, RefusedError
@@ -183,7 +184,7 @@ def refuse_promotion(
         RefusedError: With every reason.
     """
     problems = [
-        *promotion_reasons(record, version, channel, given),
+        *promotion_reasons(version, channel, given),
         *_tag_reasons(record, version, tags),
     ]
     _refuse(version, f"promoted to {channel}", _own_reasons(version, speaker), problems)

@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Final, Protocol
 import msgspec
 import structlog
 
+from services.catalog.adapters.package_index import Held
+from services.catalog.adapters.packages import Packages
 from services.catalog.chunks import check_reader, chunk_number
 from services.catalog.package_content import PackageContent, read_content
 from services.catalog.publication import (
@@ -21,25 +23,38 @@ from services.catalog.publication import (
     decide_publication,
     draft_version,
     judged,
+    kept_version,
     publication_event,
     publication_reply,
     use_events,
 )
 from services.catalog.release_gate import Demands, gated
-from services.catalog.releasing import ReleasePolicy, held_back, marked_unchanged, retired
-from services.catalog.resolution import newest_release, resolve, show, summarise, warnings_of
+from services.catalog.releasing import (
+    ReleasePolicy,
+    held_back,
+    marked_unchanged,
+    retired,
+    version_before,
+)
+from services.catalog.resolution import (
+    chosen_version,
+    newest_first,
+    newest_release,
+    page_of,
+    resolve,
+    warnings_of,
+)
 from services.catalog.reviewing import Speaker, submission_events
 from services.catalog.ticket import issue_ticket
 from services.catalog.verification_reports import awaited, replaced, with_gate
 from shared.adapters.callers import Caller
-from shared.adapters.kv import Entry, Snapshot
+from shared.adapters.kv import Entry
 from shared.adapters.outbox import Outbox
 from shared.adapters.service_layer import Handler
 from shared.archive_files import ArchiveBytes
 from shared.bytecode.licences import is_gpl_compatible
 from shared.contracts.base import Endpoint, Message
 from shared.contracts.catalog import (
-    CATALOG,
     GET_PACKAGE,
     LIST_PACKAGES,
     PUBLISH_PACKAGE,
@@ -50,7 +65,6 @@ from shared.contracts.catalog import (
     ListPackages,
     PackageList,
     PackagePublished,
-    PackageRecord,
     PackageResolved,
     PackageShown,
     PackageVersion,
@@ -63,12 +77,13 @@ from shared.contracts.desired import DesiredNode
 from shared.contracts.errors import ErrorCode
 from shared.contracts.node import NodeRecord
 from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES
+from shared.contracts.package_records import VersionEntry
 from shared.contracts.waivers import Waiver
 from shared.dsse import verify_signed_package
 from shared.errors import Reason, RefusedError
 from shared.kernel_abilities import KernelAbilities, kernel_abilities
 from shared.licensing.policies import LicencePolicy
-from shared.outbox_records import Change, Decision
+from shared.outbox_records import Decision
 from shared.package_origins import check_origins
 
 _log = structlog.get_logger()
@@ -88,19 +103,6 @@ class Artifacts(Protocol):
 
     async def read_chunk(self, digest: str, number: int) -> ArtifactChunk | None:
         """One chunk."""
-
-
-class Packages(Protocol):
-    """The bucket of package records."""
-
-    async def get(self, key: str) -> Entry[PackageRecord] | None:
-        """One package."""
-
-    async def entries(self, prefix: str = "") -> list[Entry[PackageRecord]]:
-        """All packages."""
-
-    async def snapshot(self) -> Snapshot[PackageRecord]:
-        """All packages at one moment."""
 
 
 class DesiredNodes(Protocol):
@@ -189,43 +191,44 @@ class CatalogService:
         """The version exists if signature, archive, manifest and licence all agree."""
         version: PackageVersion | None = None
         try:
-            version, content = await self._verified(request, caller, command_id, now)
-            snapshot = await self._packages.snapshot()
+            version, content, archive_bytes = await self._verified(request, caller, command_id, now)
             name = version.manifest.name
-            entry = snapshot.entries.get(name)
+            held = await self._packages.read(name, self._packages.seen_by(caller))
             version = judged(
                 version,
                 self._licence_policy,
                 source_licences=content.source_licences,
                 kernels=await self._kernels(version),
-                released=newest_release(entry.value if entry else None),
+                released=await self._whole(held, newest_release(held.record)),
                 waivers=await self._waivers.in_force(),
             )
             record = decide_publication(
-                entry.value if entry else None,
+                held.record,
                 name=name,
                 version=version,
                 tests=content.tests,
                 unread=content.reasons,
+                archive_bytes=archive_bytes,
             )
-            before = entry.value if entry else None
-            version = marked_unchanged(version, before)
+            before = await self._whole(held, version_before(version, held.record))
+            version = marked_unchanged(kept_version(version), before)
+            submitter = Speaker(caller.actor(), caller.name, request.reason, now).statement
+            version = held_back(version, self._release_policy, submitter=submitter)
+            version = gated(version, self._demands, now=now)
+            record = replaced(record, version, command_id=command_id)
+            record = retired(record, version.channels, self._release_policy)
+            change = await self._packages.change(held, record, version)
         except RefusedError as error:
             refusal = error.refusal()
             _log.info("package_refused", command_id=command_id, code=refusal.code)
             event = publication_event(request.signed, version=version, refusal=refusal)
             return Decision(refusal=refusal, events=(event,))
         _log.info("package_accepted", command_id=command_id, package=name, version=version.version)
-        submitter = Speaker(caller.actor(), caller.name, request.reason, now).statement
-        version = held_back(version, self._release_policy, submitter=submitter)
-        version = gated(version, self._demands, now=now)
-        record = replaced(record, version, command_id=command_id)
-        record = retired(record, version.channels, self._release_policy)
         return Decision(
             reply=msgspec.structs.replace(
                 publication_reply(name, version), awaits=awaited(version)
             ),
-            change=Change(CATALOG, name, record, snapshot.sequence),
+            change=change,
             events=(
                 with_gate(publication_event(request.signed, version=version), version),
                 *submission_events(version),
@@ -233,25 +236,26 @@ class CatalogService:
             ),
         )
 
-    async def list_packages(self, request: ListPackages, _caller: Caller) -> PackageList:
-        """One line a package."""
-        entries = await self._packages.entries()
-        records = [entry.value for entry in entries]
-        return PackageList(packages=summarise(records, glob=request.name))
+    async def list_packages(self, request: ListPackages, caller: Caller) -> PackageList:
+        """One line a package, a page of them."""
+        summaries = self._packages.summaries(self._packages.seen_by(caller))
+        return page_of(summaries, glob=request.name, after=request.after)
 
-    async def get_package(self, request: GetPackage, _caller: Caller) -> PackageShown:
+    async def get_package(self, request: GetPackage, caller: Caller) -> PackageShown:
         """One version, in full."""
-        record = await self._record(request.name)
-        return show(record, name=request.name, version=request.version)
+        held = self._packages.find(request.name, self._packages.seen_by(caller))
+        entry = chosen_version(held.record, name=request.name, version=request.version)
+        package = await self._packages.whole(held, entry)
+        return PackageShown(package=package, versions=newest_first(held.record))
 
-    async def resolve_package(self, request: ResolvePackage, _caller: Caller) -> PackageResolved:
+    async def resolve_package(self, request: ResolvePackage, caller: Caller) -> PackageResolved:
         """The newest version that meets the constraint, and a ticket for its archive."""
-        record = await self._record(request.name)
-        package = resolve(
-            record, name=request.name, constraint=request.constraint, channel=request.channel
+        held = self._packages.find(request.name, self._packages.seen_by(caller))
+        entry = resolve(
+            held.record, name=request.name, constraint=request.constraint, channel=request.channel
         )
-        digest = package.signed.archive_sha256
-        ticket = issue_ticket(digest, key=self._ticket_key, now=self._now())
+        package = await self._packages.whole(held, entry)
+        ticket = issue_ticket(entry.archive_sha256, key=self._ticket_key, now=self._now())
         warnings = warnings_of(package, channel=request.channel)
         return PackageResolved(package=package, ticket=ticket, warnings=warnings)
 
@@ -274,8 +278,8 @@ class CatalogService:
 
     async def _verified(
         self, request: PublishPackage, caller: Caller, command_id: str, now: datetime
-    ) -> tuple[PackageVersion, PackageContent]:
-        """The version, and what its archive holds, once signatures and archive fit."""
+    ) -> tuple[PackageVersion, PackageContent, int]:
+        """The version, what its archive holds and how large that is, once signatures fit."""
         signed: SignedPackage = request.signed
         check_manifest_size(signed)
         manifest, certificate = verify_signed_package(signed, trust_root=self._trust_root)
@@ -298,7 +302,7 @@ class CatalogService:
             now=now,
             analysis=content.analysis,
         )
-        return version, content
+        return version, content, len(archive)
 
     async def _kernels(self, version: PackageVersion) -> list[KernelAbilities]:
         """Those of the nodes that were asked, if it matters for this version."""
@@ -313,9 +317,8 @@ class CatalogService:
         found = (entry.value.capabilities for entry in nodes)
         return list(dict.fromkeys(kernel_abilities(one) for one in found if one is not None))
 
-    async def _record(self, name: str) -> PackageRecord | None:
-        entry = await self._packages.get(name)
-        return entry.value if entry else None
+    async def _whole(self, held: Held, entry: VersionEntry | None) -> PackageVersion | None:
+        return None if entry is None else await self._packages.whole(held, entry)
 
 
 def _unknown_artifact(digest: str, rule: str) -> UnknownArtifactError:

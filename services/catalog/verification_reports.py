@@ -13,10 +13,12 @@ from typing import ClassVar, Final
 import msgspec
 
 from services.catalog.release_gate import Asked, Standing, Verifier
-from services.catalog.resolution import show
-from shared.contracts.catalog import PackageRecord, PackageVersion
+from services.catalog.resolution import chosen_version
+from services.catalog.version_entries import with_state
+from shared.contracts.catalog import PackageVersion
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import EventBody
+from shared.contracts.package_records import PackageRecord, VersionEntry
 from shared.contracts.release_gate import NodeVerdict
 from shared.contracts.verification import (
     MatrixNode,
@@ -39,7 +41,7 @@ class NobodyVerifiesError(RefusedError):
     code: ClassVar[ErrorCode] = "no_eligible_node"
 
 
-def version_of(record: PackageRecord | None, *, name: str, version: str) -> PackageVersion:
+def version_of(record: PackageRecord | None, *, name: str, version: str) -> VersionEntry:
     """The version that is meant; of none the one that was published last.
 
     Raises:
@@ -47,12 +49,15 @@ def version_of(record: PackageRecord | None, *, name: str, version: str) -> Pack
     """
     if record is not None and record.versions and not version:
         return record.versions[-1]
-    return show(record, name=name, version=version).package
+    return chosen_version(record, name=name, version=version)
 
 
 def replaced(record: PackageRecord, version: PackageVersion, *, command_id: str) -> PackageRecord:
     """The record with this one version as it is now."""
-    versions = tuple(version if one.version == version.version else one for one in record.versions)
+    versions = tuple(
+        with_state(one, version) if one.version == version.version else one
+        for one in record.versions
+    )
     return msgspec.structs.replace(record, versions=versions, command_id=command_id)
 
 

@@ -7,7 +7,7 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -15,16 +15,16 @@ from typing import Final
 import msgspec
 
 from services.catalog.waiving import waiver_details
-from shared.contracts.catalog import PackageRecord
 from shared.contracts.events import EventBody
+from shared.contracts.package_records import PackageRecord
 from shared.contracts.waivers import Waiver
 from shared.licensing.waivers import (
     ENDED,
     Notice,
+    Subject,
     covers,
     expiry_of,
     state_of,
-    subject_of,
     waived_rules,
 )
 
@@ -43,7 +43,7 @@ def sayings(
     notice: Notice,
     waiver: Waiver,
     *,
-    packages: Iterable[PackageRecord],
+    record: PackageRecord | None,
     in_force: Sequence[Waiver],
     now: datetime,
 ) -> Iterator[Saying]:
@@ -52,7 +52,7 @@ def sayings(
     Args:
         notice: What is due.
         waiver: The waiver that it is about.
-        packages: All.
+        record: The package that it is for; None: nothing is published under its name.
         in_force: The waivers that are.
         now: By the catalog's clock.
     """
@@ -63,25 +63,22 @@ def sayings(
         return
     details = {**waiver_details(waiver), "state": state_of(waiver, now=now)}
     yield Saying(f"{waiver.id}.{ENDED}", _body("waiver.end", waiver, details=details))
-    for record in packages:
-        if record.name != waiver.scope.package:
+    for version in record.versions if record else ():
+        subject = Subject(waiver.scope.package, version.version, version.archive_sha256)
+        rule = waiver.scope.rule
+        needs_it = rule in waived_rules(version.licences) and covers(waiver, rule, subject)
+        if not needs_it or any(covers(one, rule, subject) for one in in_force):
             continue
-        for version in record.versions:
-            subject = subject_of(version)
-            rule = waiver.scope.rule
-            needs_it = rule in waived_rules(version.licences) and covers(waiver, rule, subject)
-            if not needs_it or any(covers(one, rule, subject) for one in in_force):
-                continue
-            yield Saying(
-                f"{waiver.id}.violate.{subject.archive_sha256[:_DIGEST_DIGITS]}",
-                EventBody(
-                    action="licence.violate",
-                    outcome="observed",
-                    package=subject.package,
-                    version=subject.version,
-                    details={"waiver": waiver.id, "rules": [rule]},
-                ),
-            )
+        yield Saying(
+            f"{waiver.id}.violate.{subject.archive_sha256[:_DIGEST_DIGITS]}",
+            EventBody(
+                action="licence.violate",
+                outcome="observed",
+                package=subject.package,
+                version=subject.version,
+                details={"waiver": waiver.id, "rules": [rule]},
+            ),
+        )
 
 
 def told(waiver: Waiver, notice: Notice) -> Waiver:

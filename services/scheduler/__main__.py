@@ -13,15 +13,16 @@ from datetime import UTC, datetime
 from services.scheduler.adapters.fleet_records import FleetRecords
 from services.scheduler.adapters.neighbours import Neighbours
 from services.scheduler.adapters.revocations import Revocations
-from services.scheduler.adapters.watched_bus import WatchedBus
 from services.scheduler.execution import Execution
 from services.scheduler.service import SchedulerService
 from shared.adapters.bus import Bus, connect
 from shared.adapters.lifecycle import run
 from shared.adapters.logs import configure_logs
 from shared.adapters.outbox import Outbox
+from shared.adapters.watched_bus import WatchedBus
 from shared.config import ServiceConfig, load_config
-from shared.contracts.scheduler import APPLY_DEPLOYMENT, REMOVE_DEPLOYMENT
+from shared.contracts.deployments import DEPLOYMENTS
+from shared.contracts.scheduler import APPLY_DEPLOYMENT, NODE_LABELS, REMOVE_DEPLOYMENT
 from shared.version import VERSION
 
 
@@ -31,7 +32,8 @@ async def scheduling(
 ) -> AsyncIterator[None]:
     """A block during which the scheduler answers, tells nodes and says endings."""
     records = FleetRecords(bus, now=now)
-    outbox = Outbox(WatchedBus(bus, stored=records.note), "scheduler", now=now)
+    watched = WatchedBus(bus, (DEPLOYMENTS, NODE_LABELS), stored=records.note)
+    outbox = Outbox(watched, "scheduler", now=now)
     execution = Execution(records=records, outbox=outbox)
     neighbours = Neighbours(bus)
     service = SchedulerService(

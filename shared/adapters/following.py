@@ -42,6 +42,8 @@ class Follower:
         relist_seconds: float,
     ) -> None:
         self.subject: Final = subject
+        self.has_listed: Final = asyncio.Event()
+        """Set once everything that was stored had been handed on."""
         self._read: Final = read
         self._handler: Final = handler
         self._relist_seconds: Final = relist_seconds
@@ -74,6 +76,7 @@ class Follower:
         if self._relist_wanted:
             self._relist_wanted = False
             await self._list()
+            self.has_listed.set()
         while self._hints:
             subject, data = next(iter(self._hints.items()))
             del self._hints[subject]

@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -170,7 +171,7 @@ class KeyValue(Generic[RecordT]):
         handler: Callable[[str, RecordT | None, int], Awaitable[None]],
         *,
         relist_seconds: float = 60.0,
-    ) -> None:
+    ) -> asyncio.Event:
         """From now on `handler(key, value, revision)` is told what is stored.
 
         Called for every key that exists, then for every change (None: deleted), one call at a
@@ -183,6 +184,9 @@ class KeyValue(Generic[RecordT]):
             key_filter: A key, or a NATS wildcard as `>`.
             handler: Told only what is stored: a refused compare-and-set is never seen.
             relist_seconds: See above.
+
+        Returns:
+            What is set once every key that existed was handed on.
 
         Raises:
             NotPermittedError: The keys are not this user's to follow.
@@ -205,6 +209,7 @@ class KeyValue(Generic[RecordT]):
         self._connection.on_reconnect(follower.relist)
         await self._connection.subscribe(follower.subject, follower.on_message)
         self._spawn(follower.run())
+        return follower.has_listed
 
     async def _snapshot(self, key_filter: str) -> Snapshot[RecordT]:
         stored = await self._stored(f"{self._prefix}{key_filter}")

@@ -22,16 +22,17 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 import structlog
 
 from shared.adapters.callers import Caller
 from shared.adapters.exception_groups import plain_task_group
-from shared.adapters.kv import Entry, RevisionConflictError
+from shared.adapters.kv import RevisionConflictError
+from shared.adapters.outbox_bus import OutboxBus
 from shared.adapters.service_layer import Handler
 from shared.contracts.base import Bucket, Command, Endpoint, Message
 from shared.contracts.events import MAX_EVENT_BYTES, Actor, Audience, Event, EventBody
@@ -68,60 +69,12 @@ DECISION_ATTEMPTS: Final = 5
 REPAIR_PAUSE_SECONDS: Final = 1.0
 HEADER_ROOM_BYTES: Final = 1024
 
-RecordT = TypeVar("RecordT", bound=msgspec.Struct)
 CommandT = TypeVar("CommandT", bound=Command)
 ReplyT = TypeVar("ReplyT", bound=Message)
 AnyEndpoint = Endpoint[Any, Any]
 Decide = Callable[[CommandT, Caller, str, datetime], Awaitable[Decision[ReplyT]]]
 
 _log = structlog.get_logger()
-
-
-class Records(Protocol[RecordT]):
-    """The part of a bucket that the outbox uses."""
-
-    async def get(self, key: str) -> Entry[RecordT] | None:
-        """The key's newest value."""
-
-    async def entries(self, prefix: str = "") -> list[Entry[RecordT]]:
-        """All keys under a prefix."""
-
-    async def create(self, key: str, value: RecordT, *, ttl_seconds: int | None = None) -> int:
-        """A key that was not there."""
-
-    async def update_in_bucket(self, key: str, value: RecordT, *, sequence: int) -> int:
-        """Compare-and-set on the whole bucket."""
-
-    async def put(self, key: str, value: RecordT, *, ttl_seconds: int | None = None) -> int:
-        """Whatever was there."""
-
-    async def delete(self, key: str) -> None:
-        """The key is gone."""
-
-
-class OutboxBus(Protocol):
-    """The part of the bus that the outbox uses."""
-
-    @property
-    def key(self) -> str:
-        """Of this service."""
-
-    @property
-    def role(self) -> str:
-        """Of this service."""
-
-    @property
-    def max_payload_bytes(self) -> int:
-        """What the server takes."""
-
-    def bucket(self, bucket: Bucket[RecordT]) -> Records[RecordT]:
-        """A bucket."""
-
-    async def publish_event(self, event: Event) -> None:
-        """Stored once."""
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Runs beside."""
 
 
 class StateMovedError(FaultError):
@@ -321,9 +274,11 @@ class Outbox:
         # The record goes as the bytes that were decided; msgspec.Raw passes them through.
         raw = self._bus.bucket(Bucket(change.bucket, cast("Any", msgspec.Raw)))
         try:
-            await raw.update_in_bucket(
-                change.key, change.value, sequence=change.expected_bucket_sequence
-            )
+            if change.expected_revision is not None:
+                await raw.update(change.key, change.value, revision=change.expected_revision)
+            else:
+                sequence = change.expected_bucket_sequence
+                await raw.update_in_bucket(change.key, change.value, sequence=sequence)
         except RevisionConflictError:
             current = await raw.get(change.key)
             return current is not None and _command_of(current.value) == command_id

@@ -12,7 +12,6 @@ from shared.contracts.base import (
     API,
     INTERNAL,
     Accepted,
-    Bucket,
     Command,
     Document,
     Endpoint,
@@ -88,44 +87,40 @@ class SignedPackage(Document, frozen=True, kw_only=True):
     """The catalog's word when it was published; it alone adds one, where a version is resolved."""
 
 
-class PackageVersion(Message, frozen=True, kw_only=True):
-    """One immutable published version."""
+class VersionState(Message, frozen=True, kw_only=True):
+    """What is known of a published version beside its content; channels to `unchanged` may change.
+
+    Who published it, and when, never does.
+    """
 
     version: str
-    signed: SignedPackage
-    manifest: PackageManifest
-    elf: tuple[ElfFacts, ...]
     published_at: str
     published_by: str
     """Key of the principal who published."""
     channels: tuple[str, ...] = ("stable",)
-    command_id: str = ""
-    source_licences: dict[str, str] = {}
-    """The SPDX tag of each file of the archive that has one, by path."""
     licences: LicenceVerdict | None = None
-    """What the installation's policy said when it was published; None: nobody asked then."""
-    analysis: PackageAnalysis | None = None
-    """Where its programs could run; None: nobody asked then."""
+    """What the installation's policy said of it last; None: nobody asked."""
     gate: ReleaseGate | None = None
     """What kernels said of it, and the channels it waits for; None: nobody asked them."""
     lifecycle: Lifecycle | None = None
     """What people decided about it; None: nobody did."""
     unchanged: dict[str, str] = {}
     """Platform, as `linux-x86_64`, to an earlier version that is the same there."""
+
+
+class PackageVersion(VersionState, frozen=True, kw_only=True):
+    """One immutable published version."""
+
+    signed: SignedPackage
+    manifest: PackageManifest
+    elf: tuple[ElfFacts, ...]
+    command_id: str = ""
+    source_licences: dict[str, str] = {}
+    """The SPDX tag of each file of the archive that has one, by path."""
+    analysis: PackageAnalysis | None = None
+    """Where its programs could run; None: nobody asked then."""
     trust: TrustNote | None = None
     """What was found out about its signatures; None: published by a release that kept none."""
-
-
-class PackageRecord(Message, frozen=True, kw_only=True):
-    """KV `catalog`, key = package name: all its versions, oldest first."""
-
-    name: str
-    versions: tuple[PackageVersion, ...]
-    command_id: str = ""
-    """The command that wrote this revision."""
-
-
-CATALOG: Final = Bucket("catalog", PackageRecord)
 
 
 class WriteArtifact(Request, frozen=True, kw_only=True):
@@ -199,6 +194,8 @@ class ListPackages(Request, frozen=True, kw_only=True):
     """All packages, or those whose name matches a glob."""
 
     name: str = "*"
+    after: str = ""
+    """`next` of the page before."""
 
 
 class PackageSummary(Message, frozen=True, kw_only=True):
@@ -216,6 +213,8 @@ class PackageList(Message, frozen=True, kw_only=True):
     """By name, ascending."""
 
     packages: tuple[PackageSummary, ...]
+    next: str = ""
+    """Where the next page goes on; empty: this is the last."""
 
 
 class GetPackage(Request, frozen=True, kw_only=True):

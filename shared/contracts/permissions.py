@@ -245,6 +245,7 @@ def control_permissions(role: ControlRole) -> Permissions:
                 subscribe=(
                     f"{API}.catalog.>",
                     f"{INTERNAL}.catalog.>",
+                    kv_subject("catalog", ">"),
                     kv_subject(verification.VERIFICATIONS.name, ">"),
                     kv_subject(spaces.SPACES.name, ">"),
                 ),

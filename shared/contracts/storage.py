@@ -13,12 +13,12 @@ from typing import Any, Final
 import msgspec
 
 from shared.contracts.base import ARTIFACTS, EVENTS, Bucket, CommandOutcome, Message
-from shared.contracts.catalog import CATALOG
 from shared.contracts.deployments import DEPLOYMENTS
 from shared.contracts.desired import DESIRED
 from shared.contracts.events import Actor, Event
 from shared.contracts.log_heads import CHECKPOINTS
 from shared.contracts.node import NODES, OBSERVED
+from shared.contracts.package_records import CATALOG
 from shared.contracts.reviews import CODE_OWNERS
 from shared.contracts.scheduler import NODE_LABELS
 from shared.contracts.spaces import SPACES
@@ -66,8 +66,10 @@ class StateChange(Message, frozen=True, kw_only=True):
     key: str
     value: msgspec.Raw
     """The record; its `command_id` is the command's, so that a repeat recognises itself."""
-    expected_bucket_sequence: int
+    expected_bucket_sequence: int = 0
     """Last sequence of the whole bucket when the decision was made: one change at a time."""
+    expected_revision: int | None = None
+    """Of the key when the decision was made, which looked at no other; None: the above counts."""
 
 
 class OutboxRecord(Message, frozen=True, kw_only=True):
@@ -84,6 +86,8 @@ class OutboxRecord(Message, frozen=True, kw_only=True):
     """Another request under the same id is refused."""
     request: Any = None
     actor: Actor
+    name: str = ""
+    """Of who asked, as the server vouches for it; empty once the command is done."""
     outcome: CommandOutcome
     change: StateChange | None = None
     events: tuple[Event, ...] = ()

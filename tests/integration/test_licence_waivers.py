@@ -13,12 +13,16 @@ import msgspec
 import pytest
 
 from cli.package_build import BuiltPackage
+from services.catalog.adapters.artifacts import Artifacts
+from services.catalog.adapters.package_index import PackageIndex
+from services.catalog.adapters.packages import Packages
 from services.catalog.adapters.waivers import Waivers
 from shared.adapters.bus import Bus
 from shared.adapters.outbox import Outbox
-from shared.contracts.catalog import CATALOG, GET_PACKAGE, GetPackage, PackageRecord
+from shared.contracts.catalog import GET_PACKAGE, GetPackage
 from shared.contracts.events import Event
 from shared.contracts.licences import LicenceFinding, LicenceVerdict
+from shared.contracts.package_records import CATALOG, StoredPackage
 from shared.contracts.waivers import (
     GRANT_WAIVER,
     LIST_WAIVERS,
@@ -54,7 +58,9 @@ class Desk:
     def restarted(self) -> Waivers:
         """What a new process of the catalog has."""
         self.outbox = Outbox(self.catalog, "catalog", now=lambda: self.now)
-        return Waivers(self.catalog, self.outbox, now=lambda: self.now)
+        artifacts = Artifacts(self.catalog.connection, folder=Path())
+        packages = Packages(self.catalog, PackageIndex(self.catalog), artifacts)
+        return Waivers(self.catalog, packages, self.outbox, now=lambda: self.now)
 
     async def request(self, days: float = 40, scope: WaiverScope = SCOPE) -> str:
         """The publisher asks; the waiver's id."""
@@ -78,8 +84,8 @@ class Desk:
             policy="p", policy_version="1.0.0", outcome="noted", findings=(finding,)
         )
         version = msgspec.structs.replace(a_version(), licences=verdict)
-        record = PackageRecord(name="one", versions=(version, a_version("1.1.0")))
-        await self.catalog.bucket(CATALOG).put("one", record)
+        stored = StoredPackage(name="one", versions=(version, a_version("1.1.0")))
+        await self.catalog.bucket(CATALOG).put("one", stored)
 
     async def look(self, *, days: float) -> list[tuple[str, str]]:
         """What is said when it is looked twice, by two processes, so long after the start."""

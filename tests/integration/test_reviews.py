@@ -18,7 +18,6 @@ from shared.adapters.bus import Bus
 from shared.canonical import sha256_hex
 from shared.contracts.base import Endpoint
 from shared.contracts.catalog import (
-    CATALOG,
     LIST_PACKAGES,
     PUBLISH_PACKAGE,
     ListPackages,
@@ -26,6 +25,7 @@ from shared.contracts.catalog import (
 )
 from shared.contracts.events import Event
 from shared.contracts.lifecycle import Lifecycle
+from shared.contracts.package_records import CATALOG
 from shared.contracts.reviews import (
     APPROVE_PACKAGE,
     DEPRECATE_PACKAGE,

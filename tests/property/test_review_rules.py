@@ -35,14 +35,15 @@ from services.catalog.reviewing import (
     withdrawn,
 )
 from shared.adapters.licence_policies import load_policy
-from shared.contracts.catalog import PackageRecord, PackageVersion
+from shared.contracts.catalog import PackageVersion
 from shared.contracts.events import Actor
 from shared.contracts.lifecycle import Approval, Lifecycle, ReviewState
+from shared.contracts.package_records import PackageRecord
 from shared.contracts.reviews import OwnerRule
 from shared.dsse import manifest_digest
 from shared.errors import RefusedError
 from shared.moments import render_time
-from tests.package_builders import NOW, a_version
+from tests.package_builders import NOW, a_record, a_record_of, a_version
 
 ORDER: Final[tuple[ReviewState, ...]] = get_args(ReviewState)
 NAMES = ("acme", "alice", "bob", "carol", "dave")
@@ -105,7 +106,7 @@ def _published(policy: ReleasePolicy, channels: Sequence[str] = CHANNELS) -> Pac
 
 
 def _record(version: PackageVersion) -> PackageRecord:
-    return PackageRecord(name="one", versions=(version,))
+    return a_record_of(version)
 
 
 def _said(
@@ -230,9 +231,7 @@ def test_a_refused_promotion_lists_all_that_is_missing(
         version = withdrawn(version, "yank", _speaker("alice"))
     given_now = _given(policy, seconds=seconds)
 
-    found = {
-        reason.path for reason in promotion_reasons(_record(version), version, channel, given_now)
-    }
+    found = {reason.path for reason in promotion_reasons(version, channel, given_now)}
 
     demanded = policy.approvals.get(channel, 0)
     assert found == {
@@ -246,7 +245,7 @@ def test_a_refused_promotion_lists_all_that_is_missing(
 def test_only_the_newest_are_picked_and_any_can_be_named(order: list[str], kept: int) -> None:
     """In whatever order versions come, the newest are picked, and a pin finds each of them."""
     policy = ReleasePolicy(kept={"stable": kept})
-    record = PackageRecord(name="one", versions=tuple(a_version(one) for one in order))
+    record = a_record(*order)
     record = retired(record, ("stable",), policy)
 
     shown = [one.version for one in record.versions if not lifecycle_of(one).retired]

@@ -9,7 +9,8 @@ from datetime import datetime
 
 from shared.adapters.bus import Bus
 from shared.adapters.callers import Caller
-from shared.adapters.outbox import Outbox, OutboxBus
+from shared.adapters.outbox import Outbox
+from shared.adapters.outbox_bus import OutboxBus
 from shared.adapters.service_layer import Handler
 from shared.contracts.events import Event, EventBody, Outcome
 from shared.contracts.scheduler import LABEL_NODE, NODE_LABELS, LabelNode, NodeLabelled, NodeLabels

@@ -103,6 +103,10 @@ class MortalRecords(Generic[RecordT]):
         """Counts as a write."""
         return await self._bus.write(self._real.create(key, value, ttl_seconds=ttl_seconds))
 
+    async def update(self, key: str, value: RecordT, *, revision: int) -> int:
+        """Counts as a write."""
+        return await self._bus.write(self._real.update(key, value, revision=revision))
+
     async def update_in_bucket(self, key: str, value: RecordT, *, sequence: int) -> int:
         """Counts as a write."""
         return await self._bus.write(self._real.update_in_bucket(key, value, sequence=sequence))

@@ -8,19 +8,20 @@ import msgspec
 import pytest
 
 from services.catalog.publication import (
-    MAX_RECORD_BYTES,
     ManifestError,
     NotOwnSignatureError,
-    RecordFullError,
     VersionConflictError,
     check_has_name,
     check_signer,
     decide_publication,
+    kept_version,
     publication_event,
     publication_reply,
 )
-from shared.canonical import canonical_digest
-from shared.contracts.catalog import PackageRecord, PackageVersion
+from services.catalog.version_entries import RecordFullError, entry_of, storable
+from shared.canonical import canonical_digest, sha256_hex
+from shared.contracts.catalog import PackageVersion
+from shared.contracts.package_records import PackageRecord
 from shared.dsse import key_id, public_key_of
 from shared.errors import RefusedError
 from tests.package_builders import (
@@ -43,7 +44,7 @@ def test_a_first_version_makes_the_record() -> None:
     version = a_version("1.0.0", command_id="command-first")
 
     assert publish(None, version) == PackageRecord(
-        name="one", versions=(version,), command_id="command-first"
+        name="one", versions=(entry_of(version),), command_id="command-first"
     )
 
 
@@ -104,25 +105,23 @@ def test_a_version_has_a_channel() -> None:
 
 def test_a_full_record_refuses_clearly() -> None:
     """A package that reached its record's size is told so, by number of versions."""
-    one_bytes = len(msgspec.json.encode(a_version("1.0.1000")))
-    fitting = a_record(*(f"1.0.{number}" for number in range(MAX_RECORD_BYTES // one_bytes - 1)))
+    names = tuple(sha256_hex(b"%d" % number) for number in range(10_000))
+    facets = msgspec.structs.replace(entry_of(a_version()).facets, programs=names)
+    entry = msgspec.structs.replace(entry_of(a_version()), facets=facets)
 
-    publish(fitting, a_version("1.1.0"))
-    full = a_record(*(f"1.0.{number}" for number in range(MAX_RECORD_BYTES // one_bytes + 20)))
-    with pytest.raises(RecordFullError, match=r"versions and its record holds no more") as caught:
-        publish(full, a_version("1.1.0"))
+    with pytest.raises(RecordFullError, match=r"has 2 versions and its record holds no") as caught:
+        storable(PackageRecord(name="one", versions=(entry, entry_of(a_version("1.1.0")))))
 
-    assert len(fitting.versions) > 50
     assert caught.value.refusal().code == "too_large"
 
 
-def test_a_first_version_that_no_record_holds_is_told_so() -> None:
-    """Not as one version too many, and with what helps."""
+def test_a_version_that_fits_no_reply_is_told_so() -> None:
+    """With what helps."""
     tags = {f"sources/file-{number}.c": "GPL-2.0-only" for number in range(20_000)}
     large = msgspec.structs.replace(a_version("1.0.0"), source_licences=tags)
 
-    with pytest.raises(RecordFullError, match="is more than a package's record holds: offer less"):
-        publish(None, large)
+    with pytest.raises(RecordFullError, match="is more than is kept of a version: offer less"):
+        kept_version(large)
 
 
 def test_the_reply_names_what_was_signed() -> None:

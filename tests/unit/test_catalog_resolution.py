@@ -9,16 +9,20 @@ from datetime import timedelta
 import pytest
 
 from services.catalog.resolution import (
+    MAX_PAGE_VERSIONS,
     UnknownPackageError,
     VersionUnsatisfiedError,
+    chosen_version,
+    newest_first,
+    page_of,
     resolve,
-    show,
-    summarise,
+    summary_of,
 )
 from services.catalog.ticket import admits, derive_ticket_key, issue_ticket
-from shared.contracts.catalog import TICKET_SECONDS, PackageRecord
+from shared.contracts.catalog import TICKET_SECONDS, PackageSummary
+from shared.contracts.package_records import PackageRecord
 from shared.errors import RefusedError
-from tests.package_builders import NOW, a_record, a_version
+from tests.package_builders import NOW, a_record, a_record_of, a_version
 
 RECORD = a_record("1.0.0", "1.9.0", "1.10.0", "2.0.0-rc.1", "2.0.0")
 KEY = derive_ticket_key(b"seed of the catalog's own creds.")
@@ -55,9 +59,7 @@ def test_a_constraint_that_nobody_meets_names_what_there_is() -> None:
 
 def test_only_the_asked_channel_counts() -> None:
     """A version that was released elsewhere does not meet a constraint on `stable`."""
-    record = PackageRecord(
-        name="one", versions=(a_version("1.0.0"), a_version("1.1.0", channels=("edge",)))
-    )
+    record = a_record_of(a_version("1.0.0"), a_version("1.1.0", channels=("edge",)))
 
     def in_channel(channel: str) -> str:
         return resolve(record, name="one", constraint="*", channel=channel).version
@@ -75,7 +77,7 @@ def test_an_unknown_package_is_not_found(record: PackageRecord | None) -> None:
 
     assert caught.value.refusal().code == "not_found"
     with pytest.raises(UnknownPackageError):
-        show(record, name="one", version="")
+        chosen_version(record, name="one", version="")
 
 
 def test_a_malformed_constraint_is_an_invalid_request() -> None:
@@ -86,36 +88,60 @@ def test_a_malformed_constraint_is_an_invalid_request() -> None:
     assert caught.value.refusal().code == "invalid_request"
 
 
-def test_the_newest_release_is_shown_first() -> None:
+@pytest.mark.parametrize(
+    ("record", "shown"),
+    [
+        (RECORD, "2.0.0"),
+        (a_record("1.0.0", "2.0.0-rc.1"), "1.0.0"),
+        (a_record("2.0.0-rc.1"), "2.0.0-rc.1"),
+    ],
+)
+def test_the_newest_release_is_shown_first(record: PackageRecord, shown: str) -> None:
     """Without a version the newest release is shown; a prerelease only if there is no release."""
-    assert show(RECORD, name="one", version="").package.version == "2.0.0"
-    assert show(a_record("1.0.0", "2.0.0-rc.1"), name="one", version="").package.version == "1.0.0"
-    assert show(a_record("2.0.0-rc.1"), name="one", version="").package.version == "2.0.0-rc.1"
+    assert chosen_version(record, name="one", version="").version == shown
 
 
 def test_one_version_is_shown_with_its_siblings() -> None:
     """The named version comes with the names of all, newest first."""
-    shown = show(RECORD, name="one", version="1.9.0")
-
-    assert shown.package.version == "1.9.0"
-    assert shown.versions == ("2.0.0", "2.0.0-rc.1", "1.10.0", "1.9.0", "1.0.0")
+    assert chosen_version(RECORD, name="one", version="1.9.0").version == "1.9.0"
+    assert newest_first(RECORD) == ("2.0.0", "2.0.0-rc.1", "1.10.0", "1.9.0", "1.0.0")
     with pytest.raises(UnknownPackageError, match=r"no version 1\.9\.9"):
-        show(RECORD, name="one", version="1.9.9")
+        chosen_version(RECORD, name="one", version="1.9.9")
 
 
 def test_the_list_is_by_name_and_glob() -> None:
-    """One line a package that matches; a record without versions is no package."""
-    records = [
-        PackageRecord(name="two", versions=(a_version("1.0.0"),)),
-        PackageRecord(name="one", versions=(a_version("1.0.0"), a_version("1.1.0"))),
-        PackageRecord(name="empty", versions=()),
+    """One line a package that matches."""
+    lines = [
+        summary_of(a_record_of(a_version("1.0.0"), a_version("1.1.0"))),
+        summary_of(a_record_of(a_version("1.0.0"), name="two")),
     ]
 
-    assert [(line.name, line.versions) for line in summarise(records, glob="*")] == [
+    assert [(one.name, one.versions) for one in page_of(lines, glob="*", after="").packages] == [
         ("one", ("1.1.0", "1.0.0")),
         ("two", ("1.0.0",)),
     ]
-    assert [line.name for line in summarise(records, glob="t*")] == ["two"]
+    assert [one.name for one in page_of(lines, glob="t*", after="").packages] == ["two"]
+
+
+def test_every_package_is_on_one_page_of_the_list() -> None:
+    """However many versions packages have, pages end, follow one another and leave nothing out."""
+    versions = tuple(f"1.0.{number}" for number in range(MAX_PAGE_VERSIONS // 3))
+    lines = [
+        PackageSummary(
+            name=f"p{number:02}", versions=versions, summary="", licence="", hooks=("xdp",)
+        )
+        for number in range(20)
+    ]
+    names: list[str] = []
+    after = ""
+
+    while after or not names:
+        page = page_of(lines, glob="p*", after=after)
+        assert len(page.packages) <= 3
+        names += [one.name for one in page.packages]
+        after = page.next
+
+    assert names == [one.name for one in lines]
 
 
 def test_a_ticket_admits_until_it_expires() -> None:

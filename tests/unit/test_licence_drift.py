@@ -18,7 +18,7 @@ from services.catalog.releasing import (
     judged_for,
     promotion_reasons,
 )
-from shared.contracts.catalog import PackageRecord, PackageVersion
+from shared.contracts.catalog import PackageVersion
 from shared.contracts.licences import LicenceFinding
 from shared.contracts.package_facts import ElfFacts
 from shared.contracts.waivers import Waiver, WaiverScope
@@ -133,7 +133,6 @@ def test_a_promotion_records_the_waiver_that_lets_it_in() -> None:
     released = a_version()
     drifted = a_version("1.1.0", licence=f"{DUAL} OR MIT", channels=("canary",))
     elsewhere = _judged(drifted, released=released)
-    record = PackageRecord(name="one", versions=(released, elsewhere))
 
     def given(*waivers: Waiver) -> Circumstances:
         return Circumstances(
@@ -143,11 +142,12 @@ def test_a_promotion_records_the_waiver_that_lets_it_in() -> None:
             waivers=waivers,
             demands=Demands(),
             now=NOW,
+            released=released,
         )
 
-    refused = promotion_reasons(record, elsewhere, "stable", given())
-    allowed = promotion_reasons(record, elsewhere, "stable", given(WAIVER))
-    inside = judged_for(record, elsewhere, "stable", given(WAIVER))
+    refused = promotion_reasons(elsewhere, "stable", given())
+    allowed = promotion_reasons(elsewhere, "stable", given(WAIVER))
+    inside = judged_for(elsewhere, "stable", given(WAIVER))
 
     assert elsewhere.licences is not None
     assert elsewhere.licences.outcome == "review"

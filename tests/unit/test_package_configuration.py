@@ -10,7 +10,12 @@ import msgspec
 import pytest
 
 from services.catalog.manifest import manifest_reasons
-from services.catalog.publication import decide_publication, draft_version, judged
+from services.catalog.publication import (
+    decide_publication,
+    draft_version,
+    judged,
+    kept_version,
+)
 from services.scheduler.acceptance import draft_application
 from services.scheduler.program_choice import ProgramChoiceError, resolve_program
 from shared.adapters.licence_policies import load_policy
@@ -52,7 +57,8 @@ def a_version(**changes: Any) -> PackageVersion:
         now=NOW,
     )
     version = judged(draft, load_policy("gpl-ok"), source_licences={}, kernels=[])
-    return decide_publication(None, name="configured", version=version).versions[-1]
+    decide_publication(None, name="configured", version=version)
+    return version
 
 
 def resolved(version: PackageVersion | None = None, **changes: Any) -> ResolvedProgram:
@@ -71,9 +77,11 @@ def refused(**changes: Any) -> dict[str, str]:
 
 
 def test_a_manifest_that_fits_its_types_is_published() -> None:
-    """And the record keeps the types of what the package offers, of nothing else."""
-    version = a_version(maps={"rules": MAPS["rules"]}, variables={"limit": VARIABLES["limit"]})
+    """If it is large, the types of what the package offers are kept, of nothing else."""
+    whole = a_version(maps={"rules": MAPS["rules"]}, variables={"limit": VARIABLES["limit"]})
+    version = kept_version(whole, limit_bytes=len(msgspec.json.encode(whole)) - 1)
 
+    assert kept_version(whole) == whole
     kept = {one.name for one in version.elf[0].maps if one.key is not None}
     assert kept == {"rules"}
     assert [one.name for one in version.elf[0].variables] == ["limit"]

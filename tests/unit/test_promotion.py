@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 
 import msgspec
@@ -19,8 +20,9 @@ from services.catalog.releasing import (
     state_of,
 )
 from services.catalog.reviewing import Speaker, withdrawn
+from services.catalog.version_entries import record_of, storable
 from shared.adapters.licence_policies import load_policy
-from shared.contracts.catalog import PackageRecord, PackageVersion
+from shared.contracts.catalog import PackageVersion
 from shared.contracts.events import Actor
 from shared.contracts.licences import LicenceFinding, LicenceVerdict
 from shared.contracts.release_gate import NodeVerdict, ReleaseGate
@@ -54,10 +56,10 @@ def _given(kernels: int = 0, waivers: tuple[Waiver, ...] = ()) -> Circumstances:
 
 
 def _reasons(
-    version: PackageVersion, given: Circumstances, *others: PackageVersion
+    version: PackageVersion, given: Circumstances, released: PackageVersion | None = None
 ) -> list[Reason]:
-    record = PackageRecord(name="one", versions=(*others, version))
-    return promotion_reasons(record, version, "stable", given)
+    given = dataclasses.replace(given, released=released)
+    return promotion_reasons(version, "stable", given)
 
 
 def test_a_waiver_that_ended_keeps_a_version_out() -> None:
@@ -124,7 +126,7 @@ def test_what_is_taken_back_waits_for_nothing_any_more() -> None:
 def test_records_of_earlier_releases_are_released() -> None:
     """A version without any word about it is what its channels say."""
     record = a_record("1.0.0", "1.1.0")
-    stored = msgspec.json.decode(msgspec.json.encode(record), type=PackageRecord)
+    stored = record_of(storable(record))
 
     assert [one.lifecycle for one in stored.versions] == [None, None]
     assert [state_of(one) for one in stored.versions] == ["released", "released"]

@@ -34,14 +34,14 @@ from services.catalog.verification_reports import (
     replaced,
     settlement_events,
 )
-from shared.contracts.catalog import PackageRecord, PackageVersion
+from shared.contracts.catalog import PackageVersion
 from shared.contracts.node import NodeRecord
 from shared.contracts.package_manifest import Needs
 from shared.contracts.scheduler import NodeLabels
 from shared.contracts.verification import ProgramVerified, VerificationReport
 from shared.dsse import manifest_digest
 from shared.errors import RefusedError
-from tests.package_builders import NOW, a_program, a_version
+from tests.package_builders import NOW, a_program, a_record_of, a_version
 
 SECONDS = 60
 NODES = {
@@ -105,7 +105,7 @@ def test_a_channel_that_demands_nothing_takes_a_version_at_once() -> None:
 
 def test_what_waits_cannot_be_resolved() -> None:
     """It is stored, and no deployment gets it."""
-    record = PackageRecord(name="one", versions=(_waiting(),))
+    record = a_record_of(_waiting())
 
     with pytest.raises(VersionUnsatisfiedError) as caught:
         resolve(record, name="one", constraint="*", channel="stable")
@@ -268,7 +268,7 @@ def test_every_verdict_and_every_release_is_an_event_of_its_own() -> None:
     assert {one.correlation for one in events} == {version.command_id}
     assert events[-1].details["kernels"] == ["6.18.0", "5.15.0"]
     record = replaced(
-        PackageRecord(name="one", versions=(version,)),
+        a_record_of(version),
         settled(version, standing),
         command_id="command-settle",
     )

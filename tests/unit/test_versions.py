@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from shared.errors import RefusedError
-from shared.versions import newest, parse_constraint, parse_version
+from shared.versions import parse_constraint, parse_version
 
 CASES = [
     # constraint, allowed, not allowed
@@ -99,11 +99,3 @@ def test_precedence_is_that_of_semver() -> None:
     versions = [parse_version(one, path="") for one in (*ordered.split(), "1.0.0-rc.1", "1.0.0")]
 
     assert all(lower < higher for lower, higher in pairwise(versions))
-
-
-def test_the_newest_allowed_version_wins() -> None:
-    """Highest precedence, not highest text, and not a prerelease nobody asked for."""
-    versions = [parse_version(one, path="") for one in ("1.9.0", "1.10.0", "1.11.0-rc.1", "2.0.0")]
-
-    assert str(newest(versions, parse_constraint("^1", path=""))) == "1.10.0"
-    assert newest(versions, parse_constraint("^3", path="")) is None

@@ -8,14 +8,13 @@ import asyncio
 from typing import Any, Final
 
 from services.catalog.adapters.artifacts import Artifacts
-from services.catalog.resolution import show
-from shared.adapters.bus import Bus
+from services.catalog.adapters.packages import Packages
+from services.catalog.resolution import chosen_version
 from shared.adapters.callers import Caller
-from shared.adapters.kv import KeyValue
 from shared.adapters.service_layer import Handler
 from shared.archive_files import ArchiveBytes
 from shared.contracts.base import Endpoint
-from shared.contracts.catalog import CATALOG, PackageRecord, PackageVersion
+from shared.contracts.catalog import PackageVersion
 from shared.contracts.notices import GET_NOTICE, GetNotice, PackageNotice
 from shared.errors import FaultError
 from shared.licensing.notices import package_notice
@@ -28,8 +27,8 @@ from shared.package_archive import read_archive
 class Notices:
     """Answers for every version that is published."""
 
-    def __init__(self, bus: Bus, artifacts: Artifacts, policy: LicencePolicy) -> None:
-        self._packages: Final[KeyValue[PackageRecord]] = bus.bucket(CATALOG)
+    def __init__(self, packages: Packages, artifacts: Artifacts, policy: LicencePolicy) -> None:
+        self._packages: Final = packages
         self._artifacts: Final = artifacts
         self._policy: Final = policy
 
@@ -37,11 +36,11 @@ class Notices:
         """What is served, and by which method."""
         return {GET_NOTICE: self.get_notice}
 
-    async def get_notice(self, request: GetNotice, _caller: Caller) -> PackageNotice:
+    async def get_notice(self, request: GetNotice, caller: Caller) -> PackageNotice:
         """The bundle of one version."""
-        entry = await self._packages.get(request.name)
-        record = entry.value if entry else None
-        version = show(record, name=request.name, version=request.version).package
+        held = self._packages.find(request.name, self._packages.seen_by(caller))
+        entry = chosen_version(held.record, name=request.name, version=request.version)
+        version = await self._packages.whole(held, entry)
         archive = await self._artifacts.read(version.signed.archive_sha256)
         if archive is None:
             raise FaultError(f"the archive of {request.name} {version.version} is not stored")

@@ -13,9 +13,11 @@ import msgspec
 import structlog
 
 from services.catalog.adapters.owners import Owners
+from services.catalog.adapters.package_index import Held
+from services.catalog.adapters.packages import Packages
 from services.catalog.adapters.waivers import Waivers
 from services.catalog.code_ownership import lifecycle_of
-from services.catalog.publication import check_has_name, check_record_size, use_events
+from services.catalog.publication import check_has_name, use_events
 from services.catalog.release_gate import Demands
 from services.catalog.releasing import (
     Circumstances,
@@ -28,6 +30,7 @@ from services.catalog.releasing import (
     retired,
     state_of,
 )
+from services.catalog.resolution import newest_release
 from services.catalog.reviewing import (
     Speaker,
     approved,
@@ -39,14 +42,13 @@ from services.catalog.reviewing import (
     withdrawn,
 )
 from services.catalog.verification_reports import RELEASE, awaited, replaced, version_of
-from shared.adapters.bus import Bus
 from shared.adapters.callers import Caller
-from shared.adapters.kv import KeyValue
 from shared.adapters.outbox import Outbox
 from shared.adapters.service_layer import Handler
 from shared.contracts.base import Endpoint, Message
-from shared.contracts.catalog import CATALOG, PackageRecord, PackageVersion
+from shared.contracts.catalog import PackageVersion
 from shared.contracts.events import EventBody
+from shared.contracts.package_records import PackageRecord
 from shared.contracts.reviews import (
     APPROVE_PACKAGE,
     DEPRECATE_PACKAGE,
@@ -72,10 +74,9 @@ from shared.contracts.reviews import (
     SubmitPackage,
     YankPackage,
 )
-from shared.dsse import manifest_digest
 from shared.errors import Reason, RefusedError
 from shared.licensing.policies import LicencePolicy
-from shared.outbox_records import Change, Decision
+from shared.outbox_records import Decision
 
 _log = structlog.get_logger()
 
@@ -101,13 +102,16 @@ class Verifying(Protocol):
 class _Move:
     """One version as it was found, and all that is decided by."""
 
-    record: PackageRecord
+    held: Held
     version: PackageVersion
     speaker: Speaker
     given: Circumstances
     command_id: str
-    sequence: int
-    """Of the bucket."""
+
+    @property
+    def record(self) -> PackageRecord:
+        """The version's package."""
+        return self.held.record
 
 
 class Reviews:
@@ -115,7 +119,7 @@ class Reviews:
 
     def __init__(
         self,
-        bus: Bus,
+        packages: Packages,
         outbox: Outbox,
         *,
         owners: Owners,
@@ -126,7 +130,7 @@ class Reviews:
         verification: Verifying,
         now: Callable[[], datetime],
     ) -> None:
-        self._packages: Final[KeyValue[PackageRecord]] = bus.bucket(CATALOG)
+        self._packages: Final = packages
         self._owners: Final = owners
         self._outbox: Final = outbox
         self._policy: Final = policy
@@ -153,37 +157,36 @@ class Reviews:
             GET_REVIEW: self.get_review,
         }
 
-    async def get_review(self, request: GetReview, _caller: Caller) -> PackageReview:
+    async def get_review(self, request: GetReview, caller: Caller) -> PackageReview:
         """Where a version stands, and what is missing for each channel."""
-        entry = await self._packages.get(request.name)
-        record = entry.value if entry else None
-        version = version_of(record, name=request.name, version=request.version)
-        assert record is not None
-        given = await self._circumstances(self._now())
+        held = self._packages.find(request.name, self._packages.seen_by(caller))
+        entry = version_of(held.record, name=request.name, version=request.version)
+        version = await self._packages.whole(held, entry)
+        given = await self._circumstances(held, self._now())
         return PackageReview(
             name=request.name,
             version=version.version,
-            manifest_sha256=manifest_digest(version.signed),
+            manifest_sha256=entry.manifest_sha256,
             state=state_of(version),
             channels=version.channels,
             lifecycle=lifecycle_of(version),
             approvals=approvers(version, given.rules),
-            waits_for=_waits_for(record, version, given),
+            waits_for=_waits_for(version, given),
         )
 
-    async def find_revoked(self, request: FindRevoked, _caller: Caller) -> RevokedVersions:
+    async def find_revoked(self, request: FindRevoked, caller: Caller) -> RevokedVersions:
         """Those that must not run, of the packages named."""
+        spaces = self._packages.seen_by(caller)
         found: list[RevokedVersion] = []
         for name in sorted(set(request.packages)):
-            entry = await self._packages.get(name)
-            for version in entry.value.versions if entry else ():
-                revoked = lifecycle_of(version).revoked
+            for entry in self._packages.find(name, spaces).record.versions:
+                revoked = lifecycle_of(entry).revoked
                 if revoked is not None:
                     found.append(
                         RevokedVersion(
                             package=name,
-                            version=version.version,
-                            archive_sha256=version.signed.archive_sha256,
+                            version=entry.version,
+                            archive_sha256=entry.archive_sha256,
                             at=revoked.at,
                             why=revoked.why,
                         )
@@ -200,11 +203,13 @@ class Reviews:
             tags=request.tags,
         )
         said = {"channel": request.channel, "tags": list(request.tags)}
-        return _moved(move, after, (event_of("package.submit", move.version, after, **said),))
+        return await self._moved(
+            move, after, (event_of("package.submit", move.version, after, **said),)
+        )
 
     async def _review(self, _request: ReviewPackage, move: _Move) -> Decision[PackageMoved]:
         after = reviewed(move.version, move.speaker, move.given.rules)
-        return _moved(move, after, (event_of("package.review", move.version, after),))
+        return await self._moved(move, after, (event_of("package.review", move.version, after),))
 
     async def _approve(self, request: ApprovePackage, move: _Move) -> Decision[PackageMoved]:
         after = approved(
@@ -216,13 +221,13 @@ class Reviews:
         )
         names = list(approvers(after, move.given.rules))
         event = event_of("package.approve", move.version, after, approvals=names)
-        return _moved(move, after, (event,))
+        return await self._moved(move, after, (event,))
 
     async def _promote(self, request: PromotePackage, move: _Move) -> Decision[PackageMoved]:
         refuse_promotion(
             move.record, move.version, request.to, move.speaker, move.given, tags=request.tags
         )
-        judged = judged_for(move.record, move.version, request.to, move.given)
+        judged = judged_for(move.version, request.to, move.given)
         told = described(judged, request.notes, request.tags)
         after = promoted(told, request.to, move.given, command_id=move.command_id)
         is_in = request.to in after.channels
@@ -242,22 +247,22 @@ class Reviews:
         release = event_of(RELEASE, move.version, after, channels=[request.to])
         release = msgspec.structs.replace(release, outcome="succeeded")
         events = (event, *((release,) if is_in else ()), *use_events(after))
-        return _moved(move, after, events, record=record)
+        return await self._moved(move, after, events, record=record)
 
     async def _deprecate(self, _request: DeprecatePackage, move: _Move) -> Decision[PackageMoved]:
         after = withdrawn(move.version, "deprecate", move.speaker)
-        return _moved(move, after, (event_of("package.deprecate", move.version, after),))
+        return await self._moved(move, after, (event_of("package.deprecate", move.version, after),))
 
     async def _yank(self, request: YankPackage, move: _Move) -> Decision[PackageMoved]:
         after = withdrawn(move.version, "yank", move.speaker, undo=request.undo)
         event = event_of("package.yank", move.version, after, undo=request.undo)
-        return _moved(move, after, (event,))
+        return await self._moved(move, after, (event,))
 
     async def _revoke(self, _request: RevokePackage, move: _Move) -> Decision[PackageMoved]:
         after = withdrawn(move.version, "revoke", move.speaker)
         archive = after.signed.archive_sha256
         event = event_of(REVOKE, move.version, after, archive_sha256=archive)
-        return _moved(move, after, (event,))
+        return await self._moved(move, after, (event,))
 
     def _moving(
         self,
@@ -270,20 +275,16 @@ class Reviews:
         async def decided(
             request: MoveCommand, caller: Caller, command_id: str, now: datetime
         ) -> Decision[PackageMoved]:
-            snapshot = await self._packages.snapshot()
-            entry = snapshot.entries.get(request.name)
-            record = entry.value if entry else None
+            held = await self._packages.read(request.name, self._packages.seen_by(caller))
             try:
                 _check_version(request)
-                version = version_of(record, name=request.name, version=request.version)
-                assert record is not None
+                entry = version_of(held.record, name=request.name, version=request.version)
                 move = _Move(
-                    record,
-                    version,
+                    held,
+                    await self._packages.whole(held, entry),
                     Speaker(caller.actor(), caller.name, request.reason, now),
-                    await self._circumstances(now),
+                    await self._circumstances(held, now),
                     command_id,
-                    snapshot.sequence,
                 )
                 return await decide(request, move)
             except RefusedError as error:
@@ -303,7 +304,8 @@ class Reviews:
 
         return perform
 
-    async def _circumstances(self, now: datetime) -> Circumstances:
+    async def _circumstances(self, held: Held, now: datetime) -> Circumstances:
+        released = newest_release(held.record)
         return Circumstances(
             policy=self._policy,
             rules=await self._owners.rules(),
@@ -311,47 +313,45 @@ class Reviews:
             waivers=await self._waivers.in_force(),
             demands=self._demands,
             now=now,
+            released=await self._packages.whole(held, released) if released else None,
+        )
+
+    async def _moved(
+        self,
+        move: _Move,
+        after: PackageVersion,
+        events: tuple[EventBody, ...],
+        *,
+        record: PackageRecord | None = None,
+    ) -> Decision[PackageMoved]:
+        """The version is as `after` says, or the package as `record` says."""
+        record = record or replaced(move.record, after, command_id=move.command_id)
+        missing = _waits_for(after, move.given)
+        return Decision(
+            reply=PackageMoved(
+                command_id=move.command_id,
+                name=record.name,
+                version=after.version,
+                state=state_of(after),
+                channels=after.channels,
+                targets=lifecycle_of(after).targets,
+                approvals=approvers(after, move.given.rules),
+                awaits=awaited(after),
+                waits_for=tuple(
+                    f"{channel}: {sentence}"
+                    for channel, sentences in missing.items()
+                    for sentence in sentences
+                ),
+            ),
+            change=await self._packages.change(move.held, record, after),
+            events=events,
         )
 
 
-def _moved(
-    move: _Move,
-    after: PackageVersion,
-    events: tuple[EventBody, ...],
-    *,
-    record: PackageRecord | None = None,
-) -> Decision[PackageMoved]:
-    """The version is as `after` says, or the package as `record` says."""
-    record = record or replaced(move.record, after, command_id=move.command_id)
-    check_record_size(record, after.version)
-    missing = _waits_for(record, after, move.given)
-    return Decision(
-        reply=PackageMoved(
-            command_id=move.command_id,
-            name=record.name,
-            version=after.version,
-            state=state_of(after),
-            channels=after.channels,
-            targets=lifecycle_of(after).targets,
-            approvals=approvers(after, move.given.rules),
-            awaits=awaited(after),
-            waits_for=tuple(
-                f"{channel}: {sentence}"
-                for channel, sentences in missing.items()
-                for sentence in sentences
-            ),
-        ),
-        change=Change(CATALOG, record.name, record, move.sequence),
-        events=events,
-    )
-
-
-def _waits_for(
-    record: PackageRecord, version: PackageVersion, given: Circumstances
-) -> dict[str, tuple[str, ...]]:
+def _waits_for(version: PackageVersion, given: Circumstances) -> dict[str, tuple[str, ...]]:
     """Channel that the version is submitted for to what is missing."""
     return {
-        channel: tuple(_spoken(one) for one in promotion_reasons(record, version, channel, given))
+        channel: tuple(_spoken(one) for one in promotion_reasons(version, channel, given))
         for channel in lifecycle_of(version).targets
     }
 

@@ -15,11 +15,13 @@ import asyncio
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
 
+from services.catalog.adapters.package_index import Held
+from services.catalog.adapters.packages import Packages
 from services.catalog.adapters.waivers import Waivers
 from services.catalog.release_gate import (
     Asked,
@@ -44,11 +46,10 @@ from services.catalog.verification_reports import (
 from shared.adapters.bus import Bus
 from shared.adapters.callers import Caller
 from shared.adapters.exception_groups import plain_task_group
-from shared.adapters.kv import Snapshot
 from shared.adapters.outbox import Outbox
 from shared.adapters.service_layer import Handler
 from shared.contracts.base import Endpoint
-from shared.contracts.catalog import CATALOG, PackageRecord, PackageVersion
+from shared.contracts.catalog import PackageVersion
 from shared.contracts.node import NODES
 from shared.contracts.scheduler import NODE_LABELS
 from shared.contracts.storage import kv_subject
@@ -71,10 +72,12 @@ from shared.contracts.verification import (
 from shared.dsse import manifest_digest
 from shared.errors import FaultError, RefusedError
 from shared.licensing.waivers import lapsed, subject_of, waived_rules
-from shared.outbox_records import Change, Decision
+from shared.outbox_records import Decision
 
 ROUND_SECONDS: Final = 2.0
 REFUSED_SECONDS: Final = 60.0
+FORGOTTEN_AFTER: Final = timedelta(days=7)
+"""Before the start: what was ordered earlier, and holds nothing back, is not looked at again."""
 ASKING_SECONDS: Final = 3.0
 """How long a node may take to say that it is at it."""
 
@@ -97,6 +100,7 @@ class Verification:
     def __init__(
         self,
         bus: Bus,
+        packages: Packages,
         outbox: Outbox,
         *,
         ticket_key: bytes,
@@ -109,6 +113,7 @@ class Verification:
 
         Args:
             bus: The catalog's.
+            packages: The catalog's.
             outbox: The catalog's.
             ticket_key: From `derive_ticket_key`.
             trial_seconds: What a node may take for one candidate.
@@ -117,7 +122,7 @@ class Verification:
             now: The catalog's clock.
         """
         self._bus: Final = bus
-        self._packages: Final = bus.bucket(CATALOG)
+        self._packages: Final = packages
         self._reports: Final = bus.bucket(VERIFICATIONS)
         self._ticket_key: Final = ticket_key
         self._trial_seconds: Final = trial_seconds
@@ -147,11 +152,10 @@ class Verification:
         self.opened(ordered.name, ordered.version)
         return ordered
 
-    async def get_matrix(self, request: GetMatrix, _caller: Caller) -> VerificationMatrix:
+    async def get_matrix(self, request: GetMatrix, caller: Caller) -> VerificationMatrix:
         """What the kernels said of one version."""
-        entry = await self._packages.get(request.name)
-        record = entry.value if entry else None
-        version = version_of(record, name=request.name, version=request.version)
+        held = self._packages.find(request.name, self._packages.seen_by(caller))
+        version = await self._meant(held, request.version)
         found = await self._judge(version)
         return matrix(
             version,
@@ -202,16 +206,13 @@ class Verification:
         self._wake.set()
 
     async def _load(self) -> None:
-        """Every version that was ordered to be verified is looked at once."""
-        for entry in await self._packages.entries():
-            for version in entry.value.versions:
-                if version.gate is not None:
-                    self._open.add((entry.value.name, version.version))
+        """Every version that waits, or was ordered to be verified lately, is looked at once."""
+        for name, version in self._packages.at_gates(since=self._now() - FORGOTTEN_AFTER):
+            self._open.add((name, version))
 
     async def _look(self, name: str, number: str) -> None:
         """Nodes are asked, and what they reported is recorded."""
-        entry = await self._packages.get(name)
-        version = version_of(entry.value if entry else None, name=name, version=number)
+        version = await self._meant(self._packages.find(name, self._packages.every_space), number)
         if version.gate is None:
             self._open.discard((name, number))
             return
@@ -264,10 +265,10 @@ class Verification:
         asked[node] = Asked("running", since, taken.problem)
 
     async def _decide_order(
-        self, request: VerifyPackage, _caller: Caller, command_id: str, now: datetime
+        self, request: VerifyPackage, caller: Caller, command_id: str, now: datetime
     ) -> Decision[VerificationOrdered]:
-        snapshot = await self._packages.snapshot()
-        record, version = _meant(snapshot, request.name, request.version)
+        held = await self._packages.read(request.name, self._packages.seen_by(caller))
+        version = await self._meant(held, request.version)
         labelled = await self._verifiers()
         verifiers = {node: one for node, one in labelled.items() if is_for(version, one)}
         check_verifiers(verifiers)
@@ -280,11 +281,8 @@ class Verification:
                 verifiers=tuple(verifiers),
                 awaits=anew.gate.awaits if anew.gate else (),
             ),
-            change=Change(
-                CATALOG,
-                request.name,
-                replaced(record, anew, command_id=command_id),
-                snapshot.sequence,
+            change=await self._packages.change(
+                held, replaced(held.record, anew, command_id=command_id), anew
             ),
             events=(order_event(version, verifiers),),
         )
@@ -292,8 +290,8 @@ class Verification:
     async def _decide_settlement(
         self, request: SettleVerification, _caller: Caller, command_id: str, now: datetime
     ) -> Decision[VerificationSettled]:
-        snapshot = await self._packages.snapshot()
-        record, version = _meant(snapshot, request.name, request.version)
+        held = await self._packages.read(request.name, self._packages.every_space)
+        version = await self._meant(held, request.version)
         standing = (await self._judge(version)).standing
         after = entered(settled(version, standing), standing.releases, now=now)
         reply = VerificationSettled(
@@ -303,18 +301,11 @@ class Verification:
         )
         if not standing.has_news:
             return Decision(reply=reply)
+        record = replaced(held.record, after, command_id=command_id)
+        record = retired(record, standing.releases, self._release_policy)
         return Decision(
             reply=reply,
-            change=Change(
-                CATALOG,
-                request.name,
-                retired(
-                    replaced(record, after, command_id=command_id),
-                    standing.releases,
-                    self._release_policy,
-                ),
-                snapshot.sequence,
-            ),
+            change=await self._packages.change(held, record, after),
             events=tuple(settlement_events(version, standing)),
         )
 
@@ -354,12 +345,6 @@ class Verification:
             (entry.value for entry in records), {entry.key: entry.value for entry in labels}
         )
 
-
-def _meant(
-    snapshot: Snapshot[PackageRecord], name: str, version: str
-) -> tuple[PackageRecord, PackageVersion]:
-    entry = snapshot.entries.get(name)
-    record = entry.value if entry else None
-    found = version_of(record, name=name, version=version)
-    assert record is not None
-    return record, found
+    async def _meant(self, held: Held, version: str) -> PackageVersion:
+        entry = version_of(held.record, name=held.record.name, version=version)
+        return await self._packages.whole(held, entry)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import structlog
 
+from services.catalog.adapters.packages import Packages
 from services.catalog.publication import check_has_name
 from services.catalog.waiver_notices import Saying, sayings, told
 from services.catalog.waiving import (
@@ -27,7 +28,6 @@ from shared.adapters.kv import KeyValue, RevisionConflictError
 from shared.adapters.outbox import Outbox
 from shared.adapters.service_layer import Handler
 from shared.contracts.base import Endpoint, Message
-from shared.contracts.catalog import CATALOG, PackageRecord
 from shared.contracts.waivers import (
     GRANT_WAIVER,
     LICENCE_WAIVERS,
@@ -58,9 +58,11 @@ _log = structlog.get_logger()
 class Waivers:
     """Every waiver; commands change them through the outbox."""
 
-    def __init__(self, bus: Bus, outbox: Outbox, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, bus: Bus, packages: Packages, outbox: Outbox, *, now: Callable[[], datetime]
+    ) -> None:
         self._bucket: Final[KeyValue[Waiver]] = bus.bucket(LICENCE_WAIVERS)
-        self._packages: Final[KeyValue[PackageRecord]] = bus.bucket(CATALOG)
+        self._packages: Final = packages
         self._outbox: Final = outbox
         self._now: Final = now
         self._concerned: Final = asyncio.Event()
@@ -151,10 +153,11 @@ class Waivers:
         waivers = {entry.value.id: entry for entry in entries}
         for notice in due_notices([entry.value for entry in entries], now=now):
             entry = waivers[notice.waiver]
-            packages = [one.value for one in await self._packages.entries()]
+            package = entry.value.scope.package
+            held = await self._packages.read(package, self._packages.every_space)
             standing = in_force((one.value for one in entries), now=now)
             for saying in sayings(
-                notice, entry.value, packages=packages, in_force=standing, now=now
+                notice, entry.value, record=held.record, in_force=standing, now=now
             ):
                 await self._say(saying, notice)
             await self._note(notice)

@@ -17,11 +17,11 @@ from typing import Final, TypeVar
 import msgspec
 import structlog
 
-from services.scheduler.adapters.watched_bus import StoredChange
 from services.scheduler.desired_state import Fleet
 from services.scheduler.placement import NodeView, view_node
 from shared.adapters.bus import Bus
 from shared.adapters.kv import Entry, KeyValue, RevisionConflictError, Snapshot
+from shared.adapters.watched_bus import StoredChange
 from shared.contracts.deployments import DEPLOYMENTS, DeploymentRecord
 from shared.contracts.desired import DESIRED, DesiredNode
 from shared.contracts.node import HEARTBEAT, NODES, OBSERVED, NodeRecord, ObservedNode

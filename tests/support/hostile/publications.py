@@ -26,8 +26,9 @@ from services.catalog.publication import (
 )
 from shared.adapters.licence_policies import load_policy
 from shared.canonical import canonical_bytes, sha256_hex
-from shared.contracts.catalog import DsseEnvelope, PackageRecord, PublishPackage, SignedPackage
+from shared.contracts.catalog import DsseEnvelope, PublishPackage, SignedPackage
 from shared.contracts.package_manifest import MapEntry, MetricEntry, PackageManifest
+from shared.contracts.package_records import PackageRecord
 from shared.contracts.package_tests import PackageTest, PacketStep
 from shared.dsse import MANIFEST_TYPE, sign_envelope, verify_signed_package
 from shared.errors import Reason, RefusedError

@@ -1,29 +1,25 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""Hears of the scheduler's own state changes as soon as they are stored.
+"""Hears of a service's own state changes as soon as they are stored.
 
-The outbox has writes to do after the state change of a command: events, heads, the answer.  The
-nodes need not wait for those: a stored change is accepted, and what follows from it can be told.
+The outbox has writes to do after the state change of a command: events, heads, the answer.  Others
+need not wait for those: a stored change is accepted, and what follows from it can be told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from shared.adapters.kv import Entry
-from shared.adapters.outbox import OutboxBus, Records
+from shared.adapters.outbox_bus import OutboxBus, Records
 from shared.contracts.base import Bucket
-from shared.contracts.deployments import DEPLOYMENTS
 from shared.contracts.events import Event
-from shared.contracts.scheduler import NODE_LABELS
 
 RecordT = TypeVar("RecordT", bound=msgspec.Struct)
-
-WATCHED: Final = frozenset({DEPLOYMENTS.name, NODE_LABELS.name})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +34,17 @@ class StoredChange:
 
 
 class WatchedBus:
-    """The bus as the outbox uses it; `stored` is told of each state change."""
+    """The bus as the outbox uses it; `stored` is told of each change in the buckets named."""
 
-    def __init__(self, bus: OutboxBus, *, stored: Callable[[StoredChange], None]) -> None:
+    def __init__(
+        self,
+        bus: OutboxBus,
+        buckets: Collection[Bucket[Any]],
+        *,
+        stored: Callable[[StoredChange], None],
+    ) -> None:
         self._bus: Final = bus
+        self._watched: Final = frozenset(bucket.name for bucket in buckets)
         self._stored: Final = stored
 
     @property
@@ -60,9 +63,9 @@ class WatchedBus:
         return self._bus.max_payload_bytes
 
     def bucket(self, bucket: Bucket[RecordT]) -> Records[RecordT]:
-        """A bucket, watched if its records are deployments or labels."""
+        """A bucket, watched if it is named."""
         plain = self._bus.bucket(bucket)
-        if bucket.name not in WATCHED:
+        if bucket.name not in self._watched:
             return plain
         return _WatchedBucket(plain, name=bucket.name, stored=self._stored)
 
@@ -94,14 +97,20 @@ class _WatchedBucket(Records[RecordT]):
     async def create(self, key: str, value: RecordT, *, ttl_seconds: int | None = None) -> int:
         return await self._plain.create(key, value, ttl_seconds=ttl_seconds)
 
+    async def update(self, key: str, value: RecordT, *, revision: int) -> int:
+        return self._told(key, value, await self._plain.update(key, value, revision=revision))
+
     async def update_in_bucket(self, key: str, value: RecordT, *, sequence: int) -> int:
-        revision = await self._plain.update_in_bucket(key, value, sequence=sequence)
-        data = msgspec.json.encode(value)
-        self._stored(StoredChange(self._name, key, data, revision))
-        return revision
+        written = await self._plain.update_in_bucket(key, value, sequence=sequence)
+        return self._told(key, value, written)
 
     async def put(self, key: str, value: RecordT, *, ttl_seconds: int | None = None) -> int:
         return await self._plain.put(key, value, ttl_seconds=ttl_seconds)
 
     async def delete(self, key: str) -> None:
         await self._plain.delete(key)
+
+    def _told(self, key: str, value: RecordT, revision: int) -> int:
+        data = msgspec.json.encode(value)
+        self._stored(StoredChange(self._name, key, data, revision))
+        return revision
