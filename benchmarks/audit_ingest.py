@@ -44,7 +44,7 @@ from services.auditor.store import LogStore
 from shared.adapters.bus import Bus, connect
 from shared.adapters.logs import configure_logs
 from shared.canonical import canonical_bytes
-from shared.contracts.events import Actor, Event, EventBody, draft_event
+from shared.contracts.events import PUBLIC, Actor, Event, EventBody, draft_event
 from shared.moments import render_time
 from tests.support.postgres import PostgresServer
 
@@ -306,7 +306,7 @@ async def new_database(server: PostgresServer) -> Bench:
 class Silent:
     """Says nothing, so that the log holds what the stream was filled with."""
 
-    async def emit(self, body: EventBody, *, event_id: str) -> None:
+    async def emit(self, body: EventBody, *, event_id: str, audience: str = PUBLIC) -> None:
         """Not said."""
 
 

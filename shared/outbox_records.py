@@ -4,6 +4,7 @@
 
 Rules:
  * A command has either a reply or a refusal.
+ * Who asked is kept by name only until the command is done, so that it can be decided again.
  * Event ids follow from the service, the command id and the place in the decision, so that a
    repetition after a crash makes the same events.
  * Each audience's sequence goes on from the heads, without gaps, in the order of the decision.
@@ -14,7 +15,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
@@ -96,6 +97,8 @@ class Origin:
     subject: str
     request: Command
     actor: Actor
+    name: str = ""
+    """Of who asked, as the server vouches for it."""
 
 
 def request_digest(origin: Origin) -> str:
@@ -104,9 +107,12 @@ def request_digest(origin: Origin) -> str:
     return canonical_digest([origin.subject, request])
 
 
-def draft_refused(endpoint: Endpoint[Any, Any], error: RefusedError) -> Decision[Message]:
+def draft_refused(
+    endpoint: Endpoint[Any, Any], error: RefusedError, *, audience: Audience = PUBLIC
+) -> Decision[Message]:
     """The decision that a raised refusal is: recorded, and told to the audit log."""
-    return Decision(refusal=error.refusal(), events=(refused_body(endpoint, error, None),))
+    event = refused_body(endpoint, error, None)
+    return Decision(refusal=error.refusal(), events=(event,), audience=audience)
 
 
 def refused_body(
@@ -127,7 +133,7 @@ def draft_too_large(
     endpoint: Endpoint[Any, Any], error: EffectTooLargeError, *, audience: Audience
 ) -> Decision[Message]:
     """The refusal of a decision whose effects have no room, told to whom the decision would be."""
-    return replace(draft_refused(endpoint, error), audience=audience)
+    return draft_refused(endpoint, error, audience=audience)
 
 
 def draft_record(
@@ -169,6 +175,7 @@ def draft_record(
         request_sha256=request_digest(origin),
         # A request is kept to be decided again, which happens only if there is a change.
         request=None if decision.change is None else msgspec.to_builtins(origin.request),
+        name="" if decision.change is None else origin.name,
         actor=origin.actor,
         outcome=CommandOutcome(
             reply=None if decision.reply is None else msgspec.to_builtins(decision.reply),
@@ -232,7 +239,7 @@ def draft_heads(heads: Mapping[Audience, int], *, actor: Actor, now: datetime) -
 
 def done_record(record: OutboxRecord) -> OutboxRecord:
     """What is remembered of a command whose effects are all done: enough to answer a repeat."""
-    return msgspec.structs.replace(record, request=None, change=None, events=(), heads={})
+    return msgspec.structs.replace(record, request=None, name="", change=None, events=(), heads={})
 
 
 def check_repeat(remembered: OutboxRecord, origin: Origin) -> None:

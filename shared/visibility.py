@@ -84,6 +84,11 @@ class Sight:
             self._open = frozenset({PUBLIC, *(one for _, one in self._openings[:count])})
         return self._open | self._of_members.get(name, frozenset())
 
+    def next_opening(self, *, now: datetime) -> datetime | None:
+        """When the next space opens by its time; None: none will."""
+        ahead = bisect_right(self._moments, now)
+        return self._moments[ahead] if ahead < len(self._moments) else None
+
 
 def current_audience(audience: Audience, spaces: Spaces, *, now: datetime) -> Audience:
     """To whom that is told from now on which was told to `audience` before."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Final
 
@@ -36,7 +36,7 @@ from shared.contracts.waivers import (
 )
 from shared.errors import Reason, RefusedError
 from shared.licensing.waivers import expiry_of, state_of
-from shared.moments import render_time
+from shared.moments import read_time, render_time
 from shared.versions import parse_constraint
 
 _ID_DIGITS: Final = 12
@@ -90,7 +90,7 @@ def requested_waiver(
         id=f"w-{canonical_digest([command_id])[:_ID_DIGITS]}",
         scope=request.scope,
         reason=request.reason,
-        expires_at=render_time(_moment(request.expires_at)),
+        expires_at=render_time(read_time(request.expires_at)),
         requested_by=asker.actor.key,
         requested_name=asker.name,
         requested_role=asker.actor.role,
@@ -222,7 +222,7 @@ def _expiry_problems(text: str, now: datetime) -> list[Reason]:
     latest = now + timedelta(days=MAX_WAIVER_DAYS)
     allowed = f"after {render_time(now)}, until {render_time(latest)}"
     try:
-        moment = _moment(text)
+        moment = read_time(text)
     except ValueError:
         rule = "is not an RFC 3339 time with a zone"
         return [Reason(path="expires_at", rule=rule, got=text, allowed="as 2027-01-02T00:00:00Z")]
@@ -230,16 +230,6 @@ def _expiry_problems(text: str, now: datetime) -> list[Reason]:
         return []
     rule = "has passed" if moment <= now else f"is more than {MAX_WAIVER_DAYS} days away"
     return [Reason(path="expires_at", rule=rule, got=text, allowed=allowed)]
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(text)
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError(text) from error
 
 
 def _known(waiver: Waiver | None, wanted: str) -> Waiver:

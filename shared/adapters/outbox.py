@@ -24,7 +24,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import msgspec
 import structlog
@@ -35,7 +35,7 @@ from shared.adapters.kv import RevisionConflictError
 from shared.adapters.outbox_bus import OutboxBus
 from shared.adapters.service_layer import Handler
 from shared.contracts.base import Bucket, Command, Endpoint, Message
-from shared.contracts.events import MAX_EVENT_BYTES, Actor, Audience, Event, EventBody
+from shared.contracts.events import MAX_EVENT_BYTES, PUBLIC, Actor, Audience, Event, EventBody
 from shared.contracts.storage import (
     BUCKETS,
     COMMAND_MEMORY_SECONDS,
@@ -73,8 +73,15 @@ CommandT = TypeVar("CommandT", bound=Command)
 ReplyT = TypeVar("ReplyT", bound=Message)
 AnyEndpoint = Endpoint[Any, Any]
 Decide = Callable[[CommandT, Caller, str, datetime], Awaitable[Decision[ReplyT]]]
+Concerned = Callable[[CommandT, Caller], Awaitable[Audience]]
 
 _log = structlog.get_logger()
+
+
+class _Command(NamedTuple):
+    endpoint: AnyEndpoint
+    decide: Decide[Any, Any]
+    concerned: Concerned[Any] | None
 
 
 class StateMovedError(FaultError):
@@ -101,7 +108,7 @@ class Outbox:
         self._bucket: Final = outbox_bucket(service)
         self._records: Final = bus.bucket(self._bucket)
         self._actor: Final = Actor(key=bus.key, role=bus.role, attested=False)
-        self._commands: Final[dict[str, tuple[AnyEndpoint, Decide[Any, Any]]]] = {}
+        self._commands: Final[dict[str, _Command]] = {}
         self._lock: Final = asyncio.Lock()
         self._heads: dict[Audience, int] = {}
         self._is_clean = False
@@ -117,18 +124,29 @@ class Outbox:
             await self._recover()
 
     def command(
-        self, endpoint: Endpoint[CommandT, ReplyT], decide: Decide[CommandT, ReplyT]
+        self,
+        endpoint: Endpoint[CommandT, ReplyT],
+        decide: Decide[CommandT, ReplyT],
+        *,
+        concerned: Concerned[CommandT] | None = None,
     ) -> Handler:
         """The handler that serves `endpoint` by what `decide(request, caller, id, now)` says.
 
         A RefusedError of `decide` is a decision too: answered the same way again, and told to the
         audit log as `<entity>.<verb>`, `refused`.  So is `too_large`, if its effects have no room.
+
+        Args:
+            endpoint: Of a command.
+            decide: See above; a decision says itself whom its events are for.
+            concerned: To which audience it is told that `decide` raised a refusal; None: `public`.
         """
-        self._commands[endpoint.subject] = (endpoint, decide)
+        self._commands[endpoint.subject] = _Command(endpoint, decide, concerned)
 
         async def handle(request: CommandT, caller: Caller) -> ReplyT:
             command_id = request.command_id or secrets.token_hex(16)
-            origin = Origin(self._service, command_id, endpoint.subject, request, caller.actor())
+            origin = Origin(
+                self._service, command_id, endpoint.subject, request, caller.actor(), caller.name
+            )
             try:
                 async with self._lock:
                     await self._recover_if_needed()
@@ -143,12 +161,13 @@ class Outbox:
 
         return handle
 
-    async def emit(self, body: EventBody, *, event_id: str) -> None:
+    async def emit(self, body: EventBody, *, event_id: str, audience: Audience = PUBLIC) -> None:
         """The event is in the stream, once, however often this is called with its id.
 
         Args:
             body: What happened; of one that has no room in the audit log, as much as has.
             event_id: Of letters, digits, `.`, `_` and `-`.
+            audience: Whom it is for.
 
         Raises:
             FaultError: It is not certain yet; call again.
@@ -165,6 +184,7 @@ class Outbox:
                 heads=self._heads,
                 salt=secrets.token_bytes(SALT_BYTES),
                 now=self._now(),
+                audience=audience,
                 event_limit_bytes=min(
                     MAX_EVENT_BYTES, self._bus.max_payload_bytes - HEADER_ROOM_BYTES
                 ),
@@ -192,13 +212,14 @@ class Outbox:
         raise StateMovedError("the state changes faster than can be decided; ask again")
 
     async def _decide(self, origin: Origin, caller: Caller) -> OutboxRecord:
-        endpoint, decide = self._commands[origin.subject]
+        endpoint, decide, concerned = self._commands[origin.subject]
         now = self._now()
         decision: Decision[Any]
         try:
             decision = await decide(origin.request, caller, origin.command_id, now)
         except RefusedError as error:
-            decision = draft_refused(endpoint, error)
+            audience = await concerned(origin.request, caller) if concerned else PUBLIC
+            decision = draft_refused(endpoint, error, audience=audience)
         try:
             return self._drafted(origin, decision, now)
         except EffectTooLargeError as error:
@@ -312,11 +333,11 @@ class Outbox:
                 return
             if record.subject not in self._commands:
                 raise StateMovedError(f"{record.subject}: a command waits that nobody here decides")
-            endpoint, _decide = self._commands[record.subject]
+            endpoint = self._commands[record.subject].endpoint
             request = msgspec.convert(record.request, endpoint.request, str_keys=True)
-            actor = record.actor
-            origin = Origin(self._service, record.command_id, record.subject, request, actor)
-            record = await self._decide(origin, _caller(actor))
+            actor, name = record.actor, record.name
+            origin = Origin(self._service, record.command_id, record.subject, request, actor, name)
+            record = await self._decide(origin, _caller(actor, name))
             await self._records.put(f"{PENDING}{record.command_id}", record)
         raise StateMovedError("the state changes faster than can be decided")
 
@@ -337,8 +358,8 @@ class Outbox:
         self._is_being_repaired = False
 
 
-def _caller(actor: Actor) -> Caller:
-    return Caller(actor.key, actor.role, "", attested=actor.attested, address=actor.address)
+def _caller(actor: Actor, name: str) -> Caller:
+    return Caller(actor.key, actor.role, name, attested=actor.attested, address=actor.address)
 
 
 class _Marked(msgspec.Struct, frozen=True):

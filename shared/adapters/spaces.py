@@ -76,6 +76,12 @@ class KnownSpaces:
         """`public`, and what is open by now."""
         return self._sight.of("", now=self._now())
 
+    def seconds_to_opening(self) -> float | None:
+        """Until the next space opens by its time; None: none that is known will."""
+        now = self._now()
+        opening = self._sight.next_opening(now=now)
+        return None if opening is None else (opening - now).total_seconds()
+
     def audience_now(self, audience: Audience) -> Audience:
         """To whom that is told from now on which was told to `audience` before."""
         return current_audience(audience, self._spaces, now=self._now())

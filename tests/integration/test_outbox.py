@@ -193,6 +193,31 @@ async def test_refusal_is_remembered_and_told(buses: Buses) -> None:
     assert events[0].data.details == {"code": "not_found", "message": "no"}
 
 
+async def test_a_refusal_is_told_to_whom_it_concerns(buses: Buses) -> None:
+    """And to nobody else; so is an event that nobody asked for.  Each audience has its count."""
+    bus = await buses.open("service-scheduler")
+    outbox, labelling = Outbox(bus, "scheduler"), Labelling(bus)
+
+    async def concerned(request: LabelNode, caller: Caller) -> str:
+        return f"p_{caller.name}" if request.reason else "public"
+
+    handler = outbox.command(LABEL_NODE, labelling.decide, concerned=concerned)
+    await outbox.open()
+
+    for reason in ("", "why"):
+        with pytest.raises(RefusedError):
+            await handler(LabelNode(node="forbidden", reason=reason), ALICE)
+    drifted = EventBody(action="chain.drift", outcome="observed")
+    await outbox.emit(drifted, event_id="drift-1", audience="p_alice")
+
+    events = await stored_events(await buses.open("service-auditor"))
+    assert [(one.audience, one.data.action, one.sequence) for one in events] == [
+        ("public", "node.label", 1),
+        ("p_alice", "node.label", 1),
+        ("p_alice", "chain.drift", 2),
+    ]
+
+
 async def test_state_that_moved_is_decided_again(buses: Buses) -> None:
     """A change by somebody else between decision and write is never overwritten."""
     bus = await buses.open("service-scheduler")
@@ -297,7 +322,7 @@ async def test_command_that_waits_for_recovery_is_decided_by_what_is_true_now(
 
     restarted, _, labelling = await open_outbox(bus)
 
-    assert labelling.decisions == 1
+    assert (labelling.decisions, labelling.asked_by) == (1, "alice")
     assert await answer_of(restarted, request) == ("n1", frozenset({"zone", "rack"}))
     assert await revisions_of(bus, "n1") == {"zone": "a", "rack": "r1"}
     assert_gapless(await stored_events(await buses.open("service-auditor")))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import msgspec
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 
 from shared.canonical import canonical_bytes
 from shared.contracts.events import MAX_EVENT_BYTES, Actor, EventBody
-from shared.contracts.scheduler import LABEL_NODE, LabelNode, NodeLabelled
+from shared.contracts.scheduler import LABEL_NODE, NODE_LABELS, LabelNode, NodeLabelled, NodeLabels
 from shared.contracts.storage import OutboxRecord, StateChange
 from shared.errors import Reason, RefusedError
 from shared.outbox_records import (
+    Change,
     CommandReusedError,
     Decision,
     EffectTooLargeError,
@@ -142,6 +144,23 @@ def test_command_id_in_the_request_or_made_for_it_is_the_same_command(origin: Or
     check_repeat(
         done, Origin(origin.service, origin.command_id, origin.subject, named, origin.actor)
     )
+
+
+@given(ORIGINS, st.sampled_from(["", "alice"]), st.booleans())
+def test_a_name_is_kept_only_until_the_command_is_done(
+    origin: Origin, name: str, changes: bool
+) -> None:
+    """Only what may be decided again needs to know who asked."""
+    labels = NodeLabels(node="n1", labels={}, command_id=origin.command_id)
+    decision = Decision(
+        reply=NodeLabelled(command_id=origin.command_id, node="n1", labels={}),
+        change=Change(NODE_LABELS, "n1", labels) if changes else None,
+    )
+
+    record = draft_record(replace(origin, name=name), decision, heads={}, salts=[], now=NOW)
+
+    assert record.name == (name if changes else "")
+    assert done_record(record).name == ""
 
 
 @given(st.sampled_from(["not_found", "conflict", "too_large"]), st.text(max_size=20))

@@ -79,6 +79,8 @@ def test_what_is_looked_up_is_what_is_visible(
 
     for name, now in asked:
         assert sight.of(name, now=now) == visible_spaces(known, name, now=now)
+        openings = [at for one in known.values() if (at := opening_of(one)) and at > now]
+        assert sight.next_opening(now=now) == min(openings, default=None)
 
 
 @given(known=spaces, name=st.sampled_from(NAMES), audience=anything, now=moments)

@@ -29,12 +29,15 @@ class Labelling:
     outcomes: tuple[Outcome, ...] = ("accepted", "observed")
     """Of the events that it tells."""
     decisions: int = 0
+    asked_by: str = ""
+    """Name of who asked last."""
 
     async def decide(
-        self, request: LabelNode, _caller: Caller, command_id: str, _now: datetime
+        self, request: LabelNode, caller: Caller, command_id: str, _now: datetime
     ) -> Decision[NodeLabelled]:
         """Labels the node as asked."""
         self.decisions += 1
+        self.asked_by = caller.name
         if request.node == "forbidden":
             raise RefusedError("no", code="not_found")
         labels = self.bus.bucket(NODE_LABELS)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -30,7 +31,7 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 LATER = NOW + timedelta(days=1)
 
 
-def member(name: str = "ann", key: str = "U1", **changes: datetime) -> Member:
+def member(name: str = "ann", key: str = "U1", **changes: Any) -> Member:
     """A viewer."""
     return Member(kind="principal", name=name, role="viewer", key=key, created_at=NOW, **changes)
 
