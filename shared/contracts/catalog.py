@@ -18,12 +18,14 @@ from shared.contracts.base import (
     Message,
     Request,
 )
+from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.licences import LicenceVerdict
 from shared.contracts.lifecycle import Lifecycle
 from shared.contracts.package_analysis import PackageAnalysis
 from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES, PackageManifest
 from shared.contracts.release_gate import ReleaseGate
+from shared.contracts.spaces import SpaceOrAny, SpaceText
 from shared.contracts.trust_notes import TrustNote
 from shared.identifiers import DigestText, Hook, Token
 
@@ -106,6 +108,8 @@ class VersionState(Message, frozen=True, kw_only=True):
     """What people decided about it; None: nobody did."""
     unchanged: dict[str, str] = {}
     """Platform, as `linux-x86_64`, to an earlier version that is the same there."""
+    space: Audience = PUBLIC
+    """Where it is for ever; who sees it follows from that."""
 
 
 class PackageVersion(VersionState, frozen=True, kw_only=True):
@@ -173,6 +177,8 @@ class PublishPackage(Command, frozen=True, kw_only=True):
 
     signed: SignedPackage
     channels: Annotated[tuple[Token, ...], Meta(max_length=8)] = ("stable",)
+    space: SpaceText = PUBLIC
+    """Whose members alone see it, until the space is lifted."""
 
 
 class PackagePublished(Accepted, frozen=True, kw_only=True):
@@ -182,6 +188,7 @@ class PackagePublished(Accepted, frozen=True, kw_only=True):
     version: str
     manifest_sha256: str
     archive_sha256: str
+    space: Audience = PUBLIC
     awaits: dict[str, int] = {}
     """Channels that it is not released to yet, and how many different kernels each demands."""
     submitted: tuple[str, ...] = ()
@@ -207,6 +214,8 @@ class PackageSummary(Message, frozen=True, kw_only=True):
     summary: str
     licence: str
     hooks: tuple[Hook, ...]
+    restricted: dict[str, Audience] = {}
+    """Versions that not everybody sees, and the space of each."""
 
 
 class PackageList(Message, frozen=True, kw_only=True):
@@ -222,6 +231,7 @@ class GetPackage(Request, frozen=True, kw_only=True):
 
     name: Token
     version: str = ""
+    space: SpaceOrAny = ""
 
 
 class PackageShown(Message, frozen=True, kw_only=True):
@@ -239,6 +249,8 @@ class ResolvePackage(Request, frozen=True, kw_only=True):
     constraint: str
     """Comma-separated comparisons, as `>=1.2,<2`; `1.2.3` exactly; `^1.2`, `~1.2`; `*` any."""
     channel: Token = "stable"
+    space: SpaceText = PUBLIC
+    """Where it is looked for, beside all that everybody sees; what is here goes before that."""
 
 
 class PackageResolved(Message, frozen=True, kw_only=True):
@@ -256,6 +268,7 @@ class ReadArchive(Request, frozen=True, kw_only=True):
 
     name: Token
     version: Annotated[str, Meta(min_length=1, max_length=64)]
+    space: SpaceOrAny = ""
     offset_bytes: Annotated[int, Meta(ge=0, le=MAX_ARTIFACT_BYTES)] = 0
     """A multiple of CHUNK_BYTES."""
 

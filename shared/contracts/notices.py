@@ -9,6 +9,7 @@ from typing import Final
 from shared.contracts.base import API, Endpoint, Message, Request
 from shared.contracts.licences import LicenceElection
 from shared.contracts.package_manifest import FileGroup, SourceLocation
+from shared.contracts.spaces import SpaceOrAny
 from shared.identifiers import Token
 
 MAX_NOTICE_BYTES: Final = 512 * 1024
@@ -68,6 +69,7 @@ class GetNotice(Request, frozen=True, kw_only=True):
 
     name: Token
     version: str = ""
+    space: SpaceOrAny = ""
 
 
 GET_NOTICE: Final = Endpoint(f"{API}.catalog.package.notice", GetNotice, PackageNotice)

@@ -19,7 +19,9 @@ from shared.contracts.base import (
     Message,
     Request,
 )
+from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.lifecycle import Lifecycle, ReviewState
+from shared.contracts.spaces import SpaceOrAny, SpaceText
 from shared.identifiers import DigestText, Token
 
 MAX_NOTES_CHARACTERS: Final = 4096
@@ -44,10 +46,12 @@ class OwnerRule(Document, frozen=True, kw_only=True):
     """Glob over paths in the archive; `*` also matches `/`."""
     owners: Annotated[tuple[Token, ...], Meta(min_length=1, max_length=64)]
     """Names of principals."""
+    space: SpaceText = PUBLIC
+    """Whose versions it is for; those of `public` are for all versions."""
 
 
 class OwnerTable(Message, frozen=True, kw_only=True):
-    """KV `code_owners`, key `table`: the whole installation's."""
+    """KV `code_owners`, key = space; of `public` it is `table`."""
 
     rules: tuple[OwnerRule, ...] = ()
     command_id: str = ""
@@ -64,10 +68,11 @@ class SetOwners(Command, frozen=True, kw_only=True):
     packages: Glob
     paths: Glob = "*"
     owners: Annotated[tuple[Token, ...], Meta(max_length=64)] = ()
+    space: SpaceText = PUBLIC
 
 
 class OwnersSet(Accepted, frozen=True, kw_only=True):
-    """The table is so."""
+    """The table of that space is so."""
 
     rules: tuple[OwnerRule, ...]
 
@@ -79,7 +84,7 @@ class ListOwners(Request, frozen=True, kw_only=True):
 
 
 class OwnerList(Message, frozen=True, kw_only=True):
-    """In the order in which they were set."""
+    """By space, then in the order in which they were set; only what the caller sees."""
 
     rules: tuple[OwnerRule, ...]
 
@@ -89,6 +94,7 @@ class SubmitPackage(Command, frozen=True, kw_only=True):
 
     name: Token
     version: str
+    space: SpaceOrAny = ""
     channel: Token = "stable"
     notes: Notes = ""
     """Replaces those that the version has; empty: they stay."""
@@ -101,6 +107,7 @@ class ReviewPackage(Command, frozen=True, kw_only=True):
 
     name: Token
     version: str
+    space: SpaceOrAny = ""
 
 
 class ApprovePackage(Command, frozen=True, kw_only=True):
@@ -108,6 +115,7 @@ class ApprovePackage(Command, frozen=True, kw_only=True):
 
     name: Token
     version: str
+    space: SpaceOrAny = ""
     manifest_sha256: DigestText
 
 
@@ -116,6 +124,7 @@ class PromotePackage(Command, frozen=True, kw_only=True):
 
     name: Token
     version: str
+    space: SpaceOrAny = ""
     to: Token
     notes: Notes = ""
     tags: Tags = ()
@@ -126,6 +135,7 @@ class DeprecatePackage(Command, frozen=True, kw_only=True):
 
     name: Token
     version: str
+    space: SpaceOrAny = ""
 
 
 class YankPackage(Command, frozen=True, kw_only=True):
@@ -133,6 +143,7 @@ class YankPackage(Command, frozen=True, kw_only=True):
 
     name: Token
     version: str
+    space: SpaceOrAny = ""
     undo: bool = False
     """It is seen again."""
 
@@ -142,6 +153,7 @@ class RevokePackage(Command, frozen=True, kw_only=True):
 
     name: Token
     version: str
+    space: SpaceOrAny = ""
 
 
 class PackageMoved(Accepted, frozen=True, kw_only=True):
@@ -167,6 +179,7 @@ class GetReview(Request, frozen=True, kw_only=True):
 
     name: Token
     version: str = ""
+    space: SpaceOrAny = ""
 
 
 class PackageReview(Message, frozen=True, kw_only=True):
@@ -199,6 +212,8 @@ class RevokedVersion(Message, frozen=True, kw_only=True):
     archive_sha256: str
     at: str
     why: str
+    space: Audience = PUBLIC
+    """Where it is: deployments of this space, and if it is open all others, must not run it."""
 
 
 class RevokedVersions(Message, frozen=True, kw_only=True):

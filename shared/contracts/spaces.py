@@ -23,6 +23,8 @@ MAX_MEMBERS: Final = 256
 MAX_TITLE: Final = 200
 
 SpaceText = Annotated[str, Meta(pattern=SPACE_PATTERN)]
+SpaceOrAny = Annotated[str, Meta(pattern=rf"^$|{SPACE_PATTERN}")]
+"""Empty: wherever the caller sees it, and in `public` if it is there too."""
 ChannelOrNone = Annotated[str, Meta(pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?(?!\n)$")]
 Members = Annotated[tuple[Token, ...], Meta(max_length=MAX_MEMBERS)]
 """Names of principals, as the server reads them in their JWTs."""

@@ -23,7 +23,9 @@ from shared.contracts.base import (
     Request,
 )
 from shared.contracts.catalog import SignedPackage
+from shared.contracts.events import PUBLIC
 from shared.contracts.release_gate import ReleaseGate, VerdictOutcome
+from shared.contracts.spaces import SpaceOrAny, SpaceText
 from shared.identifiers import CommandIdText, Hook, Token
 
 VERIFIER_LABEL: Final = "verifier"
@@ -98,6 +100,7 @@ class VerifyPackage(Command, frozen=True, kw_only=True):
 
     name: Token
     version: str
+    space: SpaceOrAny = ""
 
 
 class VerificationOrdered(Accepted, frozen=True, kw_only=True):
@@ -116,6 +119,7 @@ class SettleVerification(Command, frozen=True, kw_only=True):
 
     name: Token
     version: str
+    space: SpaceText = PUBLIC
 
 
 class VerificationSettled(Accepted, frozen=True, kw_only=True):
@@ -130,6 +134,7 @@ class GetMatrix(Request, frozen=True, kw_only=True):
 
     name: Token
     version: str = ""
+    space: SpaceOrAny = ""
 
 
 NodeVerification = Literal["passed", "failed", "running", "waiting", "overdue", "silent"]

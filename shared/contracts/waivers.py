@@ -23,6 +23,8 @@ from shared.contracts.base import (
     Request,
 )
 from shared.contracts.deployments import NodeSelector
+from shared.contracts.events import PUBLIC
+from shared.contracts.spaces import SpaceText
 from shared.identifiers import Token
 
 MAX_WAIVER_DAYS: Final = 366
@@ -55,6 +57,8 @@ class WaiverScope(Document, frozen=True, kw_only=True):
     """Of that archive alone; empty: of every one that the versions allow."""
     nodes: NodeSelector = NodeSelector()
     """Where what the waiver lets through may run."""
+    space: SpaceText = PUBLIC
+    """Whose versions it is for; one of `public` is for all versions."""
 
 
 class Waiver(Message, frozen=True, kw_only=True):
