@@ -108,6 +108,7 @@ PROCESSES: Final[tuple[ProcessKind, ...]] = (
             "JOURNAL_BYTES",
             "UNMANAGED",
             "NAMED_NAMESPACES",
+            "TRUST_MODE",
             "BCC_PYTHON",
         ),
         credentials="node",
@@ -235,6 +236,7 @@ def _spec(
         "NAMED_NAMESPACES": environ.get(
             f"{kind.prefix}_NAMED_NAMESPACES", "false" if has_own_namespace else "true"
         ),
+        "TRUST_MODE": environ.get(f"{kind.prefix}_TRUST_MODE", "trusted"),
         "LICENCE_POLICY": environ.get(f"{kind.prefix}_LICENCE_POLICY", "gpl-ok"),
         "VERIFICATION_KERNELS": environ.get(f"{kind.prefix}_VERIFICATION_KERNELS", "0"),
         "VERIFICATION_CHANNELS": environ.get(f"{kind.prefix}_VERIFICATION_CHANNELS", ""),

@@ -37,6 +37,7 @@ from services.node_executor.adapters.rounds import Rounds
 from services.node_executor.adapters.settling import Settling
 from services.node_executor.adapters.state_store import StateStore
 from services.node_executor.adapters.state_waiting import open_when_free
+from services.node_executor.adapters.trust_keeper import TrustKeeper
 from services.node_executor.adapters.unmanaged_programs import UnmanagedPrograms
 from services.node_executor.chain_journal import ChainJournal
 from services.node_executor.changes import HookPoints
@@ -61,8 +62,12 @@ from shared.contracts.events import Event
 from shared.moments import render_time
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 def _now() -> str:
-    return render_time(datetime.now(UTC))
+    return render_time(_utc_now())
 
 
 def _moment(boot_seconds: float) -> str:
@@ -122,6 +127,14 @@ async def main(stop: asyncio.Event) -> None:
             clock=seconds_since_boot,
             orphans=config.orphans,
         )
+        trust = TrustKeeper(
+            node=bus.name,
+            trust_root=bus.trust_root,
+            mode=config.trust_mode,
+            thread=thread,
+            store=store,
+        )
+        await trust.open()
         disk = KernelThread()
         held.callback(disk.close)
         archives = Archives(
@@ -141,7 +154,8 @@ async def main(stop: asyncio.Event) -> None:
                 cache=CompilationCache(config.state_dir / "compilations"),
             ),
             thread=thread,
-            trust_root=bus.trust_root,
+            trust=trust.trust,
+            now=_utc_now,
         )
         staging = Staging(
             points=points, reader=kernel, preparer=preparer, thread=thread, clock=monotonic
@@ -205,6 +219,7 @@ async def main(stop: asyncio.Event) -> None:
                     node=bus.name,
                     labels=labels,
                     offline_mode=config.offline_mode,
+                    trust_mode=config.trust_mode,
                     netlink=netlink,
                     compilers=compilers,
                     capabilities=KernelCapabilities(
@@ -237,8 +252,14 @@ async def main(stop: asyncio.Event) -> None:
             heartbeats=Heartbeats(bus=bus, thread=thread, sampler=sampler, now=_now),
             rounds=Rounds(period_seconds=config.period_seconds),
             verification=PackageVerification(
-                bus=bus, archives=archives, thread=disk, bcc_python=config.bcc_python, now=_now
+                bus=bus,
+                archives=archives,
+                thread=disk,
+                bcc_python=config.bcc_python,
+                trust=trust.trust,
+                now=_now,
             ),
+            trust=trust,
         )
         async with unmanaged.watched():
             await service.run(stop)

@@ -17,6 +17,7 @@ from services.node_executor.recovery import OrphanPolicy
 from services.node_executor.unmanaged import UnmanagedPolicy
 from shared.config import Labels, ServiceConfig
 from shared.contracts import node
+from shared.contracts.trust_notes import TrustMode
 from shared.errors import Reason, RefusedError
 
 
@@ -48,6 +49,9 @@ class NodeExecutorConfig(ServiceConfig, frozen=True, kw_only=True):
     `ignore` does not look."""
     named_namespaces: bool = True
     """Whether interfaces of named network namespaces (below /run/netns) have hook points too."""
+    trust_mode: TrustMode = "trusted"
+    """`trusted`: what is not signed by those whom the trust documents name is not loaded.
+    `normal`: it is loaded, and said at every start and in every event."""
     bcc_python: Path = Path("/usr/bin/python3")
     """The Python that can import bcc: the distribution's."""
 

@@ -20,9 +20,12 @@ from shared.contracts.desired import Cause, DesiredChain, DesiredProgram
 from shared.contracts.events import Actor, EventBody, Outcome
 from shared.contracts.inventory import SNAPSHOT, RunningProgram
 from shared.contracts.node import NodeRecord, ObservedChain
+from shared.contracts.trust import TrustDocument
 from shared.errors import Reason, Refusal
 from shared.event_size import fit_event_body
 from shared.identifiers import Digest
+from shared.trust.documents import document_digest
+from shared.trust.receipts import unverified
 
 ChainAction = Literal[
     "chain.request",
@@ -44,6 +47,8 @@ ACTIONS: Final = (
     "state.rebuild",
     "journal.resume",
     "pins.restore",
+    "trust.learn",
+    "trust.refuse",
 )
 """Everything that a node says: a lost journal goes on behind the newest of them."""
 MAX_REFUSAL_BYTES: Final = 4096
@@ -131,6 +136,7 @@ def chain_body(
         details={
             **(details or {}),
             **(_said(refusal) if refusal else {}),
+            **_unverified(before, shown, details or {}),
             "programs": [_program_line(program) for program in shown.programs] if shown else [],
         },
     )
@@ -158,6 +164,7 @@ def kernel_details(chain: ObservedChain) -> dict[str, Any]:
         "map_ids": list(chain.map_ids),
         "config_sha256": chain.config_sha256,
         **_compilations(chain),
+        **_remarks({one.deployment: one.unverified for one in chain.programs}),
     }
 
 
@@ -189,6 +196,7 @@ def registration_body(record: NodeRecord) -> EventBody:
             "architecture": record.architecture,
             "executor_version": record.executor_version,
             "offline_mode": record.offline_mode,
+            "trust_mode": record.trust_mode,
             "labels": record.labels,
             "features": record.features,
             **({"feature_notes": record.feature_notes} if record.feature_notes else {}),
@@ -204,6 +212,28 @@ def _licence(chain: ObservedChain) -> dict[str, str]:
     declared = {one.licence.declared if one.licence else "" for one in chain.programs}
     (licence,) = declared if len(declared) == 1 else ("",)
     return {"licence": licence} if licence else {}
+
+
+def _unverified(
+    before: Generation | None, shown: DesiredChain | None, details: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What trust mode `normal` let pass, of what is desired, of what ran and of what runs.
+
+    Of what is desired the catalog says it, of the others this node found it.
+    """
+    remarks = {one.deployment: unverified(one.signed) for one in (shown.programs if shown else ())}
+    remarks |= {
+        one.deployment: one.unverified
+        for one in (before.programs if before else ())
+        if one.unverified
+    }
+    return _remarks(remarks | details.get("unverified", {}))
+
+
+def _remarks(unverified: Mapping[str, str]) -> dict[str, Any]:
+    """By deployment; nothing if there is nothing to say."""
+    said = {deployment: remark for deployment, remark in unverified.items() if remark}
+    return {"unverified": said} if said else {}
 
 
 def _compilations(chain: ObservedChain) -> dict[str, Any]:
@@ -257,6 +287,33 @@ def resumed_body(*, node: str, since: str, problem: str) -> EventBody:
 def pins_restored_body(*, node: str, pins: int) -> EventBody:
     """The bpffs was unmounted by somebody; what was pinned there is pinned in a new one."""
     return EventBody(action="pins.restore", outcome="observed", node=node, details={"pins": pins})
+
+
+def trust_learnt_body(
+    *, node: str, before: TrustDocument | None, after: TrustDocument
+) -> EventBody:
+    """From now on signatures count here as this document says."""
+    return EventBody(
+        action="trust.learn",
+        outcome="succeeded",
+        node=node,
+        before=document_digest(before) if before else "",
+        after=document_digest(after),
+        details={"namespace": after.namespace, "version": after.version},
+    )
+
+
+def trust_refused_body(*, node: str, sha256: str, refusal: Refusal) -> EventBody:
+    """Somebody offered a trust document that this node does not take."""
+    return fit_event_body(
+        EventBody(
+            action="trust.refuse",
+            outcome="refused",
+            node=node,
+            reasons=refusal.reasons,
+            details={"sha256": sha256, **_said(refusal)},
+        )
+    )
 
 
 def mode_body(*, node: str, before: str, after: str) -> EventBody:

@@ -130,6 +130,7 @@ def _describe(program: DesiredProgram, linked: ObservedProgram | None) -> Observ
         object_sha256=linked.object_sha256 if linked else "",
         licence=linked.licence if linked else None,
         compilation=linked.compilation if linked else None,
+        unverified=linked.unverified if linked else "",
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -20,10 +21,10 @@ from shared.contracts.compilation import Compilation
 from shared.contracts.desired import DesiredProgram, MapConfig
 from shared.contracts.node import ObservedProgram, verdicts_of
 from shared.contracts.package_manifest import MapEntry, PackageManifest, ProgramEntry
-from shared.dsse import verify_signed_package
 from shared.errors import Reason, RefusedError, VerificationError
 from shared.identifiers import Hook
 from shared.package_archive import read_archive
+from shared.trust.packages import Trust, check_package
 
 
 class PackageMismatchError(RefusedError):
@@ -32,23 +33,31 @@ class PackageMismatchError(RefusedError):
 
 @dataclass(frozen=True, slots=True)
 class OpenedPackage:
-    """A package whose signatures and digests all hold."""
+    """A package whose digests all hold, and whose signatures do or are not asked for here."""
 
     manifest: PackageManifest
     files: Mapping[str, bytes]
     publisher: str
     compilation: Compilation | None = None
     """How this node made the program's object, if the archive holds its source."""
+    unverified: str = ""
+    """What trust mode `normal` let pass; empty: its signatures hold."""
 
 
 def open_package(
-    signed: SignedPackage, archive: ArchiveBytes, *, trust_root: bytes
+    signed: SignedPackage, archive: ArchiveBytes, *, trust: Trust, now: datetime
 ) -> OpenedPackage:
     """The files of the archive, once every byte of them is known to be the publisher's.
 
+    Args:
+        signed: As the node was told.
+        archive: As it was fetched.
+        trust: Whom to believe.
+        now: Aware.
+
     Raises:
         VerificationError: The archive's digest, a signature, the publisher's certificate or a
-            file's digest does not match.
+            file's digest does not match; or those who signed are not trusted.
     """
     digest = sha256_hex(archive)
     if digest != signed.archive_sha256:
@@ -59,17 +68,35 @@ def open_package(
             allowed=signed.archive_sha256,
         )
         raise VerificationError("the archive is not the one that was desired", [reason])
-    manifest, certificate = verify_signed_package(signed, trust_root=trust_root)
-    files = read_archive(archive, manifest)
-    return OpenedPackage(manifest=manifest, files=files, publisher=certificate.publisher)
+    checked = check_package(signed, trust, now=now)
+    files = read_archive(archive, checked.manifest)
+    return OpenedPackage(
+        manifest=checked.manifest,
+        files=files,
+        publisher=checked.publisher,
+        unverified=checked.note.warning,
+    )
 
 
-def with_compilations(
+def unverified_warnings(
+    programs: Sequence[DesiredProgram], packages: Sequence[OpenedPackage]
+) -> tuple[str, ...]:
+    """What is to be known of the programs of a chain whose signatures do not hold."""
+    return tuple(
+        f"{program.deployment}: {package.unverified}"
+        for program, package in zip(programs, packages, strict=True)
+        if package.unverified
+    )
+
+
+def with_origins(
     programs: Sequence[ObservedProgram], packages: Sequence[OpenedPackage]
 ) -> tuple[ObservedProgram, ...]:
-    """The bodies of a chain, each with how its package was compiled; both in order."""
+    """The bodies of a chain, each with how its package was signed and compiled; both in order."""
     return tuple(
-        msgspec.structs.replace(program, compilation=package.compilation)
+        msgspec.structs.replace(
+            program, compilation=package.compilation, unverified=package.unverified
+        )
         for program, package in zip(programs, packages, strict=True)
     )
 

@@ -28,6 +28,7 @@ from services.node_executor.adapters.package_verification import PackageVerifica
 from services.node_executor.adapters.rounds import Rounds, reconciled
 from services.node_executor.adapters.settling import Settling
 from services.node_executor.adapters.state_file import StateStoreError
+from services.node_executor.adapters.trust_keeper import TrustKeeper
 from services.node_executor.changes import HookPoints
 from services.node_executor.fetching import Fetching
 from services.node_executor.following import LOOK_AGAIN_SECONDS, Following
@@ -72,6 +73,7 @@ from shared.contracts.node import (
     StageChains,
 )
 from shared.contracts.reconciliation import RECONCILE_NODE, NodeReconciled, ReconcileNode
+from shared.contracts.trust import TRUST
 from shared.contracts.verification import VERIFY_ON_NODE
 from shared.errors import FaultError, RefusedError
 from shared.version import VERSION
@@ -105,6 +107,7 @@ class NodeExecutorService:
         rounds: Rounds,
         verification: PackageVerification,
         snapshots: Snapshots,
+        trust: TrustKeeper,
     ) -> None:
         """Nothing is touched yet."""
         self._bus = bus
@@ -126,6 +129,7 @@ class NodeExecutorService:
         self._heartbeats = heartbeats
         self._verification = verification
         self._snapshots = snapshots
+        self._trust = trust
         self._desired: DesiredNode | None = None
         self._bus_was_asked = False
         self._has_begun = False
@@ -172,6 +176,7 @@ class NodeExecutorService:
         """What is desired there is done, and requests are answered; never ends by itself."""
         bus.on_reconnect(self._on_reconnect)
         self._records.report_again()
+        await self._ask_whom_to_trust(bus)
         await self._ask_what_is_desired(bus)
         await bus.bucket(DESIRED).follow(self._bus.name, self._on_desired)
         endpoints: dict[Endpoint[Any, Any], Handler] = {
@@ -255,6 +260,22 @@ class NodeExecutorService:
     async def _on_reconnect(self) -> None:
         self._records.report_again()
         self._rounds.wake()
+
+    async def _ask_whom_to_trust(self, bus: Bus) -> None:
+        """Known before anything is loaded because the bus says so; then followed."""
+        bucket = bus.bucket(TRUST)
+        while True:
+            try:
+                await self._trust.learn(bucket)
+                await bucket.follow(">", self._trust.offered)
+            except RefusedError as error:
+                log.warning("trust_documents_not_read", why=error.message)
+                return
+            except FaultError as error:
+                log.warning("learning_failed", why=error.message)
+                await asyncio.sleep(self._rounds.next_retry_seconds())
+            else:
+                return
 
     async def _ask_what_is_desired(self, bus: Bus) -> None:
         """What is desired is known, so that the first report does not fall behind the last one."""

@@ -33,6 +33,7 @@ from shared.contracts.inspection import ChainCounters
 from shared.contracts.interfaces import Interface
 from shared.contracts.licences import ProgramLicence
 from shared.contracts.spaces import SpaceText
+from shared.contracts.trust_notes import TrustMode
 from shared.errors import Refusal
 from shared.identifiers import DigestText, Hook, InterfaceText, NetnsText, render_place
 
@@ -66,6 +67,8 @@ class ObservedProgram(Message, frozen=True, kw_only=True):
     """None: linked by a release that did not say it."""
     compilation: Compilation | None = None
     """None: the archive holds the compiled object."""
+    unverified: str = ""
+    """What trust mode `normal` let pass; empty: those whom the node trusts signed it."""
     restricted: bool = False
     """Whether it is only said that there is one: it is in a space that whoever asked does not see.
     """
@@ -216,6 +219,8 @@ class NodeRecord(Message, frozen=True, kw_only=True):
     """What the kernel answered when it was asked in this boot; null in lists of nodes."""
     offline_mode: OfflineMode = "available"
     """What the executor does while its events cannot be published."""
+    trust_mode: TrustMode = "trusted"
+    """`normal`: it loads what nobody signed."""
     registered_at: str = ""
 
 

@@ -22,6 +22,7 @@ from shared.contracts.package_records import CATALOG
 from shared.contracts.reviews import CODE_OWNERS
 from shared.contracts.scheduler import NODE_LABELS
 from shared.contracts.spaces import SPACES
+from shared.contracts.trust import TRUST
 from shared.contracts.verification import VERIFICATIONS
 from shared.contracts.waivers import LICENCE_WAIVERS
 
@@ -107,6 +108,7 @@ BUCKETS: Final[tuple[Bucket[Any], ...]] = (
     LICENCE_WAIVERS,
     CODE_OWNERS,
     SPACES,
+    TRUST,
     DEPLOYMENTS,
     NODE_LABELS,
     NODES,

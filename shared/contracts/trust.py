@@ -29,6 +29,7 @@ from shared.identifiers import DigestText, Token
 NAMESPACE_PATTERN: Final = r"^(public|p_[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?)(?!\n)$"
 MAX_KEYS: Final = 256
 MAX_SIGNERS: Final = 8
+MAX_REMARK: Final = 500
 
 NamespaceText = Annotated[str, Meta(pattern=NAMESPACE_PATTERN)]
 """`public`, or a private space.  What lies under embargo is signed as what is public."""
@@ -86,6 +87,8 @@ class PublicationReceipt(Document, frozen=True, kw_only=True):
     archive_sha256: DigestText
     namespace: NamespaceText
     published_at: Moment
+    unverified: Annotated[str, Meta(max_length=MAX_REMARK)] = ""
+    """What trust mode `normal` let pass when it was handed out; empty: its signatures hold."""
 
 
 class TrustRecord(Message, frozen=True, kw_only=True):

@@ -12,6 +12,9 @@ to be kept; whoever holds the installation's directory can derive its public hal
 
 from __future__ import annotations
 
+import base64
+import binascii
+from functools import lru_cache
 from typing import Final
 
 from cryptography.hazmat.primitives import hashes
@@ -19,7 +22,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from shared.canonical import canonical_bytes
 from shared.contracts.catalog import DsseEnvelope, SignedPackage
-from shared.contracts.trust import PublicationReceipt, TrustDocument
+from shared.contracts.trust import MAX_REMARK, PublicationReceipt, TrustDocument
 from shared.dsse import (
     KEY_BYTES,
     SignatureError,
@@ -29,12 +32,14 @@ from shared.dsse import (
     read_document,
     sign_envelope,
 )
-from shared.errors import Reason
+from shared.errors import Reason, RefusedError
 from shared.trust.documents import namespace_of
+from shared.validation import decode_document
 
 RECEIPT_TYPE: Final = "application/vnd.l3af.publication-receipt.v1+json"
 MAX_RECEIPT_BYTES: Final = 4096
 PATH: Final = "signed.receipt"
+_KEPT: Final = 1024
 _PURPOSE: Final = b"l3af catalog publication receipt v1"
 
 
@@ -44,7 +49,7 @@ def derive_clock_seed(seed: bytes) -> bytes:
 
 
 def issue_receipt(
-    signed: SignedPackage, *, audience: str, published_at: str, seed: bytes
+    signed: SignedPackage, *, audience: str, published_at: str, seed: bytes, unverified: str = ""
 ) -> DsseEnvelope:
     """The receipt of a package that was published; the same arguments give the same one.
 
@@ -53,12 +58,14 @@ def issue_receipt(
         audience: The space that it lies in.
         published_at: By the catalog's clock.
         seed: `derive_clock_seed`'s.
+        unverified: What trust mode `normal` let pass; empty: nothing.
     """
     receipt = PublicationReceipt(
         manifest_sha256=manifest_digest(signed),
         archive_sha256=signed.archive_sha256,
         namespace=namespace_of(audience),
         published_at=published_at,
+        unverified=unverified[:MAX_REMARK],
     )
     return sign_envelope(RECEIPT_TYPE, canonical_bytes(receipt), seed=seed)
 
@@ -89,6 +96,23 @@ def read_receipt(
         if got != allowed:
             raise _refused(f"payload.{field}", "is another package's receipt", got, allowed)
     return receipt
+
+
+def unverified(signed: SignedPackage) -> str:
+    """What the catalog says that it let pass; empty: nothing, or there is no readable receipt.
+
+    For events and warnings: nothing is decided by it, and its signature is not looked at.
+    """
+    return "" if signed.receipt is None else _remark(signed.receipt.payload)
+
+
+@lru_cache(maxsize=_KEPT)
+def _remark(payload: str) -> str:
+    try:
+        decoded = base64.b64decode(payload, validate=True)
+        return decode_document(decoded, PublicationReceipt, what="receipt").unverified
+    except (binascii.Error, ValueError, RefusedError):
+        return ""
 
 
 def _refused(path: str, rule: str, got: object, allowed: object) -> SignatureError:

@@ -20,7 +20,8 @@ from services.node_executor.adapters.compilation_cache import CompilationCache
 from services.node_executor.adapters.kernel_thread import KernelThread
 from services.node_executor.packages import OpenedPackage, open_package
 from shared.contracts.desired import DesiredProgram
-from tests.package_builders import TRUST_ROOT, sign
+from shared.trust.packages import Trust
+from tests.package_builders import NOW, TRUST_ROOT, sign
 from tests.support.executors import Published, a_program
 from tests.support.package_programs import PACKAGES
 
@@ -48,7 +49,7 @@ def port_gate(change: Change = str) -> Published:
 
 def opened(published: Published) -> OpenedPackage:
     """The package, verified."""
-    return open_package(published.signed, published.archive, trust_root=TRUST_ROOT)
+    return open_package(published.signed, published.archive, trust=Trust(root=TRUST_ROOT), now=NOW)
 
 
 def a_gate(deployment: str = "gate", change: Change = str, **changes: Any) -> DesiredProgram:

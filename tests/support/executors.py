@@ -33,7 +33,8 @@ from shared.contracts.events import Event
 from shared.contracts.package_manifest import MapEntry, PackageManifest, ProgramEntry
 from shared.identifiers import Hook
 from shared.package_archive import describe_files, write_archive
-from tests.package_builders import TRUST_ROOT, sign
+from shared.trust.packages import Trust
+from tests.package_builders import NOW, TRUST_ROOT, sign
 from tests.support.bpf_objects import compile_source
 
 _SOURCE = """
@@ -115,7 +116,7 @@ class Published:
 
     def opened(self) -> OpenedPackage:
         """Verified again, as before every load."""
-        return open_package(self.signed, self.archive, trust_root=TRUST_ROOT)
+        return open_package(self.signed, self.archive, trust=Trust(root=TRUST_ROOT), now=NOW)
 
 
 def packed(manifest: PackageManifest, files: dict[str, bytes]) -> Published:

@@ -45,15 +45,24 @@ def a_trust(*documents: TrustDocument, **changes: Any) -> Trust:
     return Trust(**{"root": TRUST_ROOT, "documents": by_namespace, **changes})
 
 
-def signed_by(manifest: PackageManifest, *seeds: bytes) -> SignedPackage:
+def signed_by(manifest: PackageManifest, *seeds: bytes, archive: bytes = b"") -> SignedPackage:
     """One signature a seed, in their order; the certificate is the first one's, named `acme`."""
     first = seeds[0]
-    package = sign(manifest, seed=first, certificate=a_certificate(first))
+    package = sign(manifest, seed=first, certificate=a_certificate(first), archive=archive)
     envelopes = [sign_manifest(manifest, seed=seed) for seed in seeds]
     signatures = tuple(one.signatures[0] for one in envelopes)
     return msgspec.structs.replace(
         package, manifest=msgspec.structs.replace(package.manifest, signatures=signatures)
     )
+
+
+def unsigned(package: SignedPackage) -> SignedPackage:
+    """Without any signature."""
+    bare = {
+        name: msgspec.structs.replace(getattr(package, name), signatures=())
+        for name in ("manifest", "certificate")
+    }
+    return msgspec.structs.replace(package, **bare)
 
 
 def with_receipt(

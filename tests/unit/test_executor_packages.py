@@ -25,12 +25,13 @@ from shared.errors import Reason, RefusedError, VerificationError
 from shared.package_archive import write_archive
 from tests.package_builders import (
     FILES,
+    NOW,
     STRANGER_SEED,
-    TRUST_ROOT,
     a_certificate,
     a_manifest,
     sign,
 )
+from tests.support.trusting import a_trust
 
 ARCHIVE = write_archive(FILES)
 MANIFEST = a_manifest(
@@ -65,7 +66,7 @@ def problems(**changes: Any) -> list[str]:
 
 def test_a_package_is_opened_when_everything_matches() -> None:
     """Certificate, manifest, archive digest and every file."""
-    opened = open_package(sign(MANIFEST), ARCHIVE, trust_root=TRUST_ROOT)
+    opened = open_package(sign(MANIFEST), ARCHIVE, trust=a_trust(), now=NOW)
 
     assert dict(opened.files) == dict(FILES)
     assert opened.publisher == "acme"
@@ -85,7 +86,7 @@ def test_a_package_is_opened_when_everything_matches() -> None:
 def test_a_package_with_anything_that_does_not_match_stays_closed(signed: Any) -> None:
     """Whichever link of the chain is broken."""
     with pytest.raises(VerificationError) as caught:
-        open_package(signed, ARCHIVE, trust_root=TRUST_ROOT)
+        open_package(signed, ARCHIVE, trust=a_trust(), now=NOW)
 
     assert caught.value.reasons
 

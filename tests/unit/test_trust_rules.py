@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.contracts.catalog import DsseEnvelope, PublisherCertificate, SignedPackage
+from shared.contracts.catalog import PublisherCertificate, SignedPackage
 from shared.contracts.trust import TrustDocument
 from shared.dsse import MANIFEST_TYPE, SignatureError, public_key_of, sign_envelope
 from shared.errors import Reason
@@ -32,6 +32,7 @@ from tests.support.trusting import (
     a_trust,
     a_trust_document,
     signed_by,
+    unsigned,
     with_receipt,
 )
 
@@ -312,16 +313,6 @@ def test_a_clock_that_is_behind_brings_no_key_back() -> None:
         check_package(older, a_trust(document), now=NOW - timedelta(days=3650))
 
 
-def _unsigned() -> SignedPackage:
-    """Without any signature."""
-    package = sign(MANIFEST)
-    bare: dict[str, DsseEnvelope] = {
-        "manifest": msgspec.structs.replace(package.manifest, signatures=()),
-        "certificate": msgspec.structs.replace(package.certificate, signatures=()),
-    }
-    return msgspec.structs.replace(package, **bare)
-
-
 @BOTH
 @pytest.mark.parametrize("documents", [(), (a_trust_document(a_key()),)])
 def test_an_unsigned_package_passes_in_mode_normal_alone(
@@ -329,9 +320,9 @@ def test_an_unsigned_package_passes_in_mode_normal_alone(
 ) -> None:
     """Trusted refuses it; normal takes it and keeps why it should not have."""
     with pytest.raises(SignatureError):
-        check(_unsigned(), a_trust(*documents))
+        check(unsigned(sign(MANIFEST)), a_trust(*documents))
 
-    checked = check(_unsigned(), a_trust(*documents, mode="normal"))
+    checked = check(unsigned(sign(MANIFEST)), a_trust(*documents, mode="normal"))
 
     assert (checked.manifest, checked.publisher) == (MANIFEST, "acme")
     assert checked.note.problems

@@ -18,6 +18,7 @@ from services.node_executor.adapters.netlink import Netlink
 from services.node_executor.adapters.probes import probe_features
 from shared.contracts.capabilities import Capabilities
 from shared.contracts.node import NodeRecord, OfflineMode
+from shared.contracts.trust_notes import TrustMode
 from shared.errors import FaultError
 from shared.version import VERSION
 
@@ -37,6 +38,7 @@ class Inventory:
         node: str,
         labels: dict[str, str],
         offline_mode: OfflineMode,
+        trust_mode: TrustMode,
         netlink: Netlink,
         compilers: ToolchainProbe,
         capabilities: KernelCapabilities,
@@ -46,6 +48,7 @@ class Inventory:
         self._node = node
         self._labels = labels
         self._offline_mode = offline_mode
+        self._trust_mode = trust_mode
         self._netlink = netlink
         self._compilers = compilers
         self._kernel = capabilities
@@ -77,6 +80,7 @@ class Inventory:
             feature_notes=notes,
             capabilities=self._capabilities,
             offline_mode=self._offline_mode,
+            trust_mode=self._trust_mode,
             registered_at=self._now(),
         )
 

@@ -17,6 +17,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -41,9 +42,10 @@ from shared.contracts.verification import (
     VerifyOnNode,
     verification_key,
 )
-from shared.dsse import manifest_digest, verify_signed_package
+from shared.dsse import manifest_digest
 from shared.errors import FaultError, RefusedError
 from shared.package_tests import tried_part
+from shared.trust.packages import Trust, check_package
 
 RUNNER: Final = "services.node_executor.package_test"
 MAX_WAITING: Final = 32
@@ -71,6 +73,7 @@ class PackageVerification:
         archives: Archives,
         thread: Thread,
         bcc_python: Path,
+        trust: Callable[[], Trust],
         now: Callable[[], str],
     ) -> None:
         """Nothing is tried yet.
@@ -80,12 +83,14 @@ class PackageVerification:
             archives: Where archives come from.
             thread: Opens archives.
             bcc_python: The interpreter that has bcc.
+            trust: Whom to believe, at each moment.
             now: RFC 3339 UTC.
         """
         self._bus: Final = bus
         self._archives: Final = archives
         self._thread: Final = thread
         self._bcc_python: Final = bcc_python
+        self._trust: Final = trust
         self._now: Final = now
         self._one_at_a_time: Final = asyncio.Lock()
         self._under_way: Final[dict[str, VerificationTaken]] = {}
@@ -105,13 +110,13 @@ class PackageVerification:
             return found
         if len(self._under_way) >= MAX_WAITING:
             raise BusyVerifierError(f"{MAX_WAITING} candidates wait already; ask again")
-        manifest, _ = verify_signed_package(request.signed, trust_root=self._bus.trust_root)
+        checked = check_package(request.signed, self._trust(), now=datetime.now(UTC))
         taken = VerificationTaken(
             state="waiting" if self._one_at_a_time.locked() else "running",
             problem=self._problems.pop(request.order, ""),
         )
         self._under_way[request.order] = taken
-        self._bus.spawn(self._verify(request, manifest))
+        self._bus.spawn(self._verify(request, checked.manifest))
         return taken
 
     async def _verify(self, request: VerifyOnNode, manifest: PackageManifest) -> None:
@@ -146,9 +151,12 @@ class PackageVerification:
         )
         archive = await self._fetched(request.signed, request.ticket)
         try:
-            trust_root = self._bus.trust_root
             opened = await self._thread(
-                open_package, request.signed, archive, trust_root=trust_root
+                open_package,
+                request.signed,
+                archive,
+                trust=self._trust(),
+                now=datetime.now(UTC),
             )
             tested = await self._tested(
                 *tried_part(manifest, opened.files), seconds=request.seconds

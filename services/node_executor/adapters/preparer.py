@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from services.node_executor.adapters.archives import Archives
@@ -20,15 +21,16 @@ from services.node_executor.packages import (
     instance_problems,
     open_package,
     program_problems,
-    with_compilations,
+    unverified_warnings,
+    with_origins,
 )
 from services.node_executor.preparation import Needs, Ready
 from shared.archive_files import ArchiveBytes
 from shared.contracts.catalog import SignedPackage
 from shared.contracts.desired import DesiredChain
 from shared.contracts.package_manifest import PackageManifest
-from shared.dsse import verify_signed_package
 from shared.errors import Reason
+from shared.trust.packages import Trust, check_package
 
 KEPT_MANIFESTS: Final = 256
 
@@ -42,13 +44,26 @@ class Preparer:
         archives: Archives,
         compiler: SourceCompiler,
         thread: KernelThread,
-        trust_root: bytes,
+        trust: Callable[[], Trust],
+        now: Callable[[], datetime],
     ) -> None:
+        """Nothing is prepared yet.
+
+        Args:
+            archives: Where archives come from.
+            compiler: Of packages that hold sources.
+            thread: The kernel's.
+            trust: Whom to believe, at each moment.
+            now: Aware.
+        """
         self._archives = archives
         self._compiler = compiler
         self._thread = thread
-        self._trust_root = trust_root
+        self._trust = trust
+        self._now = now
         self._manifests: dict[SignedPackage, PackageManifest] = {}
+        self._manifests_by: Trust | None = None
+        """By whom they were checked."""
 
     async def check(self, desired: DesiredChain) -> None:
         """Every program is what its publisher signed, and is used as its manifest allows.
@@ -73,12 +88,13 @@ class Preparer:
             if sha256 not in archives:
                 archives[sha256] = await self._archives.take(sha256)
         fetched = time.perf_counter()
-        packages = await self._thread(_open_packages, desired, archives, self._trust_root)
+        packages = await self._thread(self._opened, desired, archives)
         verified = time.perf_counter()
         packages = await self._compiler.compiled(desired, packages)
         compiled = time.perf_counter()
         linked = await self._thread(link, point, desired, packages, needs=needs)
-        linked.programs = with_compilations(linked.programs, packages)
+        linked.programs = with_origins(linked.programs, packages)
+        linked.warnings = (*linked.warnings, *unverified_warnings(desired.programs, packages))
         durations = {
             "fetch": (fetched - started) * 1000 + self._archives.downloaded_ms(archives),
             "verify": (verified - fetched) * 1000,
@@ -102,27 +118,31 @@ class Preparer:
             )
 
     def _manifest(self, signed: SignedPackage) -> PackageManifest:
-        """Verified once for the same bytes: signatures do not change their mind."""
+        """Verified once for the same bytes by the same keys: each load verifies it again."""
+        trust = self._trust()
+        if trust is not self._manifests_by:
+            self._manifests.clear()
+            self._manifests_by = trust
         manifest = self._manifests.get(signed)
         if manifest is None:
-            manifest, _ = verify_signed_package(signed, trust_root=self._trust_root)
+            manifest = check_package(signed, trust, now=self._now()).manifest
             if len(self._manifests) >= KEPT_MANIFESTS:
                 self._manifests.clear()
             self._manifests[signed] = manifest
         return manifest
 
+    def _opened(
+        self, desired: DesiredChain, archives: Mapping[str, ArchiveBytes]
+    ) -> list[OpenedPackage]:
+        trust, now = self._trust(), self._now()
+        opened = {
+            program.signed: open_package(
+                program.signed, archives[program.signed.archive_sha256], trust=trust, now=now
+            )
+            for program in desired.programs
+        }
+        return [opened[program.signed] for program in desired.programs]
+
 
 def _has_source(packages: Sequence[OpenedPackage]) -> bool:
     return any(package.compilation is not None for package in packages)
-
-
-def _open_packages(
-    desired: DesiredChain, archives: Mapping[str, ArchiveBytes], trust_root: bytes
-) -> list[OpenedPackage]:
-    opened = {
-        program.signed: open_package(
-            program.signed, archives[program.signed.archive_sha256], trust_root=trust_root
-        )
-        for program in desired.programs
-    }
-    return [opened[program.signed] for program in desired.programs]

@@ -180,11 +180,18 @@ class StateStore:
         with self._transaction() as connection:
             return _setting(connection, name)
 
-    def keep_setting(self, name: str, value: str, entries: Iterable[tuple[str, EventBody]]) -> None:
-        """The setting, and what is to be said of it, are on the disk together."""
+    def keep_setting(
+        self,
+        name: str,
+        value: str,
+        entries: Iterable[tuple[str, EventBody]],
+        *,
+        audience: Audience = PUBLIC,
+    ) -> None:
+        """The setting, and what is to be said of it to an audience, are on the disk together."""
         with self._transaction() as connection:
             _set(connection, name, value)
-            journaled = [self._journal(connection, one, body, PUBLIC) for one, body in entries]
+            journaled = [self._journal(connection, one, body, audience) for one, body in entries]
         self._tell([event for event in journaled if event is not None])
 
     def remembered(self) -> dict[Point, ChainMemory]:
