@@ -10,19 +10,22 @@ Rules:
    holds a salted one.
  * A record's audience is what the server vouched for: the subject that it was published on.
  * A message whose subject names no audience that anybody sees is shown to nobody.
+ * That something of a space is missing everybody is told; of which, and how much, its members.
 """
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 from typing import Final
 
 import msgspec
 
+from services.auditor.admission import STREAM_EMITTER, Gap, gap_event
 from services.auditor.merkle import leaf_hash
 from services.auditor.query import StoredRecord
 from shared.contracts.base import EVENTS
-from shared.contracts.events import PUBLIC, Audience
+from shared.contracts.events import PUBLIC, Audience, EventBody
 
 
 class _Leaf(msgspec.Struct, frozen=True):
@@ -34,6 +37,8 @@ class _Leaf(msgspec.Struct, frozen=True):
 
 _LEAF: Final = msgspec.json.Decoder(_Leaf)
 _PREFIX: Final = f"{EVENTS}."
+RESTRICTED: Final = "restricted"
+"""Stands for the name of an audience that not everybody sees."""
 
 
 def audience_of(leaf: bytes) -> Audience:
@@ -62,6 +67,28 @@ def shown(stored: StoredRecord, audiences: frozenset[Audience] | None) -> Stored
     if audiences is None or audience_of(stored.leaf) in audiences:
         return stored
     return StoredRecord(stored.index, b"", None, 0, 0, "", leaf_hash=leaf_hash(stored.leaf))
+
+
+def is_told_to_all(gap: Gap) -> bool:
+    """Whether everybody may know all of a gap: it is the stream's, or of a public channel."""
+    return gap.channel.emitter == STREAM_EMITTER or gap.channel.audience == PUBLIC
+
+
+def gap_events(gap: Gap) -> list[tuple[EventBody, str, Audience]]:
+    """What is said about a gap, under which ids, and to whom."""
+    body, event_id = gap_event(gap)
+    if is_told_to_all(gap):
+        return [(body, event_id, PUBLIC)]
+    found_at = {"kind": gap.kind, "found_at_index": gap.found_at_index}
+    told = EventBody(
+        action=body.action,
+        outcome=body.outcome,
+        details={"audience": RESTRICTED, **found_at},
+    )
+    # From the id of the whole one its audience could be guessed.
+    identity = f"{RESTRICTED}|{gap.kind}|{gap.found_at_index}"
+    told_id = f"log-gap-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
+    return [(told, told_id, PUBLIC), (body, event_id, gap.channel.audience)]
 
 
 @lru_cache(maxsize=4096)

@@ -13,9 +13,10 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
+import msgspec
 import structlog
 
-from services.auditor.admission import gap_event, usable
+from services.auditor.admission import usable
 from services.auditor.checkpoint import (
     LONGEST_INTERVAL,
     TreeHead,
@@ -28,11 +29,12 @@ from services.auditor.checkpoint import (
     verifier_key,
     with_signatures,
 )
+from services.auditor.disclosure import gap_events
 from services.auditor.log_keys import follow_keys, open_by_any, open_statement
 from services.auditor.records import Draft, StreamEnd, StreamMessage, read_message
 from services.auditor.store import LogStore, StoreFaultError, SupersededError
 from shared.adapters.exception_groups import plain_task_group
-from shared.contracts.events import EventBody
+from shared.contracts.events import PUBLIC, Audience, EventBody
 from shared.errors import FaultError
 
 PAUSE_SECONDS: Final = 0.5
@@ -73,8 +75,8 @@ class SafeNote(Protocol):
 class Emitter(Protocol):
     """Says things."""
 
-    async def emit(self, body: EventBody, *, event_id: str) -> None:
-        """In the event stream, once under this id."""
+    async def emit(self, body: EventBody, *, event_id: str, audience: Audience = PUBLIC) -> None:
+        """In the event stream, once under this id, for these to see."""
 
 
 class Heads:
@@ -313,9 +315,9 @@ class Recording:
 
     async def _look_after(self) -> None:
         for number, gap in await self._log.unannounced_gaps():
-            body, event_id = gap_event(gap)
-            _log.warning("gap_found", **body.details)
-            await self._emitter.emit(body, event_id=event_id)
+            for body, event_id, audience in gap_events(gap):
+                await self._emitter.emit(body, event_id=event_id, audience=audience)
+            _log.warning("gap_found", **msgspec.to_builtins(gap))
             await self._log.mark_announced(number)
         size = self._log.state.frontier.size
         due_at = self._heads.due_at(size=size, grown_at=self._grown_at)

@@ -41,6 +41,7 @@ from services.auditor.subscriptions import (
     named_spaces,
     plan_subscription,
 )
+from services.auditor.told_readings import told_readings
 from shared.adapters.callers import Caller
 from shared.adapters.outbox import Outbox
 from shared.adapters.service_layer import Handler
@@ -151,7 +152,9 @@ class AuditorService:
         self._stream_readings: Final = StreamReadings()
         self._inventory_readings: Final = InventoryReadings()
         self._live: dict[str, Subscription] = {}
-        self._create: Final = outbox.command(CREATE_SUBSCRIPTION, self._decide_creation)
+        self._create: Final = outbox.command(
+            CREATE_SUBSCRIPTION, self._decide_creation, concerned=self._told_of_creation
+        )
         self._delete: Final = outbox.command(DELETE_SUBSCRIPTION, self._decide_deletion)
 
     def endpoints(self) -> dict[Endpoint[Any, Any], Handler]:
@@ -325,10 +328,10 @@ class AuditorService:
         return Decision(
             reply=reply,
             events=(created_event(subscription),),
-            audience=self._told_of_creation(request, caller),
+            audience=await self._told_of_creation(request, caller),
         )
 
-    def _told_of_creation(self, request: CreateSubscription, caller: Caller) -> Audience:
+    async def _told_of_creation(self, request: CreateSubscription, caller: Caller) -> Audience:
         """To whom it is told that such a subscription was asked for."""
         seen = named_spaces(request.subjects) & self._spaces.visible_to(caller.name)
         return self._spaces.audience_now(min(seen)) if len(seen) == 1 else PUBLIC
@@ -360,7 +363,11 @@ class AuditorService:
 
     async def _note_reading(self, caller: Caller, details: dict[str, Any]) -> None:
         """That the log is read is recorded before anything of it is given away."""
-        body = EventBody(
-            action="log.read", outcome="accepted", actor=caller.actor(), details=details
-        )
-        await self._outbox.emit(body, event_id=f"log-read-{secrets.token_hex(16)}")
+        seen = self._spaces.visible_to(caller.name)
+        spaces = frozenset(one for one in seen if self._spaces.audience_now(one) != PUBLIC)
+        for told, audience in told_readings(details, spaces=spaces):
+            body = EventBody(
+                action="log.read", outcome="accepted", actor=caller.actor(), details=told
+            )
+            event_id = f"log-read-{secrets.token_hex(16)}"
+            await self._outbox.emit(body, event_id=event_id, audience=audience)

@@ -3,7 +3,8 @@
 """The log as files that any tool reads: C2SP tlog-tiles, `tile/<L>/<N>[.p/<W>]` and the entries.
 
 Pure.  Which files a tree of one size has, what they are called, and what an entry bundle holds.
-A full tile never changes; a partial one belongs to the size it was made for.
+A full tile never changes; a partial one belongs to the size it was made for.  So a leaf that is
+withheld from the files stays so; its hash is in the tile beside the bundle.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ CHECKPOINT_NAME: Final = "checkpoint"
 ENTRIES: Final = -1
 """Stands for the level of an entry bundle, which lies beside the tiles of level 0."""
 MAX_ENTRY_BYTES: Final = 0xFFFF
+WITHHELD: Final = b""
+"""Stands in an entry bundle for a leaf that not everybody may see; no leaf is empty."""
 _LENGTH: Final = struct.Struct(">H")
 
 

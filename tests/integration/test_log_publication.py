@@ -24,7 +24,7 @@ from services.auditor.cosignature import check_witnessed
 from services.auditor.execution import Heads
 from services.auditor.publication.execution import Publication, checked, published
 from shared.contracts.audit import GET_CHECKPOINT, LIST_RECORDS, GetCheckpoint, ListRecords
-from shared.contracts.events import EventBody
+from shared.contracts.events import PUBLIC, Audience, EventBody
 from shared.contracts.log_heads import CHECKPOINTS, NEWEST_HEAD
 from shared.errors import FaultError
 from tests.integration.conftest import Buses
@@ -66,8 +66,9 @@ class FakeSpeech:
     def __init__(self) -> None:
         self.said: list[tuple[str, EventBody]] = []
 
-    async def emit(self, body: EventBody, *, event_id: str) -> None:
-        """Said."""
+    async def emit(self, body: EventBody, *, event_id: str, audience: Audience = PUBLIC) -> None:
+        """Said, and to everybody."""
+        assert audience == PUBLIC
         self.said.append((event_id, body))
 
 

@@ -103,20 +103,30 @@ class EmittingBus:
         self.bus = bus
         self.emitter = emitter
         self.sequence = 0
+        """Of what was told to everybody."""
+        self._sequences: dict[str, int] = {}
         self.time = TIME
         """By the emitter's clock."""
 
-    def draft(self, action: str = "package.publish", **fields: Any) -> Event:
-        """The next event."""
-        self.sequence += 1
+    def draft(
+        self, action: str = "package.publish", *, audience: str = PUBLIC, **fields: Any
+    ) -> Event:
+        """The next event for this audience."""
+        if audience == PUBLIC:
+            sequence = self.sequence = self.sequence + 1
+            place = f"{sequence}"
+        else:
+            sequence = self._sequences[audience] = self._sequences.get(audience, 0) + 1
+            place = f"{audience}.{sequence}"
         body = EventBody(action=action, **{"outcome": "succeeded", **fields})
         return draft_event(
             body,
-            event_id=f"{self.emitter.replace('/', '.')}.{self.sequence}",
+            event_id=f"{self.emitter.replace('/', '.')}.{place}",
             emitter=self.emitter,
-            sequence=self.sequence,
+            sequence=sequence,
             time=self.time,
             salt=secrets.token_bytes(16),
+            audience=audience,
         )
 
     async def emit(self, action: str = "package.publish", **fields: Any) -> Event:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 
 from services.auditor.records import StreamEnd, StreamMessage
-from shared.contracts.events import EventBody
+from shared.contracts.events import PUBLIC, Audience, EventBody
 
 
 class FakeStream:
@@ -42,5 +42,5 @@ class FakeStream:
 class Silent:
     """Says nothing."""
 
-    async def emit(self, body: EventBody, *, event_id: str) -> None:
+    async def emit(self, body: EventBody, *, event_id: str, audience: Audience = PUBLIC) -> None:
         """Not said."""

@@ -119,6 +119,13 @@ def test_a_gap_that_was_filled_is_closed_and_what_expired_stays() -> None:
     assert open_gaps([missing, expired], {NODE: ((10, 12),)}) == [expired]
 
 
+def test_a_gap_of_a_space_is_told_without_its_place() -> None:
+    """That there is one everybody may know; how many events a space has, nobody else."""
+    gap = Gap("missing", Channel("node/n7", "r_0123456789abcdef"), 5, 9, 3)
+    seen = found("gaps", gaps=[gap, Gap("missing", Channel("node/n8", "public"), 1, 2, 0)])
+    assert (seen.value, seen.summary) == (2, "2 open: restricted missing, node/n8 missing 1-2")
+
+
 def test_lag_is_how_long_the_oldest_event_waits() -> None:
     """However many came since; nothing waits once the log has what the stream had."""
     marks = LagMarks()

@@ -18,6 +18,7 @@ from typing import Final, Protocol, TypeVar
 import structlog
 
 from services.auditor.admission import Channel, Gap
+from services.auditor.disclosure import RESTRICTED
 from services.auditor.execution import Emitter, Heads, Recording
 from services.auditor.health.alarms import (
     ALARM,
@@ -200,6 +201,7 @@ class Watch:
                 details["found_at_index"],
             )
             for details in (event.data.details for event in said if event.emitter == "auditor")
+            if details["audience"] != RESTRICTED  # the whole of it is told to its audience
         ]
         return open_gaps(gaps, self._watched.log.state.missing)
 

@@ -14,6 +14,7 @@ from math import inf
 from typing import Final, NamedTuple
 
 from services.auditor.admission import Channel, Gap, Ranges
+from services.auditor.disclosure import RESTRICTED, is_told_to_all
 from services.auditor.health.clocks import ClockOffset
 from services.auditor.health.limits import Limits
 from shared.contracts.log_health import CONDITIONS, Condition
@@ -131,7 +132,12 @@ def _gaps(facts: Facts, limits: Limits) -> Finding:
         return Finding("gaps", "the log cannot be read")
     if not facts.gaps:
         return _over("gaps", 0, 1, "gaps", f"no gap of the last {limits.gap_days:g} days is open")
-    shown = [f"{gap.channel.emitter} {gap.kind} {gap.first}-{gap.last}" for gap in facts.gaps]
+    shown = [
+        f"{gap.channel.emitter} {gap.kind} {gap.first}-{gap.last}"
+        if is_told_to_all(gap)
+        else f"{RESTRICTED} {gap.kind}"
+        for gap in facts.gaps
+    ]
     return _over("gaps", len(shown), 1, "gaps", f"{len(shown)} open: {_some(shown)}")
 
 

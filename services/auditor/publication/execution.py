@@ -29,11 +29,12 @@ from services.auditor.conflicts import (
     find_conflict,
 )
 from services.auditor.cosignature import Cosignature, check_witnessed
+from services.auditor.disclosure import is_public
 from services.auditor.execution import Emitter, Heads
 from services.auditor.log_keys import KEY_ACTION, key_event
 from services.auditor.records import render_time_us
 from services.auditor.store import DamagedLogError, LogStore
-from services.auditor.tile_layout import ENTRIES, changed_files, render_entries
+from services.auditor.tile_layout import ENTRIES, WITHHELD, changed_files, render_entries
 from services.auditor.witness.exchange import CONFLICT, OK, AddCheckpoint
 from shared.contracts.log_heads import WitnessSeen
 from shared.errors import FaultError
@@ -256,7 +257,8 @@ class Publication:
             if file.level == ENTRIES:
                 first = file.offset << 8
                 leaves = await self._log.leaves(first, first + file.width)
-                await tiles.write(file, render_entries(leaves))
+                entries = [leaf if is_public(leaf) else WITHHELD for leaf in leaves]
+                await tiles.write(file, render_entries(entries))
             else:
                 await tiles.write(file, b"".join(await self._log.hashes(file.nodes)))
         await tiles.write_note(note)

@@ -13,6 +13,7 @@ from services.auditor.merkle import HASH_BYTES, Hash, leaf_hash, tree_root
 from services.auditor.tile_layout import (
     CHECKPOINT_NAME,
     ENTRIES,
+    WITHHELD,
     TileFile,
     changed_files,
     parse_entries,
@@ -61,7 +62,8 @@ def verify_tiles(
     except (CheckpointError, UnicodeDecodeError) as error:
         raise RefusedError(f"{directory / CHECKPOINT_NAME}: {error}") from error
     problems = Problems(limit)
-    lowest = list(_lowest(directory, head.size, problems, progress(head.size)))
+    withheld: list[int] = []
+    lowest = list(_lowest(directory, head.size, problems, withheld, progress(head.size)))
     kept = {
         Tile(file.level, file.offset): data
         for file in changed_files(0, head.size)
@@ -83,31 +85,47 @@ def verify_tiles(
             check_head(other, size=head.size, keys=keys, root_of=lambda size: tree_root(size, read))
         )
     return VerifiedLog(
-        head.origin, head.size, tree.root, head.size, 1 + len(heads), problems.kept, problems.count
+        head.origin,
+        head.size,
+        tree.root,
+        head.size,
+        1 + len(heads),
+        problems.kept,
+        problems.count,
+        sum(withheld),
     )
 
 
 def _lowest(
-    directory: Path, size: int, problems: Problems, done: Progress
+    directory: Path, size: int, problems: Problems, withheld: list[int], done: Progress
 ) -> Iterator[DerivedTile]:
-    """Each tile of level 0 beside what its entries come to."""
+    """Each tile of level 0 beside what its entries come to; notes how many are withheld."""
     for file in changed_files(0, size):
         if file.level != ENTRIES:
             continue
         tile = file._replace(level=0)
         kept = _read(directory / tile.path)
-        derived = _hashes(directory, file, problems)
-        if derived is None:
-            # What the entries were is what the tile says, as long as the tree above agrees.
-            derived = (kept or b"").ljust(file.width * HASH_BYTES, b"\0")[: file.width * HASH_BYTES]
+        # What the entries were is what the tile says, as long as the tree above agrees.
+        said = (kept or b"").ljust(file.width * HASH_BYTES, b"\0")[: file.width * HASH_BYTES]
+        leaves = _leaves(directory, file, problems)
+        derived = said if leaves is None else _hashes(leaves, said)
+        withheld.append((leaves or []).count(WITHHELD))
         is_full = len(derived) == TILE_BYTES
         top = fold_tile(derived) if is_full else Hash(b"")
         yield DerivedTile(file.offset, top, derived, kept)
         done(file.offset * len(derived) // HASH_BYTES)
 
 
-def _hashes(directory: Path, file: TileFile, problems: Problems) -> bytes | None:
-    """Of the leaves in an entry bundle; None, and a problem, if it does not hold them."""
+def _hashes(leaves: Sequence[bytes], said: bytes) -> bytes:
+    """Of the leaves; of what is withheld, those that the tile says."""
+    return b"".join(
+        said[place * HASH_BYTES : (place + 1) * HASH_BYTES] if leaf == WITHHELD else leaf_hash(leaf)
+        for place, leaf in enumerate(leaves)
+    )
+
+
+def _leaves(directory: Path, file: TileFile, problems: Problems) -> list[bytes] | None:
+    """The leaves in an entry bundle; None, and a problem, if it does not hold them."""
     data = _read(directory / file.path)
     why = "it is missing"
     if data is not None:
@@ -117,7 +135,7 @@ def _hashes(directory: Path, file: TileFile, problems: Problems) -> bytes | None
             why = error.message
         else:
             if len(leaves) == file.width:
-                return b"".join(map(leaf_hash, leaves))
+                return leaves
             why = f"it holds {len(leaves)} entries where {file.width} are expected"
     problems.add(Problem("entries", str(file.offset), "", why))
     return None

@@ -53,6 +53,8 @@ class VerifiedLog(NamedTuple):
     """Signed heads that were checked."""
     problems: list[Problem]
     problem_count: int
+    withheld: int = 0
+    """Entries of a log as files that show no more than their leaf's hash."""
 
 
 def verify_store(
