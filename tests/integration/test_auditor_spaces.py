@@ -369,7 +369,7 @@ async def test_files_and_exports_of_others_verify_and_hold_nothing_of_a_space(
     for number in range(20):
         await stage.catalog.emit(audience=EMBARGO, package=SECRET)
         await stage.catalog.emit(package=f"known-{number}")
-    await stage.recorded(await stage.catalog.emit())
+    await stage.recorded(await stage.catalog.emit("node.label"))
     server = stage.buses.server
     credentials = server.credentials("auditor", "sam")
     facts = msgspec.structs.replace(server.facts, log_verifier_key=vkey(server))
