@@ -18,6 +18,7 @@ from shared.contracts.node import (
     ChainShown,
     ChainsShown,
     HookNeighbour,
+    MetricValue,
     ObservedChain,
     ObservedProgram,
 )
@@ -236,11 +237,27 @@ def _per_cpu(shown: ChainShown) -> Table:
 
 
 def _metrics(shown: ChainShown) -> Table:
-    table = _table("deployment", "metric", "value", "map", "key")
+    table = _table("deployment", "metric", "value", "of", "map", "key")
     for metric in shown.metrics:
-        value = str(metric.value) if metric.value is not None else plain(metric.problem)
-        table.add_row(metric.deployment, metric.metric, value, metric.map, metric.key)
+        for key, value in _metric_values(metric):
+            row = (metric.metric, plain(value), metric.aggregation, metric.map, plain(key))
+            table.add_row(metric.deployment, *row)
     return table
+
+
+def _metric_values(metric: MetricValue) -> list[tuple[str, str]]:
+    """Key and value of each row; one row with why there is none."""
+    if metric.problem:
+        return [(metric.key, metric.problem)]
+    if metric.series:
+        return [(key, _number(value)) for key, value in metric.series.items()]
+    if metric.buckets:
+        return [(f"<= {one.upper_bound}", _number(one.count)) for one in metric.buckets]
+    return [(metric.key, "too early" if metric.value is None else _number(metric.value))]
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}".rstrip("0").rstrip(".")
 
 
 def _table(*headings: str) -> Table:

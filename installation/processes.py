@@ -81,6 +81,8 @@ PROCESSES: Final[tuple[ProcessKind, ...]] = (
     ),
     _service(
         "catalog",
+        "MAX_ARTIFACT_BYTES",
+        "UPLOADS_BYTES",
         "LICENCE_POLICY",
         "VERIFICATION_KERNELS",
         "VERIFICATION_CHANNELS",
@@ -109,6 +111,8 @@ PROCESSES: Final[tuple[ProcessKind, ...]] = (
             "UNMANAGED",
             "NAMED_NAMESPACES",
             "TRUST_MODE",
+            "METRICS_LISTEN",
+            "L3AFD_NAMES",
             "BCC_PYTHON",
         ),
         credentials="node",
@@ -237,6 +241,10 @@ def _spec(
             f"{kind.prefix}_NAMED_NAMESPACES", "false" if has_own_namespace else "true"
         ),
         "TRUST_MODE": environ.get(f"{kind.prefix}_TRUST_MODE", "trusted"),
+        "METRICS_LISTEN": environ.get(f"{kind.prefix}_METRICS_LISTEN", ""),
+        "L3AFD_NAMES": environ.get(f"{kind.prefix}_L3AFD_NAMES", "false"),
+        "MAX_ARTIFACT_BYTES": environ.get(f"{kind.prefix}_MAX_ARTIFACT_BYTES", str(1 << 30)),
+        "UPLOADS_BYTES": environ.get(f"{kind.prefix}_UPLOADS_BYTES", str(4 << 30)),
         "LICENCE_POLICY": environ.get(f"{kind.prefix}_LICENCE_POLICY", "gpl-ok"),
         "VERIFICATION_KERNELS": environ.get(f"{kind.prefix}_VERIFICATION_KERNELS", "0"),
         "VERIFICATION_CHANNELS": environ.get(f"{kind.prefix}_VERIFICATION_CHANNELS", ""),

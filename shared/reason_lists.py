@@ -8,11 +8,11 @@ problems, and a refusal that is larger than a message would say nothing at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from shared.canonical import canonical_bytes
-from shared.errors import Reason
+from shared.errors import Reason, RefusedError
 from shared.event_size import short_reason
 
 MAX_REASONS: Final = 200
@@ -38,3 +38,10 @@ def bounded_reasons(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
     if left_out:
         kept.append(Reason(path="", rule=f"and {left_out} more problems"))
     return tuple(kept)
+
+
+def below(path: str, error: RefusedError) -> Iterator[Reason]:
+    """Why something at `path` is refused: each reason with the path before its own."""
+    for one in error.reasons or (Reason(path="", rule=error.message),):
+        place = f"{path}.{one.path}" if one.path else path
+        yield Reason(path=place, rule=one.rule, got=one.got, allowed=one.allowed)

@@ -29,6 +29,7 @@ from shared.contracts.configuration import VariableEntry
 from shared.contracts.desired import MapConfig
 from shared.contracts.events import EventBody
 from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice, LinkOptions
+from shared.contracts.metrics import MetricSource
 from shared.contracts.node import AttachmentKind
 from shared.contracts.package_manifest import MapEntry
 from shared.errors import FaultError, Reason, RefusedError
@@ -332,12 +333,12 @@ class FakeKernel:
             for key, value in config.items()
         }, ()
 
-    def read_scalar(self, map_id: int, key: str, _entry: MapEntry = UNDECLARED) -> int:
-        """Little-endian numbers."""
-        entries = self.read_entries(map_id)
-        if key == "*":
-            return sum(int.from_bytes(value, "little") for value in entries.values())
-        return int.from_bytes(entries.get(int(key).to_bytes(2, "little"), b""), "little")
+    def read_series(self, map_id: int, source: MetricSource, _: Any = None) -> dict[str, int]:
+        """Little-endian keys and numbers; of keys, one or all."""
+        entries = self.read_entries(map_id).items()
+        numbers = {str(int.from_bytes(key, "little")): value for key, value in entries}
+        wanted = numbers if source.key == "*" else {source.key} & numbers.keys()
+        return {key: int.from_bytes(numbers[key], "little") for key in wanted}
 
     def _generations(self, point: Point) -> dict[int, PinnedGeneration]:
         programs = self._program_pins.get(point, {})

@@ -16,6 +16,7 @@ from services.catalog.companion_checks import companion_reasons
 from services.catalog.package_statements import statement_reasons
 from services.catalog.platform_objects import platform_reasons
 from shared.configuration.entries import UNDECLARED, map_codec
+from shared.configuration.metric_selection import UnfitMetricError, select
 from shared.configuration.package_rules import configuration_reasons, layout_of
 from shared.contracts.node import verdicts_of
 from shared.contracts.package_facts import ElfFacts, MapFacts
@@ -23,6 +24,7 @@ from shared.contracts.package_manifest import MapEntry, PackageManifest, Program
 from shared.errors import Reason, RefusedError
 from shared.identifiers import Hook, parse_token
 from shared.package_tests import are_all_read
+from shared.reason_lists import below
 from shared.versions import parse_version
 
 _SECTIONS: Final[dict[Hook, str]] = {
@@ -164,13 +166,12 @@ def _map_reasons(manifest: PackageManifest, elf: Sequence[ElfFacts]) -> Iterator
                 got=metric.map,
                 allowed=sorted(declared),
             )
-        if metric.map in typed and metric.key != "*":
+        if metric.map in typed:
             codec = map_codec(typed[metric.map], manifest.maps.get(metric.map, UNDECLARED))
-            problems: list[Reason] = []
-            codec.encode_key(metric.key, f"{path}.key", problems)
-            for one in problems:
-                rule = f"is not a key: {one.rule}"
-                yield Reason(path=one.path, rule=rule, got=one.got, allowed=one.allowed)
+            try:
+                select(metric, codec)
+            except UnfitMetricError as error:
+                yield from below(path, error)
         elif not _KEY.fullmatch(metric.key):
             yield Reason(
                 path=f"{path}.key",

@@ -26,6 +26,7 @@ from services.node_executor.adapters.host_programs import HostPrograms
 from services.node_executor.adapters.inventory import Inventory, read_boot_id, seconds_since_boot
 from services.node_executor.adapters.kernel_thread import KernelThread
 from services.node_executor.adapters.link_monitor import LinkMonitor
+from services.node_executor.adapters.metrics_endpoint import MetricsEndpoint
 from services.node_executor.adapters.netlink import Netlink
 from services.node_executor.adapters.network_namespaces import names, no_names
 from services.node_executor.adapters.node_bus import NodeBus
@@ -41,14 +42,21 @@ from services.node_executor.adapters.trust_keeper import TrustKeeper
 from services.node_executor.adapters.unmanaged_programs import UnmanagedPrograms
 from services.node_executor.chain_journal import ChainJournal
 from services.node_executor.changes import HookPoints
-from services.node_executor.config import NodeExecutorConfig, check_bpffs_dir, check_labels
+from services.node_executor.config import (
+    NodeExecutorConfig,
+    check_bpffs_dir,
+    check_labels,
+    check_listen,
+)
 from services.node_executor.drafts import Drafts
 from services.node_executor.events import pins_restored_body
 from services.node_executor.execution import Steps
 from services.node_executor.fetching import Fetching
 from services.node_executor.following import Following
 from services.node_executor.inspection import Inspection
+from services.node_executor.l3afd_names import L3afdCounts
 from services.node_executor.map_reading import MapReading
+from services.node_executor.metric_windows import MetricWindows
 from services.node_executor.metrics_sampling import Sampler
 from services.node_executor.resting import Resting
 from services.node_executor.service import NodeExecutorService
@@ -80,18 +88,25 @@ async def main(stop: asyncio.Event) -> None:
     """Runs until `stop` is set."""
     config = load_config(NodeExecutorConfig, os.environ, prefix="NODE_EXECUTOR_")
     configure_logs(service="node_executor", level=config.log_level)
-    labels = check_labels(config.labels)
+    labels, listen = check_labels(config.labels), check_listen(config.metrics_listen)
     async with AsyncExitStack() as held:
         thread = KernelThread()
         bus = NodeBus(config.credentials_dir)
         loop, journaled = asyncio.get_running_loop(), asyncio.Queue[Event]()
+        l3afd = L3afdCounts() if config.l3afd_names else None
+
+        def on_event(event: Event) -> None:
+            journaled.put_nowait(event)
+            if l3afd is not None:
+                l3afd.note(event.data, at_seconds=datetime.now(UTC).timestamp())
+
         open_state = partial(
             StateStore.open,
             config.state_dir / "state.sqlite",
             emitter=f"node/{bus.name}",
             now=_now,
             new_salt=lambda: secrets.token_bytes(16),
-            on_event=lambda event: loop.call_soon_threadsafe(journaled.put_nowait, event),
+            on_event=lambda event: loop.call_soon_threadsafe(on_event, event),
             max_bytes=config.journal_bytes,
         )
         store = await open_when_free(partial(thread, open_state), stop)
@@ -167,6 +182,7 @@ async def main(stop: asyncio.Event) -> None:
             counters=runner,
             moment=_moment,
             on_unreadable=say_unreadable,
+            windows=MetricWindows(),
         )
         host = HostPrograms(
             node=bus.name,
@@ -249,6 +265,8 @@ async def main(stop: asyncio.Event) -> None:
             ),
             settling=Settling(thread=thread, points=points, staging=staging, journal=journal),
             links=LinkMonitor(first=netlink.forget, named=named),
+            metrics=MetricsEndpoint(node=bus.name, thread=thread, sampler=sampler, l3afd=l3afd),
+            listen=listen,
             heartbeats=Heartbeats(bus=bus, thread=thread, sampler=sampler, now=_now),
             rounds=Rounds(period_seconds=config.period_seconds),
             verification=PackageVerification(

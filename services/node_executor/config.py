@@ -8,7 +8,7 @@ Pure: `shared.config.load_config` fills it from variables that begin with `NODE_
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -19,6 +19,8 @@ from shared.config import Labels, ServiceConfig
 from shared.contracts import node
 from shared.contracts.trust_notes import TrustMode
 from shared.errors import Reason, RefusedError
+
+MAX_PORT: Final = 65535
 
 
 class NodeExecutorConfig(ServiceConfig, frozen=True, kw_only=True):
@@ -52,6 +54,10 @@ class NodeExecutorConfig(ServiceConfig, frozen=True, kw_only=True):
     trust_mode: TrustMode = "trusted"
     """`trusted`: what is not signed by those whom the trust documents name is not loaded.
     `normal`: it is loaded, and said at every start and in every event."""
+    metrics_listen: str = ""
+    """`host:port` where Prometheus may scrape; empty: nothing is served."""
+    l3afd_names: bool = False
+    """Whether scrapes hold l3afd's names too, for dashboards made for it."""
     bcc_python: Path = Path("/usr/bin/python3")
     """The Python that can import bcc: the distribution's."""
 
@@ -66,6 +72,24 @@ def check_bpffs_dir(path: Path) -> PurePosixPath:
         reason = Reason(path="NODE_EXECUTOR_BPFFS_DIR", rule="must be absolute", got=str(path))
         raise RefusedError(f"configuration: {reason.path} {reason.rule}", [reason])
     return PurePosixPath(path)
+
+
+def check_listen(text: str) -> tuple[str, int] | None:
+    """Host and port of `host:port`; None if it is empty.
+
+    Raises:
+        RefusedError: It is neither.
+    """
+    if not text:
+        return None
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdecimal() or int(port) > MAX_PORT:
+        reason = Reason(
+            path="NODE_EXECUTOR_METRICS_LISTEN", rule="must be <host>:<port>, or empty", got=text
+        )
+        raise RefusedError(f"configuration: {reason.path} {reason.rule}", [reason])
+    return host, int(port)
 
 
 def check_labels(labels: Labels) -> Labels:

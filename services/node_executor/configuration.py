@@ -24,8 +24,10 @@ from services.node_executor.stated_rules import map_entry, merged_maps, variable
 from shared.configuration.entries import UNDECLARED
 from shared.contracts.configuration import VariableEntry
 from shared.contracts.desired import DesiredChain, MapConfig
+from shared.contracts.metrics import MetricSource
 from shared.contracts.package_manifest import MapEntry
 from shared.errors import Reason, RefusedError
+from shared.reason_lists import below
 
 LIVE_SECTIONS: Final = (".data", ".bss")
 """How sections begin whose global variables programs may write as well."""
@@ -65,8 +67,10 @@ class MapReader(Protocol):
     def read_section(self, map_id: int) -> bytes:
         """A section of global variables."""
 
-    def read_scalar(self, map_id: int, key: str, entry: MapEntry = UNDECLARED) -> int:
-        """The number under `key`, or the sum of all with `*`; refused if there is no number.
+    def read_series(
+        self, map_id: int, source: MetricSource, entry: MapEntry = UNDECLARED
+    ) -> dict[str, int]:
+        """The numbers that a metric means, by the text form of their keys; refused if it fits not.
 
         `entry` is what the package says of the map, and so how its keys are written.
         """
@@ -189,9 +193,9 @@ def check_metrics(reader: MapReader, desired: DesiredChain, maps: tuple[HeldMap,
                 continue
             try:
                 entry = map_entry(desired, MapKey(program.deployment, source.map))
-                reader.read_scalar(map_id, source.key, entry)
+                reader.read_series(map_id, source, entry)
             except RefusedError as error:
-                problems.append(Reason(path=path, rule=error.message, got=source.key))
+                problems += below(path, error)
     if problems:
         first = f"{problems[0].path}: {problems[0].rule}"
         raise ConfigurationError(f"metrics cannot be read: {first}", problems)

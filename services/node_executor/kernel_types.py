@@ -62,6 +62,14 @@ class ProgramInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class RunTime:
+    """What the kernel counted of a program while `kernel.bpf_stats_enabled` was on."""
+
+    runs: int
+    nanoseconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class LinkInfo:
     """What the kernel says about a bpf_link (struct bpf_link_info)."""
 

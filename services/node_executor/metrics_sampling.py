@@ -14,11 +14,18 @@ from typing import Final, Protocol
 
 import msgspec
 
+from services.node_executor.aggregation import log2_buckets
 from services.node_executor.changes import HookPoints
 from services.node_executor.configuration import MapReader
 from services.node_executor.events import bounded
 from services.node_executor.generations import ChainMemory, Generation, MapKey, Point, point_of
 from services.node_executor.linking.counters import COUNTERS_MAP_NAME
+from services.node_executor.metric_windows import (
+    HeldMetric,
+    MetricWindows,
+    held_metrics,
+    read_held,
+)
 from services.node_executor.observation import describe_unreadable
 from services.node_executor.slot_metrics import (
     SWITCHED_OFF,
@@ -26,9 +33,9 @@ from services.node_executor.slot_metrics import (
     chain_counters,
     counter_metrics,
 )
-from services.node_executor.stated_rules import map_entry
-from shared.contracts.desired import DesiredChain, DesiredNode, MetricSource
+from shared.contracts.desired import DesiredChain, DesiredNode
 from shared.contracts.inspection import ChainCounters
+from shared.contracts.metrics import WINDOWED
 from shared.contracts.node import ChainShown, ChainsShown, GetChains, MetricValue, ObservedChain
 from shared.errors import FaultError, Reason, Refusal, RefusedError
 
@@ -57,6 +64,7 @@ class Sampler:
         counters: CounterReader,
         moment: Callable[[float], str],
         on_unreadable: Callable[[Point, Refusal], None],
+        windows: MetricWindows,
     ) -> None:
         """Nothing is read yet.
 
@@ -66,12 +74,14 @@ class Sampler:
             counters: Reads counter maps.
             moment: Renders seconds since the kernel started as a time.
             on_unreadable: Told once of a hook point that cannot be read, until it can be again.
+            windows: What was sampled of metrics that look back.
         """
         self._points = points
         self._reader = reader
         self._counters = counters
         self._moment = moment
         self._on_unreadable = on_unreadable
+        self._windows = windows
         self._unreadable: set[Point] = set()
 
     def describe(
@@ -106,6 +116,16 @@ class Sampler:
         memory = self._points.memory
         return [self._shown(one, memory(point_of(one)), per_cpu=per_cpu) for one in seen]
 
+    def look_back(self, at_seconds: float) -> None:
+        """One more sample of every metric that looks back; of one that cannot be read, none.
+
+        Args:
+            at_seconds: When, by a clock that never goes back.
+        """
+        generations = (self._points.memory(point).current for point in self._points.points())
+        held = [one for current in generations if current for one in held_metrics(current)]
+        self._windows.sample(self._reader, held, at_seconds)
+
     def _describe(self, point: Point, chain: DesiredChain | None, generation: int) -> ObservedChain:
         """The hook point now; one that cannot be read says why."""
         try:
@@ -125,7 +145,7 @@ class Sampler:
         running = memory.generation_with(seen.program_id) if seen.program_id else None
         return ChainShown(
             chain=seen,
-            metrics=read_metrics(self._reader, memory.current),
+            metrics=read_metrics(self._reader, memory.current, self._windows),
             counters=read_counters(self._counters, running, per_cpu=per_cpu),
             previous_generation=memory.previous.number if memory.previous is not None else 0,
             previous_kept_until=self._kept_until(memory),
@@ -159,22 +179,13 @@ def read_counters(
     return chain_counters(values, generation.chain.hook, programs, per_cpu=per_cpu)
 
 
-def read_metrics(reader: MapReader, generation: Generation | None) -> tuple[MetricValue, ...]:
+def read_metrics(
+    reader: MapReader, generation: Generation | None, windows: MetricWindows
+) -> tuple[MetricValue, ...]:
     """Every metric of a chain, program by program."""
-    if generation is None:
-        return ()
-    ids = {MapKey(held.deployment, held.name): held.map_id for held in generation.maps}
     return tuple(
-        _read(
-            reader,
-            ids.get(MapKey(program.deployment, source.map)),
-            program.deployment,
-            name,
-            source=source,
-            chain=generation.chain,
-        )
-        for program in generation.chain.programs
-        for name, source in sorted(program.metrics.items())
+        metric_value(reader, held, windows)
+        for held in (held_metrics(generation) if generation else ())
     )
 
 
@@ -202,45 +213,43 @@ def refuse_too_large(reply: ChainsShown, *, limit_bytes: int) -> None:
         raise RefusedError(f"per_cpu {rule}", [reason], code="too_large")
 
 
-def metric_values(sampled: Iterable[ChainShown]) -> dict[str, int]:
-    """`<hook point>/<deployment>/<metric>` to value, of those that could be read."""
-    values: dict[str, int] = {}
+def metric_values(sampled: Iterable[ChainShown]) -> dict[str, float | int]:
+    """As `NodeMetrics.values` has them: those that could be read."""
+    values: dict[str, float | int] = {}
     for shown in sampled:
         chain = shown.chain
-        place = str(point_of(chain))
         values |= counter_metrics(chain.place, chain.hook, shown.counters)
-        values |= {
-            f"{place}/{metric.deployment}/{metric.metric}": metric.value
-            for metric in shown.metrics
-            if metric.value is not None
-        }
+        for metric in shown.metrics:
+            name = f"{point_of(chain)}/{metric.deployment}/{metric.metric}"
+            if metric.value is not None:
+                values[name] = metric.value
+            values |= {f"{name}{{{key}}}": value for key, value in metric.series.items()}
+            values |= {f"{name}{{le={one.upper_bound}}}": one.count for one in metric.buckets}
     return values
 
 
-def _read(
-    reader: MapReader,
-    map_id: int | None,
-    deployment: str,
-    name: str,
-    *,
-    source: MetricSource,
-    chain: DesiredChain,
-) -> MetricValue:
-    value: int | None = None
-    problem = ""
-    if map_id is None:
-        problem = f"the program has no map {source.map}"
-    else:
-        try:
-            entry = map_entry(chain, MapKey(deployment, source.map))
-            value = reader.read_scalar(map_id, source.key, entry)
-        except (RefusedError, FaultError) as error:
-            problem = error.message
-    return MetricValue(
-        deployment=deployment,
-        metric=name,
+def metric_value(reader: MapReader, held: HeldMetric, windows: MetricWindows) -> MetricValue:
+    """One metric now, or why there is none."""
+    source = held.source
+    shown = MetricValue(
+        deployment=held.deployment,
+        metric=held.name,
         map=source.map,
         key=source.key,
-        value=value,
-        problem=problem,
+        aggregation=source.aggregation,
     )
+    values: dict[str, float | int]
+    try:
+        if source.aggregation in WINDOWED:
+            values = windows.values(held)
+        elif source.aggregation == "histogram":
+            counts = read_held(reader, held)
+            buckets = log2_buckets({int(key): count for key, count in counts.items()})
+            return msgspec.structs.replace(shown, buckets=buckets)
+        else:
+            values = dict(read_held(reader, held))
+    except (RefusedError, FaultError) as error:
+        return msgspec.structs.replace(shown, problem=error.message)
+    if source.each_key:
+        return msgspec.structs.replace(shown, series=values)
+    return msgspec.structs.replace(shown, value=values.get(""))

@@ -22,6 +22,7 @@ from services.node_executor.adapters.host_programs import HostPrograms
 from services.node_executor.adapters.kernel_thread import KernelThread
 from services.node_executor.adapters.link_monitor import LinkMonitor
 from services.node_executor.adapters.loops import run_loops
+from services.node_executor.adapters.metrics_endpoint import MetricsEndpoint
 from services.node_executor.adapters.node_bus import NodeBus
 from services.node_executor.adapters.node_records import NodeRecords
 from services.node_executor.adapters.package_verification import PackageVerification
@@ -104,6 +105,8 @@ class NodeExecutorService:
         settling: Settling,
         links: LinkMonitor,
         heartbeats: Heartbeats,
+        metrics: MetricsEndpoint,
+        listen: tuple[str, int] | None,
         rounds: Rounds,
         verification: PackageVerification,
         snapshots: Snapshots,
@@ -127,6 +130,8 @@ class NodeExecutorService:
         self._settling = settling
         self._links = links
         self._heartbeats = heartbeats
+        self._metrics = metrics
+        self._listen = listen
         self._verification = verification
         self._snapshots = snapshots
         self._trust = trust
@@ -145,16 +150,18 @@ class NodeExecutorService:
         await self._publisher.recover()
         self._publisher.when_published(self._on_published)
         await self._begin()
-        await run_loops(
-            self._bus.joining(self._joined),  # requests that are being answered get their answer
-            self._reconciling(),
-            self._publisher.publishing(),
-            self._beating(),
-            self._registering(),
-            self._records.reporting(),
-            self._links.watching(self._on_links),
-            stop=stop,
-        )
+        with self._metrics.served(self._listen, lambda: self._desired):
+            await run_loops(
+                self._bus.joining(self._joined),  # what is being answered gets its answer
+                self._reconciling(),
+                self._publisher.publishing(),
+                self._beating(),
+                self._metrics.looking_back(),
+                self._registering(),
+                self._records.reporting(),
+                self._links.watching(self._on_links),
+                stop=stop,
+            )
         await self._staging.let_go(everything=True)
 
     async def _begin(self) -> None:

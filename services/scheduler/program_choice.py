@@ -22,6 +22,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
+import msgspec
+
 from shared.canonical import canonical_bytes
 from shared.configuration.deployed import (
     Variables,
@@ -31,9 +33,10 @@ from shared.configuration.deployed import (
 )
 from shared.contracts.catalog import PackageVersion
 from shared.contracts.deployments import DeploymentSpec, Grace, ResolvedObject, ResolvedProgram
-from shared.contracts.desired import MapConfig, MetricSource
+from shared.contracts.desired import MapConfig
 from shared.contracts.errors import ErrorCode
 from shared.contracts.licences import StatedLicence
+from shared.contracts.metrics import MetricSource
 from shared.contracts.node import DEFAULT_PROCEED_ON, terminal_verdicts, verdicts_of
 from shared.contracts.package_facts import ProgramRequirements
 from shared.contracts.package_manifest import MapEntry, MapPolicy, PackageManifest, ProgramEntry
@@ -71,7 +74,10 @@ def resolve_program(spec: DeploymentSpec, package: PackageVersion) -> ResolvedPr
     problems += found
     problems += _size_problems(config, variables)
     metrics = {
-        **{name: MetricSource(map=one.map, key=one.key) for name, one in manifest.metrics.items()},
+        **{
+            name: msgspec.convert(one, MetricSource, from_attributes=True)
+            for name, one in manifest.metrics.items()
+        },
         **spec.metrics,
     }
     problems += _metric_problems(spec.metrics, known_maps)

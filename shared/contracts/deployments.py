@@ -10,10 +10,11 @@ from msgspec import Meta
 
 from shared.contracts.base import Bucket, Document, Message
 from shared.contracts.catalog import SignedPackage
-from shared.contracts.desired import Cause, MapConfig, MetricSource
+from shared.contracts.desired import Cause, MapConfig
 from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.licences import StatedLicence
 from shared.contracts.link_options import LinkWishes
+from shared.contracts.metrics import MetricSource
 from shared.contracts.node import Labels
 from shared.contracts.package_facts import ProgramRequirements
 from shared.contracts.package_manifest import MapPolicy, PlaceInChain, PlatformKey, Symbol

@@ -11,6 +11,7 @@ from shared.contracts.catalog import SignedPackage
 from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.licences import StatedLicence
 from shared.contracts.link_options import LinkOptions
+from shared.contracts.metrics import MetricSource
 from shared.contracts.package_manifest import MapPolicy
 from shared.contracts.spaces import SpaceText
 from shared.deployment_keys import DeploymentKey
@@ -19,13 +20,6 @@ from shared.identifiers import Hook, InterfaceText, NetnsText, Token, render_pla
 MapConfig = dict[str, Any]
 """Key in text form to value, as the map's types and the package's formats have it.  Keys: what the
 format writes (`10.0.0.0/8`, a name), else JSON as text (`80`, `[1,2]`, `{"port":80}`)."""
-
-
-class MetricSource(Document, frozen=True, kw_only=True):
-    """One scalar read from a map: of one key, or `*` for the sum over all keys (and CPUs)."""
-
-    map: str
-    key: str = "0"
 
 
 class DesiredProgram(Document, frozen=True, kw_only=True):

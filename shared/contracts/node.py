@@ -32,6 +32,7 @@ from shared.contracts.drift import ObservedDrift
 from shared.contracts.inspection import ChainCounters
 from shared.contracts.interfaces import Interface
 from shared.contracts.licences import ProgramLicence
+from shared.contracts.metrics import Aggregation, HistogramBucket
 from shared.contracts.spaces import SpaceText
 from shared.contracts.trust_notes import TrustMode
 from shared.errors import Refusal
@@ -238,13 +239,13 @@ class Heartbeat(Message, frozen=True, kw_only=True):
 
 
 class NodeMetrics(Message, frozen=True, kw_only=True):
-    """`l3af.v1.tel.node.<node>.metrics`: the scalars that deployments asked for."""
+    """`l3af.v1.tel.node.<node>.metrics`: the numbers that deployments asked for."""
 
     node: str
     at: str
-    values: dict[str, int]
+    values: dict[str, float | int]
     """`<interface>/<hook>/<deployment>/<metric>` to value; `<netns>/` before it where there is
-    one."""
+    one, and behind it `{<key>}` of a series, or `{le=<bound>}` of a histogram."""
 
 
 HEARTBEAT_SECONDS: Final = 10
@@ -298,13 +299,18 @@ class GetChains(Request, frozen=True, kw_only=True):
 
 
 class MetricValue(Message, frozen=True, kw_only=True):
-    """One scalar, read from the kernel for this reply."""
+    """One metric: of what was read from the kernel for this reply, or of the last samples."""
 
     deployment: str
     metric: str
     map: str
     key: str
-    value: int | None = None
+    aggregation: Aggregation = "scalar"
+    value: float | int | None = None
+    """None where every key is a series, of a histogram, or while there are too few samples."""
+    series: dict[str, float | int] = {}
+    """Value of each key, if every key is a series."""
+    buckets: tuple[HistogramBucket, ...] = ()
     problem: str = ""
     """Why there is no value; other metrics are not affected."""
 

@@ -16,6 +16,7 @@ from shared.contracts.configuration import (
     ValueFormat,
     VariableEntry,
 )
+from shared.contracts.metrics import MetricSource
 from shared.identifiers import DigestText, Hook, ProceedOn, Token
 
 MAX_ARTIFACT_BYTES: Final = 1 << 30
@@ -187,12 +188,10 @@ class MapEntry(Document, frozen=True, kw_only=True):
     """What happens to the content when this version's layout is another than the running one's."""
 
 
-class MetricEntry(Document, frozen=True, kw_only=True):
-    """One scalar that the node reads from a map."""
+class MetricEntry(MetricSource, frozen=True, kw_only=True):
+    """What the node reads from a map, and what it means."""
 
     map: Symbol
-    key: str = "0"
-    """The key in the configuration's text form; `*` sums all entries."""
     unit: str = ""
     summary: str = ""
 

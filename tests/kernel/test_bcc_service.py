@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from shared.contracts.desired import MetricSource
+from shared.contracts.metrics import MetricSource
 from shared.contracts.node import GET_CHAINS, NODES, GetChains
 from tests.support.bcc_packages import a_gate, port_gate
 from tests.support.executors import Wire, a_chain, a_program, pin_directory

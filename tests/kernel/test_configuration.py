@@ -18,10 +18,11 @@ from services.node_executor.configuration import ConfigurationError
 from services.node_executor.execution import Steps
 from services.node_executor.generations import MapKey, Point
 from services.node_executor.map_reading import MapReading
+from services.node_executor.metric_windows import MetricWindows
 from services.node_executor.metrics_sampling import read_metrics
 from shared.configuration.entries import MapLayout, map_codec, split_processors
-from shared.contracts.desired import MetricSource
 from shared.contracts.map_reading import ReadMap
+from shared.contracts.metrics import MetricSource
 from shared.errors import RefusedError
 from tests.support.bpf_objects import bpf_object
 from tests.support.configured_package import (
@@ -337,7 +338,7 @@ def test_a_metric_is_read_under_a_key_in_its_format(node: Executor, wire: Wire) 
     metrics = {"ten": MetricSource(map="networks", key="10.0.0.0/8")}
     settle(node, wire, 1, config={"networks": {"10.0.0.0/8": 42}}, metrics=metrics)
 
-    read = read_metrics(node.kernel, node.points.memory(point).current)
+    read = read_metrics(node.kernel, node.points.memory(point).current, MetricWindows())
 
     assert [(one.metric, one.value, one.problem) for one in read] == [("ten", 42, "")]
 

@@ -11,7 +11,7 @@ import pytest
 from services.node_executor.configuration import ConfigurationError
 from services.node_executor.generations import Point
 from services.node_executor.preparation import MapMismatchError
-from shared.contracts.desired import MetricSource
+from shared.contracts.metrics import MetricSource
 from shared.identifiers import Hook
 from tests.support.executors import (
     Executor,

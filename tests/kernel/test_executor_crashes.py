@@ -24,6 +24,7 @@ import pytest
 from services.node_executor.generations import MapKey, Point
 from shared.contracts.desired import DesiredChain
 from shared.contracts.link_options import LinkOptions
+from tests.support.counters import total_in
 from tests.support.executors import (
     Executor,
     Wire,
@@ -250,9 +251,9 @@ def _gain(executor: Executor, wire: Wire, point: Point) -> int:
     counter = hook.map_pins.get(MapKey("one", PROGRAMS.packets))
     if counter is None:
         return 0
-    before = executor.kernel.read_scalar(counter, "*")
+    before = total_in(executor.kernel, counter)
     send_frames(wire.peer, FRAMES)
-    gained, odd = divmod(executor.kernel.read_scalar(counter, "*") - before, FRAMES)
+    gained, odd = divmod(total_in(executor.kernel, counter) - before, FRAMES)
     assert not odd, "a frame was missed or counted twice"
     return gained
 

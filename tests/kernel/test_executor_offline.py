@@ -11,6 +11,7 @@ import pytest
 
 from services.node_executor.generations import Point
 from shared.contracts.node import NODES
+from tests.support.counters import total_in
 from tests.support.executors import (
     COUNTED,
     Wire,
@@ -53,7 +54,7 @@ async def test_after_a_reboot_chains_are_back_before_the_bus(fleet: Fleet, wire:
     hook = await attached(fleet, wire)
     send_frames(wire.peer, 20)
     kernel = real_kernel(fleet.base / NODE)
-    counted = kernel.read_scalar(hook.map_pins["one", "packets"], "*")  # type: ignore[index]
+    counted = total_in(kernel, hook.map_pins["one", "packets"])  # type: ignore[index]
     limits = kernel.read_entries(hook.map_pins["one", "limits"])  # type: ignore[index]
     fleet.server.start()
     events = await said_in_order(fleet, "chain.attach", 2)
@@ -211,7 +212,7 @@ async def test_an_upgrade_of_the_executor_loses_nothing(fleet: Fleet, wire: Wire
         sender.stop()
     kernel = real_kernel(fleet.base / NODE)
     hook = kernel.observe(Point(wire.name, "xdp"))
-    counted = kernel.read_scalar(hook.map_pins["one", "packets"], "*")  # type: ignore[index]
+    counted = total_in(kernel, hook.map_pins["one", "packets"])  # type: ignore[index]
     got_through = receiver.drain()
     receiver.close()
 

@@ -16,6 +16,7 @@ from services.node_executor.generations import Point
 from shared.contracts.node import NODES
 from shared.identifiers import Hook
 from shared.version import VERSION
+from tests.support.counters import total_in
 from tests.support.executors import Wire, a_chain, a_program, published, real_kernel
 from tests.support.frame_sender import FrameReceiver, FrameSender, arrived
 from tests.support.node_fleets import DEADLINE_SECONDS, NODE, Fleet, a_fleet
@@ -141,4 +142,4 @@ async def _runs_release(fleet: Upgrading, version: str) -> bool:
 def _counted(fleet: Upgrading, wire: Wire, hook: Hook) -> int:
     kernel = real_kernel(fleet.base / NODE)
     pins = kernel.observe(Point(wire.name, hook)).map_pins
-    return kernel.read_scalar(pins["one", "packets"], "*")  # type: ignore[index]
+    return total_in(kernel, pins["one", "packets"])  # type: ignore[index]

@@ -129,7 +129,7 @@ async def test_who_only_reads_tries_nothing(fleet: Fleet, wire: Wire) -> None:
 
 async def test_the_counters_are_metrics_too(fleet: Fleet, wire: Wire) -> None:
     """Under names that stay, beside those that the deployment asked for."""
-    values: dict[str, int] = {}
+    values: dict[str, float | int] = {}
 
     async def keep(_subject: str, data: bytes) -> None:
         values.update(msgspec.json.decode(data, type=NodeMetrics).values)

@@ -17,6 +17,7 @@ from services.node_executor.generations import MapKey, Point
 from services.node_executor.pin_paths import link_path
 from shared.contracts.desired import DesiredProgram
 from shared.errors import RefusedError
+from tests.support.counters import total_in
 from tests.support.executors import (
     Executor,
     Wire,
@@ -79,7 +80,7 @@ class Bench:
         counter = self.executor.kernel.observe(self.point).map_pins[
             MapKey(deployment, PROGRAMS.packets)
         ]
-        return self.executor.kernel.read_scalar(counter, "*")
+        return total_in(self.executor.kernel, counter)
 
     def link_id(self) -> int:
         """What holds it there."""

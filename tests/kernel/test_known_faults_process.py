@@ -15,7 +15,8 @@ import pytest
 
 from shared.adapters.callers import Caller
 from shared.contracts.catalog import ArtifactChunk, ReadArtifact
-from shared.contracts.desired import DESIRED, DesiredChain, MetricSource
+from shared.contracts.desired import DESIRED, DesiredChain
+from shared.contracts.metrics import MetricSource
 from shared.contracts.node import GET_CHAINS, NODES, ChainShown, GetChains
 from shared.errors import FaultError
 from shared.identifiers import Hook
@@ -100,7 +101,7 @@ async def bench(tmp_path: Path, wire: Wire) -> AsyncIterator[Bench]:
             yield made
 
 
-def _value(shown: ChainShown) -> int:
+def _value(shown: ChainShown) -> float:
     return shown.metrics[0].value or 0
 
 

@@ -26,6 +26,7 @@ from shared.contracts.desired import DesiredChain
 from shared.contracts.node import ChainState
 from shared.errors import RefusedError
 from shared.identifiers import Hook
+from tests.support.counters import total_in
 from tests.support.executors import (
     Executor,
     Wire,
@@ -334,7 +335,7 @@ class ChangingNode:
             pinned = self._hook(hook).map_pins
             for part in self.models[hook].confirmed:
                 counter = pinned[MapKey(part.deployment, PROGRAMS.packets)]
-                counts[hook, part.deployment] = self._executor.kernel.read_scalar(counter, "*")
+                counts[hook, part.deployment] = total_in(self._executor.kernel, counter)
         return counts
 
     def _check_no_leaks(self) -> None:

@@ -28,14 +28,16 @@ from services.node_executor.packages import OpenedPackage, open_package
 from services.node_executor.preparation import Needs, Prepared
 from services.node_executor.resting import Resting
 from shared.contracts.catalog import SignedPackage
-from shared.contracts.desired import Cause, DesiredChain, DesiredProgram, MetricSource
+from shared.contracts.desired import Cause, DesiredChain, DesiredProgram
 from shared.contracts.events import Event
+from shared.contracts.metrics import MetricSource
 from shared.contracts.package_manifest import MapEntry, PackageManifest, ProgramEntry
 from shared.identifiers import Hook
 from shared.package_archive import describe_files, write_archive
 from shared.trust.packages import Trust
 from tests.package_builders import NOW, TRUST_ROOT, sign
 from tests.support.bpf_objects import compile_source
+from tests.support.counters import total_in
 
 _SOURCE = """
 #include <linux/bpf.h>
@@ -270,7 +272,7 @@ class Executor:
         """A number out of a map that the running chain uses."""
         pins = self.kernel.observe(point).map_pins
         found = next(pins[pinned] for pinned in pins if pinned == (deployment, name))
-        return self.kernel.read_scalar(found, key)
+        return total_in(self.kernel, found, key)
 
 
 @dataclass(frozen=True, slots=True)

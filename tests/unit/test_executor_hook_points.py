@@ -18,12 +18,14 @@ from services.node_executor.changes import HookPoints, InterfaceMissingError
 from services.node_executor.configuration import ConfigurationError, check_metrics
 from services.node_executor.execution import Steps
 from services.node_executor.generations import HeldMap, MapKey, Point
+from services.node_executor.metric_windows import MetricWindows
 from services.node_executor.metrics_sampling import metric_values, read_metrics
 from services.node_executor.preparation import Needs, Prepared, Ready
 from services.node_executor.resting import Resting
 from services.node_executor.staging import STAGED_SECONDS, Staging
-from shared.contracts.desired import DesiredChain, MetricSource
+from shared.contracts.desired import DesiredChain
 from shared.contracts.inspection import ChainExplanation
+from shared.contracts.metrics import MetricSource
 from shared.contracts.node import ChainShown, ObservedProgram, StageChains
 from shared.errors import FaultError, Reason, RefusedError
 from tests.fakes import FakeKernel, FakeStore
@@ -356,7 +358,7 @@ def test_metrics_are_read_one_by_one(world: World) -> None:
     chain = a_chain(a_program(metrics=metrics, config=config))
     world.settle(chain)
 
-    read = read_metrics(world.kernel, world.points.memory(POINT).current)
+    read = read_metrics(world.kernel, world.points.memory(POINT).current, MetricWindows())
     seen = world.points.describe(POINT, chain, desired_generation=1)
 
     assert [(one.metric, one.value) for one in read] == [("all", 11), ("lost", None), ("web", 5)]
@@ -365,7 +367,7 @@ def test_metrics_are_read_one_by_one(world: World) -> None:
         "data0/xdp/one/all": 11,
         "data0/xdp/one/web": 5,
     }
-    assert read_metrics(world.kernel, None) == ()
+    assert read_metrics(world.kernel, None, MetricWindows()) == ()
 
 
 def test_a_metric_without_its_map_is_refused_when_staged(world: World) -> None:

@@ -10,6 +10,7 @@ import pytest
 from services.node_executor.drafts import DRAFT_SECONDS, MAX_DRAFTS, Drafts, UnknownDraftError
 from services.node_executor.generations import COUNTERS, HeldMap
 from services.node_executor.inspection import MAX_REPLY_BYTES, Inspection
+from services.node_executor.metric_windows import MetricWindows
 from services.node_executor.metrics_sampling import (
     Sampler,
     asked_for,
@@ -78,6 +79,7 @@ def a_sampler(world: World, counters: CounterMaps) -> Sampler:
         counters=counters,
         moment=str,
         on_unreadable=lambda point, refusal: world.unreadable.append(f"{point}: {refusal.message}"),
+        windows=MetricWindows(),
     )
 
 

@@ -127,15 +127,18 @@ def test_metrics_name_keys_as_configuration_does() -> None:
     right = {
         "one": MetricEntry(map="levels", key="2"),
         "two": MetricEntry(map="networks", key="10.0.0.0/8"),
-        "all": MetricEntry(map="names", key="*"),
+        "all": MetricEntry(map="names", key="*", member="wide"),
+        "some": MetricEntry(map="levels", key="1..3", aggregation="histogram"),
     }
     wrong = {
+        "all": MetricEntry(map="names", key="*"),
         "one": MetricEntry(map="networks", key="10"),
         "two": MetricEntry(map="levels", key="x"),
     }
 
     assert list(manifest_reasons(a_manifest(metrics=right), [facts()])) == []
     assert [one.path for one in manifest_reasons(a_manifest(metrics=wrong), [facts()])] == [
+        "manifest.metrics.all.member",
         "manifest.metrics.one.key",
         "manifest.metrics.two.key",
     ]

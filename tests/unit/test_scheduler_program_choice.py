@@ -12,13 +12,13 @@ import pytest
 from services.scheduler.program_choice import ProgramChoiceError, resolve_program
 from shared.contracts.catalog import PackageVersion
 from shared.contracts.deployments import DeploymentSpec
-from shared.contracts.desired import MetricSource
 from shared.contracts.licences import (
     LicenceElection,
     LicenceFinding,
     LicenceVerdict,
     StatedLicence,
 )
+from shared.contracts.metrics import MetricSource
 from shared.contracts.package_manifest import MapEntry
 from tests.fleets import a_package, a_program, a_spec, rules
 

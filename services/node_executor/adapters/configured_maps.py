@@ -18,12 +18,14 @@ from shared.configuration.entries import (
     MapLayout,
     MapValueError,
     encode_config,
-    encode_key,
+    map_codec,
     map_layout,
 )
+from shared.configuration.metric_selection import Selection, select
 from shared.configuration.variables import encode_variables
 from shared.contracts.configuration import VariableEntry
 from shared.contracts.desired import MapConfig
+from shared.contracts.metrics import MetricSource
 from shared.contracts.package_manifest import MapEntry
 from shared.contracts.value_types import StructType
 from shared.errors import Reason
@@ -40,6 +42,7 @@ class ConfiguredMaps:
         """Nothing is read yet."""
         self._layout_of = lru_cache(_KNOWN)(_layout)
         self._info_of = lru_cache(_KNOWN)(_info)
+        self._selections: Final[dict[tuple[int, MetricSource], tuple[MapEntry, Selection]]] = {}
 
     def write_entries(self, map_id: int, changes: Sequence[EntryChange]) -> None:
         """Each entry is as `after` says; if that fails, some may be."""
@@ -108,22 +111,31 @@ class ConfiguredMaps:
         with kernel_info.map_by_id(map_id) as opened:
             sections.write(opened, [(one.offset_bytes, one.after) for one in changes])
 
-    def read_scalar(self, map_id: int, key: str, entry: MapEntry = UNDECLARED) -> int:
-        """The number under `key`, or the sum of all with `*`; summed over processors.
+    def read_series(
+        self, map_id: int, source: MetricSource, entry: MapEntry = UNDECLARED
+    ) -> dict[str, int]:
+        """The numbers that a metric means, by the text form of their keys.
 
         Raises:
-            RefusedError: The map holds no single numbers, or `key` is no key of it.
+            RefusedError: The map does not hold them.
         """
-        layout = self.layout(map_id)
-        encoded = None
-        if key != "*":
-            encoded = encode_key(key, layout.key, path=key, entry=entry, type_name=layout.type_name)
+        selection = self._selection(map_id, source, entry)
         with kernel_info.map_by_id(map_id) as opened:
-            return map_access.read_number(opened, encoded) or 0
+            return map_access.selected(opened, selection)
 
     def layout(self, map_id: int) -> MapLayout:
         """How its keys and values are written."""
         return self._layout_of(map_id)
+
+    def _selection(self, map_id: int, source: MetricSource, entry: MapEntry) -> Selection:
+        known = self._selections.get((map_id, source))
+        if known is not None and known[0] == entry:
+            return known[1]
+        selection = select(source, map_codec(self.layout(map_id), entry))
+        if len(self._selections) >= _KNOWN:
+            self._selections.clear()
+        self._selections[map_id, source] = (entry, selection)
+        return selection
 
 
 def _layout(map_id: int) -> MapLayout:

@@ -21,7 +21,13 @@ from services.node_executor.adapters.bpf_syscall import (
     info_by_fd,
 )
 from services.node_executor.adapters.kernel_errors import KernelFaultError
-from services.node_executor.kernel_types import HookOccupant, LinkInfo, MapInfo, ProgramInfo
+from services.node_executor.kernel_types import (
+    HookOccupant,
+    LinkInfo,
+    MapInfo,
+    ProgramInfo,
+    RunTime,
+)
 from shared.bytecode.btf import Btf, parse_btf
 from shared.bytecode.map_declarations import MapDeclaration
 
@@ -60,6 +66,13 @@ def program_info(fd: int) -> ProgramInfo:
         jited_bytes=jited,
         map_ids=map_ids,
     )
+
+
+def run_time(fd: int) -> RunTime:
+    """What the kernel counted of the program while `kernel.bpf_stats_enabled` was on."""
+    raw = info_by_fd(fd, _PROGRAM_INFO_BYTES, action="reading a program's run time")
+    nanoseconds, runs = struct.unpack_from("<QQ", raw, 192)
+    return RunTime(runs=runs, nanoseconds=nanoseconds)
 
 
 def makes_packets_writable(fd: int, code: bytes) -> bool:

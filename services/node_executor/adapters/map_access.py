@@ -27,6 +27,7 @@ from services.node_executor.adapters.bpf_syscall import (
 from services.node_executor.adapters.kernel_errors import KernelFaultError
 from services.node_executor.adapters.libbpf_cdef import libraries
 from services.node_executor.kernel_types import Handle, MapInfo
+from shared.configuration.metric_selection import Selection
 from shared.errors import RefusedError
 
 _BATCH: Final = 1024
@@ -99,6 +100,21 @@ def read_number(handle: Handle, key: bytes | None) -> int | None:
         return sum(_number(info, value) for _, value in entries(handle))
     value = lookup_in(handle, info, key)
     return None if value is None else _number(info, value)
+
+
+def selected(handle: Handle, selection: Selection) -> dict[str, int]:
+    """The numbers that a metric means, by the text form of their keys.
+
+    Raises:
+        RefusedError: There are too many.
+    """
+    if selection.one_key is None:
+        return selection.numbers(entries(handle))
+    if selection.codec.layout.type_name == "lpm_trie":
+        # Looking a prefix up would find the longest one that holds it.
+        return selection.numbers(one for one in entries(handle) if one[0] == selection.one_key)
+    stored = lookup(handle, selection.one_key)
+    return {} if stored is None else selection.numbers([(selection.one_key, stored)])
 
 
 def _number(info: MapInfo, stored: bytes) -> int:

@@ -35,7 +35,8 @@ from services.node_executor.packages import OpenedPackage
 from services.node_executor.packet_tests import WatchedMap, programs_that_ran, verdict_name
 from services.node_executor.slot_metrics import Counted
 from shared.bytecode.elf import read_elf_facts
-from shared.configuration.entries import UNDECLARED, encode_key, map_layout
+from shared.configuration.entries import UNDECLARED, map_codec, map_layout
+from shared.configuration.metric_selection import select
 from shared.contracts.node import DEFAULT_PROCEED_ON
 from shared.contracts.package_manifest import PackageManifest, ProgramEntry
 from shared.contracts.package_tests import (
@@ -204,17 +205,9 @@ class _Trial:
             entry = self._manifest.metrics[name]
             loaded = find_map(maps, entry.map)
             layout = map_layout(*kernel_info.map_declaration(loaded.handle.fd))
-            path = f"metrics.{name}"
-            key = None
-            if entry.key != "*":
-                key = encode_key(
-                    entry.key,
-                    layout.key,
-                    path=path,
-                    entry=self._manifest.maps.get(entry.map, UNDECLARED),
-                    type_name=layout.type_name,
-                )
-            found[name] = map_access.read_number(loaded.handle, key) or 0
+            codec = map_codec(layout, self._manifest.maps.get(entry.map, UNDECLARED))
+            numbers = map_access.selected(loaded.handle, select(entry, codec))
+            found[name] = sum(numbers.values())
         return found
 
 

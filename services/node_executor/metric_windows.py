@@ -1,0 +1,128 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The metrics of what runs, and the last samples of those that look back.
+
+Touches nothing itself: a reader of maps is given.  A metric that cannot be read gets no sample,
+says so when it is asked for, and holds up no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from services.node_executor.aggregation import Window
+from services.node_executor.configuration import MapReader
+from services.node_executor.generations import Generation, MapKey
+from services.node_executor.stated_rules import map_entry
+from shared.contracts.metrics import WINDOWED, MetricSource
+from shared.contracts.package_manifest import MapEntry
+from shared.errors import FaultError, RefusedError
+
+_FORGET_SECONDS: Final = 5.0
+"""A key without a sample for so long is gone, and with it its window."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldMetric:
+    """One metric of a program that runs."""
+
+    deployment: str
+    name: str
+    source: MetricSource
+    map_id: int | None
+    """None: the program has no such map."""
+    entry: MapEntry
+    """What the package says of the map."""
+
+    @property
+    def key(self) -> tuple[int | None, str, str, MetricSource]:
+        """Another map, or another question, is another series."""
+        return (self.map_id, self.deployment, self.name, self.source)
+
+
+@dataclass(slots=True)
+class _Series:
+    window: Window
+    sampled_at: float
+
+
+class MetricWindows:
+    """Windows of all series of a node."""
+
+    def __init__(self) -> None:
+        """Nothing was sampled yet."""
+        self._series: dict[tuple[int | None, str, str, MetricSource], dict[str, _Series]] = {}
+        self._problems: dict[tuple[int | None, str, str, MetricSource], str] = {}
+
+    def sample(self, reader: MapReader, held: Iterable[HeldMetric], at_seconds: float) -> None:
+        """One more number of each series; what is held no more is forgotten."""
+        wanted = {one.key: one for one in held if one.source.aggregation in WINDOWED}
+        self._series = {key: self._series.get(key, {}) for key in wanted}
+        self._problems = {}
+        for key, one in wanted.items():
+            try:
+                numbers = read_held(reader, one)
+            except (RefusedError, FaultError) as error:
+                self._problems[key] = error.message
+                continue
+            self._add(self._series[key], one.source, numbers, at_seconds)
+
+    def values(self, held: HeldMetric) -> dict[str, float | int]:
+        """What each series is by its window; those with too few samples are left out.
+
+        Raises:
+            FaultError: The last look failed, with why.
+        """
+        if held.key in self._problems:
+            raise FaultError(self._problems[held.key])
+        found = self._series.get(held.key, {})
+        values = (
+            (key, one.window.aggregated(held.source.aggregation)) for key, one in found.items()
+        )
+        return {key: value for key, value in values if value is not None}
+
+    def _add(
+        self,
+        series: dict[str, _Series],
+        source: MetricSource,
+        numbers: dict[str, int],
+        at_seconds: float,
+    ) -> None:
+        for key, number in numbers.items():
+            one = series.setdefault(key, _Series(Window(source.samples), at_seconds))
+            one.window.add(at_seconds, number)
+            one.sampled_at = at_seconds
+        for key in [key for key, one in series.items() if _is_old(one, at_seconds)]:
+            del series[key]
+
+
+def held_metrics(generation: Generation) -> Iterator[HeldMetric]:
+    """Every metric of a chain, program by program."""
+    chain = generation.chain
+    ids = {MapKey(held.deployment, held.name): held.map_id for held in generation.maps}
+    for program in chain.programs:
+        for name, source in sorted(program.metrics.items()):
+            place = MapKey(program.deployment, source.map)
+            yield HeldMetric(
+                program.deployment, name, source, ids.get(place), map_entry(chain, place)
+            )
+
+
+def read_held(reader: MapReader, held: HeldMetric) -> dict[str, int]:
+    """The metric's numbers now: of each key, or under the empty one their sum.
+
+    Raises:
+        RefusedError: The map does not hold them.
+        FaultError: The kernel does not give them.
+    """
+    if held.map_id is None:
+        raise RefusedError(f"the program has no map {held.source.map}")
+    numbers = reader.read_series(held.map_id, held.source, held.entry)
+    is_apart = held.source.each_key or held.source.aggregation == "histogram"
+    return numbers if is_apart else {"": sum(numbers.values())}
+
+
+def _is_old(one: _Series, at_seconds: float) -> bool:
+    return at_seconds - one.sampled_at > _FORGET_SECONDS
