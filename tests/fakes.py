@@ -21,13 +21,14 @@ from services.node_executor.attachment import (
     Surroundings,
     ways,
 )
+from services.node_executor.event_audiences import Entry, Said
 from services.node_executor.generations import ChainMemory, MapPin, Point, ProgramPin
 from services.node_executor.kernel_types import HookOccupant, ProgramInfo
 from services.node_executor.observed_hook import ObservedHook, PinnedGeneration
 from shared.configuration.entries import UNDECLARED
 from shared.contracts.configuration import VariableEntry
 from shared.contracts.desired import MapConfig
-from shared.contracts.events import EventBody
+from shared.contracts.events import PUBLIC, Audience, EventBody
 from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice, LinkOptions
 from shared.contracts.metrics import MetricSource
 from shared.contracts.node import AttachmentKind
@@ -370,6 +371,8 @@ class FakeStore:
     """Journal and memory of one node."""
 
     events: dict[str, EventBody] = field(default_factory=dict)
+    audiences: dict[str, Audience] = field(default_factory=dict)
+    """Of each event, by id."""
     memories: dict[Point, ChainMemory] = field(default_factory=dict)
     published: set[str] = field(default_factory=set)
 
@@ -381,12 +384,13 @@ class FakeStore:
         """As a test says."""
         return event_id in self.published
 
-    def journal(
-        self, entries: Iterable[tuple[str, EventBody]], memory: ChainMemory | None = None
-    ) -> None:
+    def journal(self, entries: Iterable[Entry], memory: ChainMemory | None = None) -> None:
         """Ids that are known change nothing."""
-        for event_id, body in entries:
+        for entry in entries:
+            event_id, body = entry[:2]
             self.events.setdefault(event_id, body)
+            audience = entry.audience if isinstance(entry, Said) else PUBLIC
+            self.audiences.setdefault(event_id, audience)
         if memory is not None:
             self.memories[Point(memory.interface, memory.hook)] = memory
 
@@ -394,6 +398,10 @@ class FakeStore:
         """A copy."""
         return dict(self.memories)
 
-    def actions(self) -> list[str]:
-        """What was said, oldest first."""
-        return [body.action for body in self.events.values()]
+    def actions(self, audience: Audience | None = None) -> list[str]:
+        """What was said, oldest first; to all audiences, or to this one."""
+        return [
+            body.action
+            for event_id, body in self.events.items()
+            if audience in (None, self.audiences[event_id])
+        ]

@@ -40,23 +40,18 @@ from services.node_executor.adapters.state_store import StateStore
 from services.node_executor.adapters.state_waiting import open_when_free
 from services.node_executor.adapters.trust_keeper import TrustKeeper
 from services.node_executor.adapters.unmanaged_programs import UnmanagedPrograms
+from services.node_executor.artifact_eviction import archive_audience
 from services.node_executor.chain_journal import ChainJournal
 from services.node_executor.changes import HookPoints
-from services.node_executor.config import (
-    NodeExecutorConfig,
-    check_bpffs_dir,
-    check_labels,
-    check_listen,
-)
+from services.node_executor.config import NodeExecutorConfig, check_bpffs_dir, check_labels
+from services.node_executor.disclosure import Readers
 from services.node_executor.drafts import Drafts
 from services.node_executor.events import pins_restored_body
 from services.node_executor.execution import Steps
 from services.node_executor.fetching import Fetching
 from services.node_executor.following import Following
 from services.node_executor.inspection import Inspection
-from services.node_executor.l3afd_names import L3afdCounts
 from services.node_executor.map_reading import MapReading
-from services.node_executor.metric_windows import MetricWindows
 from services.node_executor.metrics_sampling import Sampler
 from services.node_executor.resting import Resting
 from services.node_executor.service import NodeExecutorService
@@ -158,6 +153,7 @@ async def main(stop: asyncio.Event) -> None:
             disk=disk,
             thread=thread,
             journal=store,
+            audience_of=lambda sha256: archive_audience(sha256, points.memories()),
         )
         compilers = ToolchainProbe(config.bcc_python)
         preparer = Preparer(
@@ -175,7 +171,7 @@ async def main(stop: asyncio.Event) -> None:
         staging = Staging(
             points=points, reader=kernel, preparer=preparer, thread=thread, clock=monotonic
         )
-        runner, drafts = PacketRunner(), Drafts()
+        runner, drafts, readers = PacketRunner(), Drafts(), Readers()
         sampler = Sampler(
             points=points,
             reader=kernel,
@@ -265,9 +261,10 @@ async def main(stop: asyncio.Event) -> None:
             ),
             settling=Settling(thread=thread, points=points, staging=staging, journal=journal),
             links=LinkMonitor(first=netlink.forget, named=named),
-            metrics=MetricsEndpoint(node=bus.name, thread=thread, sampler=sampler, l3afd=l3afd),
-            listen=listen,
-            heartbeats=Heartbeats(bus=bus, thread=thread, sampler=sampler, now=_now),
+            readers=readers,
+            heartbeats=Heartbeats(
+                bus=bus, thread=thread, sampler=sampler, readers=readers, now=_now
+            ),
             rounds=Rounds(period_seconds=config.period_seconds),
             verification=PackageVerification(
                 bus=bus,

@@ -12,13 +12,15 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
 from services.node_executor.generations import ChainMemory
 from shared.contracts.desired import DesiredChain
+from shared.contracts.events import PUBLIC, Audience
+from shared.deployment_keys import space_of
 from shared.errors import FaultError, Reason
 
 OFF_DISK: Final = "does not fit on the disk of the state directory"
@@ -62,9 +64,24 @@ def chain_archives(chains: Iterable[DesiredChain]) -> frozenset[str]:
     )
 
 
+def archive_audience(sha256: str, memories: Iterable[ChainMemory]) -> Audience:
+    """Who may know of the archive: everybody, unless only programs of a space are made of it."""
+    told = {
+        chain.audience if space_of(program.deployment) == chain.audience else PUBLIC
+        for chain in _remembered_chains(memories)
+        for program in chain.programs
+        if program.signed.archive_sha256 == sha256
+    }
+    return PUBLIC if PUBLIC in told else min(told, default=PUBLIC)
+
+
 def remembered_archives(memories: Iterable[ChainMemory]) -> frozenset[str]:
     """Digests of what runs, of what a change under way leads to, of what can be gone back to."""
-    return chain_archives(
+    return chain_archives(_remembered_chains(memories))
+
+
+def _remembered_chains(memories: Iterable[ChainMemory]) -> Iterator[DesiredChain]:
+    return (
         generation.chain
         for memory in memories
         for generation in (

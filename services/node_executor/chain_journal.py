@@ -17,9 +17,18 @@ import msgspec
 from services.node_executor import events
 from services.node_executor.drift import still_adopted
 from services.node_executor.drift_record import DriftRecord
+from services.node_executor.event_audiences import (
+    Entry,
+    Said,
+    audience_of,
+    known_cause,
+    nothing_seen,
+    tellings,
+)
 from services.node_executor.generations import (
     ChainMemory,
     ChangeKind,
+    Generation,
     Pending,
     Point,
     whole_digest,
@@ -28,7 +37,7 @@ from services.node_executor.observed_hook import ObservedHook
 from services.node_executor.recovery import OrphanPolicy, confirmed, is_repair
 from shared.contracts.desired import DesiredChain
 from shared.contracts.drift import DriftPolicy, ObservedDrift
-from shared.contracts.events import EventBody
+from shared.contracts.events import PUBLIC
 from shared.contracts.node import ObservedChain, OfflineMode
 from shared.errors import FaultError, Refusal, RefusedError
 
@@ -36,9 +45,7 @@ from shared.errors import FaultError, Refusal, RefusedError
 class Store(Protocol):
     """The durable journal and memory."""
 
-    def journal(
-        self, entries: Iterable[tuple[str, EventBody]], memory: ChainMemory | None = None
-    ) -> None:
+    def journal(self, entries: Iterable[Entry], memory: ChainMemory | None = None) -> None:
         """Events by id, and memory, in one transaction; known ids change nothing."""
 
     def together(self) -> AbstractContextManager[None]:
@@ -108,9 +115,7 @@ class ChainJournal:
         known = self._memories.get(point)
         return known or ChainMemory(interface=point.interface, hook=point.hook, netns=point.netns)
 
-    def keep(
-        self, point: Point, memory: ChainMemory, entries: Iterable[tuple[str, EventBody]] = ()
-    ) -> None:
+    def keep(self, point: Point, memory: ChainMemory, entries: Iterable[Entry] = ()) -> None:
         """Memory and events are on the disk."""
         self._store.journal(entries, memory)
         self._memories[point] = memory
@@ -135,32 +140,31 @@ class ChainJournal:
                 was confirmed here last does not wait: its request was acknowledged then.
         """
         memory = self.memory(point)
-        body = events.chain_body(
-            "chain.request",
-            node=self._node,
-            point=point,
-            cause=pending.cause,
-            before=memory.current,
-            after=desired,
-            details={"change": pending.kind, "steps": steps},
-        )
-        event_id = events.change_event_id(
-            self._node,
-            point,
-            "chain.request",
-            desired_generation=pending.desired_generation,
-            number=_number(pending, memory),
-            command_id=pending.cause.command_id,
-        )
+        entries = [
+            Said(
+                self._step_id(point, pending, memory, told.named("chain.request")),
+                events.chain_body(
+                    "chain.request",
+                    node=self._node,
+                    point=point,
+                    cause=known_cause(pending.cause, told.audience),
+                    before=memory.current if told.sees_before else None,
+                    after=desired if told.sees_after else None,
+                    details={"change": pending.kind, "steps": steps},
+                ),
+                told.audience,
+            )
+            for told in tellings(_chain(memory.current), desired)
+        ]
         if self._is_strict and not is_repair(memory, desired):
-            self.keep(point, memory, [(event_id, body)])
-            if not self._store.has_published(event_id):
+            self.keep(point, memory, entries)
+            if not all(self._store.has_published(one.event_id) for one in entries):
                 raise NotAcknowledgedError(
                     f"{point}: the change waits until the audit stream has acknowledged its"
                     " request (offline mode strict)"
                 )
         intended = msgspec.structs.replace(memory, pending=pending)
-        self.keep(point, intended, [(event_id, body)])
+        self.keep(point, intended, entries)
 
     def confirm(
         self,
@@ -174,32 +178,30 @@ class ChainJournal:
         """The pending change of `memory` was read back from the kernel."""
         pending = memory.pending
         assert pending is not None
-        generation = pending.generation
-        action = _CONFIRMATIONS[pending.kind]
-        body = events.chain_body(
-            action,
-            node=self._node,
-            point=point,
-            cause=pending.cause,
-            before=memory.current,
-            after=generation.chain if generation else None,
-            details={**events.kernel_details(seen), **details},
-        )
-        event_id = events.change_event_id(
-            self._node,
-            point,
-            action,
-            desired_generation=pending.desired_generation,
-            number=_number(pending, memory),
-            command_id=pending.cause.command_id,
-        )
+        after = _chain(pending.generation)
+        entries = []
+        for told in tellings(_chain(memory.current), after):
+            # Who may not see what came is told that what was there is gone.
+            action = _CONFIRMATIONS[pending.kind if told.sees_after else "detach"]
+            found = seen if told.sees_after else nothing_seen(seen)
+            body = events.chain_body(
+                action,
+                node=self._node,
+                point=point,
+                cause=known_cause(pending.cause, told.audience),
+                before=memory.current if told.sees_before else None,
+                after=after if told.sees_after else None,
+                details={**events.kernel_details(found), **details},
+            )
+            event_id = self._step_id(point, pending, memory, told.named(action))
+            entries.append(Said(event_id, body, told.audience))
         settled = msgspec.structs.replace(
             confirmed(memory),
             boot_id=self._boot_id,
             attachment_reason=seen.attachment_reason,
             drift=_drift_after(memory, pending, seen, interface_index),
         )
-        self.keep(point, settled, [(event_id, body)])
+        self.keep(point, settled, entries)
 
     def refuse(
         self, point: Point, desired: DesiredChain, *, desired_generation: int, error: RefusedError
@@ -210,6 +212,7 @@ class ChainJournal:
             self.memory(point),
             refusal=events.bounded(refusal),
             refused_sha256=whole_digest(desired),
+            refused_audience=audience_of(desired, _chain(self.memory(point).current)),
         )
         event = self._failed(point, desired, desired_generation, refusal, what="chain.change")
         self.keep(point, memory, [event])
@@ -233,15 +236,17 @@ class ChainJournal:
         refusal: Refusal,
         *,
         what: str,
-    ) -> tuple[str, EventBody]:
-        """An event and its id, which `what` is a part of."""
+    ) -> Said:
+        """An event and its id, which `what` is a part of; a refusal may speak of both chains."""
         cause = desired.cause if desired else None
+        before = self.memory(point).current
+        audience = audience_of(desired, _chain(before))
         body = events.chain_body(
             "chain.change",
             node=self._node,
             point=point,
-            cause=cause,
-            before=self.memory(point).current,
+            cause=known_cause(cause, audience),
+            before=before if audience_of(_chain(before)) in (PUBLIC, audience) else None,
             after=desired,
             refusal=refusal,
         )
@@ -253,7 +258,7 @@ class ChainJournal:
             number=0,
             command_id=cause.command_id if cause else "",
         )
-        return event_id, body
+        return Said(event_id, body, audience)
 
     def adopt(self, point: Point, hook: ObservedHook, seen: ObservedChain) -> None:
         """What runs on the point was found there at the start; after a reboot that is nothing."""
@@ -281,8 +286,9 @@ class ChainJournal:
         """Others changed something; the record of it and an event for each are on the disk."""
         memory = self.memory(point)
         current = memory.current
+        audience = audience_of(_chain(current))
         entries = [
-            (
+            Said(
                 one.event_id,
                 events.chain_body(
                     "chain.drift",
@@ -300,6 +306,7 @@ class ChainJournal:
                         **events.kernel_details(seen),
                     },
                 ),
+                audience,
             )
             for one in news
         ]
@@ -324,7 +331,8 @@ class ChainJournal:
         )
         occasion = f"{self._boot_id}|{hook.standing}|{policy}"
         event_id = events.sight_event_id(self._node, str(point), body.action, occasion=occasion)
-        self.keep(point, self.memory(point), [(event_id, body)])
+        audience = audience_of(_chain(self.memory(point).current))
+        self.keep(point, self.memory(point), [Said(event_id, body, audience)])
 
     def _see(
         self, action: events.ChainAction, point: Point, hook: ObservedHook, seen: ObservedChain
@@ -346,7 +354,22 @@ class ChainJournal:
         )
         occasion = f"{self._start}|{self._sights}"
         event_id = events.sight_event_id(self._node, str(point), action, occasion=occasion)
-        self.keep(point, self.memory(point), [(event_id, body)])
+        self.keep(point, self.memory(point), [Said(event_id, body, audience_of(_chain(current)))])
+
+    def _step_id(self, point: Point, pending: Pending, memory: ChainMemory, action: str) -> str:
+        """The id of one step of a change."""
+        return events.change_event_id(
+            self._node,
+            point,
+            action,
+            desired_generation=pending.desired_generation,
+            number=_number(pending, memory),
+            command_id=pending.cause.command_id,
+        )
+
+
+def _chain(generation: Generation | None) -> DesiredChain | None:
+    return generation.chain if generation else None
 
 
 def _number(pending: Pending, memory: ChainMemory) -> int:

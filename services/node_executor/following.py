@@ -24,13 +24,13 @@ import msgspec
 from services.node_executor import events
 from services.node_executor.actions import Action, WriteRecord
 from services.node_executor.attachment import AttachmentRefusedError
+from services.node_executor.event_audiences import Entry, Said, audience_of
 from services.node_executor.generation_record import encode_record
 from services.node_executor.generations import ChainMemory, Generation, Point, plan_digest
 from services.node_executor.hook_access import Steps
 from services.node_executor.observed_hook import ObservedHook
 from services.node_executor.preparation import GenerationConflictError
 from shared.contracts.desired import DesiredChain
-from shared.contracts.events import EventBody
 from shared.contracts.node import ObservedChain
 from shared.errors import FaultError, RefusedError
 
@@ -80,9 +80,7 @@ class Journal(Protocol):
     def memory(self, point: Point) -> ChainMemory:
         """What is remembered of the point."""
 
-    def keep(
-        self, point: Point, memory: ChainMemory, entries: Iterable[tuple[str, EventBody]] = ()
-    ) -> None:
+    def keep(self, point: Point, memory: ChainMemory, entries: Iterable[Entry] = ()) -> None:
         """Memory and events are on the disk."""
 
 
@@ -252,7 +250,7 @@ class Following:
         self._said += 1
         occasion = f"{self._start}|following|{self._said}"
         event_id = events.sight_event_id(self._node, str(point), action, occasion=occasion)
-        self._journal.keep(point, memory, [(event_id, body)])
+        self._journal.keep(point, memory, [Said(event_id, body, audience_of(chain))])
 
 
 def moved(memory: ChainMemory, to: Point, there: ChainMemory) -> ChainMemory:

@@ -26,6 +26,7 @@ from services.node_executor.drift_record import DriftRecord
 from shared.canonical import canonical_digest
 from shared.contracts.base import Message
 from shared.contracts.desired import Cause, DesiredChain, DesiredProgram, MapConfig
+from shared.contracts.events import PUBLIC
 from shared.contracts.inspection import ChainExplanation
 from shared.contracts.link_options import LinkOptions
 from shared.contracts.node import ObservedChain, ObservedProgram
@@ -183,6 +184,8 @@ class ChainMemory(Message, frozen=True, kw_only=True):
     """Why the newest desired chain does not run."""
     refused_sha256: str = ""
     """Digest of the desired chain that was refused, configuration included."""
+    refused_audience: str = PUBLIC
+    """Who may know why."""
     touched: tuple[MapKey, ...] = ()
     """Maps that an interrupted change may have written to."""
     boot_id: str = ""
@@ -233,10 +236,7 @@ def plan_digest(chain: DesiredChain) -> Digest:
 
 def nothing_desired(point: Point) -> DesiredChain:
     """An empty chain, which nobody asked for."""
-    nobody = Cause(command_id="")
-    return DesiredChain(
-        interface=point.interface, hook=point.hook, netns=point.netns, programs=(), cause=nobody
-    )
+    return DesiredChain(**point._asdict(), programs=(), cause=Cause(command_id=""))
 
 
 def point_of(chain: DesiredChain | ObservedChain) -> Point:

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from services.node_executor.changes import HookPoints
+from services.node_executor.disclosure import EVERYBODY, Reader
 from services.node_executor.drafts import Drafts
 from services.node_executor.generations import Point
 from services.node_executor.staging import Staging
@@ -65,14 +66,14 @@ class Inspection:
                 explanation = self._staging.explanation(chain)
                 self._drafts.keep(chain, explanation, now=self._clock())
 
-    def explain(self, request: ExplainChain) -> ChainsExplained:
-        """What was asked for, by hook point.
+    def explain(self, request: ExplainChain, reader: Reader = EVERYBODY) -> ChainsExplained:
+        """What was asked for, by hook point, as far as it is seen.
 
         Raises:
             RefusedError: There is no such draft, or no chain where one was asked for.
         """
         if request.draft is not None:
-            return ChainsExplained(node=self._node, chains=(self._draft(request.draft),))
+            return ChainsExplained(node=self._node, chains=(self._draft(request.draft, reader),))
         points = [
             point
             for point in sorted(self._points.points())
@@ -80,7 +81,7 @@ class Inspection:
             and request.hook in (None, point.hook)
             and request.netns in (None, point.netns)
         ]
-        explained = [one for point in points if (one := self._running(point)) is not None]
+        explained = [one for point in points if (one := self._running(point, reader)) is not None]
         sizes = accumulate(len(msgspec.json.encode(one)) for one in explained)
         explained = [
             one if size <= MAX_REPLY_BYTES else _too_much(one)
@@ -93,9 +94,9 @@ class Inspection:
             raise RefusedError(f"{place} runs no chain of ours", [reason], code="not_found")
         return ChainsExplained(node=self._node, chains=tuple(explained))
 
-    def _draft(self, digest: str) -> ChainExplained:
+    def _draft(self, digest: str, reader: Reader) -> ChainExplained:
         kept = self._drafts.get(digest, now=self._clock())
-        return ChainExplained(
+        explained = ChainExplained(
             interface=kept.chain.interface,
             hook=kept.chain.hook,
             netns=kept.chain.netns,
@@ -104,8 +105,9 @@ class Inspection:
             places=_places(kept.chain),
             problem="" if kept.explanation is not None else _NOT_LINKED,
         )
+        return reader.explained(explained, kept.chain)
 
-    def _running(self, point: Point) -> ChainExplained | None:
+    def _running(self, point: Point, reader: Reader) -> ChainExplained | None:
         """What is on the hook now, whatever is remembered of other generations."""
         memory = self._points.memory(point)
         seen = self._points.describe(point, None, desired_generation=0)
@@ -114,13 +116,14 @@ class Inspection:
         generation = memory.generation_with(seen.program_id)
         if generation is None:
             return ChainExplained(**point._asdict(), problem=_NOT_OURS)
-        return ChainExplained(
+        explained = ChainExplained(
             **point._asdict(),
             generation=generation.number,
             explanation=generation.explanation,
             places=_places(generation.chain),
             problem="" if generation.explanation is not None else _NOT_KEPT,
         )
+        return reader.explained(explained, generation.chain)
 
 
 def _places(chain: DesiredChain) -> tuple[PlaceExplained, ...]:

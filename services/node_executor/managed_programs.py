@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
+from services.node_executor.disclosure import Reader
 from services.node_executor.generations import ChainMemory, Generation, Point
+from shared.contracts.desired import DesiredChain
 
 
 def program_roles(
@@ -31,6 +33,32 @@ def program_roles(
                 role = f"{memory.point} {word}"
                 roles |= dict.fromkeys(_programs(generation), role)
     return roles
+
+
+def unseen_programs(
+    memories: Iterable[ChainMemory],
+    staged: Mapping[Point, Iterable[int]],
+    chains: Mapping[Point, DesiredChain],
+    reader: Reader,
+) -> frozenset[int]:
+    """Ids of the programs of chains that are not seen whole.
+
+    Args:
+        memories: Of hook points.
+        staged: What is loaded and waits.
+        chains: What that was linked from.
+        reader: Who asks.
+    """
+    found: set[int] = set()
+    for point, program_ids in staged.items():
+        if not reader.sees_all([chains.get(point)]):
+            found.update(program_ids)
+    for memory in memories:
+        pending = memory.pending.generation if memory.pending else None
+        for generation in (*memory.kept, pending):
+            if generation is not None and not reader.sees_all([generation.chain]):
+                found.update(_programs(generation))
+    return frozenset(found)
 
 
 def role_of(

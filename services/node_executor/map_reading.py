@@ -20,6 +20,7 @@ from typing import Final, Protocol
 import msgspec
 
 from services.node_executor.changes import HookPoints
+from services.node_executor.disclosure import EVERYBODY, Reader
 from services.node_executor.generations import Generation, HeldMap, MapKey, Point
 from services.node_executor.stated_rules import map_entry
 from shared.configuration.entries import (
@@ -66,16 +67,16 @@ class MapReading:
         self._points = points
         self._contents = contents
 
-    def read(self, request: ReadMap) -> MapShown:
+    def read(self, request: ReadMap, reader: Reader = EVERYBODY) -> MapShown:
         """The entries that were asked for.
 
         Raises:
             UnreadableMapError: No chain of ours, program, map or entry is there; what there is, is
-                named.
+                named, as far as it is seen.
         """
         point = Point(request.interface, request.hook, request.netns)
         generation = self._running(point)
-        held = _held(request, generation)
+        held = _held(request, generation, reader)
         layout = self._contents.layout(held.map_id)
         if layout.type_name not in CONFIGURABLE:
             rule = f"is a {layout.type_name}, whose entries cannot be shown"
@@ -137,8 +138,8 @@ class MapReading:
         return next((value for found, value in each if found == key), None)
 
 
-def _held(request: ReadMap, generation: Generation) -> HeldMap:
-    instances = sorted(program.deployment for program in generation.chain.programs)
+def _held(request: ReadMap, generation: Generation, reader: Reader) -> HeldMap:
+    instances = reader.seen_instances(generation.chain)
     if request.program not in instances:
         rule = "the chain has no program of this deployment"
         raise _unreadable("program", rule, request.program, instances)

@@ -14,6 +14,7 @@ from services.node_executor.generations import ChainMemory, Generation, plan_dig
 from services.node_executor.kernel_types import HookOccupant, ProgramInfo
 from services.node_executor.observed_hook import ObservedHook
 from shared.contracts.desired import Cause, DesiredChain, DesiredProgram
+from shared.contracts.events import PUBLIC
 from shared.contracts.node import (
     ChainState,
     HookNeighbour,
@@ -21,7 +22,9 @@ from shared.contracts.node import (
     ObservedProgram,
     ObservedSegment,
 )
+from shared.deployment_keys import space_of
 from shared.errors import Refusal
+from shared.redaction import redacted_refusal
 
 
 def describe_chain(
@@ -35,7 +38,7 @@ def describe_chain(
     damage: tuple[str, ...] = (),
 ) -> ObservedChain:
     """The hook point as the kernel has it now; `programs` are ours there, head first."""
-    refusal = memory.refusal
+    refusal = _told_refusal(memory, desired)
     if not programs:
         return ObservedChain(
             interface=memory.interface,
@@ -149,6 +152,14 @@ def _read_back(
         else body
         for body in bodies
     )
+
+
+def _told_refusal(memory: ChainMemory, desired: DesiredChain | None) -> Refusal | None:
+    """Why the newest chain does not run; of one that others were told of, that it does not."""
+    audience = memory.refused_audience
+    known = {PUBLIC} if desired is None else {PUBLIC, desired.audience}
+    known |= {space_of(one.deployment) for one in (desired.programs if desired else ())}
+    return memory.refusal if audience in known else redacted_refusal(memory.refusal)
 
 
 def _neighbour(occupant: HookOccupant) -> HookNeighbour:

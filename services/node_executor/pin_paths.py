@@ -12,7 +12,8 @@
 
 No interface has a `:` in its name (dev_valid_name in net/core/dev.c).
 A generation's record, `l3af_plan`, is pinned last and let go first: where it is, all else is.
-bpffs refuses names with a dot, which interfaces (`eth0.100`) and data sections (`.bss`) have.
+bpffs refuses names with a dot, which interfaces (`eth0.100`), data sections (`.bss`) and
+deployments of a space (`p_acme.edge`) have.
 """
 
 from __future__ import annotations
@@ -85,14 +86,16 @@ def generation_map_path(
     """A map that one generation uses."""
     folder = generation_path(base, interface, hook, generation)
     name = render_pin_name(key.name)
-    return folder / "maps" / key.deployment / name if key.deployment else folder / name
+    own = render_pin_name(key.deployment)
+    return folder / "maps" / own / name if own else folder / name
 
 
 def map_path(
     base: PurePosixPath, interface: str, hook: Hook, deployment: str, map_name: str
 ) -> PurePosixPath:
     """A map of one deployment on one hook point, through all generations that carry it over."""
-    return maps_path(base, interface, hook) / deployment / render_pin_name(map_name)
+    own = render_pin_name(deployment)
+    return maps_path(base, interface, hook) / own / render_pin_name(map_name)
 
 
 @lru_cache(maxsize=4096)

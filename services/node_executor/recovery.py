@@ -156,9 +156,17 @@ def is_repair(memory: ChainMemory, desired: DesiredChain) -> bool:
 
 
 def settled(memory: ChainMemory, wanted: DesiredChain) -> ChainMemory:
-    """The memory once the hook point runs what is wanted: it is no orphan, and nothing refused."""
+    """The memory once the hook point runs what is wanted: it is no orphan, and nothing refused.
+
+    Who may know of it is said by what is wanted now, whoever that was when it was put there.
+    """
     is_found = memory.is_found and not wanted.programs
-    return msgspec.structs.replace(memory, refusal=None, is_found=is_found)
+    current = memory.current
+    if current is not None and wanted.programs == current.chain.programs:
+        cause = msgspec.structs.replace(current.chain.cause, audience=wanted.cause.audience)
+        told = msgspec.structs.replace(current.chain, audience=wanted.audience, cause=cause)
+        current = msgspec.structs.replace(current, chain=told)
+    return msgspec.structs.replace(memory, refusal=None, is_found=is_found, current=current)
 
 
 def damage(observed: ObservedHook, *, point: Point) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ from services.node_executor.adapters.settling import Settling
 from services.node_executor.adapters.state_file import StateStoreError
 from services.node_executor.adapters.trust_keeper import TrustKeeper
 from services.node_executor.changes import HookPoints
+from services.node_executor.disclosure import Readers, disclosed, disclosed_node
 from services.node_executor.fetching import Fetching
 from services.node_executor.following import LOOK_AGAIN_SECONDS, Following
 from services.node_executor.generations import Point, point_of
@@ -110,6 +111,7 @@ class NodeExecutorService:
         rounds: Rounds,
         verification: PackageVerification,
         snapshots: Snapshots,
+        readers: Readers,
         trust: TrustKeeper,
     ) -> None:
         """Nothing is touched yet."""
@@ -134,6 +136,7 @@ class NodeExecutorService:
         self._listen = listen
         self._verification = verification
         self._snapshots = snapshots
+        self._readers = readers
         self._trust = trust
         self._desired: DesiredNode | None = None
         self._bus_was_asked = False
@@ -204,6 +207,7 @@ class NodeExecutorService:
 
     async def stage_chains(self, request: StageChains, _caller: Caller) -> ChainsStaged:
         """All chains load here; nothing was attached."""
+        self._readers.learn_members(request.members)
         await self._fetching.for_staging(request)
         async with self._one_at_a_time:
             staged = await self._staging.stage(request)
@@ -211,42 +215,50 @@ class NodeExecutorService:
         log.info("chains_staged", chains=len(staged.chains), duration_ms=staged.duration_ms)
         return staged
 
-    async def get_chains(self, request: GetChains, _caller: Caller) -> ChainsShown:
-        """What the kernel runs now, with counters."""
+    async def get_chains(self, request: GetChains, caller: Caller) -> ChainsShown:
+        """What the kernel runs now, with counters, as far as the caller sees it."""
         sampled = await self._thread(self._sampler.sample, self._desired, per_cpu=request.per_cpu)
-        reply = ChainsShown(node=self._bus.name, chains=asked_for(sampled, request))
+        reader = self._readers.reader(caller.name)
+        asked, memory = asked_for(sampled, request), self._points.memory
+        chains = disclosed(asked, reader, self._desired, memory)
+        reply = ChainsShown(node=self._bus.name, chains=chains)
         refuse_too_large(reply, limit_bytes=self._bus.max_payload_bytes - SPARE_BYTES)
         return reply
 
-    async def explain_chains(self, request: ExplainChain, _caller: Caller) -> ChainsExplained:
+    async def explain_chains(self, request: ExplainChain, caller: Caller) -> ChainsExplained:
         """Why what runs, or what was staged, is linked as it is."""
-        return await self._thread(self._inspection.explain, request)
+        reader = self._readers.reader(caller.name)
+        return await self._thread(self._inspection.explain, request, reader)
 
     async def try_packets(self, request: TryPackets, caller: Caller) -> PacketsTried:
         """What a chain does to packets, tried beside its hook."""
         chain = await self._thread(self._trials.chain, request)
+        self._readers.reader(caller.name).refuse_unseen(chain, str(point_of(chain)))
         await self._fetching.for_staging(StageChains(chains=(chain,)))
         tried = await self._trials.try_packets(request)
         said = {"source": tried.source, "packets": len(tried.packets), "caller": caller.key}
         log.info("packets_tried", interface=tried.place, hook=tried.hook, **said)
         return tried
 
-    async def list_ebpf(self, request: ListEbpf, _caller: Caller) -> EbpfListed:
+    async def list_ebpf(self, request: ListEbpf, caller: Caller) -> EbpfListed:
         """All eBPF programs of this host, whoever loaded them."""
-        return await self._host.list(request)
+        return await self._host.list(request, self._readers.reader(caller.name))
 
     async def read_map(self, request: ReadMap, caller: Caller) -> MapShown:
         """What a map of a running program holds."""
-        shown = await self._thread(self._maps.read, request)
+        reader = self._readers.reader(caller.name)
+        shown = await self._thread(self._maps.read, request, reader)
         said = {"map": request.map, "entries": len(shown.entries), "caller": caller.key}
         log.info("map_read", interface=shown.place, hook=shown.hook, **said)
         return shown
 
-    async def reconcile(self, _request: ReconcileNode, _caller: Caller) -> NodeReconciled:
+    async def reconcile(self, _request: ReconcileNode, caller: Caller) -> NodeReconciled:
         """A whole round was made."""
         started = monotonic()
         await self._rounds.ask()
-        return reconciled(self._bus.name, self._observed, seconds=monotonic() - started)
+        reader, memory = self._readers.reader(caller.name), self._points.memory
+        observed = disclosed_node(self._observed, reader, self._desired, memory)
+        return reconciled(self._bus.name, observed, seconds=monotonic() - started)
 
     def _on_links(self, places: frozenset[str] | None) -> None:
         self._rounds.links_changed(places)
@@ -257,6 +269,7 @@ class NodeExecutorService:
             log.error("record_skipped", why=f"desired/{self._bus.name} is for {desired.node}")
             return
         self._desired = desired
+        self._readers.learn(desired)
         self._rounds.begin_retries_anew()
         self._rounds.wake()
 

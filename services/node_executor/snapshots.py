@@ -9,6 +9,7 @@ Rules:
    earliest; otherwise every UNCHANGED_SECONDS.  Single changes have events of their own.
  * It is read anew and journaled in one go, so no change comes between.
  * A hook point that cannot be read is named, and nothing is claimed of it.
+ * Each audience is told of the hook points that are told to it.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from typing import Final, Protocol
 
 import msgspec
 
+from services.node_executor.event_audiences import Entry, Said, audience_of
 from services.node_executor.events import running_programs, sight_event_id
 from services.node_executor.generations import ChainMemory, Point
 from shared.canonical import canonical_bytes, canonical_digest
 from shared.contracts.base import Message
 from shared.contracts.desired import DesiredChain
-from shared.contracts.events import EventBody
+from shared.contracts.events import PUBLIC, Audience, EventBody
 from shared.contracts.inventory import SNAPSHOT, HookReading
 from shared.contracts.node import ObservedChain
 from shared.errors import FaultError, RefusedError
@@ -62,7 +64,7 @@ class Store(Protocol):
     def setting(self, name: str) -> str:
         """A setting that was kept; empty: none."""
 
-    def keep_setting(self, name: str, value: str, entries: Iterable[tuple[str, EventBody]]) -> None:
+    def keep_setting(self, name: str, value: str, entries: Iterable[Entry]) -> None:
         """The setting, and what is to be said of it, are on the disk together."""
 
 
@@ -98,11 +100,15 @@ class Snapshots:
         if not is_due(last, looked, now=now):
             return
         read, unreadable = self._read()
-        bodies = snapshot_bodies(self._node, read, unreadable)
-        entries = [
-            (sight_event_id(self._node, "", SNAPSHOT, occasion=f"{now.isoformat()}|{part}"), body)
-            for part, body in enumerate(bodies)
-        ]
+        entries = []
+        for audience in sorted({PUBLIC, *read}):
+            is_public = audience == PUBLIC
+            nameless = unreadable if is_public else ()
+            bodies = snapshot_bodies(self._node, read.get(audience, ()), nameless)
+            for part, body in enumerate(bodies):
+                occasion = f"{now.isoformat()}|{part}" + ("" if is_public else f"|{audience}")
+                event_id = sight_event_id(self._node, "", SNAPSHOT, occasion=occasion)
+                entries.append(Said(event_id, body, audience))
         said = LastSnapshot(at=now, sha256=running_digest(looked))
         self._store.keep_setting(_SETTING, msgspec.json.encode(said).decode(), entries)
         self._last = said
@@ -116,17 +122,19 @@ class Snapshots:
                 self._last = LastSnapshot(at=self._begun_at)
         return self._last
 
-    def _read(self) -> tuple[list[ObservedChain], list[str]]:
-        read, unreadable = [], []
+    def _read(self) -> tuple[dict[Audience, list[ObservedChain]], list[str]]:
+        """What each audience is told of, and what cannot be read."""
+        read: dict[Audience, list[ObservedChain]] = {}
+        unreadable: list[str] = []
         for memory in self._points.memories():
             chain = memory.current.chain if memory.current else None
             try:
                 generation = memory.desired_generation
-                read.append(
-                    self._points.describe(memory.point, chain, desired_generation=generation)
-                )
+                seen = self._points.describe(memory.point, chain, desired_generation=generation)
             except (RefusedError, FaultError):
                 unreadable.append(str(memory.point))
+            else:
+                read.setdefault(audience_of(chain), []).append(seen)
         return read, unreadable
 
 

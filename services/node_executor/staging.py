@@ -51,6 +51,7 @@ class Preparer(Protocol):
 class _Kept:
     """One linked chain that waits to be put on its hook."""
 
+    chain: DesiredChain
     plan_sha256: str
     needs: Needs
     ready: Ready
@@ -144,6 +145,10 @@ class Staging:
         kept = {point: one.ready.linked for point, one in self._kept.items()}
         return {point: (one.program_id, *one.segments) for point, one in kept.items()}
 
+    def chains(self) -> dict[Point, DesiredChain]:
+        """What these programs were linked from."""
+        return {point: one.chain for point, one in self._kept.items()}
+
     async def let_go(self, *, everything: bool = False) -> None:
         """What was staged more than a minute ago is given up, or all of it."""
         now = self._clock()
@@ -203,6 +208,7 @@ class Staging:
     async def _keep(self, point: Point, chain: DesiredChain, needs: Needs, ready: Ready) -> None:
         before = self._kept.get(point)
         self._kept[point] = _Kept(
+            chain=chain,
             plan_sha256=plan_digest(chain),
             needs=needs,
             ready=ready,

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
+from services.scheduler.audiences import Sight
 from services.scheduler.chain_planning import current_revision, refuse_conflicts
 from services.scheduler.deployment import (
     CommandFacts,
@@ -46,6 +47,7 @@ from shared.contracts.deployments import (
 from shared.contracts.desired import DESIRED, DesiredChain, DesiredNode
 from shared.contracts.errors import ErrorCode
 from shared.contracts.scheduler import DeploymentAccepted, DeploymentPlan
+from shared.deployment_keys import split_key
 from shared.errors import Reason, RefusedError
 
 SPARE_BYTES: Final = 192 * 1024
@@ -74,6 +76,7 @@ class Draft:
         return DeploymentAccepted(
             command_id=command_id,
             name=self.record.name,
+            space=self.record.space,
             revision=self.record.revisions[-1].revision,
             plan=self.plan,
             node_generations={name: node.generation for name, node in self.desired.items()},
@@ -88,13 +91,24 @@ def draft_application(
     *,
     rollback_of: DeploymentRevision | None = None,
     warnings: Sequence[str] = (),
+    sight: Sight | None = None,
 ) -> Draft:
     """The fleet with `spec` as the deployment's next revision.
+
+    Args:
+        fleet: As it is.
+        spec: The deployment.
+        package: What it resolved to.
+        facts: Of the command.
+        rollback_of: The revision that is brought back.
+        warnings: To be shown with the plan.
+        sight: What the plan and a refusal may speak of; None: what all see who see the deployment.
 
     Raises:
         RefusedError: It fits the package, the nodes or the other deployments badly; with every
             reason of the first of these that it does not fit.
     """
+    sight = sight or fleet.audiences.seen_in(spec.space)
     refuse_unfit_wishes(spec)
     check_on_revoked(spec)
     if rollback_of is not None:
@@ -106,7 +120,7 @@ def draft_application(
         wanted=demand_for(spec, resolved),
         running=_running_places(spec, package, resolved, fleet),
     )
-    previous = fleet.deployments.get(spec.name)
+    previous = fleet.deployments.get(spec.key)
     record = next_record(
         previous,
         spec=spec,
@@ -118,13 +132,14 @@ def draft_application(
     )
     record = with_kept(record, current_revision(previous), package.manifest)
     derived = derive_desired(fleet.with_deployment(record))
-    refuse_conflicts(spec, derived.conflicts)
+    refuse_conflicts(spec, derived.conflicts, sight)
     _refuse_too_large(record, derived.changed)
     plan = describe_plan(
         spec,
         package,
         before=fleet.desired,
         after=derived.changed,
+        sight=sight,
         excluded=placing.excluded,
         warnings=(
             *warnings,
@@ -144,7 +159,7 @@ def draft_application(
         record=record,
         plan=plan,
         desired=derived.changed,
-        staging=_staging(spec.name, fleet.desired, derived.changed),
+        staging=_staging(spec.key, fleet.desired, derived.changed),
     )
 
 
@@ -166,7 +181,7 @@ def _running_places(
         file = resolved.on_platform(view.platform if view else "").object
         for chain in node.chains:
             if chain.hook == spec.hook and any(
-                program.deployment == spec.name
+                program.deployment == spec.key
                 and program.signed.archive_sha256 == package.signed.archive_sha256
                 and (program.object, program.function) == (file, resolved.function)
                 for program in chain.programs
@@ -175,7 +190,7 @@ def _running_places(
     return found
 
 
-def draft_removal(fleet: Fleet, name: str, facts: CommandFacts) -> Draft:
+def draft_removal(fleet: Fleet, key: str, facts: CommandFacts) -> Draft:
     """The fleet without the deployment.
 
     Nothing is staged: a shorter chain of programs that run already must not wait for a node that
@@ -184,26 +199,29 @@ def draft_removal(fleet: Fleet, name: str, facts: CommandFacts) -> Draft:
     Raises:
         RefusedError: There is no such deployment.
     """
-    record = removed_record(fleet.deployments.get(name), name=name, facts=facts)
+    _, name = split_key(key)
+    record = removed_record(fleet.deployments.get(key), name=name, facts=facts)
     derived = derive_desired(fleet.with_deployment(record))
     revision = record.revisions[-1]
+    sight = fleet.audiences.seen_in(record.space)
     plan = DeploymentPlan(
         deployment=name,
+        space=record.space,
         version=revision.version,
         archive_sha256=revision.archive_sha256,
-        chains=tuple(planned_chains(name, fleet.desired, derived.changed)),
+        chains=tuple(planned_chains(key, fleet.desired, derived.changed, sight)),
     )
     return Draft(record=record, plan=plan, desired=derived.changed, staging={})
 
 
 def _staging(
-    name: str, before: Mapping[str, DesiredNode], after: Mapping[str, DesiredNode]
+    key: str, before: Mapping[str, DesiredNode], after: Mapping[str, DesiredNode]
 ) -> dict[str, tuple[DesiredChain, ...]]:
     staging = {
         node: tuple(
             new
             for old, new in changed_chains(before.get(node), record).values()
-            if new is not None and new.programs and takes_part(name, old, new)
+            if new is not None and new.programs and takes_part(key, old, new)
         )
         for node, record in after.items()
     }
@@ -220,7 +238,7 @@ def _refuse_too_large(record: DeploymentRecord, desired: Mapping[str, DesiredNod
         ),
     ]
     if problems:
-        raise RecordTooLargeError(f"{record.name}: too large to be stored", problems)
+        raise RecordTooLargeError(f"{record.key}: too large to be stored", problems)
 
 
 def _size_problems(

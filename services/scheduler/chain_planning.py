@@ -11,6 +11,8 @@ Rules:
  * When that comes about without anybody deploying (a node was labelled, or came with other
    interfaces), the one that is in the chain stays, else the older revision; the other is left out
    of that chain and its status says so.
+ * Deployments of two spaces that are not open do not meet in a chain: whom its events go to, and
+   who may look into it, is one question with one answer.  Everybody's deployments meet all.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from services.scheduler.audiences import Audiences, Sight
 from services.scheduler.fitness import demand_of
 from services.scheduler.link_options import Contradiction, SharedOptions
 from services.scheduler.placement import NodeView, places_on
@@ -31,7 +34,9 @@ from shared.contracts.deployments import (
 )
 from shared.contracts.desired import DesiredNode, DesiredProgram
 from shared.contracts.errors import ErrorCode
+from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.link_options import LinkOptions, LinkWishes
+from shared.deployment_keys import space_of
 from shared.errors import Reason, RefusedError
 from shared.identifiers import Hook, HookPoint, render_hook_point
 
@@ -62,9 +67,22 @@ class PlaceConflict:
     hook: Hook
     order: int
     holder: str
+    """By its key, as `left_out`: who may be told of it is another question."""
     left_out: str
-    contradiction: str = ""
-    """The link option that they want differently; empty: they want the same place."""
+    contradiction: Contradiction | None = None
+    """The link option that they want differently; null: they want the same place."""
+    are_apart: bool = False
+    """Whether it is their spaces that do not meet."""
+
+    def told(self, sight: Sight, place: str) -> str:
+        """Why they cannot both be there; `place` is how the hook point is called."""
+        if self.are_apart:
+            return f"{place} can have programs of one restricted space only"
+        if self.contradiction is not None:
+            agreed = self.contradiction.told(sight.named)
+            return f"the deployments of {place} must agree on {agreed}"
+        claimants = " and ".join(sorted(map(sight.named, (self.holder, self.left_out))))
+        return f"place {self.order} of {place} is claimed by {claimants}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +92,8 @@ class NodeChains:
     chains: Mapping[HookPoint, tuple[DesiredProgram, ...]]
     options: Mapping[HookPoint, LinkOptions]
     """How each chain is linked and attached."""
+    audiences: Mapping[HookPoint, Audience]
+    """Who is told what happens there; not named: everybody."""
     conflicts: tuple[PlaceConflict, ...]
 
 
@@ -93,7 +113,7 @@ def desired_program(revision: DeploymentRevision, platform: str) -> DesiredProgr
     path = resolved.on_platform(platform).object
     kept = resolved.kept.get(platform)
     return DesiredProgram(
-        deployment=spec.name,
+        deployment=spec.key,
         revision=kept.revision if kept else revision.revision,
         package=spec.package,
         version=kept.version if kept else revision.version,
@@ -132,7 +152,7 @@ def places_of(
         for chain in (current.chains if current else ())
         if chain.hook == spec.hook
         for program in chain.programs
-        if program.deployment == spec.name and program.revision == told
+        if program.deployment == spec.key and program.revision == told
     }
     return places_on(spec, node, held=held, wanted=demand_of(revision))
 
@@ -147,7 +167,10 @@ def _placed_on(placements: Sequence[Placement], node: str) -> Iterator[str]:
 
 
 def plan_node(
-    node: NodeView, deployments: Iterable[DeploymentRecord], current: DesiredNode | None
+    node: NodeView,
+    deployments: Iterable[DeploymentRecord],
+    current: DesiredNode | None,
+    audiences: Audiences,
 ) -> NodeChains:
     """Every chain of `node`, and who was left out of one.
 
@@ -165,10 +188,24 @@ def plan_node(
     holders = _holders(current)
     chains: dict[HookPoint, tuple[DesiredProgram, ...]] = {}
     options: dict[HookPoint, LinkOptions] = {}
+    told: dict[HookPoint, Audience] = {}
     conflicts: list[PlaceConflict] = []
-    for (interface, hook), wanted in sorted(claims.items()):
+    for (interface, hook), claimed in sorted(claims.items()):
         point = render_hook_point(interface, hook)
         present = holders.get(point, frozenset())
+        wanted, told[point], apart = keep_apart(claimed, audiences, holders=present)
+        conflicts += [
+            PlaceConflict(
+                node=node.name,
+                interface=interface,
+                hook=hook,
+                order=claim.program.order,
+                holder=holder,
+                left_out=claim.program.deployment,
+                are_apart=True,
+            )
+            for claim, holder in apart
+        ]
         agreeing, options[point], contradictions = agree_on_options(wanted, holders=present)
         conflicts += [
             PlaceConflict(
@@ -178,7 +215,7 @@ def plan_node(
                 order=claim.program.order,
                 holder=found.holder,
                 left_out=found.other,
-                contradiction=str(found),
+                contradiction=found,
             )
             for claim, found in contradictions
         ]
@@ -196,7 +233,28 @@ def plan_node(
             )
             for claim in left_out
         ]
-    return NodeChains(chains=chains, options=options, conflicts=tuple(conflicts))
+    return NodeChains(chains=chains, options=options, audiences=told, conflicts=tuple(conflicts))
+
+
+def keep_apart(
+    claims: Collection[Claim], audiences: Audiences, *, holders: Collection[str] = ()
+) -> tuple[list[Claim], Audience, list[tuple[Claim, str]]]:
+    """The claims that may meet, who is told of them, and the others, each with who keeps it out.
+
+    `holders` are the deployments that are in this chain already; their space comes first.
+    """
+
+    def audience(claim: Claim) -> Audience:
+        return audiences.of(space_of(claim.program.deployment))
+
+    restricted = [one for one in claims if audience(one) != PUBLIC]
+    if not restricted:
+        return list(claims), PUBLIC, []
+    first = min(restricted, key=lambda one: _precedence(one, holders))
+    told = audience(first)
+    meeting = [one for one in claims if audience(one) in (PUBLIC, told)]
+    apart = [one for one in restricted if audience(one) != told]
+    return meeting, told, [(one, first.program.deployment) for one in apart]
 
 
 def agree_on_options(
@@ -210,11 +268,7 @@ def agree_on_options(
     agreeing: list[Claim] = []
     found: list[tuple[Claim, Contradiction]] = []
 
-    def precedence(claim: Claim) -> tuple[bool, str, str]:
-        name = claim.program.deployment
-        return name not in holders, claim.claimed_at, name
-
-    for claim in sorted(claims, key=precedence):
+    for claim in sorted(claims, key=lambda one: _precedence(one, holders)):
         contradictions = shared.join(claim.program.deployment, claim.wishes)
         found += [(claim, one) for one in contradictions]
         if not contradictions:
@@ -231,8 +285,7 @@ def order_chain(
     """
 
     def precedence(claim: Claim) -> tuple[int, bool, str, str]:
-        name = claim.program.deployment
-        return claim.program.order, name not in holders, claim.claimed_at, name
+        return claim.program.order, *_precedence(claim, holders)
 
     chain: dict[int, DesiredProgram] = {}
     left_out: list[Claim] = []
@@ -244,36 +297,47 @@ def order_chain(
     return tuple(chain.values()), tuple(left_out)
 
 
-def refuse_conflicts(spec: DeploymentSpec, conflicts: Iterable[PlaceConflict]) -> None:
+def refuse_conflicts(
+    spec: DeploymentSpec, conflicts: Iterable[PlaceConflict], sight: Sight
+) -> None:
     """Nothing, if `spec` claims no place that another deployment has, and contradicts none.
 
     Raises:
-        ChainConflictError: Naming both deployments, and the hook point of every such place.
+        ChainConflictError: Naming both deployments, as far as `sight` goes, and the hook point of
+            every such place.
     """
-    mine = [one for one in conflicts if spec.name in (one.holder, one.left_out)]
+    mine = [one for one in conflicts if spec.key in (one.holder, one.left_out)]
     if not mine:
         return
-    others = sorted({one.holder if one.left_out == spec.name else one.left_out for one in mine})
-    reasons = [_conflict_reason(one) for one in mine]
-    named = ", ".join(others)
+    others = (one.holder if one.left_out == spec.key else one.left_out for one in mine)
+    reasons = [_conflict_reason(one, sight) for one in mine]
+    named = ", ".join(sight.listed(others))
     sentence = f"claims a place in a chain that {named} already has"
     if all(one.contradiction for one in mine):
         sentence = f"wants a chain linked or attached in another way than {named}"
-    raise ChainConflictError(f"{spec.name} {sentence}", reasons)
+    if all(one.are_apart for one in mine):
+        sentence = "cannot be where programs of another restricted space are"
+    raise ChainConflictError(f"{spec.key} {sentence}", reasons)
 
 
-def _conflict_reason(one: PlaceConflict) -> Reason:
-    place = f"{one.interface}/{one.hook} on {one.node}"
+def _conflict_reason(one: PlaceConflict, sight: Sight) -> Reason:
+    rule = one.told(sight, f"{one.interface}/{one.hook} on {one.node}")
+    if one.are_apart:
+        return Reason(path="space", rule=rule)
     if one.contradiction:
-        rule = f"the deployments of {place} must agree on {one.contradiction}"
         return Reason(path="link", rule=rule)
-    claimants = " and ".join(sorted((one.holder, one.left_out)))
     return Reason(
         path="order",
-        rule=f"place {one.order} of {place} is claimed by {claimants}",
+        rule=rule,
         got=one.order,
         allowed="an order of its own, stated in the deployment",
     )
+
+
+def _precedence(claim: Claim, holders: Collection[str]) -> tuple[bool, str, str]:
+    """Who is in the chain already comes first, then the older revision."""
+    key = claim.program.deployment
+    return key not in holders, claim.claimed_at, key
 
 
 def _holders(current: DesiredNode | None) -> dict[HookPoint, frozenset[str]]:

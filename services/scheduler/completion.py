@@ -81,10 +81,11 @@ def _current_ending(
     conflicts: Collection[PlaceConflict],
 ) -> Ending | None:
     revision = record.revisions[-1]
-    views = view_places(record, fleet, observed, conflicts)
+    sight = fleet.audiences.seen_in(record.space)
+    views = view_places(record, fleet, observed, conflicts, sight=sight)
     if record.removed:
         is_written = not any(
-            program.deployment == record.name
+            program.deployment == record.key
             for name, node in fleet.desired.items()
             if not fleet.is_forgotten(name)
             for chain in node.chains
@@ -147,7 +148,7 @@ def _ending(
                 through="scheduler",
             ),
             hook=revision.spec.hook,
-            deployment=record.name,
+            deployment=record.key,
             package=revision.spec.package,
             version=revision.version,
             reasons=tuple(map(_short, reasons[:REASONS_IN_ENDING])),

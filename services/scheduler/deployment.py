@@ -32,6 +32,8 @@ from shared.contracts.deployments import (
 from shared.contracts.desired import Cause
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import Actor, EventBody, Outcome
+from shared.contracts.scheduler import RemoveDeployment, RollBackDeployment
+from shared.deployment_keys import deployment_key
 from shared.errors import Reason, Refusal, RefusedError, VerificationError
 
 REFUSAL_REASONS_IN_EVENT: Final = 50
@@ -105,6 +107,7 @@ def next_record(
     )
     return DeploymentRecord(
         name=spec.name,
+        space=spec.space,
         revisions=(*older, revision)[-KEPT_REVISIONS:],
         command_id=facts.command_id,
         changed_by=facts.cause,
@@ -227,7 +230,7 @@ def accepted_event(
         actor=facts.actor,
         reason=facts.reason,
         hook=revision.spec.hook,
-        deployment=record.name,
+        deployment=record.key,
         package=revision.spec.package,
         version=revision.version,
         before=state_digest(before),
@@ -241,12 +244,12 @@ def refused_event(
     refusal: Refusal,
     facts: CommandFacts,
     *,
-    deployment: str = "",
     node: str = "",
-    spec: DeploymentSpec | None = None,
+    named: DeploymentSpec | RollBackDeployment | RemoveDeployment | None = None,
 ) -> EventBody:
     """What the audit log says of a command that was refused."""
     outcome: Outcome = "refused"
+    spec = named if isinstance(named, DeploymentSpec) else None
     return EventBody(
         action=action,
         outcome=outcome,
@@ -255,7 +258,7 @@ def refused_event(
         reason=facts.reason,
         node=node,
         hook=spec.hook if spec else "",
-        deployment=deployment,
+        deployment=deployment_key(named.space, named.name) if named else "",
         package=spec.package if spec else "",
         reasons=refusal.reasons[:REFUSAL_REASONS_IN_EVENT],
         details={"code": refusal.code, "message": refusal.message},

@@ -112,7 +112,8 @@ class Execution:
             change = standing_change(record, fleet)
             if change is None:
                 continue
-            await self._outbox.emit(change.body, event_id=change.event_id)
+            audience = fleet.audiences.of(record.space)
+            await self._outbox.emit(change.body, event_id=change.event_id, audience=audience)
             _log.warning("licence_standing", deployment=name, **change.body.details)
             async with self._changing:
                 if self._records.fleet.deployments[name] == record:
@@ -131,21 +132,22 @@ class Execution:
             if not record.unfinished:
                 continue
             over = endings(record, fleet, self._records.observed, self.conflicts)
+            audience = fleet.audiences.of(record.space)
             for ending in over:
-                await self._outbox.emit(ending.body, event_id=ending.event_id)
+                await self._outbox.emit(ending.body, event_id=ending.event_id, audience=audience)
                 _log.info(
                     "deployment_complete",
-                    deployment=record.name,
+                    deployment=record.key,
                     outcome=ending.body.outcome,
                     command_id=ending.command_id,
                 )
             if over:
                 async with self._changing:
-                    await self._settle(record.name, [ending.command_id for ending in over])
+                    await self._settle(record.key, [ending.command_id for ending in over])
 
-    async def _settle(self, name: str, command_ids: list[str]) -> None:
+    async def _settle(self, key: str, command_ids: list[str]) -> None:
         """The record no longer owes these events; if it changed, another round sees to it."""
-        record = self._records.fleet.deployments[name]
+        record = self._records.fleet.deployments[key]
         if not await self._records.rewrite_deployment(settle(record, command_ids)):
             self._records.endings_concerned.set()
 
@@ -159,6 +161,9 @@ class Execution:
                 _log.warning("reconciliation_interrupted", why=fault.message)
                 self._is_stale = True
                 pause_seconds = RETRY_SECONDS
+            opening_seconds = self._records.spaces.seconds_to_opening()
+            if opening_seconds is not None:
+                pause_seconds = min(pause_seconds, opening_seconds)
             try:
                 async with asyncio.timeout(pause_seconds):
                     await concerned.wait()

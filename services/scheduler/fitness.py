@@ -9,6 +9,7 @@ Rules:
    outside the range that the package needs.
  * A feature that a package needs must be there by name: a node that does not know it is of an older
    release.
+ * What is in a space goes to no node that would show it to those who do not see it.
  * The first requirement that fails is what is said.
 """
 
@@ -23,7 +24,9 @@ from shared.contracts.deployments import (
     DeploymentSpec,
     ResolvedProgram,
 )
+from shared.contracts.events import PUBLIC
 from shared.contracts.link_options import LinkWishes
+from shared.contracts.node import REDACTION
 from shared.contracts.package_facts import ProgramRequirements
 from shared.contracts.waivers import Waiver
 from shared.identifiers import Hook
@@ -111,6 +114,8 @@ class Demand:
     """Whether nodes of other platforms than those have an object."""
     excuses: Excuses | None = None
     """What waivers must cover on the node; None: nothing."""
+    is_restricted: bool = False
+    """Whether the node has to keep it from those who do not see it."""
 
     def on_platform(self, platform: str) -> Demand | None:
         """What is asked of a node of this platform; None: nothing is made for it."""
@@ -148,6 +153,7 @@ def demand_for(spec: DeploymentSpec, resolved: ResolvedProgram) -> Demand:
         objects={str(key): one.requires for key, one in resolved.objects.items()},
         has_other_object=bool(resolved.object),
         excuses=_excuses(spec, resolved),
+        is_restricted=spec.space != PUBLIC,
     )
 
 
@@ -166,7 +172,13 @@ def demand(
     requires: ProgramRequirements | None = None,
 ) -> Demand:
     """What a specification asks for with a program that has these requirements."""
-    return Demand(hook=spec.hook, link=spec.link, features=features, requires=requires)
+    return Demand(
+        hook=spec.hook,
+        link=spec.link,
+        features=features,
+        requires=requires,
+        is_restricted=spec.space != PUBLIC,
+    )
 
 
 def node_lack(wanted: Demand, node: NodeAbilities) -> str | None:
@@ -198,10 +210,7 @@ def _lacks(wanted: Demand, node: NodeAbilities) -> Iterator[str]:
             yield f"its kernel has no xdp, which the hook {wanted.hook} needs"
     else:
         yield from _lacks_of_tc(wanted, node)
-    for feature in wanted.features:
-        if not node.features.get(feature, False):
-            note = node.feature_notes.get(feature, "")
-            yield f"it has no {feature}, which the package needs{': ' if note else ''}{note}"
+    yield from _lacks_of_features(wanted, node)
     requires = wanted.requires
     if requires is None and wanted.reads_fragments:
         requires = ProgramRequirements(licence="GPL")
@@ -211,6 +220,15 @@ def _lacks(wanted: Demand, node: NodeAbilities) -> Iterator[str]:
             yield f"kernel {node.kernel} {lack}"
     if wanted.excuses is not None:
         yield from _lacks_of_waivers(wanted.excuses, node)
+
+
+def _lacks_of_features(wanted: Demand, node: NodeAbilities) -> Iterator[str]:
+    if wanted.is_restricted and not node.features.get(REDACTION, False):
+        yield "its executor is of a release that shows everybody what it runs"
+    for feature in wanted.features:
+        if not node.features.get(feature, False):
+            note = node.feature_notes.get(feature, "")
+            yield f"it has no {feature}, which the package needs{': ' if note else ''}{note}"
 
 
 def _lacks_of_waivers(excuses: Excuses, node: NodeAbilities) -> Iterator[str]:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from services.scheduler.acceptance import Draft, draft_application
+from services.scheduler.audiences import EVERYBODYS, Sight
 from services.scheduler.deployment import CommandFacts
 from services.scheduler.desired_state import Fleet, changed_chains, takes_part
 from services.scheduler.plan_difference import planned_chains
@@ -29,13 +30,16 @@ def draft_together(
     fleet: Fleet,
     specified: Sequence[tuple[DeploymentSpec, PackageVersion]],
     facts: CommandFacts,
+    sight: Sight = EVERYBODYS,
 ) -> Draft:
     """One draft for all of `specified`, with its chains named as the nodes will keep them.
+
+    What it speaks of is what `sight` goes to.
 
     Raises:
         RefusedError: One of them is named twice, or does not fit what is there with those before.
     """
-    names = [spec.name for spec, _ in specified]
+    names = [spec.key for spec, _ in specified]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         rule = "may be named once in a plan"
@@ -45,13 +49,13 @@ def draft_together(
         )
     ahead, drafts = fleet, []
     for spec, package in specified:
-        drafts.append(draft_application(ahead, spec, package, facts))
+        drafts.append(draft_application(ahead, spec, package, facts, sight=sight))
         ahead = ahead.with_deployment(drafts[-1].record)
     last = drafts[-1]
     staging = _staging(names, fleet, last)
     shown: dict[tuple[str, str, Hook], PlannedChain] = {}
     for name in names:
-        for chain in planned_chains(name, fleet.desired, last.desired):
+        for chain in planned_chains(name, fleet.desired, last.desired, sight):
             shown.setdefault((chain.node, chain.place, chain.hook), chain)
     named = {
         (node, chain.place, chain.hook): draft_digest(chain)

@@ -14,12 +14,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import ClassVar, Final
 
+from services.scheduler.audiences import Sight
 from services.scheduler.chain_planning import ChainConflictError, PlaceConflict
 from services.scheduler.deployment import CommandFacts
 from services.scheduler.desired_state import Fleet, derive_node
 from shared.canonical import canonical_digest
 from shared.contracts.errors import ErrorCode
-from shared.contracts.events import EventBody
+from shared.contracts.events import PUBLIC, EventBody
 from shared.contracts.node import NodeRecord
 from shared.contracts.scheduler import NodeLabels
 from shared.errors import Reason, RefusedError
@@ -97,18 +98,20 @@ def refuse_label_conflicts(fleet: Fleet, record: NodeRecord, labels: NodeLabels)
     """Nothing, if the new labels leave every chain of the node without a new contest.
 
     Raises:
-        ChainConflictError: Naming both deployments of every contested place.
+        ChainConflictError: Naming both deployments of every contested place, if everybody sees
+            them: so it is recorded.
     """
     node = fleet.nodes[record.node]
     desired = fleet.desired.get(record.node)
-    _, before = derive_node(node, fleet.deployments, desired)
+    _, before = derive_node(node, fleet.deployments, desired, fleet.audiences)
     relabelled = replace(node, labels=effective_labels(record, labels))
-    _, after = derive_node(relabelled, fleet.deployments, desired)
+    _, after = derive_node(relabelled, fleet.deployments, desired, fleet.audiences)
+    sight = fleet.audiences.seen_in(PUBLIC)
     new = [conflict for conflict in after if conflict not in before]
     if new:
         raise ChainConflictError(
             f"{record.node}: with these labels two deployments cannot be in one chain",
-            [_conflict_reason(conflict) for conflict in new],
+            [_conflict_reason(conflict, sight) for conflict in new],
         )
 
 
@@ -129,10 +132,6 @@ def labelled_event(
     )
 
 
-def _conflict_reason(conflict: PlaceConflict) -> Reason:
+def _conflict_reason(conflict: PlaceConflict, sight: Sight) -> Reason:
     place = f"{conflict.interface}/{conflict.hook}"
-    if conflict.contradiction:
-        rule = f"the deployments of {place} would have to agree on {conflict.contradiction}"
-        return Reason(path="set", rule=rule)
-    both = " and ".join(sorted((conflict.holder, conflict.left_out)))
-    return Reason(path="set", rule=f"place {conflict.order} of {place} is claimed by {both}")
+    return Reason(path="set", rule=conflict.told(sight, place))

@@ -68,7 +68,7 @@ def standing_change(record: DeploymentRecord, fleet: Fleet) -> StandingChange | 
     body = EventBody(
         action="licence.violate" if rules else "licence.comply",
         outcome="observed",
-        deployment=record.name,
+        deployment=record.key,
         package=revision.spec.package,
         version=revision.version,
         hook=revision.spec.hook,
@@ -82,7 +82,7 @@ def standing_change(record: DeploymentRecord, fleet: Fleet) -> StandingChange | 
     )
     standing = LicenceStanding(rules=rules, changes=changes)
     return StandingChange(
-        event_id=f"{record.name}.licence.{changes}",
+        event_id=f"{record.key}.licence.{changes}",
         body=body,
         record=msgspec.structs.replace(record, licence=standing),
     )
@@ -98,7 +98,7 @@ def use_events(record: DeploymentRecord, fleet: Fleet) -> tuple[EventBody, ...]:
         EventBody(
             action="waiver.use",
             outcome="observed",
-            deployment=record.name,
+            deployment=record.key,
             package=revision.spec.package,
             version=revision.version,
             details={

@@ -11,7 +11,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -46,13 +46,16 @@ class Contradiction:
     other_option: str = ""
     """If it is not the same option that they want differently."""
 
-    def __str__(self) -> str:
-        """As in `link.attach, which a wants native and b generic`."""
+    def told(self, named: Callable[[str], str]) -> str:
+        """As in `link.attach, which a wants native and b generic`.
+
+        Args:
+            named: What a deployment is called, if it may be named.
+        """
         held, wanted = _spelled(self.held), _spelled(self.wanted)
         also = f"link.{self.other_option} " if self.other_option else ""
-        return (
-            f"link.{self.option}, which {self.holder} wants {held} and {self.other} {also}{wanted}"
-        )
+        holder, other = named(self.holder), named(self.other)
+        return f"link.{self.option}, which {holder} wants {held} and {other} {also}{wanted}"
 
 
 class SharedOptions:

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from services.scheduler.audiences import Sight
 from services.scheduler.desired_state import changed_chains, takes_part
 from shared.contracts.catalog import PackageVersion
 from shared.contracts.deployments import DeploymentRevision, DeploymentSpec
@@ -26,28 +27,33 @@ def describe_plan(
     *,
     before: Mapping[str, DesiredNode],
     after: Mapping[str, DesiredNode],
+    sight: Sight,
     excluded: tuple[ExcludedNode, ...] = (),
     warnings: tuple[str, ...] = (),
 ) -> DeploymentPlan:
     """Every chain that the deployment is or was part of and that `after` changes."""
     return DeploymentPlan(
         deployment=spec.name,
+        space=spec.space,
         version=package.version,
         archive_sha256=package.signed.archive_sha256,
-        chains=tuple(planned_chains(spec.name, before, after)),
+        chains=tuple(planned_chains(spec.key, before, after, sight)),
         excluded=excluded,
         warnings=warnings,
     )
 
 
 def planned_chains(
-    name: str, before: Mapping[str, DesiredNode], after: Mapping[str, DesiredNode]
+    key: str,
+    before: Mapping[str, DesiredNode],
+    after: Mapping[str, DesiredNode],
+    sight: Sight,
 ) -> Iterable[PlannedChain]:
-    """By node and hook point, each chain with the deployment `name` that `after` changes."""
+    """By node and hook point, each chain with the deployment that `after` changes."""
     for node in sorted(after):
         for old, new in changed_chains(before.get(node), after[node]).values():
-            if takes_part(name, old, new):
-                yield _planned(node, old, new)
+            if takes_part(key, old, new):
+                yield _planned(node, old, new, sight)
 
 
 def version_warnings(
@@ -98,14 +104,16 @@ def order_warnings(
     return (f"its place in the chain changes {moved}: {why}",)
 
 
-def _planned(node: str, old: DesiredChain | None, new: DesiredChain | None) -> PlannedChain:
+def _planned(
+    node: str, old: DesiredChain | None, new: DesiredChain | None, sight: Sight
+) -> PlannedChain:
     present = new or old
     if present is None:
         raise AssertionError("unreachable: a changed chain is there before or after")
     was = {program.deployment: program for program in (old.programs if old else ())}
     now = {program.deployment: program for program in (new.programs if new else ())}
-    places = [_place(program, _change(was.get(name), program)) for name, program in now.items()]
-    places += [_place(program, "removed") for name, program in was.items() if name not in now]
+    places = [_place(one, _change(was.get(key), one), sight) for key, one in now.items()]
+    places += [_place(one, "removed", sight) for key, one in was.items() if key not in now]
     return PlannedChain(
         node=node,
         interface=present.interface,
@@ -121,7 +129,17 @@ def _link(chain: DesiredChain | None) -> LinkOptions | None:
     return chain.link if chain else None
 
 
-def _place(program: DesiredProgram, change: Change) -> ProgramPlace:
+def _place(program: DesiredProgram, change: Change, sight: Sight) -> ProgramPlace:
+    if not sight.sees_deployment(program.deployment):
+        return ProgramPlace(
+            deployment="",
+            package="",
+            version="",
+            order=program.order,
+            proceed_on=(),
+            change=change,
+            restricted=True,
+        )
     return ProgramPlace(
         deployment=program.deployment,
         package=program.package,

@@ -10,6 +10,8 @@ Rules:
  * What cannot be done (nothing meets the constraint, a node refuses the replacement) becomes an
    alarm too, and is tried again.
  * An alarm is given once for each revision and version that was revoked.
+ * What was revoked in a space says nothing to those who do not see it: it concerns deployments of
+   that space, and once it is open all.
 """
 
 from __future__ import annotations
@@ -70,7 +72,7 @@ class Affected:
         """The same for the same deed, so that a scheduler that died does it once."""
         revision = self.record.revisions[-1].revision
         window = int(now.timestamp()) // AGAIN_SECONDS
-        parts = [self.record.name, revision, self.revoked.archive_sha256, self.way, window]
+        parts = [self.record.key, revision, self.revoked.archive_sha256, self.way, window]
         return f"revoked-{canonical_digest(parts)[:_ID_DIGITS]}"
 
 
@@ -93,18 +95,22 @@ def packages_in_use(fleet: Fleet) -> tuple[str, ...]:
 
 def affected(fleet: Fleet, revoked: Iterable[RevokedVersion]) -> list[Affected]:
     """The deployments that run what was revoked, by name."""
-    known = {(one.package, one.archive_sha256): one for one in revoked}
+    revoked = tuple(revoked)
     found = []
     for _, record in sorted(fleet.deployments.items()):
         revision = current_revision(record)
         if revision is None:
             continue
         spec = revision.spec
+        sight = fleet.audiences.seen_in(record.space)
+        known = {
+            one.archive_sha256: one
+            for one in revoked
+            if one.package == spec.package and sight.sees(one.space)
+        }
         kept = revision.resolved.kept.values() if revision.resolved is not None else ()
         archives = (revision.archive_sha256, *(one.signed.archive_sha256 for one in kept))
-        hit = next(
-            (known[spec.package, one] for one in archives if (spec.package, one) in known), None
-        )
+        hit = next((known[one] for one in archives if one in known), None)
         if hit is not None:
             way, constraint = _way(spec.on_revoked)
             found.append(Affected(record, spec, hit, way, constraint))
@@ -120,7 +126,7 @@ def alarm(one: Affected, *, reasons: Iterable[Reason] = ()) -> tuple[str, EventB
     body = EventBody(
         action=ACTION,
         outcome="observed",
-        deployment=one.record.name,
+        deployment=one.record.key,
         package=one.revoked.package,
         version=one.revoked.version,
         hook=one.spec.hook,
@@ -134,7 +140,7 @@ def alarm(one: Affected, *, reasons: Iterable[Reason] = ()) -> tuple[str, EventB
         },
     )
     digest = one.revoked.archive_sha256[:_ID_DIGITS]
-    return f"{one.record.name}.revoked.{revision.revision}.{digest}", body
+    return f"{one.record.key}.revoked.{revision.revision}.{digest}", body
 
 
 def alarmed(current: DeploymentRecord | None, one: Affected) -> DeploymentRecord | None:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from time import perf_counter_ns
 from typing import Any, Final, TypeVar
@@ -16,10 +16,12 @@ import structlog
 from services.scheduler.acceptance import Draft, draft_application, draft_removal
 from services.scheduler.adapters.fleet_records import FleetRecords
 from services.scheduler.adapters.neighbours import Neighbours
+from services.scheduler.adapters.questions import Questions
+from services.scheduler.adapters.seeing import Seeing
+from services.scheduler.audiences import Sight
 from services.scheduler.deployment import (
     CommandFacts,
     accepted_event,
-    known_record,
     refused_event,
     rollback_target,
 )
@@ -33,22 +35,14 @@ from services.scheduler.labelling import (
     refuse_label_conflicts,
 )
 from services.scheduler.licence_standing import use_events
-from services.scheduler.staging import judge_staging
-from services.scheduler.status import (
-    Silence,
-    deployment_status,
-    in_a_list,
-    judge_silence,
-    node_status,
-)
-from services.scheduler.unfit import unfit_deployments
+from services.scheduler.staging import judge_staging, seen_errors
 from shared.adapters.callers import Caller
 from shared.adapters.outbox import Decide, Outbox
 from shared.adapters.service_layer import Handler
 from shared.contracts.base import Command, Endpoint, Message
 from shared.contracts.catalog import PackageResolved
 from shared.contracts.deployments import DEPLOYMENTS, DeploymentSpec
-from shared.contracts.events import Actor
+from shared.contracts.events import PUBLIC, Actor
 from shared.contracts.scheduler import (
     APPLY_DEPLOYMENT,
     FORGET_NODE,
@@ -63,24 +57,17 @@ from shared.contracts.scheduler import (
     ROLL_BACK_DEPLOYMENT,
     ApplyDeployment,
     DeploymentAccepted,
-    DeploymentList,
     DeploymentPlan,
-    DeploymentStatus,
     ForgetNode,
-    GetDeployment,
-    GetNode,
     LabelNode,
-    ListDeployments,
-    ListNodes,
     NodeForgotten,
     NodeLabelled,
-    NodeList,
-    NodeStatus,
     PlanDeployment,
     RemoveDeployment,
     RollBackDeployment,
 )
-from shared.errors import RefusedError
+from shared.deployment_keys import deployment_key
+from shared.errors import Refusal, RefusedError
 from shared.licensing.waivers import waived_rules
 from shared.moments import render_time
 from shared.node_labels import effective_labels
@@ -111,7 +98,10 @@ class SchedulerService:
         self._neighbours: Final = neighbours
         self._outbox: Final = outbox
         self._execution: Final = execution
-        self._started_at: Final = asyncio.get_running_loop().time()
+        self._seeing: Final = Seeing(records)
+        self._questions: Final = Questions(
+            records=records, execution=execution, seeing=self._seeing
+        )
 
     def endpoints(self) -> dict[Endpoint[Any, Any], Handler]:
         """What is served, and by which method."""
@@ -120,24 +110,27 @@ class SchedulerService:
             APPLY_DEPLOYMENT: self._command(APPLY_DEPLOYMENT, self.apply_deployment),
             ROLL_BACK_DEPLOYMENT: self._command(ROLL_BACK_DEPLOYMENT, self.roll_back_deployment),
             REMOVE_DEPLOYMENT: self._command(REMOVE_DEPLOYMENT, self.remove_deployment),
-            LIST_DEPLOYMENTS: self.list_deployments,
-            GET_DEPLOYMENT: self.get_deployment,
+            LIST_DEPLOYMENTS: self._questions.list_deployments,
+            GET_DEPLOYMENT: self._questions.get_deployment,
             LABEL_NODE: self._command(LABEL_NODE, self.label_node),
             FORGET_NODE: self._command(FORGET_NODE, self.forget_node),
-            LIST_NODES: self.list_nodes,
-            GET_NODE: self.get_node,
+            LIST_NODES: self._questions.list_nodes,
+            GET_NODE: self._questions.get_node,
         }
 
-    async def plan_deployment(self, request: PlanDeployment, _: Caller) -> DeploymentPlan:
+    async def plan_deployment(self, request: PlanDeployment, caller: Caller) -> DeploymentPlan:
         """What applying would do; staged on the nodes, changes nothing."""
         specs = (request.spec, *request.also)
+        for spec in specs:
+            await self._seeing.refuse_unseen(caller, spec.space)
+        sight = self._seeing.sight(caller)
         _sequence, resolved = await asyncio.gather(
             self._records.reread_deployments(),
             asyncio.gather(*(self._package(spec) for spec in specs)),
         )
         specified = [(spec, one.package) for spec, one in zip(specs, resolved, strict=True)]
-        draft = draft_together(self._records.fleet, specified, PLANNING)
-        await self._stage(draft, request.spec, *resolved)
+        draft = draft_together(self._records.fleet, specified, PLANNING, sight)
+        await self._stage(draft, request.spec, sight, *resolved)
         warnings = (*(text for one in resolved for text in one.warnings), *draft.plan.warnings)
         return msgspec.structs.replace(draft.plan, warnings=warnings)
 
@@ -150,16 +143,18 @@ class SchedulerService:
 
         async def accept() -> Decision[DeploymentAccepted]:
             started_ns = perf_counter_ns()
+            await self._seeing.refuse_unseen(caller, spec.space)
             resolved, sequence = await self._resolve(spec)
             resolved_ns = perf_counter_ns()
             draft = draft_application(
                 self._records.fleet, spec, resolved.package, facts, warnings=resolved.warnings
             )
             drafted_ns = perf_counter_ns()
-            await self._stage(draft, spec, resolved)
+            sight = self._records.fleet.audiences.seen_in(spec.space)
+            await self._stage(draft, spec, sight, resolved)
             _log.info(
                 "deployment_staged",
-                deployment=spec.name,
+                deployment=spec.key,
                 command_id=command_id,
                 nodes=len(draft.staging),
                 resolve_ms=(resolved_ns - started_ns) / 1e6,
@@ -168,7 +163,7 @@ class SchedulerService:
             )
             return self._accepted("deployment.apply", draft, facts, sequence)
 
-        return await _decided("deployment.apply", accept, facts, deployment=spec.name, spec=spec)
+        return await self._decided("deployment.apply", accept, facts, caller, named=spec)
 
     async def roll_back_deployment(
         self, command: RollBackDeployment, caller: Caller, command_id: str, now: datetime
@@ -178,16 +173,19 @@ class SchedulerService:
 
         async def accept() -> Decision[DeploymentAccepted]:
             sequence = await self._records.reread_deployments()
-            record = self._records.fleet.deployments.get(command.name)
+            fleet = await self._seeing.fleet(caller, command.space)
+            record = fleet.deployments.get(deployment_key(command.space, command.name))
             target = rollback_target(record, name=command.name, to_revision=command.to_revision)
             resolved = await self._package(target.spec, target.version)
+            fleet = self._records.fleet
             draft = draft_application(
-                self._records.fleet, target.spec, resolved.package, facts, rollback_of=target
+                fleet, target.spec, resolved.package, facts, rollback_of=target
             )
-            await self._stage(draft, target.spec, resolved)
+            sight = fleet.audiences.seen_in(command.space)
+            await self._stage(draft, target.spec, sight, resolved)
             return self._accepted("deployment.rollback", draft, facts, sequence)
 
-        return await _decided("deployment.rollback", accept, facts, deployment=command.name)
+        return await self._decided("deployment.rollback", accept, facts, caller, named=command)
 
     async def remove_deployment(
         self, command: RemoveDeployment, caller: Caller, command_id: str, now: datetime
@@ -197,10 +195,11 @@ class SchedulerService:
 
         async def accept() -> Decision[DeploymentAccepted]:
             sequence = await self._records.reread_deployments()
-            draft = draft_removal(self._records.fleet, command.name, facts)
+            fleet = await self._seeing.fleet(caller, command.space)
+            draft = draft_removal(fleet, deployment_key(command.space, command.name), facts)
             return self._accepted("deployment.remove", draft, facts, sequence)
 
-        return await _decided("deployment.remove", accept, facts, deployment=command.name)
+        return await self._decided("deployment.remove", accept, facts, caller, named=command)
 
     async def label_node(
         self, command: LabelNode, caller: Caller, command_id: str, now: datetime
@@ -228,7 +227,7 @@ class SchedulerService:
                 events=(labelled_event(labels, before, effective, facts),),
             )
 
-        return await _decided("node.label", accept, facts, node=node)
+        return await self._decided("node.label", accept, facts, caller, node=node)
 
     async def forget_node(
         self, command: ForgetNode, caller: Caller, command_id: str, now: datetime
@@ -243,7 +242,7 @@ class SchedulerService:
             record = forget_node(
                 node,
                 self._records.labels_of(node),
-                self._silence(node),
+                self._questions.silence(node),
                 undo=command.undo,
                 command_id=command_id,
             )
@@ -253,50 +252,7 @@ class SchedulerService:
                 events=(forgotten_event(record, self._records.labels_of(node), facts),),
             )
 
-        return await _decided("node.forget", accept, facts, node=node)
-
-    async def list_deployments(self, request: ListDeployments, _: Caller) -> DeploymentList:
-        """By name."""
-        fleet, silences = self._records.fleet, self._silences()
-        return DeploymentList(
-            deployments=tuple(
-                deployment_status(
-                    record,
-                    fleet,
-                    self._records.observed,
-                    silences=silences,
-                    conflicts=self._execution.conflicts,
-                    with_history=False,
-                )
-                for _, record in sorted(fleet.deployments.items())
-                if request.removed or not record.removed
-            )
-        )
-
-    async def get_deployment(self, request: GetDeployment, _: Caller) -> DeploymentStatus:
-        """With its history."""
-        fleet = self._records.fleet
-        return deployment_status(
-            known_record(fleet.deployments.get(request.name), name=request.name),
-            fleet,
-            self._records.observed,
-            silences=self._silences(),
-            conflicts=self._execution.conflicts,
-        )
-
-    async def list_nodes(self, request: ListNodes, _: Caller) -> NodeList:
-        """By name."""
-        nodes = (in_a_list(self._node_status(node)) for node in sorted(self._records.nodes))
-        return NodeList(
-            nodes=tuple(node for node in nodes if request.forgotten or not node.forgotten)
-        )
-
-    async def get_node(self, request: GetNode, _: Caller) -> NodeStatus:
-        """Inventory, liveness, chains."""
-        node, fleet = known_node(self._records.nodes, request.node).node, self._records.fleet
-        status = self._node_status(node)
-        unfit_for = unfit_deployments(fleet.nodes[node], fleet)
-        return msgspec.structs.replace(status, unfit_for=unfit_for)
+        return await self._decided("node.forget", accept, facts, caller, node=node)
 
     def _command(self, endpoint: Endpoint[Any, Any], decide: Decide[Any, Any]) -> Handler:
         handler = self._outbox.command(endpoint, decide)
@@ -327,46 +283,62 @@ class SchedulerService:
     async def _package(self, spec: DeploymentSpec, version: str = "") -> PackageResolved:
         """The version; if it needs waivers, those are known as they are now."""
         wanted = version or spec.version
-        resolved = await self._neighbours.resolve(spec.package, wanted, spec.channel)
+        resolved = await self._neighbours.resolve(
+            spec.package, wanted, spec.channel, space=spec.space
+        )
         if waived_rules(resolved.package.licences):
             await self._records.reread_waivers()
         return resolved
 
-    async def _stage(self, draft: Draft, spec: DeploymentSpec, *resolved: PackageResolved) -> None:
+    async def _stage(
+        self, draft: Draft, spec: DeploymentSpec, sight: Sight, *resolved: PackageResolved
+    ) -> None:
         tickets = {one.package.signed.archive_sha256: one.ticket for one in resolved}
-        judge_staging(spec, await self._neighbours.stage(draft.staging, tickets))
+        members = self._records.fleet.audiences.members
+        errors = await self._neighbours.stage(draft.staging, tickets, members)
+        judge_staging(spec, seen_errors(errors, draft.staging, sight))
 
     def _accepted(
         self, action: str, draft: Draft, facts: CommandFacts, sequence: int
     ) -> Decision[DeploymentAccepted]:
         fleet = self._records.fleet
-        before = fleet.deployments.get(draft.record.name)
+        before = fleet.deployments.get(draft.record.key)
         return Decision(
             reply=draft.reply(facts.command_id),
-            change=Change(DEPLOYMENTS, draft.record.name, draft.record, sequence),
+            change=Change(DEPLOYMENTS, draft.record.key, draft.record, sequence),
             events=(
                 accepted_event(action, draft.record, before, facts),
                 *use_events(draft.record, fleet),
             ),
+            audience=fleet.audiences.of(draft.record.space),
         )
 
-    def _silences(self) -> Mapping[str, Silence]:
-        return {node: self._silence(node) for node in self._records.nodes}
+    async def _decided(
+        self,
+        action: str,
+        accept: Callable[[], Awaitable[Decision[ReplyT]]],
+        facts: CommandFacts,
+        caller: Caller,
+        *,
+        named: DeploymentSpec | RollBackDeployment | RemoveDeployment | None = None,
+        node: str = "",
+    ) -> Decision[ReplyT]:
+        """What `accept` decides; a refusal is a decision too, and has its event.
 
-    def _silence(self, node: str) -> Silence:
-        return judge_silence(
-            self._records.heard_at(node),
-            started_at=self._started_at,
-            now=asyncio.get_running_loop().time(),
-        )
-
-    def _node_status(self, node: str) -> NodeStatus:
-        return node_status(
-            self._records.nodes[node],
-            self._records.fleet,
-            self._records.observed.get(node),
-            self._silence(node),
-        )
+        It goes to those who see the deployment's space.  Of one that the caller does not see,
+        whether there is one or not, everybody is told no more than that somebody asked.
+        """
+        try:
+            return await accept()
+        except RefusedError as error:
+            refusal = error.refusal()
+            space = PUBLIC if named is None else named.space
+            if not await self._seeing.sees(caller, space):
+                told = Refusal(code=refusal.code, message="not found")
+                return Decision(refusal=refusal, events=(refused_event(action, told, facts),))
+            event = refused_event(action, refusal, facts, node=node, named=named)
+            audience = self._records.fleet.audiences.of(space)
+            return Decision(refusal=refusal, events=(event,), audience=audience)
 
 
 def command_facts(command: Command, caller: Caller, command_id: str, now: datetime) -> CommandFacts:
@@ -377,21 +349,3 @@ def command_facts(command: Command, caller: Caller, command_id: str, now: dateti
         at=render_time(now),
         reason=command.reason,
     )
-
-
-async def _decided(
-    action: str,
-    accept: Callable[[], Awaitable[Decision[ReplyT]]],
-    facts: CommandFacts,
-    *,
-    deployment: str = "",
-    node: str = "",
-    spec: DeploymentSpec | None = None,
-) -> Decision[ReplyT]:
-    """What `accept` decides; a refusal is a decision too, and has its event."""
-    try:
-        return await accept()
-    except RefusedError as error:
-        refusal = error.refusal()
-        event = refused_event(action, refusal, facts, deployment=deployment, node=node, spec=spec)
-        return Decision(refusal=refusal, events=(event,))

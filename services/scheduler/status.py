@@ -9,6 +9,7 @@ Rules:
  * What a node could not do because of a fault, it tries again: that place is `pending` too.
  * A forgotten node has no places.
  * A node is silent after three missed heartbeats; what it reported then is not the present.
+ * Of a chain with a program that whoever is told does not see, no more is said than its state.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from services.scheduler.audiences import EVERYBODYS, Sight
 from services.scheduler.chain_planning import PlaceConflict, current_revision, places_of
 from services.scheduler.desired_state import Fleet
 from services.scheduler.licence_standing import violations
@@ -90,28 +92,31 @@ def view_places(
     fleet: Fleet,
     observed: Mapping[str, ObservedNode],
     conflicts: Iterable[PlaceConflict] = (),
+    *,
+    sight: Sight = EVERYBODYS,
 ) -> list[PlaceView]:
-    """Every place of the deployment, by node and interface.
+    """Every place of the deployment, by node and interface, as far as `sight` goes.
 
     Of a removed one, the places where it still is.
     """
     revision = current_revision(record)
     if revision is None:
-        return _places_left(record, fleet, observed)
+        return _places_left(record, fleet, observed, sight)
     lost = {
         (one.node, one.interface): one
         for one in conflicts
-        if one.left_out == record.name and one.hook == revision.spec.hook
+        if one.left_out == record.key and one.hook == revision.spec.hook
     }
     return [
         _view_place(
             revision,
             interface,
             node=name,
-            desired=fleet.desired.get(name),
+            fleet=fleet,
             observed=observed.get(name),
             conflict=lost.get((name, interface)),
             told=revision.told_on(node.platform),
+            sight=sight,
         )
         for name, node in sorted(fleet.nodes.items())
         for interface in places_of(revision, node, fleet.desired.get(name))
@@ -124,13 +129,15 @@ def deployment_status(
     observed: Mapping[str, ObservedNode],
     *,
     silences: Mapping[str, Silence],
+    sight: Sight = EVERYBODYS,
     conflicts: Iterable[PlaceConflict] = (),
     with_history: bool = True,
 ) -> DeploymentStatus:
-    """What is wanted of a deployment, and what every node observes of it."""
+    """What is wanted of a deployment and what nodes observe of it, as far as `sight` goes."""
     revision = record.revisions[-1]
     return DeploymentStatus(
         name=record.name,
+        space=record.space,
         revision=revision.revision,
         removed=record.removed,
         version=revision.version,
@@ -140,7 +147,7 @@ def deployment_status(
         spec=revision.spec,
         places=tuple(
             _heard(_with_lack(view, record, fleet), silences.get(view.node))
-            for view in view_places(record, fleet, observed, conflicts)
+            for view in view_places(record, fleet, observed, conflicts, sight=sight)
         ),
         alarm=None if record.removed else record.alarm,
         violations=violations(record, fleet),
@@ -162,8 +169,9 @@ def node_status(
     fleet: Fleet,
     observed: ObservedNode | None,
     silence: Silence,
+    sight: Sight = EVERYBODYS,
 ) -> NodeStatus:
-    """One node: inventory, effective labels, liveness, chains."""
+    """One node: inventory, effective labels, liveness, chains as far as `sight` goes."""
     desired = fleet.desired.get(record.node)
     return NodeStatus(
         node=record.node,
@@ -173,7 +181,10 @@ def node_status(
         record=record,
         desired_generation=desired.generation if desired else 0,
         observed_generation=observed.desired_generation if observed else 0,
-        chains=observed.chains if observed else (),
+        chains=tuple(
+            sight.chain(chain, fleet.chain_at(record.node, chain.place, chain.hook))
+            for chain in (observed.chains if observed else ())
+        ),
         forgotten=fleet.is_forgotten(record.node),
     )
 
@@ -208,13 +219,15 @@ def _view_place(
     interface: str,
     *,
     node: str,
-    desired: DesiredNode | None,
+    fleet: Fleet,
     observed: ObservedNode | None,
     conflict: PlaceConflict | None,
     told: tuple[int, str],
+    sight: Sight,
 ) -> PlaceView:
-    chain = _chain_at(observed, interface, revision.spec.hook)
-    program = _program_of(chain, revision.spec.name)
+    desired = fleet.desired.get(node)
+    chain = _seen(node, _chain_at(observed, interface, revision.spec.hook), fleet, sight)
+    program = _program_of(chain, revision.spec.key)
     generation = desired.generation if desired else 0
     if _runs(told, chain, program):
         state, why = _RUNNING
@@ -223,7 +236,7 @@ def _view_place(
     else:
         state, why = _judge_told(chain, generation, observed)
     if conflict is not None and state != "running":
-        state, why = "failed", (_conflict_reason(conflict),)
+        state, why = "failed", (_conflict_reason(conflict, sight),)
     return PlaceView(
         node=node,
         interface=interface,
@@ -250,7 +263,7 @@ def _is_told(
     revision: DeploymentRevision, number: int, interface: str, desired: DesiredNode | None
 ) -> bool:
     return any(
-        program.deployment == revision.spec.name and program.revision == number
+        program.deployment == revision.spec.key and program.revision == number
         for chain in (desired.chains if desired else ())
         if chain.place == interface and chain.hook == revision.spec.hook
         for program in chain.programs
@@ -281,20 +294,19 @@ def _refusal_reasons(chain: ObservedChain) -> tuple[Reason, ...]:
     return (Reason(path="", rule=chain.refusal.message), *chain.refusal.reasons)
 
 
-def _conflict_reason(conflict: PlaceConflict) -> Reason:
-    return Reason(
-        path="order",
-        rule=(
-            f"the deployments of this chain must agree on {conflict.contradiction}"
-            if conflict.contradiction
-            else f"place {conflict.order} of this chain is held by {conflict.holder}"
-        ),
-        got=conflict.order,
-    )
+def _conflict_reason(conflict: PlaceConflict, sight: Sight) -> Reason:
+    holder = sight.named(conflict.holder)
+    rule = f"place {conflict.order} of this chain is held by {holder}"
+    if conflict.contradiction is not None or conflict.are_apart:
+        rule = conflict.told(sight, "this chain")
+    return Reason(path="order", rule=rule, got=conflict.order)
 
 
 def _places_left(
-    record: DeploymentRecord, fleet: Fleet, observed: Mapping[str, ObservedNode]
+    record: DeploymentRecord,
+    fleet: Fleet,
+    observed: Mapping[str, ObservedNode],
+    sight: Sight,
 ) -> list[PlaceView]:
     views: list[PlaceView] = []
     for name, node in sorted(observed.items()):
@@ -302,8 +314,9 @@ def _places_left(
             continue
         desired = fleet.desired.get(name)
         generation = desired.generation if desired else 0
-        for chain in node.chains:
-            program = _program_of(chain, record.name)
+        for reported in node.chains:
+            chain = sight.chain(reported, fleet.chain_at(name, reported.place, reported.hook))
+            program = _program_of(chain, record.key)
             if program is None or chain.state == "absent":
                 continue
             has_failed = node.desired_generation >= generation and chain.refusal is not None
@@ -319,6 +332,14 @@ def _places_left(
                 )
             )
     return views
+
+
+def _seen(
+    node: str, chain: ObservedChain | None, fleet: Fleet, sight: Sight
+) -> ObservedChain | None:
+    if chain is None:
+        return None
+    return sight.chain(chain, fleet.chain_at(node, chain.place, chain.hook))
 
 
 def _chain_at(observed: ObservedNode | None, interface: str, hook: Hook) -> ObservedChain | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from services.scheduler.audiences import EVERYBODYS, Sight
 from services.scheduler.chain_planning import current_revision, places_of
 from services.scheduler.desired_state import Fleet
 from services.scheduler.fitness import Demand, demand_of, interface_lack, node_lack
@@ -27,12 +28,14 @@ class Stay(NamedTuple):
     why: str
 
 
-def unfit_deployments(node: NodeView, fleet: Fleet) -> tuple[UnfitDeployment, ...]:
-    """Every deployment that the node's name and labels attract, and that it cannot take."""
+def unfit_deployments(
+    node: NodeView, fleet: Fleet, sight: Sight = EVERYBODYS
+) -> tuple[UnfitDeployment, ...]:
+    """Every deployment in `sight` that the node's name and labels attract, and it cannot take."""
     found: list[UnfitDeployment] = []
     for name, record in sorted(fleet.deployments.items()):
         revision = current_revision(record)
-        if revision is not None:
+        if revision is not None and sight.sees(record.space):
             found += _unfit(name, revision, demand_of(revision), node, fleet)
     return tuple(found)
 

@@ -72,6 +72,8 @@ class EbpfProgram(Message, frozen=True, kw_only=True):
     pin_count: int = 0
     attachments: tuple[EbpfAttachment, ...] = ()
     attachment_count: int = 0
+    restricted: bool = False
+    """Whether the rest is left out: its chain has a program that whoever asked does not see."""
 
 
 class ListEbpf(Request, frozen=True, kw_only=True):

@@ -212,7 +212,7 @@ def control_permissions(role: ControlRole) -> Permissions:
                     f"$JS.API.DIRECT.GET.{kv_stream('desired')}.{kv_subject('desired', NAME)}",
                     f"$JS.API.DIRECT.GET.{kv_stream('observed')}.{kv_subject('observed', NAME)}",
                     f"$JS.API.DIRECT.GET.{kv_stream('nodes')}.{kv_subject('nodes', NAME)}",
-                    f"$JS.API.DIRECT.GET.{EVENT_STREAM}.{EVENTS}.{PUBLIC}.node.{NAME}.>",
+                    f"$JS.API.DIRECT.GET.{EVENT_STREAM}.{EVENTS}.*.node.{NAME}.>",
                     catalog.READ_ARTIFACT.at(node=NAME).subject,
                     *_reads(trust.TRUST.name),
                 ),

@@ -26,6 +26,7 @@ from services.node_executor.adapters.program_holders import (
     program_owners,
 )
 from services.node_executor.generations import ChainMemory, Point
+from shared.contracts.desired import DesiredChain
 from shared.contracts.ebpf import EbpfProgram, ListEbpf
 from tests.support.bpf_objects import compile_source
 from tests.support.chain_reference import a_source
@@ -44,6 +45,10 @@ class NothingStaged:
     """No program waits."""
 
     def program_ids(self) -> Mapping[Point, Iterable[int]]:
+        """None."""
+        return {}
+
+    def chains(self) -> Mapping[Point, DesiredChain]:
         """None."""
         return {}
 

@@ -23,6 +23,7 @@ from services.node_executor.adapters.artifact_cache import (
     DamagedArtifactError,
 )
 from services.node_executor.artifact_eviction import NoRoomError
+from services.node_executor.event_audiences import Entry
 from shared.canonical import sha256_hex
 from shared.contracts.base import Endpoint
 from shared.contracts.catalog import CHUNK_BYTES, ArtifactChunk, ReadArtifact
@@ -84,9 +85,9 @@ class FakeJournal:
     def __init__(self) -> None:
         self.said: dict[str, EventBody] = {}
 
-    def journal(self, entries: Iterable[tuple[str, EventBody]]) -> None:
+    def journal(self, entries: Iterable[Entry]) -> None:
         """Kept by id."""
-        self.said.update(entries)
+        self.said.update(entry[:2] for entry in entries)
 
 
 async def at_once(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:

@@ -29,7 +29,7 @@ from shared.adapters.bus_errors import (
 )
 from shared.adapters.kv import KeyValue
 from shared.contracts.base import Bucket
-from shared.contracts.events import Event, EventBody
+from shared.contracts.events import PUBLIC, Audience, Event, EventBody
 from shared.contracts.node import NodeRecord, ObservedNode
 
 TOO_LARGE = MessageTooLargeError("too large")
@@ -47,6 +47,8 @@ class FakeBus:
         self.record_error: Exception | None = None
         self.records: dict[str, Any] = {}
         self.last = 0
+        self.last_restricted = 0
+        """Of every other audience than public."""
         self.is_there = True
         self.answers = asyncio.Event()
         self.answers.set()
@@ -59,9 +61,9 @@ class FakeBus:
             raise self.refused[event.id]
         self.events.append(event.id)
 
-    async def last_sequence(self) -> int:
+    async def last_sequence(self, audience: Audience) -> int:
         """What an earlier life of the node said."""
-        return self.last
+        return self.last if audience == PUBLIC else self.last_restricted
 
     def bucket(self, bucket: Bucket[Any]) -> KeyValue[Any]:
         """This bus, as every bucket."""

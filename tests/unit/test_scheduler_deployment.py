@@ -314,9 +314,7 @@ def test_the_refused_event_keeps_the_reasons() -> None:
     """What was refused, and why, is in the log."""
     refusal = Refusal(code="conflict", message="no", reasons=(Reason(path="order", rule="taken"),))
 
-    event = refused_event(
-        "deployment.apply", refusal, a_command(), deployment="edge", spec=a_spec()
-    )
+    event = refused_event("deployment.apply", refusal, a_command(), named=a_spec())
 
     assert (event.outcome, event.reasons) == ("refused", refusal.reasons)
     assert event.details == {"code": "conflict", "message": "no"}

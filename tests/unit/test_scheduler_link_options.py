@@ -101,7 +101,7 @@ def test_options_that_exclude_each_other_are_refused_whoever_says_them(
 
     (found,) = options.join("two", LinkWishes(**second))
 
-    assert words in str(found)
+    assert words in found.told(str)
     assert options.settled() == LinkOptions(**first)
 
 

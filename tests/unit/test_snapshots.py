@@ -7,8 +7,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+import msgspec
+
 from services.auditor.sightings import readings
-from services.node_executor.generations import ChainMemory, Point
+from services.node_executor.event_audiences import Entry, Said
+from services.node_executor.generations import ChainMemory, Generation, Point
 from services.node_executor.snapshots import (
     CHANGED_SECONDS,
     UNCHANGED_SECONDS,
@@ -18,7 +21,7 @@ from services.node_executor.snapshots import (
 )
 from shared.canonical import canonical_bytes
 from shared.contracts.desired import DesiredChain
-from shared.contracts.events import MAX_EVENT_BYTES, EventBody
+from shared.contracts.events import MAX_EVENT_BYTES, PUBLIC, EventBody
 from shared.contracts.licences import ProgramLicence
 from shared.contracts.node import ObservedChain, ObservedProgram
 from shared.errors import FaultError
@@ -36,6 +39,9 @@ class Node:
         self.is_readable = True
         self.settings: dict[str, str] = {}
         self.said: list[tuple[str, EventBody]] = []
+        self.audiences: list[str] = []
+        self.chain: DesiredChain | None = None
+        """What the hook point runs, as it is remembered."""
         self.start()
 
     def start(self) -> None:
@@ -49,13 +55,19 @@ class Node:
 
     def memories(self) -> list[ChainMemory]:
         """One hook point."""
-        return [ChainMemory(interface="eth0", hook="xdp")]
+        memory = ChainMemory(interface="eth0", hook="xdp")
+        if self.chain is None:
+            return [memory]
+        current = Generation(
+            number=1, pin=1, plan_sha256="", chain=self.chain, program_id=self.program_id
+        )
+        return [msgspec.structs.replace(memory, current=current)]
 
     def describe(
         self, point: Point, desired: DesiredChain | None, *, desired_generation: int
     ) -> ObservedChain:
         """As it is now."""
-        assert (point, desired, desired_generation) == (Point("eth0", "xdp"), None, 0)
+        assert (point, desired, desired_generation) == (Point("eth0", "xdp"), self.chain, 0)
         if not self.is_readable:
             raise FaultError("the kernel does not say")
         return self._chain()
@@ -64,10 +76,12 @@ class Node:
         """As it was kept."""
         return self.settings.get(name, "")
 
-    def keep_setting(self, name: str, value: str, entries: Iterable[tuple[str, EventBody]]) -> None:
+    def keep_setting(self, name: str, value: str, entries: Iterable[Entry]) -> None:
         """Kept, and said."""
         self.settings[name] = value
-        self.said += entries
+        for entry in entries:
+            self.said.append(entry[:2])
+            self.audiences.append(entry.audience if isinstance(entry, Said) else PUBLIC)
 
     def _chain(self) -> ObservedChain:
         return ObservedChain(

@@ -23,7 +23,7 @@ from services.node_executor.adapters.state_store import StateStore
 from services.node_executor.adapters.state_waiting import open_when_free
 from services.node_executor.generations import ChainMemory, Point
 from shared.adapters.lifecycle import StoppedError
-from shared.contracts.events import Event, EventBody
+from shared.contracts.events import PUBLIC, Event, EventBody
 
 POINT = Point("data0", "xdp")
 MEMORY = ChainMemory(interface="data0", hook="xdp", last_number=7)
@@ -51,7 +51,7 @@ class World:
     def filled(self) -> None:
         """Two events were published, a third was not; one hook point is remembered."""
         store = self.open()
-        assert store.number(0) == []
+        assert store.number(PUBLIC, 0) == []
         store.journal([("a", a_body("chain.request")), ("b", a_body("chain.attach"))], MEMORY)
         store.mark_published(["a", "b"])
         store.journal([("c", a_body("chain.drift"))])
@@ -88,7 +88,7 @@ def test_what_was_written_is_there_again(world: World) -> None:
 
     assert store.remembered() == {POINT: MEMORY}
     assert said(store.unpublished()) == [(3, "chain.drift"), (4, "chain.detach")]
-    assert store.is_numbered()
+    assert not store.unnumbered()
     assert (store.has_published("a"), store.has_published("c")) == (True, False)
     assert world.set_aside() == []
 
@@ -155,15 +155,15 @@ def test_sequences_go_on_behind_what_the_bus_has(
     damage(world.path)
 
     store = world.open()
-    assert not store.is_numbered()
+    assert store.unnumbered() == {PUBLIC}
     store.journal([("e", a_body("chain.adopt"))])
-    numbered = store.number(2)
+    numbered = store.number(PUBLIC, 2)
     store.journal([("f", a_body("chain.request"))])
 
     assert [event.sequence for event in numbered] == list(range(3, 3 + len(numbered)))
     assert [event.data.action for event in numbered][-2:] == ["state.rebuild", "chain.adopt"]
     assert [event.sequence for event in store.unpublished()] == list(range(3, 4 + len(numbered)))
-    assert store.is_numbered()
+    assert not store.unnumbered()
 
 
 def test_whole_rows_of_a_damaged_file_go_on(world: World) -> None:
@@ -183,7 +183,7 @@ def test_whole_rows_of_a_damaged_file_go_on(world: World) -> None:
     assert events[0] == before[0]
     assert said(events) == [(3, "chain.drift"), (4, "state.rebuild")]
     assert events[1].data.details["salvaged_hook_points"] == 1
-    assert said(store.number(2)) == said(events)
+    assert said(store.number(PUBLIC, 2)) == said(events)
 
 
 def test_a_salvaged_event_that_the_bus_has_is_not_said_again(world: World) -> None:
@@ -192,7 +192,7 @@ def test_a_salvaged_event_that_the_bus_has_is_not_said_again(world: World) -> No
     _rewrite("UPDATE head SET sequence = 1")(world.path)
 
     store = world.open()
-    numbered = store.number(3)
+    numbered = store.number(PUBLIC, 3)
     store.journal([("c", a_body("chain.drift"))])
 
     assert said(numbered) == [(4, "state.rebuild")]
@@ -204,7 +204,7 @@ def test_a_first_start_says_nothing_and_counts_from_one(world: World) -> None:
     store = world.open()
     store.journal([("a", a_body())])
 
-    assert said(store.number(0)) == [(1, "chain.adopt")]
+    assert said(store.number(PUBLIC, 0)) == [(1, "chain.adopt")]
     store.journal([("b", a_body())])
     assert said(store.unpublished()) == [(1, "chain.adopt"), (2, "chain.adopt")]
 
@@ -224,7 +224,7 @@ def test_a_file_of_the_first_release_is_taken_over(world: World) -> None:
 
     assert store.remembered() == {POINT: MEMORY}
     assert said(store.unpublished()) == [(3, "chain.drift")]
-    assert store.is_numbered()
+    assert not store.unnumbered()
     store.close()
     assert said(world.open().unpublished()) == [(3, "chain.drift")]
 
@@ -243,7 +243,7 @@ def test_a_file_of_a_newer_release_is_not_touched(world: World) -> None:
 def test_a_full_journal_refuses_and_says_so_once_it_is_not(world: World) -> None:
     """Nothing is lost, nothing is half written; published events make room."""
     store = world.open(max_bytes=160 * 1024)
-    store.number(0)
+    store.number(PUBLIC, 0)
     numbers = itertools.count(1)
     written = []
 
@@ -274,7 +274,7 @@ def test_a_full_journal_refuses_and_says_so_once_it_is_not(world: World) -> None
 def test_what_is_journaled_together_is_told_once_it_is_on_the_disk(world: World) -> None:
     """One transaction for all of it; if it fails nothing of it was said."""
     store = world.open()
-    store.number(0)
+    store.number(PUBLIC, 0)
 
     with store.together():
         store.journal([("a", a_body())], MEMORY)

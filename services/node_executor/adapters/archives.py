@@ -26,11 +26,12 @@ from services.node_executor.adapters.artifact_cache import (
     DamagedArtifactError,
     PartialArtifact,
 )
+from services.node_executor.event_audiences import Entry, Said
 from services.node_executor.events import damaged_archive_body, sight_event_id
 from shared.archive_files import ArchiveBytes
 from shared.contracts.base import Endpoint
 from shared.contracts.catalog import CHUNK_BYTES, READ_ARTIFACT, ArtifactChunk, ReadArtifact
-from shared.contracts.events import EventBody
+from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES
 from shared.errors import FaultError, RefusedError
 
@@ -91,7 +92,7 @@ class CatalogBus(Protocol):
 class Journal(Protocol):
     """Where events go."""
 
-    def journal(self, entries: Iterable[tuple[str, EventBody]]) -> None:
+    def journal(self, entries: Iterable[Entry]) -> None:
         """Durable; an id that is known changes nothing."""
 
 
@@ -115,6 +116,7 @@ class Archives:
         disk: Thread,
         thread: Thread,
         journal: Journal,
+        audience_of: Callable[[str], Audience] = lambda _: PUBLIC,
         chunk_seconds: float = CHUNK_SECONDS,
         download_seconds: float = DOWNLOAD_SECONDS,
     ) -> None:
@@ -126,6 +128,7 @@ class Archives:
             disk: Waits for the disk, so that the kernel's thread does not.
             thread: The one that journals.
             journal: Says what was damaged.
+            audience_of: To whom, of an archive.
             chunk_seconds: For one chunk.
             download_seconds: For the whole.
         """
@@ -134,6 +137,7 @@ class Archives:
         self._disk = disk
         self._thread = thread
         self._journal = journal
+        self._audience_of = audience_of
         self._chunk_seconds = chunk_seconds
         self._download_seconds = download_seconds
         self._coming: dict[str, _Coming] = {}
@@ -306,7 +310,8 @@ class Archives:
             body.action,
             occasion=f"{damaged.found}|{damaged.changed_ns}",
         )
-        await self._thread(self._journal.journal, [(event_id, body)])
+        audience = self._audience_of(damaged.sha256)
+        await self._thread(self._journal.journal, [Said(event_id, body, audience)])
 
 
 def _put(remembered: dict[str, ResultT], sha256: str, value: ResultT) -> None:

@@ -4,8 +4,8 @@
 
 Rules:
  * An event counts as published once the bus has it durably, and not before.
- * A journal that was made anew is numbered before its first event goes out: the bus says where
-   this node stopped.
+ * Before the first event for an audience goes out, by a journal that was made anew or had none for
+   it, its sequences are numbered: the bus says where this node stopped.
  * Events go out in order.  One that is too large for the bus is kept and tried again with
    whatever comes next; it does not hold up the others.
 """
@@ -22,7 +22,7 @@ from services.node_executor.adapters.state_file import JournalUnwritableError, S
 from services.node_executor.adapters.state_store import StateStore
 from services.node_executor.staging import Thread
 from shared.adapters.bus_errors import MessageTooLargeError
-from shared.contracts.events import Event
+from shared.contracts.events import Audience, Event
 from shared.errors import FaultError, RefusedError
 
 FAULT_RETRY_SECONDS: Final = 1.0
@@ -38,7 +38,7 @@ class EventBus(Protocol):
     async def publish_event(self, event: Event) -> None:
         """The bus has it durably, once for each id."""
 
-    async def last_sequence(self) -> int:
+    async def last_sequence(self, audience: Audience) -> int:
         """The highest sequence of this node's events that the bus has; 0: it has none."""
 
 
@@ -63,6 +63,7 @@ class EventPublisher:
         self._fault_retry_seconds = fault_retry_seconds
         self._refused_retry_seconds = refused_retry_seconds
         self._too_large: list[Event] = []
+        self._numbered: set[Audience] = set()
         self._on_published: Callable[[], object] = lambda: None
 
     def when_published(self, call: Callable[[], object]) -> None:
@@ -76,30 +77,44 @@ class EventPublisher:
 
     async def publishing(self) -> None:
         """Every journaled event is on the bus, or it is tried again; never ends by itself."""
-        await self._number()
+        for event in await self._number():
+            self._journaled.put_nowait(event)
         while True:
             events = await self._due()
+            if not {event.audience for event in events} <= self._numbered:
+                events = await self._number() or events
+                self._numbered |= {event.audience for event in events}
             published = [event.id for event in events if await self._publish(event)]
             await self._mark(published)
             self._on_published()
 
-    async def _number(self) -> None:
-        """The sequences of what will be published are the node's own, without a gap."""
-        if await self._thread(self._store.is_numbered):
-            return
-        numbered = await self._try_to_number()
-        while numbered is None:
-            await asyncio.sleep(self._fault_retry_seconds)
-            numbered = await self._try_to_number()
-        while not self._journaled.empty():  # they have the numbers of before
-            self._journaled.get_nowait()
-        for event in numbered:
-            self._journaled.put_nowait(event)
+    async def _number(self) -> list[Event]:
+        """The sequences of what will be published are the node's own, without a gap.
 
-    async def _try_to_number(self) -> list[Event] | None:
+        All that is to be published, if some had to be numbered.
+        """
+        events: list[Event] = []
+        for audience in sorted(await self._thread(self._store.unnumbered)):
+            numbered = await self._try_to_number(audience)
+            while numbered is None:
+                await asyncio.sleep(self._fault_retry_seconds)
+                numbered = await self._try_to_number(audience)
+            known = {event.id for event in numbered}
+            waiting = self._waiting()  # those that are known have the numbers of before
+            events = [*numbered, *(event for event in waiting if event.id not in known)]
+        return events
+
+    def _waiting(self) -> list[Event]:
+        """What was journaled and not taken up yet; nothing is left there."""
+        waiting = []
+        while not self._journaled.empty():
+            waiting.append(self._journaled.get_nowait())
+        return waiting
+
+    async def _try_to_number(self, audience: Audience) -> list[Event] | None:
         try:
-            last = await self._bus.last_sequence()
-            return await self._thread(self._store.number, last)
+            last = await self._bus.last_sequence(audience)
+            return await self._thread(self._store.number, audience, last)
         except StateStoreError:
             raise
         except (RefusedError, FaultError) as error:
@@ -125,9 +140,7 @@ class EventPublisher:
                 events.append(await self._journaled.get())
         except TimeoutError:
             return events
-        while not self._journaled.empty():
-            events.append(self._journaled.get_nowait())
-        return events
+        return [*events, *self._waiting()]
 
     async def _publish(self, event: Event) -> bool:
         """Whether the bus has the event; otherwise it is kept."""

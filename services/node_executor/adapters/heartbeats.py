@@ -9,6 +9,7 @@ from collections.abc import Callable
 import structlog
 
 from services.node_executor.adapters.node_bus import NodeBus
+from services.node_executor.disclosure import Readers
 from services.node_executor.generations import Point
 from services.node_executor.metrics_sampling import Sampler, metric_values
 from services.node_executor.staging import Thread
@@ -28,12 +29,19 @@ class Heartbeats:
     """Says that the node is there, and what its programs counted."""
 
     def __init__(
-        self, *, bus: NodeBus, thread: Thread, sampler: Sampler, now: Callable[[], str]
+        self,
+        *,
+        bus: NodeBus,
+        thread: Thread,
+        sampler: Sampler,
+        readers: Readers,
+        now: Callable[[], str],
     ) -> None:
-        """Nothing is said yet."""
+        """Nothing is said yet; metrics are for whoever listens, so they are what everybody sees."""
         self._bus = bus
         self._thread = thread
         self._sampler = sampler
+        self._readers = readers
         self._now = now
 
     async def beat(
@@ -65,7 +73,8 @@ class Heartbeats:
                 chains_failed=sum(chain.refusal is not None for chain in chains),
             )
             await self._bus.publish(HEARTBEAT.at(node=self._bus.name), heartbeat)
-            values = metric_values(sampled)
+            everybody = self._readers.reader("")
+            values = metric_values(map(everybody.counted, sampled))
             if values:
                 metrics = NodeMetrics(node=self._bus.name, at=heartbeat.at, values=values)
                 await self._bus.publish(METRICS.at(node=self._bus.name), metrics)

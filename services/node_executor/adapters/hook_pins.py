@@ -245,7 +245,8 @@ class _Reading:
         for deployment in _names(f"{self.folder}/{name}"):
             for entry, inode in _files(f"{self.folder}/{name}/{deployment}"):
                 for one in self._of(f"{name}/{deployment}/{entry}", inode, _MAP):
-                    found[MapKey(deployment, parse_pin_name(entry))] = one.object_id
+                    key = MapKey(parse_pin_name(deployment), parse_pin_name(entry))
+                    found[key] = one.object_id
         return found
 
     def _of(self, name: str, inode: int, kind: str) -> Iterator[_Seen]:

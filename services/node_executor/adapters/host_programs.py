@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import struct
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Final, Protocol
 
 from services.node_executor.adapters import kernel_info
@@ -29,8 +30,10 @@ from services.node_executor.adapters.program_holders import (
     program_owners,
 )
 from services.node_executor.adapters.program_probe import PROGRAM_TYPES
+from services.node_executor.disclosure import EVERYBODY, Reader, without_kernels_words
 from services.node_executor.generations import ChainMemory, Point
-from services.node_executor.managed_programs import program_roles, role_of
+from services.node_executor.managed_programs import program_roles, role_of, unseen_programs
+from shared.contracts.desired import DesiredChain
 from shared.contracts.ebpf import (
     MAX_NAME_CHARACTERS,
     MAX_PARTS,
@@ -62,6 +65,9 @@ class Staged(Protocol):
     def program_ids(self) -> Mapping[Point, Iterable[int]]:
         """Programs that wait to be put on their hooks."""
 
+    def chains(self) -> Mapping[Point, DesiredChain]:
+        """What they were linked from."""
+
 
 class HostPrograms:
     """Lists programs of one node."""
@@ -78,25 +84,31 @@ class HostPrograms:
         self._one_at_a_time = asyncio.Lock()
         self._pinned = PinnedPrograms(first=base)
 
-    async def list(self, request: ListEbpf) -> EbpfListed:
-        """One page, read from the kernel now.
+    async def list(self, request: ListEbpf, reader: Reader = EVERYBODY) -> EbpfListed:
+        """One page, read from the kernel now, as far as it is seen.
 
         Raises:
             KernelFaultError: The kernel does not say which programs there are.
         """
-        roles = self._roles(self._staged.program_ids())
+        staged = self._staged.program_ids()
+        roles = self._roles(staged)
+        unseen = unseen_programs(self._memories(), staged, self._staged.chains(), reader)
         async with self._one_at_a_time:
-            return await asyncio.to_thread(self._list, request, roles)
+            return await asyncio.to_thread(self._list, request, roles, unseen)
 
     def own_programs(self) -> Collection[int]:
         """Ids of the programs that this executor is known to have put on hooks in this boot."""
         return self._roles({}).keys()
 
     def _roles(self, staged: Mapping[Point, Iterable[int]]) -> dict[int, str]:
-        memories = [self._points.memory(point) for point in self._points.points()]
-        return program_roles(memories, staged, boot_id=self._boot_id)
+        return program_roles(self._memories(), staged, boot_id=self._boot_id)
 
-    def _list(self, request: ListEbpf, roles: Mapping[int, str]) -> EbpfListed:
+    def _memories(self) -> Sequence[ChainMemory]:
+        return [self._points.memory(point) for point in self._points.points()]
+
+    def _list(
+        self, request: ListEbpf, roles: Mapping[int, str], unseen: Collection[int]
+    ) -> EbpfListed:
         processes = Search("descriptors", MAX_DESCRIPTORS)
         names = Search("names in bpffs", MAX_PINS)
         owners = program_owners(processes)
@@ -116,7 +128,11 @@ class HostPrograms:
         )
         return EbpfListed(
             node=self._node,
-            programs=tuple(one for one in read if one is not None),
+            programs=tuple(
+                without_kernels_words(one) if one.id in unseen or _is_under_way(one) else one
+                for one in read
+                if one is not None
+            ),
             has_more=len(wanted) > request.limit,
             total=len(found),
             managed_total=sum(bool(role) for role in found.values()),
@@ -165,6 +181,24 @@ def _program(
         attachments=tuple(places[:MAX_PARTS]),
         attachment_count=len(places),
     )
+
+
+def _is_under_way(program: EbpfProgram) -> bool:
+    """Whether this executor, or a process of its own, tries it just now: for whom is not known."""
+    if program.role or not program.owners or program.pins:
+        return False
+    return all(_is_own(owner.pid) for owner in program.owners)
+
+
+def _is_own(pid: int) -> bool:
+    """Whether the process is this one, or a child of it."""
+    if pid == os.getpid():
+        return True
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:  # because processes come and go
+        return False
+    return f"\nPPid:\t{os.getpid()}\n" in status
 
 
 def _moment(since_boot_ns: int) -> str:

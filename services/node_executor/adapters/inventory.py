@@ -17,7 +17,7 @@ from services.node_executor.adapters.capabilities import KernelCapabilities
 from services.node_executor.adapters.netlink import Netlink
 from services.node_executor.adapters.probes import probe_features
 from shared.contracts.capabilities import Capabilities
-from shared.contracts.node import NodeRecord, OfflineMode
+from shared.contracts.node import REDACTION, NodeRecord, OfflineMode
 from shared.contracts.trust_notes import TrustMode
 from shared.errors import FaultError
 from shared.version import VERSION
@@ -76,7 +76,7 @@ class Inventory:
             labels=self._labels,
             interfaces=surveyed.interfaces,
             taken=surveyed.taken,
-            features={**self._features, **compilers},
+            features={**self._features, **compilers, REDACTION: True},
             feature_notes=notes,
             capabilities=self._capabilities,
             offline_mode=self._offline_mode,

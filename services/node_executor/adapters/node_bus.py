@@ -26,7 +26,7 @@ from shared.adapters.exception_groups import plain_task_group
 from shared.adapters.identity import Identity
 from shared.adapters.kv import KeyValue
 from shared.contracts.base import Bucket, Endpoint, Message, Request, Topic
-from shared.contracts.events import PUBLIC, Event, EventBody, event_subject
+from shared.contracts.events import Audience, Event, EventBody, event_subject
 from shared.contracts.storage import EVENT_STREAM
 from shared.errors import FaultError, RefusedError
 
@@ -107,7 +107,7 @@ class NodeBus:
         await self.arrival()
         await self._there().publish_event(event)
 
-    async def last_sequence(self) -> int:
+    async def last_sequence(self, audience: Audience) -> int:
         """The highest sequence of this node's events that the bus has; 0: it has none.
 
         Waits until the bus is there.
@@ -121,7 +121,7 @@ class NodeBus:
         sequences = [0]
         for action in ACTIONS:
             body = EventBody(action=action, outcome="observed")
-            subject = event_subject(audience=PUBLIC, emitter=emitter, body=body)
+            subject = event_subject(audience=audience, emitter=emitter, body=body)
             stored = await get_last(connection, EVENT_STREAM, subject)
             if stored is not None:
                 sequences.append(msgspec.json.decode(stored.data, type=Event).sequence)

@@ -13,7 +13,7 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,8 +83,8 @@ class Salvage:
     """Those that may not have been published, oldest first."""
     memories: tuple[tuple[str, bytes], ...] = ()
     settings: tuple[tuple[str, str], ...] = ()
-    published_to: int = 0
-    """Highest sequence of an event that was published for certain."""
+    published_to: dict[str, int] = field(default_factory=dict)
+    """Audience to the highest sequence of an event that was published for certain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,12 +213,16 @@ def _salvage(connection: sqlite3.Connection) -> Salvage:
     with suppress(sqlite3.Error):
         if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
             return Salvage()
-    rows = list(_rows(connection, "event", "published, sequence, bytes"))
+    rows = list(_rows(connection, "event", "published, audience, sequence, bytes"))
+    published_to: dict[str, int] = {}
+    for published, audience, sequence, _ in rows:
+        if published:
+            published_to[audience] = max(sequence, published_to.get(audience, 0))
     return Salvage(
-        events=tuple(data for published, _, data in rows if not published),
+        events=tuple(data for published, _, _, data in rows if not published),
         memories=tuple(_rows(connection, "chain", "hook_point, memory")),
         settings=tuple(_rows(connection, "setting", "name, value")),
-        published_to=max((sequence for published, sequence, _ in rows if published), default=0),
+        published_to=published_to,
     )
 
 
@@ -262,8 +266,8 @@ def _code(error: sqlite3.Error) -> int:
 
 def _checksum(*fields: object) -> bytes:
     digest = hashlib.blake2b(digest_size=_CHECKSUM_BYTES)
-    for field in fields:
-        data = field if isinstance(field, bytes) else str(field).encode()
+    for one in fields:
+        data = one if isinstance(one, bytes) else str(one).encode()
         digest.update(len(data).to_bytes(8, "big"))
         digest.update(data)
     return digest.digest()

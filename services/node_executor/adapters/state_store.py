@@ -23,6 +23,7 @@ from typing import Final
 
 import msgspec
 
+from services.node_executor.adapters import state_rows
 from services.node_executor.adapters.state_file import (
     JournalUnwritableError,
     Opened,
@@ -33,20 +34,15 @@ from services.node_executor.adapters.state_file import (
     open_state,
     opening_failed,
 )
+from services.node_executor.event_audiences import Entry, Said
 from services.node_executor.events import rebuilt_body, resumed_body, sight_event_id
 from services.node_executor.generations import ChainMemory, Point
-from shared.canonical import canonical_bytes
-from shared.contracts.events import PUBLIC, Audience, Event, EventBody, draft_event
+from shared.contracts.events import PUBLIC, Audience, Event, draft_event
 
 KEPT_PUBLISHED_EVENTS: Final = 10_000
 """Published events that are kept, so that their ids stay known."""
 
 MAX_BYTES: Final = 256 * 1024 * 1024
-
-_NUMBERING: Final = "numbering"
-"""Setting: highest sequence that was published for certain, while the rest is not known."""
-_SALVAGED: Final = "salvaged"
-"""Setting: up to this position events are of the file before, with the sequences that they had."""
 
 
 class StateStore:
@@ -119,9 +115,7 @@ class StateStore:
         """Nothing is lost: every transaction is on the disk already."""
         self._connection.close()
 
-    def journal(
-        self, entries: Iterable[tuple[str, EventBody]], memory: ChainMemory | None = None
-    ) -> None:
+    def journal(self, entries: Iterable[Entry], memory: ChainMemory | None = None) -> None:
         """Events and memory are on the disk together; ids that are there already change nothing.
 
         Raises:
@@ -178,20 +172,15 @@ class StateStore:
     def setting(self, name: str) -> str:
         """A setting that was kept; empty: none."""
         with self._transaction() as connection:
-            return _setting(connection, name)
+            return state_rows.get_setting(connection, name)
 
     def keep_setting(
-        self,
-        name: str,
-        value: str,
-        entries: Iterable[tuple[str, EventBody]],
-        *,
-        audience: Audience = PUBLIC,
+        self, name: str, value: str, entries: Iterable[Entry], *, audience: Audience = PUBLIC
     ) -> None:
         """The setting, and what is to be said of it to an audience, are on the disk together."""
         with self._transaction() as connection:
-            _set(connection, name, value)
-            journaled = [self._journal(connection, one, body, audience) for one, body in entries]
+            state_rows.put_setting(connection, name, value)
+            journaled = [self._journal(connection, entry, audience) for entry in entries]
         self._tell([event for event in journaled if event is not None])
 
     def remembered(self) -> dict[Point, ChainMemory]:
@@ -212,41 +201,24 @@ class StateStore:
     def mark_published(self, event_ids: list[str]) -> None:
         """The bus has these events durably; the oldest published ones may be forgotten."""
         with self._transaction() as connection:
-            _mark_published(connection, event_ids)
-            _forget(connection, KEPT_PUBLISHED_EVENTS)
+            state_rows.mark_published(connection, event_ids)
+            state_rows.forget_published(connection, kept=KEPT_PUBLISHED_EVENTS)
 
-    def is_numbered(self) -> bool:
-        """Whether it is known which sequence comes next."""
-        return self.setting(_NUMBERING) == ""
+    def unnumbered(self) -> frozenset[Audience]:
+        """The audiences of which it is not known which sequence comes next."""
+        with self._transaction() as connection:
+            return state_rows.unnumbered(connection)
 
-    def number(self, last_published: int) -> list[Event]:
+    def number(self, audience: Audience, last_published: int) -> list[Event]:
         """The sequences go on behind those that the bus has; what nobody was told yet, in order.
 
         Args:
+            audience: Whose events are numbered.
             last_published: Highest sequence of this node that the bus has; 0: it has none.
         """
         with self._transaction() as connection:
-            known = int(_setting(connection, _NUMBERING) or 0)
-            salvaged = int(_setting(connection, _SALVAGED) or 0)
-            rows = connection.execute(
-                "SELECT position, bytes FROM event WHERE published = 0 ORDER BY position"
-            ).fetchall()
-            connection.execute("DELETE FROM event WHERE published = 0")
-            sequence = max(last_published, known)
-            numbered: list[Event] = []
-            for position, data in rows:
-                event = msgspec.json.decode(data, type=Event)
-                if position <= salvaged and event.sequence <= last_published:
-                    _insert(connection, event, position)
-                    _mark_published(connection, [event.id])  # the bus has it
-                    continue
-                sequence += 1
-                event = msgspec.structs.replace(event, sequence=sequence)
-                _insert(connection, event, position)
-                numbered.append(event)
-            _set_head(connection, PUBLIC, sequence)
-            _set(connection, _NUMBERING, "")
-        return numbered
+            state_rows.number(connection, audience, last_published)
+        return self.unpublished()
 
     def _begin(self, path: Path, opened: Opened) -> None:
         """The tables are there, with what could be salvaged, and it is said what happened."""
@@ -254,16 +226,13 @@ class StateStore:
         with self._transaction() as connection:
             make_tables(connection)
             for name, value in salvage.settings:
-                _set(connection, name, value)
+                state_rows.put_setting(connection, name, value)
             for _, memory in salvage.memories:
-                _remember(connection, self._decoder.decode(memory))
+                state_rows.remember(connection, self._decoder.decode(memory))
             # Below all that is journaled from now on, and in their order.
             for position, data in enumerate(salvage.events, 1):
-                _insert(connection, msgspec.json.decode(data, type=Event), position)
-            _set(connection, _SALVAGED, str(len(salvage.events)))
-            _set(connection, _NUMBERING, str(salvage.published_to))
-            (highest,) = connection.execute("SELECT max(sequence) FROM event").fetchone()
-            _set_head(connection, PUBLIC, max(highest or 0, salvage.published_to))
+                state_rows.insert(connection, msgspec.json.decode(data, type=Event), position)
+            state_rows.begin_numbers(connection, salvage.published_to)
             if opened.problem:
                 body = rebuilt_body(
                     node=self._emitter.partition("/")[2],
@@ -274,12 +243,10 @@ class StateStore:
                 )
                 occasion = self._new_salt().hex()
                 event_id = sight_event_id(self._emitter, "state", body.action, occasion=occasion)
-                self._journal(connection, event_id, body, PUBLIC)
+                self._journal(connection, (event_id, body))
         mark_made(path)
 
-    def _write(
-        self, entries: list[tuple[str, EventBody]], memory: ChainMemory | None
-    ) -> list[Event | None]:
+    def _write(self, entries: list[Entry], memory: ChainMemory | None) -> list[Event | None]:
         """One transaction; the first after a time without any says so."""
         if self._unwritable_since:
             body = resumed_body(
@@ -292,11 +259,9 @@ class StateStore:
             entries = [(event_id, body), *entries]
         try:
             with self._transaction() as connection:
-                journaled = [
-                    self._journal(connection, event_id, body, PUBLIC) for event_id, body in entries
-                ]
+                journaled = [self._journal(connection, entry) for entry in entries]
                 if memory is not None:
-                    _remember(connection, memory)
+                    state_rows.remember(connection, memory)
         except JournalUnwritableError as error:
             self._note_unwritable(error)
             raise
@@ -309,32 +274,26 @@ class StateStore:
     def _make_room(self) -> None:
         """The older half of the published events is forgotten, if that can be written."""
         with suppress(JournalUnwritableError), self._transaction() as connection:
-            count = "SELECT (count(*) + 1) / 2 FROM event WHERE published = 1"
-            connection.execute(
-                "DELETE FROM event WHERE position IN (SELECT position FROM event"  # noqa: S608
-                f" WHERE published = 1 ORDER BY position LIMIT ({count}))"
-            )
+            state_rows.forget_half(connection)
 
     def _journal(
-        self, connection: sqlite3.Connection, event_id: str, body: EventBody, audience: Audience
+        self, connection: sqlite3.Connection, entry: Entry, audience: Audience = PUBLIC
     ) -> Event | None:
-        """The new event; None if its id was there before."""
-        known = connection.execute("SELECT 1 FROM event WHERE id = ?", (event_id,))
-        if known.fetchone() is not None:
+        """The new event, for `audience` unless it says itself for whom; None: its id is known."""
+        event_id, body = entry[:2]
+        audience = entry.audience if isinstance(entry, Said) else audience
+        if state_rows.is_known(connection, event_id):
             return None
-        last = connection.execute("SELECT sequence FROM head WHERE audience = ?", (audience,))
-        sequence = (last.fetchone() or (0,))[0] + 1
         event = draft_event(
             body,
             event_id=event_id,
             emitter=self._emitter,
-            sequence=sequence,
+            sequence=state_rows.next_sequence(connection, audience),
             time=self._now(),
             salt=self._new_salt(),
             audience=audience,
         )
-        _set_head(connection, audience, sequence)
-        _insert(connection, event, None)
+        state_rows.insert(connection, event, None)
         return event
 
     @contextmanager
@@ -354,54 +313,3 @@ class StateStore:
             if cannot_write(error):
                 raise JournalUnwritableError(f"nothing can be journaled: {error}") from error
             raise StateStoreError(f"the state store failed: {error}") from error
-
-
-def _insert(connection: sqlite3.Connection, event: Event, position: int | None) -> None:
-    values = (event.id, event.audience, event.sequence, canonical_bytes(event))
-    connection.execute(
-        "INSERT INTO event (position, id, audience, sequence, bytes, checksum)"
-        " VALUES (?, ?, ?, ?, ?, checksum('event', ?, ?, ?, ?, 0))",
-        (position, *values, *values),
-    )
-
-
-def _mark_published(connection: sqlite3.Connection, event_ids: Iterable[str]) -> None:
-    statement = (
-        "UPDATE event SET published = 1,"
-        " checksum = checksum('event', id, audience, sequence, bytes, 1) WHERE id = ?"
-    )
-    connection.executemany(statement, [(one,) for one in event_ids])
-
-
-def _remember(connection: sqlite3.Connection, memory: ChainMemory) -> None:
-    values = (str(memory.point), msgspec.json.encode(memory))
-    connection.execute(
-        "INSERT OR REPLACE INTO chain VALUES (?, ?, checksum('chain', ?, ?))", values * 2
-    )
-
-
-def _set_head(connection: sqlite3.Connection, audience: Audience, sequence: int) -> None:
-    connection.execute(
-        "INSERT OR REPLACE INTO head VALUES (?, ?, checksum('head', ?, ?))",
-        (audience, sequence) * 2,
-    )
-
-
-def _set(connection: sqlite3.Connection, name: str, value: str) -> None:
-    connection.execute(
-        "INSERT OR REPLACE INTO setting VALUES (?, ?, checksum('setting', ?, ?))",
-        (name, value) * 2,
-    )
-
-
-def _setting(connection: sqlite3.Connection, name: str) -> str:
-    row = connection.execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()
-    return str(row[0]) if row else ""
-
-
-def _forget(connection: sqlite3.Connection, kept: int) -> None:
-    connection.execute(
-        "DELETE FROM event WHERE published = 1 AND position <="
-        " (SELECT max(position) FROM event) - ?",
-        (kept,),
-    )

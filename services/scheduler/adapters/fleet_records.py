@@ -17,10 +17,12 @@ from typing import Final, TypeVar
 import msgspec
 import structlog
 
+from services.scheduler.audiences import audiences_at
 from services.scheduler.desired_state import Fleet
 from services.scheduler.placement import NodeView, view_node
 from shared.adapters.bus import Bus
 from shared.adapters.kv import Entry, KeyValue, RevisionConflictError, Snapshot
+from shared.adapters.spaces import KnownSpaces
 from shared.adapters.watched_bus import StoredChange
 from shared.contracts.deployments import DEPLOYMENTS, DeploymentRecord
 from shared.contracts.desired import DESIRED, DesiredNode
@@ -49,6 +51,8 @@ class FleetRecords:
         self._now: Final = now
         self.nodes_concerned: Final = asyncio.Event()
         """Set when something changed that the nodes may have to be told of."""
+        self.spaces: Final = KnownSpaces(bus, now=now, changed=self.nodes_concerned.set)
+        """Who sees which deployment."""
         self.endings_concerned: Final = asyncio.Event()
         """Set when something changed that a command may have waited for."""
         self._deployments_bucket: Final[KeyValue[DeploymentRecord]] = bus.bucket(DEPLOYMENTS)
@@ -75,9 +79,10 @@ class FleetRecords:
         if any(expiry_of(one) <= self._now() for one in self._waivers_in_force):
             self._view_nodes()
         return Fleet(
-            deployments={name: entry.value for name, entry in self._deployments.items()},
+            deployments={key: entry.value for key, entry in self._deployments.items()},
             nodes=dict(self._views),
             desired={name: entry.value for name, entry in self._desired.items()},
+            audiences=audiences_at(self.spaces.current, now=self._now()),
         )
 
     def labels_of(self, node: str) -> NodeLabels | None:
@@ -96,6 +101,7 @@ class FleetRecords:
             FaultError: Something could not be read.
         """
         await self._bus.subscribe(HEARTBEAT.at(node="*").subject, self._on_heartbeat)
+        await self.spaces.open()
         await self.reread()
         await self._nodes_bucket.follow(">", self._on_node)
         await self._observed_bucket.follow(">", self._on_observed)
@@ -174,17 +180,17 @@ class FleetRecords:
 
     async def rewrite_deployment(self, record: DeploymentRecord) -> bool:
         """Whether the record is stored; not if it was changed since it was read."""
-        entry = self._deployments[record.name]
+        entry = self._deployments[record.key]
         try:
             revision = await self._deployments_bucket.update(
-                record.name, record, revision=entry.revision
+                record.key, record, revision=entry.revision
             )
         except RevisionConflictError:
             await self.reread_deployments()
             return False
         self._deployments = {
             **self._deployments,
-            record.name: Entry(record.name, record, revision),
+            record.key: Entry(record.key, record, revision),
         }
         return True
 

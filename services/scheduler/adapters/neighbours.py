@@ -12,6 +12,7 @@ from shared.adapters.bus import Bus
 from shared.adapters.bus_errors import NoAnswerInTimeError
 from shared.contracts.catalog import RESOLVE_PACKAGE, PackageResolved, ResolvePackage
 from shared.contracts.desired import DesiredChain
+from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.node import STAGE_CHAINS, StageChains
 from shared.contracts.reviews import (
     FIND_REVOKED,
@@ -35,15 +36,17 @@ class Neighbours:
         self._bus: Final = bus
 
     async def resolve(
-        self, package: str, constraint: str, channel: str = "stable"
+        self, package: str, constraint: str, channel: str = "stable", *, space: Audience = PUBLIC
     ) -> PackageResolved:
         """The newest version that meets the constraint, with a ticket to read its archive.
+
+        It is one of `space`, or one that everybody sees.
 
         Raises:
             RefusedError: There is no such package or version.
             FaultError: The catalog does not answer.
         """
-        request = ResolvePackage(name=package, constraint=constraint, channel=channel)
+        request = ResolvePackage(name=package, constraint=constraint, channel=channel, space=space)
         return await self._bus.request(RESOLVE_PACKAGE, request, timeout_seconds=RESOLVE_SECONDS)
 
     async def find_revoked(self, packages: Sequence[str]) -> list[RevokedVersion]:
@@ -61,15 +64,29 @@ class Neighbours:
         return found
 
     async def stage(
-        self, staging: Mapping[str, tuple[DesiredChain, ...]], tickets: dict[str, str]
+        self,
+        staging: Mapping[str, tuple[DesiredChain, ...]],
+        tickets: dict[str, str],
+        members: Mapping[Audience, tuple[str, ...]],
     ) -> dict[str, RefusedError | FaultError]:
-        """Node to what went wrong there; empty if every node can load its chains."""
+        """Node to what went wrong there; empty if every node can load its chains.
+
+        Args:
+            staging: What each node shall load.
+            tickets: Archive digest to the catalog's ticket.
+            members: Of each audience of a chain that is not public.
+        """
         gate = asyncio.Semaphore(NODES_AT_ONCE)
 
         async def trial(
             node: str, chains: tuple[DesiredChain, ...]
         ) -> RefusedError | FaultError | None:
-            request = StageChains(chains=chains, tickets=tickets)
+            told = sorted({chain.audience for chain in chains} - {PUBLIC})
+            request = StageChains(
+                chains=chains,
+                tickets=tickets,
+                members={audience: members.get(audience, ()) for audience in told},
+            )
             async with gate:
                 return await self._stage_on(node, request)
 

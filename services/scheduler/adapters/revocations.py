@@ -111,17 +111,24 @@ class Revocations:
     async def _act(self, one: Affected) -> None:
         own = Caller(self._bus.key, self._bus.role, "", attested=False, address="")
         command_id, why = one.command_id(self._now()), one.why
-        said = {"deployment": one.record.name, "way": one.way, "why": why}
+        said = {"deployment": one.record.key, "way": one.way, "why": why}
         if one.way == "alarm":
             await self._alarm(one)
             return
         try:
             if one.way == "stop":
-                stop = RemoveDeployment(name=one.record.name, command_id=command_id, reason=why)
+                stop = RemoveDeployment(
+                    name=one.record.name,
+                    space=one.record.space,
+                    command_id=command_id,
+                    reason=why,
+                )
                 await self._remove(stop, own)
             else:
                 spec = one.replacement
-                await self._neighbours.resolve(spec.package, spec.version, spec.channel)
+                await self._neighbours.resolve(
+                    spec.package, spec.version, spec.channel, space=spec.space
+                )
                 apply = ApplyDeployment(spec=spec, command_id=command_id, reason=why)
                 await self._apply(apply, own)
         except RefusedError as error:
@@ -134,10 +141,11 @@ class Revocations:
         if one.is_alarmed:
             return
         event_id, body = alarm(one, reasons=error.reasons if error else ())
-        await self._outbox.emit(body, event_id=event_id)
-        _log.error("revoked_version_runs", deployment=one.record.name, why=one.why)
+        audience = self._records.fleet.audiences.of(one.record.space)
+        await self._outbox.emit(body, event_id=event_id, audience=audience)
+        _log.error("revoked_version_runs", deployment=one.record.key, why=one.why)
         async with self._execution.change():
-            noted = alarmed(self._records.fleet.deployments.get(one.record.name), one)
+            noted = alarmed(self._records.fleet.deployments.get(one.record.key), one)
             if noted is not None and not await self._records.rewrite_deployment(noted):
                 self._heard.set()
 

@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Answers what deployments and nodes are like, as far as the caller sees them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from services.scheduler.adapters.fleet_records import FleetRecords
+from services.scheduler.adapters.seeing import Seeing
+from services.scheduler.audiences import Sight
+from services.scheduler.deployment import known_record
+from services.scheduler.execution import Execution
+from services.scheduler.labelling import known_node
+from services.scheduler.status import (
+    Silence,
+    deployment_status,
+    in_a_list,
+    judge_silence,
+    node_status,
+)
+from services.scheduler.unfit import unfit_deployments
+from shared.adapters.callers import Caller
+from shared.contracts.scheduler import (
+    DeploymentList,
+    DeploymentStatus,
+    GetDeployment,
+    GetNode,
+    ListDeployments,
+    ListNodes,
+    NodeList,
+    NodeStatus,
+)
+from shared.deployment_keys import deployment_key
+
+
+class Questions:
+    """What is asked and changes nothing."""
+
+    def __init__(self, *, records: FleetRecords, execution: Execution, seeing: Seeing) -> None:
+        """From now on silence of nodes is counted."""
+        self._records: Final = records
+        self._execution: Final = execution
+        self._seeing: Final = seeing
+        self._started_at: Final = asyncio.get_running_loop().time()
+
+    async def list_deployments(self, request: ListDeployments, caller: Caller) -> DeploymentList:
+        """By key, those that the caller sees."""
+        fleet, silences = self._records.fleet, self._silences()
+        sight = self._seeing.sight(caller)
+        return DeploymentList(
+            deployments=tuple(
+                deployment_status(
+                    record,
+                    fleet,
+                    self._records.observed,
+                    silences=silences,
+                    sight=sight,
+                    conflicts=self._execution.conflicts,
+                    with_history=False,
+                )
+                for _, record in sorted(fleet.deployments.items())
+                if sight.sees(record.space)
+                and request.space in (None, record.space)
+                and (request.removed or not record.removed)
+            )
+        )
+
+    async def get_deployment(self, request: GetDeployment, caller: Caller) -> DeploymentStatus:
+        """With its history."""
+        fleet = await self._seeing.fleet(caller, request.space)
+        record = fleet.deployments.get(deployment_key(request.space, request.name))
+        return deployment_status(
+            known_record(record, name=request.name),
+            fleet,
+            self._records.observed,
+            silences=self._silences(),
+            sight=self._seeing.sight(caller),
+            conflicts=self._execution.conflicts,
+        )
+
+    async def list_nodes(self, request: ListNodes, caller: Caller) -> NodeList:
+        """By name."""
+        sight = self._seeing.sight(caller)
+        nodes = (in_a_list(self._node_status(node, sight)) for node in sorted(self._records.nodes))
+        return NodeList(
+            nodes=tuple(node for node in nodes if request.forgotten or not node.forgotten)
+        )
+
+    async def get_node(self, request: GetNode, caller: Caller) -> NodeStatus:
+        """Inventory, liveness, chains."""
+        node, fleet = known_node(self._records.nodes, request.node).node, self._records.fleet
+        sight = self._seeing.sight(caller)
+        status = self._node_status(node, sight)
+        unfit_for = unfit_deployments(fleet.nodes[node], fleet, sight)
+        return msgspec.structs.replace(status, unfit_for=unfit_for)
+
+    def silence(self, node: str) -> Silence:
+        """How long nothing was heard of the node."""
+        return judge_silence(
+            self._records.heard_at(node),
+            started_at=self._started_at,
+            now=asyncio.get_running_loop().time(),
+        )
+
+    def _silences(self) -> Mapping[str, Silence]:
+        return {node: self.silence(node) for node in self._records.nodes}
+
+    def _node_status(self, node: str, sight: Sight) -> NodeStatus:
+        return node_status(
+            self._records.nodes[node],
+            self._records.fleet,
+            self._records.observed.get(node),
+            self.silence(node),
+            sight,
+        )
