@@ -78,6 +78,7 @@ class PackageIndex:
         self._bucket: Final[KeyValue[StoredPackage]] = bus.bucket(CATALOG)
         self._kept: Final[dict[str, _Kept]] = {}
         self._unpacked: Final[OrderedDict[str, Held]] = OrderedDict()
+        self._drafted: tuple[StoredPackage, PackageRecord] | None = None
 
     async def open(self) -> None:
         """Everything that is stored is known, and changes are followed.
@@ -133,6 +134,15 @@ class PackageIndex:
                 if gate and (gate.awaits or is_late):
                     yield kept.stored.name, version.version
 
+    def expect(self, drafted: StoredPackage, record: PackageRecord) -> None:
+        """Spares unpacking what is about to be stored.
+
+        Args:
+            drafted: What `note` may bring next.
+            record: What it holds.
+        """
+        self._drafted = (drafted, record)
+
     def note(self, change: StoredChange) -> None:
         """A command's change is known without reading it back."""
         stored = msgspec.json.decode(change.data, type=StoredPackage)
@@ -142,6 +152,7 @@ class PackageIndex:
         entry = await self._bucket.get(key)
         if entry is None:
             self._kept.pop(key, None)
+            self._unpacked.pop(key, None)
         elif key not in self._kept or self._kept[key].revision != entry.revision:
             self._keep(key, entry.value, entry.revision)
 
@@ -162,21 +173,25 @@ class PackageIndex:
         try:
             entries = packed_entries(stored)
             stored = msgspec.structs.replace(stored, entries=entries, versions=())
-            record = record_of(stored)
+            drafted = self._drafted
+            record = drafted[1] if drafted and drafted[0] == stored else record_of(stored)
         except (msgspec.DecodeError, zlib.error) as error:
             _log.error("record_skipped", key=key, why=str(error))
             return
         summary = summary_of(record) if record.versions else None
-        self._unpacked.pop(key, None)
         has_gate = any(one.gate is not None for one in record.versions)
         self._kept[key] = _Kept(stored, summary, has_gate, revision)
+        self._remember(key, Held(key.rpartition(".")[0] or PUBLIC, record, revision))
 
     def _held(self, key: str, space: Audience, kept: _Kept) -> Held:
         held = self._unpacked.get(key)
-        if held is None or held.revision != kept.revision:
+        if held is None:
             held = Held(space, record_of(kept.stored), kept.revision)
-            self._unpacked[key] = held
+        self._remember(key, held)
+        return held
+
+    def _remember(self, key: str, held: Held) -> None:
+        self._unpacked[key] = held
         self._unpacked.move_to_end(key)
         while len(self._unpacked) > UNPACKED:
             self._unpacked.popitem(last=False)
-        return held

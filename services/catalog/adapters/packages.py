@@ -112,14 +112,16 @@ class Packages:
         earlier = {one.version: one for one in await self._inline(held)}
         entries = []
         for entry in record.versions:
-            light = entry
+            kept = entry
             if not entry.content:
                 content = content_of(earlier.get(entry.version, version))
-                light = msgspec.structs.replace(entry, content=await self._keep(content))
+                kept = msgspec.structs.replace(entry, content=await self._keep(content))
             if entry.version == version.version:
-                light = await self._judged(light, version)
-            entries.append(light)
-        stored = storable(msgspec.structs.replace(record, versions=tuple(entries)))
+                kept = await self._judged(kept, version)
+            entries.append(kept)
+        light = msgspec.structs.replace(record, versions=tuple(entries))
+        stored = storable(light)
+        self._index.expect(stored, light)
         return Change(CATALOG, held.key, stored, revision=held.revision)
 
     async def _judged(self, entry: VersionEntry, version: PackageVersion) -> VersionEntry:
