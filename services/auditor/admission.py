@@ -16,15 +16,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
 from services.auditor.merkle import Frontier, Run, leaf_hash
+from services.auditor.receipts import (
+    NO_RECEIPTS,
+    Receipt,
+    ReceiptHead,
+    batch_receipts,
+    extend_head,
+)
 from services.auditor.records import Draft, StreamMessage, as_problem
 from shared.contracts.events import EventBody
 
 GapKind = Literal["missing", "repeated", "expired", "rewound"]
+GAP_ACTION: Final = "log.gap"
 STREAM_EMITTER = "stream"
 """Names the stream itself as the place of a gap; no emitter is called so."""
 
@@ -79,6 +87,8 @@ class LogState:
     """Last sequence of each emitter and audience."""
     missing: Mapping[Channel, tuple[tuple[int, int], ...]]
     """Gaps that may still close: first and last sequence."""
+    receipts: ReceiptHead = NO_RECEIPTS
+    """Of everything that was received."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,7 @@ class Admission:
     changed: frozenset[Channel]
     """Channels whose head or gaps changed."""
     gaps: tuple[Gap, ...]
+    receipts: tuple[Receipt, ...]
 
 
 Ranges = tuple[tuple[int, int], ...]
@@ -141,7 +152,13 @@ def event_keys(drafts: Sequence[Draft]) -> list[EventKey]:
     ]
 
 
-def admit(state: LogState, drafts: Sequence[Draft], known: Mapping[EventKey, bytes]) -> Admission:
+def admit(
+    state: LogState,
+    drafts: Sequence[Draft],
+    known: Mapping[EventKey, bytes],
+    *,
+    received_us: int,
+) -> Admission:
     """The batch that follows from `drafts`, which go on from `state` in stream order.
 
     Args:
@@ -149,11 +166,12 @@ def admit(state: LogState, drafts: Sequence[Draft], known: Mapping[EventKey, byt
         drafts: With growing stream sequences.
         known: Leaf recorded under each of `event_keys(drafts)`, if there is one.  Equal leaves
             are equal events, for everything an event says is in its envelope or its body.
+        received_us: When all of them were received.
     """
     batch = _Batch(state, known)
     for draft in drafts:
         batch.take(draft)
-    return batch.admission()
+    return batch.admission(received_us)
 
 
 def rewind(state: LogState, *, stream_id: str, last_sequence: int) -> Admission:
@@ -165,9 +183,15 @@ def rewind(state: LogState, *, stream_id: str, last_sequence: int) -> Admission:
         state.stream_sequence,
         state.frontier.size,
     )
-    started = replace(state, stream_id=stream_id, stream_sequence=0)
+    receipt = Receipt(state.frontier.size, 0, 1, stream_id)
+    started = replace(
+        state,
+        stream_id=stream_id,
+        stream_sequence=0,
+        receipts=extend_head(state.receipts, [receipt]),
+    )
     gaps = (gap,) if state.stream_sequence else ()
-    return Admission(started, (), (), frozenset(), gaps)
+    return Admission(started, (), (), frozenset(), gaps, (receipt,))
 
 
 def gap_event(gap: Gap) -> tuple[EventBody, str]:
@@ -175,7 +199,7 @@ def gap_event(gap: Gap) -> tuple[EventBody, str]:
     emitter, audience = gap.channel
     identity = f"{gap.kind}|{emitter}|{audience}|{gap.first}|{gap.last}|{gap.found_at_index}"
     body = EventBody(
-        action="log.gap",
+        action=GAP_ACTION,
         outcome="observed",
         node=emitter.removeprefix("node/") if emitter.startswith("node/") else "",
         details={
@@ -245,20 +269,35 @@ class _Batch:
         self._note_sequence(Channel(event.emitter, event.audience), event.sequence)
         self._record(draft)
 
-    def admission(self) -> Admission:
+    def admission(self, received_us: int) -> Admission:
         """Everything taken so far."""
         before = self._before
         leaves = [leaf_hash(record.draft.leaf) for record in self._records]
         frontier, completed = before.frontier.append(leaves)
+        receipts = batch_receipts(
+            [record.draft.message.sequence for record in self._records],
+            first=before.frontier.size,
+            received_us=received_us,
+            reached=self._stream_sequence,
+            before=before.stream_sequence,
+        )
         state = LogState(
             frontier,
             before.stream_id,
             self._stream_sequence,
             {**before.heads, **self._heads},
             {**before.missing, **self._missing},
+            extend_head(before.receipts, receipts),
         )
         changed = frozenset(self._heads) | frozenset(self._missing)
-        return Admission(state, tuple(self._records), tuple(completed), changed, tuple(self._gaps))
+        return Admission(
+            state,
+            tuple(self._records),
+            tuple(completed),
+            changed,
+            tuple(self._gaps),
+            tuple(receipts),
+        )
 
     def _record(self, draft: Draft) -> None:
         self._records.append(Record(self._index(), draft))

@@ -230,12 +230,26 @@ def checkpoint_due_at(
     return signed_at + LONGEST_INTERVAL
 
 
-def checkpoint_event(head: TreeHead, note: str) -> tuple[EventBody, str]:
-    """What is said about a head, for whoever compares heads, and the id it is said under once."""
+def checkpoint_event(
+    head: TreeHead, note: str, receipts: tuple[int, bytes]
+) -> tuple[EventBody, str]:
+    """What is said about a head, for whoever compares heads, and the id it is said under once.
+
+    Args:
+        head: What was signed.
+        note: Its note.
+        receipts: Number of the last receipt by then, and the digest of all of them.
+    """
+    number, digest = receipts
     body = EventBody(
         action=CHECKPOINT_ACTION,
         outcome="observed",
-        details={"tree_size": head.size, "root": head.root.hex(), "checkpoint": note},
+        details={
+            "tree_size": head.size,
+            "root": head.root.hex(),
+            "checkpoint": note,
+            "receipts": {"number": number, "sha256": digest.hex()},
+        },
     )
     return body, f"log-checkpoint-{head.size}"
 

@@ -31,7 +31,13 @@ from services.auditor.checkpoint import (
 )
 from services.auditor.disclosure import gap_events
 from services.auditor.log_keys import follow_keys, open_by_any, open_statement
-from services.auditor.records import Draft, StreamEnd, StreamMessage, read_message
+from services.auditor.receipts import (
+    NO_RECEIPTS,
+    ReceiptHead,
+    ReceiptStatement,
+    sign_receipts,
+)
+from services.auditor.records import Draft, StreamEnd, StreamMessage, read_message, time_us_of
 from services.auditor.store import LogStore, StoreFaultError, SupersededError
 from shared.adapters.exception_groups import plain_task_group
 from shared.contracts.events import PUBLIC, Audience, EventBody
@@ -105,6 +111,8 @@ class Heads:
         self._newest: tuple[TreeHead, str, datetime] | None = None
         self._kept: tuple[TreeHead, str] | None = None
         self._witnessed: tuple[TreeHead, str] | None = None
+        self.receipts: ReceiptHead = NO_RECEIPTS
+        """Signed beside the newest head."""
 
     async def open(self) -> None:
         """The log holds everything that was ever signed, by its own word and by the safe's.
@@ -153,8 +161,8 @@ class Heads:
     async def sign(self) -> tuple[TreeHead, str, datetime]:
         """The log as it is now, signed, kept in the log and in the safe."""
         async with self._lock:
-            frontier = self._log.state.frontier
-            head = TreeHead(self.key.name, frontier.size, frontier.root())
+            state, now = self._log.state, datetime.now(UTC)
+            head = TreeHead(self.key.name, state.frontier.size, state.frontier.root())
             note = sign_checkpoint(head, seed=self._seed)
             for older in self._older_seeds:
                 note = with_signatures(note, split_note(sign_checkpoint(head, seed=older))[1])
@@ -162,7 +170,12 @@ class Heads:
             if known is not None and known[0] == head:
                 # What witnesses said of the same head stays said.
                 note = with_signatures(known[1], split_note(note)[1])
-            return await self._keep(head, note, datetime.now(UTC))
+            said = ReceiptStatement(head.origin, head.size, time_us_of(now), state.receipts)
+            await self._log.keep_checkpoint(
+                head.size, note, signed_at=now, receipts=sign_receipts(said, seed=self._seed)
+            )
+            self.receipts = state.receipts
+            return await self._show(head, note, now)
 
     async def add_cosignatures(self, head: TreeHead, note: str, lines: Sequence[str]) -> None:
         """The head, which was signed as `note`, has these verified lines of witnesses as well."""
@@ -172,10 +185,11 @@ class Heads:
                 note = witnessed[1]
             if newest is not None and newest[0] == head:
                 note = with_signatures(newest[1], [*split_note(note)[1], *lines])
-                await self._keep(head, note, newest[2])
+                await self._log.replace_note(head.size, note)
+                await self._show(head, note, newest[2])
             else:
                 note = with_signatures(note, lines)
-                await self._log.keep_checkpoint(head.size, note, signed_at=datetime.now(UTC))
+                await self._log.replace_note(head.size, note)
             if witnessed is None or witnessed[0].size <= head.size:
                 self._witnessed = (head, note)
 
@@ -214,10 +228,9 @@ class Heads:
             size=size, signed_size=head.size, signed_at=signed_at, grown_at=grown_at
         )
 
-    async def _keep(
+    async def _show(
         self, head: TreeHead, note: str, signed_at: datetime
     ) -> tuple[TreeHead, str, datetime]:
-        await self._log.keep_checkpoint(head.size, note, signed_at=signed_at)
         await self._safe.write(note)
         self._newest = (head, note, signed_at)
         async with self._turn:
@@ -327,7 +340,7 @@ class Recording:
             return
         head, note, signed_at = await self._heads.sign()
         if signed_at - self._said_at >= LONGEST_INTERVAL and await self._has_news(head.size):
-            body, event_id = checkpoint_event(head, note)
+            body, event_id = checkpoint_event(head, note, self._heads.receipts)
             await self._emitter.emit(body, event_id=event_id)
             self._said_at = signed_at
 

@@ -71,8 +71,20 @@ class LogStore(Protocol):
     async def start_stream(self, stream_id: str, *, last_sequence: int) -> Admission:
         """Go on from the beginning of a stream that is not the one read so far."""
 
-    async def keep_checkpoint(self, size: int, note: str, *, signed_at: datetime) -> None:
-        """Keep the signed head of the first `size` leaves."""
+    async def keep_checkpoint(
+        self, size: int, note: str, *, signed_at: datetime, receipts: str = ""
+    ) -> None:
+        """Keep the signed head of the first `size` leaves.
+
+        Args:
+            size: Leaves that it covers.
+            note: The signed head.
+            signed_at: When it was signed.
+            receipts: What was signed beside it (`receipts.sign_receipts`); empty: nothing.
+        """
+
+    async def replace_note(self, size: int, note: str) -> None:
+        """The head of so many leaves, which is kept, has this note: it says the same."""
 
     async def newest_checkpoint(self) -> tuple[int, str] | None:
         """Size and note of the newest signed head; None if none was kept."""

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from services.auditor.adapters.postgres_schema import SCHEMA
 from services.auditor.query import RecordQuery
+from services.auditor.verification.adapters.verifying import verify_store
 from shared.contracts.events import PUBLIC, Event
 from tests.support.inventories import (
     a_reading,
@@ -23,10 +25,12 @@ from tests.support.log_stores import (
     append,
     leaves_in,
     root_in,
+    where,
 )
 from tests.support.old_logs import copy_as_released, released_schema
 from tests.support.postgres import PostgresServer
 from tests.support.records import an_event, message_of, messages
+from tests.support.whole_logs import KEY
 
 SPACE = "r_0123456789abcdef"
 ALL = RecordQuery(
@@ -60,6 +64,7 @@ async def test_a_log_of_the_first_release_goes_on(postgres: PostgresServer) -> N
             await append(store, messages(3, first=307))
     assert await leaves_in(released) == await leaves_in(fresh)
     assert await root_in(released) == await root_in(fresh)
+    await check_whole(released)
 
 
 async def test_what_was_told_to_spaces_before_is_known_afterwards(
@@ -94,6 +99,13 @@ async def test_what_was_told_to_spaces_before_is_known_afterwards(
                 digest = digest_of(f"archive {name}")
                 assert await one.runs(digest, **asked) == await other.runs(digest, **asked)
     assert await released.execute("SELECT count(*) FROM hook_points WHERE node = 'n9'") == [(0,)]
+    await check_whole(released)
+
+
+async def check_whole(place: LogPlace) -> None:
+    """Everything that an earlier release did not keep was made as if it had been kept."""
+    found = await asyncio.to_thread(verify_store, where(place), keys=[KEY])
+    assert found.problems == []
 
 
 def hook_point_events() -> list[Event]:

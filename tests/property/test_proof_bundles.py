@@ -53,7 +53,7 @@ def bundles() -> list[ProofBundle]:
     batch = [message_of(event, place) for place, event in enumerate(events, 1)]
     batch.append(altered(message_of(an_event(4), 4), source="/l3af/scheduler"))
     batch.append(StreamMessage(5, batch[0].subject, "", b"\xff"))
-    admission = admit(EMPTY_LOG, [read_message(message) for message in batch], {})
+    admission = admit(EMPTY_LOG, [read_message(message) for message in batch], {}, received_us=0)
     leaves = [record.draft.leaf for record in admission.records]
     size = len(leaves)
     read = kept(leaves)

@@ -51,7 +51,7 @@ def test_replayed_records_give_the_channels_and_gaps_that_admission_kept(
         )
         for place, (name, number) in enumerate(sequences, 1)
     ]
-    admission = admit(EMPTY_LOG, drafts, {})
+    admission = admit(EMPTY_LOG, drafts, {}, received_us=0)
     builder, replay = RunBuilder(), SequenceReplay()
     for record in admission.records:
         event = record.draft.event

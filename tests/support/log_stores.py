@@ -83,6 +83,11 @@ class PostgresPlace:
         return await run_statement(self.setting, statement)
 
 
+def where(place: LogPlace) -> str:
+    """As `l3af audit verify --store` has it."""
+    return str(place.directory) if isinstance(place, SqlitePlace) else place.setting
+
+
 async def append(
     store: LogStore, batch: Sequence[StreamMessage], *, now: datetime = NOW
 ) -> Admission:

@@ -17,6 +17,7 @@ from tests.support.log_stores import LogPlace, PostgresPlace, SqlitePlace
 SNAPSHOTS: Final = Path(__file__).parents[1] / "snapshots"
 _SQLITE_TABLES: Final = ("log", "records", "tiles", "channels", "gaps", "checkpoints")
 _POSTGRES_TABLES: Final = ("log", "records", "event_ids", "tiles", "channels", "checkpoints")
+_SINCE_VERSION_2: Final = ("spans",)
 
 
 def released_schema(store: str, version: int) -> str:
@@ -39,7 +40,7 @@ def _copy_file(source: SqlitePlace, target: SqlitePlace, version: int) -> None:
     with closing(sqlite3.connect(target.directory / "log.db")) as database:
         database.executescript(released_schema("sqlite", version))
         database.execute("ATTACH ? AS filled", (str(source.directory / "log.db"),))
-        for table in _SQLITE_TABLES:
+        for table in _SQLITE_TABLES + _SINCE_VERSION_2[: version - 1]:
             columns = [row[1] for row in database.execute(f"PRAGMA main.table_info({table})")]
             names = ", ".join(columns)
             database.execute(f"INSERT INTO main.{table} SELECT {names} FROM filled.{table}")
@@ -54,7 +55,7 @@ async def _copy_database(source: PostgresPlace, target: PostgresPlace, version: 
         await old.execute(f"CREATE SCHEMA {NAMESPACE}")
         await old.execute(released_schema("postgres", version))
         await make_partition(old, (2026, 1))
-        for table in _POSTGRES_TABLES:
+        for table in _POSTGRES_TABLES + _SINCE_VERSION_2[: version - 1]:
             found = await old.fetch(
                 "SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0",
                 table,

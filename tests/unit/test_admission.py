@@ -26,7 +26,8 @@ def taken(
     *batch: StreamMessage, state: LogState = EMPTY_LOG, known: dict[EventKey, bytes] | None = None
 ) -> Admission:
     """What follows from a batch."""
-    return admit(state, [read_message(message) for message in batch], known or {})
+    drafts = [read_message(message) for message in batch]
+    return admit(state, drafts, known or {}, received_us=1_000_000)
 
 
 def indexes(admission: Admission) -> list[tuple[int, int]]:

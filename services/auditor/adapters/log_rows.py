@@ -12,6 +12,7 @@ import msgspec
 from services.auditor.admission import Channel, Gap, LogState, Record
 from services.auditor.matching import values_at
 from services.auditor.query import StoredRecord
+from services.auditor.receipts import Receipt, ReceiptHead
 from shared.contracts.events import EventBody
 
 STORED: Final = "idx, leaf, body, received_us, stream_sequence, problem"
@@ -25,6 +26,16 @@ INSERT INTO spans AS kept {} ON CONFLICT (block) DO UPDATE SET
     last_us = CASE WHEN excluded.last_us > kept.last_us THEN excluded.last_us
         ELSE kept.last_us END
 """
+ARRIVAL_RUNS: Final = """
+SELECT idx, received_us, stream_sequence FROM (
+    SELECT idx, received_us, stream_sequence,
+        lag(received_us) OVER (ORDER BY idx) AS time_before,
+        lag(stream_sequence) OVER (ORDER BY idx) AS place_before
+    FROM records
+) AS neighbours WHERE place_before IS NULL OR time_before <> received_us
+    OR place_before + 1 <> stream_sequence ORDER BY idx
+"""
+"""First index, time and place of records that arrived together, as neighbours."""
 _TIME: Final = 4
 _RANGES: Final = msgspec.json.Decoder(tuple[tuple[int, int], ...])
 _GAP: Final = msgspec.json.Decoder(Gap)
@@ -76,9 +87,14 @@ def licence_of(body: EventBody) -> str:
 
 def block_spans(rows: Iterable[Sequence[Any]]) -> list[tuple[int, int, int]]:
     """Block, earliest and latest time of the rows of `record_row`."""
+    return spans_of((row[0], row[_TIME]) for row in rows)
+
+
+def spans_of(records: Iterable[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """The same of records by index and time."""
     times: dict[int, list[int]] = {}
-    for row in rows:
-        times.setdefault(row[0] // BLOCK_RECORDS, []).append(row[_TIME])
+    for index, time_us in records:
+        times.setdefault(index // BLOCK_RECORDS, []).append(time_us)
     return [(block, min(found), max(found)) for block, found in times.items()]
 
 
@@ -93,6 +109,16 @@ def channel_rows(state: LogState, changed: Iterable[Channel]) -> list[tuple[str,
     return [
         (*channel, state.heads[channel], json_text(state.missing.get(channel, ())))
         for channel in changed
+    ]
+
+
+def numbered_receipts(
+    receipts: Sequence[Receipt], head: ReceiptHead
+) -> list[tuple[int, int, int, int, str]]:
+    """Rows of `receipts`, the last of which is number `head.number`."""
+    return [
+        (number, *receipt)
+        for number, receipt in enumerate(receipts, head.number - len(receipts) + 1)
     ]
 
 

@@ -209,8 +209,8 @@ async def _add(connection: Connection[Row], found: Sequence[Sighting]) -> None:
     rows = [(numbers[_point(one)], one) for one in found]
     await connection.executemany(
         "INSERT INTO sightings SELECT $1::bigint, $2::boolean, $3::bigint, $4::bigint, "
-        "least($5::bigint, (SELECT from_us FROM sightings WHERE point = $1::bigint "
-        "AND sequence > $3::bigint ORDER BY sequence, idx LIMIT 1))",
+        "least($5::bigint, (SELECT min(from_us) FROM sightings WHERE point = $1::bigint "
+        "AND sequence > $3::bigint))",
         [(point, one.is_observed, one.sequence, one.record, one.time_us) for point, one in rows],
     )
     await connection.executemany(

@@ -22,6 +22,7 @@ from services.auditor.adapters.log_rows import (
     block_spans,
     channel_rows,
     json_text,
+    numbered_receipts,
     read_ranges,
     record_row,
     stored_record,
@@ -29,6 +30,7 @@ from services.auditor.adapters.log_rows import (
 from services.auditor.admission import Admission, Channel, EventKey, LogState
 from services.auditor.merkle import Hash, HashReader, read_frontier
 from services.auditor.query import StoredRecord
+from services.auditor.receipts import unpack_head
 from services.auditor.tiles import Tile, hash_reader
 from shared.canonical import sha256_hex
 
@@ -67,6 +69,10 @@ LONGEST_CHARACTERS: Final = 250
 SHOWN_CHARACTERS: Final = 150
 _MARK: Final = "\ue000"
 SELECT_STORED: Final = f"SELECT {STORED} FROM records"  # noqa: S608 # a constant
+KEEP_CHECKPOINT: Final = """
+INSERT INTO checkpoints VALUES ($1, $2, $3, $4) ON CONFLICT (size) DO UPDATE
+SET note = excluded.note, signed_us = excluded.signed_us, receipts = excluded.receipts
+"""
 _SPANS: Final = "SELECT * FROM unnest($17::bigint[], $18::bigint[], $19::bigint[])"
 _KEEP: Final = f"""
 WITH kept_tiles AS (
@@ -76,7 +82,11 @@ WITH kept_tiles AS (
     INSERT INTO channels SELECT * FROM unnest($4::text[], $5::text[], $6::bigint[], $7::text[])
     ON CONFLICT (emitter, audience) DO UPDATE SET head = excluded.head, missing = excluded.missing
 ), kept_gaps AS (
-    INSERT INTO gaps (gap, is_announced) SELECT gap, false FROM unnest($8::text[]) AS gap
+    INSERT INTO gaps SELECT (SELECT coalesce(max(number), 0) FROM gaps) + place, gap, false
+    FROM unnest($8::text[]) WITH ORDINALITY AS found (gap, place)
+), kept_receipts AS (
+    INSERT INTO receipts SELECT * FROM unnest(
+        $20::bigint[], $21::bigint[], $22::bigint[], $23::bigint[], $24::text[])
 ), kept_ids AS (
     INSERT INTO event_ids SELECT * FROM unnest($14::text[], $15::text[], $16::bigint[])
 ), kept_spans AS ({WIDEN_SPANS.format(_SPANS)}
@@ -84,7 +94,7 @@ WITH kept_tiles AS (
     UPDATE inventory SET size = $9
 )
 UPDATE log SET size = $9, root = $10, stream_id = $11, stream_sequence = $12,
-    seen_at = clock_timestamp()
+    seen_at = clock_timestamp(), receipts = $25
 WHERE fence = $13 RETURNING true
 """  # noqa: S608 # constants
 """Everything but the rows in one statement: each that is sent is waited for."""
@@ -151,6 +161,7 @@ async def write_batch(
     channels = channel_rows(state, admission.changed)
     named = [row for row in rows if row[_EVENT_ID]]
     spans = block_spans(rows)
+    receipts = numbered_receipts(admission.receipts, state.receipts)
     return bool(
         await connection.fetchval(
             _KEEP,
@@ -166,6 +177,8 @@ async def write_batch(
             fence,
             *([row[column] for row in named] for column in (_EMITTER, _EVENT_ID, _INDEX)),
             *([span[column] for span in spans] for column in range(3)),
+            *([receipt[column] for receipt in receipts] for column in range(5)),
+            state.receipts.pack(),
         )
     )
 
@@ -191,16 +204,19 @@ async def read_state(connection: Connection[Record]) -> tuple[Hash, LogState]:
     Raises:
         LookupError: The tiles do not hold the tree.
     """
-    row = await connection.fetchrow("SELECT size, root, stream_id, stream_sequence FROM log")
+    row = await connection.fetchrow(
+        "SELECT size, root, stream_id, stream_sequence, receipts FROM log"
+    )
     assert row is not None
-    size, root, stream_id, sequence = row
+    size, root, stream_id, sequence, receipts = row
     heads, missing = {}, {}
     for emitter, audience, head, ranges in await connection.fetch("SELECT * FROM channels"):
         channel = Channel(emitter, audience)
         heads[channel] = head
         missing[channel] = read_ranges(ranges)
     frontier = await with_hashes(connection, lambda read: read_frontier(size, read))
-    return Hash(root), LogState(frontier, stream_id, sequence, heads, missing)
+    state = LogState(frontier, stream_id, sequence, heads, missing, unpack_head(receipts))
+    return Hash(root), state
 
 
 async def read_tiles(connection: Connection[Record], tiles: Sequence[Tile]) -> dict[Tile, bytes]:

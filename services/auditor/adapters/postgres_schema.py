@@ -12,13 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Final
 
 from asyncpg import Connection, Record
 
+from services.auditor.adapters.log_rows import ARRIVAL_RUNS, licence_of, numbered_receipts
 from services.auditor.adapters.postgres_inventory import SCHEMA as INVENTORY_SCHEMA
 from services.auditor.adapters.postgres_inventory import TO_AUDIENCES, catch_up
-from services.auditor.records import time_us_of
+from services.auditor.adapters.postgres_rows import key_text
+from services.auditor.receipts import NO_RECEIPTS, extend_head, receipts_of_rows
+from services.auditor.records import time_us_of, try_event
 from shared.errors import RefusedError
 
 NAMESPACE: Final = "l3af_audit"
@@ -121,10 +125,33 @@ CREATE TABLE spans (
 );
 INSERT INTO spans SELECT idx / 1024, min(time_us), max(time_us) FROM records GROUP BY 1;
 """
-MIGRATIONS: Final[tuple[str, ...]] = (_TO_FORMAT_2, INVENTORY_SCHEMA, TO_AUDIENCES)
+_TO_FORMAT_5: Final = """
+ALTER TABLE log ADD COLUMN receipts BYTEA NOT NULL DEFAULT '';
+ALTER TABLE checkpoints ADD COLUMN receipts TEXT NOT NULL DEFAULT '';
+CREATE TABLE receipts (
+    number BIGINT PRIMARY KEY,
+    idx BIGINT NOT NULL,
+    received_us BIGINT NOT NULL,
+    stream_sequence BIGINT NOT NULL,
+    stream_id TEXT NOT NULL
+);
+ALTER TABLE gaps ALTER COLUMN number DROP IDENTITY;
+UPDATE gaps SET number = -place FROM
+    (SELECT number AS old, row_number() OVER (ORDER BY number) AS place FROM gaps) AS places
+    WHERE number = old;
+UPDATE gaps SET number = -number;
+"""
+MIGRATIONS: Final[tuple[str, ...]] = (
+    _TO_FORMAT_2,
+    INVENTORY_SCHEMA,
+    TO_AUDIENCES,
+    _TO_FORMAT_5,
+)
 """What makes of each format the next one: the first of format 1 format 2."""
 FORMAT: Final = 1 + len(MIGRATIONS)
 _FRESH: Final = "INSERT INTO log VALUES (true, 1, $1, 0, $2, '', 0, 0, '', clock_timestamp())"
+_LICENCES_MENDED: Final = 5
+_MADE_AT_ONCE: Final = 10_000
 
 
 async def prepare(connection: Connection[Record], origin: str, *, empty_root: bytes) -> None:
@@ -150,8 +177,50 @@ async def prepare(connection: Connection[Record], origin: str, *, empty_root: by
             )
         for step in MIGRATIONS[found - 1 :]:
             await connection.execute(step)
+        if found < _LICENCES_MENDED:
+            await _mend_licences(connection)
         await connection.execute("UPDATE log SET format = $1", FORMAT)
         await catch_up(connection)
+        await make_receipts(connection)
+
+
+async def _mend_licences(connection: Connection[Record]) -> None:
+    """The statements of format 2 could not read bodies with U+0000, nor keep long licences."""
+    doubtful = await connection.fetch(
+        "SELECT idx, received_us, body FROM records WHERE problem = '' AND (length(licence) >= 250 "
+        "OR (licence = '' AND position('\\u0000' IN convert_from(body, 'UTF8')) > 0))"
+    )
+    for index, received_us, body in doubtful:
+        event = try_event(body)
+        licence = key_text(licence_of(event.data)) if event is not None else ""
+        await connection.execute(
+            "UPDATE records SET licence = $3 WHERE idx = $1 AND received_us = $2",
+            index,
+            received_us,
+            licence,
+        )
+
+
+async def make_receipts(connection: Connection[Record]) -> None:
+    """A log of an earlier release has receipts, in the open transaction."""
+    row = await connection.fetchrow("SELECT receipts, size, stream_id, stream_sequence FROM log")
+    assert row is not None
+    kept, size, stream_id, stream_sequence = row
+    if kept:
+        return
+    runs = await connection.fetch(ARRIVAL_RUNS)
+    every = receipts_of_rows(
+        [(one[0], one[1], one[2]) for one in runs],
+        size=size,
+        stream_id=stream_id,
+        stream_sequence=stream_sequence,
+    )
+    head = NO_RECEIPTS
+    while made := list(islice(every, _MADE_AT_ONCE)):
+        head = extend_head(head, made)
+        rows = numbered_receipts(made, head)
+        await connection.copy_records_to_table("receipts", records=rows)
+    await connection.execute("UPDATE log SET receipts = $1", head.pack())
 
 
 def month_of(received_us: int) -> tuple[int, int]:

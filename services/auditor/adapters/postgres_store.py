@@ -153,15 +153,16 @@ class PostgresStore:
 
         return await self._write(work)
 
-    async def keep_checkpoint(self, size: int, note: str, *, signed_at: datetime) -> None:
+    async def keep_checkpoint(
+        self, size: int, note: str, *, signed_at: datetime, receipts: str = ""
+    ) -> None:
         """Keep the signed head of the first `size` leaves."""
-        await self._change(
-            "INSERT INTO checkpoints VALUES ($1, $2, $3) ON CONFLICT (size) "
-            "DO UPDATE SET note = excluded.note, signed_us = excluded.signed_us",
-            size,
-            note,
-            time_us_of(signed_at),
-        )
+        values = (size, note, time_us_of(signed_at), receipts)
+        await self._change(rows.KEEP_CHECKPOINT, *values)
+
+    async def replace_note(self, size: int, note: str) -> None:
+        """The head of so many leaves has this note."""
+        await self._change("UPDATE checkpoints SET note = $2 WHERE size = $1", size, note)
 
     async def mark_announced(self, number: int) -> None:
         """The gap with this number was said."""
@@ -286,13 +287,13 @@ class PostgresStore:
         if self._state.stream_sequence != after:
             raise StoreFaultError(f"what came before stream sequence {after} was not kept")
         await self._make_partitions(session, received_us)
-        admission = admit(self._state, drafts, {})
+        admission = admit(self._state, drafts, {}, received_us=received_us)
         try:
             await self._commit(session, admission, received_us)
         except asyncpg.UniqueViolationError:
             # An id that is there already: seldom, because the stream itself drops most of them.
             known = await rows.known_leaves(session.connection, event_keys(drafts))
-            admission = admit(self._state, drafts, known)
+            admission = admit(self._state, drafts, known, received_us=received_us)
             await self._commit(session, admission, received_us)
         return admission
 

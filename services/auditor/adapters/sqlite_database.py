@@ -57,7 +57,11 @@ def prepare(connection: sqlite3.Connection, origin: str) -> None:
         )
     for reached, step in enumerate((SCHEMA, *MIGRATIONS)[version:], start=version + 1):
         connection.executescript(f"BEGIN; {step} PRAGMA user_version = {reached}; COMMIT;")
-    connection.execute("INSERT OR IGNORE INTO log VALUES (1, ?, 0, ?, '', 0)", (origin, EMPTY_ROOT))
+    connection.execute(
+        "INSERT OR IGNORE INTO log (one, origin, size, root, stream_id, stream_sequence) "
+        "VALUES (1, ?, 0, ?, '', 0)",
+        (origin, EMPTY_ROOT),
+    )
     (kept,) = connection.execute("SELECT origin FROM log").fetchone()
     if kept != origin:
         raise RefusedError(f"the store holds the log {kept}, not {origin}")

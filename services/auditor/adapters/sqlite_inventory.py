@@ -212,8 +212,8 @@ def _add(connection: sqlite3.Connection, found: Sequence[Sighting]) -> None:
     numbers = {key: connection.execute(f"SELECT {_POINT}", key).fetchone()[0] for key in points}
     rows = [(numbers[_key(one)], one) for one in found]
     connection.executemany(
-        "INSERT INTO sightings VALUES (?1, ?2, ?3, ?4, min(?5, coalesce((SELECT from_us FROM "
-        "sightings WHERE point = ?1 AND sequence > ?3 ORDER BY sequence, idx LIMIT 1), ?5)))",
+        "INSERT INTO sightings VALUES (?1, ?2, ?3, ?4, min(?5, coalesce((SELECT "
+        "min(from_us) FROM sightings WHERE point = ?1 AND sequence > ?3), ?5)))",
         [(point, one.is_observed, one.sequence, one.record, one.time_us) for point, one in rows],
     )
     connection.executemany(

@@ -9,19 +9,30 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from services.auditor.adapters.log_rows import (
+    ARRIVAL_RUNS,
     WIDEN_SPANS,
     block_spans,
     channel_rows,
     json_text,
+    numbered_receipts,
     read_ranges,
 )
 from services.auditor.adapters.sqlite_inventory import SCHEMA as INVENTORY_SCHEMA
 from services.auditor.adapters.sqlite_inventory import TO_AUDIENCES
 from services.auditor.admission import Channel, Gap, LogState
 from services.auditor.merkle import Frontier
+from services.auditor.receipts import (
+    NO_RECEIPTS,
+    Receipt,
+    ReceiptHead,
+    extend_head,
+    receipts_of_rows,
+    unpack_head,
+)
 from services.auditor.tiles import Tile
 
 SCHEMA: Final = """
@@ -107,12 +118,29 @@ CREATE TABLE spans (
 ) STRICT;
 INSERT INTO spans SELECT idx / 1024, min(time_us), max(time_us) FROM records GROUP BY 1;
 """
-MIGRATIONS: Final[tuple[str, ...]] = (_TO_VERSION_2, INVENTORY_SCHEMA, TO_AUDIENCES)
+_TO_VERSION_5: Final = """
+ALTER TABLE log ADD COLUMN receipts BLOB NOT NULL DEFAULT x'';
+ALTER TABLE checkpoints ADD COLUMN receipts TEXT NOT NULL DEFAULT '';
+CREATE TABLE receipts (
+    number INTEGER PRIMARY KEY,
+    idx INTEGER NOT NULL,
+    received_us INTEGER NOT NULL,
+    stream_sequence INTEGER NOT NULL,
+    stream_id TEXT NOT NULL
+) STRICT;
+"""
+MIGRATIONS: Final[tuple[str, ...]] = (
+    _TO_VERSION_2,
+    INVENTORY_SCHEMA,
+    TO_AUDIENCES,
+    _TO_VERSION_5,
+)
 """What makes of each version the next one: the first of version 1 version 2."""
 SCHEMA_VERSION: Final = 1 + len(MIGRATIONS)
 _CHUNKS: Final = (500, 100, 20, 4, 1)
 """Rows a statement: one step of 500 rows gives the interpreter lock away once, not 500 times, and
 few different sizes keep the statements prepared."""
+_MADE_AT_ONCE: Final = 10_000
 
 
 def insert_records(connection: sqlite3.Connection, records: Sequence[tuple[Any, ...]]) -> None:
@@ -141,6 +169,33 @@ def add_gaps(connection: sqlite3.Connection, gaps: Iterable[Gap]) -> None:
     )
 
 
+def add_receipts(
+    connection: sqlite3.Connection, receipts: Sequence[Receipt], *, head: ReceiptHead
+) -> None:
+    """The receipts are kept, the last of them as number `head.number`, in the open transaction."""
+    _write(connection, "INSERT INTO receipts", numbered_receipts(receipts, head))
+
+
+def make_receipts(connection: sqlite3.Connection) -> None:
+    """A log of an earlier release has receipts, in the open transaction."""
+    kept, size, stream_id, stream_sequence = connection.execute(
+        "SELECT receipts, size, stream_id, stream_sequence FROM log"
+    ).fetchone()
+    if kept:
+        return
+    head = NO_RECEIPTS
+    every = receipts_of_rows(
+        connection.execute(ARRIVAL_RUNS),
+        size=size,
+        stream_id=stream_id,
+        stream_sequence=stream_sequence,
+    )
+    while made := list(islice(every, _MADE_AT_ONCE)):
+        head = extend_head(head, made)
+        add_receipts(connection, made, head=head)
+    connection.execute("UPDATE log SET receipts = ?", (head.pack(),))
+
+
 def known_leaves(
     connection: sqlite3.Connection, keys: Sequence[tuple[str, str]]
 ) -> Iterator[tuple[str, str, str]]:
@@ -157,15 +212,16 @@ def known_leaves(
 
 def read_state(connection: sqlite3.Connection) -> tuple[str, int, bytes, LogState]:
     """Origin, size, root, and the state with an empty frontier."""
-    origin, size, root, stream_id, sequence = connection.execute(
-        "SELECT origin, size, root, stream_id, stream_sequence FROM log"
+    origin, size, root, stream_id, sequence, receipts = connection.execute(
+        "SELECT origin, size, root, stream_id, stream_sequence, receipts FROM log"
     ).fetchone()
     heads, missing = {}, {}
     for emitter, audience, head, ranges in connection.execute("SELECT * FROM channels"):
         channel = Channel(emitter, audience)
         heads[channel] = head
         missing[channel] = read_ranges(ranges)
-    return origin, size, root, LogState(Frontier(), stream_id, sequence, heads, missing)
+    state = LogState(Frontier(), stream_id, sequence, heads, missing, unpack_head(receipts))
+    return origin, size, root, state
 
 
 def read_tiles(connection: sqlite3.Connection, tiles: Sequence[Tile]) -> dict[Tile, bytes]:

@@ -120,6 +120,7 @@ class SqliteStore:
             prepare(writer, origin)
             with transaction(writer):
                 catch_up(writer)
+                rows.make_receipts(writer)
             store = cls(writer, path, lock)
             undo.pop_all()
             return store
@@ -160,26 +161,22 @@ class SqliteStore:
 
         return await self._write(work)
 
-    async def keep_checkpoint(self, size: int, note: str, *, signed_at: datetime) -> None:
+    async def keep_checkpoint(
+        self, size: int, note: str, *, signed_at: datetime, receipts: str = ""
+    ) -> None:
         """Keep the signed head of the first `size` leaves."""
-        signed_us = time_us_of(signed_at)
+        await self._change(
+            "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?)",
+            (size, note, time_us_of(signed_at), receipts),
+        )
 
-        def work() -> None:
-            with transaction(self._writer):
-                self._writer.execute(
-                    "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?)", (size, note, signed_us)
-                )
-
-        await self._write(work)
+    async def replace_note(self, size: int, note: str) -> None:
+        """The head of so many leaves has this note."""
+        await self._change("UPDATE checkpoints SET note = ? WHERE size = ?", (note, size))
 
     async def mark_announced(self, number: int) -> None:
         """The gap with this number was said."""
-
-        def work() -> None:
-            with transaction(self._writer):
-                self._writer.execute("UPDATE gaps SET is_announced = 1 WHERE number = ?", (number,))
-
-        await self._write(work)
+        await self._change("UPDATE gaps SET is_announced = 1 WHERE number = ?", (number,))
 
     async def unannounced_gaps(self) -> list[tuple[int, Gap]]:
         """Gaps that were not said yet, with their numbers, oldest first."""
@@ -312,14 +309,14 @@ class SqliteStore:
     def _append(self, drafts: Sequence[Draft], after: int, received_us: int) -> Admission:
         if self._state.stream_sequence != after:
             raise StoreFaultError(f"what came before stream sequence {after} was not kept")
-        admission = admit(self._state, drafts, {})
+        admission = admit(self._state, drafts, {}, received_us=received_us)
         try:
             self._commit(admission, received_us)
         except sqlite3.IntegrityError:
             # An id that is there already: seldom, because the stream itself drops most of them.
             found = rows.known_leaves(self._writer, event_keys(drafts))
             known = {EventKey(emitter, event): leaf.encode() for emitter, event, leaf in found}
-            admission = admit(self._state, drafts, known)
+            admission = admit(self._state, drafts, known, received_us=received_us)
             self._commit(admission, received_us)
         return admission
 
@@ -334,13 +331,16 @@ class SqliteStore:
             rows.replace_tiles(database, tiles)
             rows.replace_channels(database, state, admission.changed)
             rows.add_gaps(database, admission.gaps)
+            rows.add_receipts(database, admission.receipts, head=state.receipts)
             database.execute(
-                "UPDATE log SET size = ?, root = ?, stream_id = ?, stream_sequence = ?",
+                "UPDATE log SET size = ?, root = ?, stream_id = ?, stream_sequence = ?, "
+                "receipts = ?",
                 (
                     state.frontier.size,
                     state.frontier.root(),
                     state.stream_id,
                     state.stream_sequence,
+                    state.receipts.pack(),
                 ),
             )
         self._state = state
@@ -348,6 +348,13 @@ class SqliteStore:
         self._tails = {
             tile: known[tile] for tile in tail_tiles(state.frontier.size) if tile in known
         }
+
+    async def _change(self, statement: str, values: tuple[object, ...]) -> None:
+        def work() -> None:
+            with transaction(self._writer):
+                self._writer.execute(statement, values)
+
+        await self._write(work)
 
     async def _write(self, work: Callable[[], ResultT]) -> ResultT:
         with translated():

@@ -15,7 +15,9 @@ from typing import NamedTuple
 from services.auditor.checkpoint import CheckpointError, TreeHead, VerifierKey, open_checkpoint
 from services.auditor.log_keys import open_statement
 from services.auditor.merkle import EMPTY_ROOT, Hash
+from services.auditor.receipts import open_receipts
 from services.auditor.verification.problems import Problem, shown
+from services.auditor.verification.receipts import Mark
 
 
 class KeptHead(NamedTuple):
@@ -26,6 +28,10 @@ class KeptHead(NamedTuple):
     """Empty: among the log's own."""
     size: int | None = None
     """What it is kept under; None if it is not kept by size."""
+    signed_us: int = 0
+    """When it was signed, as the log keeps it."""
+    receipts: str = ""
+    """What was signed beside it; empty: nothing."""
 
 
 def check_head(
@@ -53,6 +59,33 @@ def check_head(
         why = f"{source}the first {head.size} records are not those that were signed"
         problems.append(Problem("checkpoint", str(head.size), "root", why))
     return problems
+
+
+def check_statement(
+    kept: KeptHead, keys: Sequence[VerifierKey]
+) -> tuple[Mark | None, list[Problem]]:
+    """What is signed of receipts beside one of the log's own heads, and what is wrong with it."""
+    if not kept.receipts or kept.size is None:
+        return None, []
+    at = str(kept.size)
+    failure = CheckpointError("there is no key to verify it with")
+    for key in keys:
+        try:
+            kept.receipts.encode()
+            said = open_receipts(kept.receipts, key=key)
+        except (CheckpointError, UnicodeEncodeError) as error:
+            failure = CheckpointError(str(error))
+            continue
+        problems = [
+            Problem("checkpoint", at, field, f"it is {got} where the signed statement says {right}")
+            for field, got, right in (
+                ("size", kept.size, said.size),
+                ("signed_us", kept.signed_us, said.signed_us),
+            )
+            if got != right
+        ]
+        return Mark(said.receipts, said.size, f"checkpoint {at}"), problems
+    return None, [Problem("checkpoint", at, "receipts", failure.message)]
 
 
 def related_keys(
@@ -96,15 +129,25 @@ def open_signed(note: str, keys: Sequence[VerifierKey]) -> TreeHead:
     raise failure
 
 
-def check_order(heads: Sequence[tuple[int, int]]) -> list[Problem]:
-    """Heads whose times of signing do not grow with their sizes.
+def check_unstated(heads: Sequence[KeptHead], *, said: bool) -> list[Problem]:
+    """Heads without a signed word on receipts, or with times that do not grow as the log does.
 
     Args:
-        heads: Size and time of signing in microseconds, by size.
+        heads: The log's own, by size.
+        said: Whether a record speaks of receipts: then each head from the first one with such a
+            word on has one.
     """
     problems = []
-    for (before, earlier), (size, later) in pairwise(heads):
-        if later < earlier:
-            why = f"it is {shown(later)}, before that of checkpoint {before}"
-            problems.append(Problem("checkpoint", str(size), "signed_us", why))
+    first = next((at for at, head in enumerate(heads) if head.receipts), len(heads))
+    for before, head in pairwise(heads[:first]):
+        if head.signed_us < before.signed_us:
+            why = f"it is {shown(head.signed_us)}, before that of checkpoint {before.size}"
+            problems.append(Problem("checkpoint", str(head.size), "signed_us", why))
+    if said and first == len(heads):
+        problems.append(Problem("checkpoint", "", "receipts", "none has a signed word on them"))
+    problems += [
+        Problem("checkpoint", str(head.size), "receipts", "it is gone")
+        for head in heads[first:]
+        if not head.receipts
+    ]
     return problems

@@ -7,7 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 
-Part = Literal["log", "record", "tile", "entries", "checkpoint", "channel", "gap", "export"]
+Part = Literal[
+    "log", "record", "tile", "entries", "checkpoint", "receipt", "channel", "gap", "export",
+    "span", "inventory", "hook point", "sighting", "digest", "event id",
+]  # fmt: skip
 SHOWN_CHARACTERS: Final = 60
 
 
@@ -17,7 +20,8 @@ class Problem(NamedTuple):
     part: Part
     at: str
     """Which one: a record's index, a tile's level/offset, a checkpoint's size, an emitter and its
-    audience, a gap's number, a line of an export; empty for the log or the export as a whole."""
+    audience, the number of a gap, receipt or hook point, a line of an export; empty for the log or
+    the export as a whole."""
     field: str
     """Which column or line of it; empty: all of it."""
     why: str

@@ -13,10 +13,11 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from services.auditor.admission import Channel, EventKey, Record
+from services.auditor.admission import GAP_ACTION, Channel, EventKey, Record
 from services.auditor.checkpoint import CHECKPOINT_ACTION
 from services.auditor.log_keys import KEY_ACTION
 from services.auditor.merkle import Hash, leaf_hash
+from services.auditor.receipts import ReceiptHead
 from services.auditor.records import (
     PROBLEM_KIND,
     Draft,
@@ -27,6 +28,7 @@ from services.auditor.records import (
     read_message,
 )
 from services.auditor.verification.problems import Problem, shown
+from services.auditor.verification.receipts import Mark
 from shared.canonical import canonical_bytes, sha256_hex
 from shared.contracts.events import Envelope, Event
 
@@ -55,6 +57,14 @@ class CheckedRow(NamedTuple):
     """The signed head that it says; empty if it is not the auditor's word about one."""
     key_change: str = ""
     """The statement about the log's key that it says, likewise."""
+    mark: Mark | None = None
+    """What it says of receipts, beside a head."""
+    gap: str = ""
+    """Its id, if it is the auditor's word about a gap."""
+    draft: Draft | None = None
+    """The message, if it was believed."""
+    time_us: int = 0
+    """When it happened, as the message has it."""
 
 
 class RowChecker:
@@ -68,6 +78,7 @@ class RowChecker:
         self._body: Final = self.names.index("body")
         self._received: Final = self.names.index("received_us")
         self._stream: Final = self.names.index("stream_sequence")
+        self._time: Final = self.names.index("time_us")
 
     def check(self, row: Sequence[Any], kept: Hash | None) -> CheckedRow:
         """The row, measured against its message and the hash that the tree holds for it.
@@ -115,16 +126,19 @@ class RowChecker:
                 if got != wanted and name not in {"leaf", "body"}
             ]
         event = draft.event
+        time_us = draft.time_us or received_us
         if draft.problem or event is None:
-            return CheckedRow(own, problems, None, 0, None)
+            return CheckedRow(own, problems, None, 0, None, time_us=time_us)
         channel = Channel(event.emitter, event.audience)
         key = EventKey(event.emitter, event.id)
-        said = CheckedRow(own, problems, channel, event.sequence, key)
+        said = CheckedRow(own, problems, channel, event.sequence, key, draft=draft, time_us=time_us)
         if event.emitter != "auditor":
             return said
         return said._replace(
             head=_detail(event, CHECKPOINT_ACTION, "checkpoint"),
             key_change=_detail(event, KEY_ACTION, "statement"),
+            mark=_mark(event, index) if event.data.action == CHECKPOINT_ACTION else None,
+            gap=event.id if event.data.action == GAP_ACTION else "",
         )
 
     def _unbelieved(self, row: Sequence[Any], own: Hash, problem: Problem) -> CheckedRow:
@@ -133,22 +147,33 @@ class RowChecker:
         try:
             leaf = msgspec.json.decode(row[self._leaf], type=Envelope)
         except _UNREADABLE:
-            return CheckedRow(own, problems, None, 0, None)
+            return CheckedRow(own, problems, None, 0, None, time_us=row[self._time])
         if "body" in problem.field and problem.field != "body":
-            return CheckedRow(own, problems, None, 0, None)
+            return CheckedRow(own, problems, None, 0, None, time_us=row[self._time])
         for column, field in _OF_ENVELOPE:
             got, wanted = row[self.names.index(column)], getattr(leaf, field)
             if got != wanted:
                 why = f"it is {shown(got)} where the leaf says {shown(wanted)}"
                 problems.append(Problem("record", problem.at, column, why))
-        channel = Channel(leaf.emitter, leaf.audience)
-        return CheckedRow(own, problems, channel, leaf.sequence, EventKey(leaf.emitter, leaf.id))
+        channel, key = Channel(leaf.emitter, leaf.audience), EventKey(leaf.emitter, leaf.id)
+        return CheckedRow(own, problems, channel, leaf.sequence, key, time_us=row[self._time])
 
 
 def _detail(event: Event, action: str, name: str) -> str:
     """A text that an event of this action says; empty if it is of another."""
     found = event.data.details.get(name) if event.data.action == action else None
     return found if isinstance(found, str) else ""
+
+
+def _mark(event: Event, index: int) -> Mark | None:
+    """What an event about a head says of receipts; None if nothing that can be read."""
+    details = event.data.details
+    said = details.get("receipts")
+    try:
+        receipts = ReceiptHead(int(said["number"]), bytes.fromhex(said["sha256"]))  # type: ignore[index]
+        return Mark(receipts, int(details["tree_size"]), f"record {index}")
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _derive(leaf: str, body: bytes, stream_sequence: int) -> tuple[Draft | None, str]:

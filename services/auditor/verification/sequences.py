@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from services.auditor.admission import Channel, Gap, Ranges, place_sequence
+from services.auditor.admission import Channel, Gap, Ranges, gap_event, place_sequence
 from services.auditor.verification.problems import Problem
 
 _WITHIN_RUN: Final = -1
@@ -137,25 +137,32 @@ def check_gaps(
     return problems
 
 
-def misplaced(positions: Sequence[tuple[int, int]], starts: frozenset[int]) -> list[int]:
-    """Indexes of records whose places in the stream do not grow as the log does.
+def check_announced(
+    kept: Sequence[tuple[int, Gap]],
+    announced: frozenset[int],
+    said: Mapping[str, int],
+    *,
+    settled: int,
+) -> list[Problem]:
+    """Gaps that no record says though they were said, and the other way round.
 
     Args:
-        positions: Index and stream sequence of neighbouring records.
-        starts: Indexes at which the log went on with another stream, from its beginning.
+        kept: With their numbers.
+        announced: Numbers of those that were said.
+        said: Index of the record that says a gap, by its event's id.
+        settled: Records; what is said and found after them may be on its way.
     """
-    found = []
-    for at in range(1, len(positions)):
-        index, here = positions[at]
-        _, before = positions[at - 1]
-        if here > before or index in starts:
-            continue
-        first = positions[at - 2][1] if at > 1 else before
-        after = positions[at + 1][1] if at + 1 < len(positions) else None
-        is_earlier = first < here and (after is None or here < after)
-        is_earlier &= here != before or before != first + 1
-        found.append(index - 1 if is_earlier else index)
-    return found
+    problems = []
+    lost_at = max((gap.found_at_index for _, gap in kept if gap.kind == "rewound"), default=-1)
+    for number, gap in kept:
+        index = said.get(gap_event(gap)[1])
+        if number in announced:
+            if index is None and lost_at < gap.found_at_index < settled:
+                problems.append(Problem("gap", str(number), "", "no record says it"))
+        elif index is not None and index < settled:
+            why = f"record {index} says the gap, and it is kept as not said"
+            problems.append(Problem("gap", str(number), "is_announced", why))
+    return problems
 
 
 def channel_name(channel: Channel) -> str:

@@ -18,13 +18,23 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 import msgspec
-from asyncpg import Connection, Record
+from asyncpg import Connection
 
 from services.auditor.adapters import postgres_session, sqlite_database
-from services.auditor.adapters.log_rows import json_text, read_gap, read_ranges
-from services.auditor.admission import Channel, Gap, Ranges
+from services.auditor.adapters.log_rows import (
+    BLOCK_RECORDS,
+    json_text,
+    read_gap,
+    read_ranges,
+    record_row,
+)
+from services.auditor.adapters.postgres_rows import postgres_row
+from services.auditor.adapters.postgres_schema import FORMAT
+from services.auditor.adapters.sqlite_rows import SCHEMA_VERSION
+from services.auditor.admission import Channel, Gap, Ranges, Record
 from services.auditor.config import postgres_url
 from services.auditor.merkle import HASH_BYTES, Hash
+from services.auditor.receipts import Receipt, unpack_head
 from services.auditor.tiles import TILE_WIDTH, Tile
 from services.auditor.verification.heads import KeptHead
 from services.auditor.verification.problems import Part, Problem, shown
@@ -34,6 +44,7 @@ from shared.errors import RefusedError
 
 DATABASE_FILE: Final = "log.db"
 MAX_BEYOND: Final = 100
+RECEIPTS_AT_ONCE: Final = 50_000
 READ_SECONDS: Final = 300.0
 
 ValueT = TypeVar("ValueT")
@@ -44,6 +55,12 @@ class LogSource(ABC):
 
     columns: tuple[str, ...]
     """Of the table of records."""
+    tables: frozenset[str]
+    """Their names."""
+
+    @abstractmethod
+    def row_of(self, record: Record, received_us: int) -> tuple[Any, ...]:
+        """The row that a store writes of a record."""
 
     @abstractmethod
     def fetch(self, statement: str) -> list[Any]:
@@ -52,6 +69,24 @@ class LogSource(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of it."""
+
+    format_statement: str
+    """Gives the format that the log has."""
+    known_format: int
+
+    def check_format(self) -> None:
+        """The tables are those of this release.
+
+        Raises:
+            RefusedError: They are not.
+        """
+        ((found,),) = self.fetch(self.format_statement)
+        if found != self.known_format:
+            raise RefusedError(
+                f"the log is of format {found}; this release verifies format "
+                f"{self.known_format}: start this release's auditor on it, or verify it with the "
+                "release that wrote it"
+            )
 
     def query(self, statement: str, *numbers: int) -> list[Any]:
         """Rows of a statement with `{:d}` for each number: both databases read that alike."""
@@ -78,26 +113,48 @@ class LogSource(ABC):
             found |= {Tile(level, position): bytes(hashes) for position, hashes in rows}
         return found
 
-    def snapshot(self) -> LogSnapshot:
-        """Everything but the records and the lowest tiles, as of one moment."""
+    @contextmanager
+    def moment(self) -> Iterator[None]:
+        """What is read inside is of one moment; the log may grow meanwhile."""
         self.query(self.begin)
         try:
-            return self._snapshot()
+            yield
         finally:
             self.query("COMMIT")
 
     begin = "BEGIN"
     """Begins a transaction that reads as of one moment."""
 
-    def _snapshot(self) -> LogSnapshot:
-        logs = self.query("SELECT origin, size, root, stream_sequence FROM log")
+    def receipts(self) -> Iterator[tuple[int, Receipt]]:
+        """Every receipt with its number, by number."""
+        behind = "TRUE"
+        while True:
+            rows = self.query(
+                "SELECT number, idx, received_us, stream_sequence, stream_id FROM receipts "  # noqa: S608
+                f"WHERE {behind} ORDER BY number LIMIT {{:d}}",
+                RECEIPTS_AT_ONCE,
+            )
+            for number, *receipt in rows:
+                yield number, Receipt(*receipt)
+            if len(rows) < RECEIPTS_AT_ONCE:
+                return
+            behind = f"number > {rows[-1][0]}"
+
+    def snapshot(self) -> LogSnapshot:
+        """Everything but the records, the lowest tiles, receipts and what ran where."""
+        logs = self.query(
+            "SELECT one, origin, size, root, stream_id, stream_sequence, receipts FROM log"
+        )
         if len(logs) != 1:
             raise RefusedError(f"the store holds {len(logs)} logs, not one")
-        origin, said_size, root, stream_sequence = logs[0]
+        one, origin, said_size, root, stream_id, stream_sequence, receipts = logs[0]
         size = self._size(said_size)
         channels = self.query("SELECT emitter, audience, head, missing FROM channels")
-        gaps = self.query("SELECT number, gap FROM gaps ORDER BY number")
-        checkpoints = self.query("SELECT size, note, signed_us FROM checkpoints ORDER BY size")
+        gaps = self.query("SELECT number, gap, is_announced FROM gaps ORDER BY number")
+        checkpoints = self.query(
+            "SELECT size, note, signed_us, receipts FROM checkpoints ORDER BY size"
+        )
+        spans = self.query("SELECT block, first_us, last_us FROM spans")
         upper = self.query("SELECT level, position, hashes FROM tiles WHERE level <> 0")
         width = -(-size // TILE_WIDTH)
         beyond = self.query(
@@ -118,8 +175,17 @@ class LogSource(ABC):
             channel = Channel(emitter, audience)
             ranges = read("channel", channel_name(channel), "missing", text, read_ranges)
             missing[channel] = ranges or ()
+        if one != 1:
+            unreadable.append(Problem("log", "", "one", f"it is {one} and not 1"))
         read_gaps: list[tuple[int, Gap]] = []
-        for number, text in gaps:
+        wrong = [number for place, (number, *_) in enumerate(gaps, 1) if number != place]
+        if wrong:
+            why = "it does not follow the number of the one before"
+            unreadable.append(Problem("gap", str(wrong[0]), "number", why))
+        for number, text, is_announced in gaps:
+            if is_announced not in {0, 1}:
+                why = f"it is {is_announced}, neither 0 nor 1"
+                unreadable.append(Problem("gap", str(number), "is_announced", why))
             gap = read("gap", str(number), "gap", text, read_gap)
             if gap is not None:
                 read_gaps.append((number, gap))
@@ -128,16 +194,23 @@ class LogSource(ABC):
             said_size=said_size,
             size=size,
             root=Hash(bytes(root)),
+            stream_id=stream_id,
             stream_sequence=stream_sequence,
+            receipts=unpack_head(bytes(receipts)),
             columns=self.columns,
             heads={Channel(emitter, audience): head for emitter, audience, head, _ in channels},
             missing=missing,
             gaps=read_gaps,
-            checkpoints=[KeptHead(note, "", at) for at, note, _ in checkpoints],
-            signed=[(at, signed_us) for at, _, signed_us in checkpoints],
+            announced=frozenset(number for number, _, is_announced in gaps if is_announced),
+            checkpoints=[
+                KeptHead(note, "", at, signed_us, statement)
+                for at, note, signed_us, statement in checkpoints
+            ],
             upper_tiles={Tile(level, place): bytes(data) for level, place, data in upper},
             beyond=[index for (index,) in beyond],
             lowest_beyond=[position for (position,) in lowest_beyond],
+            spans={block: (first, last) for block, first, last in spans},
+            spans_beyond=[block for block, *_ in spans if not 0 <= block * BLOCK_RECORDS < size],
             unreadable=unreadable,
         )
 
@@ -155,6 +228,9 @@ class LogSource(ABC):
 class SqliteSource(LogSource):
     """A file: the log itself, or a copy of it."""
 
+    format_statement = "PRAGMA user_version"
+    known_format = SCHEMA_VERSION
+
     def __init__(self, path: Path) -> None:
         wal = path.with_name(f"{path.name}-wal")
         # A file that nobody has open may lie where nothing can be written, as a backup does.
@@ -163,6 +239,12 @@ class SqliteSource(LogSource):
         self._connection: Final = sqlite3.connect(uri, uri=True, isolation_level=None)
         cursor = self._connection.execute("SELECT * FROM records LIMIT 0")
         self.columns = tuple(column[0] for column in cursor.description)
+        tables = self.fetch("SELECT name FROM sqlite_master WHERE type = 'table'")
+        self.tables = frozenset(name for (name,) in tables)
+
+    def row_of(self, record: Record, received_us: int) -> tuple[Any, ...]:
+        """The row that a store writes of a record."""
+        return record_row(record, received_us)
 
     def fetch(self, statement: str) -> list[Any]:
         """Rows of one statement; text that is no UTF-8 comes as Python can hold it."""
@@ -184,10 +266,12 @@ class PostgresSource(LogSource):
     """A database."""
 
     begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+    format_statement = "SELECT format FROM log"
+    known_format = FORMAT
 
     def __init__(self, url: str) -> None:
         self._loop: Final = asyncio.new_event_loop()
-        self._connection: Final[Connection[Record]] = self._loop.run_until_complete(
+        self._connection: Final[Connection[asyncpg.Record]] = self._loop.run_until_complete(
             asyncpg.connect(
                 url,
                 timeout=postgres_session.CONNECT_SECONDS,
@@ -197,6 +281,12 @@ class PostgresSource(LogSource):
         )
         statement = self._wait(self._connection.prepare("SELECT * FROM records LIMIT 0"))
         self.columns = tuple(attribute.name for attribute in statement.get_attributes())
+        tables = self.fetch("SELECT relname FROM pg_class WHERE pg_table_is_visible(oid)")
+        self.tables = frozenset(name for (name,) in tables)
+
+    def row_of(self, record: Record, received_us: int) -> tuple[Any, ...]:
+        """The row that a store writes of a record."""
+        return tuple(postgres_row(record_row(record, received_us)))
 
     def fetch(self, statement: str) -> list[Any]:
         """Rows of one statement."""
@@ -223,6 +313,7 @@ def opened(place: str) -> Iterator[LogSource]:
     with sqlite_database.translated(), postgres_session.translated():
         source = _open(place)
         try:
+            source.check_format()
             yield source
         finally:
             source.close()

@@ -14,17 +14,25 @@ from typing import Final, NamedTuple, TypeVar
 from services.auditor.checkpoint import CheckpointError, VerifierKey
 from services.auditor.merkle import Hash
 from services.auditor.verification.adapters import work
-from services.auditor.verification.adapters.sources import opened
-from services.auditor.verification.adapters.work import Stretch, Task
-from services.auditor.verification.heads import KeptHead, check_order, open_signed, related_keys
+from services.auditor.verification.adapters.indexes import check_indexes
+from services.auditor.verification.adapters.sources import LogSource, opened
+from services.auditor.verification.adapters.work import CheckedHeads, Stretch, Task
+from services.auditor.verification.heads import (
+    KeptHead,
+    check_unstated,
+    open_signed,
+    related_keys,
+)
+from services.auditor.verification.inventory import InventoryReplay
 from services.auditor.verification.problems import Problem, Problems, shown
+from services.auditor.verification.receipts import Arrival, KeptPlace, Mark, check_receipts
 from services.auditor.verification.sequences import (
     SequenceReplay,
+    check_announced,
     check_channels,
     check_gaps,
-    misplaced,
 )
-from services.auditor.verification.snapshot import LogSnapshot, check_extent
+from services.auditor.verification.snapshot import LogSnapshot, check_extent, check_spans
 from services.auditor.verification.tree import CheckedTree, DerivedTile, check_tree
 
 STRETCH_RECORDS: Final = 64 * 256
@@ -80,10 +88,9 @@ def verify_store(
         RefusedError: There is no log, or not of a format that can be read.
         FaultError: It cannot be read right now.
     """
-    with opened(place) as source, ExitStack() as stack:
+    with opened(place) as source, source.moment(), ExitStack() as stack:
         log = source.snapshot()
-        starts = frozenset(gap.found_at_index for _, gap in log.gaps if gap.kind == "rewound")
-        task = Task(place, log.size, starts, tuple(keys), limit)
+        task = Task(place, log.size, tuple(keys), limit)
         run = _side_by_side(workers if log.size > FEW_RECORDS else 1, stack)
         found = _Findings(log, limit)
         done = progress(log.size)
@@ -99,8 +106,8 @@ def verify_store(
         task = task._replace(keys=known)
         every = [*log.checkpoints, *found.heads, *heads]
         parts = [every[at : at + HEADS_AT_ONCE] for at in range(0, len(every), HEADS_AT_ONCE)]
-        head_problems = list(run(partial(_heads, task, tree), parts))
-    found.conclude(tree, head_problems, known)
+        checked = list(run(partial(_heads, task, tree), parts))
+        found.conclude(tree, checked, known, source)
     return VerifiedLog(
         origin=log.origin,
         size=log.size,
@@ -119,10 +126,10 @@ class _Findings:
         self._log: Final = log
         self._replay: Final = SequenceReplay()
         self._ids: Final = bytearray()
-        self._positions: Final[list[tuple[int, int]]] = []
-        self._starts: Final = frozenset(
-            gap.found_at_index for _, gap in log.gaps if gap.kind == "rewound"
-        )
+        self._arrivals: Final[list[Arrival]] = []
+        self._marks: Final[list[Mark]] = []
+        self._gaps: Final[dict[str, int]] = {}
+        self._inventory: Final = InventoryReplay()
         self.tiles: Final[list[DerivedTile]] = []
         self.heads: Final[list[KeptHead]] = []
         self.key_changes: Final[list[tuple[int, str]]] = []
@@ -135,7 +142,11 @@ class _Findings:
         self.problems.extend(stretch.problems, uncounted=unnamed)
         self._replay.take(stretch.runs)
         self._ids.extend(stretch.ids)
-        self._positions.extend(stretch.positions)
+        self._arrivals.extend(stretch.arrivals)
+        self._inventory.take(stretch.sightings)
+        self._marks.extend(stretch.marks)
+        self._gaps.update(stretch.gaps)
+        self.problems.extend(check_spans(stretch.spans, self._log.spans))
         self.tiles.extend(stretch.tiles)
         self.heads.extend(stretch.heads)
         self.key_changes.extend(stretch.key_changes)
@@ -143,30 +154,32 @@ class _Findings:
     def conclude(
         self,
         tree: CheckedTree,
-        head_problems: Iterable[Sequence[Problem]],
+        heads: Iterable[CheckedHeads],
         keys: Sequence[VerifierKey],
+        source: LogSource,
     ) -> None:
         """All that can only be said at the end."""
         log, problems = self._log, self.problems
         problems.extend(tree.problems)
-        for found in head_problems:
+        problems.extend(check_unstated(log.checkpoints, said=bool(self._marks)))
+        for found, marks in heads:
             problems.extend(found)
-        problems.extend(check_order(log.signed))
+            self._marks.extend(marks)
+        place = KeptPlace(log.size, log.receipts, log.stream_id, log.stream_sequence)
+        problems.extend(check_receipts(self._arrivals, source.receipts(), self._marks, place))
+        problems.extend(check_indexes(source, self._inventory, size=log.said_size))
         names = sorted({key.name for key in keys})
         if names and log.origin not in names:
             why = f"it is {shown(log.origin)} where the key is that of {', '.join(names)}"
             problems.add(Problem("log", "", "origin", why))
-        for index in misplaced(self._positions, self._starts):
-            why = "its place in the stream does not lie between those of its neighbours"
-            problems.add(Problem("record", str(index), "stream_sequence", why))
-        if self._positions and self._positions[-1][1] > log.stream_sequence:
-            why = f"it is {log.stream_sequence}, and the last record was at a later place"
-            problems.add(Problem("log", "", "stream_sequence", why))
         for index, first in repeated_ids(bytes(self._ids)):
             why = f"record {first} has the same emitter and id"
             problems.add(Problem("record", str(index), "event_id", why))
         problems.extend(check_channels(self._replay, heads=log.heads, missing=log.missing))
         problems.extend(check_gaps(self._replay, log.gaps, size=log.size))
+        sizes = [head.size or 0 for head in log.checkpoints]
+        settled = sizes[-2] if len(sizes) > 1 else 0
+        problems.extend(check_announced(log.gaps, log.announced, self._gaps, settled=settled))
 
 
 def repeated_ids(ids: bytes) -> list[tuple[int, int]]:
@@ -208,7 +221,7 @@ def _stretch(task: Task, first: int) -> Stretch:
     return work.check_stretch(task, first, min(first + STRETCH_RECORDS, task.size))
 
 
-def _heads(task: Task, tree: CheckedTree, heads: Sequence[KeptHead]) -> list[Problem]:
+def _heads(task: Task, tree: CheckedTree, heads: Sequence[KeptHead]) -> CheckedHeads:
     return work.check_heads(task, heads, tree.tiles)
 
 

@@ -12,20 +12,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Final, NamedTuple
 
-from services.auditor.adapters.log_rows import record_row
+from services.auditor.adapters.log_rows import spans_of
+from services.auditor.admission import Record
 from services.auditor.checkpoint import VerifierKey
 from services.auditor.merkle import HASH_BYTES, Hash, tree_root
+from services.auditor.sightings import ACTIONS, Sighting, sightings
 from services.auditor.tiles import TILE_WIDTH, Tile, hash_reader
 from services.auditor.verification.adapters.sources import LogSource, opened
-from services.auditor.verification.heads import KeptHead, check_head
+from services.auditor.verification.heads import KeptHead, check_head, check_statement
 from services.auditor.verification.problems import Problem, Problems
+from services.auditor.verification.receipts import Arrival, ArrivalBuilder, Mark
 from services.auditor.verification.rows import CheckedRow, RowChecker
-from services.auditor.verification.sequences import RunBuilder, SequenceRun, misplaced
+from services.auditor.verification.sequences import RunBuilder, SequenceRun
 from services.auditor.verification.tree import TILE_BYTES, DerivedTile, fold_tile, read_believed
 
 ID_BYTES: Final = 8
 """Of the SHA-256 of emitter and id: enough to find the few that may be the same."""
 NO_ID: Final = bytes(ID_BYTES)
+CheckedHeads = tuple[list[Problem], list[Mark]]
+"""What is wrong with some heads, and what is signed of receipts beside them."""
 
 
 class Task(NamedTuple):
@@ -33,8 +38,6 @@ class Task(NamedTuple):
 
     place: str
     size: int
-    starts: frozenset[int]
-    """Indexes at which the log went on with another stream."""
     keys: tuple[VerifierKey, ...]
     limit: int
     """How many problems of one part are named."""
@@ -51,8 +54,14 @@ class Stretch(NamedTuple):
     runs: list[SequenceRun]
     ids: bytes
     """ID_BYTES for each index; zeros where no id is used up."""
-    positions: tuple[tuple[int, int], ...]
-    """Index and stream sequence of the first and the last record."""
+    arrivals: list[Arrival]
+    spans: list[tuple[int, int, int]]
+    """Earliest and latest time of each block of records, of which none is missing."""
+    sightings: list[Sighting]
+    marks: list[Mark]
+    """What was said of receipts."""
+    gaps: list[tuple[str, int]]
+    """Id and index of each record that says a gap."""
     heads: list[KeptHead]
     """Those that the auditor said, and the log has recorded."""
     key_changes: list[tuple[int, str]]
@@ -85,15 +94,15 @@ class Worker:
         source = self.source(task.place)
         wanted = [Tile(0, offset) for offset in range(first // TILE_WIDTH, -(-stop // TILE_WIDTH))]
         kept = source.tiles(wanted)
-        reading = _Stretch(task, kept, RowChecker(source.columns, record_row))
+        reading = _Stretch(task, kept, RowChecker(source.columns, source.row_of))
         for row in reading.every(source.rows(first, stop), first, stop):
             reading.take(row)
         return reading.finish(first, stop)
 
     def heads(
         self, task: Task, heads: Sequence[KeptHead], believed: Mapping[Tile, bytes]
-    ) -> list[Problem]:
-        """Check signed heads against the tree."""
+    ) -> CheckedHeads:
+        """Check signed heads against the tree, and what is signed beside them."""
         source = self.source(task.place)
         known: dict[Tile, bytes] = {}
 
@@ -109,11 +118,13 @@ class Worker:
             except LookupError:
                 return Hash(b"")
 
-        return [
-            problem
-            for head in heads
-            for problem in check_head(head, size=task.size, keys=task.keys, root_of=root_of)
-        ]
+        problems, marks = [], []
+        for head in heads:
+            problems += check_head(head, size=task.size, keys=task.keys, root_of=root_of)
+            mark, wrong = check_statement(head, task.keys)
+            problems += wrong
+            marks += [mark] if mark is not None else []
+        return problems, marks
 
 
 class _Stretch:
@@ -122,14 +133,20 @@ class _Stretch:
         self._kept: Final = kept
         self._checker: Final = checker
         self._index_at: Final = checker.names.index("idx")
+        self._received_at: Final = checker.names.index("received_us")
         self._stream_at: Final = checker.names.index("stream_sequence")
         self._problems: Final = Problems(task.limit)
         self._runs: Final = RunBuilder()
         self._hashes: Final[list[bytes]] = []
         self._ids: Final[list[bytes]] = []
-        self._positions: Final[list[tuple[int, int]]] = []
+        self._arrivals: Final = ArrivalBuilder()
+        self._times: Final[list[tuple[int, int]]] = []
+        self._records: Final[list[Record]] = []
+        self._marks: Final[list[Mark]] = []
+        self._gaps: Final[list[tuple[str, int]]] = []
         self._heads: Final[list[KeptHead]] = []
         self._key_changes: Final[list[tuple[int, str]]] = []
+        self._is_torn = False
 
     def every(self, rows: Sequence[Any], first: int, stop: int) -> Iterator[Any]:
         """The rows; those that are not there are noted, and stand in the tree as it has them."""
@@ -147,15 +164,12 @@ class _Stretch:
         checked = self._checker.check(row, self._kept_hash(index))
         self._problems.extend(checked.problems)
         self._hashes.append(checked.hash)
-        self._positions.append((index, row[self._stream_at]))
+        self._arrivals.add(index, row[self._received_at], row[self._stream_at])
+        self._times.append((index, checked.time_us))
         self._note_event(checked, index)
 
     def finish(self, first: int, stop: int) -> Stretch:
         """What all of them come to."""
-        for index in misplaced(self._positions, self._task.starts):
-            why = "its place in the stream does not lie between those of its neighbours"
-            self._problems.add(Problem("record", str(index), "stream_sequence", why))
-        ends = (self._positions[0], self._positions[-1]) if self._positions else ()
         return Stretch(
             first,
             stop,
@@ -164,7 +178,11 @@ class _Stretch:
             self._problems.count,
             self._runs.finish(),
             b"".join(self._ids),
-            ends,
+            self._arrivals.arrivals,
+            [] if self._is_torn else spans_of(self._times),
+            list(sightings(self._records)),
+            self._marks,
+            self._gaps,
             self._heads,
             self._key_changes,
         )
@@ -174,6 +192,12 @@ class _Stretch:
             self._runs.add(checked.channel, checked.sequence, index)
         key = checked.key
         self._ids.append(NO_ID if key is None else hash_id(*key))
+        if checked.draft is not None and checked.draft.origin.action in ACTIONS:
+            self._records.append(Record(index, checked.draft))
+        if checked.mark is not None:
+            self._marks.append(checked.mark)
+        if checked.gap:
+            self._gaps.append((checked.gap, index))
         if checked.head:
             self._heads.append(KeptHead(checked.head, f"record {index}"))
         if checked.key_change:
@@ -181,6 +205,7 @@ class _Stretch:
 
     def _note_missing(self, first: int, stop: int) -> None:
         for index in range(first, stop):
+            self._is_torn = True
             self._problems.add(Problem("record", str(index), "", "it is missing"))
             self._hashes.append(self._kept_hash(index) or bytes(HASH_BYTES))
             self._ids.append(NO_ID)
@@ -225,7 +250,7 @@ def check_stretch(task: Task, first: int, stop: int) -> Stretch:
 
 def check_heads(
     task: Task, heads: Sequence[KeptHead], believed: Mapping[Tile, bytes]
-) -> list[Problem]:
+) -> CheckedHeads:
     """As `Worker.heads`, in whatever process this is."""
     return _worker.heads(task, heads, believed)
 
