@@ -90,6 +90,7 @@ PROCESSES: Final[tuple[ProcessKind, ...]] = (
         "APPROVALS",
         "SOAK_SECONDS",
         "KEPT_VERSIONS",
+        "TRUST_MODE",
     ),
     _service("scheduler"),
     _service("auditor", "STORE", "TAKE_OVER_SECONDS", "WITNESSES", "TILES_DIR", "ALARMS"),

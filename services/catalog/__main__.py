@@ -12,11 +12,12 @@ from services.catalog.adapters.archive_reading import ArchiveReading
 from services.catalog.adapters.artifacts import Artifacts
 from services.catalog.adapters.intake import Intake
 from services.catalog.adapters.notices import Notices
-from services.catalog.adapters.own_key import read_ticket_key
+from services.catalog.adapters.own_key import read_clock_seed, read_ticket_key
 from services.catalog.adapters.owners import Owners
 from services.catalog.adapters.package_index import PackageIndex
 from services.catalog.adapters.packages import Packages
 from services.catalog.adapters.reviews import Reviews
+from services.catalog.adapters.trust_documents import TrustDocuments
 from services.catalog.adapters.uploads import Uploads
 from services.catalog.adapters.verification import Verification
 from services.catalog.adapters.waivers import Waivers
@@ -28,6 +29,7 @@ from shared.adapters.bus import connect
 from shared.adapters.licence_policies import load_policy
 from shared.adapters.logs import configure_logs
 from shared.adapters.outbox import Outbox
+from shared.adapters.spaces import KnownSpaces
 from shared.adapters.watched_bus import WatchedBus
 from shared.config import load_config
 from shared.contracts.desired import DESIRED
@@ -55,6 +57,16 @@ async def main(stop: asyncio.Event) -> None:
         waivers = Waivers(bus, packages, outbox, now=_now)
         uploads = Uploads(config.state_dir / "uploads", kept_bytes=config.uploads_bytes)
         intake = Intake(artifacts=artifacts, uploads=uploads, limit_bytes=config.max_artifact_bytes)
+        spaces = KnownSpaces(bus, now=_now)
+        clock_seed = read_clock_seed(config.credentials_dir)
+        trust = TrustDocuments(
+            bus,
+            outbox,
+            trust_root=bytes.fromhex(bus.facts.trust_root),
+            clock_seed=clock_seed,
+            mode=config.trust_mode,
+            spaces=spaces,
+        )
         notices = Notices(packages, artifacts, policy)
         ticket_key = read_ticket_key(config.credentials_dir)
         verification = Verification(
@@ -62,6 +74,7 @@ async def main(stop: asyncio.Event) -> None:
             packages,
             outbox,
             ticket_key=ticket_key,
+            clock_seed=clock_seed,
             trial_seconds=config.verification_seconds,
             release_policy=releases,
             waivers=waivers,
@@ -85,7 +98,7 @@ async def main(stop: asyncio.Event) -> None:
             nodes=bus.bucket(NODES),
             artifacts=artifacts,
             outbox=outbox,
-            trust_root=bytes.fromhex(bus.facts.trust_root),
+            trust=trust,
             ticket_key=ticket_key,
             licence_policy=policy,
             waivers=waivers,
@@ -101,9 +114,11 @@ async def main(stop: asyncio.Event) -> None:
             | notices.endpoints()
             | ArchiveReading(packages, artifacts).endpoints()
             | owners.endpoints()
+            | trust.endpoints()
             | reviews.endpoints()
             | service.endpoints()
         )
+        await spaces.open()
         await index.open()
         await outbox.open()
         bus.spawn(verification.run())

@@ -12,6 +12,7 @@ from services.catalog.chunks import KEPT_BYTES
 from services.catalog.releasing import ReleasePolicy
 from shared.config import Labels, ServiceConfig
 from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES
+from shared.contracts.trust_notes import TrustMode
 from shared.contracts.verification import MAX_TRIAL_SECONDS
 from shared.errors import Reason, RefusedError
 from shared.licensing.policies import DEFAULT_POLICY
@@ -42,6 +43,9 @@ class CatalogConfig(ServiceConfig, frozen=True, kw_only=True):
     """Written `channel=number`: how many code owners must have approved what a channel takes."""
     soak_seconds: Labels = {}
     """Written `channel=seconds`: how long a version must have been in another channel before."""
+    trust_mode: TrustMode = "trusted"
+    """`trusted`: what is not signed by those whom the trust documents name is not published and not
+    handed out.  `normal`: it is, and said at every start, in every answer and in every event."""
     kept_versions: Labels = {}
     """Written `channel=number`: how many versions, the newest, are picked there; not named: all."""
 

@@ -23,13 +23,13 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from services.catalog.manifest import manifest_reasons
+from services.catalog.remarks import remarks
 from services.catalog.resolution import STABLE
 from services.catalog.version_entries import RecordFullError, entry_of
 from shared.configuration.package_rules import offered_types
 from shared.contracts.catalog import (
     PackagePublished,
     PackageVersion,
-    PublisherCertificate,
     SignedPackage,
 )
 from shared.contracts.errors import ErrorCode
@@ -40,6 +40,7 @@ from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import PackageManifest
 from shared.contracts.package_records import PackageRecord, VersionEntry
 from shared.contracts.package_tests import PackageTest
+from shared.contracts.trust_notes import TrustNote
 from shared.contracts.waivers import Waiver
 from shared.dsse import manifest_digest
 from shared.errors import Reason, Refusal, RefusedError
@@ -166,29 +167,6 @@ def check_manifest_size(signed: SignedPackage) -> None:
         raise RecordFullError(reason.rule, [reason])
 
 
-def check_signer(certificate: PublisherCertificate, *, caller_name: str) -> None:
-    """The certificate is the caller's own.
-
-    Args:
-        certificate: Of the key that signed the manifest.
-        caller_name: As the server read it in the caller's JWT.
-
-    Raises:
-        NotOwnSignatureError: It is another publisher's.
-    """
-    if certificate.publisher != caller_name:
-        reason = Reason(
-            path="signed.certificate.payload.publisher",
-            rule="a publisher publishes only what its own key signed",
-            got=certificate.publisher,
-            allowed=caller_name,
-        )
-        raise NotOwnSignatureError(
-            f"not permitted: {certificate.publisher} signed this package, and {caller_name} asks",
-            [reason],
-        )
-
-
 def check_has_name(caller_name: str) -> None:
     """The server says who asks.
 
@@ -209,6 +187,7 @@ def draft_version(
     command_id: str,
     now: datetime,
     analysis: PackageAnalysis | None = None,
+    trust: TrustNote | None = None,
 ) -> PackageVersion:
     """What would be published."""
     return PackageVersion(
@@ -221,6 +200,7 @@ def draft_version(
         channels=tuple(channels),
         command_id=command_id,
         analysis=analysis,
+        trust=trust,
     )
 
 
@@ -308,6 +288,7 @@ def publication_event(
         details["licence"] = version.manifest.licence
         details["elf_licence"] = {facts.path: facts.licence for facts in version.elf}
         details["channels"] = list(version.channels)
+        details |= remarks(version)
         if version.unchanged:
             details["unchanged"] = version.unchanged
         if version.lifecycle is not None and version.lifecycle.targets:

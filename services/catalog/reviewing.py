@@ -37,6 +37,7 @@ from services.catalog.releasing import (
     promotion_reasons,
     state_of,
 )
+from services.catalog.remarks import remarks
 from shared.contracts.catalog import PackageVersion
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import Actor, EventBody
@@ -243,6 +244,7 @@ def event_of(
             "manifest_sha256": digest,
             "channels": list(after.channels),
             "targets": list(lifecycle_of(after).targets),
+            **remarks(after),
             **details,
         },
     )

@@ -19,7 +19,6 @@ from services.catalog.package_content import PackageContent, read_content
 from services.catalog.publication import (
     check_has_name,
     check_manifest_size,
-    check_signer,
     decide_publication,
     draft_version,
     judged,
@@ -46,6 +45,12 @@ from services.catalog.resolution import (
 )
 from services.catalog.reviewing import Speaker, submission_events
 from services.catalog.ticket import issue_ticket
+from services.catalog.trusting import (
+    check_caller,
+    check_no_receipt,
+    handed_out,
+    publication_warnings,
+)
 from services.catalog.verification_reports import awaited, replaced, with_gate
 from shared.adapters.callers import Caller
 from shared.adapters.kv import Entry
@@ -79,12 +84,12 @@ from shared.contracts.node import NodeRecord
 from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES
 from shared.contracts.package_records import VersionEntry
 from shared.contracts.waivers import Waiver
-from shared.dsse import verify_signed_package
 from shared.errors import Reason, RefusedError
 from shared.kernel_abilities import KernelAbilities, kernel_abilities
 from shared.licensing.policies import LicencePolicy
 from shared.outbox_records import Decision
 from shared.package_origins import check_origins
+from shared.trust.packages import Trust, check_package
 
 _log = structlog.get_logger()
 
@@ -133,6 +138,17 @@ class Verification(Protocol):
         """The version is looked at from now on."""
 
 
+class TrustNow(Protocol):
+    """Whom to believe."""
+
+    @property
+    def clock_seed(self) -> bytes:
+        """Of the catalog's receipts."""
+
+    async def trust(self) -> Trust:
+        """By the documents that are in force now."""
+
+
 class CatalogService:
     """One method for each endpoint; the rules are in the decision modules."""
 
@@ -144,7 +160,7 @@ class CatalogService:
         nodes: NodeRecords,
         artifacts: Artifacts,
         outbox: Outbox,
-        trust_root: bytes,
+        trust: TrustNow,
         ticket_key: bytes,
         licence_policy: LicencePolicy,
         waivers: WaiversInForce,
@@ -158,7 +174,7 @@ class CatalogService:
         self._nodes: Final = nodes
         self._artifacts: Final = artifacts
         self._publish: Final = outbox.command(PUBLISH_PACKAGE, self.publish_package)
-        self._trust_root: Final = trust_root
+        self._trust: Final = trust
         self._ticket_key: Final = ticket_key
         self._licence_policy: Final = licence_policy
         self._waivers: Final = waivers
@@ -226,7 +242,9 @@ class CatalogService:
         _log.info("package_accepted", command_id=command_id, package=name, version=version.version)
         return Decision(
             reply=msgspec.structs.replace(
-                publication_reply(name, version), awaits=awaited(version)
+                publication_reply(name, version),
+                awaits=awaited(version),
+                warnings=publication_warnings(version),
             ),
             change=change,
             events=(
@@ -256,8 +274,11 @@ class CatalogService:
         )
         package = await self._packages.whole(held, entry)
         ticket = issue_ticket(entry.archive_sha256, key=self._ticket_key, now=self._now())
-        warnings = warnings_of(package, channel=request.channel)
-        return PackageResolved(package=package, ticket=ticket, warnings=warnings)
+        handed, remarks = handed_out(
+            package, await self._trust.trust(), clock=self._trust.clock_seed, now=self._now()
+        )
+        warnings = (*warnings_of(package, channel=request.channel), *remarks)
+        return PackageResolved(package=handed, ticket=ticket, warnings=warnings)
 
     async def read_artifact(self, request: ReadArtifact, caller: Caller) -> ArtifactChunk:
         """One chunk, for a node that shall run the archive or was told that it soon will."""
@@ -282,25 +303,28 @@ class CatalogService:
         """The version, what its archive holds and how large that is, once signatures fit."""
         signed: SignedPackage = request.signed
         check_manifest_size(signed)
-        manifest, certificate = verify_signed_package(signed, trust_root=self._trust_root)
+        trust = await self._trust.trust()
+        checked = check_package(signed, trust, now=now, audience=request.space)
+        check_no_receipt(signed)
         check_origins(signed)
         # The outbox decides a recorded command again without a name; it was compared before that.
         if caller.name:
-            check_signer(certificate, caller_name=caller.name)
+            check_caller(checked, caller.name)
         archive = await self._artifacts.read(signed.archive_sha256)
         if archive is None:
             raise _unknown_artifact(signed.archive_sha256, "write the archive before publishing it")
         # In a thread, because a large archive takes long enough to make other callers wait.
-        content = await asyncio.to_thread(read_content, archive, manifest)
+        content = await asyncio.to_thread(read_content, archive, checked.manifest)
         version = draft_version(
             signed,
-            manifest=manifest,
+            manifest=checked.manifest,
             elf=content.elf,
             channels=request.channels,
             publisher_key=caller.key,
             command_id=command_id,
             now=now,
             analysis=content.analysis,
+            trust=checked.note,
         )
         return version, content, len(archive)
 

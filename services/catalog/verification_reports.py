@@ -13,6 +13,7 @@ from typing import ClassVar, Final
 import msgspec
 
 from services.catalog.release_gate import Asked, Standing, Verifier
+from services.catalog.remarks import remarks
 from services.catalog.resolution import chosen_version
 from services.catalog.version_entries import with_state
 from shared.contracts.catalog import PackageVersion
@@ -96,7 +97,7 @@ def order_event(version: PackageVersion, verifiers: Mapping[str, Verifier]) -> E
         package=version.manifest.name,
         version=version.version,
         after=digest,
-        details={"nodes": list(verifiers), "manifest_sha256": digest},
+        details={"nodes": list(verifiers), "manifest_sha256": digest, **remarks(version)},
     )
 
 
@@ -115,6 +116,7 @@ def verdict_event(version: PackageVersion, verdict: NodeVerdict) -> EventBody:
             "kernel": verdict.kernel,
             "machine": verdict.machine,
             "manifest_sha256": manifest_digest(version.signed),
+            **remarks(version),
         },
     )
 
@@ -132,6 +134,7 @@ def release_event(version: PackageVersion, standing: Standing) -> EventBody:
             "kernels": list(standing.kernels),
             "nodes": [one.node for one in standing.verdicts if one.outcome == "passed"],
             "manifest_sha256": manifest_digest(version.signed),
+            **remarks(version),
         },
     )
 

@@ -195,6 +195,8 @@ class PackagePublished(Accepted, frozen=True, kw_only=True):
     """Channels that take it by a promotion only: they demand approvals, or time elsewhere."""
     unchanged: dict[str, str] = {}
     """Platform, as `linux-x86_64`, to an earlier version that is the same there."""
+    warnings: tuple[str, ...] = ()
+    """What trust mode `normal` let pass."""
 
 
 class ListPackages(Request, frozen=True, kw_only=True):

@@ -64,6 +64,7 @@ def test_a_service_gets_its_own_credentials_and_state() -> None:
         "CATALOG_APPROVALS": "",
         "CATALOG_SOAK_SECONDS": "",
         "CATALOG_KEPT_VERSIONS": "",
+        "CATALOG_TRUST_MODE": "trusted",
     }
 
 

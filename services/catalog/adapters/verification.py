@@ -35,6 +35,7 @@ from services.catalog.release_gate import (
 )
 from services.catalog.releasing import ReleasePolicy, entered, retired
 from services.catalog.ticket import issue_ticket
+from services.catalog.trusting import with_receipt
 from services.catalog.verification_reports import (
     check_verifiers,
     matrix,
@@ -104,6 +105,7 @@ class Verification:
         outbox: Outbox,
         *,
         ticket_key: bytes,
+        clock_seed: bytes,
         trial_seconds: int,
         release_policy: ReleasePolicy,
         waivers: Waivers,
@@ -116,6 +118,7 @@ class Verification:
             packages: The catalog's.
             outbox: The catalog's.
             ticket_key: From `derive_ticket_key`.
+            clock_seed: From `derive_clock_seed`.
             trial_seconds: What a node may take for one candidate.
             release_policy: The installation's.
             waivers: The installation's.
@@ -124,6 +127,7 @@ class Verification:
         self._bus: Final = bus
         self._packages: Final = packages
         self._reports: Final = bus.bucket(VERIFICATIONS)
+        self._clock_seed: Final = clock_seed
         self._ticket_key: Final = ticket_key
         self._trial_seconds: Final = trial_seconds
         self._release_policy: Final = release_policy
@@ -240,7 +244,7 @@ class Verification:
         digest = version.signed.archive_sha256
         request = VerifyOnNode(
             order=gate.order,
-            signed=version.signed,
+            signed=with_receipt(version, clock=self._clock_seed),
             ticket=issue_ticket(digest, key=self._ticket_key, now=self._now()),
             seconds=self._trial_seconds,
         )

@@ -19,21 +19,23 @@ import msgspec
 from services.catalog.package_content import read_content
 from services.catalog.publication import (
     check_manifest_size,
-    check_signer,
     decide_publication,
     draft_version,
     judged,
 )
+from services.catalog.trusting import check_caller, check_no_receipt
 from shared.adapters.licence_policies import load_policy
 from shared.canonical import canonical_bytes, sha256_hex
 from shared.contracts.catalog import DsseEnvelope, PublishPackage, SignedPackage
+from shared.contracts.events import PUBLIC
 from shared.contracts.package_manifest import MapEntry, MetricEntry, PackageManifest
 from shared.contracts.package_records import PackageRecord
 from shared.contracts.package_tests import PackageTest, PacketStep
-from shared.dsse import MANIFEST_TYPE, sign_envelope, verify_signed_package
+from shared.dsse import MANIFEST_TYPE, sign_envelope
 from shared.errors import Reason, RefusedError
 from shared.package_archive import write_archive
 from shared.package_tests import TESTS_FILE, write_tests
+from shared.trust.packages import Trust, check_package
 from shared.validation import decode_document
 from tests.package_builders import (
     NOW,
@@ -192,8 +194,10 @@ def decide(publication: Publication) -> PackageRecord:
     """
     command = decode_document(publication.request, PublishPackage, what="request")
     check_manifest_size(command.signed)
-    manifest, certificate = verify_signed_package(command.signed, trust_root=TRUST_ROOT)
-    check_signer(certificate, caller_name="acme")
+    checked = check_package(command.signed, Trust(root=TRUST_ROOT), now=NOW, audience=PUBLIC)
+    check_no_receipt(command.signed)
+    check_caller(checked, "acme")
+    manifest = checked.manifest
     if sha256_hex(publication.archive) != command.signed.archive_sha256:
         raise RefusedError("the archive is not stored", [Reason(path="sha256", rule="unknown")])
     content = read_content(publication.archive, manifest)
