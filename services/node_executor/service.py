@@ -186,7 +186,7 @@ class NodeExecutorService:
         """What is desired there is done, and requests are answered; never ends by itself."""
         bus.on_reconnect(self._on_reconnect)
         self._records.report_again()
-        await self._ask_whom_to_trust(bus)
+        await self._trust.join(bus.bucket(TRUST), self._rounds.next_retry_seconds)
         await self._ask_what_is_desired(bus)
         await bus.bucket(DESIRED).follow(self._bus.name, self._on_desired)
         endpoints: dict[Endpoint[Any, Any], Handler] = {
@@ -280,22 +280,6 @@ class NodeExecutorService:
     async def _on_reconnect(self) -> None:
         self._records.report_again()
         self._rounds.wake()
-
-    async def _ask_whom_to_trust(self, bus: Bus) -> None:
-        """Known before anything is loaded because the bus says so; then followed."""
-        bucket = bus.bucket(TRUST)
-        while True:
-            try:
-                await self._trust.learn(bucket)
-                await bucket.follow(">", self._trust.offered)
-            except RefusedError as error:
-                log.warning("trust_documents_not_read", why=error.message)
-                return
-            except FaultError as error:
-                log.warning("learning_failed", why=error.message)
-                await asyncio.sleep(self._rounds.next_retry_seconds())
-            else:
-                return
 
     async def _ask_what_is_desired(self, bus: Bus) -> None:
         """What is desired is known, so that the first report does not fall behind the last one."""

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from shared.adapters.kv import Entry
 from shared.contracts.events import Event
 from shared.contracts.trust import TrustDocument, TrustRecord
 from shared.contracts.trust_notes import TrustMode
+from shared.errors import FaultError, RefusedError
 from shared.trust.documents import sign_document
 from tests.package_builders import PUBLISHER_SEED, TRUST_ROOT, TRUST_SEED
 from tests.support.trusting import a_key, a_trust_document
@@ -42,6 +43,14 @@ class Bucket:
             Entry(one.namespace, TrustRecord(document=sign_document(one, seed=self.seed)), 1)
             for one in self.documents
         ]
+
+    async def follow(
+        self, key_filter: str, handler: Callable[[str, TrustRecord | None, int], Awaitable[None]]
+    ) -> None:
+        """Each of them, as a relist does."""
+        assert key_filter == ">"
+        for entry in await self.entries():
+            await handler(entry.key, entry.value, entry.revision)
 
 
 @dataclass
@@ -139,6 +148,27 @@ async def test_a_document_that_is_gone_from_the_bus_is_not_forgotten(node: Node)
     await keeper.learn(Bucket())
 
     assert keeper.trust().documents == {"public": document}
+
+
+async def test_a_bus_that_fails_is_asked_again_and_one_that_denies_is_not(node: Node) -> None:
+    """Nothing is loaded before the documents are known; old accounts give none to nodes."""
+
+    class Failing(Bucket):
+        def __init__(self, *errors: Exception) -> None:
+            super().__init__([a_trust_document(a_key())])
+            self.errors = list(errors)
+
+        async def entries(self) -> list[Entry[TrustRecord]]:
+            if self.errors:
+                raise self.errors.pop(0)
+            return await super().entries()
+
+    keeper = await node.keeper()
+    await keeper.join(Failing(RefusedError("not permitted")), lambda: 0.0)
+    assert dict(keeper.trust().documents) == {}
+
+    await keeper.join(Failing(FaultError("away"), FaultError("away")), lambda: 0.0)
+    assert set(keeper.trust().documents) == {"public"}
 
 
 async def test_namespaces_are_kept_side_by_side_and_told_to_their_own(node: Node) -> None:

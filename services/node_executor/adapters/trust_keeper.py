@@ -12,6 +12,8 @@ Rules:
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 import msgspec
@@ -29,7 +31,7 @@ from shared.contracts.catalog import DsseEnvelope
 from shared.contracts.events import Audience, EventBody
 from shared.contracts.trust import TrustDocument, TrustRecord
 from shared.contracts.trust_notes import TrustMode
-from shared.errors import RefusedError
+from shared.errors import FaultError, RefusedError
 from shared.trust.documents import document_digest, is_newer, open_document
 from shared.trust.packages import Trust
 
@@ -63,6 +65,13 @@ class Records(Protocol):
 
     async def entries(self) -> list[Entry[TrustRecord]]:
         """All of them."""
+
+    async def follow(
+        self,
+        key_filter: str,
+        handler: Callable[[str, TrustRecord | None, int], Awaitable[None]],
+    ) -> None:
+        """The handler is told of each that is there, and of each that comes."""
 
 
 class TrustKeeper:
@@ -109,6 +118,26 @@ class TrustKeeper:
             else:
                 self._envelopes[namespace] = envelope
         self._trust = Trust(root=self._trust.root, documents=documents, mode=self._trust.mode)
+
+    async def join(self, records: Records, pause_seconds: Callable[[], float]) -> None:
+        """What the bus has is known, and followed from now on.
+
+        Args:
+            records: The bus's.
+            pause_seconds: How long to wait before the bus is asked again.
+        """
+        while True:
+            try:
+                await self.learn(records)
+                await records.follow(">", self.offered)
+            except RefusedError as error:
+                log.warning("trust_documents_not_read", why=error.message)
+                return
+            except FaultError as fault:
+                log.warning("learning_failed", why=fault.message)
+                await asyncio.sleep(pause_seconds())
+            else:
+                return
 
     async def learn(self, records: Records) -> None:
         """What the bus has is known, as far as it is newer.
