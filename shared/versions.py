@@ -9,7 +9,9 @@ that may break; `~1.2` up to the next minor version; `*` any.
 Rules:
  * Left-out parts mean the whole range: `<=1.2` allows 1.2.9, `>1` begins at 2.0.0.
  * A prerelease is chosen only if a term names a prerelease of the same major.minor.patch.
- * Build metadata is ignored in every comparison (SemVer 2.0.0 item 10).
+ * Build metadata is ignored in every comparison (SemVer 2.0.0 item 10), but for overlays: a
+   private fork numbers its own versions of 1.4.2 as 1.4.2+acme.1, 1.4.2+acme.2, which come after
+   1.4.2 and before anything that does.  A constraint names one of them exactly, or none.
 """
 
 from __future__ import annotations
@@ -29,8 +31,10 @@ MAX_CONSTRAINT_LENGTH: Final = 256
 GRAMMAR: Final = "1.2.3, ^1.2, ~1.2, >=1.2, >1, <2, <=1.4.0 or *, separated by commas"
 
 Operator = Literal["=", ">=", ">", "<=", "<", "^", "~"]
-Precedence = tuple[int, int, int, bool, tuple[tuple[int, int, str], ...]]
-"""Major, minor, patch, whether it is no prerelease, and identifiers: numbers before words."""
+Precedence = tuple[int, int, int, bool, tuple[tuple[int, int, str], ...], int]
+"""Major, minor, patch, whether it is no prerelease, identifiers (numbers before words), and the
+overlay's number."""
+_OVERLAY: Final = re.compile(r"([a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?)\.([1-9][0-9]{0,8})")
 _TERM: Final = re.compile(r"(?P<operator>>=|<=|[=><^~]?) *(?P<version>[0-9][0-9A-Za-z.+-]*)")
 _ALL_PARTS: Final = 3
 
@@ -45,6 +49,8 @@ class Bound:
     def allows(self, version: Version) -> bool:
         """Whether `version` stands on the right side, by precedence alone."""
         order = version.compare(self.version)
+        if order == 0 and self.operator == "=" and overlay_of(str(self.version)) is not None:
+            return version.build == self.version.build
         return _HOLDS[self.operator](order)
 
 
@@ -90,9 +96,26 @@ def parse_version(text: str, *, path: str) -> Version:
     raise _refused(path, "must be a version by SemVer 2.0.0", text, "as 1.2.3 or 2.0.0-rc.1")
 
 
+def overlay_of(text: str) -> tuple[str, int] | None:
+    """Namespace and number of an overlay's own version, as 1.4.2+acme.3; None: it is none.
+
+    Args:
+        text: A version that `parse_version` takes.
+    """
+    match = _OVERLAY.fullmatch(text.partition("+")[2])
+    return (match[1], int(match[2])) if match else None
+
+
+def base_of(text: str) -> str:
+    """The version without its build metadata: what an overlay's own version stands on."""
+    return text.partition("+")[0]
+
+
 @lru_cache(maxsize=8192)
 def precedence(text: str) -> Precedence:
-    """What versions are ordered by (SemVer 2.0.0 item 11): far quicker than comparing them parsed.
+    """What versions are ordered by (SemVer 2.0.0 item 11, and overlays after what they stand on).
+
+    Far quicker than comparing them parsed.
 
     Args:
         text: A version that `parse_version` takes.
@@ -102,7 +125,10 @@ def precedence(text: str) -> Precedence:
     identifiers = (
         (0, int(one), "") if one.isdecimal() else (1, 0, one) for one in prerelease.split(".")
     )
-    return int(major), int(minor), int(patch), not dash, tuple(identifiers) if dash else ()
+    overlay = overlay_of(text)
+    number = overlay[1] if overlay else 0
+    found = tuple(identifiers) if dash else ()
+    return int(major), int(minor), int(patch), not dash, found, number
 
 
 def parse_constraint(text: str, *, path: str) -> Constraint:

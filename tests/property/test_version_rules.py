@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from semver import Version
 
 from shared.errors import RefusedError
-from shared.versions import parse_constraint, parse_version, precedence
+from shared.versions import base_of, overlay_of, parse_constraint, parse_version, precedence
 
 numbers = st.integers(0, 4)
 words = st.from_regex(r"(rc|beta|0|[1-9][0-9]?)(\.[1-9])?", fullmatch=True)
@@ -76,12 +76,38 @@ def test_no_prerelease_comes_unasked(text: str, version: Version) -> None:
         assert f"{version.finalize_version()}-" in text
 
 
-@given(versions, versions, st.sampled_from(["", "+build", "+build-1.2"]))
+@given(versions, versions, st.sampled_from(["", "+build", "+build.1.2", "+20260102", "+acme.0"]))
 def test_precedence_orders_as_comparing_does(left: Version, right: Version, build: str) -> None:
     """The quick key is less, equal or greater exactly when the version is."""
     first, second = precedence(f"{left}{build}"), precedence(str(right))
 
     assert (first > second) - (first < second) == left.compare(right)
+
+
+@given(versions, versions, st.integers(1, 99), st.integers(1, 99))
+def test_overlays_come_after_what_they_stand_on(
+    left: Version, right: Version, one: int, other: int
+) -> None:
+    """By their number, and before any version that comes after what they stand on."""
+    first, second = f"{left}+acme.{one}", f"{left}+acme.{other}"
+
+    assert precedence(str(left)) < precedence(first)
+    assert (precedence(first) < precedence(second)) == (one < other)
+    if left != right:
+        assert (precedence(first) < precedence(str(right))) == (left < right)
+    assert (base_of(first), overlay_of(first)) == (str(left), ("acme", one))
+
+
+@given(versions, st.integers(1, 99), st.integers(1, 99))
+def test_a_constraint_names_an_overlay_exactly(version: Version, one: int, other: int) -> None:
+    """What it stands on allows each of them; one of them allows itself alone."""
+    overlays = [parse_version(f"{version}+acme.{number}", path="") for number in (one, other)]
+
+    assert parse_constraint(f"={version}", path="").allows(overlays[0])
+    exact = parse_constraint(f"={overlays[0]}", path="")
+    assert exact.allows(overlays[0])
+    assert exact.allows(overlays[1]) == (one == other)
+    assert not exact.allows(version)
 
 
 @given(st.text(max_size=40))
