@@ -43,7 +43,12 @@ from services.node_executor.adapters.unmanaged_programs import UnmanagedPrograms
 from services.node_executor.artifact_eviction import archive_audience
 from services.node_executor.chain_journal import ChainJournal
 from services.node_executor.changes import HookPoints
-from services.node_executor.config import NodeExecutorConfig, check_bpffs_dir, check_labels
+from services.node_executor.config import (
+    NodeExecutorConfig,
+    check_bpffs_dir,
+    check_labels,
+    check_listen,
+)
 from services.node_executor.disclosure import Readers
 from services.node_executor.drafts import Drafts
 from services.node_executor.events import pins_restored_body
@@ -51,7 +56,9 @@ from services.node_executor.execution import Steps
 from services.node_executor.fetching import Fetching
 from services.node_executor.following import Following
 from services.node_executor.inspection import Inspection
+from services.node_executor.l3afd_names import L3afdCounts
 from services.node_executor.map_reading import MapReading
+from services.node_executor.metric_windows import MetricWindows
 from services.node_executor.metrics_sampling import Sampler
 from services.node_executor.resting import Resting
 from services.node_executor.service import NodeExecutorService
@@ -61,7 +68,7 @@ from services.node_executor.trials import Trials
 from shared.adapters import lifecycle
 from shared.adapters.logs import configure_logs
 from shared.config import load_config
-from shared.contracts.events import Event
+from shared.contracts.events import PUBLIC, Event
 from shared.moments import render_time
 
 
@@ -92,7 +99,7 @@ async def main(stop: asyncio.Event) -> None:
 
         def on_event(event: Event) -> None:
             journaled.put_nowait(event)
-            if l3afd is not None:
+            if l3afd is not None and event.audience == PUBLIC:
                 l3afd.note(event.data, at_seconds=datetime.now(UTC).timestamp())
 
         open_state = partial(
@@ -171,7 +178,7 @@ async def main(stop: asyncio.Event) -> None:
         staging = Staging(
             points=points, reader=kernel, preparer=preparer, thread=thread, clock=monotonic
         )
-        runner, drafts, readers = PacketRunner(), Drafts(), Readers()
+        runner, drafts, readers = PacketRunner(), Drafts(), Readers(points.memory)
         sampler = Sampler(
             points=points,
             reader=kernel,
@@ -262,6 +269,10 @@ async def main(stop: asyncio.Event) -> None:
             settling=Settling(thread=thread, points=points, staging=staging, journal=journal),
             links=LinkMonitor(first=netlink.forget, named=named),
             readers=readers,
+            metrics=MetricsEndpoint(
+                node=bus.name, thread=thread, sampler=sampler, readers=readers, l3afd=l3afd
+            ),
+            listen=listen,
             heartbeats=Heartbeats(
                 bus=bus, thread=thread, sampler=sampler, readers=readers, now=_now
             ),

@@ -14,7 +14,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -144,64 +144,51 @@ EVERYBODY: Final = Reader()
 class Readers:
     """Who sees what on one node, as it was said last."""
 
-    def __init__(self) -> None:
-        """Nothing was said yet: everybody sees what is public."""
+    def __init__(self, memory_of: Callable[[Point], ChainMemory]) -> None:
+        """Nothing was said yet: everybody sees what is public.
+
+        Args:
+            memory_of: What is remembered of a hook point.
+        """
+        self._memory_of = memory_of
+        self._desired: Mapping[Point, DesiredChain] = {}
         self._members: dict[Audience, frozenset[str]] = {}
         self._opened: set[Audience] = {PUBLIC}
 
     def learn(self, desired: DesiredNode | None) -> None:
         """This is desired now.  A chain has no audience but that of a space that is not open."""
-        if desired is None:
-            return
-        self.learn_members(desired.members)
-        for chain in desired.chains:
+        chains = desired.chains if desired else ()
+        self._desired = {point_of(chain): chain for chain in chains}
+        self.learn_members(desired.members if desired else {})
+        for chain in chains:
             spaces = {space_of(program.deployment) for program in chain.programs}
             self._opened |= spaces - {chain.audience}
 
-    def learn_members(self, members: dict[str, tuple[str, ...]]) -> None:
+    def learn_members(self, members: Mapping[Audience, tuple[str, ...]]) -> None:
         """These see what is in these spaces; of others it stays as it was said before."""
         self._members |= {audience: frozenset(names) for audience, names in members.items()}
 
-    def reader(self, name: str) -> Reader:
+    def of(self, name: str) -> Reader:
         """What the principal of that name sees; without a name, what everybody does."""
         own = {audience for audience, names in self._members.items() if name in names}
         return Reader(frozenset(self._opened | own))
 
+    def shown(self, name: str, sampled: Iterable[ChainShown]) -> tuple[ChainShown, ...]:
+        """Hook points, as far as the principal of that name sees them."""
+        reader = self.of(name)
+        return tuple(
+            reader.shown(one, (self._desired.get(point), *_running(self._memory_of(point))))
+            for one in sampled
+            for point in (point_of(one.chain),)
+        )
 
-def disclosed(
-    sampled: Iterable[ChainShown],
-    reader: Reader,
-    desired: DesiredNode | None,
-    memory_of: Callable[[Point], ChainMemory],
-) -> tuple[ChainShown, ...]:
-    """Hook points, as far as they are seen.
-
-    Args:
-        sampled: As they are.
-        reader: Who asks.
-        desired: What shall run.
-        memory_of: What is remembered of a hook point.
-    """
-    wanted = {point_of(chain): chain for chain in (desired.chains if desired else ())}
-    return tuple(
-        reader.shown(one, (wanted.get(point), *_running(memory_of(point))))
-        for one in sampled
-        for point in (point_of(one.chain),)
-    )
-
-
-def disclosed_node(
-    observed: ObservedNode | None,
-    reader: Reader,
-    desired: DesiredNode | None,
-    memory_of: Callable[[Point], ChainMemory],
-) -> ObservedNode | None:
-    """The same of all that a node runs."""
-    if observed is None:
-        return None
-    sampled = (ChainShown(chain=chain) for chain in observed.chains)
-    chains = tuple(one.chain for one in disclosed(sampled, reader, desired, memory_of))
-    return msgspec.structs.replace(observed, chains=chains)
+    def node(self, name: str, observed: ObservedNode | None) -> ObservedNode | None:
+        """All that a node runs, as far as the principal of that name sees it."""
+        if observed is None:
+            return None
+        sampled = (ChainShown(chain=chain) for chain in observed.chains)
+        chains = tuple(one.chain for one in self.shown(name, sampled))
+        return msgspec.structs.replace(observed, chains=chains)
 
 
 def _running(memory: ChainMemory) -> tuple[DesiredChain, ...]:

@@ -68,6 +68,8 @@ def _chains(node: str, shown: Iterable[ChainShown]) -> Iterator[Metric]:
         attached.add_metric(place, float(is_right))
         generation.add_metric(place, chain.generation)
         for position, part in enumerate(chain.programs):
+            if part.restricted:
+                continue
             labels = [*place, part.deployment, part.package, part.version, str(position)]
             program.add_metric(labels, 1)
     yield from (attached, generation, program)

@@ -127,6 +127,8 @@ def l3afd_families(
         address = addresses.get(interface, "")
         packages = {part.deployment: part.package for part in one.chain.programs}
         for part in one.chain.programs:
+            if part.restricted:
+                continue
             place = [host, part.package, DIRECTIONS[hook], interface, address]
             is_running = float(one.chain.state == "attached")
             running.add_metric([*place, part.version], is_running)

@@ -31,7 +31,7 @@ from services.node_executor.adapters.settling import Settling
 from services.node_executor.adapters.state_file import StateStoreError
 from services.node_executor.adapters.trust_keeper import TrustKeeper
 from services.node_executor.changes import HookPoints
-from services.node_executor.disclosure import Readers, disclosed, disclosed_node
+from services.node_executor.disclosure import Readers
 from services.node_executor.fetching import Fetching
 from services.node_executor.following import LOOK_AGAIN_SECONDS, Following
 from services.node_executor.generations import Point, point_of
@@ -218,22 +218,19 @@ class NodeExecutorService:
     async def get_chains(self, request: GetChains, caller: Caller) -> ChainsShown:
         """What the kernel runs now, with counters, as far as the caller sees it."""
         sampled = await self._thread(self._sampler.sample, self._desired, per_cpu=request.per_cpu)
-        reader = self._readers.reader(caller.name)
-        asked, memory = asked_for(sampled, request), self._points.memory
-        chains = disclosed(asked, reader, self._desired, memory)
+        chains = self._readers.shown(caller.name, asked_for(sampled, request))
         reply = ChainsShown(node=self._bus.name, chains=chains)
         refuse_too_large(reply, limit_bytes=self._bus.max_payload_bytes - SPARE_BYTES)
         return reply
 
     async def explain_chains(self, request: ExplainChain, caller: Caller) -> ChainsExplained:
         """Why what runs, or what was staged, is linked as it is."""
-        reader = self._readers.reader(caller.name)
-        return await self._thread(self._inspection.explain, request, reader)
+        return await self._thread(self._inspection.explain, request, self._readers.of(caller.name))
 
     async def try_packets(self, request: TryPackets, caller: Caller) -> PacketsTried:
         """What a chain does to packets, tried beside its hook."""
         chain = await self._thread(self._trials.chain, request)
-        self._readers.reader(caller.name).refuse_unseen(chain, str(point_of(chain)))
+        self._readers.of(caller.name).refuse_unseen(chain, str(point_of(chain)))
         await self._fetching.for_staging(StageChains(chains=(chain,)))
         tried = await self._trials.try_packets(request)
         said = {"source": tried.source, "packets": len(tried.packets), "caller": caller.key}
@@ -242,12 +239,11 @@ class NodeExecutorService:
 
     async def list_ebpf(self, request: ListEbpf, caller: Caller) -> EbpfListed:
         """All eBPF programs of this host, whoever loaded them."""
-        return await self._host.list(request, self._readers.reader(caller.name))
+        return await self._host.list(request, self._readers.of(caller.name))
 
     async def read_map(self, request: ReadMap, caller: Caller) -> MapShown:
         """What a map of a running program holds."""
-        reader = self._readers.reader(caller.name)
-        shown = await self._thread(self._maps.read, request, reader)
+        shown = await self._thread(self._maps.read, request, self._readers.of(caller.name))
         said = {"map": request.map, "entries": len(shown.entries), "caller": caller.key}
         log.info("map_read", interface=shown.place, hook=shown.hook, **said)
         return shown
@@ -256,8 +252,7 @@ class NodeExecutorService:
         """A whole round was made."""
         started = monotonic()
         await self._rounds.ask()
-        reader, memory = self._readers.reader(caller.name), self._points.memory
-        observed = disclosed_node(self._observed, reader, self._desired, memory)
+        observed = self._readers.node(caller.name, self._observed)
         return reconciled(self._bus.name, observed, seconds=monotonic() - started)
 
     def _on_links(self, places: frozenset[str] | None) -> None:

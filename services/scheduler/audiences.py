@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Final
 
+import msgspec
+
 from shared.contracts.desired import DesiredChain
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import PUBLIC, Audience
@@ -75,11 +77,11 @@ class Sight:
 
     def chain(self, seen: ObservedChain, desired: DesiredChain | None) -> ObservedChain:
         """What was read back of a hook point, as far as it is seen."""
-        if self.sees_chain(seen, desired):
-            cause = seen.cause
-            if cause is None or self.sees(cause.audience):
-                return seen
-        return redacted_chain(seen, self.sees)
+        if not self.sees_chain(seen, desired):
+            return redacted_chain(seen, self.sees)
+        if seen.cause is None or self.sees(seen.cause.audience):
+            return seen
+        return msgspec.structs.replace(seen, cause=None)
 
 
 EVERYTHING: Final = Sight(is_whole=True)

@@ -73,8 +73,7 @@ class Heartbeats:
                 chains_failed=sum(chain.refusal is not None for chain in chains),
             )
             await self._bus.publish(HEARTBEAT.at(node=self._bus.name), heartbeat)
-            everybody = self._readers.reader("")
-            values = metric_values(map(everybody.counted, sampled))
+            values = metric_values(map(self._readers.of("").counted, sampled))
             if values:
                 metrics = NodeMetrics(node=self._bus.name, at=heartbeat.at, values=values)
                 await self._bus.publish(METRICS.at(node=self._bus.name), metrics)

@@ -22,6 +22,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from services.node_executor.adapters import kernel_info
+from services.node_executor.disclosure import Readers
 from services.node_executor.exposition import families
 from services.node_executor.kernel_types import RunTime
 from services.node_executor.l3afd_names import L3afdCounts, l3afd_families
@@ -49,6 +50,7 @@ class MetricsEndpoint:
         node: str,
         thread: Thread,
         sampler: Sampler,
+        readers: Readers,
         l3afd: L3afdCounts | None,
     ) -> None:
         """Nothing is sampled or served.
@@ -57,11 +59,13 @@ class MetricsEndpoint:
             node: Its name.
             thread: The kernel's.
             sampler: Reads hook points and maps; used in `thread` alone.
+            readers: Who sees what: whoever scrapes has no name, and sees what everybody does.
             l3afd: What happened, if l3afd's names are wanted too.
         """
         self._node: Final = node
         self._thread: Final = thread
         self._sampler: Final = sampler
+        self._readers: Final = readers
         self._l3afd: Final = l3afd
 
     async def looking_back(self) -> None:
@@ -106,7 +110,7 @@ class MetricsEndpoint:
         return await self._thread(self._collected, desired())
 
     def _collected(self, desired: DesiredNode | None) -> list[Metric]:
-        sampled = self._sampler.sample(desired)
+        sampled = self._readers.shown("", self._sampler.sample(desired))
         found = list(families(self._node, sampled, _run_times(sampled)))
         if self._l3afd is not None:
             interfaces = {one.chain.interface for one in sampled if not one.chain.netns}
