@@ -24,6 +24,7 @@ from shared.contracts.catalog import (
     RESOLVE_PACKAGE,
     GetPackage,
     ListPackages,
+    PackageVersion,
     ResolvePackage,
 )
 from shared.contracts.events import PUBLIC
