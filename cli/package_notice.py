@@ -53,13 +53,7 @@ def notice(
         wanted = GetNotice(name=package, version=version)
         found = console.run(session.ask(GET_NOTICE, wanted, credentials), json=json)
     text = msgspec.json.encode(found).decode() + "\n" if json else render_notice(found)
-    if out is None:
-        # As it is, and not laid out for a terminal: texts of licences are handed on word by word.
-        sys.stdout.write(console.plain(text))
-        return
-    with console.refusing(json=json):
-        _write(out, text)
-    console.say(f"written to {out}", json=json)
+    hand_out(text, out, json=json)
 
 
 def _of_built(place: Path) -> PackageNotice:
@@ -67,6 +61,19 @@ def _of_built(place: Path) -> PackageNotice:
     subject = licensed_package(built, DEFAULT_POLICY)
     files = read_archive(built.archive, built.manifest)
     return package_notice(subject, files, check_licences(subject).elections)
+
+
+def hand_out(text: str, out: Path | None, *, json: bool) -> None:
+    """The text is in the file, or printed as it is: it is handed on word by word.
+
+    Of JSON, which has its own way to write them, not even control characters are changed.
+    """
+    if out is None:
+        sys.stdout.write(text if json else console.plain(text))
+        return
+    with console.refusing(json=json):
+        _write(out, text)
+    console.say(f"written to {out}", json=json)
 
 
 def _write(path: Path, text: str) -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from services.catalog.adapters.archive_reading import ArchiveReading
 from services.catalog.adapters.artifacts import Artifacts
+from services.catalog.adapters.bills import Bills
 from services.catalog.adapters.intake import Intake
 from services.catalog.adapters.notices import Notices
 from services.catalog.adapters.own_key import read_clock_seed, read_ticket_key
@@ -112,6 +113,7 @@ async def main(stop: asyncio.Event) -> None:
             | verification.endpoints()
             | waivers.endpoints()
             | notices.endpoints()
+            | Bills(packages, artifacts, policy).endpoints()
             | ArchiveReading(packages, artifacts).endpoints()
             | owners.endpoints()
             | trust.endpoints()

@@ -68,7 +68,7 @@ def package_notice(
         summary=manifest.summary,
         expressions=package.expressions,
         elections=tuple(sorted(elections, key=lambda one: one.file)),
-        copyrights=tuple(_copyrights(files)),
+        copyrights=tuple(copyright_lines(files)),
         notices=tuple(_texts(files, lambda path: bool(_NOTICE.fullmatch(_name(path))))),
         licences=tuple(_texts(files, lambda path: path.startswith(_TEXTS))),
         missing=tuple(one for one in named_licences(package) if text_path(one) not in files),
@@ -86,6 +86,21 @@ def package_notice(
 def render_notice(notice: PackageNotice) -> str:
     """The bundle as a text, to be handed on as it is."""
     return "\n".join([*_lines(notice), ""]).lstrip("\n")
+
+
+def copyright_lines(files: Mapping[str, bytes]) -> Iterator[CopyrightLine]:
+    """What stands behind the tags of all texts of the work, by text."""
+    found: dict[str, list[str]] = {}
+    for path, content in sorted(files.items()):
+        if not is_work(path, content):
+            continue
+        for match in _COPYRIGHT.finditer(content[:HEAD_BYTES]):
+            text = _COMMENT_END.sub("", match[1].decode(errors="replace"))
+            paths = found.setdefault(text, [])
+            if path not in paths:
+                paths.append(path)
+    for text, paths in sorted(found.items()):
+        yield CopyrightLine(text=text, files=tuple(paths))
 
 
 def _lines(notice: PackageNotice) -> Iterator[str]:
@@ -129,20 +144,6 @@ def _source_lines(notice: PackageNotice) -> Iterator[str]:
 def _heading(text: str, line: str) -> tuple[str, ...]:
     above = (line * _WIDTH,) if line == "=" else ()
     return ("", *above, text, line * (_WIDTH if above else len(text)), "")
-
-
-def _copyrights(files: Mapping[str, bytes]) -> Iterator[CopyrightLine]:
-    found: dict[str, list[str]] = {}
-    for path, content in sorted(files.items()):
-        if not is_work(path, content):
-            continue
-        for match in _COPYRIGHT.finditer(content[:HEAD_BYTES]):
-            text = _COMMENT_END.sub("", match[1].decode(errors="replace"))
-            paths = found.setdefault(text, [])
-            if path not in paths:
-                paths.append(path)
-    for text, paths in sorted(found.items()):
-        yield CopyrightLine(text=text, files=tuple(paths))
 
 
 def _texts(files: Mapping[str, bytes], is_meant: Callable[[str], bool]) -> Iterator[NoticeText]:
