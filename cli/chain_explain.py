@@ -22,7 +22,7 @@ from cli.chain_places import (
     asked_nodes,
     drafted_places,
 )
-from cli.chain_view import order_text
+from cli.chain_view import order_text, program_text
 from cli.console import CredentialsOption, JsonFlag, emit, plain, run
 from cli.node_request import request_of_node
 from cli.session import connected
@@ -114,6 +114,11 @@ def _render_chain(node: str, one: ChainExplained) -> RenderableType:
     parts: list[RenderableType] = [Text(f"{node} {one.place}/{one.hook}, {what}", style="bold")]
     if one.explanation is None:
         parts.append(Text(f"  {plain(one.problem)}", style="yellow"))
+        parts += [
+            Text(f"  {place.order} {program_text(place.deployment, restricted=place.restricted)}")
+            for place in one.places
+            if any(other.restricted for other in one.places)
+        ]
     else:
         parts += _render_plan(one.explanation, one.places)
     parts.append(Text(""))

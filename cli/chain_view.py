@@ -25,6 +25,9 @@ from shared.contracts.node import (
 
 MAX_MAPS: Final = 64
 """Distinct maps of one kernel program."""
+RESTRICTED: Final = (
+    "not all of it is shown: a program of its chain is in a space that you do not see"
+)
 
 Rates = Mapping[tuple[str, str, str], float]
 """(interface, hook, deployment) to packets a second."""
@@ -76,7 +79,9 @@ def _render_chain(node: str, shown: ChainShown, rates: Rates | None) -> Renderab
         parts.append(Text(f"  {plain(chain.attachment_reason)}", style="dim"))
     parts += _neighbours(chain)
     parts += [Text(f"  {drift_line(one)}", style="red") for one in chain.drift]
-    if chain.program_id:
+    if chain.restricted:
+        parts.append(Text(f"  {RESTRICTED}", style="dim"))
+    elif chain.program_id:
         parts.append(_segments(chain))
     if chain.programs:
         parts.append(_programs(shown, rates))
@@ -181,7 +186,14 @@ def _programs(shown: ChainShown, rates: Rates | None) -> Table:
     return table
 
 
+def program_text(deployment: str, *, restricted: bool) -> str:
+    """A place in a chain: whose it is, or that it is in a space that one does not see."""
+    return "restricted" if restricted else deployment
+
+
 def _program_row(program: ObservedProgram) -> list[str]:
+    if program.restricted:
+        return [str(program.order), program_text("", restricted=True), "", "", "", "", ""]
     return [
         str(program.order),
         program.deployment,

@@ -17,9 +17,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cli.chain_view import order_text
+from cli.chain_view import order_text, program_text
 from cli.console import CredentialsOption, JsonFlag, emit, plain, progress, refusing, run, say
-from cli.rollout import CommandIdOption, ReasonOption, chosen_id, insist, until_over
+from cli.rollout import CommandIdOption, ReasonOption, chosen_id, insist, named, until_over
 from cli.session import connected
 from shared.adapters.bus import Bus
 from shared.contracts.base import Command, Endpoint
@@ -112,9 +112,9 @@ def rollback(
     Parameters
     ----------
     name
-        The deployment.
+        The deployment; of another space than public SPACE.NAME.
     """
-    fields = {"name": name, "to_revision": to or 0, **_given(options)}
+    fields = {**named(name), "to_revision": to or 0, **_given(options)}
     with refusing(json=options.json):
         if to is not None and to < 1:
             reason = Reason(path="--to", rule="must be a revision, from 1", got=to)
@@ -129,9 +129,9 @@ def undeploy(name: str, /, *, options: CommandOptions = _DEFAULTS) -> None:
     Parameters
     ----------
     name
-        The deployment.
+        The deployment; of another space than public SPACE.NAME.
     """
-    fields = {"name": name, **_given(options)}
+    fields = {**named(name), **_given(options)}
     with refusing(json=options.json):
         message = convert_document(fields, RemoveDeployment, what="undeploy")
     run(_see_through(REMOVE_DEPLOYMENT, message, options), json=options.json)
@@ -180,7 +180,7 @@ def render_done(done: CommandDone) -> RenderableType:
     """One line, and a line for each place."""
     accepted, status = done.accepted, done.status
     if status.removed:
-        return Text(f"{accepted.name} is on no node (command {accepted.command_id})")
+        return Text(f"{accepted.key} is on no node (command {accepted.command_id})")
     table = Table(box=None, pad_edge=False)
     for heading in ("node", "hook point", "version", "program", "tag", "generation"):
         table.add_column(heading, header_style="bold")
@@ -195,7 +195,7 @@ def render_done(done: CommandDone) -> RenderableType:
             str(chain.generation if chain else ""),
         )
     headline = (
-        f"{accepted.name} revision {accepted.revision} runs: {status.package} {status.version} "
+        f"{accepted.key} revision {accepted.revision} runs: {status.package} {status.version} "
         f"(command {accepted.command_id})"
     )
     return Group(Text(headline, style="bold green"), table)
@@ -218,8 +218,8 @@ def _add_chain(table: Table, chain: PlannedChain) -> None:
             chain.node if index == 0 else "",
             f"{chain.place}/{chain.hook}" if index == 0 else "",
             order_text(place.order, has_packages=place.has_packages_order),
-            place.deployment,
-            f"{place.package} {place.version}",
+            program_text(place.deployment, restricted=place.restricted),
+            f"{place.package} {place.version}".strip(),
             ", ".join(place.proceed_on),
             place.change + (note if place.change == "changed" else ""),
             style=CHANGE_STYLES[place.change],
@@ -278,7 +278,7 @@ async def _give(
     )
     if not json and endpoint is not APPLY_DEPLOYMENT:
         emit(accepted.plan, render_plan, json=json)
-    with progress(f"{accepted.name}: places as wanted", total=None) as update:
+    with progress(f"{accepted.key}: places as wanted", total=None) as update:
         status = await until_over(
             bus, accepted, deadline=deadline, progressed=lambda done, _: update(done)
         )

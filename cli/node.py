@@ -13,6 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cli.chain_view import program_text
 from cli.commanding import issue
 from cli.console import CredentialsOption, JsonFlag, emit, plain, run
 from cli.node_capabilities import capability_rows, hook_points_row, slot_words, xdp_words
@@ -213,7 +214,9 @@ def render_node(node: NodeStatus) -> RenderableType:
         chains.add_row(
             f"{chain.place}/{chain.hook}",
             chain.state,
-            " → ".join(program.deployment for program in chain.programs),
+            " → ".join(
+                program_text(one.deployment, restricted=one.restricted) for one in chain.programs
+            ),
         )
     unfit = [
         Text(f"{one.deployment} {_UNFIT[one.stays]} {plain(one.why)}", style="yellow")

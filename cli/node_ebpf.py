@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cli.chain_view import program_text
 from cli.console import CredentialsOption, JsonFlag, emit, plain, run
 from cli.node_request import request_of_node
 from cli.session import connected
@@ -87,7 +88,7 @@ def _cells(program: EbpfProgram) -> list[str | Text]:
     return [
         str(program.id),
         plain(program.type),
-        plain(program.name),
+        program_text(plain(program.name), restricted=program.restricted),
         program.tag,
         "yes" if program.gpl_compatible else "no",
         plain(program.role) if program.managed else Text("not managed", style="yellow"),

@@ -21,6 +21,7 @@ from shared.contracts.scheduler import (
     DeploymentStatus,
     GetDeployment,
 )
+from shared.deployment_keys import split_key
 from shared.errors import FaultError, Reason, RefusedError
 
 FIRST_REQUEST_SECONDS: Final = 5.0
@@ -32,6 +33,9 @@ LONGEST_REQUEST_SECONDS: Final = 30.0
 FIRST_WAIT_SECONDS: Final = 0.01
 LONGEST_WAIT_SECONDS: Final = 0.5
 
+SpaceOption = Annotated[
+    str, Parameter(name="--space", help="Where the version is; left out: wherever you see it.")
+]
 ReasonOption = Annotated[str, Parameter(name="--reason", help="Why; goes into the audit log.")]
 CommandIdOption = Annotated[
     str,
@@ -54,6 +58,12 @@ class DeploymentFailedError(RefusedError):
 def chosen_id(given: str) -> str:
     """The command id that was given, or a new one."""
     return given or secrets.token_hex(16)
+
+
+def named(key: str) -> dict[str, str]:
+    """Fields of a request for the deployment that is known by this key."""
+    space, name = split_key(key)
+    return {"name": name, "space": space}
 
 
 async def insist(
@@ -121,7 +131,7 @@ async def until_over(
     loop = asyncio.get_running_loop()
     wait_seconds = FIRST_WAIT_SECONDS
     while True:
-        status, problem = await _look(bus, accepted.name)
+        status, problem = await _look(bus, accepted)
         if status is not None:
             _refuse_failed(status, accepted)
             done = sum(place.state == "running" for place in status.places)
@@ -134,9 +144,10 @@ async def until_over(
         wait_seconds = min(1.5 * wait_seconds, LONGEST_WAIT_SECONDS)
 
 
-async def _look(bus: Bus, name: str) -> tuple[DeploymentStatus | None, str]:
+async def _look(bus: Bus, accepted: DeploymentAccepted) -> tuple[DeploymentStatus | None, str]:
+    request = GetDeployment(name=accepted.name, space=accepted.space)
     try:
-        return await bus.request(GET_DEPLOYMENT, GetDeployment(name=name)), ""
+        return await bus.request(GET_DEPLOYMENT, request), ""
     except FaultError as error:
         return None, error.message
 
@@ -144,14 +155,12 @@ async def _look(bus: Bus, name: str) -> tuple[DeploymentStatus | None, str]:
 def _refuse_failed(status: DeploymentStatus, accepted: DeploymentAccepted) -> None:
     if status.revision > accepted.revision:
         reason = Reason(path="", rule="a later revision overtook this one", got=status.revision)
-        raise DeploymentFailedError(
-            f"{status.name}: revision {accepted.revision} is over", [reason]
-        )
+        raise DeploymentFailedError(f"{status.key}: revision {accepted.revision} is over", [reason])
     failed = [place for place in status.places if place.state == "failed"]
     if failed:
         nodes = ", ".join(sorted({place.node for place in failed}))
         raise DeploymentFailedError(
-            f"{status.name} revision {status.revision} is refused on {nodes}; "
+            f"{status.key} revision {status.revision} is refused on {nodes}; "
             "what ran there before still runs",
             [reason for place in failed for reason in _located(place)],
             code=_code(failed[0]),
@@ -170,7 +179,7 @@ def _not_over(
     places = [place for place in (status.places if status else ()) if place.state != "running"]
     away = ", ".join(sorted({f"{place.node} ({place.state})" for place in places})) or problem
     return FaultError(
-        f"{accepted.name} revision {accepted.revision} is accepted and will be done, "
+        f"{accepted.key} revision {accepted.revision} is accepted and will be done, "
         f"but not in time: {away}",
         [reason for place in places for reason in _located(place)],
     )

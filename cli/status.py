@@ -13,6 +13,7 @@ from rich.text import Text
 
 from cli.chain_view import drift_line
 from cli.console import CredentialsOption, JsonFlag, emit, plain, run
+from cli.rollout import named
 from cli.session import connected
 from shared.contracts.scheduler import (
     GET_DEPLOYMENT,
@@ -41,6 +42,10 @@ def status(
         bool,
         Parameter(name="--removed", negative=(), help="Also those that were removed and are gone."),
     ] = False,
+    space: Annotated[
+        str,
+        Parameter(name="--space", help="Those of this space alone, as `l3af space list` has it."),
+    ] = "",
     json: JsonFlag = False,
     credentials: CredentialsOption = None,
 ) -> None:
@@ -49,16 +54,19 @@ def status(
     Parameters
     ----------
     name
-        One deployment, with its history; without it, all.
+        One deployment, with its history; of another space than public SPACE.NAME.  Without it, all
+        that you see.
     """
 
     async def listed() -> DeploymentList:
+        fields = {"removed": True, "space": space or None}
+        request = convert_document(fields, ListDeployments, what="status")
         async with connected(credentials) as bus:
-            listed = await bus.request(LIST_DEPLOYMENTS, ListDeployments(removed=True))
+            listed = await bus.request(LIST_DEPLOYMENTS, request)
             return listed if removed else without_gone(listed)
 
     async def got() -> DeploymentStatus:
-        request = convert_document({"name": name}, GetDeployment, what="status")
+        request = convert_document(named(name), GetDeployment, what="status")
         async with connected(credentials) as bus:
             return await bus.request(GET_DEPLOYMENT, request)
 
@@ -85,7 +93,7 @@ def render_list(listed: DeploymentList) -> RenderableType:
         table.add_column(heading, header_style="bold")
     for deployment in listed.deployments:
         head = (
-            deployment.name,
+            deployment.key,
             str(deployment.revision),
             f"{deployment.package} {deployment.version}",
             deployment.hook,

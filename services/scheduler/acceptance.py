@@ -205,8 +205,7 @@ def draft_removal(fleet: Fleet, key: str, facts: CommandFacts) -> Draft:
     revision = record.revisions[-1]
     sight = fleet.audiences.seen_in(record.space)
     plan = DeploymentPlan(
-        deployment=name,
-        space=record.space,
+        deployment=key,
         version=revision.version,
         archive_sha256=revision.archive_sha256,
         chains=tuple(planned_chains(key, fleet.desired, derived.changed, sight)),

@@ -33,8 +33,7 @@ def describe_plan(
 ) -> DeploymentPlan:
     """Every chain that the deployment is or was part of and that `after` changes."""
     return DeploymentPlan(
-        deployment=spec.name,
-        space=spec.space,
+        deployment=spec.key,
         version=package.version,
         archive_sha256=package.signed.archive_sha256,
         chains=tuple(planned_chains(spec.key, before, after, sight)),

@@ -102,7 +102,7 @@ class DeploymentPlan(Message, frozen=True, kw_only=True):
     """What would change."""
 
     deployment: str
-    space: Audience = PUBLIC
+    """By its key; several with commas between them."""
     version: str
     archive_sha256: str
     chains: tuple[PlannedChain, ...]
