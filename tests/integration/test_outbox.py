@@ -218,10 +218,11 @@ async def test_a_refusal_is_told_to_whom_it_concerns(buses: Buses) -> None:
     ]
 
 
-async def test_state_that_moved_is_decided_again(buses: Buses) -> None:
+@pytest.mark.parametrize("by_key", [False, True])
+async def test_state_that_moved_is_decided_again(buses: Buses, by_key: bool) -> None:
     """A change by somebody else between decision and write is never overwritten."""
     bus = await buses.open("service-scheduler")
-    labelling = Labelling(bus)
+    labelling = Labelling(bus, by_key=by_key)
     labels = bus.bucket(NODE_LABELS)
 
     async def decide_slowly(
@@ -240,6 +241,31 @@ async def test_state_that_moved_is_decided_again(buses: Buses) -> None:
     assert labelling.decisions == 2
     assert await revisions_of(bus, "n1") == {"zone": "a", "rack": "r1"}
     assert_gapless(await stored_events(await buses.open("service-auditor")))
+
+
+@pytest.mark.parametrize(("by_key", "decisions"), [(False, 2), (True, 1)])
+async def test_a_decision_about_one_key_does_not_mind_others(
+    buses: Buses, by_key: bool, decisions: int
+) -> None:
+    """What is decided by a whole bucket is decided again when any key of it changed."""
+    bus = await buses.open("service-scheduler")
+    labelling = Labelling(bus, by_key=by_key)
+
+    async def decide_slowly(
+        request: LabelNode, caller: Caller, command_id: str, now: datetime
+    ) -> Decision[NodeLabelled]:
+        decision = await labelling.decide(request, caller, command_id, now)
+        if labelling.decisions == 1:
+            await bus.bucket(NODE_LABELS).put("n2", NodeLabels(node="n2", labels={}))
+        return decision
+
+    outbox = Outbox(bus, "scheduler")
+    handler = outbox.command(LABEL_NODE, decide_slowly)
+    await outbox.open()
+    await handler(LabelNode(node="n1", set={"zone": "a"}, command_id="command-1"), ALICE)
+
+    assert labelling.decisions == decisions
+    assert await revisions_of(bus, "n1") == {"zone": "a"}
 
 
 async def test_fault_while_deciding_leaves_nothing(buses: Buses) -> None:

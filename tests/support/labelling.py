@@ -28,6 +28,8 @@ class Labelling:
     bus: Bus
     outcomes: tuple[Outcome, ...] = ("accepted", "observed")
     """Of the events that it tells."""
+    by_key: bool = False
+    """Whether a decision is about one key alone."""
     decisions: int = 0
     asked_by: str = ""
     """Name of who asked last."""
@@ -43,6 +45,7 @@ class Labelling:
         labels = self.bus.bucket(NODE_LABELS)
         snapshot = await labels.snapshot()
         before = snapshot.entries.get(request.node)
+        own = (before.revision if before else 0) if self.by_key else None
         merged = {**(before.value.labels if before else {}), **request.set}
         return Decision(
             reply=NodeLabelled(command_id=command_id, node=request.node, labels=merged),
@@ -51,6 +54,7 @@ class Labelling:
                 request.node,
                 NodeLabels(node=request.node, labels=merged, command_id=command_id),
                 snapshot.sequence,
+                own,
             ),
             events=tuple(
                 EventBody(action="node.label", outcome=outcome, node=request.node)

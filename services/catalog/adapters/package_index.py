@@ -13,6 +13,7 @@ Rules:
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -31,9 +32,11 @@ from shared.adapters.watched_bus import StoredChange
 from shared.contracts.catalog import PackageSummary
 from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.package_records import CATALOG, PackageRecord, StoredPackage
-from shared.errors import RefusedError
+from shared.errors import FaultError, RefusedError
 
 RELIST_SECONDS: Final = 600.0
+LISTED_SECONDS: Final = 60.0
+"""How long reading all records may take at the start."""
 UNPACKED: Final = 128
 """Records that stay unpacked, those that were asked for last."""
 
@@ -94,7 +97,11 @@ class PackageIndex:
             for entry in await self._bucket.entries():
                 self._take(entry.key, entry.value, entry.revision)
         else:
-            await listed.wait()
+            try:
+                async with asyncio.timeout(LISTED_SECONDS):
+                    await listed.wait()
+            except TimeoutError as error:
+                raise FaultError("the packages could not be read in time") from error
         _log.info("packages_known", packages=len(self._kept))
 
     def find(self, name: str, spaces: frozenset[Audience]) -> Held:
