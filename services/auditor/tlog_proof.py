@@ -79,6 +79,7 @@ def parse_tlog_proof(text: str, *, key: VerifierKey) -> ProofBundle:
     if unknown := sorted(set(fields) - set(_EXTRA_FIELDS)):
         raise ProofError(f"the extra data has fields that records do not have: {unknown}")
     bundle = {
+        "leaf": "",
         **fields,
         "kind": BUNDLE_KIND,
         "index": int(index[1]),

@@ -96,6 +96,33 @@ def test_every_kind_of_record_is_proved_to_both_verifiers(index: int) -> None:
     assert (proved.event is None) == (index >= 2)
 
 
+def restricted(bundle: ProofBundle) -> ProofBundle:
+    """The bundle as somebody has it who does not see the record."""
+    hashed = leaf_hash(bundle.leaf.encode()).hex()
+    return msgspec.structs.replace(bundle, leaf="", event=None, body="", leaf_hash=hashed)
+
+
+@pytest.mark.parametrize("index", range(len(BUNDLES)))
+def test_of_a_restricted_record_it_is_shown_that_the_log_holds_it(index: int) -> None:
+    """In either format; a hash that is another one, or has anything beside it, shows nothing."""
+    bundle = restricted(BUNDLES[index])
+    texts = (msgspec.json.encode(bundle), render_tlog_proof(bundle).encode())
+    read = (read_bundle(texts[0]), parse_tlog_proof(texts[1].decode(), key=KEY))
+    for one in read:
+        proved = verify_bundle(one, key=KEY)
+        assert (proved.index, proved.leaf, proved.event) == (index, None, None)
+    for change in (
+        {"leaf_hash": "0" * 64},
+        {"leaf_hash": bundle.leaf_hash.upper() + "A"},
+        {"index": index + 1},
+        {"leaf": BUNDLES[index].leaf},
+        {"body": "{}"},
+        {"event": BUNDLES[0].event},
+    ):
+        with pytest.raises(ProofError):
+            verify_bundle(msgspec.structs.replace(bundle, **change), key=KEY)
+
+
 @settings(max_examples=600)
 @given(st.integers(0, len(BUNDLES) - 1), st.integers(0), st.integers(0, 7))
 def test_a_bundle_with_any_flipped_bit_is_refused_or_says_the_same(

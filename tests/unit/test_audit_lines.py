@@ -51,6 +51,24 @@ def record_with(text: str, *, is_believed: bool = True) -> AuditRecord:
     return render_record(StoredRecord(6, draft.leaf, message.data, 0, 7, draft.problem))
 
 
+def test_a_restricted_record_is_its_number_and_its_hash() -> None:
+    """In JSON both, in CSV and in a table the number; a table says why there is no more."""
+    record = render_record(StoredRecord(6, b"", None, 0, 0, "", leaf_hash=b"\xab" * 32))
+
+    assert json.loads(json_line(record)) == {
+        "index": 6,
+        "leaf": "",
+        "received_at": "",
+        "stream_sequence": 0,
+        "leaf_hash": "ab" * 32,
+    }
+    (row,) = csv.reader(StringIO(csv_line(record), newline=""))
+    assert row == ["6", *[""] * (len(COLUMNS) - 1)]
+    console = Console(width=120, record=True, file=StringIO())
+    console.print(render_records([record], {}, has_heading=False))
+    assert console.export_text().split() == ["6", "restricted"]
+
+
 @given(TEXTS)
 def test_json_keeps_every_text_and_can_be_shown_anywhere(text: str) -> None:
     """One line of printable ASCII without `<`, `>` and `&`, that means the very record."""
