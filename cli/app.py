@@ -31,6 +31,7 @@ app.command(
     "cli.chain:app", name="chain", help="What runs on a hook, why it is linked so, what it does."
 )
 app.command("cli.licence:app", name="licence", help="Request, grant and list licence waivers.")
+app.command("cli.space:app", name="space", help="Who sees what is published, and until when.")
 app.command("cli.map:app", name="map", help="What the maps of running programs hold.")
 app.command("cli.audit:app", name="audit", help="Ask the log, prove records, verify proofs.")
 app.command(

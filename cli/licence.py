@@ -18,6 +18,7 @@ from cli.console import CredentialsOption, JsonFlag, emit, plain, refusing, run
 from cli.moments import parse_moment, shown_moment
 from cli.rollout import CommandIdOption, ReasonOption, chosen_id
 from cli.session import ask
+from shared.contracts.events import PUBLIC
 from shared.contracts.waivers import (
     GRANT_WAIVER,
     LIST_WAIVERS,
@@ -58,6 +59,7 @@ def request(
     expires: str = "",
     days: int = 0,
     archive: str = "",
+    space: str = PUBLIC,
     node: Annotated[tuple[str, ...], Parameter(negative=())] = ("*",),
     label: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     command_id: CommandIdOption = "",
@@ -84,6 +86,8 @@ def request(
         Instead: so many days from now.
     archive
         SHA-256 of the one archive that it is for.
+    space
+        Whose versions it is for; public: for all.
     node
         Names or globs of nodes where what it lets through may run.
     label
@@ -98,6 +102,7 @@ def request(
             "versions": versions,
             "archive_sha256": archive,
             "nodes": {"names": list(node), "labels": labels},
+            "space": space,
         },
         "expires_at": expires_at,
         "reason": reason,
@@ -234,7 +239,8 @@ def _render_list(listed: WaiverList) -> RenderableType:
 
 def _target(scope: WaiverScope) -> str:
     archive = f"archive {scope.archive_sha256[:12]}" if scope.archive_sha256 else ""
-    return " ".join(part for part in (scope.package, scope.versions, archive) if part)
+    space = "" if scope.space == PUBLIC else f"in {scope.space}"
+    return " ".join(part for part in (scope.package, scope.versions, archive, space) if part)
 
 
 def _nodes(scope: WaiverScope) -> str:

@@ -11,15 +11,15 @@ import cyclopts
 from cyclopts import Parameter
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from cli import console, session
 from cli.console import CredentialsOption, JsonFlag, plain
 from cli.package_analysis_view import companion_tables, portability_table
 from cli.package_build import BuiltPackage, build_package
 from cli.package_check import report_check
+from cli.package_listing import render_list
 from cli.package_publish import load_built, load_publisher, upload, write_built
-from cli.package_review import release_facts
+from cli.package_review import release_facts, space_facts
 from cli.package_schema import configuration_tables, report_schema
 from cli.package_source import ARCHIVE_SUFFIX
 from cli.package_statements import fact_table, program_table, statement_facts
@@ -31,7 +31,7 @@ from cli.package_verify import (
     wait_for_kernels,
     waiting_facts,
 )
-from cli.rollout import chosen_id
+from cli.rollout import SpaceOption, chosen_id
 from shared.canonical import canonical_digest, sha256_hex
 from shared.contracts.base import Message
 from shared.contracts.catalog import (
@@ -45,6 +45,7 @@ from shared.contracts.catalog import (
     PackageShown,
     PublishPackage,
 )
+from shared.contracts.events import PUBLIC
 from shared.contracts.licences import LicenceVerdict
 from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import PackageManifest
@@ -67,7 +68,6 @@ app.command(
     "cli.package_licence:licence", help="Check licences against the kernel's rules and a policy."
 )
 app.command("cli.package_notice:notice", help="What has to be handed on with a package.")
-app.command("cli.package_sbom:sbom", help="What a package is made of, as CycloneDX or SPDX.")
 app.command("cli.package_review:submit", help="Ask for reviews for a channel.")
 app.command("cli.package_review:review", help="Say that you look at a version.")
 app.command("cli.package_review:approve", help="Approve exactly these bytes, as a code owner.")
@@ -148,6 +148,7 @@ def publish(
     path: Path,
     *,
     channel: Annotated[tuple[str, ...], Parameter(negative=())] = ("stable",),
+    space: str = PUBLIC,
     watch: WatchFlag = False,
     timeout: TimeoutOption = 600,
     reason: str = "",
@@ -166,6 +167,8 @@ def publish(
         A package's folder, which is built first, or an archive that `build` wrote.
     channel
         Where the version is released to.
+    space
+        Whose members alone see the version, as `space list` shows it.
     reason
         Why; goes into the audit log.
     command_id
@@ -178,6 +181,7 @@ def publish(
             built,
             credentials=credentials,
             channels=channel,
+            space=space,
             reason=reason,
             command_id=chosen_id(command_id),
         ),
@@ -189,9 +193,7 @@ def publish(
     console.say(_render_published(published), json=json)
     show_decided(
         console.run(
-            wait_for_kernels(
-                credentials, published.name, published.version, seconds=timeout, json=json
-            ),
+            wait_for_kernels(credentials, published, seconds=timeout, json=json),
             json=json,
         ),
         json=json,
@@ -218,7 +220,7 @@ def list_(
                 pages.append(await bus.request(LIST_PACKAGES, request))
         return PackageList(packages=tuple(one for page in pages for one in page.packages))
 
-    console.emit(console.run(listed(), json=json), _render_list, json=json)
+    console.emit(console.run(listed(), json=json), render_list, json=json)
 
 
 @app.command
@@ -226,6 +228,7 @@ def show(
     name: str,
     version: str = "",
     *,
+    space: SpaceOption = "",
     schema: Annotated[bool, Parameter(negative=())] = False,
     credentials: CredentialsOption = None,
     json: JsonFlag = False,
@@ -243,7 +246,7 @@ def show(
     if schema:
         report_schema(name, version, credentials, json=json)
         return
-    wanted = GetPackage(name=name, version=version)
+    wanted = GetPackage(name=name, version=version, space=space)
     found = console.run(session.ask(GET_PACKAGE, wanted, credentials), json=json)
     console.emit(found, _render_shown, json=json)
 
@@ -253,6 +256,7 @@ async def _publish(
     *,
     credentials: Path | None,
     channels: tuple[str, ...],
+    space: str,
     reason: str,
     command_id: str,
 ) -> PackagePublished:
@@ -265,7 +269,11 @@ async def _publish(
             return await bus.request(
                 PUBLISH_PACKAGE,
                 PublishPackage(
-                    command_id=command_id, reason=reason, signed=signed, channels=channels
+                    command_id=command_id,
+                    reason=reason,
+                    signed=signed,
+                    channels=channels,
+                    space=space,
                 ),
                 timeout_seconds=PUBLISH_SECONDS,
             )
@@ -290,6 +298,7 @@ def _render_published(published: PackagePublished) -> RenderableType:
     return fact_table(
         {
             "published": f"{published.name} {published.version}",
+            **space_facts(published.space),
             "archive sha256": published.archive_sha256,
             "manifest sha256": published.manifest_sha256,
             "command": published.command_id,
@@ -299,27 +308,13 @@ def _render_published(published: PackagePublished) -> RenderableType:
     )
 
 
-def _render_list(listed: PackageList) -> RenderableType:
-    if not listed.packages:
-        return Text("no packages are published")
-    table = Table("package", "versions", "hooks", "licence", "summary")
-    for package in listed.packages:
-        table.add_row(
-            plain(package.name),
-            plain(", ".join(package.versions)),
-            ", ".join(package.hooks),
-            plain(package.licence),
-            plain(package.summary),
-        )
-    return table
-
-
 def _render_shown(shown: PackageShown) -> RenderableType:
     package, manifest = shown.package, shown.package.manifest
     parts: list[RenderableType] = [
         fact_table(
             {
                 "package": f"{manifest.name} {package.version}",
+                **space_facts(package.space),
                 "summary": manifest.summary,
                 "licence": manifest.licence,
                 **statement_facts(manifest),

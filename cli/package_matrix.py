@@ -13,6 +13,7 @@ from rich.text import Text
 from cli import console, session
 from cli.console import CredentialsOption, JsonFlag, plain
 from cli.package_statements import fact_table
+from cli.rollout import SpaceOption
 from shared.contracts.verification import (
     GET_MATRIX,
     GetMatrix,
@@ -27,7 +28,12 @@ _LOADS: Final = "(loads)"
 
 
 def matrix(
-    name: str, version: str = "", *, credentials: CredentialsOption = None, json: JsonFlag = False
+    name: str,
+    version: str = "",
+    *,
+    space: SpaceOption = "",
+    credentials: CredentialsOption = None,
+    json: JsonFlag = False,
 ) -> None:
     """Show what the kernels of verifying nodes said of a version.
 
@@ -36,7 +42,7 @@ def matrix(
     version
         Left out: the one that was published last.
     """
-    wanted = GetMatrix(name=name, version=version)
+    wanted = GetMatrix(name=name, version=version, space=space)
     found = console.run(session.ask(GET_MATRIX, wanted, credentials), json=json)
     console.emit(found, render, json=json)
 

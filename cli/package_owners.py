@@ -16,6 +16,7 @@ from cli.commanding import issue
 from cli.console import CredentialsOption, JsonFlag, emit, plain, run
 from cli.rollout import CommandIdOption, ReasonOption, chosen_id
 from cli.session import ask
+from shared.contracts.events import PUBLIC
 from shared.contracts.reviews import (
     LIST_OWNERS,
     SET_OWNERS,
@@ -26,6 +27,9 @@ from shared.contracts.reviews import (
 
 app = cyclopts.App(name="owners", help="Show and set who owns the files of which packages.")
 PathsOption = Annotated[str, Parameter(name="--paths", help="Glob over paths in the archive.")]
+SpaceOption = Annotated[
+    str, Parameter(name="--space", help="Whose versions it is for; public: for all versions.")
+]
 
 
 @app.command(name="list")
@@ -49,6 +53,7 @@ def set_(
     *,
     owner: Annotated[tuple[str, ...], Parameter(negative=())],
     paths: PathsOption = "*",
+    space: SpaceOption = PUBLIC,
     reason: ReasonOption = "",
     command_id: CommandIdOption = "",
     credentials: CredentialsOption = None,
@@ -63,7 +68,7 @@ def set_(
     owner
         Name of a principal; repeat it.
     """
-    fields = {"owners": list(owner), **_fields(packages, paths, reason, command_id)}
+    fields = {"owners": list(owner), **_fields(packages, paths, space, reason, command_id)}
     issue(SET_OWNERS, fields, _render, credentials, what="owners", json=json)
 
 
@@ -72,6 +77,7 @@ def remove(
     packages: str,
     *,
     paths: PathsOption = "*",
+    space: SpaceOption = PUBLIC,
     reason: ReasonOption = "",
     command_id: CommandIdOption = "",
     credentials: CredentialsOption = None,
@@ -86,7 +92,7 @@ def remove(
     """
     issue(
         SET_OWNERS,
-        _fields(packages, paths, reason, command_id),
+        _fields(packages, paths, space, reason, command_id),
         _render,
         credentials,
         what="owners",
@@ -94,10 +100,11 @@ def remove(
     )
 
 
-def _fields(packages: str, paths: str, reason: str, command_id: str) -> dict[str, Any]:
+def _fields(packages: str, paths: str, space: str, reason: str, command_id: str) -> dict[str, Any]:
     return {
         "packages": packages,
         "paths": paths,
+        "space": space,
         "reason": reason,
         "command_id": chosen_id(command_id),
     }
@@ -106,7 +113,8 @@ def _fields(packages: str, paths: str, reason: str, command_id: str) -> dict[str
 def _render(found: OwnerList | OwnersSet) -> RenderableType:
     if not found.rules:
         return Text("nobody owns anything: l3af package owners set GLOB --owner NAME")
-    table = Table("packages", "paths", "owners", box=None)
+    table = Table("packages", "paths", "owners", "space", box=None)
     for rule in found.rules:
-        table.add_row(plain(rule.packages), plain(rule.paths), plain(", ".join(rule.owners)))
+        owners = plain(", ".join(rule.owners))
+        table.add_row(plain(rule.packages), plain(rule.paths), owners, plain(rule.space))
     return table

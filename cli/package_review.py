@@ -15,8 +15,9 @@ from cli.commanding import issue
 from cli.console import CredentialsOption, JsonFlag
 from cli.moments import shown_moment
 from cli.package_statements import fact_table
-from cli.rollout import CommandIdOption, ReasonOption, chosen_id
+from cli.rollout import CommandIdOption, ReasonOption, SpaceOption, chosen_id
 from shared.contracts.catalog import PackagePublished, PackageVersion
+from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.lifecycle import Statement
 from shared.contracts.reviews import (
     APPROVE_PACKAGE,
@@ -52,6 +53,7 @@ def submit(
     channel: str = "stable",
     notes: NotesOption = None,
     tag: TagOption = (),
+    space: SpaceOption = "",
     reason: ReasonOption = "",
     command_id: CommandIdOption = "",
     credentials: CredentialsOption = None,
@@ -67,7 +69,7 @@ def submit(
         Where it shall be released to.
     """
     fields = {"channel": channel, **_described(notes, tag, json=json)}
-    fields |= _fields(name, version, reason, command_id)
+    fields |= _fields(name, version, space, reason, command_id)
     issue(SUBMIT_PACKAGE, fields, _render_moved, credentials, json=json)
 
 
@@ -75,6 +77,7 @@ def review(
     name: str,
     version: str,
     *,
+    space: SpaceOption = "",
     reason: ReasonOption = "",
     command_id: CommandIdOption = "",
     credentials: CredentialsOption = None,
@@ -83,7 +86,7 @@ def review(
     """Say that you look at a version, with --reason as your remark (code owners)."""
     issue(
         REVIEW_PACKAGE,
-        _fields(name, version, reason, command_id),
+        _fields(name, version, space, reason, command_id),
         _render_moved,
         credentials,
         json=json,
@@ -95,6 +98,7 @@ def approve(
     version: str,
     *,
     digest: str = "",
+    space: SpaceOption = "",
     reason: ReasonOption = "",
     command_id: CommandIdOption = "",
     credentials: CredentialsOption = None,
@@ -113,9 +117,10 @@ def approve(
         async with session.connected(credentials) as bus:
             known = digest
             if not known:
-                found = await bus.request(GET_REVIEW, GetReview(name=name, version=version))
+                wanted = GetReview(name=name, version=version, space=space)
+                found = await bus.request(GET_REVIEW, wanted)
                 known = found.manifest_sha256
-            fields = {"manifest_sha256": known, **_fields(name, version, reason, command_id)}
+            fields = {"manifest_sha256": known, **_fields(name, version, space, reason, command_id)}
             command = convert_document(fields, ApprovePackage, what="command")
             return await bus.request(APPROVE_PACKAGE, command)
 
@@ -129,6 +134,7 @@ def promote(
     to: str,
     notes: NotesOption = None,
     tag: TagOption = (),
+    space: SpaceOption = "",
     reason: ReasonOption = "",
     command_id: CommandIdOption = "",
     credentials: CredentialsOption = None,
@@ -144,7 +150,7 @@ def promote(
         The channel, as candidate or stable.
     """
     fields = {"to": to, **_described(notes, tag, json=json)}
-    fields |= _fields(name, version, reason, command_id)
+    fields |= _fields(name, version, space, reason, command_id)
     issue(PROMOTE_PACKAGE, fields, _render_moved, credentials, json=json)
 
 
@@ -152,6 +158,7 @@ def deprecate(
     name: str,
     version: str,
     *,
+    space: SpaceOption = "",
     reason: WhyOption,
     command_id: CommandIdOption = "",
     credentials: CredentialsOption = None,
@@ -160,7 +167,7 @@ def deprecate(
     """Say that a version should no longer be chosen; it still can be, with a warning."""
     issue(
         DEPRECATE_PACKAGE,
-        _fields(name, version, reason, command_id),
+        _fields(name, version, space, reason, command_id),
         _render_moved,
         credentials,
         json=json,
@@ -171,6 +178,7 @@ def yank(
     name: str,
     version: str,
     *,
+    space: SpaceOption = "",
     reason: WhyOption,
     undo: Annotated[bool, Parameter(negative=())] = False,
     command_id: CommandIdOption = "",
@@ -184,7 +192,7 @@ def yank(
     undo
         It is seen again.
     """
-    fields = {"undo": undo, **_fields(name, version, reason, command_id)}
+    fields = {"undo": undo, **_fields(name, version, space, reason, command_id)}
     issue(YANK_PACKAGE, fields, _render_moved, credentials, json=json)
 
 
@@ -192,6 +200,7 @@ def revoke(
     name: str,
     version: str,
     *,
+    space: SpaceOption = "",
     reason: WhyOption,
     command_id: CommandIdOption = "",
     credentials: CredentialsOption = None,
@@ -203,7 +212,7 @@ def revoke(
     """
     issue(
         REVOKE_PACKAGE,
-        _fields(name, version, reason, command_id),
+        _fields(name, version, space, reason, command_id),
         _render_moved,
         credentials,
         json=json,
@@ -214,6 +223,7 @@ def standing(
     name: str,
     version: str = "",
     *,
+    space: SpaceOption = "",
     credentials: CredentialsOption = None,
     json: JsonFlag = False,
 ) -> None:
@@ -224,7 +234,7 @@ def standing(
     version
         Left out: the one that was published last.
     """
-    wanted = GetReview(name=name, version=version)
+    wanted = GetReview(name=name, version=version, space=space)
     found = console.run(session.ask(GET_REVIEW, wanted, credentials), json=json)
     console.emit(found, _render_review, json=json)
 
@@ -253,10 +263,16 @@ def release_facts(version: PackageVersion | PackagePublished) -> dict[str, str]:
     return facts
 
 
-def _fields(name: str, version: str, reason: str, command_id: str) -> dict[str, Any]:
+def space_facts(space: Audience) -> dict[str, str]:
+    """Where a version is that not everybody sees, or did not see from the beginning."""
+    return {} if space == PUBLIC else {"space": space}
+
+
+def _fields(name: str, version: str, space: str, reason: str, command_id: str) -> dict[str, Any]:
     return {
         "name": name,
         "version": version,
+        "space": space,
         "reason": reason,
         "command_id": chosen_id(command_id),
     }

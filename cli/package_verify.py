@@ -17,7 +17,7 @@ from rich.text import Text
 from cli import console, session
 from cli.console import CredentialsOption, JsonFlag, plain
 from cli.package_matrix import render
-from cli.rollout import CommandIdOption, ReasonOption, chosen_id
+from cli.rollout import CommandIdOption, ReasonOption, SpaceOption, chosen_id
 from shared.adapters.bus import Bus
 from shared.contracts.catalog import PackagePublished, PackageVersion
 from shared.contracts.verification import (
@@ -47,6 +47,7 @@ def verify(
     *,
     watch: WatchFlag = False,
     timeout: TimeoutOption = 600,
+    space: SpaceOption = "",
     reason: ReasonOption = "",
     command_id: CommandIdOption = "",
     credentials: CredentialsOption = None,
@@ -60,13 +61,18 @@ def verify(
 
     async def ask() -> VerificationOrdered | VerificationMatrix:
         command = VerifyPackage(
-            name=name, version=version, reason=reason, command_id=chosen_id(command_id)
+            name=name,
+            version=version,
+            space=space,
+            reason=reason,
+            command_id=chosen_id(command_id),
         )
         async with session.connected(credentials) as bus:
             ordered = await bus.request(VERIFY_PACKAGE, command)
             if not watch:
                 return ordered
-            return await until_decided(bus, name, ordered.version, seconds=timeout, json=json)
+            wanted = GetMatrix(name=name, version=ordered.version, space=space)
+            return await until_decided(bus, wanted, seconds=timeout, json=json)
 
     answer = console.run(ask(), json=json)
     if isinstance(answer, VerificationOrdered):
@@ -99,11 +105,12 @@ def gate_facts(package: PackageVersion) -> dict[str, str]:
 
 
 async def wait_for_kernels(
-    credentials: Path | None, name: str, version: str, *, seconds: int, json: bool
+    credentials: Path | None, published: PackagePublished, *, seconds: int, json: bool
 ) -> VerificationMatrix:
     """As `until_decided`, over a connection of its own."""
+    wanted = GetMatrix(name=published.name, version=published.version, space=published.space)
     async with session.connected(credentials) as bus:
-        return await until_decided(bus, name, version, seconds=seconds, json=json)
+        return await until_decided(bus, wanted, seconds=seconds, json=json)
 
 
 def show_decided(found: VerificationMatrix, *, json: bool) -> None:
@@ -120,7 +127,7 @@ def is_kept_out(found: VerificationMatrix) -> bool:
 
 
 async def until_decided(
-    bus: Bus, name: str, version: str, *, seconds: int, json: bool
+    bus: Bus, wanted: GetMatrix, *, seconds: int, json: bool
 ) -> VerificationMatrix:
     """The matrix, once nothing changes any more by itself, or the time is over.
 
@@ -132,11 +139,11 @@ async def until_decided(
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     said: tuple[str, ...] = ()
-    with nullcontext() if json else console.progress(f"verifying {name} {version}"):
+    with nullcontext() if json else console.progress(f"verifying {wanted.name} {wanted.version}"):
         while True:
             is_late = loop.time() > deadline
             try:
-                found = await bus.request(GET_MATRIX, GetMatrix(name=name, version=version))
+                found = await bus.request(GET_MATRIX, wanted)
             except FaultError:
                 if is_late:
                     raise

@@ -13,11 +13,13 @@ from services.catalog.adapters.artifacts import Artifacts
 from services.catalog.adapters.bills import Bills
 from services.catalog.adapters.intake import Intake
 from services.catalog.adapters.notices import Notices
+from services.catalog.adapters.own_archives import OwnArchives
 from services.catalog.adapters.own_key import read_clock_seed, read_ticket_key
 from services.catalog.adapters.owners import Owners
 from services.catalog.adapters.package_index import PackageIndex
 from services.catalog.adapters.packages import Packages
 from services.catalog.adapters.reviews import Reviews
+from services.catalog.adapters.spaces import Spaces
 from services.catalog.adapters.trust_documents import TrustDocuments
 from services.catalog.adapters.uploads import Uploads
 from services.catalog.adapters.verification import Verification
@@ -31,7 +33,7 @@ from shared.adapters.licence_policies import load_policy
 from shared.adapters.logs import configure_logs
 from shared.adapters.outbox import Outbox
 from shared.adapters.spaces import KnownSpaces
-from shared.adapters.watched_bus import WatchedBus
+from shared.adapters.watched_bus import StoredChange, WatchedBus
 from shared.config import load_config
 from shared.contracts.desired import DESIRED
 from shared.contracts.node import NODES
@@ -52,13 +54,22 @@ async def main(stop: asyncio.Event) -> None:
     releases = release_policy(config)
     async with connect(config.credentials_dir) as bus:
         index = PackageIndex(bus)
-        outbox = Outbox(WatchedBus(bus, (CATALOG,), stored=index.note), "catalog")
+        known = KnownSpaces(bus, now=_now)
+
+        def stored(change: StoredChange) -> None:
+            index.note(change)
+            spaces.concern()
+
+        outbox = Outbox(WatchedBus(bus, (CATALOG,), stored=stored), "catalog")
         artifacts = Artifacts(bus.connection, folder=config.state_dir / "spool")
-        packages = Packages(bus, index, artifacts)
-        waivers = Waivers(bus, packages, outbox, now=_now)
+        packages = Packages(bus, index, artifacts, spaces=known)
+        spaces = Spaces(bus, outbox, known=known, contents=packages, now=_now)
+        waivers = Waivers(bus, packages, outbox, spaces=known, now=_now)
+        own = OwnArchives(config.state_dir / "own-archives")
         uploads = Uploads(config.state_dir / "uploads", kept_bytes=config.uploads_bytes)
-        intake = Intake(artifacts=artifacts, uploads=uploads, limit_bytes=config.max_artifact_bytes)
-        spaces = KnownSpaces(bus, now=_now)
+        intake = Intake(
+            artifacts=artifacts, uploads=uploads, own=own, limit_bytes=config.max_artifact_bytes
+        )
         clock_seed = read_clock_seed(config.credentials_dir)
         trust = TrustDocuments(
             bus,
@@ -66,7 +77,7 @@ async def main(stop: asyncio.Event) -> None:
             trust_root=bytes.fromhex(bus.facts.trust_root),
             clock_seed=clock_seed,
             mode=config.trust_mode,
-            spaces=spaces,
+            spaces=known,
         )
         notices = Notices(packages, artifacts, policy)
         ticket_key = read_ticket_key(config.credentials_dir)
@@ -81,7 +92,7 @@ async def main(stop: asyncio.Event) -> None:
             waivers=waivers,
             now=_now,
         )
-        owners = Owners(bus, outbox)
+        owners = Owners(bus, outbox, spaces=known)
         reviews = Reviews(
             packages,
             outbox,
@@ -98,6 +109,8 @@ async def main(stop: asyncio.Event) -> None:
             desired=bus.bucket(DESIRED),
             nodes=bus.bucket(NODES),
             artifacts=artifacts,
+            own_archives=own,
+            spaces=known,
             outbox=outbox,
             trust=trust,
             ticket_key=ticket_key,
@@ -117,14 +130,16 @@ async def main(stop: asyncio.Event) -> None:
             | ArchiveReading(packages, artifacts).endpoints()
             | owners.endpoints()
             | trust.endpoints()
+            | spaces.endpoints()
             | reviews.endpoints()
             | service.endpoints()
         )
-        await spaces.open()
+        await known.open()
         await index.open()
         await outbox.open()
         bus.spawn(verification.run())
         bus.spawn(waivers.keep_saying())
+        bus.spawn(spaces.keep_lifting())
         async with bus.serve("catalog", endpoints, version=VERSION, on_refused=outbox.note_refusal):
             await stop.wait()
 

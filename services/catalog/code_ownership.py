@@ -9,6 +9,7 @@ Rules:
    of nobody who published or submitted the version, and if the name owns a file of the package
    by the table as it is now.
  * One key and one name count once.
+ * Rules of `public` are for all versions, those of another space for its own.
  * Where a rule is for some paths only, one of its owners has to be among the approvals.
 """
 
@@ -54,17 +55,21 @@ def changed_table(table: OwnerTable | None, request: SetOwners, *, command_id: s
         reason = Reason(path="packages", rule=rule, got=len(rules) + 1, allowed=MAX_OWNER_RULES)
         raise RefusedError(rule, [reason], code="too_large")
     owners = tuple(dict.fromkeys(request.owners))
-    new = (
-        OwnerRule(packages=request.packages, paths=request.paths, owners=owners) if owners else None
-    )
+    new = _rule(request, owners) if owners else None
     kept = [new if (one.packages, one.paths) == place else one for one in rules]
     if new is not None and place not in known:
         kept.append(new)
     return OwnerTable(rules=tuple(one for one in kept if one is not None), command_id=command_id)
 
 
+def _rule(request: SetOwners, owners: tuple[str, ...]) -> OwnerRule:
+    return OwnerRule(
+        packages=request.packages, paths=request.paths, owners=owners, space=request.space
+    )
+
+
 def owners_event(request: SetOwners, before: OwnerTable | None) -> EventBody:
-    """Who owns what was changed; `details`: packages, paths, owners, and those before."""
+    """Who owns what was changed; `details`: packages, paths, owners, those before, and space."""
     place = (request.packages, request.paths)
     rules = before.rules if before else ()
     was = next((one.owners for one in rules if (one.packages, one.paths) == place), ())
@@ -76,6 +81,7 @@ def owners_event(request: SetOwners, before: OwnerTable | None) -> EventBody:
             "paths": request.paths,
             "owners": list(request.owners),
             "before": list(was),
+            "space": request.space,
         },
     )
 

@@ -8,6 +8,7 @@ Rules:
  * A published version never changes.  Publishing it again is a conflict, with the same content or
    another; only the same command gives the same answer again, and that is the outbox's part.
  * Versions of equal precedence are one version: build metadata does not tell them apart.
+ * What is in other spaces is no conflict, so that none tells that there is something.
  * The manifest keeps its word (`manifest`), and neither the kernel nor the installation's policy
    would refuse what is said of licences (shared/licensing).
  * A publisher publishes what its own key signed: the certificate names who asks.
@@ -33,7 +34,7 @@ from shared.contracts.catalog import (
     SignedPackage,
 )
 from shared.contracts.errors import ErrorCode
-from shared.contracts.events import EventBody
+from shared.contracts.events import PUBLIC, Audience, EventBody
 from shared.contracts.licences import LicenceVerdict
 from shared.contracts.package_analysis import PackageAnalysis
 from shared.contracts.package_facts import ElfFacts
@@ -93,7 +94,7 @@ def decide_publication(
     """The package's record with `version` as its youngest.
 
     Args:
-        record: What is published under this name; None if nothing is.
+        record: What is published under this name in the same space; None if nothing is.
         name: The package's name, as the manifest has it.
         version: What shall be published, with facts of all its object files, and judged.
         tests: That its archive brings along.
@@ -187,6 +188,7 @@ def draft_version(
     command_id: str,
     now: datetime,
     analysis: PackageAnalysis | None = None,
+    space: Audience = PUBLIC,
     trust: TrustNote | None = None,
 ) -> PackageVersion:
     """What would be published."""
@@ -200,6 +202,7 @@ def draft_version(
         channels=tuple(channels),
         command_id=command_id,
         analysis=analysis,
+        space=space,
         trust=trust,
     )
 
@@ -256,6 +259,7 @@ def publication_reply(name: str, version: PackageVersion) -> PackagePublished:
         version=version.version,
         manifest_sha256=manifest_digest(version.signed),
         archive_sha256=version.signed.archive_sha256,
+        space=version.space,
         submitted=version.lifecycle.targets if version.lifecycle else (),
         unchanged=version.unchanged,
     )

@@ -12,10 +12,11 @@ from typing import Any, ClassVar, Final, Protocol
 import msgspec
 import structlog
 
-from services.catalog.adapters.package_index import Held
+from services.catalog.adapters.own_archives import OwnArchives
 from services.catalog.adapters.packages import Packages
 from services.catalog.chunks import check_reader, chunk_number
 from services.catalog.package_content import PackageContent, read_content
+from services.catalog.package_places import Held, VersionPlace
 from services.catalog.publication import (
     check_has_name,
     check_manifest_size,
@@ -44,6 +45,7 @@ from services.catalog.resolution import (
     warnings_of,
 )
 from services.catalog.reviewing import Speaker, submission_events
+from services.catalog.spacing import check_lifts_nothing, closed_space
 from services.catalog.ticket import issue_ticket
 from services.catalog.trusting import (
     check_caller,
@@ -56,6 +58,7 @@ from shared.adapters.callers import Caller
 from shared.adapters.kv import Entry
 from shared.adapters.outbox import Outbox
 from shared.adapters.service_layer import Handler
+from shared.adapters.spaces import KnownSpaces
 from shared.archive_files import ArchiveBytes
 from shared.bytecode.licences import is_gpl_compatible
 from shared.contracts.base import Endpoint, Message
@@ -80,6 +83,7 @@ from shared.contracts.catalog import (
 )
 from shared.contracts.desired import DesiredNode
 from shared.contracts.errors import ErrorCode
+from shared.contracts.events import PUBLIC
 from shared.contracts.node import NodeRecord
 from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES
 from shared.contracts.package_records import VersionEntry
@@ -134,7 +138,7 @@ class NodeRecords(Protocol):
 class Verification(Protocol):
     """Has versions verified."""
 
-    def opened(self, name: str, version: str) -> None:
+    def opened(self, place: VersionPlace) -> None:
         """The version is looked at from now on."""
 
 
@@ -159,6 +163,8 @@ class CatalogService:
         desired: DesiredNodes,
         nodes: NodeRecords,
         artifacts: Artifacts,
+        own_archives: OwnArchives,
+        spaces: KnownSpaces,
         outbox: Outbox,
         trust: TrustNow,
         ticket_key: bytes,
@@ -173,6 +179,8 @@ class CatalogService:
         self._desired: Final = desired
         self._nodes: Final = nodes
         self._artifacts: Final = artifacts
+        self._own_archives: Final = own_archives
+        self._spaces: Final = spaces
         self._publish: Final = outbox.command(PUBLISH_PACKAGE, self.publish_package)
         self._trust: Final = trust
         self._ticket_key: Final = ticket_key
@@ -198,7 +206,8 @@ class CatalogService:
         check_has_name(caller.name)
         published = await self._publish(request, caller)
         if isinstance(published, PackagePublished) and published.awaits:
-            self._verification.opened(published.name, published.version)
+            place = VersionPlace(published.space, published.name, published.version)
+            self._verification.opened(place)
         return published
 
     async def publish_package(
@@ -206,10 +215,15 @@ class CatalogService:
     ) -> Decision[PackagePublished]:
         """The version exists if signature, archive, manifest and licence all agree."""
         version: PackageVersion | None = None
+        space = request.space
+        await self._spaces.sees(caller.name, space)
+        audience = self._spaces.concerned(space, caller.name)
         try:
+            self._check_space(request, caller, now)
             version, content, archive_bytes = await self._verified(request, caller, command_id, now)
             name = version.manifest.name
-            held = await self._packages.read(name, self._packages.seen_by(caller))
+            held = await self._packages.read(name, self._packages.beside(space), first=space)
+            part = held.part(space)
             version = judged(
                 version,
                 self._licence_policy,
@@ -219,7 +233,7 @@ class CatalogService:
                 waivers=await self._waivers.in_force(),
             )
             record = decide_publication(
-                held.record,
+                part.record,
                 name=name,
                 version=version,
                 tests=content.tests,
@@ -233,12 +247,12 @@ class CatalogService:
             version = gated(version, self._demands, now=now)
             record = replaced(record, version, command_id=command_id)
             record = retired(record, version.channels, self._release_policy)
-            change = await self._packages.change(held, record, version)
+            change = await self._packages.change(part, record, version)
         except RefusedError as error:
             refusal = error.refusal()
             _log.info("package_refused", command_id=command_id, code=refusal.code)
             event = publication_event(request.signed, version=version, refusal=refusal)
-            return Decision(refusal=refusal, events=(event,))
+            return Decision(refusal=refusal, events=(event,), audience=audience)
         _log.info("package_accepted", command_id=command_id, package=name, version=version.version)
         return Decision(
             reply=msgspec.structs.replace(
@@ -252,6 +266,7 @@ class CatalogService:
                 *submission_events(version),
                 *use_events(version),
             ),
+            audience=audience,
         )
 
     async def list_packages(self, request: ListPackages, caller: Caller) -> PackageList:
@@ -261,16 +276,24 @@ class CatalogService:
 
     async def get_package(self, request: GetPackage, caller: Caller) -> PackageShown:
         """One version, in full."""
-        held = self._packages.find(request.name, self._packages.seen_by(caller))
+        held = self._packages.find(request.name, self._packages.seen_by(caller, request.space))
         entry = chosen_version(held.record, name=request.name, version=request.version)
         package = await self._packages.whole(held, entry)
         return PackageShown(package=package, versions=newest_first(held.record))
 
-    async def resolve_package(self, request: ResolvePackage, caller: Caller) -> PackageResolved:
-        """The newest version that meets the constraint, and a ticket for its archive."""
-        held = self._packages.find(request.name, self._packages.seen_by(caller))
+    async def resolve_package(self, request: ResolvePackage, _caller: Caller) -> PackageResolved:
+        """The newest version that meets the constraint, and a ticket for its archive.
+
+        The scheduler asks for somebody of whom it knows that they see the space.
+        """
+        space = request.space
+        held = self._packages.find(request.name, self._packages.beside(space), first=space)
         entry = resolve(
-            held.record, name=request.name, constraint=request.constraint, channel=request.channel
+            held.record,
+            name=request.name,
+            constraint=request.constraint,
+            channel=request.channel,
+            without=request.without,
         )
         package = await self._packages.whole(held, entry)
         ticket = issue_ticket(entry.archive_sha256, key=self._ticket_key, now=self._now())
@@ -310,7 +333,11 @@ class CatalogService:
         # The outbox decides a recorded command again without a name; it was compared before that.
         if caller.name:
             check_caller(checked, caller.name)
-        archive = await self._artifacts.read(signed.archive_sha256)
+        digest = signed.archive_sha256
+        # Nobody is told by a digest alone that there is an archive of it.
+        is_theirs = await self._own_archives.has(caller.key, digest)
+        is_known = is_theirs or self._packages.shows_archive(digest, caller)
+        archive = await self._artifacts.read(digest) if is_known else None
         if archive is None:
             raise _unknown_artifact(signed.archive_sha256, "write the archive before publishing it")
         # In a thread, because a large archive takes long enough to make other callers wait.
@@ -324,9 +351,22 @@ class CatalogService:
             command_id=command_id,
             now=now,
             analysis=content.analysis,
+            space=request.space,
             trust=checked.note,
         )
         return version, content, len(archive)
+
+    def _check_space(self, request: PublishPackage, caller: Caller, now: datetime) -> None:
+        """The caller may publish where it wants to.
+
+        Raises:
+            UnknownSpaceError: It sees no such space.
+            SpaceStateError: The space is lifted, or this publication would lift it.
+        """
+        if request.space != PUBLIC:
+            spaces = self._spaces.current
+            space = closed_space(spaces, request.space, caller.name, now=now)
+            check_lifts_nothing(space, request.channels)
 
     async def _kernels(self, version: PackageVersion) -> list[KernelAbilities]:
         """Those of the nodes that were asked, if it matters for this version."""

@@ -65,6 +65,7 @@ def entry_of(version: PackageVersion, *, archive_bytes: int = 0) -> VersionEntry
         gate=version.gate,
         lifecycle=version.lifecycle,
         unchanged=version.unchanged,
+        space=version.space,
         manifest_sha256=manifest_digest(version.signed),
         archive_sha256=version.signed.archive_sha256,
         archive_bytes=archive_bytes,

@@ -7,7 +7,7 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from services.catalog.waiving import waiver_details
-from shared.contracts.events import EventBody
+from shared.contracts.events import PUBLIC, Audience, EventBody
 from shared.contracts.package_records import PackageRecord
 from shared.contracts.waivers import Waiver
 from shared.licensing.waivers import (
@@ -37,13 +37,15 @@ class Saying:
 
     event_id: str
     body: EventBody
+    space: Audience
+    """Whom it is for, as long as that is not everybody."""
 
 
 def sayings(
     notice: Notice,
     waiver: Waiver,
     *,
-    record: PackageRecord | None,
+    records: Iterable[PackageRecord],
     in_force: Sequence[Waiver],
     now: datetime,
 ) -> Iterator[Saying]:
@@ -52,25 +54,29 @@ def sayings(
     Args:
         notice: What is due.
         waiver: The waiver that it is about.
-        record: The package that it is for; None: nothing is published under its name.
+        records: The package that it is for, as it is in each space.
         in_force: The waivers that are.
         now: By the catalog's clock.
     """
     if notice.kind != ENDED:
         left = expiry_of(waiver) - now
         details = {**waiver_details(waiver), "hours_left": int(left.total_seconds() // 3600)}
-        yield Saying(f"{waiver.id}.{notice.kind}", _body("waiver.warn", waiver, details=details))
+        body = _body("waiver.warn", waiver, details=details)
+        yield Saying(f"{waiver.id}.{notice.kind}", body, waiver.scope.space)
         return
     details = {**waiver_details(waiver), "state": state_of(waiver, now=now)}
-    yield Saying(f"{waiver.id}.{ENDED}", _body("waiver.end", waiver, details=details))
-    for version in record.versions if record else ():
-        subject = Subject(waiver.scope.package, version.version, version.archive_sha256)
+    body = _body("waiver.end", waiver, details=details)
+    yield Saying(f"{waiver.id}.{ENDED}", body, waiver.scope.space)
+    for version in (one for record in records for one in record.versions):
+        archive, space = version.archive_sha256, version.space
+        subject = Subject(waiver.scope.package, version.version, archive, space)
         rule = waiver.scope.rule
         needs_it = rule in waived_rules(version.licences) and covers(waiver, rule, subject)
         if not needs_it or any(covers(one, rule, subject) for one in in_force):
             continue
+        own = "" if space == PUBLIC else f".{space}"
         yield Saying(
-            f"{waiver.id}.violate.{subject.archive_sha256[:_DIGEST_DIGITS]}",
+            f"{waiver.id}.violate.{archive[:_DIGEST_DIGITS]}{own}",
             EventBody(
                 action="licence.violate",
                 outcome="observed",
@@ -78,6 +84,7 @@ def sayings(
                 version=subject.version,
                 details={"waiver": waiver.id, "rules": [rule]},
             ),
+            space,
         )
 
 

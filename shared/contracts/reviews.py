@@ -161,6 +161,7 @@ class PackageMoved(Accepted, frozen=True, kw_only=True):
 
     name: str
     version: str
+    space: Audience = PUBLIC
     state: ReviewState
     channels: tuple[str, ...]
     """That it is in."""

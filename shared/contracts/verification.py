@@ -23,7 +23,7 @@ from shared.contracts.base import (
     Request,
 )
 from shared.contracts.catalog import SignedPackage
-from shared.contracts.events import PUBLIC
+from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.release_gate import ReleaseGate, VerdictOutcome
 from shared.contracts.spaces import SpaceOrAny, SpaceText
 from shared.identifiers import CommandIdText, Hook, Token
@@ -108,6 +108,7 @@ class VerificationOrdered(Accepted, frozen=True, kw_only=True):
 
     name: str
     version: str
+    space: Audience = PUBLIC
     verifiers: tuple[str, ...] = ()
     """Nodes that carry the label now."""
     awaits: tuple[str, ...] = ()

@@ -7,7 +7,8 @@ Pure; the present is an argument.
 Rules:
  * In force is what was granted, was not revoked, and has not reached its expiry.
  * A waiver is for one rule of one package, of an archive or of versions, on the nodes that it
-   selects; all of these must fit.
+   selects; all of these must fit.  One of `public` is for all versions, one of another space for
+   those of that space.
  * A finding that is waived keeps its outcome and names the waiver; it counts as noted.
 """
 
@@ -23,6 +24,7 @@ import msgspec
 
 from shared.contracts.catalog import PackageVersion
 from shared.contracts.deployments import NodeSelector
+from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.licences import OUTCOMES, LicenceFinding, LicenceVerdict
 from shared.contracts.waivers import WARNING_DAYS, Waiver, WaiverState
 from shared.errors import RefusedError
@@ -40,6 +42,7 @@ class Subject:
     package: str
     version: str
     archive_sha256: str
+    space: Audience = PUBLIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,8 @@ class Notice:
 
 def subject_of(version: PackageVersion) -> Subject:
     """The version as waivers name it."""
-    return Subject(version.manifest.name, version.version, version.signed.archive_sha256)
+    archive = version.signed.archive_sha256
+    return Subject(version.manifest.name, version.version, archive, version.space)
 
 
 def state_of(waiver: Waiver, *, now: datetime) -> WaiverState:
@@ -79,6 +83,8 @@ def expiry_of(waiver: Waiver) -> datetime:
 def covers(waiver: Waiver, rule: str, subject: Subject) -> bool:
     """Whether the waiver is for this rule of this version, wherever it runs."""
     scope = waiver.scope
+    if scope.space not in (PUBLIC, subject.space):
+        return False
     if (scope.rule, scope.package) != (rule, subject.package):
         return False
     if scope.archive_sha256 and scope.archive_sha256 != subject.archive_sha256:

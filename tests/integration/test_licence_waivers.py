@@ -19,6 +19,7 @@ from services.catalog.adapters.packages import Packages
 from services.catalog.adapters.waivers import Waivers
 from shared.adapters.bus import Bus
 from shared.adapters.outbox import Outbox
+from shared.adapters.spaces import KnownSpaces
 from shared.contracts.catalog import GET_PACKAGE, GetPackage
 from shared.contracts.events import Event
 from shared.contracts.licences import LicenceFinding, LicenceVerdict
@@ -59,8 +60,9 @@ class Desk:
         """What a new process of the catalog has."""
         self.outbox = Outbox(self.catalog, "catalog", now=lambda: self.now)
         artifacts = Artifacts(self.catalog.connection, folder=Path())
-        packages = Packages(self.catalog, PackageIndex(self.catalog), artifacts)
-        return Waivers(self.catalog, packages, self.outbox, now=lambda: self.now)
+        known = KnownSpaces(self.catalog, now=lambda: self.now)
+        packages = Packages(self.catalog, PackageIndex(self.catalog), artifacts, spaces=known)
+        return Waivers(self.catalog, packages, self.outbox, spaces=known, now=lambda: self.now)
 
     async def request(self, days: float = 40, scope: WaiverScope = SCOPE) -> str:
         """The publisher asks; the waiver's id."""

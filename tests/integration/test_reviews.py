@@ -261,6 +261,7 @@ async def test_fifty_publishers_of_one_version(buses: Buses, tmp_path: Path) -> 
         bus = await buses.open("publisher", f"p{number}")
         certificate = a_certificate(publisher=f"p{number}")
         signed = sign(BUILT.manifest, archive=BUILT.archive, certificate=certificate)
+        await upload(bus, BUILT.archive)
         try:
             await bus.request(PUBLISH_PACKAGE, PublishPackage(signed=signed), timeout_seconds=60)
         except RefusedError as error:
@@ -268,7 +269,6 @@ async def test_fifty_publishers_of_one_version(buses: Buses, tmp_path: Path) -> 
         return "published"
 
     async with a_stage(buses, tmp_path / "state") as stage:
-        await upload(stage.publisher, BUILT.archive)
         answers = await asyncio.gather(*(publish(number) for number in range(PUBLISHERS)))
         listed = await stage.publisher.request(LIST_PACKAGES, ListPackages())
 

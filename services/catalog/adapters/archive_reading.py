@@ -31,7 +31,7 @@ class ArchiveReading:
 
     async def read_archive(self, request: ReadArchive, caller: Caller) -> ArtifactChunk:
         """One chunk of the archive of one version."""
-        held = self._packages.find(request.name, self._packages.seen_by(caller))
+        held = self._packages.find(request.name, self._packages.seen_by(caller, request.space))
         entry = chosen_version(held.record, name=request.name, version=request.version)
         digest = entry.archive_sha256
         number = chunk_number(request.offset_bytes, size_bytes=MAX_ARTIFACT_BYTES)

@@ -9,6 +9,7 @@ from typing import Any, Final
 import structlog
 
 from services.catalog.adapters.artifacts import Artifacts
+from services.catalog.adapters.own_archives import OwnArchives
 from services.catalog.adapters.uploads import Uploads
 from services.catalog.chunks import check_archive_size, check_chunk, missing_ranges
 from shared.adapters.callers import Caller
@@ -29,16 +30,20 @@ _log = structlog.get_logger()
 class Intake:
     """What publishers upload."""
 
-    def __init__(self, *, artifacts: Artifacts, uploads: Uploads, limit_bytes: int) -> None:
+    def __init__(
+        self, *, artifacts: Artifacts, uploads: Uploads, own: OwnArchives, limit_bytes: int
+    ) -> None:
         """Nothing comes in yet.
 
         Args:
             artifacts: Where what is whole goes.
+            own: Who brought what is whole.
             uploads: Where it is kept until then.
             limit_bytes: The largest archive.
         """
         self._artifacts: Final = artifacts
         self._uploads: Final = uploads
+        self._own: Final = own
         self._limit_bytes: Final = limit_bytes
 
     def endpoints(self) -> dict[Endpoint[Any, Any], Handler]:
@@ -58,6 +63,7 @@ class Intake:
         if whole is None:
             return ArtifactWritten(complete=False)
         await self._artifacts.store(digest, whole)
+        await self._own.add(caller.key, digest)
         await self._uploads.forget(caller.key, digest, size_bytes=size_bytes)
         _log.info("artifact_stored", sha256=digest, size_bytes=size_bytes, actor=caller.key)
         return ArtifactWritten(complete=True)
@@ -71,5 +77,7 @@ class Intake:
         held = await self._uploads.held(caller.key, digest, size_bytes=size_bytes)
         return MissingFound(complete=False, missing=missing_ranges(held, size_bytes=size_bytes))
 
-    async def _is_stored(self, digest: str, size_bytes: int, _caller: Caller) -> bool:
-        return await self._artifacts.has(digest, size_bytes=size_bytes)
+    async def _is_stored(self, digest: str, size_bytes: int, caller: Caller) -> bool:
+        """Whether the caller has brought the archive: whether others have is not told."""
+        is_own = await self._own.has(caller.key, digest)
+        return is_own and await self._artifacts.has(digest, size_bytes=size_bytes)

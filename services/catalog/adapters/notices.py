@@ -38,7 +38,7 @@ class Notices:
 
     async def get_notice(self, request: GetNotice, caller: Caller) -> PackageNotice:
         """The bundle of one version."""
-        held = self._packages.find(request.name, self._packages.seen_by(caller))
+        held = self._packages.find(request.name, self._packages.seen_by(caller, request.space))
         entry = chosen_version(held.record, name=request.name, version=request.version)
         version = await self._packages.whole(held, entry)
         archive = await self._artifacts.read(version.signed.archive_sha256)

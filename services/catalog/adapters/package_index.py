@@ -16,14 +16,23 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
 import structlog
 
+from services.catalog.package_places import (
+    Held,
+    Part,
+    VersionPlace,
+    held_of,
+    key_of,
+    place_of,
+)
 from services.catalog.resolution import summary_of
 from services.catalog.version_entries import packed_entries, record_of
 from shared.adapters.bus import Bus
@@ -44,21 +53,6 @@ _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """One package as somebody sees it; without versions if there is none that they see."""
-
-    space: Audience
-    record: PackageRecord
-    revision: int = 0
-    """Of its key; 0: it was never written."""
-
-    @property
-    def key(self) -> str:
-        """In the bucket."""
-        return key_of(self.space, self.record.name)
-
-
-@dataclass(frozen=True, slots=True)
 class _Kept:
     stored: StoredPackage
     """With its entries packed, whatever release wrote it."""
@@ -69,18 +63,14 @@ class _Kept:
     revision: int
 
 
-def key_of(space: Audience, name: str) -> str:
-    """Where the package of a space is kept."""
-    return name if space == PUBLIC else f"{space}.{name}"
-
-
 class PackageIndex:
     """All records of the bucket, as they are now."""
 
     def __init__(self, bus: Bus) -> None:
         self._bucket: Final[KeyValue[StoredPackage]] = bus.bucket(CATALOG)
-        self._kept: Final[dict[str, _Kept]] = {}
-        self._unpacked: Final[OrderedDict[str, Held]] = OrderedDict()
+        self._kept: Final[dict[Audience, dict[str, _Kept]]] = {}
+        self._archives: Final[dict[Audience, set[bytes]]] = {}
+        self._unpacked: Final[OrderedDict[str, Part]] = OrderedDict()
         self._drafted: tuple[StoredPackage, PackageRecord] | None = None
 
     async def open(self) -> None:
@@ -102,44 +92,67 @@ class PackageIndex:
                     await listed.wait()
             except TimeoutError as error:
                 raise FaultError("the packages could not be read in time") from error
-        _log.info("packages_known", packages=len(self._kept))
+        _log.info("packages_known", packages=sum(map(len, self._kept.values())))
 
-    def find(self, name: str, spaces: frozenset[Audience]) -> Held:
-        """The package of that name as it is seen by somebody who sees these spaces."""
-        for space in sorted(spaces, key=lambda one: (one == PUBLIC, one)):
-            key = key_of(space, name)
-            kept = self._kept.get(key)
-            if kept is not None:
-                return self._held(key, space, kept)
-        return Held(PUBLIC, PackageRecord(name=name))
+    @property
+    def spaces(self) -> frozenset[Audience]:
+        """Everywhere where something is."""
+        return frozenset({PUBLIC, *self._kept})
 
-    async def read(self, name: str, spaces: frozenset[Audience]) -> Held:
+    def find(self, name: str, spaces: frozenset[Audience], *, first: Audience = PUBLIC) -> Held:
+        """The package of that name as it is seen by somebody who sees these spaces.
+
+        Args:
+            name: Of the package.
+            spaces: Looked at alike, whatever there is beside them.
+            first: Whose version is meant where more than one space has it; `public` comes next.
+        """
+        order = sorted(spaces, key=lambda one: (one != first, one != PUBLIC, one))
+        found = [(one, kept) for one in order if (kept := self._kept_in(one).get(name))]
+        return held_of(name, [self._part(space, kept) for space, kept in found])
+
+    async def read(
+        self, name: str, spaces: frozenset[Audience], *, first: Audience = PUBLIC
+    ) -> Held:
         """As `find`, of what is stored at this moment.
 
         Raises:
             FaultError: It cannot be read.
         """
-        for space in sorted(spaces):
-            await self._read(key_of(space, name))
-        return self.find(name, spaces)
+        known = {one for one in spaces if name in self._kept_in(one)}
+        for space in sorted({first, *known}):
+            await self._read(space, name)
+        return self.find(name, spaces, first=first)
 
     def summaries(self, spaces: frozenset[Audience]) -> Iterator[PackageSummary]:
         """One line for each package that somebody sees who sees these spaces, by name."""
-        for name in sorted({kept.stored.name for kept in self._kept.values()}):
-            for space in sorted(spaces, key=lambda one: (one == PUBLIC, one)):
-                kept = self._kept.get(key_of(space, name))
-                if kept is not None and kept.summary is not None:
-                    yield kept.summary
-                    break
+        looked_at = [self._kept_in(one) for one in sorted(spaces)]
+        for name in sorted(set[str]().union(*looked_at)):
+            found = [kept for one in looked_at if (kept := one.get(name)) and kept.summary]
+            if len(found) == 1:
+                assert found[0].summary is not None
+                yield found[0].summary
+            elif found:
+                yield summary_of(self.find(name, spaces).record)
 
-    def at_gates(self, *, since: datetime) -> Iterator[tuple[str, str]]:
-        """Name and version of what waits at its gate, or was ordered to be verified since then."""
-        for kept in self._kept.values():
-            for version in record_of(kept.stored).versions if kept.has_gate else ():
-                gate = version.gate
-                is_late = gate and datetime.fromisoformat(gate.ordered_at) >= since
-                if gate and (gate.awaits or is_late):
-                    yield kept.stored.name, version.version
+    def names_in(self, space: Audience) -> list[str]:
+        """Of the packages of one space, ascending."""
+        return sorted(self._kept_in(space))
+
+    def has_archive(self, digest: str, spaces: frozenset[Audience]) -> bool:
+        """Whether a version in these spaces has this archive."""
+        wanted = bytes.fromhex(digest)
+        return any(wanted in self._archives.get(one, ()) for one in sorted(spaces))
+
+    def at_gates(self, *, since: datetime) -> Iterator[VersionPlace]:
+        """What waits at its gate, or was ordered to be verified since then."""
+        for space, packages in self._kept.items():
+            for name, kept in packages.items():
+                for version in record_of(kept.stored).versions if kept.has_gate else ():
+                    gate = version.gate
+                    is_late = gate and datetime.fromisoformat(gate.ordered_at) >= since
+                    if gate and (gate.awaits or is_late):
+                        yield VersionPlace(space, name, version.version)
 
     def expect(self, drafted: StoredPackage, record: PackageRecord) -> None:
         """Spares unpacking what is about to be stored.
@@ -155,28 +168,35 @@ class PackageIndex:
         stored = msgspec.json.decode(change.data, type=StoredPackage)
         self._take(change.key, stored, change.revision)
 
-    async def _read(self, key: str) -> None:
-        entry = await self._bucket.get(key)
+    def _kept_in(self, space: Audience) -> Mapping[str, _Kept]:
+        return self._kept.get(space, _NOTHING)
+
+    async def _read(self, space: Audience, name: str) -> None:
+        entry = await self._bucket.get(key_of(space, name))
+        known = self._kept_in(space).get(name)
         if entry is None:
-            self._kept.pop(key, None)
-            self._unpacked.pop(key, None)
-        elif key not in self._kept or self._kept[key].revision != entry.revision:
-            self._keep(key, entry.value, entry.revision)
+            self._kept.get(space, {}).pop(name, None)
+            self._unpacked.pop(key_of(space, name), None)
+        elif known is None or known.revision != entry.revision:
+            self._keep(entry.key, entry.value, entry.revision)
 
     async def _on_stored(self, key: str, stored: StoredPackage | None, revision: int) -> None:
-        kept = self._kept.get(key)
+        space, name = place_of(key)
+        kept = self._kept_in(space).get(name)
         if stored is None or (kept is not None and kept.revision > revision):
             # Outdated, or counted anew after the bucket was: what is stored says which.
-            await self._read(key)
+            await self._read(space, name)
         else:
             self._take(key, stored, revision)
 
     def _take(self, key: str, stored: StoredPackage, revision: int) -> None:
-        kept = self._kept.get(key)
+        space, name = place_of(key)
+        kept = self._kept_in(space).get(name)
         if kept is None or kept.revision < revision:
             self._keep(key, stored, revision)
 
     def _keep(self, key: str, stored: StoredPackage, revision: int) -> None:
+        space, name = place_of(key)
         try:
             entries = packed_entries(stored)
             stored = msgspec.structs.replace(stored, entries=entries, versions=())
@@ -187,18 +207,23 @@ class PackageIndex:
             return
         summary = summary_of(record) if record.versions else None
         has_gate = any(one.gate is not None for one in record.versions)
-        self._kept[key] = _Kept(stored, summary, has_gate, revision)
-        self._remember(key, Held(key.rpartition(".")[0] or PUBLIC, record, revision))
+        self._kept.setdefault(space, {})[name] = _Kept(stored, summary, has_gate, revision)
+        digests = (bytes.fromhex(one.archive_sha256) for one in record.versions)
+        self._archives.setdefault(space, set()).update(digests)
+        self._remember(Part(space, record, revision))
 
-    def _held(self, key: str, space: Audience, kept: _Kept) -> Held:
-        held = self._unpacked.get(key)
-        if held is None:
-            held = Held(space, record_of(kept.stored), kept.revision)
-        self._remember(key, held)
-        return held
+    def _part(self, space: Audience, kept: _Kept) -> Part:
+        part = self._unpacked.get(key_of(space, kept.stored.name))
+        if part is None:
+            part = Part(space, record_of(kept.stored), kept.revision)
+        self._remember(part)
+        return part
 
-    def _remember(self, key: str, held: Held) -> None:
-        self._unpacked[key] = held
-        self._unpacked.move_to_end(key)
+    def _remember(self, part: Part) -> None:
+        self._unpacked[part.key] = part
+        self._unpacked.move_to_end(part.key)
         while len(self._unpacked) > UNPACKED:
             self._unpacked.popitem(last=False)
+
+
+_NOTHING: Final[Mapping[str, _Kept]] = MappingProxyType({})

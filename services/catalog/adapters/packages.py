@@ -18,19 +18,24 @@ from typing import Any, Final, Protocol, TypeVar, cast
 
 import msgspec
 
-from services.catalog.adapters.package_index import Held, PackageIndex
+from services.catalog.adapters.package_index import PackageIndex
+from services.catalog.package_places import Held, Part, VersionPlace
+from services.catalog.resolution import descending
 from services.catalog.version_entries import content_of, packed, storable, unpacked, whole
 from shared.adapters.bus import Bus
 from shared.adapters.callers import Caller
 from shared.adapters.kv import KeyValue
+from shared.adapters.spaces import KnownSpaces
 from shared.canonical import sha256_hex
 from shared.contracts.base import Message
 from shared.contracts.catalog import PackageSummary, PackageVersion
 from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.licences import LicenceVerdict
 from shared.contracts.package_records import CATALOG, PackageRecord, StoredPackage, VersionEntry
+from shared.contracts.spaces import PackageInSpace
 from shared.errors import FaultError
 from shared.outbox_records import Change
+from shared.versions import precedence
 
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -51,40 +56,90 @@ class Blobs(Protocol):
 class Packages:
     """Every package, by what a caller sees."""
 
-    def __init__(self, bus: Bus, index: PackageIndex, blobs: Blobs) -> None:
+    def __init__(self, bus: Bus, index: PackageIndex, blobs: Blobs, *, spaces: KnownSpaces) -> None:
         self._bucket: Final[KeyValue[StoredPackage]] = bus.bucket(CATALOG)
         self._index: Final = index
         self._blobs: Final = blobs
+        self._spaces: Final = spaces
         self._contents: Final[OrderedDict[str, Message]] = OrderedDict()
 
-    def seen_by(self, caller: Caller) -> frozenset[Audience]:
-        """The spaces that somebody sees."""
-        del caller
-        return frozenset({PUBLIC})
+    def seen_by(self, caller: Caller, space: Audience = "") -> frozenset[Audience]:
+        """The spaces that somebody sees; or the one that is named, if it is one of these."""
+        seen = self._spaces.visible_to(caller.name)
+        return seen & {space} if space else seen
+
+    def beside(self, space: Audience) -> frozenset[Audience]:
+        """What everybody sees who sees this space: itself, and what is open."""
+        return self._spaces.open_to_all() | {space}
 
     @property
     def every_space(self) -> frozenset[Audience]:
         """What the catalog itself works with."""
-        return frozenset({PUBLIC})
+        return self._index.spaces
 
-    def find(self, name: str, spaces: frozenset[Audience]) -> Held:
-        """The package of that name, as far as it is in these spaces."""
-        return self._index.find(name, spaces)
+    def audience_now(self, space: Audience) -> Audience:
+        """To whom it is told from now on what concerns this space."""
+        return self._spaces.audience_now(space)
 
-    async def read(self, name: str, spaces: frozenset[Audience]) -> Held:
+    def concerned(self, held: Held) -> Audience | None:
+        """To whom it is told that a command about a package was refused, as its caller sees it.
+
+        The refusal may name any of its versions, so it is told where not everybody sees them.
+        None: there are two such spaces, and members of one must not hear of the other.
+        """
+        closed = {one.space for one in held.parts} - self._spaces.open_to_all()
+        return None if len(closed) > 1 else next(iter(closed), PUBLIC)
+
+    def find(self, name: str, spaces: frozenset[Audience], *, first: Audience = PUBLIC) -> Held:
+        """The package of that name, as far as it is in these spaces; see `PackageIndex.find`."""
+        return self._index.find(name, spaces, first=first)
+
+    async def read(
+        self, name: str, spaces: frozenset[Audience], *, first: Audience = PUBLIC
+    ) -> Held:
         """As `find`, of what is stored at this moment: what commands decide by.
 
         Raises:
             FaultError: It cannot be read.
         """
-        return await self._index.read(name, spaces)
+        return await self._index.read(name, spaces, first=first)
 
     def summaries(self, spaces: frozenset[Audience]) -> Iterator[PackageSummary]:
         """One line for each package in these spaces, by name."""
-        return self._index.summaries(spaces)
+        is_open = self._spaces.open_to_all()
+        for summary in self._index.summaries(spaces):
+            if spaces <= is_open:
+                yield summary
+                continue
+            versions = self._index.find(summary.name, spaces).record.versions
+            restricted = {one.version: one.space for one in versions if one.space not in is_open}
+            yield msgspec.structs.replace(summary, restricted=restricted)
 
-    def at_gates(self, *, since: datetime) -> Iterator[tuple[str, str]]:
-        """Name and version of what waits at its gate, or was ordered to be verified since then."""
+    def shows_archive(self, digest: str, caller: Caller) -> bool:
+        """Whether a version that somebody sees has this archive."""
+        return self._index.has_archive(digest, self.seen_by(caller))
+
+    def versions_in(self, audience: Audience) -> tuple[PackageInSpace, ...]:
+        """All versions of one space, by name, the newest first."""
+        spaces = frozenset({audience})
+        return tuple(
+            PackageInSpace(name=name, version=one.version, channels=one.channels)
+            for name in self._index.names_in(audience)
+            for one in descending(self._index.find(name, spaces).record)
+        )
+
+    def twice(self, audience: Audience) -> tuple[str, ...]:
+        """Versions of one space that `public` has too, as `name version`."""
+        public = frozenset({PUBLIC})
+        found = []
+        for one in self.versions_in(audience):
+            others = self._index.find(one.name, public).record.versions
+            if precedence(one.version) in {precedence(other.version) for other in others}:
+                found.append(f"{one.name} {one.version}")
+        return tuple(found)
+
+    def at_gates(self, *, since: datetime) -> Iterator[VersionPlace]:
+        """What waits at its gate, or was ordered to be verified since then."""
         return self._index.at_gates(since=since)
 
     async def whole(self, held: Held, entry: VersionEntry) -> PackageVersion:
@@ -97,11 +152,11 @@ class Packages:
         verdict = await self._kept(entry.verdict, LicenceVerdict) if entry.verdict else None
         return whole(entry, content, verdict)
 
-    async def change(self, held: Held, record: PackageRecord, version: PackageVersion) -> Change:
+    async def change(self, part: Part, record: PackageRecord, version: PackageVersion) -> Change:
         """The package's record becomes `record`, if it is still as it was found.
 
         Args:
-            held: As it was found.
+            part: As it was found.
             record: As it shall be.
             version: The one whose state it changes, or that is new in it, whole.
 
@@ -109,7 +164,7 @@ class Packages:
             RecordFullError: The record does not fit its bucket.
             FaultError: What belongs to it could not be stored.
         """
-        earlier = {one.version: one for one in await self._inline(held)}
+        earlier = {one.version: one for one in await self._inline(part)}
         entries = []
         for entry in record.versions:
             kept = entry
@@ -122,7 +177,7 @@ class Packages:
         light = msgspec.structs.replace(record, versions=tuple(entries))
         stored = storable(light)
         self._index.expect(stored, light)
-        return Change(CATALOG, held.key, stored, revision=held.revision)
+        return Change(CATALOG, part.key, stored, revision=part.revision)
 
     async def _judged(self, entry: VersionEntry, version: PackageVersion) -> VersionEntry:
         """The entry with the verdict on its licences, if that is another than at publication."""
@@ -135,21 +190,22 @@ class Packages:
     async def _content(self, held: Held, entry: VersionEntry) -> PackageVersion:
         if entry.content:
             return await self._kept(entry.content, PackageVersion)
-        for version in await self._inline(held):
+        part = held.part(entry.space)
+        for version in await self._inline(part):
             if version.version == entry.version:
                 return version
         # It was written again meanwhile, and is light now.
-        again = await self._index.read(held.record.name, frozenset({held.space}))
+        again = await self._index.read(held.record.name, frozenset({part.space}), first=part.space)
         for one in again.record.versions:
             if one.version == entry.version and one.content:
                 return await self._kept(one.content, PackageVersion)
         raise FaultError(f"the content of {held.record.name} {entry.version} is not stored")
 
-    async def _inline(self, held: Held) -> tuple[PackageVersion, ...]:
+    async def _inline(self, part: Part) -> tuple[PackageVersion, ...]:
         """The versions that the record has whole, if it is one that has."""
-        if all(one.content for one in held.record.versions):
+        if all(one.content for one in part.record.versions):
             return ()
-        entry = await self._bucket.get(held.key)
+        entry = await self._bucket.get(part.key)
         return entry.value.versions if entry else ()
 
     async def _keep(self, value: Message) -> str:

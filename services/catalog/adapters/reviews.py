@@ -13,10 +13,10 @@ import msgspec
 import structlog
 
 from services.catalog.adapters.owners import Owners
-from services.catalog.adapters.package_index import Held
 from services.catalog.adapters.packages import Packages
 from services.catalog.adapters.waivers import Waivers
 from services.catalog.code_ownership import lifecycle_of
+from services.catalog.package_places import Held, Part, VersionPlace
 from services.catalog.publication import check_has_name, use_events
 from services.catalog.release_gate import Demands
 from services.catalog.releasing import (
@@ -47,7 +47,7 @@ from shared.adapters.outbox import Outbox
 from shared.adapters.service_layer import Handler
 from shared.contracts.base import Endpoint, Message
 from shared.contracts.catalog import PackageVersion
-from shared.contracts.events import EventBody
+from shared.contracts.events import Audience, EventBody
 from shared.contracts.package_records import PackageRecord
 from shared.contracts.reviews import (
     APPROVE_PACKAGE,
@@ -94,7 +94,7 @@ MoveCommand = (
 class Verifying(Protocol):
     """Has versions verified."""
 
-    def opened(self, name: str, version: str) -> None:
+    def opened(self, place: VersionPlace) -> None:
         """The version is looked at from now on."""
 
 
@@ -103,15 +103,16 @@ class _Move:
     """One version as it was found, and all that is decided by."""
 
     held: Held
+    """The package as the version's own audience sees it."""
     version: PackageVersion
     speaker: Speaker
     given: Circumstances
     command_id: str
 
     @property
-    def record(self) -> PackageRecord:
-        """The version's package."""
-        return self.held.record
+    def part(self) -> Part:
+        """What is in the version's own space."""
+        return self.held.part(self.version.space)
 
 
 class Reviews:
@@ -159,10 +160,13 @@ class Reviews:
 
     async def get_review(self, request: GetReview, caller: Caller) -> PackageReview:
         """Where a version stands, and what is missing for each channel."""
-        held = self._packages.find(request.name, self._packages.seen_by(caller))
+        seen = self._packages.seen_by(caller, request.space)
+        held = self._packages.find(request.name, seen)
         entry = version_of(held.record, name=request.name, version=request.version)
         version = await self._packages.whole(held, entry)
-        given = await self._circumstances(held, self._now())
+        beside = self._packages.beside(entry.space)
+        own = self._packages.find(request.name, beside, first=entry.space)
+        given = await self._circumstances(own, entry.space, self._now())
         return PackageReview(
             name=request.name,
             version=version.version,
@@ -174,12 +178,13 @@ class Reviews:
             waits_for=_waits_for(version, given),
         )
 
-    async def find_revoked(self, request: FindRevoked, caller: Caller) -> RevokedVersions:
-        """Those that must not run, of the packages named."""
-        spaces = self._packages.seen_by(caller)
+    async def find_revoked(self, request: FindRevoked, _caller: Caller) -> RevokedVersions:
+        """Those that must not run, of the packages named, wherever they are."""
+        spaces = self._packages.every_space
         found: list[RevokedVersion] = []
         for name in sorted(set(request.packages)):
-            for entry in self._packages.find(name, spaces).record.versions:
+            parts = self._packages.find(name, spaces).parts
+            for entry in (one for part in parts for one in part.record.versions):
                 revoked = lifecycle_of(entry).revoked
                 if revoked is not None:
                     found.append(
@@ -189,13 +194,14 @@ class Reviews:
                             archive_sha256=entry.archive_sha256,
                             at=revoked.at,
                             why=revoked.why,
+                            space=entry.space,
                         )
                     )
         return RevokedVersions(revoked=tuple(found))
 
     async def _submit(self, request: SubmitPackage, move: _Move) -> Decision[PackageMoved]:
         after = submitted(
-            move.record,
+            move.held.record,
             move.version,
             request.channel,
             move.speaker,
@@ -225,13 +231,13 @@ class Reviews:
 
     async def _promote(self, request: PromotePackage, move: _Move) -> Decision[PackageMoved]:
         refuse_promotion(
-            move.record, move.version, request.to, move.speaker, move.given, tags=request.tags
+            move.held.record, move.version, request.to, move.speaker, move.given, tags=request.tags
         )
         judged = judged_for(move.version, request.to, move.given)
         told = described(judged, request.notes, request.tags)
         after = promoted(told, request.to, move.given, command_id=move.command_id)
         is_in = request.to in after.channels
-        record = replaced(move.record, after, command_id=move.command_id)
+        record = replaced(move.part.record, after, command_id=move.command_id)
         record = retired(record, (request.to,) if is_in else (), self._policy)
         event = event_of(
             "package.promote",
@@ -240,7 +246,7 @@ class Reviews:
             channel=request.to,
             awaits=awaited(after),
             approvals=list(approvers(after, move.given.rules)),
-            retired=newly_retired(move.record, record),
+            retired=newly_retired(move.part.record, record),
             unchanged=after.unchanged,
             tags=list(request.tags),
         )
@@ -275,20 +281,25 @@ class Reviews:
         async def decided(
             request: MoveCommand, caller: Caller, command_id: str, now: datetime
         ) -> Decision[PackageMoved]:
-            held = await self._packages.read(request.name, self._packages.seen_by(caller))
+            packages = self._packages
+            seen = await packages.read(request.name, packages.seen_by(caller, request.space))
+            audience = packages.concerned(seen)
             try:
                 _check_version(request)
-                entry = version_of(held.record, name=request.name, version=request.version)
+                entry = version_of(seen.record, name=request.name, version=request.version)
+                audience = packages.audience_now(entry.space)
+                beside = packages.beside(entry.space)
+                held = await packages.read(request.name, beside, first=entry.space)
                 move = _Move(
                     held,
-                    await self._packages.whole(held, entry),
+                    await packages.whole(held, entry),
                     Speaker(caller.actor(), caller.name, request.reason, now),
-                    await self._circumstances(held, now),
+                    await self._circumstances(held, entry.space, now),
                     command_id,
                 )
                 return await decide(request, move)
             except RefusedError as error:
-                return _refused(action, request, error)
+                return _refused(action, request, error, audience=audience)
 
         handler = self._outbox.command(endpoint, decided)
 
@@ -297,18 +308,18 @@ class Reviews:
             moved = await handler(request, caller)
             assert isinstance(moved, PackageMoved)
             if moved.awaits:
-                self._verification.opened(moved.name, moved.version)
+                self._verification.opened(VersionPlace(moved.space, moved.name, moved.version))
             said = {"package": moved.name, "version": moved.version, "state": moved.state}
             _log.info("package_moved", action=action, **said)
             return moved
 
         return perform
 
-    async def _circumstances(self, held: Held, now: datetime) -> Circumstances:
+    async def _circumstances(self, held: Held, space: Audience, now: datetime) -> Circumstances:
         released = newest_release(held.record)
         return Circumstances(
             policy=self._policy,
-            rules=await self._owners.rules(),
+            rules=await self._owners.rules(space),
             licence_policy=self._licence_policy,
             waivers=await self._waivers.in_force(),
             demands=self._demands,
@@ -325,13 +336,14 @@ class Reviews:
         record: PackageRecord | None = None,
     ) -> Decision[PackageMoved]:
         """The version is as `after` says, or the package as `record` says."""
-        record = record or replaced(move.record, after, command_id=move.command_id)
+        record = record or replaced(move.part.record, after, command_id=move.command_id)
         missing = _waits_for(after, move.given)
         return Decision(
             reply=PackageMoved(
                 command_id=move.command_id,
                 name=record.name,
                 version=after.version,
+                space=after.space,
                 state=state_of(after),
                 channels=after.channels,
                 targets=lifecycle_of(after).targets,
@@ -343,8 +355,9 @@ class Reviews:
                     for sentence in sentences
                 ),
             ),
-            change=await self._packages.change(move.held, record, after),
+            change=await self._packages.change(move.part, record, after),
             events=events,
+            audience=self._packages.audience_now(after.space),
         )
 
 
@@ -361,8 +374,13 @@ def _spoken(reason: Reason) -> str:
     return f"{reason.rule} ({', '.join(reason.allowed)} can)" if able else reason.rule
 
 
-def _refused(action: str, request: MoveCommand, error: RefusedError) -> Decision[PackageMoved]:
+def _refused(
+    action: str, request: MoveCommand, error: RefusedError, *, audience: Audience | None
+) -> Decision[PackageMoved]:
     refusal = error.refusal()
+    if audience is None:
+        event = EventBody(action=action, outcome="refused", details={"code": refusal.code})
+        return Decision(refusal=refusal, events=(event,))
     event = EventBody(
         action=action,
         outcome="refused",
@@ -371,7 +389,7 @@ def _refused(action: str, request: MoveCommand, error: RefusedError) -> Decision
         reasons=refusal.reasons,
         details={"code": refusal.code, "message": refusal.message},
     )
-    return Decision(refusal=refusal, events=(event,))
+    return Decision(refusal=refusal, events=(event,), audience=audience)
 
 
 def _check_version(request: MoveCommand) -> None:

@@ -147,9 +147,15 @@ class Uploads:
 
     def _sizes(self) -> dict[str, int]:
         """What each upload has on disk, in bytes at most; longest without a new chunk first."""
-        places = [path for path in self._folder.iterdir() if path.is_dir()]
-        places.sort(key=lambda path: path.stat().st_mtime_ns)
-        return {path.name: len(self._numbers(path)) * CHUNK_BYTES for path in places}
+        found: list[tuple[int, str, int]] = []
+        for path in list(self._folder.iterdir()):
+            # Another upload may be completed, and gone, at this very moment.
+            with suppress(FileNotFoundError):
+                if path.is_dir():
+                    changed_ns = path.stat().st_mtime_ns
+                    size_bytes = len(self._numbers(path)) * CHUNK_BYTES
+                    found.append((changed_ns, path.name, size_bytes))
+        return {name: size_bytes for _, name, size_bytes in sorted(found)}
 
     def _remove(self, upload: Path) -> None:
         self._held.pop(upload, None)

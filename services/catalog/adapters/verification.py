@@ -20,9 +20,9 @@ from typing import Any, Final
 
 import structlog
 
-from services.catalog.adapters.package_index import Held
 from services.catalog.adapters.packages import Packages
 from services.catalog.adapters.waivers import Waivers
+from services.catalog.package_places import Held, VersionPlace
 from services.catalog.release_gate import (
     Asked,
     Standing,
@@ -51,6 +51,7 @@ from shared.adapters.outbox import Outbox
 from shared.adapters.service_layer import Handler
 from shared.contracts.base import Endpoint
 from shared.contracts.catalog import PackageVersion
+from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.node import NODES
 from shared.contracts.scheduler import NODE_LABELS
 from shared.contracts.storage import kv_subject
@@ -133,9 +134,13 @@ class Verification:
         self._release_policy: Final = release_policy
         self._waivers: Final = waivers
         self._now: Final = now
-        self._order: Final = outbox.command(VERIFY_PACKAGE, self._decide_order)
-        self._settle: Final = outbox.command(SETTLE_VERIFICATION, self._decide_settlement)
-        self._open: set[tuple[str, str]] = set()
+        self._order: Final = outbox.command(
+            VERIFY_PACKAGE, self._decide_order, concerned=self._told_of_order
+        )
+        self._settle: Final = outbox.command(
+            SETTLE_VERIFICATION, self._decide_settlement, concerned=self._told_of_settlement
+        )
+        self._open: set[VersionPlace] = set()
         self._asked: dict[str, dict[str, Asked]] = {}
         """By order, then by node."""
         self._wake: Final = asyncio.Event()
@@ -144,22 +149,22 @@ class Verification:
         """What is served, and by which method."""
         return {VERIFY_PACKAGE: self.verify_package, GET_MATRIX: self.get_matrix}
 
-    def opened(self, name: str, version: str) -> None:
+    def opened(self, place: VersionPlace) -> None:
         """The version is looked at from now on, as long as it can change."""
-        self._open.add((name, version))
+        self._open.add(place)
         self._wake.set()
 
     async def verify_package(self, request: VerifyPackage, caller: Caller) -> VerificationOrdered:
         """Every verifier is asked about the version, whatever was said before."""
         ordered = await self._order(request, caller)
         assert isinstance(ordered, VerificationOrdered)
-        self.opened(ordered.name, ordered.version)
+        self.opened(VersionPlace(ordered.space, ordered.name, ordered.version))
         return ordered
 
     async def get_matrix(self, request: GetMatrix, caller: Caller) -> VerificationMatrix:
         """What the kernels said of one version."""
-        held = self._packages.find(request.name, self._packages.seen_by(caller))
-        version = await self._meant(held, request.version)
+        seen = self._packages.seen_by(caller, request.space)
+        version = await self._meant(self._packages.find(request.name, seen), request.version)
         found = await self._judge(version)
         return matrix(
             version,
@@ -174,16 +179,16 @@ class Verification:
         await self._begin()
         while True:
             self._wake.clear()
-            for name, version in sorted(self._open):
-                said = {"package": name, "version": version}
+            for place in sorted(self._open):
+                said = _named(place)
                 try:
-                    await self._look(name, version)
+                    await self._look(place)
                 except FaultError as fault:
                     _log.warning("verification_delayed", **said, why=fault.message)
                 except RefusedError as error:
                     # It would be refused again, and each refusal of a command is an event.
                     _log.error("verification_given_up", **said, why=error.message)
-                    self._open.discard((name, version))
+                    self._open.discard(place)
             try:
                 async with asyncio.timeout(ROUND_SECONDS if self._open else None):
                     await self._wake.wait()
@@ -211,14 +216,14 @@ class Verification:
 
     async def _load(self) -> None:
         """Every version that waits, or was ordered to be verified lately, is looked at once."""
-        for name, version in self._packages.at_gates(since=self._now() - FORGOTTEN_AFTER):
-            self._open.add((name, version))
+        self._open.update(self._packages.at_gates(since=self._now() - FORGOTTEN_AFTER))
 
-    async def _look(self, name: str, number: str) -> None:
+    async def _look(self, place: VersionPlace) -> None:
         """Nodes are asked, and what they reported is recorded."""
-        version = await self._meant(self._packages.find(name, self._packages.every_space), number)
+        held = self._packages.find(place.name, frozenset({place.space}))
+        version = await self._meant(held, place.version)
         if version.gate is None:
-            self._open.discard((name, number))
+            self._open.discard(place)
             return
         found = await self._judge(version)
         if found.standing.to_ask:
@@ -226,15 +231,18 @@ class Verification:
             found = await self._judge(version)
         if found.standing.has_news:
             command = SettleVerification(
-                name=name, version=number, command_id=secrets.token_hex(16)
+                name=place.name,
+                version=place.version,
+                space=place.space,
+                command_id=secrets.token_hex(16),
             )
             own = Caller(self._bus.key, self._bus.role, "", attested=False, address="")
             done = await self._settle(command, own)
             assert isinstance(done, VerificationSettled)
-            _log.info("verification_settled", package=name, version=number, awaits=done.awaits)
+            _log.info("verification_settled", **_named(place), awaits=done.awaits)
             self._wake.set()
         elif not found.standing.is_open:
-            self._open.discard((name, number))
+            self._open.discard(place)
             self._asked.pop(version.gate.order, None)
 
     async def _ask(self, version: PackageVersion, found: _Found) -> None:
@@ -271,8 +279,10 @@ class Verification:
     async def _decide_order(
         self, request: VerifyPackage, caller: Caller, command_id: str, now: datetime
     ) -> Decision[VerificationOrdered]:
-        held = await self._packages.read(request.name, self._packages.seen_by(caller))
+        seen = self._packages.seen_by(caller, request.space)
+        held = await self._packages.read(request.name, seen)
         version = await self._meant(held, request.version)
+        part = held.part(version.space)
         labelled = await self._verifiers()
         verifiers = {node: one for node, one in labelled.items() if is_for(version, one)}
         check_verifiers(verifiers)
@@ -282,19 +292,22 @@ class Verification:
                 command_id=command_id,
                 name=request.name,
                 version=version.version,
+                space=version.space,
                 verifiers=tuple(verifiers),
                 awaits=anew.gate.awaits if anew.gate else (),
             ),
             change=await self._packages.change(
-                held, replaced(held.record, anew, command_id=command_id), anew
+                part, replaced(part.record, anew, command_id=command_id), anew
             ),
             events=(order_event(version, verifiers),),
+            audience=self._packages.audience_now(version.space),
         )
 
     async def _decide_settlement(
         self, request: SettleVerification, _caller: Caller, command_id: str, now: datetime
     ) -> Decision[VerificationSettled]:
-        held = await self._packages.read(request.name, self._packages.every_space)
+        space = request.space
+        held = await self._packages.read(request.name, frozenset({space}), first=space)
         version = await self._meant(held, request.version)
         standing = (await self._judge(version)).standing
         after = entered(settled(version, standing), standing.releases, now=now)
@@ -305,13 +318,22 @@ class Verification:
         )
         if not standing.has_news:
             return Decision(reply=reply)
-        record = replaced(held.record, after, command_id=command_id)
+        part = held.part(space)
+        record = replaced(part.record, after, command_id=command_id)
         record = retired(record, standing.releases, self._release_policy)
         return Decision(
             reply=reply,
-            change=await self._packages.change(held, record, after),
+            change=await self._packages.change(part, record, after),
             events=tuple(settlement_events(version, standing)),
+            audience=self._packages.audience_now(space),
         )
+
+    async def _told_of_order(self, request: VerifyPackage, caller: Caller) -> Audience:
+        seen = self._packages.seen_by(caller, request.space)
+        return self._packages.concerned(self._packages.find(request.name, seen)) or PUBLIC
+
+    async def _told_of_settlement(self, request: SettleVerification, _caller: Caller) -> Audience:
+        return self._packages.audience_now(request.space)
 
     async def _judge(self, version: PackageVersion) -> _Found:
         verifiers = await self._verifiers()
@@ -352,3 +374,8 @@ class Verification:
     async def _meant(self, held: Held, version: str) -> PackageVersion:
         entry = version_of(held.record, name=held.record.name, version=version)
         return await self._packages.whole(held, entry)
+
+
+def _named(place: VersionPlace) -> dict[str, str]:
+    """As the process's own log has it."""
+    return {"package": place.name, "version": place.version, "space": place.space}

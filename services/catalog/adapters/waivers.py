@@ -13,6 +13,7 @@ import structlog
 
 from services.catalog.adapters.packages import Packages
 from services.catalog.publication import check_has_name
+from services.catalog.spacing import unknown_space
 from services.catalog.waiver_notices import Saying, sayings, told
 from services.catalog.waiving import (
     Asker,
@@ -27,7 +28,9 @@ from shared.adapters.callers import Caller
 from shared.adapters.kv import KeyValue, RevisionConflictError
 from shared.adapters.outbox import Outbox
 from shared.adapters.service_layer import Handler
+from shared.adapters.spaces import KnownSpaces
 from shared.contracts.base import Endpoint, Message
+from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.waivers import (
     GRANT_WAIVER,
     LICENCE_WAIVERS,
@@ -59,16 +62,25 @@ class Waivers:
     """Every waiver; commands change them through the outbox."""
 
     def __init__(
-        self, bus: Bus, packages: Packages, outbox: Outbox, *, now: Callable[[], datetime]
+        self,
+        bus: Bus,
+        packages: Packages,
+        outbox: Outbox,
+        *,
+        spaces: KnownSpaces,
+        now: Callable[[], datetime],
     ) -> None:
         self._bucket: Final[KeyValue[Waiver]] = bus.bucket(LICENCE_WAIVERS)
         self._packages: Final = packages
         self._outbox: Final = outbox
+        self._spaces: Final = spaces
         self._now: Final = now
         self._concerned: Final = asyncio.Event()
-        self._request: Final = outbox.command(REQUEST_WAIVER, self.request)
-        self._grant: Final = outbox.command(GRANT_WAIVER, self.grant)
-        self._revoke: Final = outbox.command(REVOKE_WAIVER, self.revoke)
+        self._request: Final = outbox.command(
+            REQUEST_WAIVER, self.request, concerned=self._told_of_request
+        )
+        self._grant: Final = outbox.command(GRANT_WAIVER, self.grant, concerned=self._told_to)
+        self._revoke: Final = outbox.command(REVOKE_WAIVER, self.revoke, concerned=self._told_to)
 
     def endpoints(self) -> dict[Endpoint[Any, Any], Handler]:
         """What is served, and by which method."""
@@ -83,34 +95,38 @@ class Waivers:
         self, request: RequestWaiver, caller: Caller, command_id: str, now: datetime
     ) -> Decision[WaiverRequested]:
         """The waiver waits to be granted, or the refusal why not."""
+        if not await self._spaces.sees(caller.name, request.scope.space):
+            raise unknown_space(request.scope.space)
         sequence = (await self._bucket.snapshot()).sequence
         waiver = requested_waiver(request, _asker(caller), command_id=command_id, now=now)
         reply = WaiverRequested(
             command_id=command_id, waiver=waiver.id, expires_at=waiver.expires_at
         )
-        return _decided(reply, "waiver.request", None, waiver, sequence)
+        return self._decided(reply, "waiver.request", None, waiver, sequence)
 
     async def grant(
         self, request: GrantWaiver, caller: Caller, command_id: str, now: datetime
     ) -> Decision[WaiverGranted]:
         """The waiver is in force, or the refusal why not."""
-        before, sequence = await self._known(request.waiver)
+        before, sequence = await self._known(request.waiver, caller)
         waiver = granted_waiver(before, request, _asker(caller), command_id=command_id, now=now)
         reply = WaiverGranted(command_id=command_id, waiver=waiver.id, expires_at=waiver.expires_at)
-        return _decided(reply, "waiver.grant", before, waiver, sequence)
+        return self._decided(reply, "waiver.grant", before, waiver, sequence)
 
     async def revoke(
         self, request: RevokeWaiver, caller: Caller, command_id: str, now: datetime
     ) -> Decision[WaiverRevoked]:
         """The waiver is in force no more, or the refusal why not."""
-        before, sequence = await self._known(request.waiver)
+        before, sequence = await self._known(request.waiver, caller)
         waiver = revoked_waiver(before, request, _asker(caller), command_id=command_id, now=now)
         reply = WaiverRevoked(command_id=command_id, waiver=waiver.id)
-        return _decided(reply, "waiver.revoke", before, waiver, sequence)
+        return self._decided(reply, "waiver.revoke", before, waiver, sequence)
 
-    async def list_waivers(self, request: ListWaivers, _caller: Caller) -> WaiverList:
-        """By expiry."""
-        waivers = [entry.value for entry in await self._bucket.entries()]
+    async def list_waivers(self, request: ListWaivers, caller: Caller) -> WaiverList:
+        """By expiry; only those of spaces that the caller sees."""
+        seen = self._spaces.visible_to(caller.name)
+        entries = await self._bucket.entries()
+        waivers = [entry.value for entry in entries if entry.value.scope.space in seen]
         views = listed_waivers(
             waivers, glob=request.package, with_ended=request.ended, now=self._now()
         )
@@ -156,14 +172,14 @@ class Waivers:
             package = entry.value.scope.package
             held = await self._packages.read(package, self._packages.every_space)
             standing = in_force((one.value for one in entries), now=now)
-            for saying in sayings(
-                notice, entry.value, record=held.record, in_force=standing, now=now
-            ):
+            records = [part.record for part in held.parts]
+            for saying in sayings(notice, entry.value, records=records, in_force=standing, now=now):
                 await self._say(saying, notice)
             await self._note(notice)
 
     async def _say(self, saying: Saying, notice: Notice) -> None:
-        await self._outbox.emit(saying.body, event_id=saying.event_id)
+        audience = self._spaces.audience_now(saying.space)
+        await self._outbox.emit(saying.body, event_id=saying.event_id, audience=audience)
         _log.info("waiver_notice", waiver=notice.waiver, kind=notice.kind, event_id=saying.event_id)
 
     async def _note(self, notice: Notice) -> None:
@@ -188,22 +204,38 @@ class Waivers:
 
         return perform
 
-    async def _known(self, waiver: str) -> tuple[Waiver | None, int]:
+    async def _known(self, waiver: str, caller: Caller) -> tuple[Waiver | None, int]:
+        """The waiver, if there is one that the caller sees."""
         snapshot = await self._bucket.snapshot()
         entry = snapshot.entries.get(waiver)
-        return (entry.value if entry else None), snapshot.sequence
+        seen = self._spaces.visible_to(caller.name)
+        found = entry.value if entry and entry.value.scope.space in seen else None
+        return found, snapshot.sequence
+
+    def _decided(
+        self,
+        reply: ReplyT,
+        action: str,
+        before: Waiver | None,
+        waiver: Waiver,
+        sequence: int,
+    ) -> Decision[ReplyT]:
+        """The waiver becomes what it is now, and that is said to those who see it."""
+        return Decision(
+            reply=reply,
+            change=Change(LICENCE_WAIVERS, waiver.id, waiver, sequence),
+            events=(waiver_event(action, waiver, before),),
+            audience=self._spaces.audience_now(waiver.scope.space),
+        )
+
+    async def _told_of_request(self, request: RequestWaiver, caller: Caller) -> Audience:
+        return self._spaces.concerned(request.scope.space, caller.name)
+
+    async def _told_to(self, request: GrantWaiver | RevokeWaiver, caller: Caller) -> Audience:
+        entry = await self._bucket.get(request.waiver)
+        space = entry.value.scope.space if entry else PUBLIC
+        return self._spaces.concerned(space, caller.name)
 
 
 def _asker(caller: Caller) -> Asker:
     return Asker(caller.actor(), caller.name)
-
-
-def _decided(
-    reply: ReplyT, action: str, before: Waiver | None, waiver: Waiver, sequence: int
-) -> Decision[ReplyT]:
-    """The waiver becomes what it is now, and that is said."""
-    return Decision(
-        reply=reply,
-        change=Change(LICENCE_WAIVERS, waiver.id, waiver, sequence),
-        events=(waiver_event(action, waiver, before),),
-    )
