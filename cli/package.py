@@ -68,6 +68,7 @@ app.command(
     "cli.package_licence:licence", help="Check licences against the kernel's rules and a policy."
 )
 app.command("cli.package_notice:notice", help="What has to be handed on with a package.")
+app.command("cli.package_sbom:sbom", help="What a package is made of, as CycloneDX or SPDX.")
 app.command("cli.package_review:submit", help="Ask for reviews for a channel.")
 app.command("cli.package_review:review", help="Say that you look at a version.")
 app.command("cli.package_review:approve", help="Approve exactly these bytes, as a code owner.")
