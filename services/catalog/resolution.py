@@ -40,7 +40,7 @@ class VersionUnsatisfiedError(RefusedError):
 
 
 def resolve(
-    record: PackageRecord | None, *, name: str, constraint: str, channel: str
+    record: PackageRecord | None, *, name: str, constraint: str, channel: str, without: str = ""
 ) -> VersionEntry:
     """The newest version in `channel` that the constraint allows.
 
@@ -57,6 +57,7 @@ def resolve(
         one
         for one in descending(record)
         if channel in one.channels and not is_revoked(one) and (is_pin or not _hidden(one, channel))
+        if one.version != without
     ]
     chosen = next((one for one in candidates if wanted.allows(_version(one))), None)
     if chosen is None:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from services.scheduler.adapters.fleet_records import FleetRecords
 from services.scheduler.adapters.neighbours import Neighbours
+from services.scheduler.adapters.package_usage import PackageUsage
 from services.scheduler.adapters.revocations import Revocations
 from services.scheduler.execution import Execution
 from services.scheduler.service import SchedulerService
@@ -39,7 +40,7 @@ async def scheduling(
     service = SchedulerService(
         records=records, neighbours=neighbours, outbox=outbox, execution=execution
     )
-    endpoints = service.endpoints()
+    endpoints = service.endpoints() | PackageUsage(records, neighbours).endpoints()
     revocations = Revocations(
         bus,
         records=records,

@@ -253,6 +253,8 @@ class ResolvePackage(Request, frozen=True, kw_only=True):
     channel: Token = "stable"
     space: SpaceText = PUBLIC
     """Where it is looked for, beside all that everybody sees; what is here goes before that."""
+    without: str = ""
+    """A version that is passed over, as if it were revoked."""
 
 
 class PackageResolved(Message, frozen=True, kw_only=True):

@@ -29,6 +29,7 @@ from shared.contracts import (
     scheduler,
     spaces,
     trust,
+    usage,
     verification,
     waivers,
 )
@@ -88,6 +89,8 @@ _READ: Final[tuple[Endpoint[Any, Any], ...]] = (
     scheduler.GET_DEPLOYMENT,
     scheduler.LIST_NODES,
     scheduler.GET_NODE,
+    usage.FIND_USERS,
+    usage.FIND_IMPACT,
     node.GET_CHAINS,
     inspection.EXPLAIN_CHAIN,
     ebpf.LIST_EBPF,
@@ -248,6 +251,7 @@ def control_permissions(role: ControlRole) -> Permissions:
                     *_reads("node_labels"),
                     *_reads(verification.VERIFICATIONS.name),
                     verification.VERIFY_ON_NODE.at(node="*").subject,
+                    usage.GET_USAGE.subject,
                     f"{ARTIFACTS}.>",
                     f"$JS.API.DIRECT.GET.{ARTIFACT_STREAM}.>",
                 ),
@@ -280,6 +284,7 @@ def control_permissions(role: ControlRole) -> Permissions:
                 ),
                 subscribe=(
                     f"{API}.scheduler.>",
+                    f"{INTERNAL}.scheduler.>",
                     f"{TELEMETRY}.>",
                     kv_subject("nodes", ">"),
                     kv_subject("observed", ">"),

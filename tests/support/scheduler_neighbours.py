@@ -52,7 +52,11 @@ async def a_catalog(
         if not named:
             reason = Reason(path="name", rule="no such package", got=request.name)
             raise RefusedError(f"{request.name}: no such package", [reason], code="not_found")
-        meeting = [one for one in named if request.constraint in ("*", one.version)]
+        meeting = [
+            one
+            for one in named
+            if request.constraint in ("*", one.version) and one.version != request.without
+        ]
         if not meeting:
             reason = Reason(path="version", rule="nothing meets it", got=request.constraint)
             raise RefusedError("nothing meets it", [reason], code="version_unsatisfied")

@@ -42,6 +42,13 @@ def test_the_newest_allowed_version_is_meant() -> None:
     assert resolved("2.0.0-rc.1") == "2.0.0-rc.1"
 
 
+def test_a_version_can_be_passed_over() -> None:
+    """As if it were revoked."""
+    found = resolve(RECORD, name="one", constraint="^1", channel="stable", without="1.10.0")
+
+    assert found.version == "1.9.0"
+
+
 def test_a_constraint_that_nobody_meets_names_what_there_is() -> None:
     """The refusal lists the channel's versions, newest first."""
     with pytest.raises(VersionUnsatisfiedError) as caught:

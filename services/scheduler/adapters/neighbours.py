@@ -36,17 +36,25 @@ class Neighbours:
         self._bus: Final = bus
 
     async def resolve(
-        self, package: str, constraint: str, channel: str = "stable", *, space: Audience = PUBLIC
+        self,
+        package: str,
+        constraint: str,
+        channel: str = "stable",
+        *,
+        space: Audience = PUBLIC,
+        without: str = "",
     ) -> PackageResolved:
         """The newest version that meets the constraint, with a ticket to read its archive.
 
-        It is one of `space`, or one that everybody sees.
+        It is one of `space`, or one that everybody sees, and never `without`.
 
         Raises:
             RefusedError: There is no such package or version.
             FaultError: The catalog does not answer.
         """
-        request = ResolvePackage(name=package, constraint=constraint, channel=channel, space=space)
+        request = ResolvePackage(
+            name=package, constraint=constraint, channel=channel, space=space, without=without
+        )
         return await self._bus.request(RESOLVE_PACKAGE, request, timeout_seconds=RESOLVE_SECONDS)
 
     async def find_revoked(self, packages: Sequence[str]) -> list[RevokedVersion]:
