@@ -16,6 +16,7 @@ import msgspec
 
 from shared.archive_files import ArchiveBytes
 from shared.canonical import sha256_hex
+from shared.configuration.entries import PROCESSORS
 from shared.contracts.catalog import SignedPackage
 from shared.contracts.compilation import Compilation
 from shared.contracts.desired import DesiredProgram, MapConfig
@@ -249,5 +250,7 @@ def _scalars(value: Any) -> Iterator[int]:
     if isinstance(value, list):
         for item in value:
             yield from _scalars(item)
+    elif isinstance(value, dict) and value.keys() == {PROCESSORS}:
+        yield from _scalars(value[PROCESSORS])
     elif isinstance(value, int) and not isinstance(value, bool):
         yield value

@@ -35,6 +35,9 @@ CONFIGURABLE: Final = frozenset(
     )
 )
 """Types of maps whose entries a deployment can give."""
+PROCESSORS: Final = "@cpus"
+"""Instead of a value in a per-CPU map: an object with this one member, a list of one value for each
+possible processor."""
 UNDECLARED: Final = MapEntry()
 """Of a map of which the package says nothing."""
 
@@ -142,6 +145,7 @@ def encode_config(
     entries: Mapping[str, MapEntry] | None = None,
     *,
     path: str = "config",
+    processors: int | None = None,
 ) -> dict[str, dict[bytes, bytes]]:
     """The entries of every configured map as bytes.
 
@@ -150,6 +154,7 @@ def encode_config(
         layouts: Of the maps that there are.
         entries: What the package says of them.
         path: Of the configuration.
+        processors: Possible processors of the node; None: it is not known yet.
 
     Raises:
         MapValueError: every key and value that does not fit, as `config.<map>.<key>`.
@@ -166,7 +171,7 @@ def encode_config(
         else:
             entry = (entries or {}).get(name, UNDECLARED)
             codec = map_codec(layout, entry, path=place, problems=problems)
-            encoded[name] = encode_entries(wanted, codec, place, problems)
+            encoded[name] = encode_entries(wanted, codec, place, problems, processors)
     if problems:
         raise value_error(problems)
     return encoded
@@ -180,9 +185,16 @@ def value_error(problems: list[Reason]) -> MapValueError:
 
 
 def encode_entries(
-    entries: Mapping[str, Any], codec: MapCodec, path: str, problems: list[Reason]
+    entries: Mapping[str, Any],
+    codec: MapCodec,
+    path: str,
+    problems: list[Reason],
+    processors: int | None = None,
 ) -> dict[bytes, bytes]:
-    """The entries of one map as bytes, as far as they fit."""
+    """The entries of one map as bytes, as far as they fit.
+
+    A value for each processor is as the kernel stores it: each in a multiple of 8 bytes.
+    """
     layout = codec.layout
     if len(entries) > layout.max_entries > 0:
         rule = "has more entries than the map can hold"
@@ -195,13 +207,37 @@ def encode_entries(
         if len(problems) == before and _is_behind_array(key, layout):
             rule, allowed = "must be a position in the array", [0, layout.max_entries - 1]
             problems.append(Reason(path=place, rule=rule, got=text, allowed=allowed))
-        stored = codec.value.encode(value, place, problems)
+        if is_for_each_processor(value, layout):
+            stored = _encode_each(value[PROCESSORS], codec, place, problems, processors)
+        else:
+            stored = codec.value.encode(value, place, problems)
         if len(problems) > before:
             continue
         if key in encoded:
             problems.append(Reason(path=place, rule="names the same key twice", got=text))
         encoded[key] = stored
     return encoded
+
+
+def is_for_each_processor(value: Any, layout: MapLayout) -> bool:
+    """Whether a value of a map is one for each processor."""
+    is_per_cpu = "percpu" in layout.type_name
+    return is_per_cpu and isinstance(value, dict) and value.keys() == {PROCESSORS}
+
+
+def _encode_each(
+    values: Any, codec: MapCodec, path: str, problems: list[Reason], processors: int | None
+) -> bytes:
+    place = f"{path}.{PROCESSORS}"
+    count = len(values) if isinstance(values, list | tuple) else 0
+    if not count or (processors is not None and count != processors):
+        rule = "must be a list with one value for each possible processor"
+        problems.append(Reason(path=place, rule=rule, got=count, allowed=processors))
+        return b""
+    parts = [
+        codec.value.encode(one, f"{place}[{number}]", problems) for number, one in enumerate(values)
+    ]
+    return b"".join(part.ljust(-(-len(part) // 8) * 8, b"\0") for part in parts)
 
 
 def encode_key(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared.configuration.codecs import Codec, EnumCodec, NumberCodec
-from shared.configuration.entries import MapCodec
+from shared.configuration.entries import PROCESSORS, MapCodec
 from shared.configuration.package_rules import map_codecs, variable_codec
 from shared.contracts.configuration import VariableEntry
 from shared.contracts.package_facts import ElfFacts, VariableFacts
@@ -58,12 +58,21 @@ def _map(entry: MapEntry, codec: MapCodec | None) -> dict[str, Any]:
         shape["description"] = text
     if codec is not None:
         shape["propertyNames"] = _key(codec.key)
-        shape["additionalProperties"] = codec.value.schema()
+        shape["additionalProperties"] = _value(codec)
         if codec.layout.max_entries:
             shape["maxProperties"] = codec.layout.max_entries
     if entry.default:
         shape["default"] = entry.default
     return shape
+
+
+def _value(codec: MapCodec) -> dict[str, Any]:
+    """The same for all processors, or in a per-CPU map one for each."""
+    one = codec.value.schema()
+    if "percpu" not in codec.layout.type_name:
+        return one
+    each = {"type": "array", "items": one, "minItems": 1}
+    return {"anyOf": [one, _object({PROCESSORS: each}) | {"required": [PROCESSORS]}]}
 
 
 def _key(codec: Codec) -> dict[str, Any]:

@@ -87,7 +87,10 @@ class ConfiguredMaps:
         """The configuration as bytes by the map's BTF, and everything that does not fit it."""
         layouts = {name: self.layout(map_id)}
         try:
-            return encode_config({name: config}, layouts, {name: entry})[name], ()
+            encoded = encode_config(
+                {name: config}, layouts, {name: entry}, processors=_processors()
+            )
+            return encoded[name], ()
         except MapValueError as error:
             return {}, error.reasons
 
@@ -151,9 +154,14 @@ def _info(map_id: int) -> MapInfo:
 def stored(info: MapInfo, value: bytes) -> bytes:
     """A value as the kernel stores it: once for each processor in a per-CPU map.
 
+    One that has a value for each processor already is as it is.
     Documentation/bpf/map_hash.rst: per-CPU values are padded to 8 bytes each.
     """
-    if not info.is_per_cpu:
+    if not info.is_per_cpu or len(value) > info.value_size_bytes:
         return value
     padded = value.ljust(-(-len(value) // _WORD_BYTES) * _WORD_BYTES, b"\0")
-    return padded * int(libraries().bpf.libbpf_num_possible_cpus())
+    return padded * _processors()
+
+
+def _processors() -> int:
+    return int(libraries().bpf.libbpf_num_possible_cpus())
