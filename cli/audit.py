@@ -14,6 +14,7 @@ from cyclopts import Parameter
 
 from cli.audit_export import export
 from cli.audit_export_proof import is_export, verify_export
+from cli.audit_growth import newest_head
 from cli.audit_history import command, history
 from cli.audit_log import log
 from cli.audit_verify import verify_whole
@@ -29,22 +30,13 @@ from cli.proof_files import (
     verify_proof,
 )
 from cli.session import connected
-from services.auditor.checkpoint import (
-    TreeHead,
-    open_checkpoint,
-    parse_tree_head,
-    parse_verifier_key,
-    split_note,
-)
-from services.auditor.log_keys import follow_keys, open_by_any
-from services.auditor.merkle import Hash, ProofError, check_consistency
+from services.auditor.checkpoint import TreeHead, parse_verifier_key
+from services.auditor.log_keys import follow_keys
 from services.auditor.proofs import verify_bundle
 from services.auditor.records import ProblemLeaf
 from shared.contracts.audit import (
-    GET_CHECKPOINT,
     PROVE_RECORD,
     Checkpoint,
-    GetCheckpoint,
     ProofBundle,
     ProveRecord,
 )
@@ -56,6 +48,7 @@ app = cyclopts.App(name="audit", help="Ask the log, prove records, verify proofs
 app.command("cli.audit_key:app", name="key", help="Change the key that signs the log.")
 app.command("cli.audit_backup:backup", help="Copy the log while the auditor writes it.")
 app.command("cli.audit_check:check", help="What about the log needs attention.")
+app.command("cli.audit_heads:heads", help="Which heads of the log the nodes know.")
 app.command("cli.audit_inventory:as_of", name="as-of", help="What ran at a moment, and where.")
 app.command("cli.audit_inventory:diff", help="Where something else ran at another moment.")
 app.command("cli.audit_inventory:ran", help="Where and when something with a digest ran.")
@@ -203,16 +196,8 @@ def checkpoint(
 
     async def got() -> tuple[Checkpoint, TreeHead | None]:
         async with connected(credentials) as bus:
-            trusted = parse_verifier_key(bus.facts.log_verifier_key)
             note = _read_note(older) if older is not None else ""
-            size = parse_tree_head(split_note(note)[0]).size if note else 0
-            newest = await bus.request(GET_CHECKPOINT, GetCheckpoint(consistent_with_size=size))
-            keys = follow_keys(trusted, newest.key_chain)
-            known = open_by_any(note, keys) if older is not None else None
-            head = open_checkpoint(newest.checkpoint, key=keys[-1])
-            if known is not None and known.size:
-                _check_growth(known, head, newest.consistency)
-            return newest, known
+            return await newest_head(bus, note)
 
     newest, known = run(got(), json=json)
     if out is not None:
@@ -245,17 +230,3 @@ def _read_note(path: Path) -> str:
     except UnicodeDecodeError as error:
         reason = Reason(path="--older", rule="cannot be read as text", got=str(path))
         raise RefusedError(f"{path}: is no checkpoint", [reason]) from error
-
-
-def _check_growth(older: TreeHead, newer: TreeHead, consistency: tuple[str, ...]) -> None:
-    try:
-        proof = [Hash(bytes.fromhex(item)) for item in consistency]
-    except ValueError as error:
-        raise ProofError("the consistency proof is not hexadecimal") from error
-    check_consistency(
-        proof,
-        old_size=older.size,
-        old_root=older.root,
-        new_size=newer.size,
-        new_root=newer.root,
-    )

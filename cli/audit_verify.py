@@ -131,8 +131,9 @@ def _told(found: VerifiedLog, key_source: str) -> VerifiedStore:
 
 
 def _given(paths: Sequence[Path]) -> list[KeptHead]:
-    """The heads in files that the caller names."""
-    return [KeptHead(_read(path), str(path)) for path in paths]
+    """The heads in files that the caller names, and in those of directories."""
+    files = [one for path in paths for one in (sorted(path.iterdir()) if path.is_dir() else [path])]
+    return [KeptHead(_read(path), str(path)) for path in files]
 
 
 def _beside(place: str) -> list[KeptHead]:

@@ -85,6 +85,7 @@ async def auditing(
             outbox=outbox,
             spaces=spaces,
             health=watch.health,
+            compare=publication.compare,
             witnesses=publication.seen,
         )
         async with at_work(recording), published(publication, outbox), watching(watch):

@@ -28,7 +28,7 @@ class Conflict:
     """`shrunken`: it held more records before.  `forked`: the same size has another root.
     `unproved`: what it holds now does not follow from what it held."""
     by: str
-    """Who remembers: a witness's name, `the bus`."""
+    """Who remembers: a witness's name, `the bus`, `node <name>`."""
     size: int
     """Of the head that was shown."""
     known_size: int

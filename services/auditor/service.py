@@ -79,7 +79,7 @@ from shared.contracts.inventory import (
     InventoryShown,
     RunsFound,
 )
-from shared.contracts.log_heads import WitnessSeen
+from shared.contracts.log_heads import COMPARE_HEAD, WitnessSeen
 from shared.contracts.log_health import GET_HEALTH, GetHealth, LogHealth
 from shared.errors import Reason, RefusedError
 from shared.outbox_records import Decision
@@ -139,6 +139,7 @@ class AuditorService:
         outbox: Outbox,
         spaces: SeenSpaces,
         health: Callable[[], Awaitable[LogHealth]],
+        compare: Handler,
         witnesses: Callable[[], Sequence[WitnessSeen]] = tuple,
     ) -> None:
         self._log: Final = log
@@ -147,6 +148,7 @@ class AuditorService:
         self._outbox: Final = outbox
         self._spaces: Final = spaces
         self._health: Final = health
+        self._compare: Final = compare
         self._witnesses: Final = witnesses
         self._readings: Final = Readings()
         self._stream_readings: Final = StreamReadings()
@@ -165,6 +167,7 @@ class AuditorService:
             PROVE_RECORD: self.prove_record,
             GET_CHECKPOINT: self.get_checkpoint,
             GET_HEALTH: self.get_health,
+            COMPARE_HEAD: self._compare,
             GET_INVENTORY: self.get_inventory,
             FIND_RUNS: self.find_runs,
             CREATE_SUBSCRIPTION: self.create_subscription,

@@ -26,6 +26,7 @@ from services.node_executor.adapters.host_programs import HostPrograms
 from services.node_executor.adapters.inventory import Inventory, read_boot_id, seconds_since_boot
 from services.node_executor.adapters.kernel_thread import KernelThread
 from services.node_executor.adapters.link_monitor import LinkMonitor
+from services.node_executor.adapters.log_memory import LogMemory
 from services.node_executor.adapters.metrics_endpoint import MetricsEndpoint
 from services.node_executor.adapters.netlink import Netlink
 from services.node_executor.adapters.network_namespaces import names, no_names
@@ -273,6 +274,7 @@ async def main(stop: asyncio.Event) -> None:
                 node=bus.name, thread=thread, sampler=sampler, readers=readers, l3afd=l3afd
             ),
             listen=listen,
+            log_memory=LogMemory(bus=bus, thread=thread, store=store, now=_now),
             heartbeats=Heartbeats(
                 bus=bus, thread=thread, sampler=sampler, readers=readers, now=_now
             ),

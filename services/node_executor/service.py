@@ -21,6 +21,7 @@ from services.node_executor.adapters.heartbeats import Heartbeats
 from services.node_executor.adapters.host_programs import HostPrograms
 from services.node_executor.adapters.kernel_thread import KernelThread
 from services.node_executor.adapters.link_monitor import LinkMonitor
+from services.node_executor.adapters.log_memory import LogMemory
 from services.node_executor.adapters.loops import run_loops
 from services.node_executor.adapters.metrics_endpoint import MetricsEndpoint
 from services.node_executor.adapters.node_bus import NodeBus
@@ -62,6 +63,7 @@ from shared.contracts.inspection import (
     PacketsTried,
     TryPackets,
 )
+from shared.contracts.log_heads import GET_KNOWN_HEAD
 from shared.contracts.map_reading import READ_MAP, MapShown, ReadMap
 from shared.contracts.node import (
     GET_CHAINS,
@@ -106,6 +108,7 @@ class NodeExecutorService:
         settling: Settling,
         links: LinkMonitor,
         heartbeats: Heartbeats,
+        log_memory: LogMemory,
         metrics: MetricsEndpoint,
         listen: tuple[str, int] | None,
         rounds: Rounds,
@@ -132,6 +135,7 @@ class NodeExecutorService:
         self._settling = settling
         self._links = links
         self._heartbeats = heartbeats
+        self._log_memory = log_memory
         self._metrics = metrics
         self._listen = listen
         self._verification = verification
@@ -161,6 +165,7 @@ class NodeExecutorService:
                 self._beating(),
                 self._metrics.looking_back(),
                 self._registering(),
+                self._log_memory.keeping(),
                 self._records.reporting(),
                 self._links.watching(self._on_links),
                 stop=stop,
@@ -198,6 +203,7 @@ class NodeExecutorService:
             RECONCILE_NODE: self.reconcile,
             READ_MAP: self.read_map,
             VERIFY_ON_NODE: self._verification.take,
+            GET_KNOWN_HEAD: self._log_memory.show,
         }
         await self._records.first_registration()  # who answers can be asked for by its name
         async with bus.serve("node", endpoints, version=VERSION, tokens={"node": self._bus.name}):

@@ -27,6 +27,7 @@ from shared.contracts import (
     reviews,
     sbom,
     scheduler,
+    search,
     spaces,
     trust,
     usage,
@@ -35,7 +36,7 @@ from shared.contracts import (
 )
 from shared.contracts.base import API, ARTIFACTS, EVENTS, INTERNAL, TELEMETRY, Endpoint
 from shared.contracts.events import PUBLIC
-from shared.contracts.log_heads import CHECKPOINTS
+from shared.contracts.log_heads import CHECKPOINTS, COMPARE_HEAD, GET_KNOWN_HEAD
 from shared.contracts.reviews import REVOKE
 from shared.contracts.storage import (
     ARTIFACT_STREAM,
@@ -79,6 +80,7 @@ _READ: Final[tuple[Endpoint[Any, Any], ...]] = (
     verification.GET_MATRIX,
     notices.GET_NOTICE,
     sbom.GET_BILL,
+    search.SEARCH_PACKAGES,
     reviews.GET_REVIEW,
     reviews.LIST_OWNERS,
     waivers.LIST_WAIVERS,
@@ -92,6 +94,7 @@ _READ: Final[tuple[Endpoint[Any, Any], ...]] = (
     usage.FIND_USERS,
     usage.FIND_IMPACT,
     node.GET_CHAINS,
+    GET_KNOWN_HEAD,
     inspection.EXPLAIN_CHAIN,
     ebpf.LIST_EBPF,
     audit.GET_CHECKPOINT,
@@ -219,6 +222,7 @@ def control_permissions(role: ControlRole) -> Permissions:
                     f"$JS.API.DIRECT.GET.{kv_stream('nodes')}.{kv_subject('nodes', NAME)}",
                     f"$JS.API.DIRECT.GET.{EVENT_STREAM}.{EVENTS}.*.node.{NAME}.>",
                     catalog.READ_ARTIFACT.at(node=NAME).subject,
+                    COMPARE_HEAD.at(node=NAME).subject,
                     *_reads(trust.TRUST.name),
                 ),
                 subscribe=(
@@ -310,6 +314,7 @@ def control_permissions(role: ControlRole) -> Permissions:
                 ),
                 subscribe=(
                     f"{API}.auditor.>",
+                    f"{INTERNAL}.auditor.>",
                     f"{API}.events.>",
                     kv_subject(spaces.SPACES.name, ">"),
                 ),

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""Shows each head to witnesses, the bus and the tile directory; a fault is waited out."""
+"""Shows each head to witnesses, the bus and the tile directory; a fault is waited out.
+
+Nodes bring the head that they know, and take the newest one home.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +39,9 @@ from services.auditor.records import render_time_us
 from services.auditor.store import DamagedLogError, LogStore
 from services.auditor.tile_layout import ENTRIES, WITHHELD, changed_files, render_entries
 from services.auditor.witness.exchange import CONFLICT, OK, AddCheckpoint
-from shared.contracts.log_heads import WitnessSeen
-from shared.errors import FaultError
+from shared.adapters.callers import Caller
+from shared.contracts.log_heads import CompareHead, HeadCompared, WitnessSeen
+from shared.errors import FaultError, Reason, RefusedError
 
 PAUSE_SECONDS: Final = 1.0
 """Between two attempts after a fault, and between two heads shown to the same place."""
@@ -98,6 +102,7 @@ class Publication:
         self._published: Final = published
         self._tiles: Final = tiles
         self._standings: Final = {client: WitnessStanding(client) for client in witnesses}
+        self._brought: Final[asyncio.Queue[ConflictError]] = asyncio.Queue()
 
     def seen(self) -> list[WitnessSeen]:
         """The same, as it is told."""
@@ -132,6 +137,27 @@ class Publication:
             if failure is not None:
                 raise failure
 
+    async def compare(self, request: CompareHead, caller: Caller) -> HeadCompared:
+        """The newest head, for a node whose own one is in the log.
+
+        Raises:
+            RefusedError: This log never signed what the node brings; or it did, and is another one
+                by now: then it goes on no more.
+        """
+        if request.checkpoint:
+            try:
+                brought = self._heads.read(request.checkpoint)
+            except CheckpointError as error:
+                reason = Reason(path="checkpoint", rule=error.message)
+                raise RefusedError("it is no head of this log", [reason]) from error
+            try:
+                await self._compare(brought, f"node {caller.tokens['node']}")
+            except ConflictError as error:
+                self._brought.put_nowait(error)
+                raise RefusedError(error.message, code="conflict") from error
+        head, note, _ = await self._heads.newest()
+        return HeadCompared(checkpoint=note, tree_size=head.size)
+
     def works(self) -> list[Callable[[], Awaitable[None]]]:
         """What goes on while the log runs; each raises ConflictError if the log cannot go on."""
 
@@ -140,6 +166,7 @@ class Publication:
 
         found = [watched(client) for client in self._standings]
         found.append(lambda: self._follow(self._publish))
+        found.append(self._until_contradicted)
         if self._tiles is not None:
             found.append(lambda: self._follow(self._write_tiles))
         return found
@@ -158,6 +185,10 @@ class Publication:
                 except FaultError as fault:
                     _log.warning("publication_delayed", why=fault.message)
             await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _until_contradicted(self) -> None:
+        """Ends with the first node that knows the log otherwise."""
+        raise await self._brought.get()
 
     async def _watch(self, client: WitnessClient) -> None:
         """The witness is shown each head, and the same one again each minute."""

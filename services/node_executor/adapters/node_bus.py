@@ -58,6 +58,7 @@ class NodeBus:
         identity = Identity(credentials_dir, role=ROLE)
         self.name: Final = identity.name
         self.trust_root: Final = bytes.fromhex(identity.facts.trust_root)
+        self.log_origin: Final = identity.facts.log_origin
         self._bus: Bus | None = None
         self._arrived = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
