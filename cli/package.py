@@ -67,6 +67,12 @@ app.command("cli.package_diff:diff", help="Compare two packages, and what an upg
 app.command(
     "cli.package_licence:licence", help="Check licences against the kernel's rules and a policy."
 )
+app.command("cli.package_export:export", help="Put a version into a registry or a folder, as OCI.")
+app.command(
+    "cli.package_import:import_",
+    name="import",
+    help="Take packages from registries, l3afd repositories and archives.",
+)
 app.command("cli.package_notice:notice", help="What has to be handed on with a package.")
 app.command("cli.package_sbom:sbom", help="What a package is made of, as CycloneDX or SPDX.")
 app.command("cli.package_users:users", help="Show who runs a package, and where.")

@@ -74,7 +74,7 @@ def begin_package(
     folder = out_dir / name
     texts = package_files(name, hook, owners=owners, repository=repository)
     parse_source(texts[SOURCE_FILE])
-    texts |= {f"LICENSES/{licence}.txt": _licence_text(licence) for licence in LICENCES}
+    texts |= {f"LICENSES/{licence}.txt": licence_text(licence) for licence in LICENCES}
     try:
         folder.mkdir(parents=True)
         for path, text in texts.items():
@@ -86,7 +86,7 @@ def begin_package(
     return PackageBegun(name=name, folder=str(folder), files=tuple(sorted(texts)))
 
 
-def _licence_text(licence: str) -> str:
+def licence_text(licence: str) -> str:
     """As it comes with the product: in the checkout, or with the installed distribution."""
     name = f"{licence}.txt"
     if (_CHECKOUT / name).is_file():

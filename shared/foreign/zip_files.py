@@ -55,7 +55,7 @@ def read_zip(data: bytes, limits: Limits = DEFAULT_LIMITS) -> dict[str, ForeignF
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             listed = archive.infolist()
             end = archive.start_dir
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError) as error:
+    except (zipfile.BadZipFile, RuntimeError, ValueError, OverflowError) as error:
         raise archive_error("archive", f"is no ZIP file: {error}") from error
     except struct.error as error:
         raise archive_error("archive", "is no ZIP file: a record is cut off") from error

@@ -18,16 +18,17 @@ import msgspec
 from cli.package_build import BuiltPackage, build_package
 from shared.adapters.bus import Bus
 from shared.contracts.catalog import LIST_PACKAGES, ListPackages
-from shared.dsse import sign_certificate
+from shared.dsse import public_key_of, sign_certificate
 from shared.errors import FaultError
 from shared.installation_facts import (
     FACTS_FILE,
     PUBLISHER_CERTIFICATE_FILE,
     PUBLISHER_KEY_FILE,
+    parse_facts,
     render_facts,
 )
 from shared.package_archive import describe_files, unpack_archive, write_archive
-from tests.package_builders import PUBLISHER_SEED, TRUST_ROOT, TRUST_SEED, a_certificate
+from tests.package_builders import PUBLISHER_SEED, TRUST_SEED, a_certificate
 from tests.support.operator_mode import OperatorModeServer
 
 ROOT = Path(__file__).parents[2]
@@ -44,19 +45,20 @@ class CatalogProcess:
         *,
         licence_policy: str = "gpl-ok",
         settings: Mapping[str, str] = MappingProxyType({}),
+        trust_seed: bytes = TRUST_SEED,
     ) -> None:
         """`settings` are further variables of its environment."""
         self._server = server
         self._state_dir = state_dir
         self._licence_policy = licence_policy
         self._settings = settings
+        self._trust_seed = trust_seed
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self, asker: Bus) -> None:
         """Answering."""
         credentials = self._server.credentials("service-catalog")
-        facts = msgspec.structs.replace(self._server.facts, trust_root=TRUST_ROOT.hex())
-        (credentials / FACTS_FILE).write_bytes(render_facts(facts))
+        write_trust_root(credentials, self._trust_seed)
         environment = os.environ | {
             "CATALOG_CREDENTIALS_DIR": str(credentials),
             "CATALOG_STATE_DIR": str(self._state_dir),
@@ -112,8 +114,24 @@ def a_built_package(
     return BuiltPackage(manifest=manifest, archive=write_archive(files), elf=built.elf)
 
 
-def write_publisher(credentials: Path) -> None:
-    """The principal of a credentials directory may sign packages."""
-    (credentials / PUBLISHER_KEY_FILE).write_text(PUBLISHER_SEED.hex())
-    certificate = sign_certificate(a_certificate(), seed=TRUST_SEED)
+def write_publisher(
+    credentials: Path,
+    *,
+    name: str = "acme",
+    seed: bytes = PUBLISHER_SEED,
+    trust_seed: bytes = TRUST_SEED,
+) -> None:
+    """The principal of a credentials directory may sign packages, and knows the trust root."""
+    (credentials / PUBLISHER_KEY_FILE).write_text(seed.hex())
+    certificate = sign_certificate(a_certificate(seed, publisher=name), seed=trust_seed)
     (credentials / PUBLISHER_CERTIFICATE_FILE).write_bytes(msgspec.json.encode(certificate))
+    write_trust_root(credentials, trust_seed)
+
+
+def write_trust_root(credentials: Path, trust_seed: bytes) -> None:
+    """What the directory says of the installation names this trust root."""
+    facts = parse_facts((credentials / FACTS_FILE).read_bytes())
+    root = public_key_of(trust_seed).hex()
+    (credentials / FACTS_FILE).write_bytes(
+        render_facts(msgspec.structs.replace(facts, trust_root=root))
+    )
