@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from shared.adapters.callers import Caller
+from shared.contracts.catalog import LIST_PACKAGES, ListPackages, PackageList, PackageSummary
 from tests.integration.conftest import Buses
 from tests.support.bcc_packages import package_folder
 from tests.support.catalog_process import ROOT, CatalogProcess, write_publisher
@@ -65,6 +67,28 @@ async def test_a_package_goes_from_a_folder_into_the_catalog(desk: Desk) -> None
     assert listed.document["packages"][0]["hooks"] == ["xdp"]
     assert shown.document["package"]["manifest"] == built.document["manifest"]
     assert shown.document["package"]["elf"] == built.document["elf"]
+
+
+async def test_a_list_of_several_pages_is_shown_as_one(
+    provisioned: OperatorModeServer, buses: Buses
+) -> None:
+    """The command asks until there is no more, each time behind the page before."""
+    asked: list[ListPackages] = []
+
+    async def page(request: ListPackages, _caller: Caller) -> PackageList:
+        asked.append(request)
+        line = PackageSummary(
+            name=f"p{len(asked)}", versions=("1.0.0",), summary="", licence="", hooks=("xdp",)
+        )
+        return PackageList(packages=(line,), next=line.name if len(asked) < 3 else "")
+
+    catalog = await buses.open("service-catalog")
+    async with catalog.serve("catalog", {LIST_PACKAGES: page}, version="0.1.0"):
+        credentials = provisioned.credentials("viewer", "vera")
+        listed = await run_l3af("package", "list", "p*", "--json", credentials=credentials)
+
+    assert [one["name"] for one in listed.document["packages"]] == ["p1", "p2", "p3"]
+    assert [(one.name, one.after) for one in asked] == [("p*", ""), ("p*", "p1"), ("p*", "p2")]
 
 
 async def test_people_get_tables(desk: Desk) -> None:

@@ -17,7 +17,10 @@ from services.catalog.adapters.packages import Packages
 from services.catalog.code_ownership import lifecycle_of
 from services.catalog.version_entries import content_of, storable
 from shared.adapters.bus import Bus
+from shared.adapters.kv import KeyValue
+from shared.adapters.spaces import KnownSpaces
 from shared.adapters.stored_publish import publish_stored
+from shared.adapters.watched_bus import WatchedBus
 from shared.contracts.catalog import (
     GET_PACKAGE,
     LIST_PACKAGES,
@@ -31,9 +34,9 @@ from shared.contracts.events import PUBLIC
 from shared.contracts.package_records import CATALOG, PackageRecord, StoredPackage
 from shared.contracts.reviews import GET_REVIEW, YANK_PACKAGE, GetReview, YankPackage
 from shared.contracts.storage import kv_subject
-from shared.errors import FaultError
+from shared.errors import FaultError, RefusedError
 from tests.integration.conftest import Buses
-from tests.package_builders import a_record, a_version
+from tests.package_builders import NOW, a_record, a_version
 from tests.support.catalog_stage import a_stage
 from tests.support.earlier_records import EARLIER, earlier_package
 
@@ -47,7 +50,8 @@ async def _put_raw(bus: Bus, key: str, data: bytes) -> None:
 
 def _packages(bus: Bus, folder: Path) -> tuple[PackageIndex, Packages]:
     index = PackageIndex(bus)
-    return index, Packages(bus, index, Artifacts(bus.connection, folder=folder))
+    artifacts, spaces = Artifacts(bus.connection, folder=folder), KnownSpaces(bus, now=lambda: NOW)
+    return index, Packages(bus, index, artifacts, spaces=spaces)
 
 
 async def test_records_of_an_earlier_release_are_served_and_become_light(
@@ -69,7 +73,8 @@ async def test_records_of_an_earlier_release_are_served_and_become_light(
         assert [one.versions for one in listed.packages] == [("2.0.0-rc.1", "1.1.0", "1.0.0")]
         assert {version: await shown(version) for version in before} == before
         question = ResolvePackage(name="one", constraint="^1", channel="stable")
-        assert (await scheduler.request(RESOLVE_PACKAGE, question)).package == before["1.0.0"]
+        resolved = (await scheduler.request(RESOLVE_PACKAGE, question)).package
+        assert (resolved.version, resolved.elf) == ("1.0.0", before["1.0.0"].elf)
         review = await root.request(GET_REVIEW, GetReview(name="one", version="1.1.0"))
         assert review.lifecycle == before["1.1.0"].lifecycle
 
@@ -104,7 +109,7 @@ async def test_what_another_process_writes_is_followed(buses: Buses, tmp_path: P
     await _until(index, {"two": ("2.0.0",)})
 
     assert packages.find("one", SEEN).record.versions == ()
-    assert (await packages.read("one", SEEN)).revision == 0
+    assert (await packages.read("one", SEEN)).parts == ()
 
 
 async def _until(index: PackageIndex, wanted: dict[str, tuple[str, ...]]) -> None:
@@ -123,10 +128,10 @@ async def test_what_lies_elsewhere_is_as_if_it_were_not(buses: Buses, tmp_path: 
     hidden, missing = packages.find("one", SEEN), packages.find("none", SEEN)
 
     assert (hidden.record.versions, missing.record.versions) == ((), ())
-    assert (hidden.space, hidden.revision) == (missing.space, missing.revision)
+    assert hidden.parts == missing.parts == ()
     assert list(index.summaries(SEEN)) == []
-    held = packages.find("one", SEEN | {"p_acme"})
-    assert (held.space, held.key, len(held.record.versions)) == ("p_acme", "p_acme.one", 1)
+    (part,) = packages.find("one", SEEN | {"p_acme"}).parts
+    assert (part.space, part.key, len(part.record.versions)) == ("p_acme", "p_acme.one", 1)
     assert [one.name for one in index.summaries(SEEN | {"p_acme"})] == ["one"]
 
 
@@ -166,20 +171,43 @@ async def test_a_verdict_that_was_given_anew_is_kept_beside_the_first(
     version = a_version()
     assert version.licences is not None
     held = packages.find("one", SEEN)
-    first = await packages.change(held, a_record("1.0.0"), version)
+    first = await packages.change(held.part(PUBLIC), a_record("1.0.0"), version)
     await bus.bucket(CATALOG).put("one", first.value)  # type: ignore[arg-type]
     held = await packages.read("one", SEEN)
     again = msgspec.structs.replace(
         version, licences=msgspec.structs.replace(version.licences, policy="another")
     )
 
-    second = await packages.change(held, held.record, again)
+    second = await packages.change(held.part(PUBLIC), held.record, again)
     await bus.bucket(CATALOG).put("one", second.value)  # type: ignore[arg-type]
     now = await packages.read("one", SEEN)
 
     assert (second.revision, now.record.versions[0].content) == (
-        held.revision,
+        held.part(PUBLIC).revision,
         held.record.versions[0].content,
     )
     assert await packages.whole(held, held.record.versions[0]) == version
     assert await packages.whole(now, now.record.versions[0]) == again
+
+
+async def test_without_the_right_to_follow_what_is_there_is_known(
+    buses: Buses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accounts of an earlier release have none; a write of this process is known all the same."""
+
+    async def refused(*_given: object, **_more: object) -> None:
+        raise RefusedError("not permitted", code="not_permitted")
+
+    bus = await buses.open("service-catalog")
+    await bus.bucket(CATALOG).put("one", storable(a_record("1.0.0")))
+    monkeypatch.setattr(KeyValue, "follow", refused)
+    index, packages = _packages(bus, tmp_path)
+    await index.open()
+    assert [one.versions for one in index.summaries(SEEN)] == [("1.0.0",)]
+
+    outbox = WatchedBus(bus, (CATALOG,), stored=index.note)
+    part = packages.find("one", SEEN).part(PUBLIC)
+    two = storable(a_record("1.0.0", "1.1.0"))
+    await outbox.bucket(CATALOG).update("one", two, revision=part.revision)
+
+    assert [one.versions for one in index.summaries(SEEN)] == [("1.1.0", "1.0.0")]

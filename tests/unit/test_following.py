@@ -85,6 +85,19 @@ async def test_value_that_is_stored_after_its_hint_is_handed_on() -> None:
         await told_at_last(told, [("a", b"one"), ("a", b"two")])
 
 
+async def test_it_is_known_when_everything_that_was_stored_was_handed_on() -> None:
+    """Not while it cannot be read, and not before the last of it was taken."""
+    stream, told = Stream(faults=1), list[tuple[str, bytes]]()
+    for number in range(3):
+        stream.put(f"key-{number}", number + 1, b"value")
+    async with following(stream, told) as follower:
+        assert not follower.has_listed.is_set()
+        async with asyncio.timeout(5):
+            await follower.has_listed.wait()
+
+    assert (stream.faults, len(told)) == (0, 3)
+
+
 async def test_value_that_is_never_stored_is_not_handed_on() -> None:
     """A refused write has a hint too; the follower looks for it and gives up."""
     stream, told = Stream(), list[tuple[str, bytes]]()

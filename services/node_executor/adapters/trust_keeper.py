@@ -70,7 +70,7 @@ class Records(Protocol):
         self,
         key_filter: str,
         handler: Callable[[str, TrustRecord | None, int], Awaitable[None]],
-    ) -> None:
+    ) -> object:
         """The handler is told of each that is there, and of each that comes."""
 
 
