@@ -15,12 +15,14 @@ from rich.table import Table
 from cli import console, session
 from cli.console import CredentialsOption, JsonFlag, plain
 from cli.package_analysis_view import companion_tables, portability_table
-from cli.package_build import BuiltPackage, build_package
+from cli.package_build import BuiltPackage
 from cli.package_check import report_check
 from cli.package_listing import render_list
-from cli.package_publish import load_built, load_publisher, upload, write_built
+from cli.package_provenance import built_with_statement, write_statement
+from cli.package_publish import upload, write_built
 from cli.package_review import release_facts, space_facts
 from cli.package_schema import configuration_tables, report_schema
+from cli.package_sign import PreparedPublication, prepare
 from cli.package_source import ARCHIVE_SUFFIX
 from cli.package_statements import fact_table, program_table, statement_facts
 from cli.package_verify import (
@@ -32,6 +34,7 @@ from cli.package_verify import (
     waiting_facts,
 )
 from cli.rollout import SpaceOption, chosen_id
+from cli.trust_view import trust_facts, warning_facts
 from shared.canonical import canonical_digest, sha256_hex
 from shared.contracts.base import Message
 from shared.contracts.catalog import (
@@ -73,11 +76,12 @@ app.command(
     name="import",
     help="Take packages from registries, l3afd repositories and archives.",
 )
+app.command("cli.package_sign:sign", help="Add your signature to what several sign.")
+app.command("cli.package_provenance:provenance", help="Show how a version was built, verified.")
 app.command("cli.package_notice:notice", help="What has to be handed on with a package.")
 app.command("cli.package_sbom:sbom", help="What a package is made of, as CycloneDX or SPDX.")
 app.command("cli.package_users:users", help="Show who runs a package, and where.")
 app.command("cli.package_users:impact", help="Show what revoking a version would do.")
-app.command("cli.package_sbom:sbom", help="What a package is made of, as CycloneDX or SPDX.")
 app.command("cli.package_review:submit", help="Ask for reviews for a channel.")
 app.command("cli.package_review:review", help="Say that you look at a version.")
 app.command("cli.package_review:approve", help="Approve exactly these bytes, as a code owner.")
@@ -101,6 +105,8 @@ class PackageBuilt(Message, frozen=True, kw_only=True):
     size_bytes: int
     manifest: PackageManifest
     elf: tuple[ElfFacts, ...]
+    provenance: str = ""
+    """Path of the file that says how it was built."""
 
 
 @app.command
@@ -114,7 +120,7 @@ def build(
     credentials: CredentialsOption = None,
     json: JsonFlag = False,
 ) -> None:
-    """Compile a package and write its archive, and its manifest beside it.
+    """Compile a package and write its archive; beside it its manifest, and how it was built.
 
     The same sources give the same archive, byte for byte, wherever the folder lies.
 
@@ -136,10 +142,11 @@ def build(
         report_check(folder, out or out_dir, against, credentials, json=json)
         return
     with console.refusing(json=json), console.progress(f"building {folder.name}"):
-        built = build_package(folder)
+        built, statement = built_with_statement(folder)
         manifest = built.manifest
         path = out or out_dir / f"{manifest.name}-{manifest.version}{ARCHIVE_SUFFIX}"
         write_built(built, path)
+        provenance = write_statement(statement, path)
     made = PackageBuilt(
         name=manifest.name,
         version=manifest.version,
@@ -149,6 +156,7 @@ def build(
         size_bytes=len(built.archive),
         manifest=manifest,
         elf=built.elf,
+        provenance=str(provenance),
     )
     console.emit(made, _render_built, json=json)
 
@@ -159,6 +167,7 @@ def publish(
     *,
     channel: Annotated[tuple[str, ...], Parameter(negative=())] = ("stable",),
     space: str = PUBLIC,
+    unsigned: Annotated[bool, Parameter(negative=())] = False,
     watch: WatchFlag = False,
     timeout: TimeoutOption = 600,
     reason: str = "",
@@ -167,6 +176,8 @@ def publish(
     json: JsonFlag = False,
 ) -> None:
     """Sign a package with your publisher's key, upload it and publish it.
+
+    Signatures that `sign` put beside the archive are published with yours.
 
     A channel that demands verification takes the version once enough kernels have passed it; with
     --watch that is waited for.  Exit status 2 then: it is published, but a channel did not take it.
@@ -179,16 +190,19 @@ def publish(
         Where the version is released to.
     space
         Whose members alone see the version, as `space list` shows it.
+    unsigned
+        Sign nothing: taken by a catalog in trust mode `normal` alone, with a warning everywhere.
     reason
         Why; goes into the audit log.
     command_id
         8 to 64 letters, digits, _ and -: a repeat with the same one has no second effect.
     """
     with console.refusing(json=json), console.progress(f"reading {path.name}"):
-        built = load_built(path)
+        built, prepared = prepare(path, credentials, is_signed=not unsigned)
     published = console.run(
         _publish(
             built,
+            prepared,
             credentials=credentials,
             channels=channel,
             space=space,
@@ -263,6 +277,7 @@ def show(
 
 async def _publish(
     built: BuiltPackage,
+    prepared: PreparedPublication,
     *,
     credentials: Path | None,
     channels: tuple[str, ...],
@@ -270,8 +285,6 @@ async def _publish(
     reason: str,
     command_id: str,
 ) -> PackagePublished:
-    publisher = load_publisher(session.credentials_dir(credentials))
-    signed = publisher.sign(built)
     async with session.connected(credentials) as bus:
         with console.progress("uploading", total=len(built.archive)) as show_progress:
             await upload(bus, built.archive, show_progress=show_progress)
@@ -281,9 +294,10 @@ async def _publish(
                 PublishPackage(
                     command_id=command_id,
                     reason=reason,
-                    signed=signed,
+                    signed=prepared.signed,
                     channels=channels,
                     space=space,
+                    provenance=prepared.provenance,
                 ),
                 timeout_seconds=PUBLISH_SECONDS,
             )
@@ -296,6 +310,7 @@ def _render_built(made: PackageBuilt) -> RenderableType:
                 "package": f"{made.name} {made.version}",
                 "archive": f"{made.archive} ({made.size_bytes} bytes)",
                 "archive sha256": made.archive_sha256,
+                "provenance": made.provenance,
                 "manifest sha256": made.manifest_sha256,
                 **statement_facts(made.manifest),
             }
@@ -312,6 +327,7 @@ def _render_published(published: PackagePublished) -> RenderableType:
             "archive sha256": published.archive_sha256,
             "manifest sha256": published.manifest_sha256,
             "command": published.command_id,
+            **warning_facts(published),
             **waiting_facts(published),
             **release_facts(published),
         }
@@ -332,9 +348,7 @@ def _render_shown(shown: PackageShown) -> RenderableType:
                 **gate_facts(package),
                 **release_facts(package),
                 "published": f"{package.published_at} by {package.published_by}",
-                "signed by": ", ".join(
-                    signature.keyid for signature in package.signed.manifest.signatures
-                ),
+                **trust_facts(package),
                 "archive sha256": package.signed.archive_sha256,
                 "versions": ", ".join(shown.versions),
             }

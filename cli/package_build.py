@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from cli.package_source import (
-    ARCHIVE_SUFFIX,
-    MANIFEST_SUFFIX,
+    BUILT_SUFFIXES,
     SOURCE_FILE,
     Compilation,
     PackageSource,
@@ -135,7 +134,7 @@ def _grouped_files(folder: Path, source: PackageSource) -> dict[str, bytes]:
     names = [
         path.relative_to(folder).as_posix()
         for path in visible_files(folder)
-        if path.is_file() and not path.name.endswith((ARCHIVE_SUFFIX, MANIFEST_SUFFIX))
+        if path.is_file() and not path.name.endswith(BUILT_SUFFIXES)
     ]
     return {name: _read(folder, name) for name in files_named(names, globs)}
 

@@ -100,9 +100,14 @@ def load_publisher(credentials: Path) -> Publisher:
     )
 
 
+def file_beside(archive: Path, suffix: str) -> Path:
+    """Where what belongs to an archive file lies: beside it, under its name."""
+    return archive.with_name(archive.name.removesuffix(ARCHIVE_SUFFIX) + suffix)
+
+
 def manifest_file(archive: Path) -> Path:
-    """Where the manifest of an archive file lies: beside it."""
-    return archive.with_name(archive.name.removesuffix(ARCHIVE_SUFFIX) + MANIFEST_SUFFIX)
+    """Where the manifest of an archive file lies."""
+    return file_beside(archive, MANIFEST_SUFFIX)
 
 
 def write_built(built: BuiltPackage, archive: Path) -> None:

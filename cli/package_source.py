@@ -47,6 +47,10 @@ from shared.versions import parse_version
 SOURCE_FILE: Final = "package.toml"
 ARCHIVE_SUFFIX: Final = ".l3afpkg"
 MANIFEST_SUFFIX: Final = ".manifest.json"
+PROVENANCE_SUFFIX: Final = ".provenance.json"
+PUBLICATION_SUFFIX: Final = ".publication.json"
+BUILT_SUFFIXES: Final = (ARCHIVE_SUFFIX, MANIFEST_SUFFIX, PROVENANCE_SUFFIX, PUBLICATION_SUFFIX)
+"""Of what is written beside an archive, and is no part of a package."""
 
 _TARGETS: Final = {
     "x86_64": "x86",

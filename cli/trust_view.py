@@ -11,6 +11,7 @@ from rich.text import Text
 from cli.console import plain
 from cli.moments import shown_moment
 from shared.contracts.base import Message
+from shared.contracts.catalog import PackagePublished, PackageVersion
 from shared.contracts.trust import TrustDocument, TrustedKey, TrustSet
 
 NORMAL = "THE CATALOG RUNS IN TRUST MODE normal: it takes what nobody signed"
@@ -55,6 +56,29 @@ def render_trust(printed: TrustPrinted) -> RenderableType:
 def render_pushed(pushed: TrustSet) -> RenderableType:
     """The version that is in force."""
     return Text(f"{pushed.namespace}: version {pushed.version} is in force ({pushed.sha256})")
+
+
+def trust_facts(package: PackageVersion) -> dict[str, str | Text]:
+    """Who signed a version, whose word that is, and how it was built."""
+    keys = ", ".join(one.keyid for one in package.signed.manifest.signatures) or "nobody"
+    facts: dict[str, str | Text] = {"signed by": keys}
+    note = package.trust
+    if note is not None and note.document:
+        facts["trusted"] = (
+            f"{', '.join(note.signers)}, by trust document {note.document} of {note.namespace}"
+        )
+    if note is not None and note.warning:
+        facts["trusted"] = Text(plain(note.warning), style="bold red")
+    if package.provenance is not None:
+        facts["provenance"] = f"l3af package provenance {package.manifest.name} {package.version}"
+    return facts
+
+
+def warning_facts(published: PackagePublished) -> dict[str, str | Text]:
+    """What trust mode `normal` let pass."""
+    if not published.warnings:
+        return {}
+    return {"warning": Text(plain("; ".join(published.warnings)), style="bold red")}
 
 
 def _state(key: TrustedKey) -> str:

@@ -27,8 +27,10 @@ from services.catalog.manifest import manifest_reasons
 from services.catalog.remarks import remarks
 from services.catalog.resolution import STABLE
 from services.catalog.version_entries import RecordFullError, entry_of
+from shared.canonical import sha256_hex
 from shared.configuration.package_rules import offered_types
 from shared.contracts.catalog import (
+    DsseEnvelope,
     PackagePublished,
     PackageVersion,
     SignedPackage,
@@ -43,7 +45,7 @@ from shared.contracts.package_records import PackageRecord, VersionEntry
 from shared.contracts.package_tests import PackageTest
 from shared.contracts.trust_notes import TrustNote
 from shared.contracts.waivers import Waiver
-from shared.dsse import manifest_digest
+from shared.dsse import envelope_payload, manifest_digest
 from shared.errors import Reason, Refusal, RefusedError
 from shared.kernel_abilities import KernelAbilities
 from shared.licensing.drift import RULE as DRIFT
@@ -190,6 +192,7 @@ def draft_version(
     analysis: PackageAnalysis | None = None,
     space: Audience = PUBLIC,
     trust: TrustNote | None = None,
+    provenance: DsseEnvelope | None = None,
 ) -> PackageVersion:
     """What would be published."""
     return PackageVersion(
@@ -204,6 +207,7 @@ def draft_version(
         analysis=analysis,
         space=space,
         trust=trust,
+        provenance=provenance,
     )
 
 
@@ -293,6 +297,10 @@ def publication_event(
         details["elf_licence"] = {facts.path: facts.licence for facts in version.elf}
         details["channels"] = list(version.channels)
         details |= remarks(version)
+        if version.provenance is not None:
+            details["provenance_sha256"] = sha256_hex(
+                envelope_payload(version.provenance, path="provenance")
+            )
         if version.unchanged:
             details["unchanged"] = version.unchanged
         if version.lifecycle is not None and version.lifecycle.targets:

@@ -49,7 +49,7 @@ from services.catalog.spacing import check_lifts_nothing, closed_space
 from services.catalog.ticket import issue_ticket
 from services.catalog.trusting import (
     check_caller,
-    check_no_receipt,
+    check_publication,
     handed_out,
     publication_warnings,
 )
@@ -93,7 +93,7 @@ from shared.kernel_abilities import KernelAbilities, kernel_abilities
 from shared.licensing.policies import LicencePolicy
 from shared.outbox_records import Decision
 from shared.package_origins import check_origins
-from shared.trust.packages import Trust, check_package
+from shared.trust.packages import Trust
 
 _log = structlog.get_logger()
 
@@ -327,8 +327,7 @@ class CatalogService:
         signed: SignedPackage = request.signed
         check_manifest_size(signed)
         trust = await self._trust.trust()
-        checked = check_package(signed, trust, now=now, audience=request.space)
-        check_no_receipt(signed)
+        checked = check_publication(request, trust, now=now)
         check_origins(signed)
         # The outbox decides a recorded command again without a name; it was compared before that.
         if caller.name:
@@ -353,6 +352,7 @@ class CatalogService:
             analysis=content.analysis,
             space=request.space,
             trust=checked.note,
+            provenance=request.provenance,
         )
         return version, content, len(archive)
 

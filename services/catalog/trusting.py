@@ -13,18 +13,29 @@ Rules:
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import datetime
 from typing import Final
 
 import msgspec
 
 from services.catalog.publication import NotOwnSignatureError
-from shared.contracts.catalog import DsseEnvelope, PackageVersion, SignedPackage
+from shared.contracts.catalog import (
+    DsseEnvelope,
+    PackageVersion,
+    PublishPackage,
+    SignedPackage,
+)
 from shared.contracts.events import EventBody
 from shared.contracts.trust import TRUST, TrustDocument, TrustRecord, TrustSet
+from shared.dsse import SignatureError
 from shared.errors import Reason, RefusedError
 from shared.outbox_records import Change, Decision
+from shared.provenance.checking import PATH as PROVENANCE
+from shared.provenance.checking import check_provenance
+from shared.provenance.statement import read_statement
 from shared.trust.documents import document_digest, is_newer
+from shared.trust.keys import Evidence
 from shared.trust.packages import CheckedPackage, Trust, check_package
 from shared.trust.receipts import issue_receipt
 
@@ -92,6 +103,36 @@ def check_caller(checked: CheckedPackage, caller_name: str) -> None:
     )
 
 
+def check_publication(request: PublishPackage, trust: Trust, *, now: datetime) -> CheckedPackage:
+    """Manifest and signers, once the package and how it was built are signed as they must be.
+
+    Raises:
+        SignatureError: They are not, and the mode is `trusted`; or one of them cannot be read.
+        RefusedError: It brings a receipt along.
+    """
+    checked = check_package(request.signed, trust, now=now, audience=request.space)
+    check_no_receipt(request.signed)
+    if request.provenance is None:
+        return checked
+    try:
+        check_provenance(
+            request.provenance,
+            request.signed,
+            trust,
+            audience=request.space,
+            evidence=Evidence(now, is_proven=True),
+            now=now,
+        )
+    except SignatureError as error:
+        if trust.mode != "normal":
+            raise
+        read_statement(request.provenance, path=PROVENANCE)
+        problems = (*checked.note.problems, *error.reasons)
+        note = msgspec.structs.replace(checked.note, problems=problems)
+        return dataclasses.replace(checked, note=note)
+    return checked
+
+
 def check_no_receipt(signed: SignedPackage) -> None:
     """The package comes without the catalog's own word.
 
@@ -122,7 +163,7 @@ def handed_out(
     note = check_package(signed, trust, now=now).note
     if note.warning:
         signed = with_receipt(version, clock=clock, unverified=note.warning)
-    handed = msgspec.structs.replace(version, signed=signed, trust=note)
+    handed = msgspec.structs.replace(version, signed=signed, trust=note, provenance=None)
     return handed, (note.warning,) if note.warning else ()
 
 

@@ -125,6 +125,8 @@ class PackageVersion(VersionState, frozen=True, kw_only=True):
     """Where its programs could run; None: nobody asked then."""
     trust: TrustNote | None = None
     """What was found out about its signatures; None: published by a release that kept none."""
+    provenance: DsseEnvelope | None = None
+    """How it was built; payload: an in-toto statement with SLSA provenance.  None: nobody said."""
 
 
 class WriteArtifact(Request, frozen=True, kw_only=True):
@@ -179,6 +181,8 @@ class PublishPackage(Command, frozen=True, kw_only=True):
     channels: Annotated[tuple[Token, ...], Meta(max_length=8)] = ("stable",)
     space: SpaceText = PUBLIC
     """Whose members alone see it, until the space is lifted."""
+    provenance: DsseEnvelope | None = None
+    """How it was built; payload: an in-toto statement with SLSA provenance about this archive."""
 
 
 class PackagePublished(Accepted, frozen=True, kw_only=True):
