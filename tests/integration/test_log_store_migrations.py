@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 from services.auditor.adapters.postgres_schema import SCHEMA
 from services.auditor.query import RecordQuery
@@ -95,7 +96,7 @@ async def test_what_was_told_to_spaces_before_is_known_afterwards(
                 )
                 assert len(found) == 2 * len(audiences)
             for name in "ab":
-                asked = {"audiences": audiences, "after": None}
+                asked: dict[str, Any] = {"audiences": audiences, "after": None}
                 digest = digest_of(f"archive {name}")
                 assert await one.runs(digest, **asked) == await other.runs(digest, **asked)
     assert await released.execute("SELECT count(*) FROM hook_points WHERE node = 'n9'") == [(0,)]

@@ -26,7 +26,14 @@ from tests.support.records import altered, an_event, message_of
 PRIVATE = "p_acme"
 EMBARGO = "r_0123456789abcdef"
 AUDIENCES = (PUBLIC, PRIVATE, EMBARGO)
-CALLERS = tuple(map(frozenset, ((PUBLIC,), (PUBLIC, PRIVATE), (PUBLIC, EMBARGO), AUDIENCES)))
+MANY = tuple(f"r_{number:016x}" for number in range(40))
+CALLERS = {
+    "stranger": frozenset({PUBLIC}),
+    "private": frozenset({PUBLIC, PRIVATE}),
+    "embargo": frozenset({PUBLIC, EMBARGO}),
+    "both": frozenset(AUDIENCES),
+    "many": frozenset({PUBLIC, EMBARGO, *MANY}),
+}
 COUNT = 240
 
 
@@ -96,7 +103,7 @@ def questions(
         yield asked, replace(asked, above=above, below=below)
 
 
-@pytest.mark.parametrize("audiences", CALLERS, ids=lambda one: "+".join(sorted(one)))
+@pytest.mark.parametrize("audiences", CALLERS.values(), ids=CALLERS)
 async def test_every_answer_is_that_of_a_log_without_the_hidden_records(
     place: LogPlace, tmp_path: Path, audiences: frozenset[str]
 ) -> None:

@@ -120,3 +120,47 @@ def test_a_long_range_of_times_begins_where_it_can_be(database: sqlite3.Connecti
     assert "records_time" not in statement
     assert values[:2] == [2 * 1024 - 1, 8 * 1024]
     assert page_statement(database, replace(ALL, since_us=10**9), RECORDS)[1][:2] == [-1, 0]
+
+
+@pytest.mark.parametrize("column", ["package", "deployment", "correlation"])
+@pytest.mark.parametrize("outcome", ["", "refused"])
+@pytest.mark.parametrize("count", [1, 30])
+def test_a_name_that_only_hidden_records_have_costs_as_much_as_none(
+    database: sqlite3.Connection, column: str, outcome: str, count: int
+) -> None:
+    """To the step of SQLite's machine, however many records hide it and audiences are seen."""
+    place = {"package": 12, "deployment": 14, "correlation": 15}[column]
+    audiences = frozenset({"public", *(f"p_{number}" for number in range(count))})
+    database.execute("SAVEPOINT hidden")
+    hidden = []
+    for index in range(RECORDS, RECORDS + 3000):
+        values = list(row(index))
+        values[2] = "r_0123456789abcdef"
+        values[place] = "secret"
+        hidden.append(tuple(values))
+    insert_records(database, hidden)
+    equal = (("outcome", outcome),) if outcome else ()
+    asked = replace(ALL, audiences=audiences)
+
+    def steps(name: str) -> int:
+        query = replace(asked, equal=((column, name), *equal))
+        statement, values = page_statement(database, query, RECORDS + 3000)
+        taken = 0
+
+        def count_one() -> int:
+            nonlocal taken
+            taken += 1
+            return 0
+
+        database.set_progress_handler(count_one, 1)
+        try:
+            assert database.execute(statement, values).fetchall() == []
+        finally:
+            database.set_progress_handler(None, 0)
+        return taken
+
+    try:
+        assert steps("secret") == steps("secret and no such name")
+    finally:
+        database.execute("ROLLBACK TO hidden")
+        database.execute("RELEASE hidden")

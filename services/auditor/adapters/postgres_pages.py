@@ -18,13 +18,22 @@ from asyncpg import Connection, Record
 from services.auditor.adapters.log_rows import BLOCK_RECORDS, STORED
 from services.auditor.adapters.postgres_rows import key_text, read_record
 from services.auditor.disclosure import shown
-from services.auditor.query import GLOB_CHARACTERS, MAX_PAGE_BYTES, RecordQuery, StoredRecord
+from services.auditor.query import (
+    GLOB_CHARACTERS,
+    MAX_PAGE_BYTES,
+    NAMED,
+    TROUBLES,
+    RecordQuery,
+    StoredRecord,
+)
 from shared.contracts.base import EVENTS
 
 FEW: Final = 5_000
 """Rows that are sorted faster than the log is read backwards."""
 AT_ONCE: Final = 200
 """Rows that are fetched together, because a page may end before its limit."""
+MOST_PARTS: Final = 20
+"""Audiences whose records are looked for one audience after another."""
 _HIGHEST_CHARACTER: Final = "\U0010ffff"
 _EARLIEST: Final = -(2**62)
 _LATEST: Final = 2**62
@@ -64,16 +73,25 @@ async def read_page(
     ]
     # Said so, the planner may use the indexes that leave other rows out.
     implied = [f"{column} <> ''" for column, _ in query.equal if column != "event_id"]
-    if ("outcome", "refused") in query.equal or ("outcome", "failed") in query.equal:
+    if dict(query.equal).get("outcome") in TROUBLES:
         implied.append("outcome IN ('refused', 'failed')")
     implied += ["licence <> ''"] if query.licence else []
     where, values = _numbered(clauses)
     matching = f"SELECT {STORED} FROM records WHERE {' AND '.join([where, *implied])}"  # noqa: S608
-    if not query.equal and any(
+    order = f"ORDER BY idx {'ASC' if query.is_ascending else 'DESC'} LIMIT {query.limit + 1}"
+    audiences = _named_parts(query)
+    if audiences:
+        # Each part's records are in order in the index: the first few of each hold the page.
+        marks = [
+            f"${number}" for number in range(len(values) + 1, len(values) + 1 + len(audiences))
+        ]
+        parts = [f"({matching} AND audience = {mark} {order})" for mark in marks]
+        matching = f"SELECT * FROM ({' UNION ALL '.join(parts)}) AS parts"  # noqa: S608 # a constant
+        values = [*values, *audiences]
+    elif not query.equal and any(
         [await _matches_few(connection, part) for part in (times, *globs) if part]
     ):
         matching = f"SELECT * FROM ({matching} OFFSET 0) AS few"  # noqa: S608 # a constant
-    order = f"ORDER BY idx {'ASC' if query.is_ascending else 'DESC'} LIMIT {query.limit + 1}"
     cursor = await connection.cursor(f"{matching} {order}", *values)
     page: list[StoredRecord] = []
     page_bytes = 0
@@ -113,6 +131,18 @@ def _bracket_pattern(bracket: str) -> str:
 
 def _literal(letter: str) -> str:
     return letter if letter.isalnum() or letter == "_" else f"\\U{ord(letter):08x}"
+
+
+def _named_parts(query: RecordQuery) -> list[str]:
+    """The audiences by which the records of a name that a space may have are looked for.
+
+    So a name that only hidden records have takes as long as one that there is not.  None if no
+    such name is given.
+    """
+    if query.audiences is None or not any(column in NAMED for column, _ in query.equal):
+        return []
+    # Of a message whose subject is no event's the audience is none.
+    return sorted({"", *query.audiences})
 
 
 def _audience_clauses(query: RecordQuery) -> _Clauses:

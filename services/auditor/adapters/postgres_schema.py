@@ -141,11 +141,23 @@ UPDATE gaps SET number = -place FROM
     WHERE number = old;
 UPDATE gaps SET number = -number;
 """
+_TO_FORMAT_6: Final = """
+DROP INDEX records_package, records_deployment, records_correlation,
+    records_package_trouble, records_deployment_trouble;
+CREATE INDEX records_package ON records (package, audience, idx) WHERE package <> '';
+CREATE INDEX records_deployment ON records (deployment, audience, idx) WHERE deployment <> '';
+CREATE INDEX records_correlation ON records (correlation, audience, idx) WHERE correlation <> '';
+CREATE INDEX records_package_trouble ON records (package, audience, outcome, idx)
+    WHERE outcome IN ('refused', 'failed');
+CREATE INDEX records_deployment_trouble ON records (deployment, audience, outcome, idx)
+    WHERE outcome IN ('refused', 'failed');
+"""
 MIGRATIONS: Final[tuple[str, ...]] = (
     _TO_FORMAT_2,
     INVENTORY_SCHEMA,
     TO_AUDIENCES,
     _TO_FORMAT_5,
+    _TO_FORMAT_6,
 )
 """What makes of each format the next one: the first of format 1 format 2."""
 FORMAT: Final = 1 + len(MIGRATIONS)

@@ -16,7 +16,15 @@ from typing import Any, Final
 
 from services.auditor.adapters.log_rows import BLOCK_RECORDS, STORED, json_text, stored_record
 from services.auditor.disclosure import shown
-from services.auditor.query import GLOB_CHARACTERS, MAX_PAGE_BYTES, RecordQuery, StoredRecord
+from services.auditor.query import (
+    GLOB_CHARACTERS,
+    MAX_PAGE_BYTES,
+    NAMED,
+    TROUBLED,
+    TROUBLES,
+    RecordQuery,
+    StoredRecord,
+)
 from shared.contracts.base import EVENTS
 
 FEW: Final = 5_000
@@ -28,6 +36,8 @@ MOST_PARTS: Final = 20
 _HIGHEST_CHARACTER: Final = "\U0010ffff"
 _INDEXED: Final = ("correlation", "deployment", "node", "package", "actor", "licence", "action")
 """Columns whose index gives the records of a value in order: if in doubt, the first is taken."""
+_Parts = tuple[str, str, list[tuple[str, ...]]]
+"""Where records are read from, on which condition, and the values of the marks for each part."""
 _EARLIEST: Final = -(2**62)
 _LATEST: Final = 2**62
 _SUBJECT: Final = f'"subject":"{EVENTS}.'
@@ -76,7 +86,7 @@ def page_statement(
     ]
     # Said so, the planner may use the indexes that leave other rows out.
     implied = [f"{column} <> ''" for column, _ in query.equal if column != "event_id"]
-    if ("outcome", "refused") in query.equal or ("outcome", "failed") in query.equal:
+    if dict(query.equal).get("outcome") in TROUBLES:
         implied.append("outcome IN ('refused', 'failed')")
     implied += ["licence <> ''"] if query.licence else []
     shortest = _shortest(connection, query)
@@ -97,18 +107,49 @@ def page_statement(
         # Only numbers are sorted, and only the rows of one page are fetched.
         found = f"SELECT idx FROM records INDEXED BY records_time WHERE {where} {order}"  # noqa: S608
         return f"SELECT {STORED} FROM records WHERE idx IN ({found}) {order}", values  # noqa: S608
-    matching = None if query.equal else _matching_values(connection, query)
+    matching = _named_parts(query, shortest) or _glob_parts(connection, query)
     if matching is None:
         return f"SELECT {STORED} FROM records WHERE {where} {order}", values  # noqa: S608 # constants
-    # Each value's records are in order in its index: the first few of each hold the page.
-    column, found_values = matching
-    index = f"records_{column}"
-    part = f"SELECT * FROM (SELECT idx FROM records INDEXED BY {index} WHERE {column} = ? AND {where} {order})"  # noqa: S608, E501
-    parts = " UNION ALL ".join([part] * len(found_values)) or "SELECT NULL WHERE false"
+    # Each part's records are in order in the index: the first few of each hold the page.
+    source, condition, part_values = matching
+    part = f"SELECT * FROM (SELECT idx FROM {source} WHERE {condition} AND {where} {order})"  # noqa: S608
+    parts = " UNION ALL ".join([part] * len(part_values)) or "SELECT NULL WHERE false"
     return (
         f"SELECT {STORED} FROM records WHERE idx IN ({parts}) {order}",  # noqa: S608 # constants
-        [one for value in found_values for one in (value, *values)],
+        [one for own in part_values for one in (*own, *values)],
     )
+
+
+def _named_parts(query: RecordQuery, shortest: str) -> _Parts | None:
+    """The records of a name that a space may have, by audience; None if no such name is given.
+
+    So a name that only hidden records have takes as long as one that there is not.
+    """
+    values = dict(query.equal)
+    named = [column for column in (shortest,) if column] or values
+    column = next((column for column in NAMED if column in named), "")
+    if query.audiences is None or not column:
+        return None
+    source = f"records INDEXED BY records_{column}"
+    if values.get("outcome") in TROUBLES and column in TROUBLED:
+        source += "_trouble"
+    # Of a message whose subject is no event's the audience is none.
+    audiences = sorted({"", *query.audiences})
+    if len(audiences) > MOST_PARTS:
+        # Joined, and not IN: there SQLite gives up at once for a name that there is not.
+        source = f"json_each(?) AS seen CROSS JOIN {source}"
+        condition = f"{column} = ? AND audience = seen.value"
+        return source, condition, [(json_text(audiences), values[column])]
+    return source, f"{column} = ? AND audience = ?", [(values[column], one) for one in audiences]
+
+
+def _glob_parts(connection: sqlite3.Connection, query: RecordQuery) -> _Parts | None:
+    """The records of each value that a glob matches; None if there is no glob, or are too many."""
+    found = None if query.equal else _matching_values(connection, query)
+    if found is None:
+        return None
+    column, values = found
+    return f"records INDEXED BY records_{column}", f"{column} = ?", [(value,) for value in values]
 
 
 def _matching_values(
@@ -167,21 +208,25 @@ def _shortest(connection: sqlite3.Connection, query: RecordQuery) -> str:
     values = dict(query.equal)
     if "event_id" in values:
         return "event_id"
-    if values.get("outcome") in {"refused", "failed"}:
+    if values.get("outcome") in TROUBLES:
         return ""
     values |= {column: text for column, text in query.globs if GLOB_CHARACTERS.isdisjoint(text)}
     columns = [column for column in _INDEXED if column in values]
     if len(columns) < 2:  # noqa: PLR2004
         return ""
-    return min(columns, key=lambda column: _count(connection, column, values[column]))
+    return min(columns, key=lambda column: _count(connection, query, column, values[column]))
 
 
-def _count(connection: sqlite3.Connection, column: str, value: str) -> int:
-    """Records with this value, as far as FEW."""
+def _count(connection: sqlite3.Connection, query: RecordQuery, column: str, value: str) -> int:
+    """Records with this value, as far as FEW; of a name that a space may have, those shown."""
+    seen, values = "", [value]
+    if query.audiences is not None and column in NAMED:
+        seen = "AND audience IN (SELECT value FROM json_each(?))"
+        values.append(json_text(sorted(query.audiences)))
     (count,) = connection.execute(
         f"SELECT count(*) FROM (SELECT 1 FROM records INDEXED BY records_{column} "  # noqa: S608
-        f"WHERE {column} = ? AND {column} <> '' LIMIT {FEW})",
-        (value,),
+        f"WHERE {column} = ? AND {column} <> '' {seen} LIMIT {FEW})",
+        values,
     ).fetchone()
     return int(count)
 

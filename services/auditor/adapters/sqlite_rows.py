@@ -129,11 +129,26 @@ CREATE TABLE receipts (
     stream_id TEXT NOT NULL
 ) STRICT;
 """
+_TO_VERSION_6: Final = """
+DROP INDEX records_package;
+CREATE INDEX records_package ON records (package, audience) WHERE package <> '';
+DROP INDEX records_deployment;
+CREATE INDEX records_deployment ON records (deployment, audience) WHERE deployment <> '';
+DROP INDEX records_correlation;
+CREATE INDEX records_correlation ON records (correlation, audience) WHERE correlation <> '';
+DROP INDEX records_package_trouble;
+CREATE INDEX records_package_trouble ON records (package, audience, outcome)
+    WHERE outcome IN ('refused', 'failed');
+DROP INDEX records_deployment_trouble;
+CREATE INDEX records_deployment_trouble ON records (deployment, audience, outcome)
+    WHERE outcome IN ('refused', 'failed');
+"""
 MIGRATIONS: Final[tuple[str, ...]] = (
     _TO_VERSION_2,
     INVENTORY_SCHEMA,
     TO_AUDIENCES,
     _TO_VERSION_5,
+    _TO_VERSION_6,
 )
 """What makes of each version the next one: the first of version 1 version 2."""
 SCHEMA_VERSION: Final = 1 + len(MIGRATIONS)
