@@ -19,6 +19,7 @@ from services.catalog.adapters.owners import Owners
 from services.catalog.adapters.package_index import PackageIndex
 from services.catalog.adapters.packages import Packages
 from services.catalog.adapters.reviews import Reviews
+from services.catalog.adapters.searching import Searching
 from services.catalog.adapters.spaces import Spaces
 from services.catalog.adapters.trust_documents import TrustDocuments
 from services.catalog.adapters.uploads import Uploads
@@ -121,6 +122,7 @@ async def main(stop: asyncio.Event) -> None:
             verification=verification,
             now=_now,
         )
+        searching = Searching(bus, packages, index)
         endpoints = (
             intake.endpoints()
             | verification.endpoints()
@@ -131,6 +133,7 @@ async def main(stop: asyncio.Event) -> None:
             | owners.endpoints()
             | trust.endpoints()
             | spaces.endpoints()
+            | searching.endpoints()
             | reviews.endpoints()
             | service.endpoints()
         )
@@ -140,6 +143,8 @@ async def main(stop: asyncio.Event) -> None:
         bus.spawn(verification.run())
         bus.spawn(waivers.keep_saying())
         bus.spawn(spaces.keep_lifting())
+        bus.spawn(searching.keep_up())
+        bus.spawn(searching.keep_counting())
         async with bus.serve("catalog", endpoints, version=VERSION, on_refused=outbox.note_refusal):
             await stop.wait()
 

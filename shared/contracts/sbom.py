@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from shared.contracts.base import API, Endpoint, Message, Request
 from shared.contracts.package_manifest import FileGroup, Platform, SourceLocation
+from shared.contracts.spaces import SpaceOrAny
 from shared.identifiers import Hook, Token
 
 BillFormat = Literal["cyclonedx", "spdx"]
@@ -95,6 +96,7 @@ class GetBill(Request, frozen=True, kw_only=True):
 
     name: Token
     version: str = ""
+    space: SpaceOrAny = ""
     format: BillFormat | None = None
     """Null: the facts, not a document."""
 

@@ -48,7 +48,8 @@ class Bills:
 
     async def get_bill(self, request: GetBill, caller: Caller) -> BillShown:
         """The bill of one version, or the document."""
-        held = self._packages.find(request.name, self._packages.seen_by(caller))
+        seen = self._packages.seen_by(caller, request.space)
+        held = self._packages.find(request.name, seen)
         entry = chosen_version(held.record, name=request.name, version=request.version)
         version = await self._packages.whole(held, entry)
         archive = await self._artifacts.read(version.signed.archive_sha256)

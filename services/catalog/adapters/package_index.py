@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -72,6 +72,7 @@ class PackageIndex:
         self._archives: Final[dict[Audience, set[bytes]]] = {}
         self._unpacked: Final[OrderedDict[str, Part]] = OrderedDict()
         self._drafted: tuple[StoredPackage, PackageRecord] | None = None
+        self._heard: Final[list[Callable[[Audience, str], None]]] = []
 
     async def open(self) -> None:
         """Everything that is stored is known, and changes are followed.
@@ -93,6 +94,10 @@ class PackageIndex:
             except TimeoutError as error:
                 raise FaultError("the packages could not be read in time") from error
         _log.info("packages_known", packages=sum(map(len, self._kept.values())))
+
+    def on_change(self, heard: Callable[[Audience, str], None]) -> None:
+        """From now on `heard` is told the space and the name of what changed."""
+        self._heard.append(heard)
 
     @property
     def spaces(self) -> frozenset[Audience]:
@@ -177,6 +182,7 @@ class PackageIndex:
         if entry is None:
             self._kept.get(space, {}).pop(name, None)
             self._unpacked.pop(key_of(space, name), None)
+            self._tell(space, name)
         elif known is None or known.revision != entry.revision:
             self._keep(entry.key, entry.value, entry.revision)
 
@@ -211,6 +217,11 @@ class PackageIndex:
         digests = (bytes.fromhex(one.archive_sha256) for one in record.versions)
         self._archives.setdefault(space, set()).update(digests)
         self._remember(Part(space, record, revision))
+        self._tell(space, name)
+
+    def _tell(self, space: Audience, name: str) -> None:
+        for heard in self._heard:
+            heard(space, name)
 
     def _part(self, space: Audience, kept: _Kept) -> Part:
         part = self._unpacked.get(key_of(space, kept.stored.name))

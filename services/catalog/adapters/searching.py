@@ -1,0 +1,132 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Search on the bus: what is published, as it is now, and how many nodes run it.
+
+What changed is put into the index in the background, in slices, and before a question is answered;
+so a start is not delayed by it, and who asks after their own command finds what it did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter
+from typing import Any, Final
+
+import structlog
+
+from services.catalog.adapters.package_index import PackageIndex
+from services.catalog.adapters.packages import Packages
+from services.catalog.search.asking import search
+from services.catalog.search.index import SearchIndex
+from services.catalog.search.ranking import Known
+from shared.adapters.bus import Bus
+from shared.adapters.callers import Caller
+from shared.adapters.service_layer import Handler
+from shared.contracts.base import Endpoint
+from shared.contracts.events import PUBLIC, Audience
+from shared.contracts.search import SEARCH_PACKAGES, PackagesFound, SearchPackages
+from shared.contracts.usage import GET_USAGE, GetUsage, SpaceUse
+from shared.errors import FaultError, RefusedError
+
+SLICE_SECONDS: Final = 0.005
+"""How long others wait at most while what changed is put into the index, about."""
+COUNT_SECONDS: Final = 30.0
+USAGE_SECONDS: Final = 10.0
+
+_log = structlog.get_logger()
+
+
+class Searching:
+    """Answers as far as the caller sees."""
+
+    def __init__(self, bus: Bus, packages: Packages, known: PackageIndex) -> None:
+        self._bus: Final = bus
+        self._packages: Final = packages
+        self._known: Final = known
+        self._index: Final = SearchIndex()
+        self._changed: Final[dict[tuple[Audience, str], None]] = {}
+        self._woken: Final = asyncio.Event()
+        self._uses: tuple[SpaceUse, ...] = ()
+        self._nodes: dict[int, dict[Audience, int]] = {}
+        self._is_counted = False
+        known.on_change(self._note)
+
+    def endpoints(self) -> dict[Endpoint[Any, Any], Handler]:
+        """What is served, and by which method."""
+        return {SEARCH_PACKAGES: self.search_packages}
+
+    async def search_packages(self, request: SearchPackages, caller: Caller) -> PackagesFound:
+        """One page of what the caller sees."""
+        await self._catch_up()
+        seen = self._packages.seen_by(caller, request.space)
+        return search(self._index, request, seen, Known(nodes=self._counted()))
+
+    async def keep_up(self) -> None:
+        """For ever: what changed is put into the index, soon."""
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            started = perf_counter()
+            many = len(self._changed)
+            await self._catch_up()
+            _log.debug("search_caught_up", packages=many, seconds=perf_counter() - started)
+
+    async def keep_counting(self) -> None:
+        """For ever: how many nodes run what is asked of the scheduler."""
+        while True:
+            try:
+                self._uses = await self._usage()
+                self._is_counted = False
+            except (FaultError, RefusedError) as error:
+                # A scheduler of an earlier release, or none now; what was counted last stays.
+                _log.debug("usage_not_read", why=error.message)
+            await asyncio.sleep(COUNT_SECONDS)
+
+    def _note(self, space: Audience, name: str) -> None:
+        self._changed[space, name] = None
+        self._woken.set()
+
+    async def _catch_up(self) -> None:
+        until = perf_counter() + SLICE_SECONDS
+        while self._changed:
+            (space, name), _ = self._changed.popitem()
+            record = self._known.find(name, frozenset({space})).record
+            if record.versions:
+                self._index.put(record, space)
+            else:
+                self._index.drop(name, space)
+            self._is_counted = False
+            if perf_counter() > until:
+                await asyncio.sleep(0)
+                until = perf_counter() + SLICE_SECONDS
+
+    async def _usage(self) -> tuple[SpaceUse, ...]:
+        found: list[SpaceUse] = []
+        after = ""
+        while True:
+            page = await self._bus.request(
+                GET_USAGE, GetUsage(after=after), timeout_seconds=USAGE_SECONDS
+            )
+            found += page.uses
+            after = page.next
+            if not after:
+                return tuple(found)
+
+    def _counted(self) -> dict[int, dict[Audience, int]]:
+        if not self._is_counted:
+            self._nodes = {}
+            for use in self._uses:
+                number = self._run_by(use)
+                if number is not None:
+                    self._nodes.setdefault(number, {})[use.space] = use.nodes
+            self._is_counted = True
+        return self._nodes
+
+    def _run_by(self, use: SpaceUse) -> int | None:
+        """The version that a space means: its own, else the public one, else an open one."""
+        others = sorted(self._known.spaces - {use.space, PUBLIC})
+        for space in (use.space, PUBLIC, *others):
+            number = self._index.number_of(use.package, space, use.version)
+            if number is not None:
+                return number
+        return None

@@ -1,0 +1,202 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""A question, and the page that answers it.
+
+Pure.
+
+Rules:
+ * Everything that is counted, sorted or shown is first cut down to the spaces that are asked for.
+ * Words are words: whatever they hold, they are compared and never interpreted.
+ * A page begins behind what the page before ended with, whatever was published meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from heapq import nsmallest
+from itertools import chain, islice
+from typing import Final
+
+from services.catalog.search.documents import (
+    FACETS,
+    OWNER,
+    RUNS,
+    STANDS,
+    WITHDRAWN,
+    folded,
+    helper_value,
+    licence_value,
+    words_in,
+)
+from services.catalog.search.index import SearchIndex
+from services.catalog.search.postings import bits_of, members_of, numbers_in
+from services.catalog.search.ranking import (
+    LISTED,
+    Known,
+    ordered,
+    place_of,
+    ranked,
+    written,
+)
+from shared.contracts.events import Audience
+from shared.contracts.search import (
+    MAX_FACET_VALUES,
+    Facet,
+    FacetCount,
+    FoundPackage,
+    PackagesFound,
+    SearchPackages,
+)
+from shared.kernel_versions import is_in_range, kernel_version
+
+NODE_STEPS: Final = (1, 10, 100, 1000, 10_000)
+
+
+def search(
+    index: SearchIndex,
+    asked: SearchPackages,
+    seen: frozenset[Audience],
+    known: Known,
+    *,
+    sorted_up_to: int = LISTED,
+) -> PackagesFound:
+    """The page.
+
+    Args:
+        index: All versions.
+        asked: What must hold.
+        seen: The spaces that whoever asks sees, cut down to those that are asked for.
+        known: What else there is to say.
+        sorted_up_to: Versions; of more, those that are shown are looked for in order.
+
+    Raises:
+        AfterError: The page cannot begin there.
+        RefusedError: The kernel is none.
+    """
+    nodes = {
+        number: count
+        for number, uses in known.nodes.items()
+        if (count := sum(nodes for space, nodes in uses.items() if space in seen))
+    }
+    found = index.in_spaces(seen) & _filtered(index, asked, nodes, known)
+    words = words_in(asked.words)
+    tiers = [index.beginning(word) for word in dict.fromkeys(words)]
+    for _, anywhere in tiers:
+        found &= anywhere
+    if not words and asked.words.strip():
+        found = 0
+    after = place_of(asked.after)
+    groups = ranked(
+        index,
+        asked,
+        found,
+        tiers=tiers,
+        nodes=nodes,
+        known=known,
+        after=after,
+        sorted_up_to=sorted_up_to,
+    )
+    page = list(islice(ordered(index, groups, after, sorted_up_to), asked.limit + 1))
+    shown = page[: asked.limit]
+    return PackagesFound(
+        total=found.bit_count(),
+        packages=tuple(_shown(index, number, nodes, known) for _, number in shown),
+        facets=_facets(index, found, nodes, sorted_up_to) if asked.facets else {},
+        next=written(index, *shown[-1]) if len(page) > len(shown) else "",
+    )
+
+
+def _filtered(
+    index: SearchIndex, asked: SearchPackages, nodes: Mapping[int, int], known: Known
+) -> int:
+    found = (1 << len(index.documents)) - 1
+    for name, values in (
+        ("hook", asked.hooks),
+        ("helper", map(helper_value, asked.helpers)),
+        ("licence", map(licence_value, asked.licences)),
+        (OWNER, map(folded, asked.owners)),
+        ("publisher", map(folded, asked.publishers)),
+        ("channel", asked.channels),
+        ("tag", map(folded, asked.tags)),
+        ("platform", asked.platforms),
+    ):
+        for value in values:
+            found &= index.having(name, value)
+    if not asked.every_version:
+        found &= index.having(STANDS, asked.channels[0] if asked.channels else "")
+    if not asked.withdrawn:
+        found &= ~index.having(WITHDRAWN, "")
+    if asked.kernel:
+        found &= _runs_on(index, asked.kernel)
+    if asked.minimum_nodes:
+        found &= bits_of([one for one, count in nodes.items() if count >= asked.minimum_nodes])
+    if asked.minimum_stars:
+        rated = known.stars.items()
+        found &= bits_of([one for one, (n, sum_) in rated if sum_ >= asked.minimum_stars * n])
+    return found
+
+
+def _runs_on(index: SearchIndex, kernel: str) -> int:
+    release = kernel_version(kernel)
+    assert release is not None
+    found = 0
+    for value, posting in index.values(RUNS).items():
+        oldest, _, kernels = value.partition("|")
+        least = kernel_version(oldest) if oldest else None
+        if (least is None or least <= release) and is_in_range(kernel, kernels):
+            found |= posting.bits
+    return found
+
+
+def _facets(
+    index: SearchIndex, found: int, nodes: Mapping[int, int], listed_up_to: int
+) -> dict[Facet, tuple[FacetCount, ...]]:
+    members = members_of(found, len(index.documents))
+    counted: dict[Facet, tuple[FacetCount, ...]] = {}
+    if found.bit_count() <= listed_up_to:
+        counts = Counter(chain.from_iterable(map(index.facets_of, numbers_in(found))))
+        by_field: dict[str, list[tuple[int, str]]] = {}
+        for posting, count in counts.items():
+            by_field.setdefault(posting.field, []).append((count, posting.value))
+        counted |= {name: _listed(by_field.get(name, ())) for name in FACETS}
+    else:
+        for name in FACETS:
+            values = index.values(name).items()
+            counted[name] = _listed(
+                (posting.count_in(found, members), value) for value, posting in values
+            )
+    spread = [count for number, count in nodes.items() if members[number]]
+    steps = [(sum(count >= step for count in spread), f"{step}+") for step in NODE_STEPS]
+    counted["nodes"] = _listed(steps)
+    return {name: values for name, values in counted.items() if values}
+
+
+def _listed(counts: Iterable[tuple[int, str]]) -> tuple[FacetCount, ...]:
+    """The most frequent first; equal ones by name."""
+    best = nsmallest(MAX_FACET_VALUES, ((-count, value) for count, value in counts if count))
+    return tuple(FacetCount(value=value, count=-count) for count, value in best)
+
+
+def _shown(index: SearchIndex, number: int, nodes: Mapping[int, int], known: Known) -> FoundPackage:
+    one = index.documents[number]
+    count, total = known.stars.get(number, (0, 0))
+    return FoundPackage(
+        name=one.name,
+        version=one.version,
+        space=one.space,
+        summary=one.facets.summary,
+        licence=one.facets.licence,
+        hooks=one.facets.hooks,
+        channels=one.channels,
+        tags=one.tags,
+        state=one.state,
+        is_yanked=one.is_yanked,
+        publisher=one.publisher,
+        owners=one.facets.owners,
+        minimum_kernel=one.facets.minimum_kernel,
+        published_at=index.moment_of(number),
+        nodes=nodes.get(number, 0),
+        stars=total / count if count else 0.0,
+        ratings=count,
+    )
