@@ -18,6 +18,7 @@ from cli.console import CredentialsOption, JsonFlag, emit, plain, refusing, run
 from cli.moments import parse_moment, shown_moment
 from cli.rollout import CommandIdOption, ReasonOption, chosen_id
 from cli.session import ask
+from shared.contracts.overlays import GET_OVERLAY, GetOverlay, OverlayPackage, OverlayShown
 from shared.contracts.spaces import (
     CREATE_SPACE,
     GET_SPACE,
@@ -37,6 +38,7 @@ from shared.errors import Reason, RefusedError
 from shared.validation import convert_document
 
 NEVER: Final = "never"
+SHOWN_CHANGES: Final = 8
 
 app = cyclopts.App(name="space", help="Make, change and lift private namespaces and embargoes.")
 
@@ -185,6 +187,28 @@ def show(space: str, *, json: JsonFlag = False, credentials: CredentialsOption =
     emit(run(ask(GET_SPACE, wanted, credentials), json=json), _render_shown, json=json)
 
 
+@app.command
+def overlay(
+    space: str,
+    *,
+    package: Annotated[str, Parameter(help="Glob of names; all: *")] = "*",
+    json: JsonFlag = False,
+    credentials: CredentialsOption = None,
+) -> None:
+    """What a private space has of its own beside what is public, and whether upstream caught up.
+
+    Parameters
+    ----------
+    space
+        As p_acme.
+    """
+    with refusing(json=json):
+        request = convert_document(
+            {"space": space, "package": package}, GetOverlay, what="space overlay"
+        )
+    emit(run(ask(GET_OVERLAY, request, credentials), json=json), _render_overlay, json=json)
+
+
 def _moment(text: str) -> str:
     return parse_moment(text, now=datetime.now(UTC), path="until")
 
@@ -234,6 +258,31 @@ def _render_shown(shown: SpaceShown) -> RenderableType:
     for one in shown.packages:
         table.add_row(plain(one.name), plain(one.version), plain(", ".join(one.channels)))
     return Group(facts, table)
+
+
+def _render_overlay(shown: OverlayShown) -> RenderableType:
+    if not shown.packages:
+        return Text(f"{shown.space} has nothing of its own.")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("package", "own version", "stands on", "public", "state", "files changed"):
+        table.add_column(heading, header_style="bold")
+    for one in shown.packages:
+        for place, version in enumerate(one.versions):
+            is_newest = place == 0
+            caught = f"caught up by {version.caught_up_by}" if version.caught_up_by else ""
+            state = one.state if is_newest and not caught else caught
+            changed = _changes(one) if is_newest else ""
+            name = plain(one.name) if is_newest else ""
+            table.add_row(name, version.version, version.base, one.upstream, state, changed)
+    return table
+
+
+def _changes(one: OverlayPackage) -> str:
+    if not one.changes:
+        return "none" if one.versions[0].base else ""
+    shown = [f"{change.change} {change.path}" for change in one.changes[:SHOWN_CHANGES]]
+    left = len(one.changes) - len(shown) + one.more_changes
+    return plain("\n".join([*shown, *([f"and {left} more"] if left else [])]))
 
 
 def _state(view: SpaceView) -> str:

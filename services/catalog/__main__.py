@@ -13,6 +13,7 @@ from services.catalog.adapters.artifacts import Artifacts
 from services.catalog.adapters.bills import Bills
 from services.catalog.adapters.intake import Intake
 from services.catalog.adapters.notices import Notices
+from services.catalog.adapters.overlays import Overlays
 from services.catalog.adapters.own_archives import OwnArchives
 from services.catalog.adapters.own_key import read_clock_seed, read_ticket_key
 from services.catalog.adapters.owners import Owners
@@ -123,6 +124,8 @@ async def main(stop: asyncio.Event) -> None:
             now=_now,
         )
         searching = Searching(bus, packages, index)
+        overlays = Overlays(packages=packages, spaces=known, outbox=outbox, now=_now)
+        index.on_change(overlays.heard)
         endpoints = (
             intake.endpoints()
             | verification.endpoints()
@@ -133,6 +136,7 @@ async def main(stop: asyncio.Event) -> None:
             | owners.endpoints()
             | trust.endpoints()
             | spaces.endpoints()
+            | overlays.endpoints()
             | searching.endpoints()
             | reviews.endpoints()
             | service.endpoints()
@@ -143,6 +147,7 @@ async def main(stop: asyncio.Event) -> None:
         bus.spawn(verification.run())
         bus.spawn(waivers.keep_saying())
         bus.spawn(spaces.keep_lifting())
+        bus.spawn(overlays.keep_telling())
         bus.spawn(searching.keep_up())
         bus.spawn(searching.keep_counting())
         async with bus.serve("catalog", endpoints, version=VERSION, on_refused=outbox.note_refusal):

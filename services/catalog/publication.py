@@ -7,7 +7,8 @@ Pure.  Signatures and the archive's content were verified before; this is asked 
 Rules:
  * A published version never changes.  Publishing it again is a conflict, with the same content or
    another; only the same command gives the same answer again, and that is the outbox's part.
- * Versions of equal precedence are one version: build metadata does not tell them apart.
+ * Versions of equal precedence are one version: build metadata does not tell them apart, but in a
+   private space an overlay's number does (1.4.2+acme.3).
  * What is in other spaces is no conflict, so that none tells that there is something.
  * The manifest keeps its word (`manifest`), and neither the kernel nor the installation's policy
    would refuse what is said of licences (shared/licensing).
@@ -57,7 +58,7 @@ from shared.licensing.waivers import subject_of, uses, waive
 from shared.moments import render_time
 from shared.package_tests import reasons_of_tests
 from shared.reason_lists import bounded_reasons
-from shared.versions import precedence
+from shared.versions import Precedence, base_of, precedence
 
 MAX_MANIFEST_BYTES: Final = 32 * 1024
 MAX_VERSION_BYTES: Final = 448 * 1024
@@ -120,13 +121,17 @@ def decide_publication(
         shown = bounded_reasons(reasons)
         raise ManifestError(f"{name} {version.version} cannot be published", shown)
     published = record.versions if record else ()
-    wanted = precedence(version.version)
+    wanted = _identity(version.version, version.space)
     for existing in published:
-        if precedence(existing.version) == wanted:
+        if _identity(existing.version, version.space) == wanted:
             raise _conflict(name, existing, version)
     entry = entry_of(version, archive_bytes=archive_bytes)
     versions = (*published, entry)
     return PackageRecord(name=name, versions=versions, command_id=version.command_id)
+
+
+def _identity(version: str, space: Audience) -> Precedence:
+    return precedence(base_of(version) if space == PUBLIC else version)
 
 
 def kept_version(

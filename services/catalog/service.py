@@ -15,6 +15,7 @@ import structlog
 from services.catalog.adapters.own_archives import OwnArchives
 from services.catalog.adapters.packages import Packages
 from services.catalog.chunks import check_reader, chunk_number
+from services.catalog.overlays import check_overlay
 from services.catalog.package_content import PackageContent, read_content
 from services.catalog.package_places import Held, VersionPlace
 from services.catalog.publication import (
@@ -224,6 +225,7 @@ class CatalogService:
             name = version.manifest.name
             held = await self._packages.read(name, self._packages.beside(space), first=space)
             part = held.part(space)
+            check_overlay(version.version, space, held.part(PUBLIC).record)
             version = judged(
                 version,
                 self._licence_policy,

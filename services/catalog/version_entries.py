@@ -19,10 +19,12 @@ from typing import ClassVar, Final, TypeVar
 
 import msgspec
 
+from shared.canonical import canonical_digest
 from shared.contracts.catalog import PackageVersion, VersionState
 from shared.contracts.errors import ErrorCode
 from shared.contracts.licences import LicenceFinding, LicenceVerdict
 from shared.contracts.package_analysis import PackageAnalysis
+from shared.contracts.package_manifest import PackageManifest
 from shared.contracts.package_records import (
     CATALOG,
     PackageFacets,
@@ -40,6 +42,7 @@ MAX_RECORD_BYTES: Final = CATALOG.max_value_bytes - 64 * 1024
 """A record travels inside the outbox's record, beside the request and the event."""
 _LEVEL: Final = 4
 """Of zlib: 1,000 entries become a seventh in about ten milliseconds."""
+DESCRIPTION: Final = "package.toml"
 _STATE: Final = ("channels", "gate", "lifecycle", "unchanged")
 
 
@@ -71,6 +74,7 @@ def entry_of(version: PackageVersion, *, archive_bytes: int = 0) -> VersionEntry
         archive_bytes=archive_bytes,
         publisher=_publisher(version),
         facets=facets_of(version),
+        files_sha256=files_digest(version.manifest),
     )
 
 
@@ -98,6 +102,12 @@ def whole(
     """
     state = {field: getattr(entry, field) for field in _STATE}
     return msgspec.structs.replace(content, licences=verdict or content.licences, **state)
+
+
+def files_digest(manifest: PackageManifest) -> str:
+    """Equal for versions that differ in nothing but package.toml, which has the version in it."""
+    files = [(one.path, one.sha256) for one in manifest.files if one.path != DESCRIPTION]
+    return canonical_digest(sorted(files))
 
 
 def facets_of(version: PackageVersion) -> PackageFacets:

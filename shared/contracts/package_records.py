@@ -52,6 +52,8 @@ class VersionEntry(VersionState, frozen=True, kw_only=True):
     publisher: str = ""
     """Name in the certificate that its signature came with."""
     facets: PackageFacets = PackageFacets()
+    files_sha256: str = ""
+    """Over path and digest of every file but package.toml; empty: published before it was noted."""
     content: str = ""
     """Digest of the artifact that has what never changes: a `PackageVersion` without its state, as
     zlib's stream (RFC 1950) of its JSON.  Empty: the package's record has it, whole."""

@@ -18,6 +18,7 @@ from shared.contracts.events import Audience
 from shared.identifiers import Token
 
 SPACE_PATTERN: Final = r"^(public|p_[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?|r_[0-9a-f]{16})(?!\n)$"
+PRIVATE_PREFIX: Final = "p_"
 NAMESPACE_PATTERN: Final = r"^([a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?)?(?!\n)$"
 MAX_MEMBERS: Final = 256
 MAX_TITLE: Final = 200

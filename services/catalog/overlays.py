@@ -1,0 +1,170 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""A private fork: its own versions beside upstream's, and when upstream has caught up with them.
+
+Pure.
+
+Rules:
+ * Own versions of a package that upstream has are numbered changes of one of upstream's versions,
+   so that nobody takes one for the other, and upstream's next version is newer than both.
+ * Upstream has caught up if a version of it, not before the base, has the same files; package.toml
+   aside, which has the version in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, Final
+
+from services.catalog.resolution import newest_release
+from services.catalog.version_entries import DESCRIPTION
+from shared.contracts.errors import ErrorCode
+from shared.contracts.events import EventBody
+from shared.contracts.overlays import (
+    MAX_FILE_CHANGES,
+    FileChange,
+    OverlayPackage,
+    OverlayState,
+    OverlayVersion,
+)
+from shared.contracts.package_manifest import PackageManifest
+from shared.contracts.package_records import PackageRecord, VersionEntry
+from shared.contracts.spaces import PRIVATE_PREFIX
+from shared.errors import Reason, RefusedError
+from shared.versions import base_of, overlay_of, precedence
+
+MAX_ALLOWED: Final = 8
+
+
+class OverlayVersionError(RefusedError):
+    """An own version in a private space does not say what it is a change of."""
+
+    code: ClassVar[ErrorCode] = "invalid_request"
+
+
+def namespace_of(space: str) -> str:
+    """Of a private space; empty: the space is none."""
+    return space.removeprefix(PRIVATE_PREFIX) if space.startswith(PRIVATE_PREFIX) else ""
+
+
+def overlay_reasons(version: str, space: str, upstream: PackageRecord | None) -> Iterator[Reason]:
+    """Why the version cannot be the space's own.
+
+    Args:
+        version: What shall be published there.
+        space: Where.
+        upstream: What everybody has of the package.
+    """
+    namespace = namespace_of(space)
+    if not namespace or upstream is None or not upstream.versions:
+        return
+    found, base = overlay_of(version), base_of(version)
+    if found is None or found[0] != namespace:
+        rule = f"is public too, so its own versions here are <version>+{namespace}.<number>"
+        example = f"{base}+{namespace}.1"
+        yield Reason(path="manifest.version", rule=rule, got=version, allowed=example)
+        return
+    known = {precedence(one.version) for one in upstream.versions}
+    if precedence(base) not in known:
+        newest = sorted((one.version for one in upstream.versions), key=precedence, reverse=True)
+        rule = "stands on a version that is not public"
+        yield Reason(path="manifest.version", rule=rule, got=base, allowed=newest[:MAX_ALLOWED])
+
+
+def check_overlay(version: str, space: str, upstream: PackageRecord | None) -> None:
+    """The space can have the version as its own.
+
+    Raises:
+        OverlayVersionError: It cannot, and what its version has to be like.
+    """
+    reasons = list(overlay_reasons(version, space, upstream))
+    if reasons:
+        raise OverlayVersionError(f"{version} cannot be published in {space}", reasons)
+
+
+def file_changes(before: PackageManifest, after: PackageManifest) -> tuple[FileChange, ...]:
+    """Every file that is not the same, package.toml aside, by path."""
+    old, new = ({one.path: one.sha256 for one in each.files} for each in (before, after))
+    found = []
+    for path in sorted((old.keys() | new.keys()) - {DESCRIPTION}):
+        if path not in old:
+            found.append(FileChange(path=path, change="added"))
+        elif path not in new:
+            found.append(FileChange(path=path, change="removed"))
+        elif old[path] != new[path]:
+            found.append(FileChange(path=path, change="changed"))
+    return tuple(found)
+
+
+def overlay_package(
+    own: PackageRecord, upstream: PackageRecord, changes: Sequence[FileChange] = ()
+) -> OverlayPackage:
+    """What a space has of its own of one package, of which it has a version.
+
+    Args:
+        own: Its versions.
+        upstream: What everybody has.
+        changes: Of the newest own version, from `file_changes`.
+    """
+    ordered = sorted(own.versions, key=lambda one: precedence(one.version), reverse=True)
+    release = newest_release(upstream)
+    versions = tuple(_shown(one, upstream.versions) for one in ordered)
+    return OverlayPackage(
+        name=own.name,
+        state=_state(versions[0], release),
+        upstream=release.version if release else "",
+        versions=versions,
+        changes=tuple(changes[:MAX_FILE_CHANGES]),
+        more_changes=max(len(changes) - MAX_FILE_CHANGES, 0),
+    )
+
+
+def newly_caught_up(own: PackageRecord, published: VersionEntry) -> tuple[VersionEntry, ...]:
+    """The own versions that a version which was published just now makes unnecessary."""
+    return tuple(
+        one
+        for one in own.versions
+        if _is_same(one, published)
+        and precedence(base_of(one.version)) <= precedence(published.version)
+    )
+
+
+def caught_up_event(name: str, own: Sequence[VersionEntry], published: str) -> EventBody:
+    """What the members of a space are told."""
+    return EventBody(
+        action="overlay.catch-up",
+        outcome="observed",
+        package=name,
+        version=published,
+        details={"own_versions": [one.version for one in own]},
+    )
+
+
+def _shown(one: VersionEntry, upstream: Sequence[VersionEntry]) -> OverlayVersion:
+    base = base_of(one.version)
+    is_based = any(precedence(other.version) == precedence(base) for other in upstream)
+    same = [
+        other.version
+        for other in upstream
+        if _is_same(one, other) and precedence(other.version) >= precedence(base)
+    ]
+    return OverlayVersion(
+        version=one.version,
+        base=base if is_based else "",
+        channels=one.channels,
+        caught_up_by=min(same, key=precedence, default=""),
+    )
+
+
+def _is_same(one: VersionEntry, other: VersionEntry) -> bool:
+    return bool(one.files_sha256) and one.files_sha256 == other.files_sha256
+
+
+def _state(newest: OverlayVersion, release: VersionEntry | None) -> OverlayState:
+    if newest.caught_up_by:
+        return "caught-up"
+    if not newest.base:
+        return "own"
+    if release is not None and precedence(newest.base) < precedence(release.version):
+        return "behind"
+    return "current"
