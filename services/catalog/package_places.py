@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.package_records import PackageRecord, VersionEntry
-from shared.versions import precedence
+from shared.errors import RefusedError
+from shared.versions import parse_version, precedence
 
 
 class VersionPlace(NamedTuple):
@@ -58,6 +59,18 @@ class Held:
         return next(found, Part(space, PackageRecord(name=self.record.name)))
 
 
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """What a command about one version is about."""
+
+    held: Held
+    """The package as the version's own audience sees it."""
+    record: PackageRecord
+    """Where the version is looked for."""
+    audience: Audience
+    """To whom it is told that there is none."""
+
+
 def key_of(space: Audience, name: str) -> str:
     """Where the package of a space is kept."""
     return name if space == PUBLIC else f"{space}.{name}"
@@ -67,6 +80,16 @@ def place_of(key: str) -> tuple[Audience, str]:
     """Space and name of what is kept under a key; neither has a `.`."""
     space, _, name = key.rpartition(".")
     return space or PUBLIC, name
+
+
+def has_version(record: PackageRecord, version: str) -> bool:
+    """Whether the record has it; what is no version is in none."""
+    try:
+        parse_version(version, path="version")
+    except RefusedError:
+        return False
+    wanted = precedence(version)
+    return any(precedence(one.version) == wanted for one in record.versions)
 
 
 def held_of(name: str, parts: Sequence[Part]) -> Held:

@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol, TypeVar, cast
 import msgspec
 
 from services.catalog.adapters.package_index import PackageIndex
-from services.catalog.package_places import Held, Part, VersionPlace
+from services.catalog.package_places import Held, Meant, Part, VersionPlace, has_version
 from services.catalog.resolution import descending
 from services.catalog.version_entries import content_of, packed, storable, unpacked, whole
 from shared.adapters.bus import Bus
@@ -81,14 +81,29 @@ class Packages:
         """To whom it is told from now on what concerns this space."""
         return self._spaces.audience_now(space)
 
-    def concerned(self, held: Held) -> Audience | None:
-        """To whom it is told that a command about a package was refused, as its caller sees it.
+    async def meant(self, name: str, version: str, caller: Caller, space: Audience = "") -> Meant:
+        """What a command about one version is about, as it is stored at this moment.
 
-        The refusal may name any of its versions, so it is told where not everybody sees them.
-        None: there are two such spaces, and members of one must not hear of the other.
+        What everybody sees goes first, then each other space that the caller sees; if none has the
+        version, it is the first of these that has the package.  Never two that not everybody sees
+        at once: what is refused is told to one of them.
+
+        Raises:
+            FaultError: It cannot be read.
         """
-        closed = {one.space for one in held.parts} - self._spaces.open_to_all()
-        return None if len(closed) > 1 else next(iter(closed), PUBLIC)
+        seen, is_open = self.seen_by(caller, space), self._spaces.open_to_all()
+        held = await self._index.read(name, seen & is_open)
+        found = Meant(held, held.record, PUBLIC)
+        if has_version(found.record, version):
+            return found
+        for one in sorted(seen - is_open):
+            if self._index.find(name, frozenset({one})).parts:
+                held = await self._index.read(name, is_open | {one}, first=one)
+                other = Meant(held, held.part(one).record, one)
+                if has_version(other.record, version):
+                    return other
+                found = other if found.audience == PUBLIC else found
+        return found
 
     def find(self, name: str, spaces: frozenset[Audience], *, first: Audience = PUBLIC) -> Held:
         """The package of that name, as far as it is in these spaces; see `PackageIndex.find`."""

@@ -282,24 +282,21 @@ class Reviews:
             request: MoveCommand, caller: Caller, command_id: str, now: datetime
         ) -> Decision[PackageMoved]:
             packages = self._packages
-            seen = await packages.read(request.name, packages.seen_by(caller, request.space))
-            audience = packages.concerned(seen)
+            name, version = request.name, request.version
+            meant = await packages.meant(name, version, caller, request.space)
             try:
                 _check_version(request)
-                entry = version_of(seen.record, name=request.name, version=request.version)
-                audience = packages.audience_now(entry.space)
-                beside = packages.beside(entry.space)
-                held = await packages.read(request.name, beside, first=entry.space)
+                entry = version_of(meant.record, name=name, version=version)
                 move = _Move(
-                    held,
-                    await packages.whole(held, entry),
+                    meant.held,
+                    await packages.whole(meant.held, entry),
                     Speaker(caller.actor(), caller.name, request.reason, now),
-                    await self._circumstances(held, entry.space, now),
+                    await self._circumstances(meant.held, entry.space, now),
                     command_id,
                 )
                 return await decide(request, move)
             except RefusedError as error:
-                return _refused(action, request, error, audience=audience)
+                return _refused(action, request, error, audience=meant.audience)
 
         handler = self._outbox.command(endpoint, decided)
 
@@ -375,12 +372,9 @@ def _spoken(reason: Reason) -> str:
 
 
 def _refused(
-    action: str, request: MoveCommand, error: RefusedError, *, audience: Audience | None
+    action: str, request: MoveCommand, error: RefusedError, *, audience: Audience
 ) -> Decision[PackageMoved]:
     refusal = error.refusal()
-    if audience is None:
-        event = EventBody(action=action, outcome="refused", details={"code": refusal.code})
-        return Decision(refusal=refusal, events=(event,))
     event = EventBody(
         action=action,
         outcome="refused",

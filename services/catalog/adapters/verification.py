@@ -22,7 +22,7 @@ import structlog
 
 from services.catalog.adapters.packages import Packages
 from services.catalog.adapters.waivers import Waivers
-from services.catalog.package_places import Held, VersionPlace
+from services.catalog.package_places import Held, Meant, VersionPlace
 from services.catalog.release_gate import (
     Asked,
     Standing,
@@ -51,8 +51,9 @@ from shared.adapters.outbox import Outbox
 from shared.adapters.service_layer import Handler
 from shared.contracts.base import Endpoint
 from shared.contracts.catalog import PackageVersion
-from shared.contracts.events import PUBLIC, Audience
+from shared.contracts.events import Audience
 from shared.contracts.node import NODES
+from shared.contracts.package_records import PackageRecord
 from shared.contracts.scheduler import NODE_LABELS
 from shared.contracts.storage import kv_subject
 from shared.contracts.verification import (
@@ -279,10 +280,9 @@ class Verification:
     async def _decide_order(
         self, request: VerifyPackage, caller: Caller, command_id: str, now: datetime
     ) -> Decision[VerificationOrdered]:
-        seen = self._packages.seen_by(caller, request.space)
-        held = await self._packages.read(request.name, seen)
-        version = await self._meant(held, request.version)
-        part = held.part(version.space)
+        meant = await self._found(request, caller)
+        version = await self._meant(meant.held, request.version, record=meant.record)
+        part = meant.held.part(version.space)
         labelled = await self._verifiers()
         verifiers = {node: one for node, one in labelled.items() if is_for(version, one)}
         check_verifiers(verifiers)
@@ -329,8 +329,11 @@ class Verification:
         )
 
     async def _told_of_order(self, request: VerifyPackage, caller: Caller) -> Audience:
-        seen = self._packages.seen_by(caller, request.space)
-        return self._packages.concerned(self._packages.find(request.name, seen)) or PUBLIC
+        return (await self._found(request, caller)).audience
+
+    async def _found(self, request: VerifyPackage, caller: Caller) -> Meant:
+        name, version = request.name, request.version
+        return await self._packages.meant(name, version, caller, request.space)
 
     async def _told_of_settlement(self, request: SettleVerification, _caller: Caller) -> Audience:
         return self._packages.audience_now(request.space)
@@ -371,8 +374,10 @@ class Verification:
             (entry.value for entry in records), {entry.key: entry.value for entry in labels}
         )
 
-    async def _meant(self, held: Held, version: str) -> PackageVersion:
-        entry = version_of(held.record, name=held.record.name, version=version)
+    async def _meant(
+        self, held: Held, version: str, *, record: PackageRecord | None = None
+    ) -> PackageVersion:
+        entry = version_of(record or held.record, name=held.record.name, version=version)
         return await self._packages.whole(held, entry)
 
 
