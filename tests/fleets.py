@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from services.scheduler.acceptance import draft_application, draft_removal
+from services.scheduler.audiences import Audiences
 from services.scheduler.deployment import CommandFacts
 from services.scheduler.desired_state import Fleet, derive_desired
 from services.scheduler.placement import NodeView
@@ -17,7 +19,13 @@ from shared.contracts.deployments import DeploymentSpec, NodeSelector
 from shared.contracts.desired import DesiredNode
 from shared.contracts.events import Actor
 from shared.contracts.interfaces import Interface
-from shared.contracts.node import NodeRecord, ObservedChain, ObservedNode, ObservedProgram
+from shared.contracts.node import (
+    REDACTION,
+    NodeRecord,
+    ObservedChain,
+    ObservedNode,
+    ObservedProgram,
+)
 from shared.contracts.package_facts import ElfFacts, MapFacts
 from shared.contracts.package_manifest import (
     MapEntry,
@@ -111,7 +119,12 @@ def a_program(name: str = "limiter", **fields: Any) -> ProgramEntry:
 
 def a_node(name: str = "n1", *interfaces: str, **labels: str) -> NodeView:
     """A node with these interfaces, or eth0, and these labels."""
-    return NodeView(name=name, labels=labels, interfaces=interfaces or ("eth0",))
+    return NodeView(
+        name=name,
+        labels=labels,
+        interfaces=interfaces or ("eth0",),
+        features={REDACTION: True},
+    )
 
 
 def a_node_record(name: str = "n1", *interfaces: str, **labels: str) -> NodeRecord:
@@ -128,7 +141,7 @@ def a_node_record(name: str = "n1", *interfaces: str, **labels: str) -> NodeReco
             Interface(name=one, index=index)
             for index, one in enumerate(interfaces or ("eth0",), start=1)
         ),
-        features={"xdp": True, "tcx": True},
+        features={"xdp": True, "tcx": True, REDACTION: True},
     )
 
 
@@ -162,9 +175,7 @@ def removed(fleet: Fleet, name: str, *, at: int) -> Fleet:
 
 def told(fleet: Fleet) -> Fleet:
     """The fleet once every node was told what follows from the deployments."""
-    return Fleet(
-        deployments=fleet.deployments, nodes=fleet.nodes, desired=derive_desired(fleet).desired
-    )
+    return replace(fleet, desired=derive_desired(fleet).desired)
 
 
 def observing(desired: DesiredNode, *, refusal: Refusal | None = None) -> ObservedNode:
@@ -202,6 +213,19 @@ def observing(desired: DesiredNode, *, refusal: Refusal | None = None) -> Observ
             for chain in desired.chains
         ),
     )
+
+
+def seen_by(fleet: Fleet, **members: Iterable[str]) -> Fleet:
+    """The fleet with these spaces, none of them open; each has these members."""
+    names = {space: tuple(sorted(those)) for space, those in members.items()}
+    return replace(fleet, audiences=Audiences(members=names))
+
+
+def opened(fleet: Fleet, *spaces: str) -> Fleet:
+    """The fleet once everybody sees what is in these spaces."""
+    before = fleet.audiences
+    members = {space: those for space, those in before.members.items() if space not in spaces}
+    return replace(fleet, audiences=Audiences(before.opened | set(spaces), members))
 
 
 def all_observing(fleet: Fleet) -> dict[str, ObservedNode]:

@@ -1,88 +1,227 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""What of a record is shown to whom, and what is said about gaps."""
+"""What a node shows of hook points to those who see all of them, some, or nothing."""
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from services.auditor.admission import Channel, Gap, gap_event
-from services.auditor.disclosure import audience_of, gap_events, is_public, shown
-from services.auditor.merkle import leaf_hash
-from services.auditor.query import StoredRecord, render_record
-from services.auditor.records import StreamMessage, read_message
-from shared.contracts.audit import AuditRecord
-from shared.contracts.events import PUBLIC
-from tests.support.records import an_event, message_of
-
-SPACE = "r_0123456789abcdef"
-
-
-def leaf_on(subject: str, data: bytes = b"no event") -> bytes:
-    """Of a message there."""
-    return read_message(StreamMessage(1, subject, "", data)).leaf
-
-
-def test_an_event_is_of_the_audience_that_its_envelope_says() -> None:
-    """The auditor compared it with the subject before it believed the event."""
-    leaf = read_message(message_of(an_event(1, audience=SPACE), 1)).leaf
-
-    assert (audience_of(leaf), is_public(leaf)) == (SPACE, False)
-
-
-@pytest.mark.parametrize(
-    ("subject", "audience"),
-    [
-        (f"l3af.v1.evt.{SPACE}.catalog.package.publish", SPACE),
-        ("l3af.v1.evt.public.catalog.package.publish", PUBLIC),
-        (f"l3af.v1.evt.{SPACE}.x", SPACE),
-        ('l3af.v1.evt.p_a"audience":"public.catalog.x.y', 'p_a"audience":"public'),
-        ("l3af.v1.evt", ""),
-        ("another.public.catalog", ""),
-    ],
+from services.node_executor.attachment import Surroundings
+from services.node_executor.disclosure import (
+    EVERYBODY,
+    Reader,
+    Readers,
+    RestrictedChainError,
+    without_kernels_words,
 )
-def test_what_was_not_believed_is_of_the_audience_in_its_subject(
-    subject: str, audience: str
-) -> None:
-    """What it says itself is only claimed."""
-    claimed = message_of(an_event(1), 1).data
+from services.node_executor.generations import ChainMemory, Generation, Point
+from services.node_executor.managed_programs import unseen_programs
+from services.node_executor.metrics_sampling import metric_values
+from services.node_executor.observation import describe_chain
+from services.node_executor.observed_hook import ObservedHook
+from shared.contracts.desired import Cause, DesiredChain, DesiredNode
+from shared.contracts.ebpf import EbpfProgram
+from shared.contracts.events import PUBLIC
+from shared.contracts.inspection import ChainExplained
+from shared.contracts.node import ChainShown, ObservedProgram
+from shared.errors import Refusal
+from tests.support.marked import marked, marks
+from tests.unit.test_reconciliation import a_chain, a_program
 
-    assert audience_of(leaf_on(subject)) == audience
-    assert audience_of(leaf_on(subject, claimed + b" ")) == audience
+ACME = "p_acme"
+POINT = Point("data0", "xdp")
+SECRET = f"{ACME}.quiet-fix"
+ANN = Reader(frozenset({PUBLIC, ACME}))
 
 
-def test_of_a_hidden_record_nothing_is_left_but_its_number_and_hash() -> None:
-    """Neither when it was received nor its place in the stream, nor that nobody believed it."""
-    draft = read_message(message_of(an_event(1, audience=SPACE, package="secret"), 9))
-    stored = StoredRecord(4, draft.leaf, draft.message.data, 1_767_323_045_000_006, 9, "why")
-    hidden = shown(stored, frozenset({PUBLIC}))
+def a_joint_chain(*, audience: str = ACME) -> DesiredChain:
+    """A program of everybody's, and one of `p_acme`."""
+    chain = a_chain(a_program("edge", order=20), a_program(SECRET, order=10))
+    return msgspec.structs.replace(chain, audience=audience)
 
-    assert render_record(hidden) == AuditRecord(
-        index=4,
-        leaf="",
-        received_at="",
-        stream_sequence=0,
-        leaf_hash=leaf_hash(draft.leaf).hex(),
+
+def a_memory(chain: DesiredChain) -> ChainMemory:
+    """Of a hook point that runs it."""
+    current = Generation(number=1, pin=1, plan_sha256="", chain=chain, program_id=11)
+    return ChainMemory(interface="data0", hook="xdp", current=current)
+
+
+def readers(chain: DesiredChain | None, remembered: DesiredChain | None = None) -> Readers:
+    """A node that was told to run it, and remembers that it runs the other."""
+    memory = a_memory(remembered) if remembered else ChainMemory(interface="data0", hook="xdp")
+    made = Readers(lambda _: memory)
+    if chain is not None:
+        told = DesiredNode(node="n1", generation=1, chains=(chain,))
+        if chain.audience != PUBLIC:
+            told = msgspec.structs.replace(told, members={chain.audience: ("ann",)})
+        made.learn(told)
+    return made
+
+
+def a_shown_chain() -> ChainShown:
+    """A hook point with something in every field that there is."""
+    one = marked(ChainShown, deployment=SECRET, interface="data0", netns="", audience=ACME)
+    edge = msgspec.structs.replace(one.chain.programs[0], deployment="edge", reason=SECRET)
+    metric = msgspec.structs.replace(one.metrics[0], deployment="edge")
+    slot = msgspec.structs.replace(one.counters.slots[0], deployment="edge")
+    return msgspec.structs.replace(
+        one,
+        chain=msgspec.structs.replace(one.chain, programs=(edge, *one.chain.programs)),
+        metrics=(metric, *one.metrics),
+        counters=msgspec.structs.replace(one.counters, slots=(slot, *one.counters.slots)),
     )
-    assert shown(stored, frozenset({SPACE})) == stored
-    assert shown(stored, None) == stored
 
 
-def test_a_gap_of_a_public_channel_or_of_the_stream_is_told_to_everybody() -> None:
-    """As it is."""
-    for channel in (Channel("catalog", PUBLIC), Channel("stream", "")):
-        gap = Gap("missing", channel, 2, 4, 7)
-        assert gap_events(gap) == [(*gap_event(gap), PUBLIC)]
+def test_a_member_sees_a_hook_point_as_it_is() -> None:
+    """With every field that there is."""
+    one = a_shown_chain()
+
+    assert readers(a_joint_chain()).shown("ann", [one]) == (one,)
 
 
-def test_of_a_gap_in_a_space_everybody_is_told_that_it_is_there() -> None:
-    """Its members are told the rest; neither words nor id tell the others."""
-    gap = Gap("missing", Channel("node/n7", SPACE), 2, 4, 7)
-    (told, told_id, everybody), whole = gap_events(gap)
+def test_a_stranger_sees_of_a_joint_chain_what_is_listed_here_and_nothing_else() -> None:
+    """The public program whole, without what was said of it beside the other; of that, its slot."""
+    (shown,) = readers(a_joint_chain()).shown("bob", [a_shown_chain()])
 
-    assert whole == (*gap_event(gap), SPACE)
-    assert (everybody, told.node, told.action) == (PUBLIC, "", "log.gap")
-    assert told.details == {"audience": "restricted", "kind": "missing", "found_at_index": 7}
-    other = Gap("missing", Channel("catalog", "p_acme"), 200, 400, 7)
-    assert gap_events(other)[0] == (told, told_id, everybody)
-    assert gap_events(Gap("missing", gap.channel, 2, 4, 8))[0][1] != told_id
+    assert SECRET not in msgspec.json.encode(shown).decode()
+    seen, hidden = shown.chain.programs
+    assert hidden == ObservedProgram(
+        deployment="",
+        revision=0,
+        package="",
+        version="",
+        archive_sha256="",
+        program="",
+        order=hidden.order,
+        restricted=True,
+    )
+    assert seen.deployment == "edge"
+    without_edge = msgspec.structs.replace(shown.chain, programs=())
+    assert marks(without_edge) == {
+        f"chain.{where}.{what}"
+        for where in ("runs_after", "runs_before", "displaced")
+        for what in ("program_name", "program_tag")
+    } | {"chain.xdp_mode", "chain.refusal.code"}
+    assert [one.deployment for one in shown.metrics] == ["edge"]
+    assert [one.deployment for one in shown.counters.slots] == ["edge"]
+
+
+@pytest.mark.parametrize("name", ["bob", ""])
+def test_what_runs_counts_as_what_shall_run(name: str) -> None:
+    """Taken off by a command that the node has not acted upon, it still is not everybody's."""
+    told = msgspec.structs.replace(a_joint_chain(audience=PUBLIC), programs=())
+
+    (shown,) = readers(told, a_joint_chain()).shown(name, [a_shown_chain()])
+
+    assert shown.chain.restricted
+
+
+def test_once_a_space_is_open_everybody_sees_it_whatever_is_remembered() -> None:
+    """The desired record says so by telling its chain to everybody."""
+    one = a_shown_chain()
+    open_now = a_joint_chain(audience=PUBLIC)
+
+    assert readers(open_now, a_joint_chain()).shown("bob", [one]) == (one,)
+
+
+def test_who_is_no_member_any_more_sees_nothing_more() -> None:
+    """The last record counts."""
+    made = readers(a_joint_chain())
+    made.learn(
+        DesiredNode(node="n1", generation=1, chains=(a_joint_chain(),), members={ACME: ("carl",)})
+    )
+
+    (shown,) = made.shown("ann", [a_shown_chain()])
+
+    assert shown.chain.restricted
+
+
+def test_a_command_of_a_space_is_not_shown_at_a_chain_that_everybody_sees() -> None:
+    """As after a restricted program left it."""
+    cause = Cause(command_id="command-0001", audience=ACME)
+    texts = {"deployment": "edge", "interface": "data0", "netns": "", "audience": PUBLIC}
+    chain = msgspec.structs.replace(marked(ChainShown, **texts).chain, cause=cause)
+    one = ChainShown(chain=chain)
+    public = a_chain(a_program("edge"))
+
+    (shown,) = readers(public, public).shown("bob", [one])
+
+    assert (shown.chain.restricted, shown.chain.cause) == (False, None)
+    assert shown.chain.programs == one.chain.programs
+
+
+def test_metrics_for_whoever_listens_have_no_restricted_program() -> None:
+    """Neither its counters nor its own numbers."""
+    counted = readers(a_joint_chain()).of("").counted(a_shown_chain())
+
+    assert SECRET not in " ".join(metric_values([counted]))
+
+
+def test_an_explanation_is_for_those_who_see_the_whole_chain() -> None:
+    """Others get the places alone."""
+    explained = marked(ChainExplained, deployment=SECRET, interface="data0", netns="")
+
+    shown = EVERYBODY.explained(explained, a_joint_chain())
+
+    assert (shown.explanation, [one.restricted for one in shown.places]) == (None, [True])
+    assert SECRET not in msgspec.json.encode(shown).decode()
+    assert ANN.explained(explained, a_joint_chain()) == explained
+
+
+def test_packets_are_tried_by_those_who_see_the_whole_chain() -> None:
+    """What it does to them would say what is in it."""
+    with pytest.raises(RestrictedChainError) as caught:
+        EVERYBODY.refuse_unseen(a_joint_chain(), "data0/xdp")
+
+    assert SECRET not in msgspec.json.encode(caught.value.refusal()).decode()
+    ANN.refuse_unseen(a_joint_chain(), "data0/xdp")
+
+
+def test_programs_of_the_kernel_are_known_to_be_of_a_chain_that_is_not_seen() -> None:
+    """Those that run, and those that wait."""
+    memories = [a_memory(a_joint_chain())]
+    staged, chains = {POINT: (21,)}, {POINT: a_joint_chain()}
+
+    assert unseen_programs(memories, staged, chains, EVERYBODY) == {11, 21}
+    assert unseen_programs(memories, staged, chains, ANN) == frozenset()
+
+
+def test_a_program_of_the_kernel_is_shown_without_what_says_which_one_it_is() -> None:
+    """Neither name nor tag nor pins nor sizes."""
+    shown = without_kernels_words(marked(EbpfProgram))
+
+    assert marks(shown) == {
+        "type",
+        "role",
+        "owners.command",
+        "attachments.kind",
+        "attachments.target",
+    }
+    assert (shown.translated_bytes, shown.jited_bytes, shown.map_count) == (0, 0, 0)
+
+
+def test_why_a_chain_of_a_space_was_refused_is_not_told_once_another_is_desired() -> None:
+    """The words stay in memory until something else runs."""
+    memory = ChainMemory(
+        interface="data0",
+        hook="xdp",
+        refusal=Refusal(code="verifier_rejected", message=SECRET),
+        refused_audience=ACME,
+    )
+
+    def told(desired: DesiredChain) -> Refusal | None:
+        return describe_chain(
+            hook=ObservedHook(interface_index=1),
+            memory=memory,
+            desired=desired,
+            desired_generation=1,
+            programs=(),
+            surroundings=Surroundings(),
+        ).refusal
+
+    public = a_chain(a_program("edge"))
+    later = told(public)
+    assert later is not None
+    assert (later.code, SECRET in later.message) == ("verifier_rejected", False)
+    assert told(a_joint_chain()) == told(a_joint_chain(audience=PUBLIC)) == memory.refusal

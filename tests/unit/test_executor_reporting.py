@@ -22,6 +22,7 @@ from services.node_executor.adapters.node_records import (
     NodeRecords,
 )
 from services.node_executor.adapters.state_store import StateStore
+from services.node_executor.event_audiences import Said
 from shared.adapters.bus_errors import (
     BusUnreachableError,
     MessageTooLargeError,
@@ -43,6 +44,7 @@ class FakeBus:
     def __init__(self) -> None:
         self.events: list[str] = []
         self.attempts: list[str] = []
+        self.sequences: dict[str, int] = {}
         self.refused: dict[str, Exception] = {}
         self.record_error: Exception | None = None
         self.records: dict[str, Any] = {}
@@ -60,6 +62,7 @@ class FakeBus:
         if event.id in self.refused:
             raise self.refused[event.id]
         self.events.append(event.id)
+        self.sequences[event.id] = event.sequence
 
     async def last_sequence(self, audience: Audience) -> int:
         """What an earlier life of the node said."""
@@ -187,6 +190,22 @@ async def test_an_event_that_is_too_large_is_kept_and_holds_up_no_other(world: W
 
     assert kept == ["b"]
     assert world.bus.events == ["a", "c", "b"]
+
+
+async def test_a_new_audience_is_numbered_before_its_first_event_goes_out(world: World) -> None:
+    """Behind what the bus has of it; others go on as they did."""
+    world.bus.last_restricted = 4
+    body = EventBody(action="chain.adopt", outcome="observed")
+
+    async with world.publishing():
+        world.say("a")
+        await world.until_published("a")
+        world.store.journal([Said("s1", body, "p_acme"), Said("s2", body, "p_acme")])
+        world.say("b")
+        await world.until_published("s1", "s2", "b")
+
+    assert sorted(world.bus.events) == ["a", "b", "s1", "s2"]
+    assert world.bus.sequences == {"a": 1, "s1": 5, "s2": 6, "b": 2}
 
 
 async def test_what_a_former_run_did_not_publish_comes_first(world: World) -> None:

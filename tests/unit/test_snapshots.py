@@ -20,7 +20,7 @@ from services.node_executor.snapshots import (
     snapshot_bodies,
 )
 from shared.canonical import canonical_bytes
-from shared.contracts.desired import DesiredChain
+from shared.contracts.desired import Cause, DesiredChain
 from shared.contracts.events import MAX_EVENT_BYTES, PUBLIC, EventBody
 from shared.contracts.licences import ProgramLicence
 from shared.contracts.node import ObservedChain, ObservedProgram
@@ -117,6 +117,27 @@ def test_what_changed_is_said_after_a_quarter_of_an_hour() -> None:
     node.program_id = 8
     node.pass_time(0)
     assert [reading.program_id for _, body in node.said for reading in readings(body)] == [7, 8]
+
+
+def test_what_a_restricted_hook_point_runs_is_told_to_its_space() -> None:
+    """Everybody is told of what everybody sees, also where that is nothing."""
+    node = Node()
+    node.chain = DesiredChain(
+        interface="eth0",
+        hook="xdp",
+        programs=(),
+        cause=Cause(command_id="command-0001"),
+        audience="p_acme",
+    )
+
+    node.pass_time(CHANGED_SECONDS)
+
+    told = {
+        audience: [reading.program_id for reading in readings(body)]
+        for audience, (_, body) in zip(node.audiences, node.said, strict=True)
+    }
+    assert told == {PUBLIC: [], "p_acme": [7]}
+    assert len({event_id for event_id, _ in node.said}) == 2
 
 
 def test_what_did_not_change_is_said_every_day() -> None:

@@ -21,11 +21,13 @@ from services.node_executor.adapters.state_file import (
 )
 from services.node_executor.adapters.state_store import StateStore
 from services.node_executor.adapters.state_waiting import open_when_free
+from services.node_executor.event_audiences import Said
 from services.node_executor.generations import ChainMemory, Point
 from shared.adapters.lifecycle import StoppedError
 from shared.contracts.events import PUBLIC, Event, EventBody
 
 POINT = Point("data0", "xdp")
+ACME = "p_acme"
 MEMORY = ChainMemory(interface="data0", hook="xdp", last_number=7)
 
 
@@ -323,3 +325,44 @@ async def test_a_start_that_is_to_stop_waits_no_longer() -> None:
 
     with pytest.raises(StoppedError):
         await open_when_free(open_state, stop)
+
+
+def test_each_audience_is_numbered_by_itself(world: World) -> None:
+    """Of one that the journal had no event for, it is not known which number comes next."""
+    world.filled()
+
+    store = world.open()
+    store.journal([Said("s1", a_body(), ACME), ("d", a_body("chain.detach"))])
+    store.journal([Said("s2", a_body("chain.attach"), ACME)])
+
+    assert store.unnumbered() == {ACME}
+    numbered = store.number(ACME, 5)
+    assert [(one.audience, one.sequence, one.id) for one in numbered] == [
+        (PUBLIC, 3, "c"),
+        (ACME, 6, "s1"),
+        (PUBLIC, 4, "d"),
+        (ACME, 7, "s2"),
+    ]
+    assert not store.unnumbered()
+    store.journal([Said("s3", a_body(), ACME)])
+    assert [one.sequence for one in store.unpublished()][-1] == 8
+
+
+def test_what_was_salvaged_is_numbered_for_each_audience(world: World) -> None:
+    """A new file asks the bus for each, and goes on behind what it has for certain."""
+    world.filled()
+    store = world.open()
+    store.journal([Said("s1", a_body(), ACME), Said("s2", a_body(), ACME)])
+    store.number(ACME, 0)
+    store.mark_published(["s1"])
+    store.close()
+    _rewrite("UPDATE event SET checksum = x'00' WHERE id = 'a'")(world.path)
+
+    store = world.open()
+
+    assert store.unnumbered() == {PUBLIC, ACME}
+    store.number(ACME, 2)
+    numbered = store.number(PUBLIC, 2)
+    assert [(one.audience, one.sequence) for one in numbered] == [(PUBLIC, 3), (PUBLIC, 4)]
+    store.journal([Said("s3", a_body(), ACME)])
+    assert [one.sequence for one in store.unpublished() if one.audience == ACME] == [3]
