@@ -21,6 +21,7 @@ from shared.contracts.catalog import (
 )
 from shared.contracts.deployments import DEPLOYMENTS
 from shared.contracts.desired import DESIRED, DesiredNode
+from shared.contracts.events import PUBLIC
 from shared.contracts.node import (
     HEARTBEAT,
     NODES,
@@ -145,11 +146,12 @@ async def a_test_node(
         yield node
 
 
-async def until_running(asker: Bus, name: str) -> DeploymentStatus:
+async def until_running(asker: Bus, name: str, *, space: str = PUBLIC) -> DeploymentStatus:
     """The deployment once every place of it runs, or is free."""
+    request = GetDeployment(name=name, space=space)
     async with asyncio.timeout(WAIT_SECONDS):
         while True:
-            status = await asker.request(GET_DEPLOYMENT, GetDeployment(name=name))
+            status = await asker.request(GET_DEPLOYMENT, request)
             if all(place.state == "running" for place in status.places):
                 return status
             await asyncio.sleep(0.005)
