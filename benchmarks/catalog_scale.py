@@ -139,14 +139,14 @@ async def measure(layout: Layout, scratch: Path, packages: int) -> list[Row]:
                 [sys.executable, "-m", "services.catalog"], env=environment, stderr=log
             )
         try:
-            await _until_it_answers(admin, process)
+            await until_it_answers(admin, process)
             start_s = perf_counter() - started
-            started_mb = _resident_mb(process)
+            started_mb = resident_mb(process)
             rows = await _lists(admin)
             await upload(admin, built.archive)
             rows += await _asked(admin, scheduler, shop, asked, "")
             rows += await _asked(admin, scheduler, shop, [LARGE] * ASKED, f" of {MANY:,}")
-            at_last_mb = _resident_mb(process)
+            at_last_mb = resident_mb(process)
         finally:
             process.terminate()
             process.wait()
@@ -243,7 +243,12 @@ async def _asked(
     return rows
 
 
-async def _until_it_answers(admin: Bus, process: subprocess.Popen[bytes]) -> None:
+async def until_it_answers(admin: Bus, process: subprocess.Popen[bytes]) -> None:
+    """The catalog answers.
+
+    Raises:
+        SystemExit: It never does.
+    """
     deadline = perf_counter() + PATIENCE_SECONDS
     while process.poll() is None and perf_counter() < deadline:
         with suppress(FaultError):
@@ -268,7 +273,8 @@ def _digest(*what: str) -> str:
     return sha256_hex(" ".join(what).encode())
 
 
-def _resident_mb(process: subprocess.Popen[bytes]) -> float:
+def resident_mb(process: subprocess.Popen[bytes]) -> float:
+    """What the process has in memory, in millions of bytes."""
     for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
         name, _, value = line.partition(":")
         if name == "VmRSS":

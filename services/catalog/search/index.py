@@ -71,22 +71,21 @@ class SearchIndex:
         if record.versions and not known:
             insort(self.packages, package)
         numbers: list[int] = []
-        fresh: dict[Term, list[int]] = {}
-        contents: dict[ContentTerms, tuple[Posting, ...]] = {}
+        stated: dict[Term, list[int]] = {}
+        contents: dict[ContentTerms, list[int]] = {}
         for document, entry in documents_of(record, space):
             number = known.pop(document.version, None)
             if number is None:
                 number = self._append(document, entry.published_at)
-                terms = content_terms(record.name, entry.facets)
-                if terms not in contents:
-                    contents[terms] = tuple(self._posting(term) for term in terms.facets)
-                self._contents.append(contents[terms])
-                for term in (*terms.facets, terms.runs, *terms.words, *document.terms):
-                    fresh.setdefault(term, []).append(number)
+                contents.setdefault(content_terms(record.name, entry.facets), []).append(number)
+                for term in document.terms:
+                    stated.setdefault(term, []).append(number)
             else:
                 self._change(number, document)
             numbers.append(number)
-        for term, added in fresh.items():
+        for content, added in contents.items():
+            self._add_content(content, added)
+        for term, added in stated.items():
             self._posting(term).add(added, len(self.documents))
         for number in known.values():
             self._forget(number)
@@ -181,9 +180,18 @@ class SearchIndex:
             del self.numbers[package]
             del self.packages[bisect_left(self.packages, package)]
 
+    def _add_content(self, content: ContentTerms, numbers: list[int]) -> None:
+        counted = tuple(self._posting(term) for term in content.facets)
+        others = (self._posting(term) for term in (content.runs, *content.words))
+        for posting in (*counted, *others):
+            posting.add(numbers, len(self.documents))
+        for number in numbers:
+            self._contents[number] = counted
+
     def _append(self, document: Document, published_at: str) -> int:
         number = len(self.documents)
         self.documents.append(self._compact(document))
+        self._contents.append(())
         self._times.append(_microseconds(published_at))
         insort(self._by_time, number, key=self.time_of)
         return number
