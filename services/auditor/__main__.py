@@ -98,7 +98,7 @@ async def auditing(
                 service.endpoints(),
                 version=VERSION,
                 concurrency=CONCURRENCY,
-                on_refused=outbox.note_refusal,
+                on_refused=spaces.discreetly(outbox.note_refusal),
             ):
                 yield
 

@@ -150,7 +150,8 @@ async def main(stop: asyncio.Event) -> None:
         bus.spawn(overlays.keep_telling())
         bus.spawn(searching.keep_up())
         bus.spawn(searching.keep_counting())
-        async with bus.serve("catalog", endpoints, version=VERSION, on_refused=outbox.note_refusal):
+        on_refused = known.discreetly(outbox.note_refusal)
+        async with bus.serve("catalog", endpoints, version=VERSION, on_refused=on_refused):
             await stop.wait()
 
 

@@ -84,7 +84,7 @@ from shared.contracts.catalog import (
 )
 from shared.contracts.desired import DesiredNode
 from shared.contracts.errors import ErrorCode
-from shared.contracts.events import PUBLIC
+from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.node import NodeRecord
 from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES
 from shared.contracts.package_records import VersionEntry
@@ -182,7 +182,9 @@ class CatalogService:
         self._artifacts: Final = artifacts
         self._own_archives: Final = own_archives
         self._spaces: Final = spaces
-        self._publish: Final = outbox.command(PUBLISH_PACKAGE, self.publish_package)
+        self._publish: Final = outbox.command(
+            PUBLISH_PACKAGE, self.publish_package, concerned=self._told_of
+        )
         self._trust: Final = trust
         self._ticket_key: Final = ticket_key
         self._licence_policy: Final = licence_policy
@@ -357,6 +359,9 @@ class CatalogService:
             provenance=request.provenance,
         )
         return version, content, len(archive)
+
+    async def _told_of(self, request: PublishPackage, caller: Caller) -> Audience:
+        return self._spaces.concerned(request.space, caller.name)
 
     def _check_space(self, request: PublishPackage, caller: Caller, now: datetime) -> None:
         """The caller may publish where it wants to.

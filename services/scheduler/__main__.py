@@ -57,7 +57,8 @@ async def scheduling(
     bus.spawn(execution.keep_telling())
     bus.spawn(execution.keep_ending())
     bus.spawn(revocations.keep_acting())
-    async with bus.serve("scheduler", endpoints, version=VERSION, on_refused=outbox.note_refusal):
+    on_refused = records.spaces.discreetly(outbox.note_refusal)
+    async with bus.serve("scheduler", endpoints, version=VERSION, on_refused=on_refused):
         yield
 
 

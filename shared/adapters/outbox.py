@@ -153,7 +153,8 @@ class Outbox:
                     remembered = await self._remembered(origin)
                     record = remembered or await self._execute(origin, caller)
             except CommandReusedError as error:
-                await self.note_refusal(endpoint, caller, error)
+                audience = await concerned(request, caller) if concerned else PUBLIC
+                await self.note_refusal(endpoint, caller, error, audience=audience)
                 raise
             if record.outcome.refusal is not None:
                 raise parse_refusal(record.outcome.refusal)
@@ -191,10 +192,17 @@ class Outbox:
             )
             await self._commit(record)
 
-    async def note_refusal(self, at: AnyEndpoint, caller: Caller | None, why: RefusedError) -> None:
+    async def note_refusal(
+        self,
+        at: AnyEndpoint,
+        caller: Caller | None,
+        why: RefusedError,
+        *,
+        audience: Audience = PUBLIC,
+    ) -> None:
         """The audit log knows of a command that was refused before anybody decided about it."""
         told = refused_body(at, why, caller.actor() if caller else None)
-        await self.emit(told, event_id=f"refused-{secrets.token_hex(16)}")
+        await self.emit(told, event_id=f"refused-{secrets.token_hex(16)}", audience=audience)
 
     async def _remembered(self, origin: Origin) -> OutboxRecord | None:
         done = await self._records.get(f"{DONE}{origin.command_id}")

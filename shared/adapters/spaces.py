@@ -10,12 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 import structlog
 
 from shared.adapters.bus import Bus
+from shared.adapters.callers import Caller
 from shared.adapters.kv import KeyValue
+from shared.adapters.service_layer import OnRefused
+from shared.contracts.base import Endpoint
 from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.spaces import SPACES, SpaceRecord
 from shared.errors import RefusedError
@@ -92,6 +96,21 @@ class KnownSpaces:
         Of one that it does not see, whether there is one or not: to everybody.
         """
         return self.audience_now(audience) if audience in self.visible_to(name) else PUBLIC
+
+    def discreetly(self, note: OnRefused) -> OnRefused:
+        """`note`, where nobody hears what somebody wrote who sees more than everybody does.
+
+        For commands that are refused before it is known what they are about: of each reason there
+        is the place and the rule, and not what stood there.
+        """
+
+        async def noted(at: Endpoint[Any, Any], caller: Caller | None, why: RefusedError) -> None:
+            if caller is not None and self.visible_to(caller.name) - self.open_to_all():
+                reasons = [msgspec.structs.replace(one, got=None) for one in why.reasons]
+                why = RefusedError(why.message, reasons, code=why.refusal_code)
+            await note(at, caller, why)
+
+        return noted
 
     async def sees(self, name: str, audience: Audience) -> bool:
         """Whether the principal of that name sees this audience; read again before it is denied.

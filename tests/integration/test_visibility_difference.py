@@ -47,6 +47,7 @@ from shared.contracts.catalog import (
     WriteArtifact,
 )
 from shared.contracts.notices import GET_NOTICE, GetNotice
+from shared.contracts.overlays import GET_OVERLAY, GetOverlay
 from shared.contracts.permissions import ALLOWED_ENDPOINTS
 from shared.contracts.reviews import (
     APPROVE_PACKAGE,
@@ -71,6 +72,7 @@ from shared.contracts.reviews import (
     YankPackage,
 )
 from shared.contracts.sbom import GET_BILL, GetBill
+from shared.contracts.search import SEARCH_PACKAGES, SearchPackages
 from shared.contracts.spaces import (
     CREATE_SPACE,
     GET_SPACE,
@@ -101,6 +103,7 @@ from shared.dsse import manifest_digest
 from shared.errors import RefusedError
 from tests.integration.conftest import Buses
 from tests.package_builders import a_certificate, sign
+from tests.support.catalog_process import a_built_package
 from tests.support.catalog_stage import BUILT, Stage, a_stage
 from tests.support.differences import kolmogorov_smirnov, told, without
 
@@ -158,6 +161,12 @@ ROWS: Final[dict[str, Row]] = {
     "get": (GET_PACKAGE, lambda kind: GetPackage(name=kind.package, version=VERSION)),
     "get newest": (GET_PACKAGE, lambda kind: GetPackage(name=kind.package)),
     "get in space": (GET_PACKAGE, lambda kind: GetPackage(name=kind.package, space=kind.space)),
+    "search": (SEARCH_PACKAGES, lambda kind: SearchPackages(words=kind.package)),
+    "search all": (
+        SEARCH_PACKAGES,
+        lambda kind: SearchPackages(every_version=True, withdrawn=True, space=kind.space),
+    ),
+    "overlay": (GET_OVERLAY, lambda kind: GetOverlay(space=kind.namespace)),
     "read archive": (READ_ARCHIVE, lambda kind: ReadArchive(name=kind.package, version=VERSION)),
     "matrix": (GET_MATRIX, lambda kind: GetMatrix(name=kind.package)),
     "notice": (GET_NOTICE, lambda kind: GetNotice(name=kind.package)),
@@ -352,6 +361,11 @@ async def test_nothing_that_is_told_to_everybody_changes(buses: Buses, tmp_path:
     """While the secret is made, worked on and got wrong: lists stay the same, and nobody hears."""
     views: list[tuple[Endpoint[Any, Any], Request]] = [
         (LIST_PACKAGES, ListPackages()),
+        (LIST_PACKAGES, ListPackages(after="a")),
+        (SEARCH_PACKAGES, SearchPackages(every_version=True, withdrawn=True)),
+        (SEARCH_PACKAGES, SearchPackages(every_version=True, limit=1, sort="newest")),
+        (SEARCH_PACKAGES, SearchPackages(every_version=True, limit=1)),
+        (GET_PACKAGE, GetPackage(name="rate-limit")),
         (LIST_OWNERS, ListOwners()),
         (LIST_WAIVERS, ListWaivers(ended=True)),
         (LIST_SPACES, ListSpaces(lifted=True)),
@@ -359,6 +373,9 @@ async def test_nothing_that_is_told_to_everybody_changes(buses: Buses, tmp_path:
     ]
     async with a_stage(buses, tmp_path / "state") as stage:
         eve = await buses.open("administrator", "eve")
+        for version in ("1.0.0", "1.1.0"):
+            await stage.publish(a_built_package(version=version))
+        await stage.until(lambda: len(stage.events) >= 2)
 
         async def seen() -> list[bytes]:
             return [
@@ -375,10 +392,14 @@ async def test_nothing_that_is_told_to_everybody_changes(buses: Buses, tmp_path:
         after = await seen()
         marker = SetOwners(packages="mine", owners=("eve",))
         await eve.request(SET_OWNERS, marker)
-        await stage.until(lambda: bool(stage.events))
+        await stage.until(lambda: len(stage.events) >= 3)
 
         assert after == before
-        assert [(one.data.action, one.sequence) for one in stage.events] == [("owners.set", 1)]
+        assert [(one.data.action, one.sequence) for one in stage.events] == [
+            ("package.publish", 1),
+            ("package.publish", 2),
+            ("owners.set", 3),
+        ]
 
 
 async def test_what_is_secret_can_be_published_by_anybody(world: World) -> None:
@@ -403,6 +424,36 @@ async def test_what_is_secret_can_be_published_by_anybody(world: World) -> None:
     )
     assert (mine.package.space, mine.versions) == ("public", (VERSION,))
     assert theirs.package.published_by != mine.package.published_by
+
+
+async def test_what_a_member_mistypes_is_heard_by_nobody(world: World) -> None:
+    """A command that cannot be read is told with its place and rule, and not with what stood there.
+
+    So is a command id that was used before, to the space of the command that used it.
+    """
+    mistyped = b'{"name": "Hidden-A", "version": "1.0.0", "to": "Hidden"}'
+    answer = await world.ada.connection.ask(
+        PROMOTE_PACKAGE.subject, mistyped, timeout_seconds=SECONDS
+    )
+    again = ReviewPackage(
+        name="hidden-a", version=VERSION, space=world.hidden.space, command_id="hidden-command"
+    )
+    with pytest.raises(RefusedError):
+        await world.ada.request(REVIEW_PACKAGE, again)
+    with pytest.raises(RefusedError) as reused:
+        await world.ada.request(
+            REVIEW_PACKAGE, msgspec.structs.replace(again, reason="another one")
+        )
+    marker = SetOwners(packages="mine", owners=("eve",))
+    await world.eve.request(SET_OWNERS, marker)
+    await world.stage.until(lambda: len(world.stage.events) >= 2)
+
+    assert b"Hidden-A" in answer.data
+    assert "was used for another request" in reused.value.message
+    told = [msgspec.json.encode(one).decode().lower() for one in world.stage.events]
+    assert [one.data.action for one in world.stage.events] == ["package.promote", "owners.set"]
+    assert [one.path for one in world.stage.events[0].data.reasons] == ["name", "to"]
+    assert "hidden" not in told[0]
 
 
 async def test_no_subject_tells_what_is_stored(world: World) -> None:

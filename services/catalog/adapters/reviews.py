@@ -298,7 +298,11 @@ class Reviews:
             except RefusedError as error:
                 return _refused(action, request, error, audience=meant.audience)
 
-        handler = self._outbox.command(endpoint, decided)
+        async def concerned(request: MoveCommand, caller: Caller) -> Audience:
+            meant = await self._packages.meant(request.name, request.version, caller, request.space)
+            return self._packages.audience_now(meant.audience)
+
+        handler = self._outbox.command(endpoint, decided, concerned=concerned)
 
         async def perform(request: Any, caller: Caller) -> Message:
             check_has_name(caller.name)
