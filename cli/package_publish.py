@@ -39,6 +39,9 @@ from shared.package_tests import compilers_by_file
 from shared.validation import decode_document
 
 CHUNK_SECONDS = 15.0
+PUBLISH_SECONDS = 30.0
+BYTES_A_SECOND = 4 << 20
+"""How fast a catalog stores or reads a whole archive, at least."""
 CHUNKS_AT_ONCE = 4
 UPLOAD_ROUNDS = 3
 """A catalog that died during an upload may have to be told some chunks again."""
@@ -155,6 +158,11 @@ def load_built(path: Path) -> BuiltPackage:
     return build_package(path) if path.is_dir() else read_built(path)
 
 
+def publish_seconds(archive_bytes: int) -> float:
+    """How long the catalog may take to judge an archive of that size."""
+    return PUBLISH_SECONDS + archive_bytes / BYTES_A_SECOND
+
+
 async def upload(
     bus: Asks, archive: bytes, *, show_progress: Callable[[int], object] = lambda _: None
 ) -> None:
@@ -169,7 +177,7 @@ async def upload(
         RefusedError: The catalog does not take it.
         FaultError: The catalog does not answer, or never has all chunks.
     """
-    digest = sha256_hex(archive)
+    digest, storing_seconds = sha256_hex(archive), len(archive) / BYTES_A_SECOND
     at_once = asyncio.Semaphore(CHUNKS_AT_ONCE)
     there_bytes = 0
     is_complete = False
@@ -181,8 +189,9 @@ async def upload(
             sha256=digest, size_bytes=len(archive), offset_bytes=offset_bytes, data=data
         )
         async with at_once:
+            # The last one to come is answered once the whole is stored.
             written: ArtifactWritten = await bus.request(
-                WRITE_ARTIFACT, request, timeout_seconds=CHUNK_SECONDS
+                WRITE_ARTIFACT, request, timeout_seconds=CHUNK_SECONDS + storing_seconds
             )
         is_complete |= written.complete
         there_bytes += len(data)

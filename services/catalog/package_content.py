@@ -24,7 +24,7 @@ from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import PackageManifest
 from shared.contracts.package_tests import PackageTest
 from shared.errors import Reason, RefusedError
-from shared.licensing.source_tags import source_licences
+from shared.licensing.source_tags import HEAD_BYTES, source_licences
 from shared.package_archive import ArchiveError, read_archive
 from shared.package_tests import compilers_by_file, read_tests
 from shared.portability.companions import analyse_companions
@@ -86,7 +86,9 @@ def read_content(archive: ArchiveBytes, manifest: PackageManifest) -> PackageCon
         unread += error.reasons
     return PackageContent(
         elf=tuple(facts),
-        source_licences=source_licences(files),
+        source_licences=source_licences(
+            {path: bytes(files.view(path)[:HEAD_BYTES]) for path in files}
+        ),
         tests=tests,
         reasons=tuple(unread),
         analysis=analysis,

@@ -28,7 +28,7 @@ _DOCS: Final = (".md", ".rst", ".txt")
 
 
 def source_licences(files: Mapping[str, bytes]) -> dict[str, str]:
-    """The expression of each file that states one, by path."""
+    """The expression of each file that states one, by path; HEAD_BYTES of each are enough."""
     found = {}
     for path, content in sorted(files.items()):
         match = _TAG.search(content[:HEAD_BYTES])

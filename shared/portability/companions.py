@@ -105,9 +105,9 @@ def _analysis(
 
 
 def _of_sources(files: Mapping[str, bytes]) -> Iterator[RemovedCall]:
-    for path in sorted(files):
+    for path in sorted(filter(_SOURCE.fullmatch, files)):
         data = files[path]
-        if not _SOURCE.fullmatch(path) or len(data) > MAX_SOURCE_BYTES:
+        if len(data) > MAX_SOURCE_BYTES:
             continue
         for call, line in removed_calls_of_code(code_alone(data.decode(errors="replace"))):
             yield RemovedCall(name=call, path=path, line=line, replacement=REPLACEMENTS[call])
