@@ -19,6 +19,7 @@ from cli.console import CredentialsOption, JsonFlag, emit, plain, run
 from cli.node_capabilities import capability_rows, hook_points_row, slot_words, xdp_words
 from cli.rollout import CommandIdOption, ReasonOption, chosen_id
 from cli.session import ask, connected
+from shared.contracts.node import NodeRecord
 from shared.contracts.scheduler import (
     FORGET_NODE,
     GET_NODE,
@@ -175,6 +176,13 @@ def render_list(listed: NodeList) -> RenderableType:
     return table
 
 
+def _trust_row(record: NodeRecord) -> dict[str, Text]:
+    """Loud, where signatures do not matter; nothing elsewhere."""
+    if record.trust_mode == "trusted":
+        return {}
+    return {"trust": Text("MODE normal: it runs what nobody signed", style="bold red")}
+
+
 def render_node(node: NodeStatus) -> RenderableType:
     """Everything that is known of one node."""
     record = node.record
@@ -187,6 +195,7 @@ def render_node(node: NodeStatus) -> RenderableType:
         "host name": Text(plain(record.hostname)),
         "kernel": Text(plain(f"{record.kernel} {record.architecture}")),
         "executor": Text(plain(record.executor_version)),
+        **_trust_row(record),
         "registered": Text(record.registered_at),
         "labels": Text(_labels(node.labels)),
         "features": Text(

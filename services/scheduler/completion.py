@@ -23,6 +23,7 @@ import msgspec
 from services.scheduler.chain_planning import PlaceConflict
 from services.scheduler.deployment import state_digest
 from services.scheduler.desired_state import Fleet
+from services.scheduler.remarks import remarks
 from services.scheduler.status import PlaceView, view_places
 from shared.contracts.deployments import DeploymentRecord, DeploymentRevision
 from shared.contracts.events import Actor, EventBody
@@ -153,7 +154,12 @@ def _ending(
             version=revision.version,
             reasons=tuple(map(_short, reasons[:REASONS_IN_ENDING])),
             after=state_digest(record) if is_latest else "",
-            details={"revision": revision.revision, "reason_count": len(reasons), **details},
+            details={
+                "revision": revision.revision,
+                "reason_count": len(reasons),
+                **remarks(revision),
+                **details,
+            },
         ),
     )
 

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
+from services.scheduler.remarks import remarks
 from shared.canonical import canonical_digest
 from shared.contracts.catalog import PackageVersion
 from shared.contracts.deployments import (
@@ -220,6 +221,7 @@ def accepted_event(
         "archive_sha256": revision.archive_sha256,
         "place_count": len(revision.placements),
         "places": [[place.node, place.place] for place in revision.placements[:PLACES_IN_EVENT]],
+        **remarks(revision),
     }
     if revision.rollback_of and not record.removed:
         details["rollback_of"] = revision.rollback_of

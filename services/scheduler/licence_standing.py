@@ -23,6 +23,7 @@ from services.scheduler.chain_planning import current_revision, places_of
 from services.scheduler.desired_state import Fleet
 from services.scheduler.fitness import Excuses, demand_of
 from services.scheduler.placement import NodeView
+from services.scheduler.remarks import remarks
 from shared.contracts.deployments import DeploymentRecord, LicenceStanding
 from shared.contracts.events import EventBody
 from shared.contracts.scheduler import LicenceViolation
@@ -78,6 +79,7 @@ def standing_change(record: DeploymentRecord, fleet: Fleet) -> StandingChange | 
             "nodes": nodes[:NODES_IN_EVENT],
             "node_count": len(nodes),
             "waivers": sorted(_used(record, fleet)),
+            **remarks(revision),
         },
     )
     standing = LicenceStanding(rules=rules, changes=changes)
@@ -106,6 +108,7 @@ def use_events(record: DeploymentRecord, fleet: Fleet) -> tuple[EventBody, ...]:
                 "rules": sorted(rules),
                 "nodes": sorted(nodes)[:NODES_IN_EVENT],
                 "node_count": len(nodes),
+                **remarks(revision),
             },
         )
         for waiver, (rules, nodes) in sorted(_used(record, fleet).items())

@@ -25,6 +25,7 @@ import msgspec
 
 from services.scheduler.chain_planning import current_revision
 from services.scheduler.desired_state import Fleet
+from services.scheduler.remarks import remarks
 from shared.canonical import canonical_digest
 from shared.contracts.deployments import DeploymentRecord, DeploymentSpec, RevocationAlarm
 from shared.contracts.events import EventBody
@@ -137,6 +138,7 @@ def alarm(one: Affected, *, reasons: Iterable[Reason] = ()) -> tuple[str, EventB
             "revoked_at": one.revoked.at,
             "archive_sha256": one.revoked.archive_sha256,
             "why": one.revoked.why,
+            **remarks(revision),
         },
     )
     digest = one.revoked.archive_sha256[:_ID_DIGITS]
