@@ -161,7 +161,8 @@ def _excuses(spec: DeploymentSpec, resolved: ResolvedProgram) -> Excuses | None:
     grace = resolved.grace
     if grace is None:
         return None
-    subject = Subject(spec.package, grace.version, resolved.signed.archive_sha256)
+    archive = resolved.signed.archive_sha256
+    subject = Subject(spec.package, grace.version, archive, grace.space)
     return Excuses(subject, grace.rules)
 
 

@@ -141,7 +141,9 @@ def _stated(package: PackageVersion, path: str) -> StatedLicence:
 def _grace(package: PackageVersion) -> Grace | None:
     """What the version was excused from when it was published; None: from nothing."""
     rules = waived_rules(package.licences)
-    return Grace(version=package.version, rules=rules) if rules else None
+    if not rules:
+        return None
+    return Grace(version=package.version, rules=rules, space=package.space)
 
 
 def _choose_program(

@@ -110,6 +110,8 @@ class Grace(Message, frozen=True, kw_only=True):
     version: str
     rules: tuple[str, ...]
     """Of the licence policy; where it runs, a waiver for each must be in force."""
+    space: Audience = PUBLIC
+    """Where the version is; waivers of `public` and of this space count."""
 
 
 class LicenceStanding(Message, frozen=True, kw_only=True):

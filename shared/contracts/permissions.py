@@ -296,7 +296,7 @@ def control_permissions(role: ControlRole) -> Permissions:
                     kv_subject("observed", ">"),
                     kv_subject("licence_waivers", ">"),
                     kv_subject(spaces.SPACES.name, ">"),
-                    f"{EVENTS}.{PUBLIC}.catalog.{REVOKE}",
+                    f"{EVENTS}.*.catalog.{REVOKE}",
                 ),
             )
         case "service-auditor":

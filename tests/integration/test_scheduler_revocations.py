@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from shared.adapters.bus import Bus
-from shared.contracts.events import PUBLIC, Event, EventBody, draft_event
+from shared.contracts.events import PUBLIC, Audience, Event, EventBody, draft_event
 from shared.contracts.reviews import (
     REVOKE,
     REVOKE_PACKAGE,
@@ -48,7 +48,9 @@ REVOKED: Final = RevokedVersion(
 WHY: Final = "rate-limit 1.0.0 was revoked: lets everything through"
 
 
-async def _revoke(catalog: Bus, revoked: list[RevokedVersion]) -> None:
+async def _revoke(
+    catalog: Bus, revoked: list[RevokedVersion], *, audience: Audience = PUBLIC
+) -> None:
     """The catalog knows, and says so."""
     revoked.append(REVOKED)
     body = EventBody(action=REVOKE, outcome="accepted", package="rate-limit", version="1.0.0")
@@ -59,7 +61,7 @@ async def _revoke(catalog: Bus, revoked: list[RevokedVersion]) -> None:
         sequence=1,
         time=REVOKED.at,
         salt=bytes(16),
-        audience=PUBLIC,
+        audience=audience,
     )
     await catalog.publish_event(event)
 
@@ -93,11 +95,15 @@ async def _said(system: System, action: str) -> list[Event]:
     return found
 
 
-async def test_a_deployment_alarms_unless_it_says_more(system: System) -> None:
-    """It goes on, one event says so with the reason, and its status too."""
+@pytest.mark.parametrize("audience", [PUBLIC, "p_acme"])
+async def test_a_deployment_alarms_unless_it_says_more(system: System, audience: str) -> None:
+    """It goes on, one event says so with the reason, and its status too.
+
+    It is heard of at once, whomever the revocation is told to.
+    """
     await system.node("n1", "eth0")
     catalog, revoked = await _running(system)
-    await _revoke(catalog, revoked)
+    await _revoke(catalog, revoked, audience=audience)
 
     status = await _until(system, lambda one: one.alarm is not None)
     await _revoke(catalog, revoked)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -174,6 +175,18 @@ def test_a_waiver_is_for_what_its_whole_scope_names(
     left = uncovered(["policy-groups"], ONE, [waiver], node="n1", labels={"zone": "a"})
     is_on = names != ("edge-*",) and labels in ({}, {"zone": "a"})
     assert left == ([] if is_for and is_on else ["policy-groups"])
+
+
+@given(
+    space=st.sampled_from(("public", "p_acme", "p_other")),
+    mine=st.sampled_from(("public", "p_acme")),
+)
+def test_a_waiver_is_for_its_space_or_for_everybody(space: str, mine: str) -> None:
+    """One of `public` is for the versions of every space, any other for those of its own."""
+    waiver = granted(space=space, versions="*")
+    subject = replace(ONE, space=mine)
+
+    assert covers(waiver, "policy-groups", subject) == (space in ("public", mine))
 
 
 @given(outcome=st.sampled_from(["passed", "noted", "review", "refused"]), hours=HOURS)

@@ -24,7 +24,6 @@ from shared.adapters.callers import Caller
 from shared.adapters.outbox import Outbox
 from shared.adapters.service_layer import Handler
 from shared.contracts.base import EVENTS
-from shared.contracts.events import PUBLIC
 from shared.contracts.reviews import REVOKE
 from shared.contracts.scheduler import ApplyDeployment, RemoveDeployment
 from shared.errors import FaultError, RefusedError
@@ -152,7 +151,7 @@ class Revocations:
     async def _listen(self) -> None:
         if self._heard_of:
             return
-        subject = f"{EVENTS}.{PUBLIC}.catalog.{REVOKE}"
+        subject = f"{EVENTS}.*.catalog.{REVOKE}"
         await self._bus.subscribe(subject, self._on_revoked)
         self._heard_of = True
 
