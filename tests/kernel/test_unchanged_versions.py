@@ -9,12 +9,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from services.scheduler.__main__ import scheduling
-from shared.bytecode.elf import read_elf
-from shared.contracts.catalog import PackageVersion
 from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.desired import DESIRED
 from shared.contracts.node import GET_CHAINS, ChainShown, GetChains
@@ -28,34 +25,17 @@ from shared.contracts.scheduler import (
     ListNodes,
 )
 from shared.errors import FaultError
-from tests.support.executors import COUNTED, Wire, counting_object, packed, published, send_frames
+from tests.support.executors import COUNTED, Wire, a_counter, send_frames
 from tests.support.node_fleets import DEADLINE_SECONDS, NODE, Fleet, a_fleet
 from tests.support.scheduler_neighbours import a_catalog, until_running
 
 pytestmark = pytest.mark.kernel
 
-OBJECT = "counter.bpf.o"
 
-
-def _version(number: str, *, code: str) -> PackageVersion:
-    """Package `counter` under a number, with the object of another."""
-    manifest = msgspec.structs.replace(published("1.0.0").manifest, version=number)
-    data = counting_object(code, "xdp")
-    made = packed(manifest, {OBJECT: data, "README.md": number.encode()})
-    return PackageVersion(
-        version=number,
-        signed=made.signed,
-        manifest=made.manifest,
-        elf=(read_elf(data, OBJECT).facts,),
-        published_at="",
-        published_by="U",
-    )
-
-
-FIRST, SAME, OTHER = (
-    _version("1.0.0", code="1.0.0"),
-    _version("1.0.1", code="1.0.0"),
-    _version("1.1.0", code="2.0.0"),
+VERSIONS = (
+    a_counter("1.0.0", code="1.0.0"),
+    a_counter("1.0.1", code="1.0.0"),
+    a_counter("1.1.0", code="2.0.0"),
 )
 
 
@@ -65,17 +45,9 @@ class ScheduledFleet(Fleet):
     async def open(self, stack: AsyncExitStack) -> None:
         """The bus is provisioned, and everything but the executor answers."""
         await super().open(stack)
-        for one in (FIRST, SAME, OTHER):
-            made = packed(
-                msgspec.structs.replace(one.manifest, files=()),
-                {
-                    OBJECT: counting_object("2.0.0" if one is OTHER else "1.0.0", "xdp"),
-                    "README.md": one.version.encode(),
-                },
-            )
-            self.archives[one.signed.archive_sha256] = made.archive
+        self.archives |= {one.signed.archive_sha256: archive for one, archive in VERSIONS}
         catalog = await self._connect(stack, "service-catalog")
-        await stack.enter_async_context(a_catalog(catalog, FIRST, SAME, OTHER))
+        await stack.enter_async_context(a_catalog(catalog, *(one for one, _ in VERSIONS)))
         await stack.enter_async_context(scheduling(self.scheduler))
         self.operator = await self.as_operator()
 

@@ -27,7 +27,8 @@ from services.node_executor.generations import Point, Standing
 from services.node_executor.packages import OpenedPackage, open_package
 from services.node_executor.preparation import Needs, Prepared
 from services.node_executor.resting import Resting
-from shared.contracts.catalog import SignedPackage
+from shared.bytecode.elf import read_elf
+from shared.contracts.catalog import PackageVersion, SignedPackage
 from shared.contracts.desired import Cause, DesiredChain, DesiredProgram
 from shared.contracts.events import Event
 from shared.contracts.metrics import MetricSource
@@ -145,6 +146,23 @@ def published(version: str = "1.0.0", hook: Hook = "xdp") -> Published:
         },
     )
     return packed(manifest, {"counter.bpf.o": counting_object(version, hook)})
+
+
+def a_counter(number: str, *, code: str) -> tuple[PackageVersion, bytes]:
+    """Package `counter` for XDP under a number, with the object of another; and its archive."""
+    path = "counter.bpf.o"
+    manifest = msgspec.structs.replace(published("1.0.0").manifest, version=number, files=())
+    data = counting_object(code, "xdp")
+    made = packed(manifest, {path: data, "README.md": number.encode()})
+    version = PackageVersion(
+        version=number,
+        signed=made.signed,
+        manifest=made.manifest,
+        elf=(read_elf(data, path).facts,),
+        published_at="",
+        published_by="U",
+    )
+    return version, made.archive
 
 
 def a_program(
