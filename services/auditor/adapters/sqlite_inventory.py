@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import closing
+from itertools import groupby
 from typing import Any, Final
 
 from services.auditor.adapters.log_rows import json_text
@@ -89,22 +91,18 @@ _SAME_PLACE: Final = (
     f"AND q.{_SEEN}"
 )
 _SIGHTINGS: Final = f"""
-SELECT {_PLACE}, a.audience, s.is_observed, s.sequence, s.idx, s.from_us, r.body
-FROM (SELECT DISTINCT node, netns, interface, hook FROM hook_points p
-    WHERE p.{_SEEN} AND (:of = '' OR p.node = :of)
-    AND ({_BEHIND} OR (p.node = :node AND p.hook = ''))) p
-CROSS JOIN {_KINDS} k
+SELECT {_PLACE}, p.audience, s.is_observed, s.sequence, s.idx, s.from_us, r.body
+FROM hook_points p CROSS JOIN {_KINDS} k
 CROSS JOIN sightings s ON s.rowid = (
-    SELECT c.rowid FROM hook_points q CROSS JOIN sightings c ON c.rowid = (
-        SELECT rowid FROM sightings INDEXED BY sightings_time
-        WHERE point = q.number AND is_observed = k.kind AND from_us <= :at_us
-        ORDER BY from_us DESC, sequence DESC, idx DESC LIMIT 1)
-    WHERE {_SAME_PLACE} ORDER BY c.from_us DESC, q.audience DESC LIMIT 1)
-CROSS JOIN hook_points a ON a.number = s.point
+    SELECT rowid FROM sightings INDEXED BY sightings_time
+    WHERE point = p.number AND is_observed = k.kind AND from_us <= :at_us
+    ORDER BY from_us DESC, sequence DESC, idx DESC LIMIT 1)
 CROSS JOIN records r ON r.idx = s.idx
-ORDER BY p.node, p.netns, p.interface, p.hook LIMIT {PAGE_SIGHTINGS + 1}
+WHERE p.{_SEEN} AND ({_BEHIND} OR (p.node = :node AND p.hook = ''))
+AND (:of = '' OR p.node = :of)
+ORDER BY p.node, p.netns, p.interface, p.hook
 """  # noqa: S608 # constants
-"""Of each audience the newest word by its own order, and of those the newest by the clock."""
+"""Of each audience the newest word by its own order."""
 _DIGEST_PLACES: Final = f"""
 SELECT DISTINCT {_PLACE} FROM hook_points p WHERE p.{_SEEN} AND {_BEHIND} AND EXISTS
     (SELECT 1 FROM sighted_digests d WHERE d.digest = :digest AND d.point = p.number)
@@ -169,12 +167,20 @@ def read_sightings(
     """The newest words of each kind up to a moment, the tree's size, and whether that is all."""
     (size,) = connection.execute("SELECT size FROM log").fetchone()
     asked = {**_marks(audiences, after or _BEFORE_ALL), "of": node, "at_us": at_us}
-    found = connection.execute(_SIGHTINGS, asked).fetchall()
-    stored = [
-        StoredSighting(_place(row), row[4], bool(row[5]), *row[6:10])
-        for row in found[:PAGE_SIGHTINGS]
-    ]
-    return stored, size, len(found) <= PAGE_SIGHTINGS
+    stored: list[StoredSighting] = []
+    # Rows come as they are asked for: a page is full long before there are no more.
+    with closing(connection.execute(_SIGHTINGS, asked)) as rows:
+        for _, told in groupby(rows, key=_place_key):
+            newest: dict[bool, StoredSighting] = {}
+            for row in told:
+                one = StoredSighting(_place(row), row[4], bool(row[5]), *row[6:10])
+                other = newest.get(one.is_observed)
+                if other is None or (one.from_us, one.audience) > (other.from_us, other.audience):
+                    newest[one.is_observed] = one
+            stored += [newest[kind] for kind in sorted(newest)]
+            if len(stored) > PAGE_SIGHTINGS:
+                return stored[:PAGE_SIGHTINGS], size, False
+    return stored, size, True
 
 
 def read_runs(
@@ -239,6 +245,10 @@ def _key(sighting: Sighting) -> tuple[str, str, str, str, str]:
 def _marks(audiences: frozenset[Audience], place: HookPlace) -> dict[str, Any]:
     marks = {name: getattr(place, name) for name in ("node", "netns", "interface", "hook")}
     return {**marks, "seen": json_text(sorted(audiences))}
+
+
+def _place_key(row: Sequence[Any]) -> Sequence[Any]:
+    return row[:4]
 
 
 def _place(row: Sequence[Any]) -> HookPlace:
