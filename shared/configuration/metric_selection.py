@@ -95,7 +95,11 @@ def select(source: MetricSource, codec: MapCodec) -> Selection:
         if first > last:
             problems.append(Reason(path="key", rule="ends before it begins", got=source.key))
     elif source.key != EVERY:
-        one_key = codec.encode_key(source.key, "key", problems)
+        unread: list[Reason] = []
+        one_key = codec.encode_key(source.key, "key", unread)
+        for one in unread:
+            rule = f"is not a key: {one.rule}"
+            problems.append(Reason(path=one.path, rule=rule, got=one.got, allowed=one.allowed))
     if source.aggregation == "histogram":
         if not is_integer or one_key is not None:
             rule = "of a histogram must be * or a range of integers"

@@ -127,7 +127,7 @@ def good_manifest(files: Mapping[str, bytes] | None = None, **changes: Any) -> P
     fields: dict[str, Any] = {
         "programs": (a_program(proceed_on=("pass",)),),
         "maps": {"limits": MapEntry(summary="Limits")},
-        "metrics": {"seen": MetricEntry(map="limits", key="*")},
+        "metrics": {"seen": MetricEntry(map="limits", key="*", member="rate")},
         "tests": TESTS_FILE,
     }
     return a_manifest(files or good_files(), **{**fields, **changes})
