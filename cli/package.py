@@ -78,6 +78,7 @@ app.command(
 )
 app.command("cli.package_sign:sign", help="Add your signature to what several sign.")
 app.command("cli.package_provenance:provenance", help="Show how a version was built, verified.")
+app.command("cli.package_mirror:mirror", help="Copy versions from one installation to another.")
 app.command("cli.package_notice:notice", help="What has to be handed on with a package.")
 app.command("cli.package_search:search", help="Find packages by words and facets.")
 app.command("cli.package_sbom:sbom", help="What a package is made of, as CycloneDX or SPDX.")

@@ -9,6 +9,8 @@ import hashlib
 from collections.abc import Callable
 from typing import Final, Literal
 
+import msgspec
+
 from cli.package_publish import Asks, Publisher, upload
 from cli.rollout import chosen_id
 from shared.adapters.exception_groups import plain_task_group
@@ -41,17 +43,20 @@ Outcome = Literal["published", "already there", "conflict"]
 """`conflict`: another package has this name and version."""
 
 
-async def find_version(bus: Asks, name: str, version: str = "") -> PackageVersion | None:
+async def find_version(
+    bus: Asks, name: str, version: str = "", *, space: str = ""
+) -> PackageVersion | None:
     """The published version, an empty one for the newest release; None: there is none.
+
+    An empty space is any that the caller sees.
 
     Raises:
         RefusedError: The catalog says no for another reason.
         FaultError: It does not answer.
     """
     try:
-        shown: PackageShown = await bus.request(
-            GET_PACKAGE, GetPackage(name=name, version=version), timeout_seconds=READ_SECONDS
-        )
+        wanted = GetPackage(name=name, version=version, space=space)
+        shown: PackageShown = await bus.request(GET_PACKAGE, wanted, timeout_seconds=READ_SECONDS)
     except RefusedError as error:
         if error.refusal().code == "not_found":
             return None
@@ -82,7 +87,8 @@ async def carry_out(
     signed = found.signed
     manifest, _ = verify_signed_package(signed, trust_root=bytes.fromhex(trust_root))
     check_origins(signed)
-    archive = await _read(bus, manifest.name, found.version, show_progress)
+    first = ReadArchive(name=manifest.name, version=found.version, space=found.space)
+    archive = await _read(bus, first, show_progress)
     digest = await asyncio.to_thread(lambda: hashlib.sha256(archive).hexdigest())
     if digest != signed.archive_sha256:
         reason = Reason(
@@ -177,11 +183,11 @@ def is_same(one: SignedPackage, other: SignedPackage) -> bool:
     )
 
 
-async def _read(bus: Asks, name: str, version: str, show_progress: Progress) -> bytes:
+async def _read(bus: Asks, wanted: ReadArchive, show_progress: Progress) -> bytes:
     """All chunks of the archive, some at once."""
 
     async def chunk(offset_bytes: int) -> ArtifactChunk:
-        request = ReadArchive(name=name, version=version, offset_bytes=offset_bytes)
+        request = msgspec.structs.replace(wanted, offset_bytes=offset_bytes)
         found: ArtifactChunk = await bus.request(
             READ_ARCHIVE, request, timeout_seconds=READ_SECONDS
         )

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from shared.bytecode.elf import declares_fragments, read_elf_facts
+from shared.bytecode.elf_sections import read_sections
 from shared.bytecode.program_kinds import section_kind
 from shared.configuration.entries import CONFIGURABLE
 from shared.contracts.package_facts import ElfFacts, ProgramFacts
@@ -96,6 +97,9 @@ def package_of(
     parse_version(statement.version, path="version")
     files = {path: data for path, _, data in _files(objects)}
     facts = {path: read_elf_facts(data, path) for path, data in files.items()}
+    if old := [path for path, data in files.items() if read_sections(data, path).named("maps")]:
+        rule = "declares maps in a section `maps`, which libbpf 1.0 removed: build it with `.maps`"
+        raise RefusedError(f"{old[0]} {rule}", [Reason(path=path, rule=rule) for path in old])
     remarks: list[Reason] = []
     programs = tuple(_programs(objects, facts, remarks))
     if not programs:

@@ -19,6 +19,14 @@ from tests.package_builders import STRANGER_SEED
 from tests.support.catalog_desks import PublishersDesk, publishers_desk
 from tests.support.catalog_process import ROOT
 from tests.support.cosigning import new_key, public_pem, signature_content
+from tests.support.hostile.foreign_archives import packed
+from tests.support.hostile.tar_blocks import member
+from tests.support.l3afd_repositories import (
+    artifact_files,
+    tar_artifact,
+    xdp_object,
+    zip_artifact,
+)
 from tests.support.registries import RunningRegistry, running_registry
 
 PACKAGE = ROOT / "packages" / "rate-limit"
@@ -165,6 +173,36 @@ async def test_bpfmans_images_go_both_ways(
     assert set(after.manifest.maps) >= {"rl_limits"}
     assert not after.signed.origins
     assert [one["path"] for one in imported["remarks"]] == ["licence"]
+
+
+async def test_archives_are_sources(elsewhere: PublishersDesk) -> None:
+    """A packed folder makes what the folder makes; objects make a package; an escape is refused."""
+    folder = elsewhere.folder
+    files = {
+        path.relative_to(PACKAGE).as_posix(): (path.read_bytes(), 0o644)
+        for path in sorted(PACKAGE.rglob("*"))
+        if path.is_file()
+    }
+    (folder / "rate-limit.tar.gz").write_bytes(tar_artifact("rate-limit", files))
+    (folder / "l3af_port_block.zip").write_bytes(zip_artifact("objects", artifact_files()))
+    (folder / "escape.tar.gz").write_bytes(packed(member(b"../../escaped.o", xdp_object())))
+
+    built = await elsewhere.l3af("package", "build", str(PACKAGE), "--json")
+    source = await elsewhere.l3af("package", "import", "rate-limit.tar.gz", "--json")
+    objects = await elsewhere.l3af(
+        *("package", "import", "l3af_port_block.zip", "--version", "2.0.0", "--out-dir", "made"),
+        "--json",
+    )
+    unnamed = await elsewhere.l3af("package", "import", "l3af_port_block.zip")
+    escape = await elsewhere.l3af("package", "import", "escape.tar.gz", "--version", "1.0.0")
+
+    assert source.document["packages"][0]["archive_sha256"] == built.document["archive_sha256"]
+    (made,) = objects.document["packages"]
+    assert (made["name"], made["outcome"]) == ("l3af-port-block", "written")
+    assert (folder / "made" / "l3af-port-block-2.0.0.l3afpkg").is_file()
+    assert (unnamed.status, escape.status) == (2, 2)
+    assert "state it" in unnamed.message
+    assert "leads out of its folder" in escape.message
 
 
 async def test_what_does_not_concern_the_source_is_refused(desk: PublishersDesk) -> None:
