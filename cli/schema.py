@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the JSON Schemas of the contract and of packages where reviewers and clients find them."""
+"""Writes the contract where reviewers and clients find it: JSON Schemas, and a page to read."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from cli.api_page import api_page
 from cli.package_source import PackageSource
 from shared.contract_schema import contract_document, message_schemas, render_schema
 from shared.contracts.package_manifest import PackageManifest
@@ -16,6 +17,7 @@ from shared.contracts.package_tests import PackageTests
 
 ROOT: Final = Path(__file__).parent.parent
 SNAPSHOT: Final = ROOT / "tests" / "snapshots" / "contracts.v1.json"
+API_PAGE: Final = ROOT / "docs" / "api.md"
 SCHEMAS_DIR: Final = ROOT / "docs" / "schemas"
 PACKAGE_DOCUMENTS: Final[dict[str, type]] = {
     "package.toml": PackageSource,
@@ -27,7 +29,8 @@ PACKAGE_DOCUMENTS: Final[dict[str, type]] = {
 
 def schema_files() -> dict[Path, str]:
     """Every file that follows from the contract, and what it holds."""
-    files = {SNAPSHOT: render_schema(contract_document())}
+    document = contract_document()
+    files = {SNAPSHOT: render_schema(document), API_PAGE: api_page(document)}
     for name, kind in PACKAGE_DOCUMENTS.items():
         files[SCHEMAS_DIR / f"{name}.json"] = render_schema(msgspec.json.schema(kind))
     for name, schema in message_schemas().items():
