@@ -7,6 +7,7 @@ from __future__ import annotations
 from functools import cache
 
 from tests.support.hostile.archives import archive_kinds
+from tests.support.hostile.attestations import attestation_kinds
 from tests.support.hostile.envelopes import envelope_kinds
 from tests.support.hostile.manifests import manifest_kinds
 from tests.support.hostile.objects import object_kinds
@@ -21,6 +22,7 @@ GROUPS = {
     "archives": archive_kinds,
     "manifests": manifest_kinds,
     "envelopes": envelope_kinds,
+    "attestations": attestation_kinds,
     "requests": request_kinds,
     "tests": package_test_kinds,
     "objects": object_kinds,

@@ -23,11 +23,10 @@ from services.catalog.publication import (
     draft_version,
     judged,
 )
-from services.catalog.trusting import check_caller, check_no_receipt
+from services.catalog.trusting import check_caller, check_publication
 from shared.adapters.licence_policies import load_policy
 from shared.canonical import canonical_bytes, sha256_hex
 from shared.contracts.catalog import DsseEnvelope, PublishPackage, SignedPackage
-from shared.contracts.events import PUBLIC
 from shared.contracts.package_manifest import MapEntry, MetricEntry, PackageManifest
 from shared.contracts.package_records import PackageRecord
 from shared.contracts.package_tests import PackageTest, PacketStep
@@ -35,7 +34,7 @@ from shared.dsse import MANIFEST_TYPE, sign_envelope
 from shared.errors import Reason, RefusedError
 from shared.package_archive import write_archive
 from shared.package_tests import TESTS_FILE, write_tests
-from shared.trust.packages import Trust, check_package
+from shared.trust.packages import Trust
 from shared.validation import decode_document
 from tests.package_builders import (
     NOW,
@@ -194,8 +193,7 @@ def decide(publication: Publication) -> PackageRecord:
     """
     command = decode_document(publication.request, PublishPackage, what="request")
     check_manifest_size(command.signed)
-    checked = check_package(command.signed, Trust(root=TRUST_ROOT), now=NOW, audience=PUBLIC)
-    check_no_receipt(command.signed)
+    checked = check_publication(command, Trust(root=TRUST_ROOT), now=NOW)
     check_caller(checked, "acme")
     manifest = checked.manifest
     if sha256_hex(publication.archive) != command.signed.archive_sha256:
