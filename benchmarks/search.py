@@ -135,7 +135,7 @@ def _record(random: Random, words: list[str], number: int) -> PackageRecord:
     """One package; each of its versions calls one helper more or less."""
     name = f"{'-'.join(random.sample(words, 2))}-{number}"
     helpers = random.sample(range(1, HELPERS + 1), 12)
-    facets = {
+    facets: dict[str, Any] = {
         "summary": " ".join(random.choices(words, k=8)),
         "licence": random.choice(LICENCES),
         "owners": (f"team {random.randint(0, 2000)}",),

@@ -19,6 +19,7 @@ from services.catalog.adapters.own_key import read_clock_seed, read_ticket_key
 from services.catalog.adapters.owners import Owners
 from services.catalog.adapters.package_index import PackageIndex
 from services.catalog.adapters.packages import Packages
+from services.catalog.adapters.ratings import Ratings
 from services.catalog.adapters.reviews import Reviews
 from services.catalog.adapters.searching import Searching
 from services.catalog.adapters.spaces import Spaces
@@ -123,7 +124,8 @@ async def main(stop: asyncio.Event) -> None:
             verification=verification,
             now=_now,
         )
-        searching = Searching(bus, packages, index)
+        ratings = Ratings(bus, packages, outbox)
+        searching = Searching(bus, packages, index, ratings=ratings)
         overlays = Overlays(packages=packages, spaces=known, outbox=outbox, now=_now)
         index.on_change(overlays.heard)
         endpoints = (
@@ -138,11 +140,13 @@ async def main(stop: asyncio.Event) -> None:
             | spaces.endpoints()
             | overlays.endpoints()
             | searching.endpoints()
+            | ratings.endpoints()
             | reviews.endpoints()
             | service.endpoints()
         )
         await known.open()
         await index.open()
+        await ratings.open()
         await outbox.open()
         bus.spawn(verification.run())
         bus.spawn(waivers.keep_saying())

@@ -24,6 +24,7 @@ from shared.contracts import (
     node,
     notices,
     overlays,
+    ratings,
     reconciliation,
     reviews,
     sbom,
@@ -84,6 +85,7 @@ _READ: Final[tuple[Endpoint[Any, Any], ...]] = (
     search.SEARCH_PACKAGES,
     reviews.GET_REVIEW,
     reviews.LIST_OWNERS,
+    ratings.LIST_RATINGS,
     waivers.LIST_WAIVERS,
     trust.GET_TRUST,
     spaces.LIST_SPACES,
@@ -127,6 +129,8 @@ _RELEASE: Final = (
     reviews.YANK_PACKAGE,
 )
 """A publisher may do so with its own versions alone (`services.catalog.reviewing`)."""
+_RATE: Final = (ratings.RATE_PACKAGE, ratings.REMOVE_RATING)
+"""One's own; an administrator removes anybody's (`services.catalog.rating`)."""
 _REVIEW: Final = (reviews.REVIEW_PACKAGE, reviews.APPROVE_PACKAGE)
 _ASK_WAIVERS: Final = (waivers.REQUEST_WAIVER,)
 _DECIDE_WAIVERS: Final = (waivers.GRANT_WAIVER, waivers.REVOKE_WAIVER)
@@ -142,10 +146,17 @@ _AUDIT: Final = (
 
 ALLOWED_ENDPOINTS: Final[dict[UserRole, tuple[Endpoint[Any, Any], ...]]] = {
     "viewer": _READ,
-    "operator": (*_READ, *_OPERATE, *_ASK_WAIVERS, log_health.GET_HEALTH),
-    "publisher": (*_READ, *_PUBLISH, *_RELEASE, *_ASK_WAIVERS),
-    "code-owner": (*_READ, *_REVIEW, *_ASK_WAIVERS),
-    "approver": (*_READ, *_RELEASE, reviews.REVOKE_PACKAGE, *_DECIDE_WAIVERS, *_SPACES),
+    "operator": (*_READ, *_OPERATE, *_RATE, *_ASK_WAIVERS, log_health.GET_HEALTH),
+    "publisher": (*_READ, *_PUBLISH, *_RELEASE, *_RATE, *_ASK_WAIVERS),
+    "code-owner": (*_READ, *_REVIEW, *_RATE, *_ASK_WAIVERS),
+    "approver": (
+        *_READ,
+        *_RELEASE,
+        *_RATE,
+        reviews.REVOKE_PACKAGE,
+        *_DECIDE_WAIVERS,
+        *_SPACES,
+    ),
     "auditor": (*_READ, *_AUDIT, log_health.GET_HEALTH),
     "administrator": (
         *_READ,
@@ -156,6 +167,7 @@ ALLOWED_ENDPOINTS: Final[dict[UserRole, tuple[Endpoint[Any, Any], ...]]] = {
         *_DECIDE_WAIVERS,
         *_RELEASE,
         *_REVIEW,
+        *_RATE,
         reviews.REVOKE_PACKAGE,
         reviews.SET_OWNERS,
         trust.SET_TRUST,
@@ -248,6 +260,8 @@ def control_permissions(role: ControlRole) -> Permissions:
                     *_writes("licence_waivers"),
                     *_reads(reviews.CODE_OWNERS.name),
                     *_writes(reviews.CODE_OWNERS.name),
+                    *_reads(ratings.PACKAGE_RATINGS.name),
+                    *_writes(ratings.PACKAGE_RATINGS.name),
                     *_reads(trust.TRUST.name),
                     *_writes(trust.TRUST.name),
                     *_reads(spaces.SPACES.name),
@@ -265,6 +279,7 @@ def control_permissions(role: ControlRole) -> Permissions:
                     f"{API}.catalog.>",
                     f"{INTERNAL}.catalog.>",
                     kv_subject("catalog", ">"),
+                    kv_subject(ratings.PACKAGE_RATINGS.name, ">"),
                     kv_subject(verification.VERIFICATIONS.name, ">"),
                     kv_subject(spaces.SPACES.name, ">"),
                 ),

@@ -19,6 +19,7 @@ from shared.contracts.events import Actor, Event
 from shared.contracts.log_heads import CHECKPOINTS
 from shared.contracts.node import NODES, OBSERVED
 from shared.contracts.package_records import CATALOG
+from shared.contracts.ratings import PACKAGE_RATINGS
 from shared.contracts.reviews import CODE_OWNERS
 from shared.contracts.scheduler import NODE_LABELS
 from shared.contracts.spaces import SPACES
@@ -107,6 +108,7 @@ BUCKETS: Final[tuple[Bucket[Any], ...]] = (
     CATALOG,
     LICENCE_WAIVERS,
     CODE_OWNERS,
+    PACKAGE_RATINGS,
     SPACES,
     TRUST,
     DEPLOYMENTS,

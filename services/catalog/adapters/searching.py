@@ -16,6 +16,7 @@ import structlog
 
 from services.catalog.adapters.package_index import PackageIndex
 from services.catalog.adapters.packages import Packages
+from services.catalog.adapters.ratings import Ratings
 from services.catalog.search.asking import search
 from services.catalog.search.index import SearchIndex
 from services.catalog.search.ranking import Known
@@ -39,16 +40,20 @@ _log = structlog.get_logger()
 class Searching:
     """Answers as far as the caller sees."""
 
-    def __init__(self, bus: Bus, packages: Packages, known: PackageIndex) -> None:
+    def __init__(
+        self, bus: Bus, packages: Packages, known: PackageIndex, *, ratings: Ratings
+    ) -> None:
         self._bus: Final = bus
+        self._ratings: Final = ratings
         self._packages: Final = packages
         self._known: Final = known
         self._index: Final = SearchIndex()
         self._changed: Final[dict[tuple[Audience, str], None]] = {}
         self._woken: Final = asyncio.Event()
         self._uses: tuple[SpaceUse, ...] = ()
-        self._nodes: dict[int, dict[Audience, int]] = {}
+        self._known_beside = Known()
         self._is_counted = False
+        self._rated = 0
         known.on_change(self._note)
 
     def endpoints(self) -> dict[Endpoint[Any, Any], Handler]:
@@ -59,7 +64,7 @@ class Searching:
         """One page of what the caller sees."""
         await self._catch_up()
         seen = self._packages.seen_by(caller, request.space)
-        return search(self._index, request, seen, Known(nodes=self._counted()))
+        return search(self._index, request, seen, self._beside())
 
     async def keep_up(self) -> None:
         """For ever: what changed is put into the index, soon."""
@@ -112,15 +117,23 @@ class Searching:
             if not after:
                 return tuple(found)
 
-    def _counted(self) -> dict[int, dict[Audience, int]]:
-        if not self._is_counted:
-            self._nodes = {}
+    def _beside(self) -> Known:
+        """What is known beside the records, of the versions that are there now."""
+        if not self._is_counted or self._rated != self._ratings.changes:
+            nodes: dict[int, dict[Audience, int]] = {}
             for use in self._uses:
                 number = self._run_by(use)
                 if number is not None:
-                    self._nodes.setdefault(number, {})[use.space] = use.nodes
+                    nodes.setdefault(number, {})[use.space] = use.nodes
+            stars: dict[int, tuple[int, int]] = {}
+            for (name, space, version), total in self._ratings.totals.items():
+                number = self._index.number_of(name, space, version)
+                if number is not None:
+                    stars[number] = total
+            self._known_beside = Known(nodes=nodes, stars=stars)
+            self._rated = self._ratings.changes
             self._is_counted = True
-        return self._nodes
+        return self._known_beside
 
     def _run_by(self, use: SpaceUse) -> int | None:
         """The version that a space means: its own, else the public one, else an open one."""
