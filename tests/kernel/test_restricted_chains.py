@@ -251,7 +251,17 @@ async def test_an_audience_is_numbered_on_after_the_journal_was_lost(
     fleet: EmbargoFleet, wire: Wire
 ) -> None:
     """The bus says where the node stopped, for each audience."""
+    found: list[Event] = []
+
+    async def attached(times: int) -> None:
+        async def is_said() -> bool:
+            found.extend(await fleet.events_of_chains())
+            return [one.data.action for one in found].count("chain.attach") == times
+
+        await _until(is_said)
+
     await fleet.apply(fleet.ann, wire.name, SECRET, version="1.0.0", order=20, space=EMBARGO)
+    await attached(1)
     fleet.stop()
     shutil.rmtree(fleet.state)
     os.sync()
@@ -265,13 +275,7 @@ async def test_an_audience_is_numbered_on_after_the_journal_was_lost(
 
     await _until(answers)
     await fleet.apply(fleet.ann, wire.name, SECRET, version="1.4.1", order=20, space=EMBARGO)
-    found: list[Event] = []
-
-    async def is_said() -> bool:
-        found.extend(await fleet.events_of_chains())
-        return [one.data.action for one in found].count("chain.attach") == 2
-
-    await _until(is_said)
+    await attached(2)
     numbers = [one.sequence for one in found if one.audience == EMBARGO]
 
     assert numbers == list(range(1, len(numbers) + 1))
