@@ -18,7 +18,7 @@ from rich.text import Text
 
 from cli.console import JsonFlag, emit, plain, refusing, run, say
 from cli.session import installation_dir
-from installation import members
+from installation import members, trusting
 from installation.members import MemberChange
 from installation.registry import Member, MemberKind, parse_user_role
 from shared.contracts.events import Audience
@@ -192,6 +192,13 @@ def change_member(
             spaces=spaces,
         )
     _show_change(run(changing, json=json), json=json)
+    if kind == "principal":
+        for namespace in trusting.namespaces_trusting(directory, name):
+            say(
+                f"what its key signs still counts in {namespace}: l3af trust {change} {name}"
+                f" --namespace {namespace}, then l3af trust push {namespace}",
+                json=json,
+            )
 
 
 def _show_change(change: MemberChange, *, json: bool) -> None:

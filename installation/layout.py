@@ -22,6 +22,9 @@ _DIRECTORY_OF_KIND: Final[dict[MemberKind, str]] = {
 }
 
 
+TRUST_SUFFIX: Final = ".dsse.json"
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """The paths of one installation."""
@@ -58,7 +61,7 @@ class Layout:
 
     def trust_document(self, namespace: str) -> Path:
         """A namespace's trust document, signed; public."""
-        return self.operator / "trust" / f"{namespace}.dsse.json"
+        return self.operator / "trust" / f"{namespace}{TRUST_SUFFIX}"
 
     @property
     def ca_key(self) -> Path:

@@ -22,7 +22,7 @@ from installation.adapters.directory import (
     read_registry,
     write_private,
 )
-from installation.layout import Layout
+from installation.layout import TRUST_SUFFIX, Layout
 from installation.trust_editing import new_document, with_clocks
 from shared.contracts.catalog import DsseEnvelope
 from shared.contracts.errors import ErrorCode
@@ -113,6 +113,25 @@ def stored_document(directory: Path, namespace: Audience) -> tuple[TrustDocument
     """
     layout = Layout(directory.absolute())
     return _read(layout, namespace), _envelope(layout, namespace)
+
+
+def namespaces_trusting(directory: Path, name: str) -> tuple[Audience, ...]:
+    """The namespaces whose documents here trust a key of `name`, by name.
+
+    Raises:
+        SignatureError: A document was changed by somebody else than the trust root.
+    """
+    layout = Layout(directory.absolute())
+    every = layout.trust_document("*")
+    found = sorted(path.name.removesuffix(TRUST_SUFFIX) for path in every.parent.glob(every.name))
+    return tuple(
+        namespace
+        for namespace in found
+        if any(
+            key.name == name and not (key.revoked_at or key.not_after)
+            for key in _read(layout, namespace).keys
+        )
+    )
 
 
 def publisher_key(directory: Path, name: str) -> str:

@@ -21,6 +21,7 @@ from cli.package_sign import (
     write_publication,
 )
 from cli.package_source import PUBLICATION_SUFFIX
+from services.catalog.trusting import check_caller
 from shared.canonical import sha256_hex
 from shared.dsse import sign_certificate
 from shared.package_archive import write_archive
@@ -30,6 +31,7 @@ from tests.package_builders import (
     FILES,
     NOW,
     PUBLISHER_SEED,
+    STRANGER_SEED,
     TRUST_SEED,
     a_certificate,
     a_manifest,
@@ -105,6 +107,25 @@ def test_the_statement_of_the_build_is_signed_once_by_the_first(tmp_path: Path) 
     assert first.provenance is not None
     assert second.provenance == first.provenance
     assert len(second.signed.manifest.signatures) == 2
+
+
+def test_what_somebody_elsewhere_signed_is_published_with_their_signature(tmp_path: Path) -> None:
+    """Its file is taken as it is; the operator listed the key, and the own signature hurts not."""
+    archive = tmp_path / "one-1.0.0.l3afpkg"
+    foreign = Publisher(
+        STRANGER_SEED,
+        sign_certificate(a_certificate(STRANGER_SEED, publisher="up"), seed=STRANGER_SEED),
+    )
+    write_publication(
+        with_signature(None, BUILT, foreign), file_beside(archive, PUBLICATION_SUFFIX)
+    )
+    trust = a_trust(a_trust_document(a_key("upstream", seed=STRANGER_SEED, is_foreign=True)))
+
+    prepared = with_signature(stored_publication(archive, BUILT), BUILT, publisher("bob"))
+
+    checked = check_package(prepared.signed, trust, now=NOW, audience="public")
+    check_caller(checked, "bob")
+    assert checked.note.signers == ("upstream",)
 
 
 def test_an_unsigned_package_says_who_publishes_it_and_nothing_else() -> None:

@@ -89,6 +89,29 @@ def test_a_document_is_made_once(installation: Path) -> None:
         made(installation)
 
 
+def test_it_is_known_which_namespaces_trust_a_principal(installation: Path) -> None:
+    """So that whoever takes its credentials back is told of the key that still counts."""
+    made(installation)
+    for namespace in ("p_acme", "p_other"):
+        trusting.create_document(
+            installation, namespace, takes_publishers=False, clocks=(), now=NOW
+        )
+    trusting.change_document(
+        installation, "p_acme", lambda one: trust_editing.with_key(one, a_key("alice"), now=NOW)
+    )
+
+    assert trusting.namespaces_trusting(installation, "alice") == ("p_acme", "public")
+    trusting.change_document(
+        installation,
+        "public",
+        lambda one: trust_editing.revoked(
+            one, "alice", at=render_time(NOW), older="keep", now=LATER
+        ),
+    )
+    assert trusting.namespaces_trusting(installation, "alice") == ("p_acme",)
+    assert trusting.namespaces_trusting(installation, "bob") == ()
+
+
 def test_a_document_that_somebody_else_changed_is_refused(installation: Path) -> None:
     """The file is public, and believed only as the trust root signed it."""
     made(installation)
