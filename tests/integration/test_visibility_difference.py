@@ -49,6 +49,14 @@ from shared.contracts.catalog import (
 from shared.contracts.notices import GET_NOTICE, GetNotice
 from shared.contracts.overlays import GET_OVERLAY, GetOverlay
 from shared.contracts.permissions import ALLOWED_ENDPOINTS
+from shared.contracts.ratings import (
+    LIST_RATINGS,
+    RATE_PACKAGE,
+    REMOVE_RATING,
+    ListRatings,
+    RatePackage,
+    RemoveRating,
+)
 from shared.contracts.reviews import (
     APPROVE_PACKAGE,
     DEPRECATE_PACKAGE,
@@ -167,6 +175,7 @@ ROWS: Final[dict[str, Row]] = {
         lambda kind: SearchPackages(every_version=True, withdrawn=True, space=kind.space),
     ),
     "overlay": (GET_OVERLAY, lambda kind: GetOverlay(space=kind.namespace)),
+    "ratings": (LIST_RATINGS, lambda kind: ListRatings(name=kind.package)),
     "read archive": (READ_ARCHIVE, lambda kind: ReadArchive(name=kind.package, version=VERSION)),
     "matrix": (GET_MATRIX, lambda kind: GetMatrix(name=kind.package)),
     "notice": (GET_NOTICE, lambda kind: GetNotice(name=kind.package)),
@@ -214,6 +223,8 @@ ROWS: Final[dict[str, Row]] = {
         lambda kind: ApprovePackage(**_version(kind, manifest_sha256=kind.manifest)),
     ),
     "revoke": (REVOKE_PACKAGE, lambda kind: RevokePackage(**_version(kind))),
+    "rate": (RATE_PACKAGE, lambda kind: RatePackage(**_version(kind, stars=5))),
+    "unrate": (REMOVE_RATING, lambda kind: RemoveRating(**_version(kind, author="acme"))),
     "set owners": (
         SET_OWNERS,
         lambda kind: SetOwners(packages="*", owners=("eve",), space=kind.space),
@@ -293,12 +304,16 @@ async def _make_secret(stage: Stage, ada: Bus) -> Kind:
     waiver = (await stage.publisher.request(REQUEST_WAIVER, asked)).waiver
     await ada.request(GRANT_WAIVER, GrantWaiver(waiver=waiver))
     place: dict[str, Any] = {"name": "hidden-a", "version": VERSION, "space": space}
+    await ada.request(RATE_PACKAGE, RatePackage(**place, stars=1, text="secret"))
     await stage.publisher.request(SUBMIT_PACKAGE, SubmitPackage(**place, channel="stable"))
     # What members get wrong is told to members too.
     wrong: list[tuple[Endpoint[Any, Any], Request]] = [
         (PROMOTE_PACKAGE, PromotePackage(name="hidden-a", version="9.9.9", to="stable")),
         (PROMOTE_PACKAGE, PromotePackage(**place, to="candidate")),
         (VERIFY_PACKAGE, VerifyPackage(**place)),
+        (VERIFY_PACKAGE, VerifyPackage(name="hidden-a", version="9.9.9")),
+        (RATE_PACKAGE, RatePackage(name="hidden-a", version="9.9.9", stars=1)),
+        (REMOVE_RATING, RemoveRating(**place, author="nobody")),
         (PUBLISH_PACKAGE, PublishPackage(signed=signed, space=space)),
         (GRANT_WAIVER, GrantWaiver(waiver=waiver)),
         (SET_OWNERS, SetOwners(packages="hidden-b", space=space)),
@@ -366,6 +381,7 @@ async def test_nothing_that_is_told_to_everybody_changes(buses: Buses, tmp_path:
         (SEARCH_PACKAGES, SearchPackages(every_version=True, limit=1, sort="newest")),
         (SEARCH_PACKAGES, SearchPackages(every_version=True, limit=1)),
         (GET_PACKAGE, GetPackage(name="rate-limit")),
+        (LIST_RATINGS, ListRatings(name="rate-limit")),
         (LIST_OWNERS, ListOwners()),
         (LIST_WAIVERS, ListWaivers(ended=True)),
         (LIST_SPACES, ListSpaces(lifted=True)),
