@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from cli.package_build import BuiltPackage
+from cli.package_publish import write_built
 from shared.adapters.bus import Bus
 from shared.contracts.catalog import GET_PACKAGE, GetPackage, SignedPackage
 from shared.contracts.trust import (
@@ -26,6 +27,7 @@ from shared.contracts.trust import (
 )
 from shared.dsse import sign_manifest
 from shared.errors import RefusedError
+from shared.installation_facts import FACTS_FILE, render_facts
 from shared.moments import render_time
 from shared.trust.documents import open_document, sign_document
 from shared.trust.packages import check_package
@@ -33,6 +35,7 @@ from tests.integration.conftest import Buses
 from tests.package_builders import PUBLISHER_SEED, STRANGER_SEED, TRUST_ROOT, TRUST_SEED, sign
 from tests.support.catalog_process import a_built_package
 from tests.support.catalog_stage import BUILT, Stage, a_stage
+from tests.support.command_line import run_l3af
 from tests.support.trusting import (
     BOB_SEED,
     CAROL_SEED,
@@ -250,3 +253,27 @@ async def test_what_nobody_signed_is_published_in_mode_normal_alone(
         with pytest.raises(RefusedError) as caught:
             await strict.resolve()
     assert caught.value.refusal_code == "verification_failed"
+
+
+async def test_the_command_line_says_what_nobody_signed(buses: Buses, tmp_path: Path) -> None:
+    """In the answer to `publish`, in `package show`, and in `trust show`."""
+    archive = tmp_path / "rate-limit-1.0.0.l3afpkg"
+    write_built(BUILT, archive)
+    async with a_stage(
+        buses, tmp_path / "state", settings={"CATALOG_TRUST_MODE": "normal"}
+    ) as stage:
+        await push(stage, a_key())
+        me = buses.server.credentials("publisher", "acme")
+        facts = msgspec.structs.replace(buses.server.facts, trust_root=TRUST_ROOT.hex())
+        (me / FACTS_FILE).write_bytes(render_facts(facts))
+        published = await run_l3af("package", "publish", str(archive), "--unsigned", credentials=me)
+        shown = await run_l3af("package", "show", "rate-limit", credentials=me)
+        trusted = await run_l3af("trust", "show", credentials=me)
+        missing = await run_l3af("package", "provenance", "rate-limit", credentials=me)
+
+    assert published.status == 0, published.message
+    for answer in (published, shown):
+        assert "NOT VERIFIED (trust mode normal): signed.manifest" in answer.output
+    assert "THE CATALOG RUNS IN TRUST MODE normal" in trusted.output
+    assert "which is not named here" in trusted.output
+    assert (missing.status, "has no provenance" in missing.message) == (2, True)
