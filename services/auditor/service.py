@@ -28,6 +28,7 @@ from services.auditor.query import (
 )
 from services.auditor.records import Draft, render_time_us, time_us_of, try_event
 from services.auditor.searching import Chunk, StreamReadings, parse_search, search_details
+from services.auditor.sight import SeenSpaces, Sight
 from services.auditor.store import LogStore
 from services.auditor.subscriptions import (
     CREATED,
@@ -114,19 +115,6 @@ class SubscribedPlaces(Protocol):
         """What comes next of what these audiences were told."""
 
 
-class SeenSpaces(Protocol):
-    """Who sees which audience."""
-
-    def visible_to(self, name: str) -> frozenset[Audience]:
-        """Every audience that the principal of that name sees."""
-
-    def audience_now(self, audience: Audience) -> Audience:
-        """To whom that is told from now on which was told to `audience` before."""
-
-    async def sees(self, name: str, audience: Audience) -> bool:
-        """Whether the principal of that name sees this audience; read again before it is denied."""
-
-
 class AuditorService:
     """Answers from the log, and keeps subscribers' places."""
 
@@ -147,6 +135,7 @@ class AuditorService:
         self._places: Final = places
         self._outbox: Final = outbox
         self._spaces: Final = spaces
+        self._sight: Final = Sight(log, spaces)
         self._health: Final = health
         self._compare: Final = compare
         self._witnesses: Final = witnesses
@@ -191,7 +180,7 @@ class AuditorService:
 
     async def list_records(self, request: ListRecords, caller: Caller) -> RecordList:
         """One page of the log."""
-        query = parse_query(request, audiences=self._spaces.visible_to(caller.name))
+        query = parse_query(request, audiences=await self._sight.of(caller.name))
         begins = self._readings.begins(
             request, caller=caller.key, tree_size=self._log.size, now=datetime.now(UTC)
         )
@@ -202,7 +191,7 @@ class AuditorService:
 
     async def stream_records(self, request: StreamRecords, caller: Caller) -> RecordChunk:
         """The next chunk of what is asked for."""
-        audiences = self._spaces.visible_to(caller.name)
+        audiences = await self._sight.of(caller.name)
         chunk = Chunk(parse_search(request, audiences=audiences))
         if self._stream_readings.begins(request, caller=caller.key, now=datetime.now(UTC)):
             await self._note_reading(caller, search_details(request))
@@ -221,7 +210,7 @@ class AuditorService:
         head, note = await self._heads.for_proof(request.index + 1)
         inclusion = await self._log.inclusion(request.index, head.size)
         return render_bundle(
-            shown(stored, self._spaces.visible_to(caller.name)),
+            shown(stored, await self._sight.of(caller.name)),
             inclusion=inclusion,
             checkpoint=note,
             key=self._heads.key,
@@ -260,7 +249,7 @@ class AuditorService:
         """One page of what ran at a moment."""
         at_us = parse_at(request)
         await self._note_inventory(request, caller)
-        audiences = self._spaces.visible_to(caller.name)
+        audiences = await self._sight.of(caller.name)
         found = await self._log.sightings(
             at_us, audiences=audiences, node=request.node, after=request.after
         )
@@ -269,7 +258,7 @@ class AuditorService:
     async def find_runs(self, request: FindRuns, caller: Caller) -> RunsFound:
         """One page of where and when a digest ran."""
         await self._note_inventory(request, caller)
-        audiences = self._spaces.visible_to(caller.name)
+        audiences = await self._sight.of(caller.name)
         found = await self._log.runs(request.digest, audiences=audiences, after=request.after)
         return runs_page(request, found)
 
@@ -366,8 +355,7 @@ class AuditorService:
 
     async def _note_reading(self, caller: Caller, details: dict[str, Any]) -> None:
         """That the log is read is recorded before anything of it is given away."""
-        seen = self._spaces.visible_to(caller.name)
-        spaces = frozenset(one for one in seen if self._spaces.audience_now(one) != PUBLIC)
+        spaces = self._spaces.visible_to(caller.name) - self._spaces.open_to_all()
         for told, audience in told_readings(details, spaces=spaces):
             body = EventBody(
                 action="log.read", outcome="accepted", actor=caller.actor(), details=told
