@@ -4,9 +4,12 @@
 
 Rules:
  * A body that fits is said as it is.
- * Of one that does not, what happened, where and by whom stays; then the details, up to half of
-   the room, and the first broken rules.  What is left out is counted under the detail LEFT_OUT,
-   beside the digest of the whole: who kept the whole elsewhere can show that it was this.
+ * Of one that does not, texts longer than LONGEST_TEXT_BYTES are said by their digests alone, the
+   longest first.
+ * If that is not enough, what happened, where and by whom stays; then the details, up to half of
+   the room, and the first broken rules.
+ * What is left out is counted under the detail LEFT_OUT, beside the digest of the whole: who kept
+   the whole elsewhere can show that it was this.
 """
 
 from __future__ import annotations
@@ -18,19 +21,29 @@ from typing import Any, Final
 import msgspec
 
 from shared.canonical import canonical_bytes, canonical_digest
-from shared.contracts.events import MAX_EVENT_BYTES, Actor, EventBody
+from shared.contracts.events import (
+    LONGEST_TEXT_BYTES,
+    MAX_EVENT_BYTES,
+    Actor,
+    EventBody,
+    digest_mark,
+    map_texts,
+)
 from shared.errors import Reason
 
 LEFT_OUT: Final = "left_out"
-"""The detail that counts what did not fit: `reasons` and `details` that are missing, `values` of
-reasons (what was found, what is allowed) and `characters` of texts.  `sha256` is of the whole body
-in canonical JSON.
+"""The detail that counts what did not fit: `texts` that are said by their digests alone, `reasons`
+and `details` that are missing, `values` of reasons (what was found, what is allowed) and
+`characters` of texts.  `sha256` is of the whole body in canonical JSON.
 """
-FRAME_BYTES: Final = 2048
-"""What an event needs at most beside its body, for names as long as the contract allows."""
+FRAME_BYTES: Final = 3072
+"""What an event needs at most beside its body, for names as long as the contract allows, and for
+the digests of texts that stand beside it."""
 MAX_TEXT_CHARACTERS: Final = 256
 MAX_WHY_CHARACTERS: Final = 1000
 MAX_REASON_BYTES: Final = 4096
+_MARK_BYTES: Final = 100
+"""What stands in the place of a text."""
 _COUNTS_BYTES: Final = 256
 """What LEFT_OUT itself takes at most."""
 _TEXTS: Final = (
@@ -55,8 +68,14 @@ def fit_event_body(body: EventBody, *, event_limit_bytes: int = MAX_EVENT_BYTES)
         event_limit_bytes: Of the whole event in canonical bytes; at least 32 KiB for any body.
     """
     limit = event_limit_bytes - FRAME_BYTES
-    if _size(body) <= limit:
+    whole = body
+    excess = _size(body) - limit
+    if excess <= 0:
         return body
+    body, texts = _without_longest(body, excess + _COUNTS_BYTES)
+    if texts and _size(body) + _COUNTS_BYTES <= limit:
+        left_out = {"texts": texts, "sha256": canonical_digest(whole)}
+        return msgspec.structs.replace(body, details={**body.details, LEFT_OUT: left_out})
     short = _with_short_texts(body)
     reasons = tuple(map(short_reason, body.reasons))
     bare = msgspec.structs.replace(short, reasons=(), details={})
@@ -74,12 +93,40 @@ def fit_event_body(body: EventBody, *, event_limit_bytes: int = MAX_EVENT_BYTES)
         "details": len(body.details.keys() - {LEFT_OUT}) - len(details),
         "characters": _characters(body) - _characters(short),
         "values": sum(map(operator.is_not, body.reasons, reasons)),
+        "texts": texts,
     }
-    left_out: dict[str, int | str] = {name: count for name, count in counts.items() if count}
-    left_out["sha256"] = canonical_digest(body)
+    counted: dict[str, int | str] = {name: count for name, count in counts.items() if count}
+    counted["sha256"] = canonical_digest(whole)
     return msgspec.structs.replace(
-        short, reasons=kept_reasons, details={**details, LEFT_OUT: left_out}
+        short, reasons=kept_reasons, details={**details, LEFT_OUT: counted}
     )
+
+
+def _without_longest(body: EventBody, excess_bytes: int) -> tuple[EventBody, int]:
+    """As many of the longest texts of the details said by digest as make up for so many bytes.
+
+    Returns:
+        The body, and how many different texts.
+    """
+    sizes: dict[str, int] = {}
+
+    def measure(text: str) -> str:
+        if len(text.encode()) > LONGEST_TEXT_BYTES:
+            sizes[text] = sizes.get(text, 0) + _size(text)
+        return text
+
+    plain = msgspec.to_builtins(body.details)
+    map_texts(plain, measure)
+    chosen: set[str] = set()
+    for text, size_bytes in sorted(sizes.items(), key=lambda one: -one[1]):
+        if excess_bytes <= 0:
+            break
+        chosen.add(text)
+        excess_bytes -= size_bytes - _MARK_BYTES
+    if not chosen:
+        return body, 0
+    said = map_texts(plain, lambda text: digest_mark(text.encode()) if text in chosen else text)
+    return msgspec.structs.replace(body, details=said), len(chosen)
 
 
 class _Room:

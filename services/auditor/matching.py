@@ -32,6 +32,7 @@ from services.auditor.expressions import (
     Presence,
     Step,
 )
+from shared.contracts.events import with_texts
 
 Document = Mapping[str, Any]
 _ANY: Final = msgspec.json.Decoder()
@@ -68,7 +69,9 @@ def record_document(
         event = None
     if not isinstance(event, dict):
         return own
-    data = event.pop("data", None)
+    data, contents = event.pop("data", None), event.get("contents")
+    if isinstance(contents, dict):
+        data = with_texts(data, {at: one for at, one in contents.items() if isinstance(one, str)})
     return {**event, **(data if isinstance(data, dict) else {}), **own}
 
 

@@ -26,7 +26,7 @@ from services.auditor.query import StoredRecord
 from services.auditor.records import PROBLEM_KIND, ProblemLeaf, body_bytes, try_event
 from shared.canonical import canonical_bytes, sha256_hex
 from shared.contracts.audit import ProofBundle
-from shared.contracts.events import Actor, Envelope, Event, EventBody
+from shared.contracts.events import Actor, Envelope, Event, EventBody, contents_problem
 from shared.errors import Reason, RefusedError
 from shared.validation import decode_document
 
@@ -183,8 +183,11 @@ def _check_body(
         emitter=leaf.emitter,
         sequence=leaf.sequence,
         bodysalt=event.bodysalt,
+        contents=event.contents,
         data=body.data,
     )
+    if problem := contents_problem(proved):
+        raise ProofError(problem)
     if canonical_bytes(event) != canonical_bytes(proved):
         raise ProofError("the event is not the one that envelope and body describe")
     return leaf, proved

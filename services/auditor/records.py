@@ -22,7 +22,7 @@ import msgspec
 
 from shared.canonical import canonical_bytes, sha256_hex
 from shared.contracts.base import EVENTS, ServiceName
-from shared.contracts.events import MAX_EVENT_BYTES, Envelope, Event
+from shared.contracts.events import MAX_EVENT_BYTES, Envelope, Event, contents_problem
 from shared.errors import RefusedError
 from shared.identifiers import LABEL_PATTERN
 
@@ -32,7 +32,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ONE_MICROSECOND: Final = timedelta(microseconds=1)
 _MICROSECONDS: Final = 1_000_000
 _ENVELOPE_FIELDS: Final = frozenset(Envelope.__struct_fields__)
-_EVENT_FIELDS: Final = frozenset(Event.__struct_fields__)
+_EVENT_FIELDS: Final = frozenset(Event.__struct_fields__) - {"contents"}
 _LABEL: Final = re.compile(LABEL_PATTERN)
 _AUDIENCE: Final = re.compile(r"public|[pr]_[a-z0-9-]{1,63}")
 _ACTION: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\.[a-z0-9][a-z0-9_-]{0,62}")
@@ -211,6 +211,8 @@ def _read_event(event: Event, message: StreamMessage) -> Draft:
         time_us = parse_time_us(event.time)
         envelope = _envelope(event, message.data)
         _check_claims(event, message, origin)
+        if problem := contents_problem(event):
+            raise UnbelievableError(problem)
     except UnbelievableError as error:
         return _problem_draft(message, origin, event=event, time_us=time_us, problem=error.message)
     if origin is None:

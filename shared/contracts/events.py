@@ -5,13 +5,19 @@
 The audit log's leaf is the envelope's bytes: identity, time, type, audience, emitter, sequence and
 the salted SHA-256 of the body.  The body lies beside it, so it can be erased without touching a
 proof.  The emitter makes the salt and it travels with the event.
+
+A text of more than LONGEST_TEXT_BYTES in reasons or details is not in the body but beside it, in
+`contents`: the body has its digest in its place, and in the detail BY_DIGEST.  So it can be erased
+without the rest.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from shared.canonical import canonical_bytes, sha256_hex
 from shared.contracts.base import EVENTS, Message
@@ -23,6 +29,13 @@ PUBLIC: Final = "public"
 
 MAX_EVENT_BYTES: Final = 65_535
 """Largest event that the audit log takes: an entry of a C2SP tlog-tiles log has a uint16 length."""
+
+LONGEST_TEXT_BYTES: Final = 16 * 1024
+"""Of one text in a body, as UTF-8; a longer one is said by its digest."""
+BY_DIGEST: Final = "by_digest"
+"""The detail that names what is in `contents`: SHA-256 to the number of bytes."""
+_WITH_LONG_TEXTS: Final = frozenset({"reason", "reasons", "details"})
+"""The other fields are what records are found by."""
 
 Outcome = Literal["accepted", "refused", "succeeded", "failed", "observed"]
 
@@ -107,6 +120,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
     bodysalt: str
     """16 random bytes, hexadecimal."""
+    contents: dict[str, str] | UnsetType = UNSET
+    """Texts of the body that are said by their digests, by SHA-256 of their UTF-8; none: unset."""
     data: EventBody
 
     def body_bytes(self) -> bytes:
@@ -142,6 +157,7 @@ def draft_event(
     audience: Audience = PUBLIC,
 ) -> Event:
     """The event that says `body`; every part that is not decided here is an argument."""
+    body, contents = with_contents(body)
     return Event(
         id=event_id,
         source=f"/l3af/{emitter}",
@@ -152,5 +168,62 @@ def draft_event(
         emitter=emitter,
         sequence=sequence,
         bodysalt=salt.hex(),
+        contents=contents or UNSET,
         data=body,
     )
+
+
+def with_contents(body: EventBody) -> tuple[EventBody, dict[str, str]]:
+    """The body with digests in the place of its longest texts, and those texts by digest."""
+    if len(canonical_bytes(body)) <= LONGEST_TEXT_BYTES:
+        return body, {}
+    found: dict[str, str] = {}
+
+    def aside(text: str) -> str:
+        data = text.encode()
+        if len(data) <= LONGEST_TEXT_BYTES:
+            return text
+        found[sha256_hex(data)] = text
+        return digest_mark(data)
+
+    plain = msgspec.to_builtins(body)
+    changed = {name: map_texts(plain[name], aside) for name in _WITH_LONG_TEXTS & plain.keys()}
+    said = msgspec.convert({**plain, **changed}, EventBody)
+    if not found:
+        return body, {}
+    named = {digest: len(text.encode()) for digest, text in found.items()}
+    return msgspec.structs.replace(said, details={**said.details, BY_DIGEST: named}), found
+
+
+def digest_mark(data: bytes) -> str:
+    """What stands in a body in the place of a text."""
+    return f"sha256:{sha256_hex(data)} ({len(data)} bytes)"
+
+
+def contents_problem(event: Event) -> str:
+    """Why the texts beside the body are not those that it names; empty: they are."""
+    named = event.data.details.get(BY_DIGEST)
+    if named is None and event.contents is UNSET:
+        return ""  # nearly always
+    contents: Mapping[str, str] = {} if event.contents is UNSET else event.contents
+    found = {sha256_hex(text.encode()): len(text.encode()) for text in contents.values()}
+    if not named or named != found or found.keys() != contents.keys():
+        return "its contents are not the texts that its body names by their digests"
+    return ""
+
+
+def with_texts(said: Any, contents: Mapping[str, str]) -> Any:
+    """A body in plain types, with the texts themselves in the place of their digests."""
+    marks = {digest_mark(text.encode()): text for text in contents.values()}
+    return map_texts(said, lambda text: marks.get(text, text))
+
+
+def map_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """Every text in a value of plain types changed; the names of fields stay."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {name: map_texts(one, change) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [map_texts(one, change) for one in value]
+    return value

@@ -17,9 +17,18 @@ import pytest
 from cli.audit_query import Answer
 from services.auditor.searching import SCANNED_AT_ONCE
 from shared.adapters.bus import Bus
+from shared.canonical import canonical_bytes
 from shared.contracts.audit import LIST_RECORDS, ListRecords, StreamRecords
-from shared.contracts.events import Actor
+from shared.contracts.events import (
+    LONGEST_TEXT_BYTES,
+    MAX_EVENT_BYTES,
+    Actor,
+    EventBody,
+    digest_mark,
+    with_texts,
+)
 from shared.errors import RefusedError
+from shared.event_size import LEFT_OUT, fit_event_body
 from shared.installation_facts import FACTS_FILE, render_facts
 from tests.integration.conftest import Buses
 from tests.support.auditing import EmittingBus, eventually, running_auditor, vkey
@@ -29,6 +38,8 @@ from tests.support.hostile.texts import HOSTILE_TEXTS
 from tests.support.log_stores import ORIGIN
 
 ALICE = Actor(key="U" + "A" * 55, role="operator", attested=True)
+ROOM_OF_DIGESTS = 400
+"""In the place of a long text, and beside it."""
 BOB = Actor(key="U" + "B" * 55, role="operator", attested=True)
 
 
@@ -214,21 +225,34 @@ async def test_an_export_goes_on_where_it_was_torn(
 async def test_hostile_texts_are_kept_shown_and_exported_harmlessly(
     reader: Reader, catalog: EmittingBus
 ) -> None:
-    """Found to the letter by expression and filter, exact in NDJSON, and nothing acts anywhere."""
-    texts = list(dict.fromkeys(text[:9000] for text in HOSTILE_TEXTS))
-    for text in texts:
-        await catalog.emit(package=text, reason=text, details={"text": text})
-    await reader.until_recorded(len(texts), action="package.publish")
+    """Found to the letter by expression and filter, exact in NDJSON, and nothing acts anywhere.
+
+    Each is repeated until its event is full, in one field.
+    """
+    texts = list(HOSTILE_TEXTS)
+    filling = [filled(catalog, text) for text in texts]
+    for text, long in zip(texts, filling, strict=True):
+        event = await catalog.emit(package=text, details={"text": long})
+        spare = MAX_EVENT_BYTES - len(canonical_bytes(event))
+        assert 0 <= spare <= ROOM_OF_DIGESTS + len(canonical_bytes(text))
+    await reader.until_recorded(1, package=texts[-1])
 
     for text in texts:
         where = f"details.text startswith {json.dumps(text[:200], ensure_ascii=False)}"
-        found, _ = await reader.all_of(StreamRecords(where=where, package=text))
-        assert len(found) == 1, text[:50]
+        indexes, _ = await reader.all_of(StreamRecords(where=where, package=text))
+        assert len(indexes) == 1, text[:50]
+    asked = StreamRecords(text=texts[-1][-100:], action="package.publish")
+    (found,), _ = await reader.all_of(asked)
+    (last,), _ = await reader.all_of(StreamRecords(package=texts[-1]))
+    assert found == last
     exported = reader.folder / "all.ndjson", reader.folder / "all.csv"
     for file in exported:
         await reader.must("export", str(file), "--action", "package.publish")
     records = [json.loads(line) for line in exported[0].read_text("ascii").splitlines()]
-    assert [record["event"]["data"]["details"]["text"] for record in records] == texts
+    events = [record["event"] for record in records]
+    said = [with_texts(one["data"], one.get("contents", {}))["details"]["text"] for one in events]
+    assert said == filling
+    assert not [one for one in events if len(one["data"]["details"]["text"]) > LONGEST_TEXT_BYTES]
     with exported[1].open(newline="", encoding="utf-8") as opened:
         rows = list(csv.DictReader(opened))
     assert len(rows) == len(texts)
@@ -236,10 +260,34 @@ async def test_hostile_texts_are_kept_shown_and_exported_harmlessly(
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
     shown = await reader.l3af("log", "--all", "--action", "package.publish")
     told = await reader.l3af("history", "package", texts[3])
-    for said in (shown, told):
-        assert said.status == 0
-        assert not {"\x1b", "\0", "\u202e", "\x07", "\u2028", "\x9b"} & set(said.output)
+    for answer in (shown, told):
+        assert answer.status == 0
+        assert not {"\x1b", "\0", "\u202e", "\x07", "\u2028", "\x9b"} & set(answer.output)
     assert told.output.count("\n") == 1
+
+
+def filled(emitter: EmittingBus, text: str) -> str:
+    """The text again and again, as often as one event has room for beside the text itself."""
+    frame = len(canonical_bytes(emitter.draft(package=text, details={"text": ""})))
+    emitter.sequence -= 1
+    room = MAX_EVENT_BYTES - frame - ROOM_OF_DIGESTS
+    return text * (room // (len(canonical_bytes(text)) - 2))
+
+
+async def test_a_field_of_64_kib_is_said_by_its_digest(
+    reader: Reader, catalog: EmittingBus
+) -> None:
+    """It has no room in one event: digest and size stand in its place, and the rest is there."""
+    text = HOSTILE_TEXTS[-1].ljust(65_536, "\u202e")
+    body = EventBody(action="package.publish", outcome="succeeded", details={"text": text, "n": 1})
+    await catalog.emit(details=fit_event_body(body).details)
+    await reader.until_recorded(1, action="package.publish")
+
+    mark = digest_mark(text.encode())
+    where = f'details.text == "{mark}" and details.n == 1 and details.{LEFT_OUT}.texts == 1'
+    found, _ = await reader.all_of(StreamRecords(where=where))
+
+    assert len(found) == 1
 
 
 async def test_a_command_and_the_life_of_a_node_are_told(reader: Reader, buses: Buses) -> None:

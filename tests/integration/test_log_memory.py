@@ -10,7 +10,7 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -41,13 +41,14 @@ from tests.support.auditing import (
 from tests.support.command_line import run_l3af
 from tests.support.operator_mode import OperatorModeServer
 
+ResultT = TypeVar("ResultT")
 NODE = "n1"
 NOW = "2026-01-02T03:04:05.000006Z"
 
 
-async def here(work: Callable[..., Any], *args: Any, **named: Any) -> Any:
+async def here(call: Callable[..., ResultT], *arguments: Any, **options: Any) -> ResultT:
     """The state is used in the thread that opened it."""
-    return work(*args, **named)
+    return call(*arguments, **options)
 
 
 @asynccontextmanager
@@ -142,11 +143,11 @@ async def test_a_node_finds_a_log_whose_last_records_are_gone(
         assert f"node {NODE} has seen {size} records" in (tmp_path / "log").read_text()
 
         out = tmp_path / "heads"
-        asked = ("audit", "heads", NODE, "--out", str(out), "--json")
-        answer = await run_l3af(*asked, credentials=viewer)
+        words = ["audit", "heads", NODE, "--out", str(out), "--json"]
+        answer = await run_l3af(*words, credentials=viewer)
         assert answer.document[0]["standing"] == "unknown", answer
-        asked = ("audit", "verify", "--store", str(tmp_path / "backup"), "--json")
-        answer = await run_l3af(*asked, "--key", vkey(server), "--checkpoint", str(out))
+        words = ["audit", "verify", "--store", str(tmp_path / "backup"), "--json"]
+        answer = await run_l3af(*words, "--key", vkey(server), "--checkpoint", str(out))
         assert answer.status == 2
         assert any("are gone" in one["why"] for one in answer.document["problems"]), answer
 
