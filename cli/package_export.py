@@ -127,7 +127,7 @@ async def _fetched(name: str, version: str, credentials: Path | None) -> Carried
 
 def _content(package: CarriedPackage, form: Format, program: str) -> OciContent:
     if form == "l3af":
-        return package_content(package.archive, package.signed, trust_root=package.trust_root)
+        return package_content(package)
     files = read_archive(package.archive, package.manifest)
     objects = {
         path for one in package.manifest.programs if not one.compiler for path in one.all_objects

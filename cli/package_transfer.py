@@ -20,6 +20,7 @@ from shared.contracts.catalog import (
     PUBLISH_PACKAGE,
     READ_ARCHIVE,
     ArtifactChunk,
+    DsseEnvelope,
     GetPackage,
     PackagePublished,
     PackageShown,
@@ -99,7 +100,7 @@ async def carry_out(
         )
         raise VerificationError(f"{reason.path}: {reason.rule}", [reason])
     await asyncio.to_thread(read_archive, archive, manifest)
-    return CarriedPackage(signed, manifest, trust_root, archive)
+    return CarriedPackage(signed, manifest, trust_root, archive, found.provenance)
 
 
 async def take_in(
@@ -131,6 +132,7 @@ async def take_in(
         bus,
         signed,
         package.archive,
+        provenance=package.provenance if signed == package.signed else None,
         channels=channels,
         reason=reason,
         command_id=chosen_id(""),
@@ -147,6 +149,7 @@ async def publish_signed(
     channels: tuple[str, ...],
     reason: str,
     command_id: str,
+    provenance: DsseEnvelope | None = None,
     show_progress: Progress = lambda _: None,
 ) -> PackagePublished:
     """The archive is stored and the version published.
@@ -156,7 +159,13 @@ async def publish_signed(
         FaultError: It does not answer.
     """
     await upload(bus, archive, show_progress=show_progress)
-    command = PublishPackage(command_id=command_id, reason=reason, signed=signed, channels=channels)
+    command = PublishPackage(
+        command_id=command_id,
+        reason=reason,
+        signed=signed,
+        channels=channels,
+        provenance=provenance,
+    )
     published: PackagePublished = await bus.request(
         PUBLISH_PACKAGE, command, timeout_seconds=PUBLISH_SECONDS
     )
@@ -172,6 +181,7 @@ def _here(package: CarriedPackage, publisher: Publisher, trust_root: str) -> Sig
         trust_root=package.trust_root,
         seed=publisher.seed,
         certificate=publisher.certificate,
+        provenance=package.provenance,
     )
 
 

@@ -10,6 +10,7 @@ counts is the signature of somebody whom this installation certified.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import msgspec
 
@@ -19,8 +20,16 @@ from shared.contracts.catalog import (
     PublisherCertificate,
     SignedPackage,
 )
-from shared.dsse import MANIFEST_TYPE, SignatureError, sign_manifest, verify_signed_package
+from shared.dsse import (
+    MANIFEST_TYPE,
+    SignatureError,
+    key_id,
+    open_envelope,
+    sign_manifest,
+    verify_signed_package,
+)
 from shared.errors import Reason
+from shared.provenance.statement import PAYLOAD_TYPE, read_statement
 
 
 def check_origins(signed: SignedPackage) -> tuple[PublisherCertificate, ...]:
@@ -48,7 +57,12 @@ def check_origins(signed: SignedPackage) -> tuple[PublisherCertificate, ...]:
 
 
 def signed_anew(
-    signed: SignedPackage, *, trust_root: str, seed: bytes, certificate: DsseEnvelope
+    signed: SignedPackage,
+    *,
+    trust_root: str,
+    seed: bytes,
+    certificate: DsseEnvelope,
+    provenance: DsseEnvelope | None = None,
 ) -> SignedPackage:
     """The same package in the words of another publisher, with where it came from.
 
@@ -57,16 +71,23 @@ def signed_anew(
         trust_root: Of the installation where that was, 64 hexadecimal digits.
         seed: Of the key that signs now.
         certificate: Of that key.
+        provenance: What was said there of how it was built; kept if the same key says so.
 
     Raises:
         SignatureError: The package was not signed as it says, there or where it was before.
     """
-    manifest, _ = verify_signed_package(signed, trust_root=bytes.fromhex(trust_root))
+    manifest, there = verify_signed_package(signed, trust_root=bytes.fromhex(trust_root))
     check_origins(signed)
+    kept_provenance: DsseEnvelope | None = None
+    if provenance is not None:
+        with suppress(SignatureError):
+            _check_provenance(provenance, signed.archive_sha256, bytes.fromhex(there.key))
+            kept_provenance = provenance
     origin = PackageOrigin(
         trust_root=trust_root,
         certificate=signed.certificate,
         signatures=signed.manifest.signatures,
+        provenance=kept_provenance,
     )
     kept = tuple(one for one in signed.origins if _name(one) != _name(origin))
     return SignedPackage(
@@ -87,7 +108,18 @@ def _certificate(signed: SignedPackage, origin: PackageOrigin) -> PublisherCerti
         certificate=origin.certificate,
         archive_sha256=signed.archive_sha256,
     )
-    return verify_signed_package(there, trust_root=bytes.fromhex(origin.trust_root))[1]
+    certificate = verify_signed_package(there, trust_root=bytes.fromhex(origin.trust_root))[1]
+    if origin.provenance is not None:
+        _check_provenance(origin.provenance, signed.archive_sha256, bytes.fromhex(certificate.key))
+    return certificate
+
+
+def _check_provenance(envelope: DsseEnvelope, archive_sha256: str, key: bytes) -> None:
+    path = "signed.provenance"
+    open_envelope(envelope, payload_type=PAYLOAD_TYPE, public_keys={key_id(key): key}, path=path)
+    if not read_statement(envelope, path=path).is_about(archive_sha256):
+        reason = Reason(path=f"{path}.payload.subject", rule="is about another archive")
+        raise SignatureError(f"{reason.path}: {reason.rule}", [reason])
 
 
 def _twice(signed: SignedPackage) -> Iterator[Reason]:

@@ -168,7 +168,7 @@ def handed_out(
 
 
 def with_receipt(version: PackageVersion, *, clock: bytes, unverified: str = "") -> SignedPackage:
-    """The package as nodes get it."""
+    """The package as nodes get it: where it was published before is nothing that they ask for."""
     receipt = issue_receipt(
         version.signed,
         audience=version.space,
@@ -176,7 +176,7 @@ def with_receipt(version: PackageVersion, *, clock: bytes, unverified: str = "")
         seed=clock,
         unverified=unverified,
     )
-    return msgspec.structs.replace(version.signed, receipt=receipt)
+    return msgspec.structs.replace(version.signed, receipt=receipt, origins=())
 
 
 def publication_warnings(version: PackageVersion) -> tuple[str, ...]:

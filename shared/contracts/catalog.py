@@ -73,6 +73,8 @@ class PackageOrigin(Document, frozen=True, kw_only=True):
     """Payload: canonical bytes of PublisherCertificate, signed by that trust root."""
     signatures: Annotated[tuple[DsseSignature, ...], Meta(min_length=1, max_length=8)]
     """Over the payload of the package's own manifest."""
+    provenance: DsseEnvelope | None = None
+    """How it was built, in the words of the same key; payload: an in-toto statement."""
 
 
 class SignedPackage(Document, frozen=True, kw_only=True):

@@ -16,9 +16,9 @@ from typing import Final
 
 from shared.canonical import canonical_bytes
 from shared.contracts.base import Document
-from shared.contracts.catalog import SignedPackage
+from shared.contracts.catalog import DsseEnvelope, SignedPackage
 from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES, PackageManifest
-from shared.dsse import MANIFEST_TYPE, signed_manifest, verify_signed_package
+from shared.dsse import MANIFEST_TYPE, verify_signed_package
 from shared.identifiers import DigestText
 from shared.oci.documents import (
     EMPTY_CONFIG,
@@ -51,6 +51,8 @@ class PackageSignatures(Document, frozen=True, kw_only=True):
     trust_root: DigestText
     """Ed25519 public key of the installation that it is from."""
     signed: SignedPackage
+    provenance: DsseEnvelope | None = None
+    """How it was built; payload: an in-toto statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +64,23 @@ class CarriedPackage:
     trust_root: str
     """Of the installation that it is from, 64 hexadecimal digits."""
     archive: bytes
+    provenance: DsseEnvelope | None = None
+    """What was said there of how it was built."""
 
 
-def package_content(archive: bytes, signed: SignedPackage, *, trust_root: str) -> OciContent:
+def package_content(package: CarriedPackage) -> OciContent:
     """The artifact of a package that was verified before."""
-    manifest = signed_manifest(signed)
+    signed, archive, manifest = package.signed, package.archive, package.manifest
+    told = PackageSignatures(
+        trust_root=package.trust_root, signed=signed, provenance=package.provenance
+    )
     name = f"{manifest.name}-{manifest.version}"
     parts = (
         (ARCHIVE_TYPE, archive, f"{name}.l3afpkg"),
         (MANIFEST_TYPE, canonical_bytes(manifest), f"{name}.manifest.json"),
         (
             SIGNATURES_TYPE,
-            canonical_bytes(PackageSignatures(trust_root=trust_root, signed=signed)),
+            canonical_bytes(told),
             f"{name}.signatures.json",
         ),
     )
@@ -155,6 +162,7 @@ def read_package(
         manifest=described,
         trust_root=statement.trust_root,
         archive=_layer(manifest, ARCHIVE_TYPE, fetch),
+        provenance=statement.provenance,
     )
 
 

@@ -27,7 +27,7 @@ from shared.oci.cosign import (
     signature_tag,
 )
 from shared.oci.documents import MANIFEST, ImageManifest, OciError, parse_document
-from shared.oci.packages import package_content
+from shared.oci.packages import CarriedPackage, package_content
 from shared.oci.references import parse_reference
 from shared.package_archive import write_archive
 from tests.package_builders import FILES, TRUST_ROOT, a_manifest, sign
@@ -49,7 +49,9 @@ from tests.support.registries import (
 )
 
 ARCHIVE = write_archive(FILES)
-CONTENT = package_content(ARCHIVE, sign(a_manifest()), trust_root=TRUST_ROOT.hex())
+CONTENT = package_content(
+    CarriedPackage(sign(a_manifest()), a_manifest(), TRUST_ROOT.hex(), ARCHIVE)
+)
 NAME = "acme/one"
 
 

@@ -38,6 +38,7 @@ from shared.oci.documents import (
 from shared.oci.packages import (
     ARCHIVE_TYPE,
     SIGNATURES_TYPE,
+    CarriedPackage,
     PackageSignatures,
     package_content,
     read_package,
@@ -56,7 +57,7 @@ OBJECT = "kinds.bpf.o"
 
 def content() -> OciContent:
     """The package `one` as an artifact."""
-    return package_content(ARCHIVE, SIGNED, trust_root=ROOT)
+    return package_content(CarriedPackage(SIGNED, a_manifest(), ROOT, ARCHIVE))
 
 
 def manifest_of(held: OciContent, digest: str = "") -> ImageManifest:

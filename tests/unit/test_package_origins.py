@@ -7,7 +7,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from shared.contracts.catalog import PackageOrigin, SignedPackage
+from shared.contracts.catalog import DsseEnvelope, PackageOrigin, SignedPackage
 from shared.dsse import (
     SignatureError,
     manifest_digest,
@@ -16,6 +16,17 @@ from shared.dsse import (
     verify_signed_package,
 )
 from shared.package_origins import check_origins, signed_anew
+from shared.provenance.statement import (
+    PREDICATE_TYPE,
+    STATEMENT_TYPE,
+    BuildDefinition,
+    Builder,
+    ResourceDescriptor,
+    RunDetails,
+    SlsaProvenance,
+    Statement,
+    sign_statement,
+)
 from tests.package_builders import PUBLISHER_SEED, TRUST_ROOT, a_certificate, a_manifest, sign
 
 ELSEWHERE_SEED = b"the trust root of somebody else."
@@ -34,11 +45,19 @@ def there() -> SignedPackage:
     )
 
 
-def here(signed: SignedPackage, trust_root: bytes = ELSEWHERE) -> SignedPackage:
+def here(
+    signed: SignedPackage,
+    trust_root: bytes = ELSEWHERE,
+    *,
+    provenance: DsseEnvelope | None = None,
+) -> SignedPackage:
     """Signed anew by the publisher of these tests."""
-    certificate = sign(a_manifest()).certificate
     return signed_anew(
-        signed, trust_root=trust_root.hex(), seed=PUBLISHER_SEED, certificate=certificate
+        signed,
+        trust_root=trust_root.hex(),
+        seed=PUBLISHER_SEED,
+        certificate=sign(a_manifest()).certificate,
+        provenance=provenance,
     )
 
 
@@ -83,6 +102,34 @@ def test_a_package_that_goes_on_keeps_every_origin() -> None:
     assert [one.trust_root for one in third.origins] == roots[:2]
     assert [one.trust_root for one in back.origins] == roots
     assert [one.trust_root for one in again.origins] == [roots[0], roots[2], roots[1]]
+
+
+def test_what_the_same_key_says_of_the_build_is_kept() -> None:
+    """Of another key, or about another archive, it is no word of that publisher."""
+    good, other = statement(there().archive_sha256), statement("ab" * 32)
+    signed = here(there(), provenance=sign_statement(good, seed=THEIR_SEED))
+    (origin,) = signed.origins
+
+    assert origin.provenance == sign_statement(good, seed=THEIR_SEED)
+    for told, seed in ((good, PUBLISHER_SEED), (other, THEIR_SEED)):
+        envelope = sign_statement(told, seed=seed)
+        assert here(there(), provenance=envelope).origins[0].provenance is None
+        forged = msgspec.structs.replace(origin, provenance=envelope)
+        ((path, _),) = reasons(msgspec.structs.replace(signed, origins=(forged,)))
+        assert path.startswith("signed.origins[0].provenance")
+
+
+def statement(archive_sha256: str) -> Statement:
+    """How something of this digest was built."""
+    return Statement(
+        type=STATEMENT_TYPE,
+        subject=(ResourceDescriptor(digest={"sha256": archive_sha256}),),
+        predicateType=PREDICATE_TYPE,
+        predicate=SlsaProvenance(
+            buildDefinition=BuildDefinition(buildType="https://example.org/build"),
+            runDetails=RunDetails(builder=Builder(id="https://example.org/builder")),
+        ),
+    )
 
 
 def test_what_was_not_signed_there_is_not_taken_over() -> None:
