@@ -12,7 +12,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -90,6 +90,19 @@ def has_version(record: PackageRecord, version: str) -> bool:
         return False
     wanted = precedence(version)
     return any(precedence(one.version) == wanted for one in record.versions)
+
+
+def in_order(
+    spaces: Collection[Audience], *, first: Audience, closed: Collection[Audience]
+) -> list[Audience]:
+    """The spaces as their versions are meant where several have one of a number.
+
+    Args:
+        spaces: That are looked at.
+        first: Goes before all others, `public` goes next.
+        closed: What not everybody sees goes last.
+    """
+    return sorted(spaces, key=lambda one: (one != first, one != PUBLIC, one in closed, one))
 
 
 def held_of(name: str, parts: Sequence[Part]) -> Held:

@@ -11,6 +11,7 @@ from services.catalog.package_places import (
     Part,
     has_version,
     held_of,
+    in_order,
     key_of,
     place_of,
 )
@@ -58,6 +59,24 @@ def test_every_version_is_there_once_from_the_first_space_that_has_it(found: lis
     if len(found) != 1:
         moments = [one.published_at for one in held.record.versions]
         assert moments == sorted(moments)
+
+
+@given(
+    st.sets(st.sampled_from((*SPACES, "p_b", "r_open"))),
+    st.sampled_from(SPACES),
+    st.sets(st.sampled_from(SPACES[1:])),
+)
+def test_what_everybody_sees_goes_before_what_is_closed(
+    spaces: set[str], first: str, closed: set[str]
+) -> None:
+    """Behind the space that is asked about, and `public` before other open ones."""
+    order = in_order(spaces, first=first, closed=closed)
+
+    assert set(order) == spaces
+    assert len(order) == len(spaces)
+    rest = [one for one in order if one != first]
+    assert order[: len(order) - len(rest)] == [one for one in (first,) if one in spaces]
+    assert rest == sorted(rest, key=lambda one: (one != PUBLIC, one in closed, one))
 
 
 @given(parts, st.sampled_from(SPACES))

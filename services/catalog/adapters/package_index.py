@@ -30,6 +30,7 @@ from services.catalog.package_places import (
     Part,
     VersionPlace,
     held_of,
+    in_order,
     key_of,
     place_of,
 )
@@ -104,15 +105,23 @@ class PackageIndex:
         """Everywhere where something is."""
         return frozenset({PUBLIC, *self._kept})
 
-    def find(self, name: str, spaces: frozenset[Audience], *, first: Audience = PUBLIC) -> Held:
+    def find(
+        self,
+        name: str,
+        spaces: frozenset[Audience],
+        *,
+        first: Audience = PUBLIC,
+        closed: frozenset[Audience] = frozenset(),
+    ) -> Held:
         """The package of that name as it is seen by somebody who sees these spaces.
 
         Args:
             name: Of the package.
             spaces: Looked at alike, whatever there is beside them.
-            first: Whose version is meant where more than one space has it; `public` comes next.
+            first: Whose version is meant where more than one space has it: see `in_order`.
+            closed: What not everybody sees.
         """
-        order = sorted(spaces, key=lambda one: (one != first, one != PUBLIC, one))
+        order = in_order(spaces, first=first, closed=closed)
         found = [(one, kept) for one in order if (kept := self._kept_in(one).get(name))]
         return held_of(name, [self._part(space, kept) for space, kept in found])
 

@@ -107,7 +107,8 @@ class Packages:
 
     def find(self, name: str, spaces: frozenset[Audience], *, first: Audience = PUBLIC) -> Held:
         """The package of that name, as far as it is in these spaces; see `PackageIndex.find`."""
-        return self._index.find(name, spaces, first=first)
+        closed = spaces - self._spaces.open_to_all()
+        return self._index.find(name, spaces, first=first, closed=closed)
 
     async def read(
         self, name: str, spaces: frozenset[Audience], *, first: Audience = PUBLIC
