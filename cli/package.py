@@ -87,6 +87,7 @@ app.command("cli.package_rating:ratings", help="Show what was said of a version.
 app.command("cli.package_sbom:sbom", help="What a package is made of, as CycloneDX or SPDX.")
 app.command("cli.package_users:users", help="Show who runs a package, and where.")
 app.command("cli.package_users:impact", help="Show what revoking a version would do.")
+app.command("cli.package_users:sharing", help="Show who declares the same shared maps.")
 app.command("cli.package_review:submit", help="Ask for reviews for a channel.")
 app.command("cli.package_review:review", help="Say that you look at a version.")
 app.command("cli.package_review:approve", help="Approve exactly these bytes, as a code owner.")

@@ -40,6 +40,8 @@ def search(
     publisher: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     channel: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     tag: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    map: Annotated[tuple[str, ...], Parameter(negative=())] = (),  # noqa: A002 because it is the option
+    shared_map: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     platform: Annotated[tuple[Platform, ...], Parameter(negative=())] = (),
     min_nodes: int = 0,
     min_stars: float = 0,
@@ -74,6 +76,10 @@ def search(
         Whose signature it has.
     channel
         That it was released to.
+    map
+        That an object declares.
+    shared_map
+        That an object declares to be one for all (LIBBPF_PIN_BY_NAME).
     tag
         Given at its submission or promotion.
     platform
@@ -101,6 +107,8 @@ def search(
         "publishers": publisher,
         "channels": channel,
         "tags": tag,
+        "maps": map,
+        "shared_maps": shared_map,
         "platforms": platform,
         "minimum_nodes": min_nodes,
         "minimum_stars": min_stars,

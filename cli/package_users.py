@@ -14,7 +14,9 @@ from rich.text import Text
 from cli import console, session
 from cli.console import CredentialsOption, JsonFlag, plain
 from cli.package_statements import fact_table
-from shared.contracts.catalog import GET_PACKAGE, GetPackage
+from cli.rollout import SpaceOption
+from shared.contracts.base import Message
+from shared.contracts.search import FIND_SHARING, FindSharing, PackageSharing
 from shared.contracts.usage import (
     FIND_IMPACT,
     FIND_USERS,
@@ -26,6 +28,13 @@ from shared.contracts.usage import (
     PackageUsers,
 )
 from shared.validation import convert_document
+
+
+class ImpactShown(Message, frozen=True, kw_only=True):
+    """What a revocation would do, and with whom the version shares maps by name."""
+
+    impact: PackageImpact
+    sharing: PackageSharing
 
 
 def users(
@@ -63,13 +72,37 @@ def impact(
     with console.refusing(json=json):
         wanted = convert_document({"name": name, "version": version}, FindImpact, what="request")
 
-    async def ask() -> PackageImpact:
+    async def ask() -> ImpactShown:
         async with session.connected(credentials) as bus:
-            # So that a version that does not exist is not said to be used by nobody.
-            await bus.request(GET_PACKAGE, GetPackage(name=name, version=version))
-            return await bus.request(FIND_IMPACT, wanted)
+            # First, so that a version that does not exist is not said to be used by nobody.
+            sharing = await bus.request(FIND_SHARING, FindSharing(name=name, version=version))
+            return ImpactShown(impact=await bus.request(FIND_IMPACT, wanted), sharing=sharing)
 
     console.emit(console.run(ask(), json=json), _render_impact, json=json)
+
+
+def sharing(
+    name: str,
+    version: str = "",
+    *,
+    space: SpaceOption = "",
+    credentials: CredentialsOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Show which packages declare the same maps to be one for all (LIBBPF_PIN_BY_NAME).
+
+    On nodes every instance has its own maps; elsewhere these would be shared.
+
+    Parameters
+    ----------
+    version
+        Left out: the newest release.
+    """
+    fields = {"name": name, "version": version, "space": space}
+    with console.refusing(json=json):
+        wanted = convert_document(fields, FindSharing, what="request")
+    found = console.run(session.ask(FIND_SHARING, wanted, credentials), json=json)
+    console.emit(found, _render_sharing, json=json)
 
 
 def _render_users(found: PackageUsers) -> RenderableType:
@@ -95,7 +128,29 @@ def _render_users(found: PackageUsers) -> RenderableType:
     return Group(*parts)
 
 
-def _render_impact(found: PackageImpact) -> RenderableType:
+def _render_sharing(found: PackageSharing) -> RenderableType:
+    if not found.maps:
+        return Text(plain(f"{found.name} {found.version} declares no map to be one for all"))
+    table = Table("map", "type", "key, value, entries", "other packages")
+    for one in found.maps:
+        layout = one.map
+        others = [
+            f"{other.name} {other.version}"
+            + (f" (other {', '.join(other.differs)})" if other.differs else "")
+            for other in one.packages
+        ]
+        more = one.total - len(others)
+        table.add_row(
+            plain(layout.name),
+            plain(layout.type),
+            f"{layout.key_size_bytes}, {layout.value_size_bytes}, {layout.max_entries}",
+            plain(", ".join(others) + (f" and {more} more" if more else "")) or "none",
+        )
+    return table
+
+
+def _render_impact(shown: ImpactShown) -> RenderableType:
+    found = shown.impact
     facts = {
         "if revoked": f"{found.name} {found.version}",
         "deployments": str(len(found.deployments)),
@@ -115,6 +170,8 @@ def _render_impact(found: PackageImpact) -> RenderableType:
                 plain(_deed(one)),
             )
         parts.append(table)
+    if shown.sharing.maps:
+        parts.append(_render_sharing(shown.sharing))
     return Group(*parts)
 
 

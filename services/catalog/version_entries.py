@@ -24,11 +24,13 @@ from shared.contracts.catalog import PackageVersion, VersionState
 from shared.contracts.errors import ErrorCode
 from shared.contracts.licences import LicenceFinding, LicenceVerdict
 from shared.contracts.package_analysis import PackageAnalysis
+from shared.contracts.package_facts import MapFacts
 from shared.contracts.package_manifest import PackageManifest
 from shared.contracts.package_records import (
     CATALOG,
     PackageFacets,
     PackageRecord,
+    SharedMap,
     StoredPackage,
     VersionEntry,
 )
@@ -128,6 +130,7 @@ def facets_of(version: PackageVersion) -> PackageFacets:
         kernel_functions=_names(name for one in programs for name in one.kernel_functions),
         maps=_names(one.name for one in maps),
         map_types=_names(one.type for one in maps),
+        shared_maps=_shared_maps(maps),
         minimum_kernel=_minimum_kernel(version.analysis),
         needs_kernel=manifest.needs.kernel,
         features=manifest.node_features,
@@ -198,6 +201,22 @@ def _in_short(verdict: LicenceVerdict | None) -> LicenceVerdict | None:
         if one.waiver
     )
     return msgspec.structs.replace(verdict, findings=waived, elections=())
+
+
+def _shared_maps(maps: Iterable[MapFacts]) -> tuple[SharedMap, ...]:
+    """Objects for several platforms declare the same ones."""
+    found = {
+        one.name: SharedMap(
+            name=one.name,
+            type=one.type,
+            key_size_bytes=one.key_size_bytes,
+            value_size_bytes=one.value_size_bytes,
+            max_entries=one.max_entries,
+        )
+        for one in maps
+        if one.is_pinned_by_name
+    }
+    return tuple(found[name] for name in sorted(found))
 
 
 def _minimum_kernel(analysis: PackageAnalysis | None) -> str:

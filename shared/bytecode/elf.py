@@ -118,6 +118,7 @@ def read_elf(data: bytes, path: str) -> ElfReading:
                 max_entries=declared.max_entries,
                 key=value_type(parsed.btf, declared.key_type_id),
                 value=value_type(parsed.btf, declared.value_type_id),
+                is_pinned_by_name=declared.is_pinned_by_name,
             )
             for declared in parsed.maps
         ),

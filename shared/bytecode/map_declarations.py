@@ -27,7 +27,9 @@ MAP_TYPES: Final = (
 """Kernel names in lower case, by number (include/uapi/linux/bpf.h, enum bpf_map_type)."""
 
 _LEGACY: Final = struct.Struct("<IIIII")
-_SIZES: Final = ("type", "key_size", "value_size", "max_entries", "map_flags")
+_SIZES: Final = ("type", "key_size", "value_size", "max_entries", "map_flags", "pinning")
+_PIN_BY_NAME: Final = 1
+"""LIBBPF_PIN_BY_NAME (libbpf, bpf_helpers.h, enum libbpf_pin_type)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class MapDeclaration:
     key_type_id: int = 0
     """BTF type of the key; 0 if the declaration gives a size only."""
     value_type_id: int = 0
+    is_pinned_by_name: bool = False
+    """Whether every loader that follows libbpf would take the one map of that name."""
 
     @property
     def type_name(self) -> str:
@@ -92,6 +96,7 @@ def _declaration(btf: Btf, variable_id: int) -> MapDeclaration:
         flags=numbers["map_flags"],
         key_type_id=types["key"],
         value_type_id=types["value"],
+        is_pinned_by_name=numbers["pinning"] == _PIN_BY_NAME,
     )
 
 

@@ -20,6 +20,9 @@ class MapFacts(Message, frozen=True, kw_only=True):
     key: Layout | None = None
     """Type of the keys; null: BTF does not tell it, or the package does not offer the map."""
     value: Layout | None = None
+    is_pinned_by_name: bool = False
+    """Whether the object asks for one map of that name for all who do (`LIBBPF_PIN_BY_NAME`).  On
+    nodes every instance has its own all the same."""
 
 
 class VariableFacts(Message, frozen=True, kw_only=True):

@@ -15,6 +15,16 @@ from shared.contracts.catalog import PackageVersion, VersionState
 from shared.identifiers import Hook
 
 
+class SharedMap(Message, frozen=True, kw_only=True):
+    """A map that an object declares to be one for all who declare it (`LIBBPF_PIN_BY_NAME`)."""
+
+    name: str
+    type: str
+    key_size_bytes: int
+    value_size_bytes: int
+    max_entries: int
+
+
 class PackageFacets(Message, frozen=True, kw_only=True):
     """What a version can be found by, so that looking for it reads no artifact."""
 
@@ -33,6 +43,8 @@ class PackageFacets(Message, frozen=True, kw_only=True):
     maps: tuple[str, ...] = ()
     """Names of the maps that its objects declare, ascending."""
     map_types: tuple[str, ...] = ()
+    shared_maps: tuple[SharedMap, ...] = ()
+    """By name."""
     minimum_kernel: str = ""
     """The oldest Linux that can run all its programs, as `5.17`; empty: not known."""
     needs_kernel: str = ""

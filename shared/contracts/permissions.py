@@ -83,6 +83,7 @@ _READ: Final[tuple[Endpoint[Any, Any], ...]] = (
     notices.GET_NOTICE,
     sbom.GET_BILL,
     search.SEARCH_PACKAGES,
+    search.FIND_SHARING,
     reviews.GET_REVIEW,
     reviews.LIST_OWNERS,
     ratings.LIST_RATINGS,

@@ -12,6 +12,7 @@ from shared.contracts.base import API, Endpoint, Message, Request
 from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.lifecycle import ReviewState
 from shared.contracts.package_manifest import Platform
+from shared.contracts.package_records import SharedMap
 from shared.contracts.spaces import SpaceOrAny
 from shared.identifiers import Hook, Token
 
@@ -32,6 +33,7 @@ Facet = Literal[
     "publisher",
     "channel",
     "tag",
+    "shared-map",
     "platform",
     "state",
     "nodes",
@@ -59,6 +61,10 @@ class SearchPackages(Request, frozen=True, kw_only=True):
     publishers: _Values = ()
     channels: Annotated[tuple[Token, ...], Meta(max_length=MAX_VALUES)] = ()
     tags: _Values = ()
+    maps: _Values = ()
+    """Names of maps that its objects declare."""
+    shared_maps: _Values = ()
+    """Names of those among them that are declared to be one for all (`LIBBPF_PIN_BY_NAME`)."""
     platforms: Annotated[tuple[Platform, ...], Meta(max_length=MAX_VALUES)] = ()
     minimum_nodes: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
     """That run it, as far as the caller sees deployments."""
@@ -122,4 +128,43 @@ class PackagesFound(Message, frozen=True, kw_only=True):
     """Where the next page begins; empty: this is the last."""
 
 
+class FindSharing(Request, frozen=True, kw_only=True):
+    """Which packages declare the same shared maps; empty version: the newest release."""
+
+    name: Token
+    version: Annotated[str, Meta(max_length=256)] = ""
+    space: SpaceOrAny = ""
+
+
+class SharingPackage(Message, frozen=True, kw_only=True):
+    """Another package, by the version that stands for it."""
+
+    name: str
+    version: str
+    space: Audience = PUBLIC
+    differs: tuple[str, ...] = ()
+    """In what its declaration differs, so that both cannot have one map: type, key_size_bytes,
+    value_size_bytes, max_entries."""
+
+
+class SharedMapUse(Message, frozen=True, kw_only=True):
+    """One map that is declared to be one for all."""
+
+    map: SharedMap
+    total: int
+    """Other packages that declare it."""
+    packages: tuple[SharingPackage, ...] = ()
+    """By name, the first MAX_FOUND."""
+
+
+class PackageSharing(Message, frozen=True, kw_only=True):
+    """What a version would share where maps are shared by name; here each instance has its own."""
+
+    name: str
+    version: str
+    space: Audience = PUBLIC
+    maps: tuple[SharedMapUse, ...] = ()
+
+
 SEARCH_PACKAGES: Final = Endpoint(f"{API}.catalog.package.search", SearchPackages, PackagesFound)
+FIND_SHARING: Final = Endpoint(f"{API}.catalog.package.sharing", FindSharing, PackageSharing)

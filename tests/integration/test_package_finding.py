@@ -90,5 +90,7 @@ async def test_bills_of_packages_and_of_channels_are_valid(
 async def test_the_impact_of_a_version_that_is_not_there_is_not_nothing(credentials: Path) -> None:
     """It is refused, before anybody could take it for harmless."""
     answer = await l3af(credentials, "impact", "port-count", "9.9.9")
+    sharing = await l3af(credentials, "sharing", "port-count")
 
+    assert sharing.output.strip() == "port-count 1.0.0 declares no map to be one for all"
     assert (answer.status, "has no version 9.9.9" in answer.message) == (2, True)

@@ -80,6 +80,7 @@ def test_maps_are_read_with_their_sizes() -> None:
     )
     assert {found.name: found.value_size_bytes for found in facts.maps}["plain"] == 3
     assert {found.name: found.type for found in facts.maps}["events"] == "ringbuf"
+    assert [found.name for found in facts.maps if found.is_pinned_by_name] == ["plain"]
 
 
 def test_maps_of_the_older_section_are_read() -> None:

@@ -12,13 +12,20 @@ import pytest
 from services.catalog.search.asking import search
 from services.catalog.search.index import SearchIndex
 from services.catalog.search.ranking import AfterError, Known
+from services.catalog.search.sharing import shared_with
 from shared.contracts.events import PUBLIC
 from shared.contracts.lifecycle import Lifecycle, Statement
-from shared.contracts.package_records import PackageFacets, PackageRecord, VersionEntry
+from shared.contracts.package_records import (
+    PackageFacets,
+    PackageRecord,
+    SharedMap,
+    VersionEntry,
+)
 from shared.contracts.search import PackagesFound, SearchPackages
 
 SECRET = "r_0123456789abcdef"
 ALL = frozenset({PUBLIC})
+FLOWS = SharedMap(name="flows", type="hash", key_size_bytes=4, value_size_bytes=8, max_entries=64)
 SAID = Statement(by="U", name="ann", role="approver", at="2026-01-01T00:00:00.000000Z", why="x")
 
 
@@ -123,6 +130,10 @@ def test_words_are_never_interpreted(words: str) -> None:
         ({"channels": ("dev",)}, 0),
         ({"tags": ("lts",)}, 1),
         ({"platforms": ("windows",)}, 0),
+        ({"maps": ("limits",)}, 1),
+        ({"maps": ("limit",)}, 0),
+        ({"shared_maps": ("flows",)}, 1),
+        ({"shared_maps": ("limits",)}, 0),
     ],
 )
 def test_a_facet_is_met_or_not(asked: dict[str, Any], count: int) -> None:
@@ -135,6 +146,8 @@ def test_a_facet_is_met_or_not(asked: dict[str, Any], count: int) -> None:
             owners=("Ann <ann@example.org>",),
             platforms=("linux",),
             tags=("lts",),
+            maps=("flows", "limits"),
+            shared_maps=(FLOWS,),
         )
     )
 
@@ -259,3 +272,25 @@ def test_a_place_that_was_not_given_out_is_refused() -> None:
     for after in ("x", "[]", '["1","a","b","1.0.0"]', "[1,2,3,4]"):
         with pytest.raises(AfterError):
             ask(index, after=after)
+
+
+def test_packages_that_declare_a_map_to_be_one_for_all_depend_on_one_another() -> None:
+    """By its name; what differs in the layout would keep them apart."""
+    larger = msgspec.structs.replace(FLOWS, max_entries=128, value_size_bytes=16)
+    odd = msgspec.structs.replace(FLOWS, name="a|b|1|2|3|4")
+    index = an_index(
+        a=an_entry(shared_maps=(FLOWS, odd)),
+        b=(an_entry("1.0.0", shared_maps=(FLOWS,)), an_entry("1.1.0", shared_maps=(larger,))),
+        c=an_entry(maps=("flows",)),
+        d=an_entry(shared_maps=(FLOWS,)),
+    )
+    index.put(PackageRecord(name="e", versions=(an_entry(shared_maps=(FLOWS,)),)), SECRET)
+
+    flows, other = shared_with(index, "a", (FLOWS, odd), ALL)
+
+    assert [(one.name, one.version, one.differs) for one in flows.packages] == [
+        ("b", "1.1.0", ("value_size_bytes", "max_entries")),
+        ("d", "1.0.0", ()),
+    ]
+    assert (flows.total, other.total) == (2, 0)
+    assert shared_with(index, "a", (FLOWS,), ALL | {SECRET})[0].total == 3

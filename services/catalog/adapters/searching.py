@@ -17,15 +17,24 @@ import structlog
 from services.catalog.adapters.package_index import PackageIndex
 from services.catalog.adapters.packages import Packages
 from services.catalog.adapters.ratings import Ratings
+from services.catalog.resolution import chosen_version
 from services.catalog.search.asking import search
 from services.catalog.search.index import SearchIndex
 from services.catalog.search.ranking import Known
+from services.catalog.search.sharing import shared_with
 from shared.adapters.bus import Bus
 from shared.adapters.callers import Caller
 from shared.adapters.service_layer import Handler
 from shared.contracts.base import Endpoint
 from shared.contracts.events import PUBLIC, Audience
-from shared.contracts.search import SEARCH_PACKAGES, PackagesFound, SearchPackages
+from shared.contracts.search import (
+    FIND_SHARING,
+    SEARCH_PACKAGES,
+    FindSharing,
+    PackagesFound,
+    PackageSharing,
+    SearchPackages,
+)
 from shared.contracts.usage import GET_USAGE, GetUsage, SpaceUse
 from shared.errors import FaultError, RefusedError
 
@@ -58,13 +67,26 @@ class Searching:
 
     def endpoints(self) -> dict[Endpoint[Any, Any], Handler]:
         """What is served, and by which method."""
-        return {SEARCH_PACKAGES: self.search_packages}
+        return {SEARCH_PACKAGES: self.search_packages, FIND_SHARING: self.find_sharing}
 
     async def search_packages(self, request: SearchPackages, caller: Caller) -> PackagesFound:
         """One page of what the caller sees."""
         await self._catch_up()
         seen = self._packages.seen_by(caller, request.space)
         return search(self._index, request, seen, self._beside())
+
+    async def find_sharing(self, request: FindSharing, caller: Caller) -> PackageSharing:
+        """Which packages that the caller sees declare the same shared maps."""
+        await self._catch_up()
+        held = self._packages.find(request.name, self._packages.seen_by(caller, request.space))
+        entry = chosen_version(held.record, name=request.name, version=request.version)
+        seen = self._packages.seen_by(caller)
+        return PackageSharing(
+            name=request.name,
+            version=entry.version,
+            space=entry.space,
+            maps=shared_with(self._index, request.name, entry.facets.shared_maps, seen),
+        )
 
     async def keep_up(self) -> None:
         """For ever: what changed is put into the index, soon."""

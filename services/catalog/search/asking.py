@@ -20,6 +20,7 @@ from typing import Final
 
 from services.catalog.search.documents import (
     FACETS,
+    MAP,
     OWNER,
     RUNS,
     STANDS,
@@ -119,6 +120,8 @@ def _filtered(
         ("publisher", map(folded, asked.publishers)),
         ("channel", asked.channels),
         ("tag", map(folded, asked.tags)),
+        (MAP, asked.maps),
+        ("shared-map", asked.shared_maps),
         ("platform", asked.platforms),
     ):
         for value in values:

@@ -20,7 +20,12 @@ from services.catalog.resolution import descending, is_revoked, newest_release
 from shared.bytecode.helper_names import helper_name
 from shared.contracts.events import Audience
 from shared.contracts.lifecycle import ReviewState
-from shared.contracts.package_records import PackageFacets, PackageRecord, VersionEntry
+from shared.contracts.package_records import (
+    PackageFacets,
+    PackageRecord,
+    SharedMap,
+    VersionEntry,
+)
 from shared.contracts.search import Facet
 from shared.identifiers import Hook
 from shared.licensing.expressions import ExpressionError, parse_expression
@@ -35,13 +40,16 @@ Term = tuple[str, str]
 
 FACETS: Final[tuple[Facet, ...]] = (
     *("hook", "helper", "licence", "kernel", "owner", "publisher"),
-    *("channel", "tag", "platform", "state"),
+    *("channel", "tag", "shared-map", "platform", "state"),
 )
 """Fields that are counted."""
 WORD: Final = "word"
 """Of name, summary, owners, programs, maps or companions."""
 NAME_WORD: Final = "name-word"
 TAG_WORD: Final = "tag-word"
+MAP: Final = "map"
+SHARED_LAYOUT: Final = "shared-layout"
+"""A shared map with its layout, as `layout_value` writes it."""
 OWNER: Final = "folded-owner"
 NAME: Final = "name"
 """The whole name."""
@@ -121,6 +129,23 @@ def _helper(number: int) -> str:
     return helper_name(number).removeprefix(_HELPER) or str(number)
 
 
+def layout_value(one: SharedMap) -> str:
+    """A shared map as one value."""
+    return "|".join(str(getattr(one, name)) for name in SharedMap.__struct_fields__)
+
+
+def read_layout(value: str) -> SharedMap:
+    """What `layout_value` wrote."""
+    name, kind, key, size, entries = value.rsplit("|", 4)
+    return SharedMap(
+        name=name,
+        type=kind,
+        key_size_bytes=int(key),
+        value_size_bytes=int(size),
+        max_entries=int(entries),
+    )
+
+
 def licence_value(text: str) -> str:
     """A licence as it is compared: as the SPDX list writes it."""
     named = _licences(text)
@@ -150,10 +175,13 @@ def content_terms(name: str, facets: PackageFacets) -> ContentTerms:
             *(("licence", one) for one in _licences(facets.licence)),
             *((("kernel", kernel),) if kernel else ()),
             *(("owner", one) for one in dict.fromkeys(facets.owners)),
+            *(("shared-map", one.name) for one in facets.shared_maps),
             *(("platform", one) for one in facets.platforms),
         ),
         runs=(RUNS, f"{kernel}|{facets.needs_kernel}"),
-        words=_words(name, facets.owners, texts),
+        words=_words(name, facets.owners, texts)
+        | {(MAP, one) for one in facets.maps}
+        | {(SHARED_LAYOUT, layout_value(one)) for one in facets.shared_maps},
     )
 
 
