@@ -151,6 +151,37 @@ async def test_what_the_executor_links_is_not_said(
     assert said.named(name) == []
 
 
+HOLDER = """
+import sys
+from pathlib import PurePosixPath
+from services.node_executor.adapters import pins
+held = pins.open_pinned(PurePosixPath(sys.argv[2]))
+print(held is not None, flush=True)
+sys.stdin.read()
+"""
+
+
+async def test_what_is_on_trial_for_the_executor_is_not_said(
+    watch: Callable[..., UnmanagedPrograms], said: Said, loads: Callable[[str], PurePosixPath]
+) -> None:
+    """It may be of a space, and its name and tag would be told to everybody."""
+    watched = watch()
+    await watched.look()
+    path = loads("is_on_trial")
+    trial = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, "services.node_executor.package_test", str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert trial.stdout is not None
+    assert trial.stdout.readline() == b"True\n"
+    Path(path).unlink()
+    await watched.look()
+    trial.communicate()
+
+    assert said.named("is_on_trial") == []
+
+
 async def test_what_is_gone_at_once_is_no_news_and_a_boot_begins_anew(
     watch: Callable[..., UnmanagedPrograms], said: Said, loads: Callable[[str], PurePosixPath]
 ) -> None:

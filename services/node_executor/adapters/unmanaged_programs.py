@@ -169,7 +169,7 @@ class UnmanagedPrograms:
 
 
 def _executors(program: EbpfProgram) -> set[int]:
-    """Owners of the program that are executors of this host, this one included."""
+    """Owners of the program that are executors of this host, or processes that try for one."""
     return {one.pid for one in program.owners if one.pid == os.getpid() or _is_executor(one.pid)}
 
 
@@ -178,7 +178,7 @@ def _is_executor(pid: int) -> bool:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:  # because processes come and go
         return False
-    return _MODULE in words
+    return any(word == _MODULE or word.startswith(_MODULE + b".") for word in words)
 
 
 def _present() -> set[Loaded]:
