@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,6 +33,7 @@ from services.catalog.package_places import (
     key_of,
     place_of,
 )
+from services.catalog.recent import Recent
 from services.catalog.resolution import summary_of
 from services.catalog.version_entries import packed_entries, record_of
 from shared.adapters.bus import Bus
@@ -47,8 +47,8 @@ from shared.errors import FaultError, RefusedError
 RELIST_SECONDS: Final = 600.0
 LISTED_SECONDS: Final = 60.0
 """How long reading all records may take at the start."""
-UNPACKED: Final = 128
-"""Records that stay unpacked, those that were asked for last."""
+UNPACKED_VERSIONS: Final = 5000
+"""That stay unpacked, of the packages that were asked for last: some five kilobytes each."""
 
 _log = structlog.get_logger()
 
@@ -71,7 +71,7 @@ class PackageIndex:
         self._bucket: Final[KeyValue[StoredPackage]] = bus.bucket(CATALOG)
         self._kept: Final[dict[Audience, dict[str, _Kept]]] = {}
         self._archives: Final[dict[Audience, set[bytes]]] = {}
-        self._unpacked: Final[OrderedDict[str, Part]] = OrderedDict()
+        self._unpacked: Final = Recent[Part](UNPACKED_VERSIONS)
         self._drafted: tuple[StoredPackage, PackageRecord] | None = None
         self._heard: Final[list[Callable[[Audience, str], None]]] = []
 
@@ -190,7 +190,7 @@ class PackageIndex:
         known = self._kept_in(space).get(name)
         if entry is None:
             self._kept.get(space, {}).pop(name, None)
-            self._unpacked.pop(key_of(space, name), None)
+            self._unpacked.drop(key_of(space, name))
             self._tell(space, name)
         elif known is None or known.revision != entry.revision:
             self._keep(entry.key, entry.value, entry.revision)
@@ -225,7 +225,9 @@ class PackageIndex:
         self._kept.setdefault(space, {})[name] = _Kept(stored, summary, has_gate, revision)
         digests = (bytes.fromhex(one.archive_sha256) for one in record.versions)
         self._archives.setdefault(space, set()).update(digests)
-        self._remember(Part(space, record, revision))
+        self._unpacked.drop(key)
+        if drafted and record is drafted[1]:
+            self._remember(Part(space, record, revision))
         self._tell(space, name)
 
     def _tell(self, space: Audience, name: str) -> None:
@@ -236,14 +238,11 @@ class PackageIndex:
         part = self._unpacked.get(key_of(space, kept.stored.name))
         if part is None:
             part = Part(space, record_of(kept.stored), kept.revision)
-        self._remember(part)
+            self._remember(part)
         return part
 
     def _remember(self, part: Part) -> None:
-        self._unpacked[part.key] = part
-        self._unpacked.move_to_end(part.key)
-        while len(self._unpacked) > UNPACKED:
-            self._unpacked.popitem(last=False)
+        self._unpacked.put(part.key, part, weight=len(part.record.versions))
 
 
 _NOTHING: Final[Mapping[str, _Kept]] = MappingProxyType({})

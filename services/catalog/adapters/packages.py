@@ -11,7 +11,6 @@ Rules:
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final, Protocol, TypeVar, cast
@@ -20,6 +19,7 @@ import msgspec
 
 from services.catalog.adapters.package_index import PackageIndex
 from services.catalog.package_places import Held, Meant, Part, VersionPlace, has_version
+from services.catalog.recent import Recent
 from services.catalog.resolution import descending
 from services.catalog.version_entries import content_of, packed, storable, unpacked, whole
 from shared.adapters.bus import Bus
@@ -39,8 +39,8 @@ from shared.versions import precedence
 
 MessageT = TypeVar("MessageT", bound=Message)
 
-CONTENTS: Final = 64
-"""Contents of versions that stay in memory, those that were asked for last."""
+CONTENT_BYTES: Final = 1024 * 1024
+"""Packed, of the contents that were asked for last and stay in memory, where they take far more."""
 
 
 class Blobs(Protocol):
@@ -61,7 +61,7 @@ class Packages:
         self._index: Final = index
         self._blobs: Final = blobs
         self._spaces: Final = spaces
-        self._contents: Final[OrderedDict[str, Message]] = OrderedDict()
+        self._contents: Final = Recent[Message](CONTENT_BYTES)
 
     def seen_by(self, caller: Caller, space: Audience = "") -> frozenset[Audience]:
         """The spaces that somebody sees; or the one that is named, if it is one of these."""
@@ -229,7 +229,7 @@ class Packages:
         digest = sha256_hex(data)
         if digest not in self._contents:
             await self._blobs.store(digest, data)
-        self._remember(digest, value)
+        self._contents.put(digest, value, weight=len(data))
         return digest
 
     async def _kept(self, digest: str, kind: type[MessageT]) -> MessageT:
@@ -239,11 +239,5 @@ class Packages:
             if data is None:
                 raise FaultError(f"artifact {digest} is not stored")
             value = unpacked(bytes(data), kind)
-        self._remember(digest, value)
+            self._contents.put(digest, value, weight=len(data))
         return cast("MessageT", value)
-
-    def _remember(self, digest: str, value: Message) -> None:
-        self._contents[digest] = value
-        self._contents.move_to_end(digest)
-        while len(self._contents) > CONTENTS:
-            self._contents.popitem(last=False)
