@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -175,11 +176,16 @@ async def test_what_is_on_trial_for_the_executor_is_not_said(
     )
     assert trial.stdout is not None
     assert trial.stdout.readline() == b"True\n"
+    opened = pins.open_pinned(path)
+    assert opened is not None
+    with opened:
+        program_id = kernel_info.program_info(opened.fd).id
     Path(path).unlink()
     await watched.look()
     trial.communicate()
 
-    assert said.named("is_on_trial") == []
+    found = [body.details["found"]["program_id"] for body in said.bodies.values()]
+    assert program_id not in found
 
 
 async def test_what_is_gone_at_once_is_no_news_and_a_boot_begins_anew(
