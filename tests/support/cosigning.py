@@ -71,9 +71,9 @@ def simple_payload(digest: str, **critical: Any) -> bytes:
     return json.dumps({"critical": {**parts, **critical}, "optional": None}).encode()
 
 
-def signature_content(digest: str, key: SigningKey, payload: bytes | None = None) -> OciContent:
+def signature_content(digest: str, key: SigningKey) -> OciContent:
     """What lies under the tag `sha256-<digest>.sig`."""
-    signed = simple_payload(digest) if payload is None else payload
+    signed = simple_payload(digest)
     layer = describe(SIMPLE_SIGNING, signed, annotations={SIGNATURE_ANNOTATION: sign(key, signed)})
     config = b"{}"
     manifest = encode(
