@@ -57,6 +57,8 @@ def test_a_service_gets_its_own_credentials_and_state() -> None:
         "CATALOG_CREDENTIALS_DIR": "/srv/l3af/credentials/services/catalog",
         "CATALOG_STATE_DIR": "/srv/l3af/state/catalog",
         "CATALOG_LOG_LEVEL": "info",
+        "CATALOG_MAX_ARTIFACT_BYTES": "1073741824",
+        "CATALOG_UPLOADS_BYTES": "4294967296",
         "CATALOG_LICENCE_POLICY": "gpl-ok",
         "CATALOG_VERIFICATION_KERNELS": "0",
         "CATALOG_VERIFICATION_CHANNELS": "",
