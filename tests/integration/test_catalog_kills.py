@@ -15,6 +15,7 @@ import pytest
 
 from cli.package_build import BuiltPackage
 from cli.package_publish import upload
+from services.catalog.version_entries import content_of
 from shared.adapters.bus import Bus
 from shared.contracts.catalog import (
     CHUNK_BYTES,
@@ -27,12 +28,14 @@ from shared.contracts.catalog import (
     PublishPackage,
 )
 from shared.contracts.package_records import CATALOG
+from shared.contracts.reviews import YANK_PACKAGE, YankPackage
 from shared.contracts.storage import ARTIFACT_STREAM, outbox_bucket
 from shared.errors import FaultError
 from tests.integration.conftest import Buses
 from tests.package_builders import sign
 from tests.support.catalog_process import a_built_package
 from tests.support.catalog_stage import BUILT, Stage, a_stage
+from tests.support.earlier_records import earlier_package
 
 NAME: Final = "rate-limit"
 COMMAND: Final = "killed-in-publish"
@@ -51,6 +54,11 @@ async def _artifacts(provisioner: Bus) -> int:
     subject = f"$JS.API.STREAM.INFO.{ARTIFACT_STREAM}"
     answer = await provisioner.connection.ask(subject, b"", timeout_seconds=DEADLINE_SECONDS)
     return int(json.loads(answer.data)["state"]["messages"])
+
+
+async def _is_recorded(reader: Bus) -> bool:
+    pending = await reader.bucket(outbox_bucket("catalog")).get(f"pending.{COMMAND}")
+    return pending is not None
 
 
 async def _killed_when(
@@ -106,8 +114,7 @@ async def test_a_killed_publication_is_made_or_never_was(stage: Stage, moment: s
         if moment == "content":
             return await _artifacts(provisioner) > chunks
         if moment == "recorded":
-            pending = await reader.bucket(outbox_bucket("catalog")).get(f"pending.{COMMAND}")
-            return pending is not None
+            return await _is_recorded(reader)
         return await reader.bucket(CATALOG).get(NAME) is not None
 
     await _killed_when(stage, is_so, asyncio.create_task(_asked(stage, BUILT, COMMAND)))
@@ -124,3 +131,32 @@ async def test_a_killed_publication_is_made_or_never_was(stage: Stage, moment: s
     assert shown.package.elf == BUILT.elf
     told = {event.id for event in stage.events if event.data.action == "package.publish"}
     assert len(told) == 1
+
+
+@pytest.mark.parametrize("moment", ["recorded", "changed"])
+async def test_a_record_that_becomes_light_under_a_kill_loses_nothing(
+    stage: Stage, moment: str
+) -> None:
+    """One that an earlier release wrote is as before or light, and says the same of the rest."""
+    reader = await stage.buses.open("service-catalog")
+    root = await stage.buses.open("administrator", "root")
+    before = await reader.bucket(CATALOG).put("one", earlier_package())
+    yank = YankPackage(name="one", version="1.0.0", command_id=COMMAND, reason="a test")
+
+    async def is_so() -> bool:
+        if moment == "recorded":
+            return await _is_recorded(reader)
+        stored = await reader.bucket(CATALOG).get("one")
+        return stored is not None and stored.revision > before
+
+    await _killed_when(stage, is_so, asyncio.create_task(root.request(YANK_PACKAGE, yank)))
+    await root.request(YANK_PACKAGE, yank)
+
+    stored = await reader.bucket(CATALOG).get("one")
+    assert stored is not None
+    assert (stored.value.versions, stored.value.command_id) == ((), COMMAND)
+    for version in earlier_package().versions:
+        request = GetPackage(name="one", version=version.version)
+        shown = (await root.request(GET_PACKAGE, request)).package
+        assert content_of(shown) == content_of(version)
+        assert (shown == version) == (version.version != "1.0.0")
