@@ -21,8 +21,9 @@ from shared.versions import Constraint, Precedence, parse_constraint, parse_vers
 
 STABLE: Final = "stable"
 MAX_HINTS: Final = 8
-MAX_PAGE_VERSIONS: Final = 10_000
-"""That a page of the list names: at 64 characters each, what a reply holds."""
+MAX_PAGE_VERSIONS: Final = 5000
+"""That a page of the list names: at 64 characters each, and once more with its space, what a reply
+holds."""
 _LINE: Final = 8
 """What the rest of a package's line counts for, in versions."""
 
