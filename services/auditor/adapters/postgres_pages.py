@@ -27,6 +27,7 @@ from services.auditor.query import (
     StoredRecord,
 )
 from shared.contracts.base import EVENTS
+from shared.contracts.events import PUBLIC
 
 FEW: Final = 5_000
 """Rows that are sorted faster than the log is read backwards."""
@@ -76,15 +77,23 @@ async def read_page(
     if dict(query.equal).get("outcome") in TROUBLES:
         implied.append("outcome IN ('refused', 'failed')")
     implied += ["licence <> ''"] if query.licence else []
+    if query.audiences is not None and PUBLIC not in query.audiences:
+        implied.append(f"audience <> '{PUBLIC}'")
     where, values = _numbered(clauses)
     matching = f"SELECT {STORED} FROM records WHERE {' AND '.join([where, *implied])}"  # noqa: S608
     order = f"ORDER BY idx {'ASC' if query.is_ascending else 'DESC'} LIMIT {query.limit + 1}"
-    audiences = _named_parts(query)
-    if audiences:
+    audiences = _asked_audiences(query)
+    if len(audiences) > MOST_PARTS:
+        values = [*values, audiences]
+        condition = " AND ".join([where, *implied, "audience = one"])
+        part = f"SELECT idx FROM records WHERE {condition} {order}"  # noqa: S608 # constants
+        matching = (
+            f"SELECT {STORED} FROM records WHERE idx IN (SELECT part.idx FROM "  # noqa: S608
+            f"unnest(${len(values)}::text[]) AS one CROSS JOIN LATERAL ({part}) AS part {order})"
+        )
+    elif audiences:
         # Each part's records are in order in the index: the first few of each hold the page.
-        marks = [
-            f"${number}" for number in range(len(values) + 1, len(values) + 1 + len(audiences))
-        ]
+        marks = [f"${number}" for number, _ in enumerate(audiences, start=len(values) + 1)]
         parts = [f"({matching} AND audience = {mark} {order})" for mark in marks]
         matching = f"SELECT * FROM ({' UNION ALL '.join(parts)}) AS parts"  # noqa: S608 # a constant
         values = [*values, *audiences]
@@ -133,16 +142,18 @@ def _literal(letter: str) -> str:
     return letter if letter.isalnum() or letter == "_" else f"\\U{ord(letter):08x}"
 
 
-def _named_parts(query: RecordQuery) -> list[str]:
-    """The audiences by which the records of a name that a space may have are looked for.
+def _asked_audiences(query: RecordQuery) -> list[str]:
+    """The audiences by which the records of a space, or of a name it may have, are looked for.
 
     So a name that only hidden records have takes as long as one that there is not.  None if no
-    such name is given.
+    such name is given and the question is not about a space.
     """
-    if query.audiences is None or not any(column in NAMED for column, _ in query.equal):
+    audiences = query.audiences
+    if audiences is None:
         return []
+    is_named = any(column in NAMED for column, _ in query.equal)
     # Of a message whose subject is no event's the audience is none.
-    return sorted({"", *query.audiences})
+    return sorted({"", *audiences}) if is_named or PUBLIC not in audiences else []
 
 
 def _audience_clauses(query: RecordQuery) -> _Clauses:

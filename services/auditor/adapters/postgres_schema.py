@@ -151,6 +151,7 @@ CREATE INDEX records_package_trouble ON records (package, audience, outcome, idx
     WHERE outcome IN ('refused', 'failed');
 CREATE INDEX records_deployment_trouble ON records (deployment, audience, outcome, idx)
     WHERE outcome IN ('refused', 'failed');
+CREATE INDEX records_space ON records (audience, idx) WHERE audience <> 'public';
 """
 MIGRATIONS: Final[tuple[str, ...]] = (
     _TO_FORMAT_2,

@@ -26,6 +26,7 @@ from services.auditor.query import (
     StoredRecord,
 )
 from shared.contracts.base import EVENTS
+from shared.contracts.events import PUBLIC
 
 FEW: Final = 5_000
 """Rows that are sorted faster than the log is read backwards."""
@@ -96,7 +97,8 @@ def page_statement(
             (f"+{clause}" if clause.startswith(tuple(others)) else clause, value)
             for clause, value in clauses
         ]
-    is_short = not query.equal and bool(times) and _matches_few(connection, times)
+    by_audience = _named_parts(query, shortest) or _space_parts(query)
+    is_short = not (query.equal or by_audience) and bool(times) and _matches_few(connection, times)
     if not is_short:
         # The planner would sort whatever the times leave, however much that is.
         clauses = [(clause.replace("time_us", "+time_us"), value) for clause, value in clauses]
@@ -107,7 +109,7 @@ def page_statement(
         # Only numbers are sorted, and only the rows of one page are fetched.
         found = f"SELECT idx FROM records INDEXED BY records_time WHERE {where} {order}"  # noqa: S608
         return f"SELECT {STORED} FROM records WHERE idx IN ({found}) {order}", values  # noqa: S608
-    matching = _named_parts(query, shortest) or _glob_parts(connection, query)
+    matching = by_audience or _glob_parts(connection, query)
     if matching is None:
         return f"SELECT {STORED} FROM records WHERE {where} {order}", values  # noqa: S608 # constants
     # Each part's records are in order in the index: the first few of each hold the page.
@@ -141,6 +143,17 @@ def _named_parts(query: RecordQuery, shortest: str) -> _Parts | None:
         condition = f"{column} = ? AND audience = seen.value"
         return source, condition, [(json_text(audiences), values[column])]
     return source, f"{column} = ? AND audience = ?", [(values[column], one) for one in audiences]
+
+
+def _space_parts(query: RecordQuery) -> _Parts | None:
+    """The records of a space, or of none; None if the question is not about one."""
+    audiences = query.audiences
+    if audiences is None or PUBLIC in audiences or len(audiences) >= MOST_PARTS:
+        return None
+    source = "records INDEXED BY records_space"
+    # Of a message whose subject is no event's the audience is none.
+    parts: list[tuple[str, ...]] = [(one,) for one in sorted({"", *audiences})]
+    return source, f"audience <> '{PUBLIC}' AND audience = ?", parts
 
 
 def _glob_parts(connection: sqlite3.Connection, query: RecordQuery) -> _Parts | None:

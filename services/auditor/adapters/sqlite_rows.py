@@ -142,6 +142,7 @@ CREATE INDEX records_package_trouble ON records (package, audience, outcome)
 DROP INDEX records_deployment_trouble;
 CREATE INDEX records_deployment_trouble ON records (deployment, audience, outcome)
     WHERE outcome IN ('refused', 'failed');
+CREATE INDEX records_space ON records (audience) WHERE audience <> 'public';
 """
 MIGRATIONS: Final[tuple[str, ...]] = (
     _TO_VERSION_2,
