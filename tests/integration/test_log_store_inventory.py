@@ -57,7 +57,7 @@ def random_events(count: int, *, seed: int) -> list[Event]:
         elif kind == "snapshot":
             events.append(snapshot_event(reading, a_reading("p0", place=PLACES[1]), **told))
         else:
-            action = "node.register" if kind == "other" or rng.random() < 0.8 else "state.rebuild"
+            action = "node.register" if kind == "other" or rng.random() < 0.5 else "state.rebuild"
             events.append(
                 an_event(
                     sequence,
@@ -142,6 +142,23 @@ async def test_pages_go_on_behind_the_last_place(place: LogPlace) -> None:
         for after in {key_of(one.place): one.place for one in whole}.values():
             rest, _, _ = await store.sightings(moment, audiences=ALL, node="", after=after)
             assert rest == [one for one in whole if follows(one, after)]
+
+
+async def test_a_run_ends_where_its_node_lost_its_memory(place: LogPlace) -> None:
+    """And begins anew where it was found again; another node's runs go on."""
+    rebuilt = an_event(2, emitter="node/n1", action="state.rebuild", outcome="observed", time=at(7))
+    events = [
+        chain_event("chain.attach", a_reading("a"), node="n1", sequence=1, seconds=1),
+        chain_event("chain.attach", a_reading("a"), node="n2", sequence=1, seconds=2),
+        rebuilt,
+        chain_event("chain.adopt", a_reading("a"), node="n1", sequence=3, seconds=9),
+    ]
+    async with place.open() as store:
+        await kept(store, events)
+        found, _, _ = await store.runs(digest_of("archive a"), audiences=ALL, after=None)
+
+    ends = [(run.record, run.until_record) for run in merged_runs(found)]
+    assert ends == [(0, 2), (3, None), (1, None)]
 
 
 async def test_records_and_index_are_kept_together_or_not_at_all(place: LogPlace) -> None:

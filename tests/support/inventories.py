@@ -147,31 +147,39 @@ class ModelIndex:
         found = []
         for one in sorted(self.sightings, key=lambda one: (key_of(one.place), one.sequence)):
             if digest in one.digests:
-                after = min(self._later(one), key=self._order, default=None)
-                following = (after.sequence, after.record, self._from_us(after)) if after else None
+                since = self._from_us(one)
+                ends = [(max(self._from_us(end), since), end) for end in self._ends(one)]
+                ends.sort(key=lambda end: (end[0], *self._order(end[1])[1:]))
+                following = (ends[0][1].sequence, ends[0][1].record, ends[0][0]) if ends else None
                 found.append(
                     StoredRun(
                         one.place,
                         one.audience,
                         one.sequence,
                         one.record,
-                        self._from_us(one),
+                        since,
                         following,
                     )
                 )
         return found
 
-    def _later(self, one: Sighting) -> Iterator[Sighting]:
-        """Those of the same place that were said after it."""
+    def _ends(self, one: Sighting) -> Iterator[Sighting]:
+        """What was said after it of its place or of the whole node, the first of each audience."""
+        later: dict[str, list[Sighting]] = {}
         for other in self.sightings:
-            if other.place != one.place:
+            if other.place not in (one.place, HookPlace(node=one.place.node)):
                 continue
             if other.audience == one.audience:
                 is_later = (other.sequence, other.record) > (one.sequence, one.record)
             else:
                 is_later = self._order(other)[:2] > self._order(one)[:2]
             if is_later:
-                yield other
+                later.setdefault(other.audience, []).append(other)
+        for audience, found in later.items():
+            if audience == one.audience:
+                yield min(found, key=lambda other: (other.sequence, other.record))
+            else:
+                yield min(found, key=self._order)
 
     def _order(self, one: Sighting) -> tuple[int, str, int, int]:
         return self._from_us(one), one.audience, one.sequence, one.record

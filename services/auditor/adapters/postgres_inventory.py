@@ -96,32 +96,41 @@ WHERE p.audience = ANY($1) AND (p.node, p.netns, p.interface, p.hook) > ($2, $3,
 AND EXISTS (SELECT FROM sighted_digests d WHERE d.digest = $6 AND d.point = p.number)
 ORDER BY p.node, p.netns, p.interface, p.hook LIMIT {PAGE_PLACES + 1}
 """  # noqa: S608 # constants
+_LATER: Final = (
+    "(SELECT * FROM sightings WHERE point = {}.number "
+    "AND (sequence, idx) > (s.sequence, s.idx) ORDER BY sequence, idx LIMIT 1)"
+)
+_SINCE: Final = (
+    "(SELECT * FROM sightings WHERE q.audience <> p.audience AND point = q.number AND {} "
+    "AND from_us >= s.from_us + (q.audience < p.audience)::int "
+    "ORDER BY from_us, sequence, idx LIMIT 1)"
+)
+_ENDING: Final = (
+    "q.node = p.node AND q.audience = ANY($1) AND (q.hook = '' "
+    "OR (q.netns = p.netns AND q.interface = p.interface AND q.hook = p.hook))"
+)
 _RUNS: Final = f"""
-SELECT {_PLACE}, p.audience, s.sequence, s.idx, s.from_us, n.sequence, n.idx, n.from_us
+SELECT {_PLACE}, p.audience, s.sequence, s.idx, s.from_us, n.sequence, n.idx,
+    greatest(n.from_us, s.from_us)
 FROM unnest($2::text[], $3::text[], $4::text[], $5::text[])
     AS wanted (node, netns, interface, hook)
 JOIN hook_points p USING (node, netns, interface, hook)
 JOIN sighted_digests d ON d.digest = $6 AND d.point = p.number
 JOIN sightings s ON s.point = d.point AND s.sequence = d.sequence AND s.idx = d.idx
+LEFT JOIN hook_points w ON w.node = p.node AND w.hook = '' AND w.audience = p.audience
 LEFT JOIN LATERAL (
     SELECT c.*, q.audience FROM hook_points q CROSS JOIN LATERAL (
-        (SELECT * FROM sightings WHERE q.number = p.number AND point = p.number
-            AND (sequence, idx) > (s.sequence, s.idx) ORDER BY sequence, idx LIMIT 1)
-        UNION ALL
-        (SELECT * FROM sightings WHERE q.number <> p.number AND point = q.number
-            AND NOT is_observed
-            AND from_us >= s.from_us + (q.audience < p.audience)::int
-            ORDER BY from_us, sequence, idx LIMIT 1)
-        UNION ALL
-        (SELECT * FROM sightings WHERE q.number <> p.number AND point = q.number
-            AND is_observed
-            AND from_us >= s.from_us + (q.audience < p.audience)::int
-            ORDER BY from_us, sequence, idx LIMIT 1)) AS c
-    WHERE {_SAME_PLACE} ORDER BY c.from_us, q.audience, c.sequence, c.idx LIMIT 1) AS n ON true
+        (SELECT * FROM ({_LATER.format("p")} UNION ALL {_LATER.format("w")}) AS own
+            WHERE q.number = p.number ORDER BY sequence, idx LIMIT 1)
+        UNION ALL {_SINCE.format("NOT is_observed")}
+        UNION ALL {_SINCE.format("is_observed")}) AS c
+    WHERE {_ENDING}
+    ORDER BY greatest(c.from_us, s.from_us), q.audience, c.sequence, c.idx LIMIT 1) AS n ON true
 WHERE p.audience = ANY($1)
 ORDER BY p.node, p.netns, p.interface, p.hook, p.audience, s.sequence, s.idx
 """  # noqa: S608 # constants
-"""What follows in its own audience by sequence, in the others by the clock: the first of those."""
+"""What follows in its own audience by sequence, in the others by the clock: the first of those.
+A word on the whole node (`w`) ends what was said of its hook points."""
 
 
 async def add_sightings(connection: Connection[Row], records: Iterable[Record]) -> None:

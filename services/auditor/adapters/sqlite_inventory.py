@@ -86,9 +86,13 @@ _PLACE: Final = "p.node, p.netns, p.interface, p.hook"
 _KINDS: Final = "(SELECT 0 AS kind UNION ALL SELECT 1)"
 _SEEN: Final = "audience IN (SELECT value FROM json_each(:seen))"
 _BEHIND: Final = "(p.node, p.netns, p.interface, p.hook) > (:node, :netns, :interface, :hook)"
-_SAME_PLACE: Final = (
-    "q.node = p.node AND q.netns = p.netns AND q.interface = p.interface AND q.hook = p.hook "
-    f"AND q.{_SEEN}"
+_LATER: Final = (
+    "SELECT rowid AS number, sequence, idx FROM sightings WHERE point = {}.number "
+    "AND (sequence, idx) > (s.sequence, s.idx) ORDER BY sequence, idx LIMIT 1"
+)
+_ENDING: Final = (
+    f"q.node = p.node AND q.{_SEEN} AND (q.hook = '' "
+    "OR (q.netns = p.netns AND q.interface = p.interface AND q.hook = p.hook))"
 )
 _SIGHTINGS: Final = f"""
 SELECT {_PLACE}, p.audience, s.is_observed, s.sequence, s.idx, s.from_us, r.body
@@ -109,26 +113,29 @@ SELECT DISTINCT {_PLACE} FROM hook_points p WHERE p.{_SEEN} AND {_BEHIND} AND EX
 ORDER BY p.node, p.netns, p.interface, p.hook LIMIT {PAGE_PLACES + 1}
 """  # noqa: S608 # constants
 _RUNS: Final = f"""
-SELECT {_PLACE}, p.audience, s.sequence, s.idx, s.from_us, n.sequence, n.idx, n.from_us
+SELECT {_PLACE}, p.audience, s.sequence, s.idx, s.from_us, n.sequence, n.idx,
+    max(n.from_us, s.from_us)
 FROM hook_points p CROSS JOIN sighted_digests d ON d.digest = :digest AND d.point = p.number
 CROSS JOIN sightings s ON s.point = d.point AND s.sequence = d.sequence AND s.idx = d.idx
-LEFT JOIN sightings n ON n.rowid = (
-    SELECT c.rowid FROM hook_points q CROSS JOIN {_KINDS} k CROSS JOIN sightings c ON c.rowid =
-        CASE WHEN q.number <> p.number THEN
+LEFT JOIN hook_points w ON w.node = p.node AND w.hook = '' AND w.audience = p.audience
+LEFT JOIN sightings n ON n.rowid = (SELECT number FROM (
+    SELECT c.rowid AS number, max(c.from_us, s.from_us) AS ending, q.audience, c.sequence, c.idx
+    FROM hook_points q CROSS JOIN {_KINDS} k CROSS JOIN sightings c ON c.rowid =
+        CASE WHEN q.audience <> p.audience THEN
             (SELECT rowid FROM sightings INDEXED BY sightings_time
             WHERE point = q.number AND is_observed = k.kind
             AND from_us >= s.from_us + (q.audience < p.audience)
             ORDER BY from_us, sequence, idx LIMIT 1)
-        WHEN k.kind = 0 THEN
-            (SELECT rowid FROM sightings
-            WHERE point = q.number AND (sequence, idx) > (s.sequence, s.idx)
-            ORDER BY sequence, idx LIMIT 1)
+        WHEN q.number = p.number AND k.kind = 0 THEN
+            (SELECT number FROM (SELECT * FROM ({_LATER.format("p")})
+                UNION ALL SELECT * FROM ({_LATER.format("w")})) ORDER BY sequence, idx LIMIT 1)
         END
-    WHERE {_SAME_PLACE} ORDER BY c.from_us, q.audience, c.sequence, c.idx LIMIT 1)
+    WHERE {_ENDING}) ORDER BY ending, audience, sequence, idx LIMIT 1)
 WHERE p.{_SEEN} AND p.node = :node AND p.netns = :netns AND p.interface = :interface
 AND p.hook = :hook ORDER BY p.audience, s.sequence, s.idx
 """  # noqa: S608 # constants
-"""What follows in its own audience by sequence, in the others by the clock: the first of those."""
+"""What follows in its own audience by sequence, in the others by the clock: the first of those.
+A word on the whole node (`w`) ends what was said of its hook points."""
 
 
 def add_sightings(connection: sqlite3.Connection, records: Iterable[Record], *, size: int) -> None:
