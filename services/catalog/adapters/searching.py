@@ -9,6 +9,7 @@ so a start is not delayed by it, and who asks after their own command finds what
 from __future__ import annotations
 
 import asyncio
+import gc
 from time import perf_counter
 from typing import Any, Final
 
@@ -40,6 +41,8 @@ from shared.errors import FaultError, RefusedError
 
 SLICE_SECONDS: Final = 0.005
 """How long others wait at most while what changed is put into the index, about."""
+FROZEN_PACKAGES: Final = 500
+"""After so many, what is in the index is no longer looked through for garbage: it stays."""
 COUNT_SECONDS: Final = 30.0
 USAGE_SECONDS: Final = 10.0
 
@@ -61,6 +64,7 @@ class Searching:
         self._woken: Final = asyncio.Event()
         self._uses: tuple[SpaceUse, ...] = ()
         self._known_beside = Known()
+        self._unfrozen = 0
         self._is_counted = False
         self._rated = 0
         known.on_change(self._note)
@@ -123,6 +127,10 @@ class Searching:
             else:
                 self._index.drop(name, space)
             self._is_counted = False
+            self._unfrozen += 1
+            if self._unfrozen >= FROZEN_PACKAGES:
+                gc.freeze()
+                self._unfrozen = 0
             if perf_counter() > until:
                 await asyncio.sleep(0)
                 until = perf_counter() + SLICE_SECONDS
