@@ -10,8 +10,7 @@ from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any, Final, Protocol
 
-import structlog
-
+from services.catalog.adapters.watching import WATCH_SECONDS, keep_looking
 from services.catalog.overlays import (
     caught_up_event,
     file_changes,
@@ -44,9 +43,6 @@ from shared.versions import base_of, precedence
 TOLD_WITHIN: Final = timedelta(days=5)
 """Of its publication a space is told that a version caught up with it: for less time than the
 outbox remembers that it was told."""
-RETRY_SECONDS: Final = 1.0
-
-_log = structlog.get_logger()
 
 
 class Packages(Protocol):
@@ -104,19 +100,17 @@ class Overlays:
 
     async def keep_telling(self) -> None:
         """For ever: the members of a space are told when upstream has caught up."""
-        while True:
-            await self._concerned.wait()
-            self._concerned.clear()
-            names = sorted(self._changed)
-            self._changed.clear()
+        await keep_looking(self._tell_due, self._concerned, what="overlays")
+
+    async def _tell_due(self) -> float:
+        while self._changed:
+            name = self._changed.pop()
             try:
-                for name in names:
-                    await self.tell(name)
-            except FaultError as error:
-                _log.warning("overlays_not_told", why=error.message)
-                self._changed.update(names)
-                self._concerned.set()
-                await asyncio.sleep(RETRY_SECONDS)
+                await self.tell(name)
+            except FaultError:
+                self._changed.add(name)
+                raise
+        return WATCH_SECONDS
 
     async def tell(self, name: str) -> None:
         """Every space whose own versions a public one makes unnecessary is told, once.

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 import msgspec
 import structlog
 
+from services.catalog.adapters.watching import WATCH_SECONDS, keep_looking
 from services.catalog.publication import check_has_name
 from services.catalog.spacing import (
     Founder,
@@ -52,13 +53,8 @@ from shared.contracts.spaces import (
     SpaceUpdated,
     UpdateSpace,
 )
-from shared.errors import FaultError, RefusedError
 from shared.outbox_records import Change, Decision, ReplyT
 from shared.visibility import Spaces as Mapped
-
-WATCH_SECONDS: Final = 60.0
-"""How often it is looked whether a space is to be lifted, if no time is known to come earlier."""
-RETRY_SECONDS: Final = 1.0
 
 _log = structlog.get_logger()
 
@@ -164,19 +160,11 @@ class Spaces:
 
         What is visible does not wait for this; that everybody was told does.
         """
-        while True:
-            self._concerned.clear()
-            try:
-                await self.lift_due()
-                pause_seconds = self._pause_seconds()
-            except (FaultError, RefusedError) as error:
-                _log.warning("spaces_not_watched", why=error.message)
-                pause_seconds = WATCH_SECONDS if isinstance(error, RefusedError) else RETRY_SECONDS
-            try:
-                async with asyncio.timeout(pause_seconds):
-                    await self._concerned.wait()
-            except TimeoutError:
-                continue
+        await keep_looking(self._lift_due, self._concerned, what="spaces")
+
+    async def _lift_due(self) -> float:
+        await self.lift_due()
+        return self._pause_seconds()
 
     async def lift_due(self) -> None:
         """Every space whose moment has come is lifted and everybody told, whoever died before.

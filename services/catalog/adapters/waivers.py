@@ -12,6 +12,7 @@ from typing import Any, Final
 import structlog
 
 from services.catalog.adapters.packages import Packages
+from services.catalog.adapters.watching import WATCH_SECONDS, keep_looking
 from services.catalog.publication import check_has_name
 from services.catalog.spacing import unknown_space
 from services.catalog.waiver_notices import Saying, sayings, told
@@ -47,13 +48,9 @@ from shared.contracts.waivers import (
     WaiverRequested,
     WaiverRevoked,
 )
-from shared.errors import FaultError, RefusedError
+from shared.errors import RefusedError
 from shared.licensing.waivers import Notice, due_notices, in_force
 from shared.outbox_records import Change, Decision, ReplyT
-
-WATCH_SECONDS: Final = 60.0
-"""How often it is looked whether a waiver nears its end or has ended."""
-RETRY_SECONDS: Final = 1.0
 
 _log = structlog.get_logger()
 
@@ -144,19 +141,11 @@ class Waivers:
 
     async def keep_saying(self) -> None:
         """For ever: what is due is said, within WATCH_SECONDS or right after a command."""
-        while True:
-            self._concerned.clear()
-            pause_seconds = WATCH_SECONDS
-            try:
-                await self.say_due()
-            except (FaultError, RefusedError) as error:
-                _log.warning("waivers_not_watched", why=error.message)
-                pause_seconds = WATCH_SECONDS if isinstance(error, RefusedError) else RETRY_SECONDS
-            try:
-                async with asyncio.timeout(pause_seconds):
-                    await self._concerned.wait()
-            except TimeoutError:
-                continue
+        await keep_looking(self._say_due, self._concerned, what="waivers")
+
+    async def _say_due(self) -> float:
+        await self.say_due()
+        return WATCH_SECONDS
 
     async def say_due(self) -> None:
         """Everything that is due is said, once, whoever died before.
