@@ -28,7 +28,7 @@ from services.node_executor.observed_hook import ObservedHook, PinnedGeneration
 from shared.configuration.entries import UNDECLARED
 from shared.contracts.configuration import VariableEntry
 from shared.contracts.desired import MapConfig
-from shared.contracts.events import PUBLIC, Audience, EventBody
+from shared.contracts.events import Audience, EventBody
 from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice, LinkOptions
 from shared.contracts.metrics import MetricSource
 from shared.contracts.node import AttachmentKind
@@ -372,7 +372,6 @@ class FakeStore:
 
     events: dict[str, EventBody] = field(default_factory=dict)
     audiences: dict[str, Audience] = field(default_factory=dict)
-    """Of each event, by id."""
     memories: dict[Point, ChainMemory] = field(default_factory=dict)
     published: set[str] = field(default_factory=set)
 
@@ -387,10 +386,8 @@ class FakeStore:
     def journal(self, entries: Iterable[Entry], memory: ChainMemory | None = None) -> None:
         """Ids that are known change nothing."""
         for entry in entries:
-            event_id, body = entry[:2]
-            self.events.setdefault(event_id, body)
-            audience = entry.audience if isinstance(entry, Said) else PUBLIC
-            self.audiences.setdefault(event_id, audience)
+            self.events.setdefault(entry[0], entry[1])
+            self.audiences.setdefault(entry[0], Said(*entry).audience)
         if memory is not None:
             self.memories[Point(memory.interface, memory.hook)] = memory
 
@@ -398,10 +395,6 @@ class FakeStore:
         """A copy."""
         return dict(self.memories)
 
-    def actions(self, audience: Audience | None = None) -> list[str]:
-        """What was said, oldest first; to all audiences, or to this one."""
-        return [
-            body.action
-            for event_id, body in self.events.items()
-            if audience in (None, self.audiences[event_id])
-        ]
+    def actions(self, audience: Audience = "") -> list[str]:
+        """What was said, oldest first; to this audience, or to all."""
+        return [self.events[one].action for one, to in self.audiences.items() if audience in to]
