@@ -8,7 +8,8 @@ Neither role nor endpoint makes a difference; once the space is open everybody s
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -405,3 +406,57 @@ async def test_files_and_exports_of_others_verify_and_hold_nothing_of_a_space(
     for data in (kept, whole.read_bytes(), some.read_bytes()):
         assert EMBARGO.encode() not in data
         assert SECRET.encode() not in data
+
+
+async def test_commands_tell_strangers_nothing_and_members_all(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """History, the course of a command, what ran, and a proof, as a person asks for them."""
+    node = await stage.buses.open("node", "n1")
+    ran = chain_event(
+        "chain.attach", a_reading(SECRET), node="n1", sequence=1, seconds=5, audience=EMBARGO
+    )
+    await node.publish_event(ran)
+    event = await stage.catalog.emit(audience=EMBARGO, package=SECRET, correlation="c-secret")
+    index = await stage.recorded(event)
+    await stage.recorded(ran)
+    server = stage.buses.server
+    facts = msgspec.structs.replace(server.facts, log_verifier_key=vkey(server))
+
+    async def l3af(who: str, *words: str) -> tuple[int, str, str]:
+        credentials = server.credentials("auditor", who)
+        (credentials / FACTS_FILE).write_bytes(render_facts(facts))
+        said = await run_l3af("audit", *words, credentials=credentials, folder=tmp_path)
+        return said.status, said.output, said.message
+
+    for hidden, missing in (
+        (("history", "package", SECRET), ("history", "package", "nothing-x")),
+        (("command", "c-secret"), ("command", "c-nothin")),
+        (("log", "--space", EMBARGO), ("log", "--space", "r_0000000000000000")),
+        (("as-of", "1m", "--node", "n1"), ("as-of", "1m", "--node", "n2")),
+        (
+            ("ran", digest_of(f"archive {SECRET}")),
+            ("ran", digest_of("archive nothing")),
+        ),
+    ):
+        answers = [await l3af("sam", *words, "--json") for words in (hidden, missing)]
+        plain = [
+            (status, without_numbers(output, words), without_numbers(message, words))
+            for (status, output, message), words in zip(answers, (hidden, missing), strict=True)
+        ]
+        assert plain[0] == plain[1], hidden
+        status, output, _ = await l3af("ann", *hidden, "--json")
+        assert (status, SECRET in output or '"runs":[{' in output) == (0, True), hidden
+
+    bundle = tmp_path / "proof.json"
+    assert (await l3af("sam", "prove", str(index), "--out", str(bundle)))[0] == 0
+    status, output, _ = await l3af("sam", "verify", str(bundle))
+    assert (status, "restricted" in output) == (0, True)
+    assert SECRET not in bundle.read_text()
+
+
+def without_numbers(text: str, words: Sequence[str]) -> str:
+    """What was said, without the size of the log and what was asked for."""
+    for word in words:
+        text = text.replace(word, "")
+    return re.sub(r"[0-9]+", "", text)
