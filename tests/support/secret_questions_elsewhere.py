@@ -1,0 +1,112 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a stranger may ask scheduler and auditor about a secret, and about what is not there."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from shared.contracts.audit import (
+    CREATE_SUBSCRIPTION,
+    DELETE_SUBSCRIPTION,
+    FETCH_EVENTS,
+    LIST_RECORDS,
+    STREAM_RECORDS,
+    CreateSubscription,
+    DeleteSubscription,
+    FetchEvents,
+    ListRecords,
+    StreamRecords,
+)
+from shared.contracts.base import EVENTS
+from shared.contracts.deployments import DeploymentSpec
+from shared.contracts.inventory import FIND_RUNS, GET_INVENTORY, FindRuns, GetInventory
+from shared.contracts.scheduler import (
+    APPLY_DEPLOYMENT,
+    FORGET_NODE,
+    GET_DEPLOYMENT,
+    LABEL_NODE,
+    LIST_DEPLOYMENTS,
+    PLAN_DEPLOYMENT,
+    REMOVE_DEPLOYMENT,
+    ROLL_BACK_DEPLOYMENT,
+    ApplyDeployment,
+    ForgetNode,
+    GetDeployment,
+    LabelNode,
+    ListDeployments,
+    PlanDeployment,
+    RemoveDeployment,
+    RollBackDeployment,
+)
+from shared.contracts.usage import FIND_IMPACT, FIND_USERS, FindImpact, FindUsers
+from tests.fleets import a_spec
+from tests.support.secret_questions import VERSION, Kind, Row
+
+LATER: Final = "2036-01-01T00:00:00Z"
+
+
+def _named(kind: Kind, **more: Any) -> dict[str, Any]:
+    return {"name": kind.package, "space": kind.space, **more}
+
+
+def _spec(kind: Kind, **more: Any) -> DeploymentSpec:
+    return a_spec(kind.package, package=kind.package, version=VERSION, **more)
+
+
+def _where(kind: Kind) -> StreamRecords:
+    return StreamRecords(where=f'package == "{kind.quiet}" or space == "{kind.space}"')
+
+
+ROWS: Final[dict[str, Row]] = {
+    "deployments": (
+        LIST_DEPLOYMENTS,
+        lambda kind: ListDeployments(removed=True, space=kind.space),
+    ),
+    "deployment": (GET_DEPLOYMENT, lambda kind: GetDeployment(name=kind.package)),
+    "deployment in space": (GET_DEPLOYMENT, lambda kind: GetDeployment(**_named(kind))),
+    "plan": (PLAN_DEPLOYMENT, lambda kind: PlanDeployment(spec=_spec(kind))),
+    "plan in space": (
+        PLAN_DEPLOYMENT,
+        lambda kind: PlanDeployment(spec=_spec(kind, space=kind.space)),
+    ),
+    "apply": (APPLY_DEPLOYMENT, lambda kind: ApplyDeployment(spec=_spec(kind))),
+    "apply in space": (
+        APPLY_DEPLOYMENT,
+        lambda kind: ApplyDeployment(spec=_spec(kind, space=kind.space)),
+    ),
+    "roll back": (ROLL_BACK_DEPLOYMENT, lambda kind: RollBackDeployment(**_named(kind))),
+    "remove": (REMOVE_DEPLOYMENT, lambda kind: RemoveDeployment(**_named(kind))),
+    "label": (LABEL_NODE, lambda kind: LabelNode(node=kind.package, set={"a": "b"})),
+    "forget": (FORGET_NODE, lambda kind: ForgetNode(node=kind.package)),
+    "users": (FIND_USERS, lambda kind: FindUsers(name=kind.package)),
+    "impact": (FIND_IMPACT, lambda kind: FindImpact(name=kind.package, version=VERSION)),
+    "records": (LIST_RECORDS, lambda kind: ListRecords(package=kind.quiet)),
+    "records of space": (LIST_RECORDS, lambda kind: ListRecords(space=kind.space)),
+    "stream": (STREAM_RECORDS, lambda kind: StreamRecords(deployment=kind.quiet)),
+    "stream where": (STREAM_RECORDS, _where),
+    "as of": (GET_INVENTORY, lambda kind: GetInventory(at=LATER, node=kind.package)),
+    "ran": (FIND_RUNS, lambda kind: FindRuns(digest=kind.archive)),
+    "subscribe": (
+        CREATE_SUBSCRIPTION,
+        lambda kind: CreateSubscription(name="mine", subjects=(f"{EVENTS}.{kind.space}.>",)),
+    ),
+    "fetch": (FETCH_EVENTS, lambda kind: FetchEvents(name=kind.package, wait_seconds=0)),
+    "unsubscribe": (DELETE_SUBSCRIPTION, lambda kind: DeleteSubscription(name=kind.package)),
+}
+
+ELSEWHERE: Final[dict[str, str]] = {
+    "l3af.v1.api.scheduler.node.list": "tests/integration/test_scheduler_spaces.py",
+    "l3af.v1.api.scheduler.node.get": "tests/integration/test_scheduler_spaces.py",
+    "l3af.v1.api.auditor.record.prove": "tests/integration/test_auditor_spaces.py",
+    "l3af.v1.api.auditor.health.get": "tests/integration/test_auditor_spaces.py",
+    "l3af.v1.api.auditor.checkpoint.get": "tests/integration/test_auditor_spaces.py",
+    "l3af.v1.api.node.{node}.chain.get": "tests/kernel/test_restricted_chains.py",
+    "l3af.v1.api.node.{node}.chain.explain": "tests/kernel/test_restricted_chains.py",
+    "l3af.v1.api.node.{node}.chain.test": "tests/kernel/test_restricted_chains.py",
+    "l3af.v1.api.node.{node}.ebpf.list": "tests/kernel/test_restricted_chains.py",
+    "l3af.v1.api.node.{node}.map.read": "tests/kernel/test_restricted_chains.py",
+    "l3af.v1.api.node.{node}.reconcile": "tests/kernel/test_restricted_chains.py",
+    "l3af.v1.api.node.{node}.head.get": "tests/kernel/test_restricted_chains.py",
+}
+"""What names nothing that could be secret, or needs a kernel: where it is looked at instead."""
