@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""`l3af package`: build, publish, list and show."""
+"""`l3af package`: build, publish and list; other verbs have modules of their own."""
 
 from __future__ import annotations
 
@@ -10,46 +10,39 @@ from typing import Annotated, Final
 import cyclopts
 from cyclopts import Parameter
 from rich.console import Group, RenderableType
-from rich.table import Table
 
 from cli import console, session
-from cli.console import CredentialsOption, JsonFlag, plain
-from cli.package_analysis_view import companion_tables, portability_table
+from cli.console import CredentialsOption, JsonFlag
 from cli.package_build import BuiltPackage
 from cli.package_check import report_check
 from cli.package_listing import render_list
 from cli.package_provenance import built_with_statement, write_statement
 from cli.package_publish import upload, write_built
 from cli.package_review import release_facts, space_facts
-from cli.package_schema import configuration_tables, report_schema
+from cli.package_show import elf_table
 from cli.package_sign import PreparedPublication, prepare
 from cli.package_source import ARCHIVE_SUFFIX
-from cli.package_statements import fact_table, program_table, statement_facts
+from cli.package_statements import fact_table, statement_facts
 from cli.package_verify import (
     TimeoutOption,
     WatchFlag,
-    gate_facts,
     show_decided,
     wait_for_kernels,
     waiting_facts,
 )
-from cli.rollout import SpaceOption, chosen_id
-from cli.trust_view import trust_facts, warning_facts
+from cli.rollout import chosen_id
+from cli.trust_view import warning_facts
 from shared.canonical import canonical_digest, sha256_hex
 from shared.contracts.base import Message
 from shared.contracts.catalog import (
-    GET_PACKAGE,
     LIST_PACKAGES,
     PUBLISH_PACKAGE,
-    GetPackage,
     ListPackages,
     PackageList,
     PackagePublished,
-    PackageShown,
     PublishPackage,
 )
 from shared.contracts.events import PUBLIC
-from shared.contracts.licences import LicenceVerdict
 from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import PackageManifest
 
@@ -64,6 +57,7 @@ app.command(
 app.command("cli.package_new:new", help="Write a package that works, to begin from.")
 app.command("cli.package_lint:lint", help="Check a package as publication would, and more.")
 app.command("cli.package_analyse:analyse", help="Say what a package uses and where it could run.")
+app.command("cli.package_show:show", help="Show one version of a package.")
 app.command("cli.package_verify:verify", help="Have a version verified on nodes' kernels.")
 app.command("cli.package_matrix:matrix", help="Show what kernels said of a version.")
 app.command("cli.package_diff:diff", help="Compare two packages, and what an upgrade keeps.")
@@ -253,34 +247,6 @@ def list_(
     console.emit(console.run(listed(), json=json), render_list, json=json)
 
 
-@app.command
-def show(
-    name: str,
-    version: str = "",
-    *,
-    space: SpaceOption = "",
-    schema: Annotated[bool, Parameter(negative=())] = False,
-    credentials: CredentialsOption = None,
-    json: JsonFlag = False,
-) -> None:
-    """Show one version of a package.
-
-    Parameters
-    ----------
-    version
-        Left out: the newest release.
-    schema
-        Instead, print the JSON Schema of what deployments can configure; NAME may then also be a
-        package's folder or archive.
-    """
-    if schema:
-        report_schema(name, version, credentials, json=json)
-        return
-    wanted = GetPackage(name=name, version=version, space=space)
-    found = console.run(session.ask(GET_PACKAGE, wanted, credentials), json=json)
-    console.emit(found, _render_shown, json=json)
-
-
 async def _publish(
     built: BuiltPackage,
     prepared: PreparedPublication,
@@ -321,7 +287,7 @@ def _render_built(made: PackageBuilt) -> RenderableType:
                 **statement_facts(made.manifest),
             }
         ),
-        _elf_table(made.elf),
+        elf_table(made.elf),
     )
 
 
@@ -338,69 +304,3 @@ def _render_published(published: PackagePublished) -> RenderableType:
             **release_facts(published),
         }
     )
-
-
-def _render_shown(shown: PackageShown) -> RenderableType:
-    package, manifest = shown.package, shown.package.manifest
-    parts: list[RenderableType] = [
-        fact_table(
-            {
-                "package": f"{manifest.name} {package.version}",
-                **space_facts(package.space),
-                "summary": manifest.summary,
-                "licence": manifest.licence,
-                **statement_facts(manifest),
-                "channels": ", ".join(package.channels),
-                **gate_facts(package),
-                **release_facts(package),
-                "published": f"{package.published_at} by {package.published_by}",
-                **trust_facts(package),
-                "archive sha256": package.signed.archive_sha256,
-                "versions": ", ".join(shown.versions),
-            }
-        ),
-        program_table(manifest),
-    ]
-    parts += configuration_tables(manifest)
-    if manifest.metrics:
-        metrics = Table("metric", "map", "key", "unit", "summary")
-        for name, metric in manifest.metrics.items():
-            row = (name, metric.map, metric.key, metric.unit, metric.summary)
-            metrics.add_row(*(plain(cell) for cell in row))
-        parts.append(metrics)
-    if package.licences is not None:
-        parts.append(_licence_lines(package.licences))
-    if package.analysis is not None:
-        parts += [portability_table(package.analysis), *companion_tables(package.analysis)]
-    return Group(*parts, _elf_table(package.elf))
-
-
-def _licence_lines(verdict: LicenceVerdict) -> Table:
-    """The verdict in short; `package licence` has every rule."""
-    table = Table(
-        "licences", f"{verdict.outcome}, policy {verdict.policy} {verdict.policy_version}"
-    )
-    for found in verdict.findings:
-        if found.outcome != "passed":
-            waived = f", waived by {found.waiver}" if found.waiver else ""
-            what = f"{found.outcome}{waived}: {found.path} {found.text}"
-            table.add_row(plain(found.rule), plain(what))
-    for one in verdict.elections:
-        table.add_row(plain(one.file), plain(f"taken under {one.elected}: {one.why}"))
-    return table
-
-
-def _elf_table(elf: tuple[ElfFacts, ...]) -> Table:
-    table = Table("object", "kernel licence", "function", "section", "instructions")
-    for facts in elf:
-        for program in facts.programs:
-            table.add_row(
-                plain(facts.path),
-                plain(facts.licence),
-                plain(program.function),
-                plain(program.section),
-                f"compiled by {plain(facts.compiler)}"
-                if facts.compiler
-                else str(program.instructions),
-            )
-    return table

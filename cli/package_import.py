@@ -124,7 +124,7 @@ def import_(
     out_dir
         Write archives and manifests there instead of publishing.
     reason
-        Why; goes into the audit log.
+        Why; goes into the audit log; left out: where it was imported from.
     """
     with console.refusing(json=json):
         wishes = Wishes(
@@ -181,6 +181,7 @@ async def _publish(
     bus: Bus, one: Prepared, publisher: Publisher, channels: tuple[str, ...], reason: str
 ) -> ImportOutcome:
     label = f"publishing {one.manifest.name} {one.manifest.version}"
+    reason = reason or f"imported from {one.origin}"[:1000]
     with console.progress(label, total=len(one.archive)) as show_progress:
         if one.carried is not None:
             return await take_in(

@@ -4,29 +4,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cli.oci_registry import Registry, RegistrySettings
-from shared.contracts.catalog import GET_PACKAGE, GetPackage, PackageVersion
+from shared.adapters.bus import connect
+from shared.canonical import sha256_hex
+from shared.contracts.catalog import (
+    CHUNK_BYTES,
+    READ_ARCHIVE,
+    ReadArchive,
+)
 from shared.dsse import signed_manifest
+from shared.errors import RefusedError
 from shared.oci.cosign import signature_tag
 from shared.oci.references import parse_reference
 from tests.package_builders import STRANGER_SEED
 from tests.support.catalog_desks import PublishersDesk, publishers_desk
-from tests.support.catalog_process import ROOT
+from tests.support.catalog_process import ROOT, a_built_package
 from tests.support.cosigning import new_key, public_pem, signature_content
-from tests.support.hostile.foreign_archives import packed
-from tests.support.hostile.tar_blocks import member
-from tests.support.l3afd_repositories import (
-    artifact_files,
-    tar_artifact,
-    xdp_object,
-    zip_artifact,
-)
 from tests.support.registries import RunningRegistry, running_registry
 
 PACKAGE = ROOT / "packages" / "rate-limit"
@@ -40,27 +41,28 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegist
         yield running
 
 
-@pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[PublishersDesk]:
-    """Where `rate-limit` 1.0.0 is published."""
-    async with publishers_desk(tmp_path / "here") as here:
-        published = await here.l3af("package", "publish", str(PACKAGE), "--json")
-        assert published.status == 0, published.message
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PublishersDesk]:
+    """Where `rate-limit` 1.0.0 is published, and nothing else ever is."""
+    with publishers_desk(tmp_path_factory.mktemp("exchange") / "here") as here:
+        asyncio.run(here.publish(a_built_package(), "stable"))
         yield here
 
 
 @pytest.fixture
-async def elsewhere(tmp_path: Path) -> AsyncIterator[PublishersDesk]:
+def rebuilt(tmp_path: Path) -> Iterator[PublishersDesk]:
+    """The same installation, which lost everything but its keys."""
+    with publishers_desk(tmp_path / "rebuilt") as again:
+        yield again
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[PublishersDesk]:
     """Another installation, with another trust root and another publisher."""
-    async with publishers_desk(
+    with publishers_desk(
         tmp_path / "elsewhere", name="mirror", seed=STRANGER_SEED, trust_seed=ELSEWHERE_SEED
     ) as there:
         yield there
-
-
-async def version_at(desk: PublishersDesk, name: str = "rate-limit") -> PackageVersion:
-    """As the catalog shows it."""
-    return (await desk.bus.request(GET_PACKAGE, GetPackage(name=name, version="1.0.0"))).package
 
 
 async def test_a_round_trip_through_a_registry_changes_no_byte(
@@ -74,7 +76,7 @@ async def test_a_round_trip_through_a_registry_changes_no_byte(
     again = await elsewhere.l3af("package", "import", out.document["place"], "--json")
 
     assert (out.status, back.status, again.status) == (0, 0, 0), (out, back, again)
-    before, after = await version_at(desk), await version_at(elsewhere)
+    before, after = await desk.version(), await elsewhere.version()
     assert after.signed.archive_sha256 == before.signed.archive_sha256
     assert after.signed.manifest.payload == before.signed.manifest.payload
     assert signed_manifest(after.signed) == before.manifest
@@ -105,22 +107,41 @@ async def test_a_layout_carries_packages_without_a_registry(
     assert wrong.status == 2
     assert "is from another installation" in wrong.message
     assert right.document["packages"][0]["outcome"] == "published"
-    shown = await elsewhere.l3af("package", "show", "rate-limit", "--json")
-    assert shown.document["package"]["signed"]["origins"][0]["trust_root"] == desk.trust_root
+    shown = await elsewhere.l3af("package", "show", "rate-limit")
+    assert f"by acme in the installation {desk.trust_root}" in shown.output
+
+
+async def test_archives_are_read_by_whoever_sees_the_version(desk: PublishersDesk) -> None:
+    """In chunks; a chunk that is not there, and a version that is not, are refused."""
+    version = await desk.version()
+
+    wanted = ReadArchive(name="rate-limit", version="1.0.0")
+    async with connect(desk.credentials) as bus:
+        first = await bus.request(READ_ARCHIVE, wanted)
+        for changes, code in (
+            ({"version": "9.0.0"}, "not_found"),
+            ({"name": "nobody"}, "not_found"),
+            ({"offset_bytes": 1}, "invalid_request"),
+            ({"offset_bytes": CHUNK_BYTES}, "invalid_request"),
+        ):
+            with pytest.raises(RefusedError) as caught:
+                await bus.request(READ_ARCHIVE, msgspec.structs.replace(wanted, **changes))
+            assert caught.value.refusal().code == code
+    assert sha256_hex(first.data) == version.signed.archive_sha256
+    assert first.size_bytes == len(first.data)
 
 
 async def test_a_publisher_brings_its_own_package_back_as_it_was(
-    desk: PublishersDesk, tmp_path: Path
+    desk: PublishersDesk, rebuilt: PublishersDesk, tmp_path: Path
 ) -> None:
     """After a loss: the same installation, the same publisher, the same signature."""
     folder = str(tmp_path / "carried")
-    await desk.l3af("package", "export", "rate-limit", "--layout", folder)
-    before = await version_at(desk)
-    async with publishers_desk(tmp_path / "rebuilt") as rebuilt:
-        back = await rebuilt.l3af("package", "import", folder, "--json")
 
-        assert back.document["packages"][0]["outcome"] == "published", back.message
-        assert (await version_at(rebuilt)).signed == before.signed
+    await desk.l3af("package", "export", "rate-limit", "--layout", folder)
+    back = await rebuilt.l3af("package", "import", folder, "--json")
+
+    assert back.document["packages"][0]["outcome"] == "published", back.message
+    assert (await rebuilt.version()).signed == (await desk.version()).signed
 
 
 async def test_what_cosign_did_not_sign_is_not_taken_when_it_must_be(
@@ -166,60 +187,10 @@ async def test_bpfmans_images_go_both_ways(
     assert (out.status, back.status) == (0, 0), (out.message, back.message)
     (imported,) = back.document["packages"]
     assert (imported["name"], imported["version"]) == ("rate-limit", "1.0.0")
-    before, after = await version_at(desk), await version_at(elsewhere)
+    before, after = await desk.version(), await elsewhere.version()
     objects = {one.sha256 for one in before.manifest.files if one.path.endswith(".o")}
     assert objects == {one.sha256 for one in after.manifest.files if one.path.endswith(".o")}
     assert after.manifest.programs[0].hooks == ("xdp",)
     assert set(after.manifest.maps) >= {"rl_limits"}
     assert not after.signed.origins
     assert [one["path"] for one in imported["remarks"]] == ["licence"]
-
-
-async def test_archives_are_sources(elsewhere: PublishersDesk) -> None:
-    """A packed folder makes what the folder makes; objects make a package; an escape is refused."""
-    folder = elsewhere.folder
-    files = {
-        path.relative_to(PACKAGE).as_posix(): (path.read_bytes(), 0o644)
-        for path in sorted(PACKAGE.rglob("*"))
-        if path.is_file()
-    }
-    (folder / "rate-limit.tar.gz").write_bytes(tar_artifact("rate-limit", files))
-    (folder / "l3af_port_block.zip").write_bytes(zip_artifact("objects", artifact_files()))
-    (folder / "escape.tar.gz").write_bytes(packed(member(b"../../escaped.o", xdp_object())))
-
-    built = await elsewhere.l3af("package", "build", str(PACKAGE), "--json")
-    source = await elsewhere.l3af("package", "import", "rate-limit.tar.gz", "--json")
-    objects = await elsewhere.l3af(
-        *("package", "import", "l3af_port_block.zip", "--version", "2.0.0", "--out-dir", "made"),
-        "--json",
-    )
-    unnamed = await elsewhere.l3af("package", "import", "l3af_port_block.zip")
-    escape = await elsewhere.l3af("package", "import", "escape.tar.gz", "--version", "1.0.0")
-
-    assert source.document["packages"][0]["archive_sha256"] == built.document["archive_sha256"]
-    (made,) = objects.document["packages"]
-    assert (made["name"], made["outcome"]) == ("l3af-port-block", "written")
-    assert (folder / "made" / "l3af-port-block-2.0.0.l3afpkg").is_file()
-    assert (unnamed.status, escape.status) == (2, 2)
-    assert "state it" in unnamed.message
-    assert "leads out of its folder" in escape.message
-
-
-async def test_what_does_not_concern_the_source_is_refused(desk: PublishersDesk) -> None:
-    """Nobody believes that a key was compared which was not looked at."""
-    archive = desk.folder / "one.tar.gz"
-    archive.write_bytes(b"")
-    (desk.folder / "cosign.pub").write_bytes(public_pem(new_key()))
-
-    for words in (
-        ("--cosign-key", "cosign.pub"),
-        ("--trust-root", "ab" * 32),
-        ("--platform", "jammy"),
-        ("--tag", "one"),
-    ):
-        answer = await desk.l3af("package", "import", str(archive), *words)
-        assert answer.status == 2
-        assert f"{words[0]} says nothing about this kind of source" in answer.message
-    nowhere = await desk.l3af("package", "export", "rate-limit")
-    assert nowhere.status == 2
-    assert "name one place" in nowhere.message
