@@ -79,6 +79,11 @@ def _render_chain(node: str, shown: ChainShown, rates: Rates | None) -> Renderab
         parts.append(Text(f"  {plain(chain.attachment_reason)}", style="dim"))
     parts += _neighbours(chain)
     parts += [Text(f"  {drift_line(one)}", style="red") for one in chain.drift]
+    parts += [
+        Text(f"  {plain(one.deployment)}: {plain(one.unverified)}", style="bold red")
+        for one in chain.programs
+        if one.unverified
+    ]
     if chain.restricted:
         parts.append(Text(f"  {RESTRICTED}", style="dim"))
     elif chain.program_id:

@@ -101,6 +101,16 @@ def test_counters_are_a_row_of_the_program() -> None:
         assert word in row
 
 
+def test_what_nobody_signed_is_said_of_the_chain_that_runs_it() -> None:
+    """Above all else that is known of the hook point."""
+    said = "NOT VERIFIED (trust mode normal): signed.manifest: nobody"
+
+    text = shown(render_chains(a_node(ChainCounters(), program={"unverified": said})))
+
+    assert f"edge: {said}" in text
+    assert "NOT VERIFIED" not in shown(render_chains(a_node(ChainCounters())))
+
+
 def test_every_segment_and_everybody_on_the_hook_is_shown() -> None:
     """Kernel programs of the chain; owners before and after it; what was displaced."""
     segments = (
