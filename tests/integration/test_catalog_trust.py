@@ -15,14 +15,17 @@ import pytest
 from cli.package_build import BuiltPackage
 from cli.package_publish import write_built
 from shared.adapters.bus import Bus
+from shared.adapters.bus_errors import NotPermittedError
 from shared.contracts.catalog import GET_PACKAGE, GetPackage, SignedPackage
 from shared.contracts.trust import (
     GET_TRUST,
     SET_TRUST,
+    TRUST,
     GetTrust,
     SetTrust,
     TrustDocument,
     TrustedKey,
+    TrustRecord,
     TrustSet,
 )
 from shared.dsse import sign_manifest
@@ -219,6 +222,24 @@ async def test_a_namespace_that_is_not_seen_has_no_document(stage: Stage) -> Non
 
     assert answers[0] == answers[1]
     assert '"not_found"' in answers[0]
+
+
+async def test_nodes_read_documents_and_nobody_but_the_catalog_writes_them(stage: Stage) -> None:
+    """A node follows them with no right to change one; the scheduler has no business there."""
+    await push(stage, a_key())
+    node = await stage.buses.open("node", "n1")
+    (entry,) = await node.bucket(TRUST).entries()
+    followed: list[str] = []
+
+    async def note(key: str, _record: TrustRecord | None, _revision: int) -> None:
+        followed.append(key)
+
+    await node.bucket(TRUST).follow(">", note)
+    await stage.until(lambda: followed == ["public"])
+    for bus in (node, await stage.buses.open("service-scheduler")):
+        with pytest.raises(NotPermittedError):
+            await bus.bucket(TRUST).put("public", entry.value)
+    assert (await node.bucket(TRUST).entries()) == [entry]
 
 
 async def test_nobody_brings_the_catalogs_word_along(stage: Stage) -> None:
