@@ -59,7 +59,7 @@ def users(
     with console.refusing(json=json):
         wanted = convert_document(fields, FindUsers, what="request")
     found = console.run(session.ask(FIND_USERS, wanted, credentials), json=json)
-    console.emit(found, _render_users, json=json)
+    console.emit(found, render_users, json=json)
 
 
 def impact(
@@ -78,7 +78,7 @@ def impact(
             sharing = await bus.request(FIND_SHARING, FindSharing(name=name, version=version))
             return ImpactShown(impact=await bus.request(FIND_IMPACT, wanted), sharing=sharing)
 
-    console.emit(console.run(ask(), json=json), _render_impact, json=json)
+    console.emit(console.run(ask(), json=json), render_impact, json=json)
 
 
 def sharing(
@@ -102,10 +102,11 @@ def sharing(
     with console.refusing(json=json):
         wanted = convert_document(fields, FindSharing, what="request")
     found = console.run(session.ask(FIND_SHARING, wanted, credentials), json=json)
-    console.emit(found, _render_sharing, json=json)
+    console.emit(found, render_sharing, json=json)
 
 
-def _render_users(found: PackageUsers) -> RenderableType:
+def render_users(found: PackageUsers) -> RenderableType:
+    """How far versions are spread, and the places."""
     if not found.places:
         return Text(plain(f"nothing runs {found.name} {found.version}".rstrip()))
     spread = Table("version", "nodes that run it", "nodes that shall run it")
@@ -128,7 +129,8 @@ def _render_users(found: PackageUsers) -> RenderableType:
     return Group(*parts)
 
 
-def _render_sharing(found: PackageSharing) -> RenderableType:
+def render_sharing(found: PackageSharing) -> RenderableType:
+    """Each shared map, and who else declares it."""
     if not found.maps:
         return Text(plain(f"{found.name} {found.version} declares no map to be one for all"))
     table = Table("map", "type", "key, value, entries", "other packages")
@@ -149,7 +151,8 @@ def _render_sharing(found: PackageSharing) -> RenderableType:
     return table
 
 
-def _render_impact(shown: ImpactShown) -> RenderableType:
+def render_impact(shown: ImpactShown) -> RenderableType:
+    """What each deployment would do."""
     found = shown.impact
     facts = {
         "if revoked": f"{found.name} {found.version}",
@@ -171,7 +174,7 @@ def _render_impact(shown: ImpactShown) -> RenderableType:
             )
         parts.append(table)
     if shown.sharing.maps:
-        parts.append(_render_sharing(shown.sharing))
+        parts.append(render_sharing(shown.sharing))
     return Group(*parts)
 
 

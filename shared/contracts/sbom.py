@@ -79,6 +79,8 @@ class PackageBill(Message, frozen=True, kw_only=True):
     """Range that a node's kernel must be in."""
     features: tuple[str, ...] = ()
     """That a node must have."""
+    shared_maps: tuple[str, ...] = ()
+    """Names of maps that its objects declare to be one for all who do (`LIBBPF_PIN_BY_NAME`)."""
     files: tuple[BilledFile, ...]
     """By path, ascending; the archive holds no other."""
     tools: tuple[BuildTool, ...] = ()

@@ -17,6 +17,7 @@ from shared.contracts.spaces import SpaceOrAny
 from shared.identifiers import Hook, Token
 
 MAX_WORDS_CHARACTERS: Final = 200
+MAX_WORDS_ASKED: Final = 16
 MAX_VALUES: Final = 8
 """Of one facet in one request."""
 MAX_FOUND: Final = 100

@@ -63,6 +63,11 @@ def package_bill(
         hooks=tuple(hook for hook in HOOKS if hook in hooks),
         kernels=manifest.needs.kernel,
         features=manifest.node_features,
+        shared_maps=tuple(
+            sorted(
+                {one.name for facts in version.elf for one in facts.maps if one.is_pinned_by_name}
+            )
+        ),
         files=billed,
         tools=tuple(_tools(manifest)),
         arguments=build.arguments if build else (),

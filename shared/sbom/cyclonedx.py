@@ -132,6 +132,8 @@ def _package_properties(bill: PackageBill) -> Iterator[dict[str, str]]:
         yield _property("needs:kernel", bill.kernels)
     for feature in bill.features:
         yield _property("needs:feature", feature)
+    for name in bill.shared_maps:
+        yield _property("shared_map", name)
     for argument in bill.arguments:
         yield _property("build:argument", argument)
     if bill.headers_sha256:

@@ -111,6 +111,7 @@ def _remarks(bill: PackageBill) -> Iterator[str]:
         ("platforms", bill.platforms),
         ("hooks", bill.hooks),
         ("features that a node must have", bill.features),
+        ("maps that are declared to be one for all", bill.shared_maps),
         ("arguments of the compiler", bill.arguments),
     ):
         if values:

@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
+from shared.adapters.callers import Caller
+from shared.contracts.usage import GET_USAGE, FleetUsage, GetUsage, SpaceUse
 from tests.integration.conftest import Buses
 from tests.support.bill_schemas import cyclonedx_problems, spdx_problems
 from tests.support.catalog_process import ROOT, CatalogProcess, write_publisher
@@ -17,13 +21,36 @@ from tests.support.command_line import Answer, run_l3af
 from tests.support.operator_mode import OperatorModeServer
 
 PACKAGES = ROOT / "packages"
+WAIT_SECONDS = 20.0
+
+
+USES: Final = (
+    SpaceUse(package="port-count", version="1.0.0", nodes=12),
+    SpaceUse(package="port-count", version="1.0.0", space="r_0123456789abcdef", nodes=700),
+    SpaceUse(package="port-count", version="0.9.0", nodes=5),
+    SpaceUse(package="gone", version="1.0.0", nodes=5),
+)
+
+
+async def some_usage(request: GetUsage, _: Caller) -> FleetUsage:
+    """What a scheduler would say, on two pages."""
+    return FleetUsage(uses=USES[2:]) if request.after else FleetUsage(uses=USES[:2], next="x")
 
 
 @pytest.fixture
 async def credentials(
     provisioned: OperatorModeServer, buses: Buses, tmp_path: Path
 ) -> AsyncIterator[Path]:
-    """Of a publisher, beside a catalog that has two packages."""
+    """Of a publisher, beside a catalog that has two packages, and a scheduler that counts."""
+    scheduler = await buses.open("service-scheduler")
+    async with scheduler.serve("scheduler", {GET_USAGE: some_usage}, version="0"):
+        async for publisher in _beside_a_catalog(provisioned, buses, tmp_path):
+            yield publisher
+
+
+async def _beside_a_catalog(
+    provisioned: OperatorModeServer, buses: Buses, tmp_path: Path
+) -> AsyncIterator[Path]:
     catalog = CatalogProcess(provisioned, tmp_path / "state")
     await catalog.start(await buses.open("viewer", "vera"))
     publisher = provisioned.credentials("publisher", "acme")
@@ -60,6 +87,24 @@ async def test_what_was_published_is_found_at_once(credentials: Path) -> None:
     assert shown == ["port-count", "rate-limit"]
     assert "next" not in second.document
     assert (wrong.status, "after" in wrong.message) == (2, True)
+
+
+async def test_nodes_are_counted_as_far_as_deployments_are_seen(credentials: Path) -> None:
+    """What runs for a space that one does not see is not in the number."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while True:
+            found = await l3af(credentials, "search", "--sort", "nodes", "--json")
+            counts = [(one["name"], one.get("nodes", 0)) for one in found.document["packages"]]
+            if counts[0][1]:
+                break
+    many = await l3af(credentials, "search", "--min-nodes", "13", "--json")
+
+    assert counts == [("port-count", 12), ("rate-limit", 0)]
+    assert found.document["facets"]["nodes"] == [
+        {"value": "1+", "count": 1},
+        {"value": "10+", "count": 1},
+    ]
+    assert many.document["total"] == 0
 
 
 async def test_bills_of_packages_and_of_channels_are_valid(

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import msgspec
@@ -149,6 +150,38 @@ def _consistent(
             known = first.setdefault((record.name, space, one.version), one)
             versions.append(msgspec.structs.replace(known, channels=one.channels))
         yield msgspec.structs.replace(record, versions=tuple(versions)), space
+
+
+@given(records=_RECORDS, asked=_QUESTIONS, seen=st.sets(st.sampled_from(SPACES)))
+def test_exactly_what_holds_is_found(
+    records: list[tuple[PackageRecord, str]], asked: SearchPackages, seen: set[str]
+) -> None:
+    """As somebody would find who looked at every version in turn."""
+    records = list(_consistent(records))
+    asked = msgspec.structs.replace(asked, every_version=True, limit=100)
+    last = {(record.name, space): record for record, space in records}
+    wanted = {
+        (record.name, space, one.version)
+        for (_, space), record in last.items()
+        for one in record.versions
+        if space in seen and _holds(asked, record.name, one)
+    }
+
+    found = search(_index(records), asked, frozenset(seen), Known())
+
+    assert {(one.name, one.space, one.version) for one in found.packages} == wanted
+    assert found.total == len(wanted)
+    hooks = Counter(hook for one in found.packages for hook in one.hooks)
+    assert {one.value: one.count for one in found.facets.get("hook", ())} == hooks
+
+
+def _holds(asked: SearchPackages, name: str, one: VersionEntry) -> bool:
+    words = f"{name} {one.facets.summary}".replace("-", " ").split()
+    return (
+        all(any(word.startswith(wanted) for word in words) for wanted in asked.words.split())
+        and set(asked.hooks) <= set(one.facets.hooks)
+        and set(asked.channels) <= set(one.channels)
+    )
 
 
 @given(numbers=NUMBERS, gone=NUMBERS, among=NUMBERS)

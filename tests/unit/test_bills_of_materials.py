@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from shared.canonical import sha256_hex
+from shared.contracts.package_facts import MapFacts
 from shared.contracts.package_manifest import BuildRecipe, SourceLocation
 from shared.contracts.sbom import PackageBill
 from shared.licensing.package import LicensedPackage
@@ -54,7 +55,8 @@ STATED: dict[str, Any] = {
 def a_bill(version: str = "1.0.0", files: dict[str, bytes] = FILES, **changes: Any) -> PackageBill:
     """The bill of a package with these files."""
     stated = {**STATED, "files": files, **changes}
-    published = a_version(version, elf=(some_facts(licence="GPL"),), **stated)
+    maps = stated.pop("maps_declared", ())
+    published = a_version(version, elf=(some_facts(licence="GPL", maps=maps),), **stated)
     tags = source_licences(files)
     package = LicensedPackage(published.manifest, published.elf, policy("gpl-ok"), tags)
     return package_bill(published, package, files, check_licences(package).elections)
@@ -196,6 +198,24 @@ def test_licences_of_their_own_come_with_their_text() -> None:
         "licenseId": "LicenseRef-Acme",
         "extractedText": "Acme's own words\n\n\nOthers\n",
     }
+
+
+def test_shared_maps_are_said() -> None:
+    """Whoever else declares them depends on the same content."""
+    facts = MapFacts(
+        name="flows",
+        type="hash",
+        key_size_bytes=4,
+        value_size_bytes=8,
+        max_entries=8,
+        is_pinned_by_name=True,
+    )
+    bill = a_bill(maps_declared=(facts,))
+
+    component = json.loads(cyclonedx_document([bill]))["metadata"]["component"]
+    package = json.loads(spdx_document([bill]))["packages"][0]
+    assert {"name": "l3af:shared_map", "value": "flows"} in component["properties"]
+    assert "maps that are declared to be one for all: flows" in package["comment"]
 
 
 def test_what_is_no_expression_is_not_passed_off_as_one() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.catalog.search.asking import search
+from services.catalog.search.asking import TooManyWordsError, search
 from services.catalog.search.index import SearchIndex
 from services.catalog.search.ranking import AfterError, Known
 from services.catalog.search.sharing import shared_with
@@ -263,6 +263,24 @@ def test_nodes_and_stars_are_sorted_by_and_asked_for() -> None:
         "c 1.0.0",
     ]
     assert names(ask(index, known=known, minimum_stars=4.2)) == ["d 1.0.0"]
+
+
+def test_a_question_of_too_many_words_is_refused() -> None:
+    """Rather than cut short; a word that is said twice is one."""
+    index = an_index(one=an_entry())
+
+    assert ask(index, "one " * 40).total == 1
+    with pytest.raises(TooManyWordsError):
+        ask(index, " ".join(f"w{number}" for number in range(17)))
+
+
+def test_a_version_with_a_great_many_words_is_found_by_the_first() -> None:
+    """So that no publisher fills the index."""
+    maps = tuple(f"map{number}" for number in range(5000))
+    index = an_index(one=an_entry(summary="plain", maps=maps))
+
+    assert ask(index, "plain map1").total == 1
+    assert ask(index, "map4999").total == 0
 
 
 def test_a_place_that_was_not_given_out_is_refused() -> None:

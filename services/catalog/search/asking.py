@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from heapq import nsmallest
 from itertools import chain, islice
-from typing import Final
+from typing import ClassVar, Final
 
 from services.catalog.search.documents import (
     FACETS,
@@ -40,18 +40,27 @@ from services.catalog.search.ranking import (
     ranked,
     written,
 )
+from shared.contracts.errors import ErrorCode
 from shared.contracts.events import Audience
 from shared.contracts.search import (
     MAX_FACET_VALUES,
+    MAX_WORDS_ASKED,
     Facet,
     FacetCount,
     FoundPackage,
     PackagesFound,
     SearchPackages,
 )
+from shared.errors import Reason, RefusedError
 from shared.kernel_versions import is_in_range, kernel_version
 
 NODE_STEPS: Final = (1, 10, 100, 1000, 10_000)
+
+
+class TooManyWordsError(RefusedError):
+    """The question has more words than are looked up."""
+
+    code: ClassVar[ErrorCode] = "invalid_request"
 
 
 def search(
@@ -73,7 +82,7 @@ def search(
 
     Raises:
         AfterError: The page cannot begin there.
-        RefusedError: The kernel is none.
+        TooManyWordsError: More are asked for than MAX_WORDS_ASKED.
     """
     nodes = {
         number: count
@@ -81,8 +90,8 @@ def search(
         if (count := sum(nodes for space, nodes in uses.items() if space in seen))
     }
     found = index.in_spaces(seen) & _filtered(index, asked, nodes, known)
-    words = words_in(asked.words)
-    tiers = [index.beginning(word) for word in dict.fromkeys(words)]
+    words = _words(asked)
+    tiers = [index.beginning(word) for word in words]
     for _, anywhere in tiers:
         found &= anywhere
     if not words and asked.words.strip():
@@ -106,6 +115,16 @@ def search(
         facets=_facets(index, found, nodes, sorted_up_to) if asked.facets else {},
         next=written(index, *shown[-1]) if len(page) > len(shown) else "",
     )
+
+
+def _words(asked: SearchPackages) -> list[str]:
+    """Each word once."""
+    words = list(dict.fromkeys(words_in(asked.words)))
+    if len(words) > MAX_WORDS_ASKED:
+        rule = "are too many words"
+        reason = Reason(path="words", rule=rule, got=len(words), allowed=MAX_WORDS_ASKED)
+        raise TooManyWordsError(f"words: {rule}", [reason])
+    return words
 
 
 def _filtered(

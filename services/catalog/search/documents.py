@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Final
 
 from services.catalog.releasing import state_of
@@ -32,6 +33,10 @@ from shared.licensing.expressions import ExpressionError, parse_expression
 from shared.versions import Precedence, precedence
 
 MAX_WORD_CHARACTERS: Final = 64
+MAX_WORDS: Final = 1000
+"""Of one version, those of its name and summary first."""
+MAX_MAPS: Final = 500
+"""Of one version; it is found by no others."""
 _HELPER: Final = "bpf_"
 _WORD: Final = re.compile(r"[^\W_]+")
 
@@ -167,7 +172,7 @@ class ContentTerms:
 def content_terms(name: str, facets: PackageFacets) -> ContentTerms:
     """Those of a package's versions with these facets."""
     kernel = facets.minimum_kernel
-    texts = (facets.summary, *facets.programs, *facets.maps, *facets.companions)
+    texts = (facets.summary, *facets.programs, *facets.companions, *facets.maps)
     return ContentTerms(
         facets=(
             *(("hook", hook) for hook in facets.hooks),
@@ -180,14 +185,15 @@ def content_terms(name: str, facets: PackageFacets) -> ContentTerms:
         ),
         runs=(RUNS, f"{kernel}|{facets.needs_kernel}"),
         words=_words(name, facets.owners, texts)
-        | {(MAP, one) for one in facets.maps}
+        | {(MAP, one) for one in facets.maps[:MAX_MAPS]}
         | {(SHARED_LAYOUT, layout_value(one)) for one in facets.shared_maps},
     )
 
 
 @lru_cache(maxsize=64)
 def _words(name: str, owners: tuple[str, ...], texts: tuple[str, ...]) -> frozenset[Term]:
-    words = {(WORD, word) for text in (name, *owners, *texts) for word in words_in(text)}
+    found = (word for text in (name, *texts[:1], *owners, *texts[1:]) for word in words_in(text))
+    words = {(WORD, word) for word in islice(found, MAX_WORDS)}
     words |= {(NAME_WORD, word) for word in words_in(name)}
     words |= {(OWNER, folded(one)) for one in owners}
     return frozenset({*words, (NAME, name)})
