@@ -30,9 +30,11 @@ from shared.contracts.scheduler import (
     APPLY_DEPLOYMENT,
     GET_NODE,
     LIST_NODES,
+    PLAN_DEPLOYMENT,
     ApplyDeployment,
     GetNode,
     ListNodes,
+    PlanDeployment,
 )
 from shared.contracts.spaces import SPACES, SpaceRecord
 from shared.errors import FaultError, RefusedError
@@ -82,14 +84,7 @@ class EmbargoFleet(Fleet):
 
     async def apply(self, asker: Bus, interface: str, name: str, **fields: Any) -> None:
         """The deployment runs."""
-        spec = DeploymentSpec(
-            name=name,
-            package="counter",
-            hook="xdp",
-            interfaces=(interface,),
-            metrics=COUNTED,
-            **fields,
-        )
+        spec = a_spec(interface, name, **fields)
         await asker.request(
             APPLY_DEPLOYMENT, ApplyDeployment(spec=spec), timeout_seconds=DEADLINE_SECONDS
         )
@@ -141,6 +136,18 @@ class EmbargoFleet(Fleet):
         return any(
             one.place == interface for node in listed.nodes for one in node.record.interfaces
         )
+
+
+def a_spec(interface: str, name: str, **fields: Any) -> DeploymentSpec:
+    """A deployment of `counter`."""
+    return DeploymentSpec(
+        name=name,
+        package="counter",
+        hook="xdp",
+        interfaces=(interface,),
+        metrics=COUNTED,
+        **fields,
+    )
 
 
 def _a_map(interface: str, program: str) -> ReadMap:
@@ -227,6 +234,30 @@ async def test_an_embargoed_program_filters_is_seen_by_members_and_opens(
     assert [one.sequence for one in embargoed if one.audience == EMBARGO] == [1, 2]
     public = [msgspec.json.encode(one).decode() for one in embargoed if one.audience == PUBLIC]
     assert not [text for text in public if SECRET in text or EMBARGO in text]
+
+
+async def test_a_draft_is_explained_to_those_who_see_it(fleet: EmbargoFleet, wire: Wire) -> None:
+    """Also by a node that never had anything of the space, before anything is applied."""
+    spec = a_spec(wire.name, SECRET, version="1.4.1", space=EMBARGO)
+    plan = await fleet.ann.request(
+        PLAN_DEPLOYMENT, PlanDeployment(spec=spec), timeout_seconds=DEADLINE_SECONDS
+    )
+    draft = plan.chains[0].draft
+    question = ExplainChain(draft=draft)
+
+    to_ann = await fleet.ann.request(EXPLAIN_CHAIN.at(node=NODE), question)
+    to_bob = await fleet.bob.request(EXPLAIN_CHAIN.at(node=NODE), question)
+    with pytest.raises(RefusedError) as caught:
+        await fleet.bob.request(
+            TEST_CHAIN.at(node=NODE),
+            TryPackets(interface=wire.name, hook="xdp", packets=(FRAME,), draft=draft),
+        )
+
+    assert to_ann.chains[0].explanation is not None
+    assert to_ann.chains[0].places[0].deployment == KEY
+    assert SECRET not in msgspec.json.encode(to_bob).decode()
+    assert to_bob.chains[0].explanation is None
+    assert caught.value.refusal_code == "not_permitted"
 
 
 async def test_a_map_of_another_space_is_answered_for_as_one_that_is_not_there(

@@ -120,15 +120,19 @@ def test_a_chain_whose_space_opened_is_everybodys_from_then_on(world: World) -> 
     world.settle(chain_of(FIX))
     said = len(world.store.events)
     runs = world.points.memory(POINT).current
+    rested = list(world.resting.look({POINT: chain_of(FIX)}, desired_generation=1))
     opened = msgspec.structs.replace(chain_of(FIX), audience=PUBLIC)
     opened = msgspec.structs.replace(
         opened, cause=msgspec.structs.replace(opened.cause, audience=PUBLIC)
     )
 
+    wakes = list(world.resting.look({POINT: opened}, desired_generation=1))
     world.settle(opened)
+    rests = list(world.resting.look({POINT: opened}, desired_generation=1))
     after = world.points.memory(POINT).current
     world.settle(chain_of(), 2)
 
+    assert (rested, wakes, rests) == ([POINT], [], [POINT])
     assert runs is not None
     assert after is not None
     assert (after.program_id, after.number) == (runs.program_id, runs.number)
