@@ -18,6 +18,7 @@ from cli.oci_options import PlainHttpFlag, RegistryCaOption, RegistryLoginsOptio
 from cli.oci_registry import Registry, RegistrySettings
 from cli.package_statements import fact_table
 from cli.package_transfer import carry_out, find_version
+from cli.rollout import SpaceOption
 from shared.bytecode.elf import read_elf_facts
 from shared.contracts.base import Message
 from shared.dsse import manifest_digest
@@ -55,6 +56,7 @@ def export(
     tag: str = "",
     format: Annotated[Format, Parameter(name="--format")] = "l3af",  # noqa: A002
     program: str = "",
+    space: SpaceOption = "",
     plain_http: PlainHttpFlag = False,
     registry_ca: RegistryCaOption = None,
     registry_logins: RegistryLoginsOption = None,
@@ -88,7 +90,7 @@ def export(
             raise RefusedError(rule, [Reason(path="oci", rule=rule)])
         if oci:
             parse_reference(oci)
-    package = console.run(_fetched(name, version, credentials), json=json)
+    package = console.run(_fetched(name, version, space, credentials), json=json)
     with console.refusing(json=json):
         content = _content(package, format, program)
         total = sum(map(len, content.blobs.values()))
@@ -111,9 +113,9 @@ def export(
     console.emit(exported, _render, json=json)
 
 
-async def _fetched(name: str, version: str, credentials: Path | None) -> CarriedPackage:
+async def _fetched(name: str, version: str, space: str, credentials: Path | None) -> CarriedPackage:
     async with session.connected(credentials) as bus:
-        found = await find_version(bus, name, version)
+        found = await find_version(bus, name, version, space=space)
         if found is None:
             wanted = f"{name} {version}".rstrip()
             rule = "is not published"

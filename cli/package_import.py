@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -22,10 +23,10 @@ from cli.package_build import BuiltPackage
 from cli.package_publish import Publisher, load_publisher, write_built
 from cli.package_source import ARCHIVE_SUFFIX
 from cli.package_transfer import find_version, is_same, publish_signed, take_in
-from cli.rollout import chosen_id
 from shared.adapters.bus import Bus
 from shared.canonical import canonical_digest, sha256_hex
 from shared.contracts.base import Message
+from shared.contracts.events import PUBLIC
 from shared.contracts.package_manifest import SourceLocation
 from shared.dsse import publisher_name
 from shared.errors import Reason, Refusal, RefusedError
@@ -78,6 +79,7 @@ def import_(
     cosign_key: Path | None = None,
     trust_root: str = "",
     channel: Annotated[tuple[str, ...], Parameter(negative=())] = ("stable",),
+    space: str = PUBLIC,
     out_dir: Path | None = None,
     reason: str = "",
     plain_http: PlainHttpFlag = False,
@@ -121,6 +123,8 @@ def import_(
         64 hexadecimal digits: a package must be from the installation with this trust root.
     channel
         Where the versions are released to.
+    space
+        Whose members alone see the versions, as `space list` shows it.
     out_dir
         Write archives and manifests there instead of publishing.
     reason
@@ -144,7 +148,8 @@ def import_(
             found = list(packages_of(source, wishes))
         written = [_written(one, out_dir) for one in found] if out_dir is not None else None
     if written is None:
-        imported = console.run(_published(found, channel, reason, credentials), json=json)
+        terms = _Terms(channel, space, reason)
+        imported = console.run(_published(found, terms, credentials), json=json)
     else:
         imported = written
     console.emit(PackagesImported(packages=tuple(imported)), _render, json=json)
@@ -152,11 +157,17 @@ def import_(
         sys.exit(console.REFUSED)
 
 
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """On which everything is published."""
+
+    channels: tuple[str, ...]
+    space: str
+    reason: str
+
+
 async def _published(
-    found: list[Prepared | NotPrepared],
-    channels: tuple[str, ...],
-    reason: str,
-    credentials: Path | None,
+    found: list[Prepared | NotPrepared], terms: _Terms, credentials: Path | None
 ) -> list[ImportedPackage]:
     publisher = load_publisher(session.credentials_dir(credentials))
     imported = []
@@ -166,7 +177,7 @@ async def _published(
                 imported.append(_refused(one))
                 continue
             try:
-                outcome = await _publish(bus, one, publisher, channels, reason)
+                outcome = await _publish(bus, one, publisher, terms)
             except RefusedError as error:
                 if len(found) == 1:
                     raise
@@ -177,11 +188,9 @@ async def _published(
     return imported
 
 
-async def _publish(
-    bus: Bus, one: Prepared, publisher: Publisher, channels: tuple[str, ...], reason: str
-) -> ImportOutcome:
+async def _publish(bus: Bus, one: Prepared, publisher: Publisher, terms: _Terms) -> ImportOutcome:
     label = f"publishing {one.manifest.name} {one.manifest.version}"
-    reason = reason or f"imported from {one.origin}"[:1000]
+    reason = terms.reason or f"imported from {one.origin}"[:1000]
     with console.progress(label, total=len(one.archive)) as show_progress:
         if one.carried is not None:
             return await take_in(
@@ -189,21 +198,23 @@ async def _publish(
                 one.carried,
                 publisher,
                 trust_root=bus.facts.trust_root,
-                channels=channels,
+                channels=terms.channels,
+                space=terms.space,
                 reason=reason,
                 show_progress=show_progress,
             )
         signed = publisher.sign(BuiltPackage(one.manifest, one.archive, ()))
-        there = await find_version(bus, one.manifest.name, one.manifest.version)
+        name, version = one.manifest.name, one.manifest.version
+        there = await find_version(bus, name, version, space=terms.space)
         if there is not None:
             return "already there" if is_same(there.signed, signed) else "conflict"
         await publish_signed(
             bus,
             signed,
             one.archive,
-            channels=channels,
+            channels=terms.channels,
+            space=terms.space,
             reason=reason,
-            command_id=chosen_id(""),
             show_progress=show_progress,
         )
         return "published"

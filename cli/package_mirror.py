@@ -158,7 +158,7 @@ class _Copying:
 
     async def _copied(self, found: PackageVersion, channels: tuple[str, ...]) -> Outcome:
         name, version = found.manifest.name, found.version
-        if (held := await find_version(self.here, name, version)) is not None:
+        if (held := await find_version(self.here, name, version, space=PUBLIC)) is not None:
             return "already there" if is_same(held.signed, found.signed) else "conflict"
         label = f"{name} {version}"
         total = sum(one.size_bytes for one in found.manifest.files)

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from cli.package_publish import Asks, Publisher, upload
+from cli.package_publish import Asks, Publisher, publish_seconds, upload
 from cli.rollout import chosen_id
 from shared.adapters.exception_groups import plain_task_group
 from shared.contracts.catalog import (
@@ -29,6 +29,7 @@ from shared.contracts.catalog import (
     ReadArchive,
     SignedPackage,
 )
+from shared.contracts.events import PUBLIC
 from shared.dsse import manifest_digest, verify_signed_package
 from shared.errors import Reason, RefusedError, VerificationError
 from shared.oci.packages import CarriedPackage
@@ -36,7 +37,6 @@ from shared.package_archive import read_archive
 from shared.package_origins import check_origins, signed_anew
 
 READ_SECONDS: Final = 15.0
-PUBLISH_SECONDS: Final = 30.0
 CHUNKS_AT_ONCE: Final = 4
 
 Progress = Callable[[int], object]
@@ -111,6 +111,7 @@ async def take_in(
     trust_root: str,
     channels: tuple[str, ...],
     reason: str,
+    space: str = PUBLIC,
     show_progress: Progress = lambda _: None,
 ) -> Outcome:
     """The version is published here with its digests; `conflict`: another one has its number.
@@ -124,7 +125,7 @@ async def take_in(
         FaultError: It does not answer.
     """
     name, version = package.manifest.name, package.manifest.version
-    if (there := await find_version(bus, name, version)) is not None:
+    if (there := await find_version(bus, name, version, space=space)) is not None:
         return "already there" if is_same(there.signed, package.signed) else "conflict"
     read_archive(package.archive, package.manifest)
     signed = _here(package, publisher, trust_root)
@@ -135,7 +136,7 @@ async def take_in(
         provenance=package.provenance if signed == package.signed else None,
         channels=channels,
         reason=reason,
-        command_id=chosen_id(""),
+        space=space,
         show_progress=show_progress,
     )
     return "published"
@@ -148,7 +149,7 @@ async def publish_signed(
     *,
     channels: tuple[str, ...],
     reason: str,
-    command_id: str,
+    space: str = PUBLIC,
     provenance: DsseEnvelope | None = None,
     show_progress: Progress = lambda _: None,
 ) -> PackagePublished:
@@ -160,14 +161,15 @@ async def publish_signed(
     """
     await upload(bus, archive, show_progress=show_progress)
     command = PublishPackage(
-        command_id=command_id,
+        command_id=chosen_id(""),
         reason=reason,
         signed=signed,
         channels=channels,
+        space=space,
         provenance=provenance,
     )
     published: PackagePublished = await bus.request(
-        PUBLISH_PACKAGE, command, timeout_seconds=PUBLISH_SECONDS
+        PUBLISH_PACKAGE, command, timeout_seconds=publish_seconds(len(archive))
     )
     return published
 

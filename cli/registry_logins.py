@@ -105,7 +105,9 @@ def _login(entry: dict[str, Any], *, place: str) -> Login | None:
         return Login(token=str(token))
     if text := entry.get("auth"):
         try:
-            name, colon, password = base64.b64decode(str(text)).decode().partition(":")
+            name, colon, password = (
+                base64.b64decode(str(text), validate=True).decode().partition(":")
+            )
         except (binascii.Error, UnicodeDecodeError) as error:
             reason = Reason(path=place, rule="is not base64 of name and password")
             raise RefusedError(f"{place} {reason.rule}", [reason]) from error

@@ -284,7 +284,8 @@ def publication_event(
 
     `details`: archive_sha256, manifest_sha256, signer (key ids that the envelope names), licence
     (SPDX expression), elf_licence (object file to its string) and licences (the verdict: policy,
-    outcome, every rule that did not simply hold, elections).  What was not verified when a
+    outcome, every rule that did not simply hold, elections), published_before (trust roots of
+    other installations, oldest first).  What was not verified when a
     publication was refused is not claimed: name, version and licences are left out then.
 
     Args:
@@ -306,6 +307,8 @@ def publication_event(
             details["provenance_sha256"] = sha256_hex(
                 envelope_payload(version.provenance, path="provenance")
             )
+        if signed.origins:
+            details["published_before"] = [origin.trust_root for origin in signed.origins]
         if version.unchanged:
             details["unchanged"] = version.unchanged
         if version.lifecycle is not None and version.lifecycle.targets:
