@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,8 +36,9 @@ from shared.contracts.reviews import (
     SetOwners,
     SubmitPackage,
 )
-from shared.contracts.spaces import CREATE_SPACE, CreateSpace
+from shared.contracts.spaces import CREATE_SPACE, UPDATE_SPACE, CreateSpace, UpdateSpace
 from shared.errors import RefusedError
+from shared.moments import render_time
 from tests.integration.conftest import Buses
 from tests.package_builders import sign
 from tests.support.catalog_process import a_built_package
@@ -130,6 +132,23 @@ async def test_the_first_release_lifts_an_embargo(desk: Desk) -> None:
     with pytest.raises(RefusedError) as late:
         await desk.publish("1.1.0", space, channel="candidate")
     assert late.value.refusal_code == "conflict"
+
+
+async def test_an_embargo_is_lifted_by_the_clock(desk: Desk) -> None:
+    """Everybody is told at the moment, though nobody asks for anything and no round is due."""
+    space = await desk.space()
+    await desk.publish("1.0.0", space)
+    before = await desk.is_seen_by_eve()
+    moment = datetime.now(UTC) + timedelta(seconds=1)
+    update = UpdateSpace(space=space, lifts_at=moment.isoformat())
+    await desk.ada.request(UPDATE_SPACE, update)
+
+    await desk.stage.until(lambda: bool(desk.stage.events))
+    (event,) = desk.stage.events
+
+    assert (before, await desk.is_seen_by_eve()) == (False, True)
+    assert (event.data.action, event.data.outcome) == ("space.lift", "observed")
+    assert event.data.details["lifted_at"] == render_time(moment)
 
 
 async def test_code_owners_of_a_space_approve_there(desk: Desk, buses: Buses) -> None:
