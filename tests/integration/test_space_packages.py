@@ -139,7 +139,7 @@ async def test_an_embargo_is_lifted_by_the_clock(desk: Desk) -> None:
     space = await desk.space()
     await desk.publish("1.0.0", space)
     before = await desk.is_seen_by_eve()
-    moment = datetime.now(UTC) + timedelta(seconds=1)
+    moment = datetime.now(UTC) + timedelta(seconds=2)
     update = UpdateSpace(space=space, lifts_at=moment.isoformat())
     await desk.ada.request(UPDATE_SPACE, update)
 
