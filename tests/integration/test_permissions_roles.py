@@ -163,15 +163,16 @@ async def test_a_principal_may_ask_exactly_what_the_table_names(
 
 
 _WORDS_ON_VERSIONS = {"submit", "review", "approve", "promote", "deprecate", "yank", "revoke"}
+_RATINGS = {"rate", "unrate"}
 
 
 @pytest.mark.parametrize("role", USER_ROLES)
 def test_every_command_is_denied_to_who_only_reads(role: UserRole) -> None:
     """A viewer, code owner or approver has no command to nodes and deployments.
 
-    Spaces are made by approvers and administrators alone.  Code owners request licence waivers and
-    approvers grant them: no role but the administrator's has both.  Nor has another one both the
-    approval of a version and its promotion.
+    Everybody but viewers and auditors rates.  Spaces are made by approvers and administrators
+    alone.  Code owners request licence waivers and approvers grant them: no role but the
+    administrator's has both.  Nor has another one both the approval of a version and its promotion.
     """
     commands = {
         endpoint.subject
@@ -182,8 +183,10 @@ def test_every_command_is_denied_to_who_only_reads(role: UserRole) -> None:
 
     spaces = {subject for subject in commands if ".catalog.space." in subject}
     words = {one for one in commands if one.rpartition(".")[2] in _WORDS_ON_VERSIONS}
-    others = commands - waivers - words - spaces
+    ratings = {one for one in commands if one.rpartition(".")[2] in _RATINGS}
+    others = commands - waivers - words - spaces - ratings
     assert bool(others) == (role in {"operator", "publisher", "administrator"})
+    assert bool(ratings) == (role not in {"viewer", "auditor"})
     assert bool(spaces) == (role in {"approver", "administrator"})
     approves_and_promotes = {"approve", "promote"} <= {one.rpartition(".")[2] for one in words}
     assert approves_and_promotes == (role == "administrator")
