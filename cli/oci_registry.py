@@ -21,10 +21,10 @@ from typing import ClassVar, Final, Self
 from urllib.parse import urljoin, urlsplit
 
 import msgspec
-import urllib3
 from urllib3.exceptions import HTTPError, SSLError
 from urllib3.response import BaseHTTPResponse
 
+from cli.http_connections import Connections
 from cli.registry_access import (
     MAX_TOKEN_BYTES,
     authorization,
@@ -51,8 +51,6 @@ from shared.oci.documents import (
 )
 from shared.oci.references import OciReference
 
-CONNECT_SECONDS: Final = 10.0
-READ_SECONDS: Final = 60.0
 MAX_REDIRECTS: Final = 5
 PIECE_BYTES: Final = 256 * 1024
 
@@ -102,19 +100,7 @@ class Registry:
         is_plain = settings.plain_http or (reference.is_loopback and settings.ca is None)
         self._base: Final = f"{'http' if is_plain else 'https'}://{reference.api_host}"
         self._repository: Final = f"{self._base}/v2/{reference.repository}"
-        self._pool: Final = urllib3.PoolManager(
-            ssl_context=_context(settings.ca),
-            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
-            retries=urllib3.Retry(
-                total=3,
-                redirect=0,
-                status_forcelist=(502, 503, 504),
-                allowed_methods=frozenset({"GET", "HEAD"}),
-                backoff_factor=0.2,
-                raise_on_redirect=False,
-                raise_on_status=False,
-            ),
-        )
+        self._connections: Final = Connections(_context(settings.ca))
         self._authorization = ""
         self._actions = "pull"
 
@@ -129,7 +115,7 @@ class Registry:
         _traceback: TracebackType | None,
     ) -> None:
         """Every connection is closed."""
-        self._pool.clear()
+        self._connections.close()
 
     def document(self, name: str) -> tuple[Descriptor, bytes] | None:
         """The manifest or index with this tag or digest; None: there is none.
@@ -261,9 +247,7 @@ class Registry:
         if self._authorization and self._is_own(url):
             sent["Authorization"] = self._authorization
         try:
-            return self._pool.request(
-                method, url, headers=sent, body=body, redirect=False, preload_content=False
-            )
+            return self._connections.request(method, url, headers=sent, body=body)
         except HTTPError as error:
             raise self._unreachable(error) from error
 
@@ -274,9 +258,7 @@ class Registry:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> bytes:
         try:
-            answer = self._pool.request(
-                method, url, headers=dict(headers), body=body, redirect=False, preload_content=False
-            )
+            answer = self._connections.request(method, url, headers=headers, body=body)
         except HTTPError as error:
             raise self._unreachable(error) from error
         if answer.status in (_UNAUTHORISED, _FORBIDDEN):

@@ -49,7 +49,8 @@ def show(
         return
     wanted = GetPackage(name=name, version=version, space=space)
     found = console.run(session.ask(GET_PACKAGE, wanted, credentials), json=json)
-    console.emit(found, _render_shown, json=json)
+    with console.refusing(json=json):
+        console.emit(found, _render_shown, json=json)
 
 
 def _render_shown(shown: PackageShown) -> RenderableType:

@@ -194,6 +194,30 @@ def test_identity_tokens_are_exchanged(registry: PlayedRegistry, tmp_path: Path)
     assert headers["Authorization"] == "Bearer access"
 
 
+def test_the_systems_proxy_is_used(
+    registry: PlayedRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For everything but this machine's own addresses and what is excepted."""
+    monkeypatch.setenv("http_proxy", f"http://{registry.address}")
+    monkeypatch.setenv("no_proxy", "excepted.invalid")
+    blob = f"/v2/acme/one/blobs/{BLOB.digest}"
+    registry.answers[f"GET http://registry.invalid{blob}"] = (200, {}, b"blob")
+    registry.blob(200, {}, b"blob")
+    settings = RegistrySettings(plain_http=True, logins=Path("/dev/null"))
+
+    with Registry(parse_reference("oci://registry.invalid/acme/one"), settings) as through:
+        assert through.blob(BLOB) == b"blob"
+    with client(registry, tmp_path) as direct:
+        assert direct.blob(BLOB) == b"blob"
+    with (
+        Registry(parse_reference("oci://excepted.invalid/acme/one"), settings) as excepted,
+        pytest.raises(FaultError, match=r"excepted.invalid cannot be reached"),
+    ):
+        excepted.blob(BLOB)
+
+    assert len(registry.asked) == 2
+
+
 def test_challenges_are_read_as_they_are_written() -> None:
     """Quoted and bare parameters, in any case."""
     found = parse_challenge('BEARER Realm="https://a/t?x=1,2", service=reg , scope="a:b:pull,push"')

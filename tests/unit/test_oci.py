@@ -279,6 +279,20 @@ def test_the_object_of_an_image_is_found() -> None:
         read_image(b"{}", {"one": b"", "two": b""})
 
 
+@pytest.mark.parametrize(
+    ("block", "rule"),
+    [
+        (member(b"../kinds.bpf.o", b"\x7fELF"), "leads out of its folder"),
+        (member(b"kinds.bpf.o", b"", kind=b"2", link=b"/etc/shadow"), "is a symbolic link"),
+        (member(b"zeros.o", bytes(3_000_000)), "times as large"),
+    ],
+)
+def test_a_layer_is_read_like_any_foreign_archive(block: bytes, rule: str) -> None:
+    """Escapes, links and bombs are refused by name."""
+    with pytest.raises(VerificationError, match=rule):
+        read_image(b"{}", {"sha256:layer": gzip.compress(block + END)})
+
+
 def test_labels_that_name_other_programs_are_refused() -> None:
     """The image would be taken for something that it is not."""
     facts = read_elf_facts(bpf_object("kinds"), OBJECT)
