@@ -4,6 +4,7 @@
 
 Rules:
  * A command has either a reply or a refusal.
+ * What an accepted command changes, one of its events says by the digests before and after.
  * Who asked is kept by name only until the command is done, so that it can be decided again.
  * Event ids follow from the service, the command id and the place in the decision, so that a
    repetition after a crash makes the same events.
@@ -86,6 +87,9 @@ class Decision(Generic[ReplyT]):
     def __post_init__(self) -> None:
         if (self.reply is None) == (self.refusal is None):
             raise AssertionError("a decision is either a reply or a refusal")
+        is_said = any(event.before or event.after for event in self.events)
+        if self.reply is not None and not is_said and (self.change or self.events):
+            raise AssertionError("an accepted command says by digests what it changed")
 
 
 @dataclass(frozen=True, slots=True)

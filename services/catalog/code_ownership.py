@@ -21,6 +21,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from shared.canonical import canonical_digest
 from shared.contracts.catalog import PackageVersion, VersionState
 from shared.contracts.events import EventBody
 from shared.contracts.lifecycle import Approval, Lifecycle
@@ -68,7 +69,7 @@ def _rule(request: SetOwners, owners: tuple[str, ...]) -> OwnerRule:
     )
 
 
-def owners_event(request: SetOwners, before: OwnerTable | None) -> EventBody:
+def owners_event(request: SetOwners, before: OwnerTable | None, after: OwnerTable) -> EventBody:
     """Who owns what was changed; `details`: packages, paths, owners, those before, and space."""
     place = (request.packages, request.paths)
     rules = before.rules if before else ()
@@ -76,6 +77,8 @@ def owners_event(request: SetOwners, before: OwnerTable | None) -> EventBody:
     return EventBody(
         action="owners.set",
         outcome="accepted",
+        before=canonical_digest(rules) if rules else "",
+        after=canonical_digest(after.rules),
         details={
             "packages": request.packages,
             "paths": request.paths,

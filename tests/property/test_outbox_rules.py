@@ -53,7 +53,10 @@ ORIGINS = st.builds(
 )
 BODIES = st.lists(
     st.builds(
-        EventBody, action=st.sampled_from(["node.label", "x.y"]), outcome=st.just("accepted")
+        EventBody,
+        action=st.sampled_from(["node.label", "x.y"]),
+        outcome=st.just("accepted"),
+        after=st.just("a" * 64),
     ),
     max_size=4,
 ).map(tuple)
@@ -152,12 +155,16 @@ def test_a_name_is_kept_only_until_the_command_is_done(
 ) -> None:
     """Only what may be decided again needs to know who asked."""
     labels = NodeLabels(node="n1", labels={}, command_id=origin.command_id)
+    said = EventBody(action="node.label", outcome="accepted", after="a" * 64)
     decision = Decision(
         reply=NodeLabelled(command_id=origin.command_id, node="n1", labels={}),
         change=Change(NODE_LABELS, "n1", labels) if changes else None,
+        events=(said,),
     )
 
-    record = draft_record(replace(origin, name=name), decision, heads={}, salts=[], now=NOW)
+    record = draft_record(
+        replace(origin, name=name), decision, heads={}, salts=[bytes(16)], now=NOW
+    )
 
     assert record.name == (name if changes else "")
     assert done_record(record).name == ""
@@ -206,6 +213,7 @@ def test_every_event_fits_into_the_audit_log(characters: int, reason_count: int)
     body = EventBody(
         action="x.y",
         outcome="failed",
+        after="a" * 64,
         reasons=(Reason(path="a", rule="b" * 20),) * reason_count,
         details={"text": "x" * characters},
     )

@@ -12,6 +12,7 @@ from shared.adapters.callers import Caller
 from shared.adapters.outbox import Outbox
 from shared.adapters.outbox_bus import OutboxBus
 from shared.adapters.service_layer import Handler
+from shared.canonical import canonical_digest
 from shared.contracts.events import Event, EventBody, Outcome
 from shared.contracts.scheduler import LABEL_NODE, NODE_LABELS, LabelNode, NodeLabelled, NodeLabels
 from shared.errors import RefusedError
@@ -57,7 +58,12 @@ class Labelling:
                 own,
             ),
             events=tuple(
-                EventBody(action="node.label", outcome=outcome, node=request.node)
+                EventBody(
+                    action="node.label",
+                    outcome=outcome,
+                    node=request.node,
+                    after=canonical_digest(merged),
+                )
                 for outcome in self.outcomes
             ),
         )

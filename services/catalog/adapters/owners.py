@@ -64,7 +64,7 @@ class Owners:
         return Decision(
             reply=OwnersSet(command_id=command_id, rules=table.rules),
             change=Change(CODE_OWNERS, key, table, snapshot.sequence),
-            events=(owners_event(request, before),),
+            events=(owners_event(request, before, table),),
             audience=self._spaces.audience_now(request.space),
         )
 
