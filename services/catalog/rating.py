@@ -22,7 +22,7 @@ from typing import ClassVar, Final
 import msgspec
 
 from services.catalog.resolution import is_revoked
-from shared.canonical import sha256_hex
+from shared.canonical import canonical_digest, sha256_hex
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import Actor, EventBody
 from shared.contracts.package_records import VersionEntry
@@ -144,6 +144,8 @@ def rating_event(action: str, before: RatingRecord | None, after: RatingRecord) 
         outcome="accepted",
         package=after.package,
         version=after.version,
+        before=canonical_digest(before) if before else "",
+        after=canonical_digest(after),
         details=details,
     )
 

@@ -109,6 +109,8 @@ def test_the_log_has_no_words_that_may_have_to_go() -> None:
     assert "secret" not in str(event)
     assert (event.details["stars"], event.details["stars_before"]) == (1, 4)
     assert event.details["characters"] == 12
+    assert event.before
+    assert event.after not in ("", event.before)
 
 
 def test_pages_are_by_author_and_count_all() -> None:
