@@ -84,8 +84,7 @@ class PackageRecord(Message, frozen=True, kw_only=True):
 
 
 class StoredPackage(Message, frozen=True, kw_only=True):
-    """KV `catalog`, key = package name, in another space than `public` `<space>.<name>`: a
-    `PackageRecord` as it is stored."""
+    """KV `catalog`, key = `<space>.<name>`, of `public` the name: a `PackageRecord` as stored."""
 
     name: str
     entries: bytes = b""
