@@ -132,11 +132,7 @@ def _images(
             got = f"{told.os}/{told.architecture}" if told else ""
             left_out.append(Reason(path=child.digest, rule=rule, got=got))
             continue
-        if not 0 <= child.size <= MAX_DOCUMENT_BYTES:
-            raise refused(f"{child.digest}.size", "is too large", child.size, MAX_DOCUMENT_BYTES)
-        found = source.document(child.digest)
-        data = source.blob(child) if found is None else found[1]
-        manifest = parse_document(data, child.media_type, path=child.digest)
+        manifest = _described(source, child)
         if not isinstance(manifest, ImageManifest):
             raise refused(child.digest, "is an index within an index")
         yield platform, _image(source, manifest)
@@ -174,12 +170,22 @@ def _signatures(source: OciSource, digest: str) -> Iterator[FoundSignature]:
 
 
 def _signature_documents(source: OciSource, digest: str) -> Iterator[tuple[str, ImageManifest]]:
-    names = [signature_tag(digest)]
-    referring = (one for one in source.referrers(digest) if may_hold_signatures(one))
-    for name in (*names, *(one.digest for one in referring)):
-        found = source.document(name)
-        if found is None:
-            continue
-        document = parse_document(found[1], found[0].media_type, path=name)
+    tag = signature_tag(digest)
+    if (found := source.document(tag)) is not None:
+        document = parse_document(found[1], found[0].media_type, path=tag)
         if isinstance(document, ImageManifest):
-            yield name, document
+            yield tag, document
+    for referrer in filter(may_hold_signatures, source.referrers(digest)):
+        document = _described(source, referrer)
+        if isinstance(document, ImageManifest):
+            yield referrer.digest, document
+
+
+def _described(source: OciSource, descriptor: Descriptor) -> ImageManifest | ImageIndex:
+    """What another document names; a layout lists it nowhere, a registry not among its blobs."""
+    place, size = descriptor.digest, descriptor.size
+    if not 0 <= size <= MAX_DOCUMENT_BYTES:
+        raise refused(f"{place}.size", "is too large", size, MAX_DOCUMENT_BYTES)
+    found = source.document(place)
+    data = source.blob(descriptor) if found is None else found[1]
+    return parse_document(data, descriptor.media_type, path=place)
