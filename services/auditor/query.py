@@ -37,10 +37,10 @@ EQUAL_FILTERS: Final = (
     "event_id", "correlation", "deployment", "node", "package", "actor", "outcome",
 )  # fmt: skip
 """Those with the fewest records for a value first, as far as that can be said."""
-NAMED: Final = ("correlation", "deployment", "package")
-"""Filters by names that a space may have: stores find the records of each by audience, so that a
-name that is hidden costs no more than one that there is not."""
-TROUBLED: Final = ("deployment", "package")
+BY_AUDIENCE: Final = ("correlation", "deployment", "node", "package", "actor")
+"""Filters by names of which a space may have records: stores find those of each audience apart, so
+that records that are hidden cost no more than records that there are not."""
+TROUBLED: Final = ("deployment", "node", "package", "actor")
 TROUBLES: Final = frozenset({"refused", "failed"})
 """Outcomes that have an index together with each of the names TROUBLED."""
 _FILTERS: Final = ("since", "until", *EQUAL_FILTERS, "action", "licence", "space")

@@ -26,7 +26,7 @@ from tests.support.records import altered, an_event, message_of
 PRIVATE = "p_acme"
 EMBARGO = "r_0123456789abcdef"
 AUDIENCES = (PUBLIC, PRIVATE, EMBARGO)
-MANY = tuple(f"r_{number:016x}" for number in range(40))
+MANY = tuple(f"r_{number:016x}" for number in range(120))
 CALLERS = {
     "stranger": frozenset({PUBLIC}),
     "private": frozenset({PUBLIC, PRIVATE}),

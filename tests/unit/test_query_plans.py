@@ -67,11 +67,11 @@ def plan_of(database: sqlite3.Connection, query: RecordQuery) -> list[str]:
         ({"equal": (("outcome", "refused"),)}, "records_trouble (outcome=?"),
         (
             {"equal": (("node", "n3"), ("outcome", "refused"))},
-            "records_node_trouble (node=? AND outcome=?",
+            "records_node_trouble (node=? AND audience=? AND outcome=?",
         ),
         (
             {"equal": (("actor", "U3"), ("outcome", "refused"))},
-            "records_actor_trouble (actor=? AND outcome=?",
+            "records_actor_trouble (actor=? AND audience=? AND outcome=?",
         ),
         ({"equal": (("event_id", "e7"),)}, "records_event (emitter=? AND event_id=?"),
         (
@@ -125,14 +125,14 @@ def test_a_long_range_of_times_begins_where_it_can_be(database: sqlite3.Connecti
     assert page_statement(database, replace(ALL, since_us=10**9), RECORDS)[1][:2] == [-1, 0]
 
 
-@pytest.mark.parametrize("column", ["package", "deployment", "correlation"])
+@pytest.mark.parametrize("column", ["package", "deployment", "correlation", "node", "actor"])
 @pytest.mark.parametrize("outcome", ["", "refused"])
-@pytest.mark.parametrize("count", [1, 30])
+@pytest.mark.parametrize("count", [1, 30, 150])
 def test_a_name_that_only_hidden_records_have_costs_as_much_as_none(
     database: sqlite3.Connection, column: str, outcome: str, count: int
 ) -> None:
     """To the step of SQLite's machine, however many records hide it and audiences are seen."""
-    place = {"package": 12, "deployment": 14, "correlation": 15}[column]
+    place = {"actor": 9, "package": 12, "node": 13, "deployment": 14, "correlation": 15}[column]
     audiences = frozenset({"public", *(f"p_{number}" for number in range(count))})
     database.execute("SAVEPOINT hidden")
     hidden = []

@@ -19,9 +19,9 @@ from services.auditor.adapters.log_rows import BLOCK_RECORDS, STORED
 from services.auditor.adapters.postgres_rows import key_text, read_record
 from services.auditor.disclosure import shown
 from services.auditor.query import (
+    BY_AUDIENCE,
     GLOB_CHARACTERS,
     MAX_PAGE_BYTES,
-    NAMED,
     TROUBLES,
     RecordQuery,
     StoredRecord,
@@ -151,7 +151,7 @@ def _asked_audiences(query: RecordQuery) -> list[str]:
     audiences = query.audiences
     if audiences is None:
         return []
-    is_named = any(column in NAMED for column, _ in query.equal)
+    is_named = any(column in BY_AUDIENCE for column, _ in query.equal)
     # Of a message whose subject is no event's the audience is none.
     return sorted({"", *audiences}) if is_named or PUBLIC not in audiences else []
 

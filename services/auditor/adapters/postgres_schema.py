@@ -142,14 +142,21 @@ UPDATE gaps SET number = -place FROM
 UPDATE gaps SET number = -number;
 """
 _TO_FORMAT_6: Final = """
-DROP INDEX records_package, records_deployment, records_correlation,
-    records_package_trouble, records_deployment_trouble;
+DROP INDEX records_package, records_deployment, records_correlation, records_node, records_actor,
+    records_package_trouble, records_deployment_trouble, records_node_trouble,
+    records_actor_trouble;
 CREATE INDEX records_package ON records (package, audience, idx) WHERE package <> '';
 CREATE INDEX records_deployment ON records (deployment, audience, idx) WHERE deployment <> '';
 CREATE INDEX records_correlation ON records (correlation, audience, idx) WHERE correlation <> '';
+CREATE INDEX records_node ON records (node, audience, idx) WHERE node <> '';
+CREATE INDEX records_actor ON records (actor, audience, idx) WHERE actor <> '';
 CREATE INDEX records_package_trouble ON records (package, audience, outcome, idx)
     WHERE outcome IN ('refused', 'failed');
 CREATE INDEX records_deployment_trouble ON records (deployment, audience, outcome, idx)
+    WHERE outcome IN ('refused', 'failed');
+CREATE INDEX records_node_trouble ON records (node, audience, outcome, idx)
+    WHERE outcome IN ('refused', 'failed');
+CREATE INDEX records_actor_trouble ON records (actor, audience, outcome, idx)
     WHERE outcome IN ('refused', 'failed');
 CREATE INDEX records_space ON records (audience, idx) WHERE audience <> 'public';
 """

@@ -17,9 +17,9 @@ from typing import Any, Final
 from services.auditor.adapters.log_rows import BLOCK_RECORDS, STORED, json_text, stored_record
 from services.auditor.disclosure import shown
 from services.auditor.query import (
+    BY_AUDIENCE,
     GLOB_CHARACTERS,
     MAX_PAGE_BYTES,
-    NAMED,
     TROUBLED,
     TROUBLES,
     RecordQuery,
@@ -34,6 +34,8 @@ MANY: Final = 1_000
 """Different values of a column that are gone through for those that match a glob."""
 MOST_PARTS: Final = 20
 """Values whose records are looked for one value after another."""
+MOST_AUDIENCES: Final = 100
+"""Audiences, likewise; of more it is faster to sort the numbers of all their records."""
 _HIGHEST_CHARACTER: Final = "\U0010ffff"
 _INDEXED: Final = ("correlation", "deployment", "node", "package", "actor", "licence", "action")
 """Columns whose index gives the records of a value in order: if in doubt, the first is taken."""
@@ -129,7 +131,7 @@ def _named_parts(query: RecordQuery, shortest: str) -> _Parts | None:
     """
     values = dict(query.equal)
     named = [column for column in (shortest,) if column] or values
-    column = next((column for column in NAMED if column in named), "")
+    column = next((column for column in BY_AUDIENCE if column in named), "")
     if query.audiences is None or not column:
         return None
     source = f"records INDEXED BY records_{column}"
@@ -137,7 +139,7 @@ def _named_parts(query: RecordQuery, shortest: str) -> _Parts | None:
         source += "_trouble"
     # Of a message whose subject is no event's the audience is none.
     audiences = sorted({"", *query.audiences})
-    if len(audiences) > MOST_PARTS:
+    if len(audiences) > MOST_AUDIENCES:
         # Joined, and not IN: there SQLite gives up at once for a name that there is not.
         source = f"json_each(?) AS seen CROSS JOIN {source}"
         condition = f"{column} = ? AND audience = seen.value"
@@ -148,7 +150,7 @@ def _named_parts(query: RecordQuery, shortest: str) -> _Parts | None:
 def _space_parts(query: RecordQuery) -> _Parts | None:
     """The records of a space, or of none; None if the question is not about one."""
     audiences = query.audiences
-    if audiences is None or PUBLIC in audiences or len(audiences) >= MOST_PARTS:
+    if audiences is None or PUBLIC in audiences or len(audiences) >= MOST_AUDIENCES:
         return None
     source = "records INDEXED BY records_space"
     # Of a message whose subject is no event's the audience is none.
@@ -233,7 +235,7 @@ def _shortest(connection: sqlite3.Connection, query: RecordQuery) -> str:
 def _count(connection: sqlite3.Connection, query: RecordQuery, column: str, value: str) -> int:
     """Records with this value, as far as FEW; of a name that a space may have, those shown."""
     seen, values = "", [value]
-    if query.audiences is not None and column in NAMED:
+    if query.audiences is not None and column in BY_AUDIENCE:
         seen = "AND audience IN (SELECT value FROM json_each(?))"
         values.append(json_text(sorted(query.audiences)))
     (count,) = connection.execute(

@@ -136,11 +136,21 @@ DROP INDEX records_deployment;
 CREATE INDEX records_deployment ON records (deployment, audience) WHERE deployment <> '';
 DROP INDEX records_correlation;
 CREATE INDEX records_correlation ON records (correlation, audience) WHERE correlation <> '';
+DROP INDEX records_node;
+CREATE INDEX records_node ON records (node, audience) WHERE node <> '';
+DROP INDEX records_actor;
+CREATE INDEX records_actor ON records (actor, audience) WHERE actor <> '';
 DROP INDEX records_package_trouble;
 CREATE INDEX records_package_trouble ON records (package, audience, outcome)
     WHERE outcome IN ('refused', 'failed');
 DROP INDEX records_deployment_trouble;
 CREATE INDEX records_deployment_trouble ON records (deployment, audience, outcome)
+    WHERE outcome IN ('refused', 'failed');
+DROP INDEX records_node_trouble;
+CREATE INDEX records_node_trouble ON records (node, audience, outcome)
+    WHERE outcome IN ('refused', 'failed');
+DROP INDEX records_actor_trouble;
+CREATE INDEX records_actor_trouble ON records (actor, audience, outcome)
     WHERE outcome IN ('refused', 'failed');
 CREATE INDEX records_space ON records (audience) WHERE audience <> 'public';
 """
