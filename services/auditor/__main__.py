@@ -22,7 +22,7 @@ from services.auditor.adapters.tile_directory import TileDirectory
 from services.auditor.adapters.witness_client import WitnessClient
 from services.auditor.config import AuditorConfig, parse_witnesses
 from services.auditor.execution import Heads, Recording, at_work
-from services.auditor.health.adapters.state_directory import StateDirectory
+from services.auditor.health.adapters.database_disk import disk_of
 from services.auditor.health.execution import Watch, Watched, watching
 from services.auditor.health.limits import parse_limits
 from services.auditor.publication.execution import Publication, checked, published, say_keys
@@ -75,7 +75,7 @@ async def auditing(
             recording=recording,
             stream_end=stream.end,
             witnesses=publication.seen,
-            disk=StateDirectory(config.state_dir),
+            disk=disk_of(config),
         )
         watch = Watch(watched, emitter=outbox, limits=limits)
         service = AuditorService(

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from services.auditor.health.adapters.database_disk import NOT_TOLD, DatabaseDisk
+from services.auditor.health.adapters.state_directory import StateDirectory
 from services.auditor.health.alarms import ALARM, RECOVER
 from shared.contracts.log_health import GET_HEALTH
 from shared.contracts.permissions import USER_ROLES, UserRole, may_call
@@ -16,7 +18,7 @@ from tests.integration.conftest import Buses
 from tests.support.auditing import EmittingBus, eventually, heard_actions, running_auditor
 from tests.support.command_line import Answer, run_l3af
 from tests.support.independent_log import leaves_on_disk
-from tests.support.postgres import PostgresServer
+from tests.support.postgres import PostgresServer, run_statement
 
 QUICK = {"look_seconds": "0.05", "disk_mib": "0.001"}
 EVER_DUE = {**QUICK, "backup_days": "0.000001"}
@@ -31,6 +33,23 @@ async def check(buses: Buses, *words: str, role: UserRole = "operator") -> Answe
 def conditions(answer: Answer) -> dict[str, Any]:
     """By name."""
     return {one["condition"]: one for one in answer.document["conditions"]}
+
+
+async def test_the_room_of_a_database_is_what_its_server_tells(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """Its size in any case; what is free if the server is here and says where its files are."""
+    url = await postgres.new_database()
+    directory = StateDirectory(tmp_path)
+    seen = (await DatabaseDisk(url, directory).look()).database
+    assert seen is not None
+    assert (seen.used_bytes > 1 << 20, (seen.free_bytes or 0) > 1 << 20) == (True, True)
+
+    await run_statement(url, "CREATE ROLE nobody_special LOGIN")
+    poor = url.replace("auditor@", "nobody_special@")
+    seen = (await DatabaseDisk(poor, directory).look()).database
+    assert seen is not None
+    assert (seen.used_bytes > 1 << 20, seen.free_bytes, seen.why) == (True, None, NOT_TOLD)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

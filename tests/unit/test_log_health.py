@@ -13,6 +13,7 @@ from services.auditor.admission import Channel, Gap
 from services.auditor.health.clocks import LOOKS_TO_BE_BEHIND, WINDOW, ClockOffset, ClockOffsets
 from services.auditor.health.findings import (
     MIB,
+    DatabaseRoom,
     DiskSeen,
     Facts,
     Finding,
@@ -69,6 +70,9 @@ def test_a_log_in_order_needs_nothing() -> None:
         ("gaps", {"gaps": [Gap("expired", Channel("stream", ""), 1, 9, 0)]}),
         ("disk", {"disk": DiskSeen(255 * MIB)}),
         ("disk", {"disk": DiskSeen(0)}),
+        ("disk", {"disk": DiskSeen(1 << 40, database=DatabaseRoom(1, 255 * MIB))}),
+        ("disk", {"disk": DiskSeen(255 * MIB, database=DatabaseRoom(1, 1 << 40))}),
+        ("disk", {"disk": DiskSeen(255 * MIB, database=DatabaseRoom(1, None, "far away"))}),
         ("checkpoint", {"signed_at": NOW - timedelta(minutes=3)}),
         ("checkpoint", {"signed_at": None}),
         ("witness", {"witnesses": [WitnessWord("a", NOW), WitnessWord("b", NOW - DAY)]}),
@@ -95,6 +99,19 @@ def test_room_is_measured_by_the_pace_of_the_last_week() -> None:
     needed = found("disk", **busy, disk=DiskSeen(10_000 * MIB, log_bytes=70_000_000 * 1024)).limit
     assert needed == pytest.approx(14_000_000 * 1024 / MIB)
     assert found("disk").limit == Limits().disk_mib
+
+
+def test_the_room_of_a_database_is_judged_where_it_is_known() -> None:
+    """By the pace at which it grows; where it is not known, that is said, and why."""
+    busy = {"week_records": 7_000_000, "records": 70_000_000}
+    used = 70_000_000 * 1024
+    known = found("disk", **busy, disk=DiskSeen(1 << 40, database=DatabaseRoom(used, 1 << 30)))
+    assert known.limit == pytest.approx(14_000_000 * 1024 / MIB)
+    assert "1024 MiB are free where the database is" in known.summary
+    unknown = DiskSeen(1 << 40, database=DatabaseRoom(used, None, "it is far away"))
+    seen = found("disk", **busy, disk=unknown)
+    assert seen.summary.endswith("what is free on its disk is not known: it is far away")
+    assert (seen.ratio or 1) < 1
 
 
 def test_a_new_log_is_not_due_for_copying_and_a_database_is_not_judged() -> None:

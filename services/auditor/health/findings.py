@@ -24,6 +24,16 @@ DAY: Final = timedelta(days=1)
 SHOWN: Final = 3
 
 
+class DatabaseRoom(NamedTuple):
+    """What a database has of the disk that it is on."""
+
+    used_bytes: int
+    free_bytes: int | None
+    """None: not known."""
+    why: str = ""
+    """Why it is not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class DiskSeen:
     """The auditor's state directory."""
@@ -33,6 +43,13 @@ class DiskSeen:
     """None: the log is not there, but in a database."""
     copied_at: datetime | None = None
     """When it was copied last; None: never, or nobody left word."""
+    database: DatabaseRoom | None = None
+    """None: the log is in the directory."""
+
+    @property
+    def used_bytes(self) -> int | None:
+        """By the log, wherever it is."""
+        return self.log_bytes if self.database is None else self.database.used_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,21 +162,35 @@ def _disk(facts: Facts, limits: Limits) -> Finding:
     disk = facts.disk
     if disk is None:
         return Finding("disk", "the disk cannot be asked")
-    free_mib = disk.free_bytes / MIB
-    least_mib = max(limits.disk_mib, limits.disk_days * _daily_bytes(facts) / MIB)
-    days = disk.free_bytes / _daily_bytes(facts) if _daily_bytes(facts) else inf
+    database, daily = disk.database, _daily_bytes(facts)
+    if database is None:
+        return _room(disk.free_bytes, limits, daily, where="")
+    own = _room(disk.free_bytes, limits, 0.0, where=" where the auditor keeps its state")
+    if database.free_bytes is None:
+        used = f"the database has {database.used_bytes / MIB:.0f} MiB"
+        why = f"{own.summary}; {used}, what is free on its disk is not known: {database.why}"
+        return own._replace(summary=why)
+    there = _room(database.free_bytes, limits, daily, where=" where the database is")
+    return max(there, own, key=lambda one: one.ratio or 0.0)
+
+
+def _room(free_bytes: int, limits: Limits, daily_bytes: float, *, where: str) -> Finding:
+    free_mib = free_bytes / MIB
+    least_mib = max(limits.disk_mib, limits.disk_days * daily_bytes / MIB)
+    days = free_bytes / daily_bytes if daily_bytes else inf
     pace = f", enough for {days:.0f} days at the pace of the last week" if days < inf else ""
     ratio = least_mib / free_mib if free_mib else inf
-    return Finding("disk", f"{free_mib:.0f} MiB are free{pace}", ratio, free_mib, least_mib, "MiB")
+    summary = f"{free_mib:.0f} MiB are free{where}{pace}"
+    return Finding("disk", summary, ratio, free_mib, least_mib, "MiB")
 
 
 def _daily_bytes(facts: Facts) -> float:
     """How much the log grows in a day; of a log younger than a day, what there is of it."""
     disk, first_at = facts.disk, facts.first_at
-    if disk is None or not disk.log_bytes or not facts.week_records or first_at is None:
+    if disk is None or not disk.used_bytes or not facts.week_records or first_at is None:
         return 0.0
     days = min(max((facts.now - first_at) / DAY, 1.0), 7.0)
-    return disk.log_bytes / max(facts.records, 1) * facts.week_records / days
+    return disk.used_bytes / max(facts.records, 1) * facts.week_records / days
 
 
 def _checkpoint(facts: Facts, limits: Limits) -> Finding:
