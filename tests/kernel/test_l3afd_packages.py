@@ -6,27 +6,74 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
-from shared.contracts.catalog import GET_PACKAGE, GetPackage, PackageVersion
-from shared.contracts.desired import DesiredProgram
+from services.scheduler.__main__ import scheduling
+from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.metrics import MetricSource
 from shared.contracts.node import GET_CHAINS, GetChains
-from tests.support.executors import Wire, a_chain
+from shared.contracts.scheduler import (
+    APPLY_DEPLOYMENT,
+    GET_NODE,
+    LIST_NODES,
+    ApplyDeployment,
+    GetNode,
+    ListNodes,
+)
+from tests.support.executors import Wire
 from tests.support.l3afd_repositories import BLOCKED_PORT, XDP_OBJECT, write_repository
-from tests.support.node_fleets import NODE, a_fleet
+from tests.support.node_fleets import DEADLINE_SECONDS, NODE, a_fleet
 from tests.support.packets import ipv4, tcp
+from tests.support.scheduler_neighbours import until_running
 from tests.support.verifying_fleets import VerifyingFleet
 
 pytestmark = pytest.mark.kernel
 
 
 class ImportingFleet(VerifyingFleet):
-    """The real catalog, and no kernel is asked before a release."""
+    """Catalog and scheduler are the real ones, and no kernel is asked before a release."""
 
     kernels = 0
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Everything but the executor answers."""
+        await super().open(stack)
+        await stack.enter_async_context(scheduling(self.scheduler))
+        self.operator = await self.as_operator()
+
+    async def is_known(self, interface: str) -> bool:
+        """Whether the scheduler has heard of the interface."""
+        nodes = (await self.operator.request(LIST_NODES, ListNodes())).nodes
+        status = [await self.operator.request(GET_NODE, GetNode(node=one.node)) for one in nodes]
+        return interface in [one.place for node in status for one in node.record.interfaces]
+
+    async def deploy(self, name: str, interface: str, port: int, *, order: int) -> None:
+        """The imported program drops connections to the port, on this interface."""
+        spec = DeploymentSpec(
+            name=name,
+            package="port-block",
+            program="xdp-port-block",
+            version="^1.2",
+            hook="xdp",
+            interfaces=(interface,),
+            order=order,
+            config={
+                "pb_ports_map": {str(port): 1},
+                "pb_recv_count_map": {"0": 0},
+                "pb_drop_count_map": {"0": 0},
+            },
+            metrics={
+                "received": MetricSource(map="pb_recv_count_map", key="0"),
+                "dropped": MetricSource(map="pb_drop_count_map", key="0"),
+            },
+        )
+        await self.operator.request(
+            APPLY_DEPLOYMENT, ApplyDeployment(spec=spec), timeout_seconds=DEADLINE_SECONDS
+        )
+        await until_running(self.operator, name)
 
 
 @pytest.fixture
@@ -63,47 +110,16 @@ async def test_a_package_of_l3afd_filters_packets(
     ]
     assert (latest["outcome"], imported.status) == ("refused", 2)
     assert "none by SemVer" in latest["refusal"]["message"]
-    found = (
-        await fleet.publisher.request(GET_PACKAGE, GetPackage(name="port-block", version="1.2.0"))
-    ).package
-    first = blocking(found, "first", BLOCKED_PORT, order=5)
-    second = blocking(found, "second", BLOCKED_PORT + 1, order=10)
-    generation = await fleet.desire(a_chain(wire.name, first, second))
-    observed = await fleet.observed(generation)
+    await fleet.until(lambda: fleet.is_known(wire.name))
+    await fleet.deploy("first", wire.name, BLOCKED_PORT, order=5)
+    await fleet.deploy("second", wire.name, BLOCKED_PORT + 1, order=10)
     for port, count in ((BLOCKED_PORT, 5), (BLOCKED_PORT + 1, 3), (BLOCKED_PORT + 2, 1)):
         connect_to(wire.peer, port, count)
-    shown = await fleet.publisher.request(GET_CHAINS.at(node=NODE), GetChains())
+    shown = await fleet.operator.request(GET_CHAINS.at(node=NODE), GetChains())
 
-    assert [one.state for one in observed.chains] == ["attached"], observed
     assert {(one.deployment, one.metric): one.value for one in shown.chains[0].metrics} == {
         ("first", "received"): 9,
         ("first", "dropped"): 5,
         ("second", "received"): 4,
         ("second", "dropped"): 3,
     }
-
-
-def blocking(found: PackageVersion, deployment: str, port: int, *, order: int) -> DesiredProgram:
-    """The package's program, which shall drop connections to one port."""
-    program = next(one for one in found.manifest.programs if one.hooks == ("xdp",))
-    return DesiredProgram(
-        deployment=deployment,
-        revision=1,
-        package=found.manifest.name,
-        version=found.version,
-        program=program.name,
-        function=program.function,
-        object=program.object,
-        order=order,
-        proceed_on=("pass",),
-        config={
-            "pb_ports_map": {str(port): 1},
-            "pb_recv_count_map": {"0": 0},
-            "pb_drop_count_map": {"0": 0},
-        },
-        metrics={
-            "received": MetricSource(map="pb_recv_count_map", key="0"),
-            "dropped": MetricSource(map="pb_drop_count_map", key="0"),
-        },
-        signed=found.signed,
-    )

@@ -14,6 +14,7 @@ import pytest
 from shared.bytecode.elf import read_elf_facts
 from shared.errors import RefusedError, VerificationError
 from shared.oci.bpfman import (
+    MAX_OBJECT_BYTES,
     BytecodeImage,
     bytecode_content,
     check_labels,
@@ -357,6 +358,23 @@ def test_an_exported_image_is_what_bpfman_pulls() -> None:
         assert platform_of(child) is not None
     maps = json.loads(image_labels(facts)["io.ebpf.maps"])
     assert {one.name: one.type.replace("percpu", "per_cpu") for one in facts.maps} == maps
+
+
+def test_an_image_is_for_the_platforms_that_have_an_object() -> None:
+    """Each gets its own; what is larger than bpfman reads is refused."""
+    data = bpf_object("kinds")
+    program = a_program(object="", objects={"linux-aarch64": "arm.o", "windows-x86_64": "win.o"})
+    facts = {"arm.o": read_elf_facts(data, "arm.o")}
+
+    made = bytecode_content(a_manifest(programs=(program,)), {"arm.o": data}, facts)
+
+    index = parse_document(made.documents[made.root.digest][1], INDEX, path="")
+    assert isinstance(index, ImageIndex)
+    assert [one.platform.architecture for one in index.manifests if one.platform] == ["arm64"]
+    with pytest.raises(RefusedError, match="larger than bpfman reads"):
+        bytecode_content(
+            a_manifest(programs=(program,)), {"arm.o": bytes(MAX_OBJECT_BYTES + 1)}, facts
+        )
 
 
 def test_what_bpfman_cannot_hold_is_refused() -> None:
