@@ -12,8 +12,9 @@ Rules:
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import nsmallest
 from itertools import chain, islice
 from typing import ClassVar, Final
@@ -31,7 +32,12 @@ from services.catalog.search.documents import (
     words_in,
 )
 from services.catalog.search.index import SearchIndex
-from services.catalog.search.postings import bits_of, members_of, numbers_in
+from services.catalog.search.postings import (
+    Posting,
+    bits_of,
+    members_of,
+    numbers_in,
+)
 from services.catalog.search.ranking import (
     LISTED,
     Known,
@@ -183,15 +189,25 @@ def _facets(
             by_field.setdefault(posting.field, []).append((count, posting.value))
         counted |= {name: _listed(by_field.get(name, ())) for name in FACETS}
     else:
-        for name in FACETS:
-            values = index.values(name).items()
-            counted[name] = _listed(
-                (posting.count_in(found, members), value) for value, posting in values
-            )
+        counted |= {name: _counted(index.largest(name), found, members) for name in FACETS}
     spread = [count for number, count in nodes.items() if members[number]]
     steps = [(sum(count >= step for count in spread), f"{step}+") for step in NODE_STEPS]
     counted["nodes"] = _listed(steps)
     return {name: values for name, values in counted.items() if values}
+
+
+def _counted(postings: Sequence[Posting], found: int, members: bytes) -> tuple[FacetCount, ...]:
+    """The same of all values, the largest given first: what cannot be among them is not counted."""
+    best: list[tuple[int, str]] = []
+    for posting in postings:
+        # As many of those that are found as there are in all, at most.
+        if len(best) == MAX_FACET_VALUES and (-posting.size, posting.value) > best[-1]:
+            break
+        count = posting.count_in(found, members)
+        if count:
+            insort(best, (-count, posting.value))
+            del best[MAX_FACET_VALUES:]
+    return tuple(FacetCount(value=value, count=-count) for count, value in best)
 
 
 def _listed(counts: Iterable[tuple[int, str]]) -> tuple[FacetCount, ...]:

@@ -61,6 +61,8 @@ class SearchIndex:
         self._times: Final = array("q")
         self._by_time: Final[list[int]] = []
         self._postings: Final[dict[str, dict[str, Posting]]] = {}
+        self._largest: Final[dict[str, list[Posting]]] = {}
+        """As `largest` gave it, while it is so."""
         self._words: Final[Vocabulary] = Vocabulary()
         self._shared: Final[dict[object, object]] = {}
 
@@ -106,6 +108,14 @@ class SearchIndex:
     def values(self, field: str) -> Mapping[str, Posting]:
         """Every value of a field."""
         return self._postings.get(field, {})
+
+    def largest(self, field: str) -> Sequence[Posting]:
+        """Every value of a field, the one that most versions have first, then by name."""
+        known = self._largest.get(field)
+        if known is None:
+            values = self._postings.get(field, {}).values()
+            known = self._largest[field] = sorted(values, key=lambda one: (-one.size, one.value))
+        return known
 
     def in_spaces(self, spaces: Iterable[Audience]) -> int:
         """The versions in any of these spaces."""
@@ -164,14 +174,14 @@ class SearchIndex:
     def _change(self, number: int, document: Document) -> None:
         before = self.documents[number].terms
         for term in before - document.terms:
-            self._postings[term[0]][term[1]].discard(number)
+            self._posting(term).discard(number)
         for term in document.terms - before:
             self._posting(term).add((number,), len(self.documents))
         self.documents[number] = self._compact(document)
 
     def _forget(self, number: int) -> None:
-        for field, value in self.documents[number].terms:
-            self._postings[field][value].discard(number)
+        for term in self.documents[number].terms:
+            self._posting(term).discard(number)
 
     def _list(self, package: Package, numbers: list[int]) -> None:
         if numbers:
@@ -197,7 +207,9 @@ class SearchIndex:
         return number
 
     def _posting(self, term: Term) -> Posting:
+        """The versions with a term, to be changed."""
         field, value = term
+        self._largest.pop(field, None)
         values = self._postings.setdefault(field, {})
         posting = values.get(value)
         if posting is None:

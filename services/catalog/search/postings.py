@@ -25,11 +25,13 @@ _BITS: Final = tuple(tuple(bit for bit in range(8) if byte >> bit & 1) for byte 
 class Posting:
     """The numbers of one term, as a list while they are few, else as bits."""
 
-    __slots__ = ("_bits", "_listed", "field", "value")
+    __slots__ = ("_bits", "_listed", "field", "size", "value")
 
     def __init__(self, field: str, value: str) -> None:
         self.field: Final = field
         self.value: Final = value
+        self.size = 0
+        """How many numbers there are."""
         self._listed: array[int] | None = array("I")
         self._bits = bytearray()
 
@@ -40,6 +42,7 @@ class Posting:
             numbers: At least 0.
             size: How many numbers there are in all, about.
         """
+        self.size += len(numbers)
         if self._listed is not None:
             self._listed.extend(numbers)
             if len(self._listed) > max(_LISTED, size // _BITS_OF_A_NUMBER):
@@ -54,11 +57,14 @@ class Posting:
 
     def discard(self, number: int) -> None:
         """The number is not in."""
+        place, bit = number >> 3, 1 << (number & 7)
         if self._listed is not None:
             if number in self._listed:
                 self._listed.remove(number)
-        elif number >> 3 < len(self._bits):
-            self._bits[number >> 3] &= ~(1 << (number & 7))
+                self.size -= 1
+        elif place < len(self._bits) and self._bits[place] & bit:
+            self._bits[place] &= ~bit
+            self.size -= 1
 
     @property
     def listed(self) -> Sequence[int] | None:
