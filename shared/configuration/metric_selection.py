@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from shared.configuration.codecs import NumberCodec
 from shared.configuration.entries import MapCodec, split_processors
 from shared.contracts.metrics import MAX_SERIES, MetricSource
 from shared.contracts.value_types import EnumType, IntegerType, Layout, StructType
@@ -89,7 +90,7 @@ def select(source: MetricSource, codec: MapCodec) -> Selection:
     one_key: bytes | None = None
     first = last = None
     has_range = _RANGE.fullmatch(source.key)
-    is_integer = isinstance(codec.layout.key, IntegerType) and not codec.key.is_text
+    is_integer = isinstance(codec.key, NumberCodec)
     if has_range and is_integer:
         first, last = int(has_range[1]), int(has_range[2])
         if first > last:

@@ -19,6 +19,7 @@ from shared.contracts.value_types import IntegerType, Member, StructType
 
 U16, U32, U64 = (IntegerType(size) for size in (2, 4, 8))
 S32 = IntegerType(4, is_signed=True)
+FLAG = IntegerType(1, name="_Bool")
 STATS = StructType(
     "stats",
     16,
@@ -70,6 +71,12 @@ def test_a_member_of_every_processor_is_added(values: list[tuple[int, int]]) -> 
         (MetricSource(map="m", key="x"), PLAIN, "key"),
         (MetricSource(map="m", key="9..1"), PLAIN, "key"),
         (MetricSource(map="m", key="70000"), PLAIN, "key"),
+        (MetricSource(map="m", key="0..1"), MapLayout(FLAG, U32, 2, "hash"), "key"),
+        (
+            MetricSource(map="m", key="*", aggregation="histogram"),
+            MapLayout(FLAG, U32, 2, "hash"),
+            "key",
+        ),
         (MetricSource(map="m", member="packets"), PLAIN, "member"),
         (MetricSource(map="m"), MapLayout(U16, STATS, 1, "hash"), "member"),
         (MetricSource(map="m", member="inner"), MapLayout(U16, STATS, 1, "hash"), "member"),
