@@ -15,6 +15,7 @@ from services.catalog.adapters.artifacts import ArtifactDamagedError
 from services.catalog.adapters.spooling import Spool
 from services.catalog.adapters.uploads import Uploads, UploadStoreError
 from services.catalog.chunks import check_chunk, missing_ranges
+from shared.adapters.exception_groups import plain_task_group
 from shared.archive_files import ArchiveBytes
 from shared.contracts.catalog import CHUNK_BYTES, ArtifactWritten, FindMissing, MissingFound
 from shared.errors import FaultError
@@ -80,6 +81,24 @@ async def test_room_is_made_at_the_cost_of_ones_own_uploads(tmp_path: Path) -> N
         await add(uploads, 0, FIRST, digest=digest, owner="UTWO")
 
     assert await add(uploads, 1, LAST) == WHOLE
+
+
+async def test_what_went_is_not_taken_for_there(tmp_path: Path) -> None:
+    """Another upload looks what all have, to make room, while this one goes."""
+    size_bytes = 200 * CHUNK_BYTES
+    for turn in range(30):
+        uploads = Uploads(tmp_path / str(turn))
+
+        async def grow(owner: str, uploads: Uploads = uploads) -> None:
+            for number in range(60):
+                await uploads.add(owner, DIGEST, size_bytes=size_bytes, number=number, data=b"x")
+
+        await grow("UONE")
+        async with plain_task_group() as tasks:
+            tasks.create_task(grow("UTWO"))
+            tasks.create_task(uploads.forget("UONE", DIGEST, size_bytes=size_bytes))
+
+        assert await uploads.held("UONE", DIGEST, size_bytes=size_bytes) == frozenset()
 
 
 async def test_what_is_stored_is_not_kept_here(tmp_path: Path) -> None:

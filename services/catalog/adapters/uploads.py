@@ -17,10 +17,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
+from weakref import WeakValueDictionary
 
 from services.catalog.adapters.artifacts import ArtifactDamagedError
 from services.catalog.adapters.spooling import Spool
@@ -50,9 +52,12 @@ class Uploads:
         """
         self._folder: Final = folder
         self._kept_bytes: Final = kept_bytes
-        self._locks: Final[dict[Path, asyncio.Lock]] = {}
+        self._locks: Final[WeakValueDictionary[Path, asyncio.Lock]] = WeakValueDictionary()
+        """Each for as long as somebody has it or waits for it."""
         self._held: Final[dict[Path, set[int]]] = {}
         """The numbers of the chunks that are there, of uploads that were touched."""
+        self._listing: Final = threading.Lock()
+        """Nothing goes while it is listed: what went would be remembered as there."""
 
     async def add(
         self, owner: str, digest: str, *, size_bytes: int, number: int, data: bytes
@@ -102,7 +107,6 @@ class Uploads:
         upload = self._place(owner, digest, size_bytes)
         async with self._lock(upload):
             await _on_disk(lambda: self._remove(upload))
-        self._locks.pop(upload, None)
 
     def _place(self, owner: str, digest: str, size_bytes: int) -> Path:
         return self._folder / f"{owner}-{digest}-{size_bytes}"
@@ -111,10 +115,11 @@ class Uploads:
         return self._locks.setdefault(upload, asyncio.Lock())
 
     def _numbers(self, upload: Path) -> set[int]:
-        if upload not in self._held:
-            names = (path.name for path in upload.iterdir()) if upload.is_dir() else ()
-            self._held[upload] = {int(name) for name in names if name.isdecimal()}
-        return self._held[upload]
+        with self._listing:
+            if upload not in self._held:
+                names = (path.name for path in upload.iterdir()) if upload.is_dir() else ()
+                self._held[upload] = {int(name) for name in names if name.isdecimal()}
+            return self._held[upload]
 
     def _write(self, upload: Path, number: int, data: bytes) -> None:
         upload.mkdir(parents=True, exist_ok=True)
@@ -158,8 +163,8 @@ class Uploads:
         return {name: size_bytes for _, name, size_bytes in sorted(found)}
 
     def _remove(self, upload: Path) -> None:
-        self._held.pop(upload, None)
-        with suppress(FileNotFoundError):
+        with self._listing, suppress(FileNotFoundError):
+            self._held.pop(upload, None)
             shutil.rmtree(upload)
 
 
