@@ -83,6 +83,18 @@ async def test_room_is_made_at_the_cost_of_ones_own_uploads(tmp_path: Path) -> N
     assert await add(uploads, 1, LAST) == WHOLE
 
 
+async def test_uploads_do_not_fill_the_disk(tmp_path: Path) -> None:
+    """Where it is smaller than what they may have, whoever has most makes room."""
+    uploads = Uploads(tmp_path, spare_bytes=1 << 62)
+    for number in range(2):
+        digest = hashlib.sha256(bytes([number])).hexdigest()
+        await add(uploads, 0, FIRST, digest=digest, owner="UTWO")
+    await add(uploads, 0, FIRST)
+
+    assert [path.name.split("-")[0] for path in tmp_path.iterdir()] == ["UONE"]
+    assert await add(uploads, 1, LAST) == WHOLE
+
+
 async def test_what_went_is_not_taken_for_there(tmp_path: Path) -> None:
     """Another upload looks what all have, to make room, while this one goes."""
     size_bytes = 200 * CHUNK_BYTES

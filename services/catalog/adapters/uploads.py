@@ -31,6 +31,8 @@ from shared.archive_files import ArchiveBytes
 from shared.contracts.catalog import CHUNK_BYTES
 from shared.errors import FaultError, Reason
 
+SPARE_BYTES: Final = 16 << 20
+"""Stays free on the disk, as long as it is uploads that fill it."""
 _UNFINISHED: Final = ".new"
 
 ResultT = TypeVar("ResultT")
@@ -43,15 +45,19 @@ class UploadStoreError(FaultError):
 class Uploads:
     """The unfinished uploads of one catalog process."""
 
-    def __init__(self, folder: Path, *, kept_bytes: int = KEPT_BYTES) -> None:
+    def __init__(
+        self, folder: Path, *, kept_bytes: int = KEPT_BYTES, spare_bytes: int = SPARE_BYTES
+    ) -> None:
         """Nothing is read or written yet.
 
         Args:
             folder: Made when something is written.
             kept_bytes: What the chunks of all uploads may take together.
+            spare_bytes: What they leave free on the disk.
         """
         self._folder: Final = folder
         self._kept_bytes: Final = kept_bytes
+        self._spare_bytes: Final = spare_bytes
         self._locks: Final[WeakValueDictionary[Path, asyncio.Lock]] = WeakValueDictionary()
         """Each for as long as somebody has it or waits for it."""
         self._held: Final[dict[Path, set[int]]] = {}
@@ -144,7 +150,10 @@ class Uploads:
     async def _make_room(self, upload: Path) -> None:
         """Others go until all fit; those that are being worked on stay."""
         sizes = await _on_disk(self._sizes)
-        for victim in upload_victims(sizes, kept=upload.name, limit_bytes=self._kept_bytes):
+        free_bytes = (await _on_disk(lambda: shutil.disk_usage(self._folder))).free
+        fitting_bytes = sum(sizes.values()) + free_bytes - self._spare_bytes
+        limit_bytes = min(self._kept_bytes, fitting_bytes)
+        for victim in upload_victims(sizes, kept=upload.name, limit_bytes=limit_bytes):
             place = self._folder / victim
             if not self._lock(place).locked():
                 async with self._lock(place):
