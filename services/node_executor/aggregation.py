@@ -75,6 +75,27 @@ class Window:
                 yield _gained(before, after) / (later - earlier)
 
 
+class Tally:
+    """What counters gained together; one that is there no more takes nothing with it."""
+
+    def __init__(self) -> None:
+        """No counter was seen yet."""
+        self._total = 0
+        self._before: Mapping[str, int] | None = None
+
+    def add(self, numbers: Mapping[str, int]) -> int:
+        """What they gained since the first look; each began at zero.
+
+        Args:
+            numbers: Of all counters that there are now, by key.
+        """
+        if self._before is not None:
+            before = self._before
+            self._total += sum(_gained(before.get(key, 0), one) for key, one in numbers.items())
+        self._before = numbers
+        return self._total
+
+
 def log2_buckets(counts: Mapping[int, int]) -> tuple[HistogramBucket, ...]:
     """A map whose entry i counts the values below 2^i that are not below 2^(i-1), as a histogram.
 

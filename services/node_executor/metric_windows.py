@@ -12,14 +12,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from services.node_executor.aggregation import Window
+from services.node_executor.aggregation import Tally, Window
 from services.node_executor.configuration import MapReader
 from services.node_executor.generations import Generation, MapKey
 from services.node_executor.stated_rules import map_entry
-from shared.contracts.metrics import WINDOWED, MetricSource
+from shared.contracts.metrics import WINDOWED, Aggregation, MetricSource
 from shared.contracts.package_manifest import MapEntry
 from shared.errors import FaultError, RefusedError
 
+_RATES: Final[frozenset[Aggregation]] = frozenset(("rate", "max-rate"))
 _FORGET_SECONDS: Final = 5.0
 """A key without a sample for so long is gone, and with it its window."""
 
@@ -54,19 +55,26 @@ class MetricWindows:
     def __init__(self) -> None:
         """Nothing was sampled yet."""
         self._series: dict[tuple[int | None, str, str, MetricSource], dict[str, _Series]] = {}
+        self._tallies: dict[tuple[int | None, str, str, MetricSource], Tally] = {}
         self._problems: dict[tuple[int | None, str, str, MetricSource], str] = {}
 
     def sample(self, reader: MapReader, held: Iterable[HeldMetric], at_seconds: float) -> None:
         """One more number of each series; what is held no more is forgotten."""
         wanted = {one.key: one for one in held if one.source.aggregation in WINDOWED}
         self._series = {key: self._series.get(key, {}) for key in wanted}
+        self._tallies = {key: self._tallies.get(key, Tally()) for key in wanted}
         self._problems = {}
         for key, one in wanted.items():
             try:
-                numbers = read_held(reader, one)
+                numbers = _read_keys(reader, one)
             except (RefusedError, FaultError) as error:
                 self._problems[key] = error.message
                 continue
+            if not one.source.each_key:
+                # The sum of all falls with each key that goes, and no counter began anew then.
+                is_rate = one.source.aggregation in _RATES
+                together = self._tallies[key].add(numbers) if is_rate else sum(numbers.values())
+                numbers = {"": together}
             self._add(self._series[key], one.source, numbers, at_seconds)
 
     def values(self, held: HeldMetric) -> dict[str, float | int]:
@@ -117,11 +125,15 @@ def read_held(reader: MapReader, held: HeldMetric) -> dict[str, int]:
         RefusedError: The map does not hold them.
         FaultError: The kernel does not give them.
     """
-    if held.map_id is None:
-        raise RefusedError(f"the program has no map {held.source.map}")
-    numbers = reader.read_series(held.map_id, held.source, held.entry)
+    numbers = _read_keys(reader, held)
     is_apart = held.source.each_key or held.source.aggregation == "histogram"
     return numbers if is_apart else {"": sum(numbers.values())}
+
+
+def _read_keys(reader: MapReader, held: HeldMetric) -> dict[str, int]:
+    if held.map_id is None:
+        raise RefusedError(f"the program has no map {held.source.map}")
+    return reader.read_series(held.map_id, held.source, held.entry)
 
 
 def _is_old(one: _Series, at_seconds: float) -> bool:

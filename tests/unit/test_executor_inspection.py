@@ -20,6 +20,7 @@ from services.node_executor.metrics_sampling import (
 )
 from shared.contracts.desired import DesiredChain, DesiredNode
 from shared.contracts.inspection import ChainExplanation, ExplainChain, draft_digest
+from shared.contracts.metrics import MetricSource
 from shared.contracts.node import ChainsShown, GetChains, StageChains
 from shared.errors import FaultError, RefusedError
 from tests.unit.test_executor_hook_points import POINT, World
@@ -219,3 +220,28 @@ def test_a_hook_that_cannot_be_read_is_named_once_and_holds_up_no_other(world: W
     assert whole.chain.state == "attached"
     assert said_once == ["data0/xdp: the pins cannot be read"]
     assert len(world.unreadable) == 2
+
+
+def test_a_key_that_goes_takes_nothing_of_a_rate_with_it(world: World) -> None:
+    """The sum of all keys falls then, and no counter began anew: what the others gained counts."""
+    together = MetricSource(map="limits", key="*", aggregation="rate")
+    peak = MetricSource(map="limits", key="*", aggregation="max-rate")
+    chain = a_chain(
+        a_program(
+            metrics={"peak": peak, "rate": together}, config={"limits": {"1": 1000, "2": 500}}
+        )
+    )
+    world.settle(chain)
+    sampler = a_sampler(world, CounterMaps())
+    memory = world.points.memory(POINT)
+    assert memory.current is not None
+    entries = world.kernel.maps[memory.current.maps[0].map_id]
+
+    sampler.look_back(1.0)
+    first, second = sorted(entries)
+    del entries[first]
+    entries[second] = (506).to_bytes(len(entries[second]), "little")
+    sampler.look_back(2.0)
+    (shown,) = sampler.sample(desired(chain))
+
+    assert [(one.metric, one.value) for one in shown.metrics] == [("peak", 6), ("rate", 6)]
