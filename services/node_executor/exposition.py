@@ -3,13 +3,15 @@
 """A node's metrics as Prometheus knows them.
 
 Pure.  Names follow prometheus.io/docs/practices/naming; each is documented in docs/metrics.md.
-What cannot be read is left out and counted in `l3af_metric_unreadable`.
+What cannot be read is left out and counted in `l3af_metric_unreadable`, and so is what has the name
+of another metric: a scraper takes none twice.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from prometheus_client.core import (
@@ -40,10 +42,9 @@ def families(
         run_times: Program id to what the kernel counted; empty: it does not count.
     """
     shown = tuple(sampled)
-    yield from _chains(node, shown)
-    yield from _counters(node, shown)
-    yield from _run_times(node, shown, run_times)
-    yield from _metrics(node, shown)
+    own = [*_chains(node, shown), *_counters(node, shown), *_run_times(node, shown, run_times)]
+    yield from own
+    yield from _metrics(node, shown, reserved={one.name for one in own})
 
 
 def _place(node: str, chain: ObservedChain) -> list[str]:
@@ -128,8 +129,16 @@ def _run_times(
     yield from (seconds, runs)
 
 
-def _metrics(node: str, shown: Iterable[ChainShown]) -> Iterator[Metric]:
-    """Of packages and deployments: a family for each package and metric."""
+def _metrics(
+    node: str, shown: Iterable[ChainShown], *, reserved: AbstractSet[str]
+) -> Iterator[Metric]:
+    """Of packages and deployments: a family for each package and metric.
+
+    Args:
+        node: Its name.
+        shown: Its hook points.
+        reserved: Names of other families, those of counters without `_total`.
+    """
     labels = (*_PLACE, "deployment")
     unreadable = GaugeMetricFamily(
         "l3af_metric_unreadable",
@@ -137,18 +146,20 @@ def _metrics(node: str, shown: Iterable[ChainShown]) -> Iterator[Metric]:
         labels=(*labels, "metric"),
     )
     found: dict[str, Metric] = {}
+    taken: set[tuple[str, ...]] = set()
     for one in shown:
         packages = {part.deployment: part.package for part in one.chain.programs}
         for metric in one.metrics:
             own = [*_place(node, one.chain), metric.deployment]
-            if metric.problem:
+            name = family_name(packages.get(metric.deployment, ""), metric)
+            is_reserved = name.removesuffix("_total") in {*reserved, unreadable.name}
+            family = found.get(name) or _family(name, metric, labels)
+            is_other = (family.type == "histogram") != (metric.aggregation == "histogram")
+            if metric.problem or is_reserved or is_other or (name, *own) in taken:
                 unreadable.add_metric([*own, metric.metric], 1)
                 continue
-            name = family_name(packages.get(metric.deployment, ""), metric)
-            family = found.get(name)
-            if family is None:
-                family = found[name] = _family(name, metric, labels)
-            _add(family, own, metric)
+            taken.add((name, *own))
+            _add(found.setdefault(name, family), own, metric)
     yield unreadable
     yield from found.values()
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -109,6 +110,39 @@ def test_prometheus_reads_every_metric() -> None:
     assert found["l3af_chain_attached", ""] == 1
     info = "deployment=edge,package=rate-limit,position=0,version=1.2.0"
     assert found["l3af_program_info", info] == 1
+
+
+def test_no_name_is_there_twice() -> None:
+    """What another metric is called like already counts as unreadable, and the first stays."""
+    program = msgspec.structs.replace(PROGRAM, deployment="other", package="program")
+    metrics = (
+        MetricValue(deployment="edge", metric="lost-rate", map="a", key="0", value=1),
+        MetricValue(
+            deployment="edge", metric="lost", map="b", key="0", aggregation="rate", value=2
+        ),
+        MetricValue(
+            deployment="edge", metric="lost-rate", map="c", key="*", aggregation="histogram"
+        ),
+        MetricValue(deployment="other", metric="info", map="d", key="0", value=3),
+        MetricValue(deployment="other", metric="packets-total", map="d", key="0", value=4),
+        MetricValue(deployment="other", metric="lost-rate", map="d", key="0", value=5),
+    )
+    chain = msgspec.structs.replace(SHOWN.chain, programs=(PROGRAM, program))
+    shown = msgspec.structs.replace(SHOWN, chain=chain, metrics=metrics)
+
+    found = list(families("n1", [shown], {}))
+    values = parsed(found)
+
+    names = [one.name for one in found]
+    assert sorted(set(names)) == sorted(names)
+    assert values["l3af_rate_limit_lost_rate", "deployment=edge,key="] == 1
+    assert values["l3af_program_lost_rate", "deployment=other,key="] == 5
+    assert [labels for name, labels in values if name == "l3af_metric_unreadable"] == [
+        "deployment=edge,metric=lost",
+        "deployment=edge,metric=lost-rate",
+        "deployment=other,metric=info",
+        "deployment=other,metric=packets-total",
+    ]
 
 
 def test_run_times_are_left_out_where_the_kernel_does_not_count() -> None:
