@@ -3,7 +3,9 @@
 """The metrics of l3afd by its names, so that dashboards made for it go on working.
 
 Pure.  Names, types and labels are l3afd's (docs/metrics.md); where it counted something else than
-the name says, what the name says is counted.  Counts begin with the process.
+the name says, what the name says is counted.  Counts begin with the process.  Its labels do not
+tell network namespaces, deployments and members of structs apart: of what has equal ones, the first
+is shown.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from prometheus_client.core import GaugeMetricFamily, Metric, UnknownMetricFamily
+from prometheus_client.core import GaugeMetricFamily, Metric, Sample, UnknownMetricFamily
 
 from shared.contracts.events import EventBody
 from shared.contracts.metrics import Aggregation
@@ -141,7 +143,16 @@ def l3afd_families(
                 name = f"{metric.map}_{metric.key}_{aggregator}"
                 package = packages.get(metric.deployment, "")
                 monitored.add_metric([host, package, name, interface, address], metric.value)
-    yield from (running, started, monitored)
+    yield from map(_once, (running, started, monitored))
+
+
+def _once(family: Metric) -> Metric:
+    """The family with the first sample of those with equal labels: a scraper takes none twice."""
+    first: dict[tuple[str, ...], Sample] = {}
+    for sample in family.samples:
+        first.setdefault(tuple(sample.labels.values()), sample)
+    family.samples = list(first.values())
+    return family
 
 
 _COUNTERS: Final[Mapping[str, str]] = {

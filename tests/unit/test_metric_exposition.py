@@ -197,6 +197,29 @@ def test_l3afd_names_say_what_they_name() -> None:
         assert found["l3afd_BPFMonitorMap", f"ebpf_program=rate-limit,map_name={name}"] == value
 
 
+def test_what_l3afds_labels_do_not_tell_apart_is_there_once() -> None:
+    """Two deployments of a package, and an interface of that name in a network namespace."""
+    again = msgspec.structs.replace(PROGRAM, deployment="again")
+    metrics = (
+        *METRICS,
+        *(msgspec.structs.replace(one, deployment="again") for one in METRICS),
+    )
+    chain = msgspec.structs.replace(SHOWN.chain, programs=(PROGRAM, again))
+    shown = msgspec.structs.replace(SHOWN, chain=chain, metrics=metrics)
+    elsewhere = msgspec.structs.replace(
+        shown, chain=msgspec.structs.replace(chain, netns="blue", state="absent")
+    )
+    counts = L3afdCounts()
+    counts.started_at["rate-limit", "xdp", "eth0"] = 1001.0
+
+    found = l3afd_families("n1", [shown, elsewhere], counts, {"eth0": "192.0.2.1"})
+    samples = [sample for family in found for sample in family.samples]
+
+    labels = [(one.name, *sorted(one.labels.items())) for one in samples]
+    assert sorted(set(labels)) == sorted(labels)
+    assert [one.value for one in samples if one.name == "l3afd_BPFRunning"] == [1]
+
+
 def test_programs_that_were_adopted_did_not_start() -> None:
     """The executor began anew, and they did not; what ends later was running."""
     counts = L3afdCounts()
