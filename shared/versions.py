@@ -31,9 +31,9 @@ MAX_CONSTRAINT_LENGTH: Final = 256
 GRAMMAR: Final = "1.2.3, ^1.2, ~1.2, >=1.2, >1, <2, <=1.4.0 or *, separated by commas"
 
 Operator = Literal["=", ">=", ">", "<=", "<", "^", "~"]
-Precedence = tuple[int, int, int, bool, tuple[tuple[int, int, str], ...], int]
+Precedence = tuple[int, int, int, bool, tuple[tuple[int, int, str], ...], int, str]
 """Major, minor, patch, whether it is no prerelease, identifiers (numbers before words), and the
-overlay's number."""
+overlay's number and namespace, so that forks of one version by two are never taken for one."""
 _OVERLAY: Final = re.compile(r"([a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?)\.([1-9][0-9]{0,8})")
 _TERM: Final = re.compile(r"(?P<operator>>=|<=|[=><^~]?) *(?P<version>[0-9][0-9A-Za-z.+-]*)")
 _ALL_PARTS: Final = 3
@@ -125,10 +125,9 @@ def precedence(text: str) -> Precedence:
     identifiers = (
         (0, int(one), "") if one.isdecimal() else (1, 0, one) for one in prerelease.split(".")
     )
-    overlay = overlay_of(text)
-    number = overlay[1] if overlay else 0
+    namespace, number = overlay_of(text) or ("", 0)
     found = tuple(identifiers) if dash else ()
-    return int(major), int(minor), int(patch), not dash, found, number
+    return int(major), int(minor), int(patch), not dash, found, number, namespace
 
 
 def parse_constraint(text: str, *, path: str) -> Constraint:

@@ -20,7 +20,7 @@ from shared.contracts.package_records import PackageRecord, VersionEntry
 from shared.versions import precedence
 
 SPACES = (PUBLIC, "p_acme", f"r_{'0' * 16}")
-NUMBERS = ("1.0.0", "1.0.1", "1.1.0-rc.1", "1.1.0", "2.0.0")
+NUMBERS = ("1.0.0", "1.0.0+acme.1", "1.0.0+other.1", "1.0.1", "1.1.0-rc.1", "1.1.0", "2.0.0")
 
 
 def _part(space: str, versions: list[str]) -> Part:

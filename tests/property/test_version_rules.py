@@ -93,6 +93,7 @@ def test_overlays_come_after_what_they_stand_on(
 
     assert precedence(str(left)) < precedence(first)
     assert (precedence(first) < precedence(second)) == (one < other)
+    assert precedence(first) != precedence(f"{left}+other.{one}")
     if left != right:
         assert (precedence(first) < precedence(str(right))) == (left < right)
     assert (base_of(first), overlay_of(first)) == (str(left), ("acme", one))
