@@ -7,16 +7,17 @@ Pure.
 Rules:
  * Own versions of a package that upstream has are numbered changes of one of upstream's versions,
    so that nobody takes one for the other, and upstream's next version is newer than both.
- * Upstream has caught up if a version of it, not before the base, has the same files; package.toml
-   aside, which has the version in it.
+ * Upstream has caught up if a version of it, after the base, has the same files, which the base has
+   not, under the same licence; package.toml aside, which has the version in it.  What was taken
+   back, or is forbidden, has not caught up with anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar, Final
 
-from services.catalog.resolution import newest_release
+from services.catalog.resolution import is_revoked, newest_release
 from services.catalog.version_entries import DESCRIPTION
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import EventBody
@@ -64,11 +65,16 @@ def overlay_reasons(version: str, space: str, upstream: PackageRecord | None) ->
         example = f"{base}+{namespace}.1"
         yield Reason(path="manifest.version", rule=rule, got=version, allowed=example)
         return
-    known = {precedence(one.version) for one in upstream.versions}
-    if precedence(base) not in known:
+    if base_entry(base, upstream.versions) is None:
         newest = sorted((one.version for one in upstream.versions), key=precedence, reverse=True)
         rule = "stands on a version that is not public"
         yield Reason(path="manifest.version", rule=rule, got=base, allowed=newest[:MAX_ALLOWED])
+
+
+def base_entry(version: str, upstream: Iterable[VersionEntry]) -> VersionEntry | None:
+    """What an own version stands on; None: on nothing that is public."""
+    base = precedence(base_of(version))
+    return next((one for one in upstream if precedence(base_of(one.version)) == base), None)
 
 
 def check_overlay(version: str, space: str, upstream: PackageRecord | None) -> None:
@@ -119,14 +125,17 @@ def overlay_package(
     )
 
 
-def newly_caught_up(own: PackageRecord, published: VersionEntry) -> tuple[VersionEntry, ...]:
-    """The own versions that a version which was published just now makes unnecessary."""
-    return tuple(
-        one
-        for one in own.versions
-        if _is_same(one, published)
-        and precedence(base_of(one.version)) <= precedence(published.version)
-    )
+def newly_caught_up(
+    own: PackageRecord, published: VersionEntry, upstream: Sequence[VersionEntry]
+) -> tuple[VersionEntry, ...]:
+    """The own versions that a version which was published just now makes unnecessary.
+
+    Args:
+        own: The space's.
+        published: Just now.
+        upstream: All that everybody has.
+    """
+    return tuple(one for one in own.versions if _has_caught_up(published, one, upstream))
 
 
 def caught_up_event(name: str, own: Sequence[VersionEntry], published: str) -> EventBody:
@@ -141,23 +150,29 @@ def caught_up_event(name: str, own: Sequence[VersionEntry], published: str) -> E
 
 
 def _shown(one: VersionEntry, upstream: Sequence[VersionEntry]) -> OverlayVersion:
-    base = base_of(one.version)
-    is_based = any(precedence(other.version) == precedence(base) for other in upstream)
-    same = [
-        other.version
-        for other in upstream
-        if _is_same(one, other) and precedence(other.version) >= precedence(base)
-    ]
+    same = [other.version for other in upstream if _has_caught_up(other, one, upstream)]
     return OverlayVersion(
         version=one.version,
-        base=base if is_based else "",
+        base=base_of(one.version) if base_entry(one.version, upstream) else "",
         channels=one.channels,
         caught_up_by=min(same, key=precedence, default=""),
     )
 
 
+def _has_caught_up(
+    other: VersionEntry, own: VersionEntry, upstream: Iterable[VersionEntry]
+) -> bool:
+    base = base_entry(own.version, upstream)
+    if is_revoked(other) or (other.lifecycle is not None and other.lifecycle.yanked is not None):
+        return False
+    is_later = precedence(base_of(other.version)) > precedence(base_of(own.version))
+    # A change of package.toml alone is in no file that is compared.
+    return is_later and _is_same(own, other) and not (base is not None and _is_same(own, base))
+
+
 def _is_same(one: VersionEntry, other: VersionEntry) -> bool:
-    return bool(one.files_sha256) and one.files_sha256 == other.files_sha256
+    is_known = bool(one.files_sha256) and one.files_sha256 == other.files_sha256
+    return is_known and one.facets.licence == other.facets.licence
 
 
 def _state(newest: OverlayVersion, release: VersionEntry | None) -> OverlayState:

@@ -20,7 +20,7 @@ MAX_FILE_CHANGES: Final = 200
 
 OverlayState = Literal["own", "current", "behind", "caught-up"]
 """`own`: nothing public is called so.  `current`: it stands on the newest release.  `behind`:
-there is a newer one.  `caught-up`: a public version has the same files, so the own one has done."""
+there is a newer one.  `caught-up`: a public version has the same, so the own one has done."""
 
 
 class GetOverlay(Request, frozen=True, kw_only=True):
@@ -46,7 +46,8 @@ class OverlayVersion(Message, frozen=True, kw_only=True):
     """What it stands on; empty: on nothing that is public."""
     channels: tuple[str, ...] = ()
     caught_up_by: str = ""
-    """The oldest public version not before `base` that has the same files; empty: none has."""
+    """The oldest public version after `base` that has the same files, which `base` has not, and the
+    same licence, and was neither yanked nor revoked; empty: none has."""
 
 
 class OverlayPackage(Message, frozen=True, kw_only=True):

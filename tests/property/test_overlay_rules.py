@@ -16,6 +16,7 @@ from services.catalog.overlays import (
     overlay_reasons,
 )
 from services.catalog.version_entries import files_digest
+from shared.contracts.lifecycle import Lifecycle, Statement
 from shared.contracts.package_records import PackageRecord, VersionEntry
 from shared.versions import precedence
 from tests.package_builders import a_manifest, a_record
@@ -71,14 +72,16 @@ def test_what_nobody_else_has_is_free() -> None:
 def test_the_state_is_that_of_the_newest_own_version(
     upstream: dict[int, str], own: dict[tuple[int, int], str]
 ) -> None:
-    """Caught up by the oldest public version with the same files that is not before the base."""
+    """Caught up by the oldest public version after the base with the files that the base lacks."""
     public = a_package({f"1.0.{patch}": files for patch, files in upstream.items()})
     mine = a_package({f"1.0.{patch}+acme.{one}": files for (patch, one), files in own.items()})
 
     found = overlay_package(mine, public)
 
     patch, number = max(own)
-    same = [other for other, files in upstream.items() if files == own[max(own)] and other >= patch]
+    same = [other for other, files in upstream.items() if files == own[max(own)] and other > patch]
+    if upstream.get(patch) == own[max(own)]:
+        same = []
     assert found.versions[0].version == f"1.0.{patch}+acme.{number}"
     assert found.versions[0].caught_up_by == (f"1.0.{min(same)}" if same else "")
     assert found.upstream == f"1.0.{max(upstream)}"
@@ -94,21 +97,62 @@ def test_the_state_is_that_of_the_newest_own_version(
 
 
 @given(
-    own=st.dictionaries(st.tuples(PATCHES, st.integers(1, 3)), FILES), patch=PATCHES, files=FILES
+    own=st.dictionaries(st.tuples(PATCHES, st.integers(1, 3)), FILES),
+    upstream=st.dictionaries(PATCHES, FILES, min_size=1),
+    data=st.data(),
 )
 def test_a_publication_tells_whom_it_concerns(
-    own: dict[tuple[int, int], str], patch: int, files: str
+    own: dict[tuple[int, int], str], upstream: dict[int, str], data: st.DataObject
 ) -> None:
-    """The own versions with its files that stand on nothing newer."""
+    """The own versions with its files that stand on something older, which has others."""
+    patch = data.draw(st.sampled_from(sorted(upstream)))
+    public = a_package({f"1.0.{one}": files for one, files in upstream.items()})
     mine = a_package({f"1.0.{base}+acme.{one}": held for (base, one), held in own.items()})
 
-    found = newly_caught_up(mine, an_entry(f"1.0.{patch}", files))
+    published = an_entry(f"1.0.{patch}", upstream[patch])
+    found = newly_caught_up(mine, published, public.versions)
 
     assert {one.version for one in found} == {
         f"1.0.{base}+acme.{one}"
         for (base, one), held in own.items()
-        if held == files and base <= patch
+        if held == upstream[patch] and base < patch and upstream.get(base) != held
     }
+
+
+def test_what_was_taken_back_or_is_licensed_otherwise_has_not_caught_up() -> None:
+    """Nobody is told that the change can go, for what can not be run or not on these terms."""
+    mine = a_package({"1.0.0+acme.1": "b"})
+    base, same = an_entry("1.0.0", "a"), an_entry("1.0.1", "b")
+    said = Statement(by="UA", name="ada", role="approver", at="2026-01-01T00:00:00.000000Z")
+    changed = (
+        msgspec.structs.replace(same, lifecycle=Lifecycle(revoked=said)),
+        msgspec.structs.replace(same, lifecycle=Lifecycle(yanked=said)),
+        msgspec.structs.replace(
+            same, facets=msgspec.structs.replace(same.facets, licence="GPL-3.0-only")
+        ),
+    )
+
+    for other in changed:
+        public = PackageRecord(name="edge", versions=(base, other))
+        assert overlay_package(mine, public).versions[0].caught_up_by == ""
+        assert newly_caught_up(mine, other, public.versions) == ()
+    public = PackageRecord(name="edge", versions=(base, same))
+    assert overlay_package(mine, public).versions[0].caught_up_by == "1.0.1"
+
+
+def test_what_changes_package_toml_alone_is_not_upstreams_already() -> None:
+    """Its files are those of what it stands on, and the change is in none of them."""
+    found = overlay_package(a_package({"1.0.0+acme.1": "a"}), a_package({"1.0.0": "a"}))
+
+    assert (found.state, found.versions[0].caught_up_by) == ("current", "")
+
+
+def test_a_public_version_with_build_metadata_can_be_stood_on() -> None:
+    """1.4.2+linux.6 is public as 1.4.2, which metadata of a build does not change."""
+    upstream = a_package({"1.4.2+linux.6": "a"})
+
+    assert list(overlay_reasons("1.4.2+acme.1", "p_acme", upstream)) == []
+    assert overlay_package(a_package({"1.4.2+acme.1": "b"}), upstream).versions[0].base == "1.4.2"
 
 
 CONTENTS = st.dictionaries(

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from services.catalog.adapters.watching import WATCH_SECONDS, keep_looking
 from services.catalog.overlays import (
+    base_entry,
     caught_up_event,
     file_changes,
     namespace_of,
@@ -38,7 +39,7 @@ from shared.contracts.overlays import (
 from shared.contracts.package_records import VersionEntry
 from shared.contracts.spaces import PackageInSpace
 from shared.errors import FaultError
-from shared.versions import base_of, precedence
+from shared.versions import precedence
 
 TOLD_WITHIN: Final = timedelta(days=5)
 """Of its publication a space is told that a version caught up with it: for less time than the
@@ -127,7 +128,7 @@ class Overlays:
             if datetime.fromisoformat(published.published_at) < since:
                 continue
             for part in own:
-                versions = newly_caught_up(part.record, published)
+                versions = newly_caught_up(part.record, published, public.versions)
                 if versions:
                     digest = canonical_digest([part.space, name, published.version])
                     event = caught_up_event(name, versions, published.version)
@@ -144,10 +145,7 @@ class Overlays:
     async def _changes(self, own: Part, upstream: Part) -> tuple[FileChange, ...]:
         """Of the newest own version against what it stands on; none if that is not public."""
         newest = max(own.record.versions, key=lambda one: precedence(one.version))
-        base = precedence(base_of(newest.version))
-        before = next(
-            (one for one in upstream.record.versions if precedence(one.version) == base), None
-        )
+        before = base_entry(newest.version, upstream.record.versions)
         if before is None:
             return ()
         old = await self._packages.whole(Held(upstream.record, (upstream,)), before)
