@@ -67,12 +67,20 @@ class MetricsEndpoint:
         self._sampler: Final = sampler
         self._readers: Final = readers
         self._l3afd: Final = l3afd
+        self._scrape: asyncio.Task[list[Metric]] | None = None
 
     async def looking_back(self) -> None:
         """Samples what looks back, once a second; never ends by itself."""
         while True:
             await asyncio.sleep(SAMPLE_SECONDS)
+            await self.look_back()
+
+    async def look_back(self) -> None:
+        """One more sample, if the kernel's thread can take it."""
+        try:
             await self._thread(self._sampler.look_back, monotonic())
+        except FaultError as error:
+            log.warning("metrics_not_sampled", why=error.message)
 
     @contextmanager
     def served(
@@ -107,7 +115,14 @@ class MetricsEndpoint:
             thread.join()
 
     async def _scraped(self, desired: Callable[[], DesiredNode | None]) -> list[Metric]:
-        return await self._thread(self._collected, desired())
+        """What there is now; whoever comes while somebody waits for it gets the same.
+
+        The kernel's thread finishes what it was asked for: many scrapes at once must not stand in
+        its way.
+        """
+        if self._scrape is None or self._scrape.done():
+            self._scrape = asyncio.create_task(self._thread(self._collected, desired()))
+        return await asyncio.shield(self._scrape)
 
     def _collected(self, desired: DesiredNode | None) -> list[Metric]:
         sampled = self._readers.shown("", self._sampler.sample(desired))
@@ -138,7 +153,9 @@ class _Scrapes(Collector):
         except TimeoutError:
             asked.cancel()
             log.warning("scrape_timed_out", seconds=SCRAPE_SECONDS)
-            return []
+        except FaultError as error:
+            log.warning("scrape_failed", why=error.message)
+        return []
 
     def describe(self) -> Iterable[Metric]:
         """Nothing is known before it is asked for."""
