@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from cli.package_publish import upload
 from services.catalog.adapters.artifacts import CHUNKS_AT_ONCE, SIZE_HEADER, Artifacts
 from shared.adapters.direct_get import get_last
 from shared.adapters.stored_publish import publish_stored
@@ -15,6 +16,7 @@ from shared.canonical import sha256_hex
 from shared.contracts.catalog import CHUNK_BYTES
 from shared.contracts.storage import ARTIFACT_STREAM, artifact_subject
 from tests.integration.conftest import Buses
+from tests.support.catalog_stage import BUILT, a_stage
 
 CHUNKS: Final = 2 * CHUNKS_AT_ONCE + 1
 
@@ -58,3 +60,19 @@ async def test_an_archive_that_lacks_a_chunk_is_not_there(buses: Buses, tmp_path
     assert not await archives.has(digest, size_bytes=len(data))
     await archives.store(digest, data)
     assert await archives.read(digest) == data
+
+
+async def test_chunks_of_what_is_stored_do_not_stay(buses: Buses, tmp_path: Path) -> None:
+    """A catalog died after it had stored the archive, and before it forgot the chunks."""
+    archive = BUILT.archive
+    async with a_stage(buses, tmp_path) as stage:
+        await upload(stage.publisher, archive)
+        stage.catalog.kill()
+        left = tmp_path / "uploads" / f"{stage.publisher.key}-{sha256_hex(archive)}-{len(archive)}"
+        left.mkdir()
+        (left / "0").write_bytes(archive[:CHUNK_BYTES])
+        await stage.catalog.start(stage.publisher)
+
+        await upload(stage.publisher, archive)
+
+        assert not left.exists()

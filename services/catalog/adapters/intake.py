@@ -80,4 +80,8 @@ class Intake:
     async def _is_stored(self, digest: str, size_bytes: int, caller: Caller) -> bool:
         """Whether the caller has brought the archive: whether others have is not told."""
         is_own = await self._own.has(caller.key, digest)
-        return is_own and await self._artifacts.has(digest, size_bytes=size_bytes)
+        if not is_own or not await self._artifacts.has(digest, size_bytes=size_bytes):
+            return False
+        # The catalog may have died before it forgot the chunks, or one came twice.
+        await self._uploads.forget(caller.key, digest, size_bytes=size_bytes)
+        return True
