@@ -9,7 +9,9 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
-from services.node_executor.adapters.metrics_endpoint import MetricsEndpoint
+import pytest
+
+from services.node_executor.adapters.metrics_endpoint import MetricsEndpoint, pause_seconds
 from services.node_executor.disclosure import Readers
 from shared.errors import FaultError
 from tests.unit.test_executor_hook_points import World
@@ -61,6 +63,12 @@ async def test_scrapes_at_once_ask_the_kernel_once() -> None:
     assert all(one is found[0] for one in found)
     assert later is not found[0]
     assert thread.asked == 2
+
+
+@pytest.mark.parametrize(("took_seconds", "pause"), [(0.0, 1), (0.25, 1), (3.0, 12)])
+def test_looks_leave_the_kernels_thread_to_others(took_seconds: float, pause: float) -> None:
+    """Once a second, and where maps are so large that this is most of it, less often."""
+    assert pause_seconds(took_seconds) == pause
 
 
 async def test_without_memory_there_is_nothing_to_show_and_the_executor_goes_on() -> None:

@@ -33,6 +33,8 @@ from shared.contracts.node import ChainShown
 from shared.errors import FaultError, RefusedError
 
 SAMPLE_SECONDS: Final = 1.0
+REST: Final = 4
+"""The kernel's thread has so many times as long for others as a look took."""
 SCRAPE_SECONDS: Final = 5.0
 """How long a scrape waits for the kernel's thread."""
 _SIOCGIFADDR: Final = 0x8915
@@ -71,16 +73,23 @@ class MetricsEndpoint:
 
     async def looking_back(self) -> None:
         """Samples what looks back, once a second; never ends by itself."""
+        took_seconds = 0.0
         while True:
-            await asyncio.sleep(SAMPLE_SECONDS)
-            await self.look_back()
+            await asyncio.sleep(pause_seconds(took_seconds))
+            took_seconds = await self.look_back()
 
-    async def look_back(self) -> None:
-        """One more sample, if the kernel's thread can take it."""
+    async def look_back(self) -> float:
+        """One more sample, if there is memory for it; returns how many seconds it took."""
         try:
-            await self._thread(self._sampler.look_back, monotonic())
+            return await self._thread(self._look)
         except FaultError as error:
             log.warning("metrics_not_sampled", why=error.message)
+            return 0.0
+
+    def _look(self) -> float:
+        began = monotonic()
+        self._sampler.look_back(began)
+        return monotonic() - began
 
     @contextmanager
     def served(
@@ -132,6 +141,11 @@ class MetricsEndpoint:
             addresses = {one: _first_address(one) for one in interfaces}
             found += l3afd_families(self._node, sampled, self._l3afd, addresses)
         return found
+
+
+def pause_seconds(took_seconds: float) -> float:
+    """Until the next look, of which one over maps of a million entries takes a second and more."""
+    return max(SAMPLE_SECONDS, REST * took_seconds)
 
 
 class _Scrapes(Collector):
