@@ -60,6 +60,8 @@ def resolve(
         if channel in one.channels and not is_revoked(one) and (is_pin or not _hidden(one, channel))
         if one.version != without
     ]
+    # A pin without a fork's number allows every fork of the version.
+    candidates.sort(key=lambda one: _hidden(one, channel))
     chosen = next((one for one in candidates if wanted.allows(_version(one))), None)
     if chosen is None:
         hint = _left_out(record, channel, wanted)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from services.catalog.resolution import (
@@ -20,6 +21,7 @@ from services.catalog.resolution import (
 )
 from services.catalog.ticket import admits, derive_ticket_key, issue_ticket
 from shared.contracts.catalog import TICKET_SECONDS, PackageSummary
+from shared.contracts.lifecycle import Lifecycle, Statement
 from shared.contracts.package_records import PackageRecord
 from shared.errors import RefusedError
 from tests.package_builders import NOW, a_record, a_record_of, a_version
@@ -149,6 +151,21 @@ def test_every_package_is_on_one_page_of_the_list() -> None:
         after = page.next
 
     assert names == [one.name for one in lines]
+
+
+def test_of_forks_that_a_pin_allows_what_was_taken_back_is_the_last_choice() -> None:
+    """`=1.0.0` allows every change of it; one that was yanked is chosen by its own name alone."""
+    said = Statement(by="UA", name="ada", role="approver", at="2026-01-01T00:00:00.000000Z")
+    lifecycle = Lifecycle(yanked=said)
+    yanked = msgspec.structs.replace(a_version("1.0.0+acme.2"), lifecycle=lifecycle)
+    record = a_record_of(a_version("1.0.0"), a_version("1.0.0+acme.1"), yanked)
+
+    found = [
+        resolve(record, name="one", constraint=constraint, channel="stable").version
+        for constraint in ("=1.0.0", "=1.0.0+acme.2", "^1")
+    ]
+
+    assert found == ["1.0.0+acme.1", "1.0.0+acme.2", "1.0.0+acme.1"]
 
 
 def test_a_ticket_admits_until_it_expires() -> None:
