@@ -21,8 +21,13 @@ from shared.contracts.package_manifest import MapEntry
 from shared.errors import FaultError, RefusedError
 
 _RATES: Final[frozenset[Aggregation]] = frozenset(("rate", "max-rate"))
+MAX_KEPT_SAMPLES: Final = 1_000_000
+"""Of all metrics of a node together, as 1000 keys for 1000 seconds: about 100 MB."""
 _FORGET_SECONDS: Final = 5.0
 """A key without a sample for so long is gone, and with it its window."""
+_TOO_MANY: Final = (
+    f"its keys and seconds are more samples than the node has left ({MAX_KEPT_SAMPLES} for all)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,7 @@ class MetricWindows:
         self._series = {key: self._series.get(key, {}) for key in wanted}
         self._tallies = {key: self._tallies.get(key, Tally()) for key in wanted}
         self._problems = {}
+        kept = 0
         for key, one in wanted.items():
             try:
                 numbers = _read_keys(reader, one)
@@ -75,7 +81,14 @@ class MetricWindows:
                 is_rate = one.source.aggregation in _RATES
                 together = self._tallies[key].add(numbers) if is_rate else sum(numbers.values())
                 numbers = {"": together}
-            self._add(self._series[key], one.source, numbers, at_seconds)
+            series = self._series[key]
+            samples = len(series.keys() | numbers.keys()) * one.source.samples
+            if kept + samples > MAX_KEPT_SAMPLES:
+                series.clear()
+                self._problems[key] = _TOO_MANY
+                continue
+            kept += samples
+            self._add(series, one.source, numbers, at_seconds)
 
     def values(self, held: HeldMetric) -> dict[str, float | int]:
         """What each series is by its window; those with too few samples are left out.

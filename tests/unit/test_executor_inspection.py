@@ -245,3 +245,23 @@ def test_a_key_that_goes_takes_nothing_of_a_rate_with_it(world: World) -> None:
     (shown,) = sampler.sample(desired(chain))
 
     assert [(one.metric, one.value) for one in shown.metrics] == [("peak", 6), ("rate", 6)]
+
+
+def test_samples_of_a_node_are_bounded(world: World) -> None:
+    """What is too much says so, and costs no other metric anything."""
+    large = MetricSource(map="limits", key="*", each_key=True, aggregation="rate", samples=3600)
+    small = MetricSource(map="limits", key="*", aggregation="average")
+    config = {"limits": {str(key): 1 for key in range(300)}}
+    chain = a_chain(a_program(metrics={"large": large, "small": small}, config=config))
+    world.settle(chain)
+    sampler = a_sampler(world, CounterMaps())
+
+    sampler.look_back(1.0)
+    sampler.look_back(2.0)
+    (shown,) = sampler.sample(desired(chain))
+
+    assert [(one.metric, one.value, one.series) for one in shown.metrics] == [
+        ("large", None, {}),
+        ("small", 300, {}),
+    ]
+    assert "more samples than the node has left" in shown.metrics[0].problem
