@@ -69,8 +69,8 @@ class Spool:
             return b"".join(self._pieces)
         try:
             self._file.flush()
+            mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:
             raise SpoolError(f"an archive cannot be kept: {error.strerror}") from error
-        mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
         self._file.close()
         return memoryview(mapped)
