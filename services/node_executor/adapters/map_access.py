@@ -27,6 +27,7 @@ from services.node_executor.adapters.bpf_syscall import (
 from services.node_executor.adapters.kernel_errors import KernelFaultError
 from services.node_executor.adapters.libbpf_cdef import libraries
 from services.node_executor.kernel_types import Handle, MapInfo
+from shared.configuration.entries import split_processors
 from shared.configuration.metric_selection import Selection
 from shared.errors import RefusedError
 
@@ -118,11 +119,8 @@ def selected(handle: Handle, selection: Selection) -> dict[str, int]:
 
 
 def _number(info: MapInfo, stored: bytes) -> int:
-    slot = _slot_bytes(info)
-    return sum(
-        int.from_bytes(stored[start : start + info.value_size_bytes], "little")
-        for start in range(0, len(stored), slot)
-    )
+    values = split_processors(stored, info.value_size_bytes)
+    return sum(int.from_bytes(one, "little") for one in values)
 
 
 def _slot_bytes(info: MapInfo) -> int:
