@@ -162,10 +162,10 @@ def _shown(one: VersionEntry, upstream: Sequence[VersionEntry]) -> OverlayVersio
 def _has_caught_up(
     other: VersionEntry, own: VersionEntry, upstream: Iterable[VersionEntry]
 ) -> bool:
-    base = base_entry(own.version, upstream)
     if is_revoked(other) or (other.lifecycle is not None and other.lifecycle.yanked is not None):
         return False
-    is_later = precedence(base_of(other.version)) > precedence(base_of(own.version))
+    base = base_entry(own.version, upstream) if overlay_of(own.version) else None
+    is_later = precedence(base_of(other.version)) >= precedence(base_of(own.version))
     # A change of package.toml alone is in no file that is compared.
     return is_later and _is_same(own, other) and not (base is not None and _is_same(own, base))
 
@@ -180,6 +180,6 @@ def _state(newest: OverlayVersion, release: VersionEntry | None) -> OverlayState
         return "caught-up"
     if not newest.base:
         return "own"
-    if release is not None and precedence(newest.base) < precedence(release.version):
+    if release is not None and precedence(newest.base) < precedence(base_of(release.version)):
         return "behind"
     return "current"

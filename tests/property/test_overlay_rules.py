@@ -147,12 +147,21 @@ def test_what_changes_package_toml_alone_is_not_upstreams_already() -> None:
     assert (found.state, found.versions[0].caught_up_by) == ("current", "")
 
 
+def test_what_was_the_spaces_alone_and_is_public_as_it_is_has_caught_up() -> None:
+    """Its version is no change of the public one: it is the same."""
+    mine, public = a_package({"2.0.0": "a"}), a_package({"2.0.0": "a"})
+
+    assert overlay_package(mine, public).versions[0].caught_up_by == "2.0.0"
+    assert newly_caught_up(mine, public.versions[0], public.versions) == mine.versions
+
+
 def test_a_public_version_with_build_metadata_can_be_stood_on() -> None:
     """1.4.2+linux.6 is public as 1.4.2, which metadata of a build does not change."""
     upstream = a_package({"1.4.2+linux.6": "a"})
 
     assert list(overlay_reasons("1.4.2+acme.1", "p_acme", upstream)) == []
-    assert overlay_package(a_package({"1.4.2+acme.1": "b"}), upstream).versions[0].base == "1.4.2"
+    found = overlay_package(a_package({"1.4.2+acme.1": "b"}), upstream)
+    assert (found.state, found.versions[0].base) == ("current", "1.4.2")
 
 
 CONTENTS = st.dictionaries(
