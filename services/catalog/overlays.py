@@ -35,6 +35,8 @@ from shared.errors import Reason, RefusedError
 from shared.versions import base_of, overlay_of, precedence
 
 MAX_ALLOWED: Final = 8
+MAX_SHOWN_CHANGES: Final = 4000
+"""Of all packages of a reply together, which has to fit a message."""
 
 
 class OverlayVersionError(RefusedError):
@@ -103,7 +105,11 @@ def file_changes(before: PackageManifest, after: PackageManifest) -> tuple[FileC
 
 
 def overlay_package(
-    own: PackageRecord, upstream: PackageRecord, changes: Sequence[FileChange] = ()
+    own: PackageRecord,
+    upstream: PackageRecord,
+    changes: Sequence[FileChange] = (),
+    *,
+    packages: int = 1,
 ) -> OverlayPackage:
     """What a space has of its own of one package, of which it has a version.
 
@@ -111,7 +117,9 @@ def overlay_package(
         own: Its versions.
         upstream: What everybody has.
         changes: Of the newest own version, from `file_changes`.
+        packages: How many are shown together, at least 1.
     """
+    most = min(MAX_FILE_CHANGES, MAX_SHOWN_CHANGES // packages)
     ordered = sorted(own.versions, key=lambda one: precedence(one.version), reverse=True)
     release = newest_release(upstream)
     versions = tuple(_shown(one, upstream.versions) for one in ordered)
@@ -120,8 +128,8 @@ def overlay_package(
         state=_state(versions[0], release),
         upstream=release.version if release else "",
         versions=versions,
-        changes=tuple(changes[:MAX_FILE_CHANGES]),
-        more_changes=max(len(changes) - MAX_FILE_CHANGES, 0),
+        changes=tuple(changes[:most]),
+        more_changes=max(len(changes) - most, 0),
     )
 
 

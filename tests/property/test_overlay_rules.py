@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.catalog.overlays import (
+    MAX_SHOWN_CHANGES,
     file_changes,
     newly_caught_up,
     overlay_package,
@@ -17,6 +18,7 @@ from services.catalog.overlays import (
 )
 from services.catalog.version_entries import files_digest
 from shared.contracts.lifecycle import Lifecycle, Statement
+from shared.contracts.overlays import MAX_FILE_CHANGES, FileChange
 from shared.contracts.package_records import PackageRecord, VersionEntry
 from shared.versions import precedence
 from tests.package_builders import a_manifest, a_record
@@ -184,6 +186,20 @@ def test_files_differ_by_path_and_content(
     assert found.keys() == {path for path in relevant if before.get(path) != after.get(path)}
     assert (files_digest(old) == files_digest(new)) == (not found)
     assert all((found[path] == "added") == (path not in before) for path in found)
+
+
+@given(st.integers(1, 5000), st.integers(0, 300))
+def test_what_is_shown_together_fits_a_message(packages: int, count: int) -> None:
+    """The more packages, the fewer changes of each; those that are left out are counted."""
+    changes = [FileChange(path=f"f{number}", change="added") for number in range(count)]
+
+    found = overlay_package(
+        a_package({"1.0.0+acme.1": "b"}), a_package({"1.0.0": "a"}), changes, packages=packages
+    )
+
+    assert len(found.changes) + found.more_changes == count
+    assert len(found.changes) * packages <= MAX_SHOWN_CHANGES
+    assert len(found.changes) == min(count, MAX_FILE_CHANGES) or packages > 20
 
 
 def test_versions_of_which_no_files_are_known_are_not_the_same() -> None:

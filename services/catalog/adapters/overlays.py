@@ -90,7 +90,8 @@ class Overlays:
         space = seen_space(self._spaces.current, request.space, caller.name, now=self._now())
         names = {one.name for one in self._packages.versions_in(space.audience)}
         wanted = sorted(name for name in names if fnmatchcase(name, request.package))
-        packages = [await self._package(space.audience, name) for name in wanted]
+        count = len(wanted)
+        packages = [await self._package(space.audience, name, packages=count) for name in wanted]
         return OverlayShown(space=space.audience, packages=tuple(packages))
 
     def heard(self, space: Audience, name: str) -> None:
@@ -136,11 +137,11 @@ class Overlays:
                         event, event_id=f"overlay-{digest}", audience=part.space
                     )
 
-    async def _package(self, space: Audience, name: str) -> OverlayPackage:
+    async def _package(self, space: Audience, name: str, *, packages: int) -> OverlayPackage:
         held = self._packages.find(name, frozenset({space, PUBLIC}), first=space)
         own, upstream = held.part(space), held.part(PUBLIC)
         changes = await self._changes(own, upstream)
-        return overlay_package(own.record, upstream.record, changes)
+        return overlay_package(own.record, upstream.record, changes, packages=packages)
 
     async def _changes(self, own: Part, upstream: Part) -> tuple[FileChange, ...]:
         """Of the newest own version against what it stands on; none if that is not public."""
