@@ -62,7 +62,7 @@ class OverlayPackage(Message, frozen=True, kw_only=True):
     """Newest first."""
     changes: tuple[FileChange, ...] = ()
     """Of the newest against what it stands on, package.toml aside, by path; the first
-    MAX_FILE_CHANGES."""
+    MAX_FILE_CHANGES, and fewer where many packages are shown together."""
     more_changes: int = 0
 
 
