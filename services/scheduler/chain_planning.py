@@ -146,13 +146,14 @@ def places_of(
     if resolved is not None and not resolved.on_platform(node.platform).object:
         return []
     told, _ = revision.told_on(node.platform)
+    key = spec.key
     held = set(_placed_on(revision.placements, node.name))
     held |= {
         chain.place
         for chain in (current.chains if current else ())
         if chain.hook == spec.hook
         for program in chain.programs
-        if program.deployment == spec.key and program.revision == told
+        if program.deployment == key and program.revision == told
     }
     return places_on(spec, node, held=held, wanted=demand_of(revision))
 

@@ -126,6 +126,8 @@ def derive_node(
     if current is None:
         derived = DesiredNode(node=node.name, generation=1, chains=tuple(chains), members=members)
         return (derived if chains else None), planned.conflicts
+    if (tuple(chains), members) == (current.chains, current.members):
+        return current, planned.conflicts
     is_same = list(map(_what_runs, chains)) == list(map(_what_runs, current.chains))
     derived = msgspec.structs.replace(
         current,
