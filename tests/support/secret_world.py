@@ -57,8 +57,9 @@ HIDDEN: Final = "hidden-a"
 QUIET: Final = "hidden-z"
 MISSING: Final = "absent-a"
 SECONDS: Final = 30.0
-_LOG_SIZE: Final = re.compile(r'"(?:tree_size|scanned)":\d+')
-"""How large the log is, and how much of it was looked through: asking the auditor changes both."""
+_LOG_SIZE: Final = re.compile(r'"(?:tree_size|scanned|position)":\d+')
+"""How large the log is, how much of it was looked through and where to go on: asking the auditor
+changes all three."""
 
 
 @dataclass
