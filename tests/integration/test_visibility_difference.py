@@ -6,7 +6,8 @@ Every endpoint that a principal may ask is asked about both, by an administrator
 The replies' bytes and the events that follow are compared with every name, digest and id of one
 kind replaced by what it stands for.  Beside that nothing is left out of a reply but the log's
 size, how much of it was looked through and where to go on, which asking the auditor changes, and of
-an event its own id, time, sequence and salt.  `make soak` asks a thousand times and compares how long the answers take.
+an event its own id, time, sequence and salt.  `make soak` asks a thousand times and compares how
+long the answers take.
 """
 
 from __future__ import annotations
