@@ -20,10 +20,12 @@ from cli.import_sources import NotPrepared, Prepared, Wishes, packages_of
 from cli.oci_options import PlainHttpFlag, RegistryCaOption, RegistryLoginsOption
 from cli.oci_registry import RegistrySettings
 from cli.package_build import BuiltPackage
-from cli.package_publish import Publisher, load_publisher, write_built
-from cli.package_source import ARCHIVE_SUFFIX
-from cli.package_transfer import find_version, is_same, publish_signed, take_in
+from cli.package_publish import Publisher, file_beside, load_publisher, write_built
+from cli.package_sign import PreparedPublication, write_publication
+from cli.package_source import ARCHIVE_SUFFIX, PUBLICATION_SUFFIX
+from cli.package_transfer import find_version, is_same, publish_signed, signed_here, take_in
 from shared.adapters.bus import Bus
+from shared.adapters.identity import Identity
 from shared.canonical import canonical_digest, sha256_hex
 from shared.contracts.base import Message
 from shared.contracts.events import PUBLIC
@@ -126,7 +128,8 @@ def import_(
     space
         Whose members alone see the versions, as `space list` shows it.
     out_dir
-        Write archives and manifests there instead of publishing.
+        Write archives and manifests there instead of publishing; of what was published before also
+        the signatures, with your own, so that others can add theirs (`package sign`).
     reason
         Why; goes into the audit log; left out: where it was imported from.
     """
@@ -146,7 +149,9 @@ def import_(
         )
         with console.progress(f"reading {source}"):
             found = list(packages_of(source, wishes))
-        written = [_written(one, out_dir) for one in found] if out_dir is not None else None
+        written = None
+        if out_dir is not None:
+            written = [_written(one, out_dir, credentials) for one in found]
     if written is None:
         terms = _Terms(channel, space, reason)
         imported = console.run(_published(found, terms, credentials), json=json)
@@ -220,11 +225,25 @@ async def _publish(bus: Bus, one: Prepared, publisher: Publisher, terms: _Terms)
         return "published"
 
 
-def _written(one: Prepared | NotPrepared, folder: Path) -> ImportedPackage:
+def _written(
+    one: Prepared | NotPrepared, folder: Path, credentials: Path | None
+) -> ImportedPackage:
+    """Archive and manifest; and of what was published before, the signatures, with one's own."""
     if isinstance(one, NotPrepared):
         return _refused(one)
     file = folder / f"{one.manifest.name}-{one.manifest.version}{ARCHIVE_SUFFIX}"
+    prepared = None
+    if one.carried is not None:
+        directory = session.credentials_dir(credentials)
+        root = Identity(directory, role=None).facts.trust_root
+        signed = signed_here(one.carried, load_publisher(directory), trust_root=root)
+        is_own = signed == one.carried.signed
+        prepared = PreparedPublication(
+            signed=signed, provenance=one.carried.provenance if is_own else None
+        )
     write_built(BuiltPackage(one.manifest, one.archive, ()), file)
+    if prepared is not None:
+        write_publication(prepared, file_beside(file, PUBLICATION_SUFFIX))
     return _said(one, "written")
 
 

@@ -128,7 +128,7 @@ async def take_in(
     if (there := await find_version(bus, name, version, space=space)) is not None:
         return "already there" if is_same(there.signed, package.signed) else "conflict"
     read_archive(package.archive, package.manifest)
-    signed = _here(package, publisher, trust_root)
+    signed = signed_here(package, publisher, trust_root=trust_root)
     await publish_signed(
         bus,
         signed,
@@ -174,8 +174,12 @@ async def publish_signed(
     return published
 
 
-def _here(package: CarriedPackage, publisher: Publisher, trust_root: str) -> SignedPackage:
-    """What is published: the package as it is if it is the publisher's own, else signed anew."""
+def signed_here(package: CarriedPackage, publisher: Publisher, *, trust_root: str) -> SignedPackage:
+    """What is published: the package as it is if it is the publisher's own, else signed anew.
+
+    Raises:
+        SignatureError: It was not signed as it says.
+    """
     if package.trust_root == trust_root and package.signed.certificate == publisher.certificate:
         return package.signed
     return signed_anew(

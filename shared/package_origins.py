@@ -3,14 +3,16 @@
 """A package that was published elsewhere: signed anew, with the earlier signatures kept.
 
 Pure.  The manifest's bytes stay the same, so archive and manifest keep their digests and the
-earlier signatures still hold over them.  They say who published it where, and open nothing: what
-counts is the signature of somebody whom this installation certified.
+earlier signatures still hold over them.  They say who published it where, and open nothing by
+themselves: what counts is the signature of somebody whom this installation certified or, where it
+has a trust document, of the keys that this names, and those may be foreign ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Final
 
 import msgspec
 
@@ -30,6 +32,9 @@ from shared.dsse import (
 )
 from shared.errors import Reason
 from shared.provenance.statement import PAYLOAD_TYPE, read_statement
+
+MAX_SIGNATURES: Final = 8
+"""Of one envelope."""
 
 
 def check_origins(signed: SignedPackage) -> tuple[PublisherCertificate, ...]:
@@ -90,8 +95,13 @@ def signed_anew(
         provenance=kept_provenance,
     )
     kept = tuple(one for one in signed.origins if _name(one) != _name(origin))
+    own = sign_manifest(manifest, seed=seed)
+    names = {one.keyid for one in own.signatures}
+    others = (one for one in signed.manifest.signatures if one.keyid not in names)
     return SignedPackage(
-        manifest=sign_manifest(manifest, seed=seed),
+        manifest=msgspec.structs.replace(
+            own, signatures=(*own.signatures, *others)[:MAX_SIGNATURES]
+        ),
         certificate=certificate,
         archive_sha256=signed.archive_sha256,
         origins=(*kept, origin),

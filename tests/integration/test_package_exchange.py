@@ -95,18 +95,21 @@ async def test_a_round_trip_through_a_registry_changes_no_byte(
 async def test_a_layout_carries_packages_without_a_registry(
     desk: PublishersDesk, elsewhere: PublishersDesk
 ) -> None:
-    """The digest is the registry's; what another trust root is demanded of is refused."""
+    """Of another trust root it is refused; others may sign before it is published."""
     folder = str(desk.folder / "carried")
     words = ("package", "import", folder, "--json")
 
     out = await desk.l3af("package", "export", "rate-limit", "--layout", folder, "--json")
     wrong = await elsewhere.l3af(*words, "--trust-root", "ab" * 32)
-    right = await elsewhere.l3af(*words, "--trust-root", desk.trust_root)
+    right = await elsewhere.l3af(*words, "--trust-root", desk.trust_root, "--out-dir", "taken")
+    archive = "taken/rate-limit-1.0.0.l3afpkg"
+    published = await elsewhere.l3af("package", "publish", archive)
 
     assert out.status == 0, out.message
     assert wrong.status == 2
     assert "is from another installation" in wrong.message
-    assert right.document["packages"][0]["outcome"] == "published"
+    assert right.document["packages"][0]["outcome"] == "written"
+    assert published.status == 0, published.message
     shown = await elsewhere.l3af("package", "show", "rate-limit")
     assert f"by acme in the installation {desk.trust_root}" in shown.output
 

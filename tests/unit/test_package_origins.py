@@ -27,7 +27,16 @@ from shared.provenance.statement import (
     Statement,
     sign_statement,
 )
-from tests.package_builders import PUBLISHER_SEED, TRUST_ROOT, a_certificate, a_manifest, sign
+from shared.trust.packages import check_package
+from tests.package_builders import (
+    NOW,
+    PUBLISHER_SEED,
+    TRUST_ROOT,
+    a_certificate,
+    a_manifest,
+    sign,
+)
+from tests.support.trusting import a_key, a_trust, a_trust_document
 
 ELSEWHERE_SEED = b"the trust root of somebody else."
 ELSEWHERE = public_key_of(ELSEWHERE_SEED)
@@ -78,6 +87,19 @@ def test_digests_stay_and_both_signatures_hold() -> None:
     assert after.origins[0].trust_root == ELSEWHERE.hex()
     assert manifest_digest(after) == manifest_digest(before)
     assert after.archive_sha256 == before.archive_sha256
+
+
+def test_foreign_keys_of_a_trust_document_count_beside_the_new_signature() -> None:
+    """Where the operator trusts the upstream's key, its signature is one of those demanded."""
+    upstream = a_key("upstream", seed=THEIR_SEED, is_foreign=True)
+    both = a_trust(a_trust_document(a_key("acme"), upstream, threshold=2))
+    alone = a_trust(a_trust_document(a_key("acme"), a_key("bob", seed=THIRD_SEED), threshold=2))
+
+    checked = check_package(here(there()), both, now=NOW, audience="public")
+
+    assert set(checked.note.signers) == {"acme", "upstream"}
+    with pytest.raises(SignatureError, match="too few signatures"):
+        check_package(here(there()), alone, now=NOW, audience="public")
 
 
 def test_origins_open_nothing() -> None:
