@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import cyclopts
 from cyclopts import Parameter
@@ -17,7 +17,7 @@ from cli.package_build import BuiltPackage
 from cli.package_check import report_check
 from cli.package_listing import render_list
 from cli.package_provenance import built_with_statement, write_statement
-from cli.package_publish import upload, write_built
+from cli.package_publish import publish_seconds, upload, write_built
 from cli.package_review import release_facts, space_facts
 from cli.package_show import elf_table
 from cli.package_sign import PreparedPublication, prepare
@@ -45,8 +45,6 @@ from shared.contracts.catalog import (
 from shared.contracts.events import PUBLIC
 from shared.contracts.package_facts import ElfFacts
 from shared.contracts.package_manifest import PackageManifest
-
-PUBLISH_SECONDS: Final = 30.0
 
 app = cyclopts.App(name="package", help="Write, build, test, publish, list and show packages.")
 app.command(
@@ -271,7 +269,7 @@ async def _publish(
                     space=space,
                     provenance=prepared.provenance,
                 ),
-                timeout_seconds=PUBLISH_SECONDS,
+                timeout_seconds=publish_seconds(len(built.archive)),
             )
 
 
