@@ -115,7 +115,9 @@ def test_a_large_result_is_ordered_like_a_small_one(
     whole = msgspec.structs.replace(asked, limit=100)
 
     small = search(index, whole, frozenset(SPACES), _known(index))
-    large = search(index, whole, frozenset(SPACES), _known(index), sorted_up_to=-1)
+    large = search(
+        index, whole, frozenset(SPACES), _known(index), sorted_up_to=-1, counted_up_to=-1
+    )
 
     assert small == large
 

@@ -16,7 +16,7 @@ from bisect import insort
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import nsmallest
-from itertools import chain, islice
+from itertools import islice
 from typing import ClassVar, Final
 
 from services.catalog.search.documents import (
@@ -60,6 +60,8 @@ from shared.contracts.search import (
 from shared.errors import Reason, RefusedError
 from shared.kernel_versions import is_in_range, kernel_version
 
+VERSIONS_A_VALUE: Final = 1
+"""Whose facets are counted one by one in the time that the versions with a value are."""
 NODE_STEPS: Final = (1, 10, 100, 1000, 10_000)
 
 
@@ -76,6 +78,7 @@ def search(
     known: Known,
     *,
     sorted_up_to: int = LISTED,
+    counted_up_to: int | None = None,
 ) -> PackagesFound:
     """The page.
 
@@ -85,6 +88,8 @@ def search(
         seen: The spaces that whoever asks sees, cut down to those that are asked for.
         known: What else there is to say.
         sorted_up_to: Versions; of more, those that are shown are looked for in order.
+        counted_up_to: Versions that facets are counted in one by one; of more, value by value.
+            None: whichever takes less time.
 
     Raises:
         AfterError: The page cannot begin there.
@@ -118,7 +123,7 @@ def search(
     return PackagesFound(
         total=found.bit_count(),
         packages=tuple(_shown(index, number, nodes, known) for _, number in shown),
-        facets=_facets(index, found, nodes, sorted_up_to) if asked.facets else {},
+        facets=_facets(index, found, nodes, counted_up_to) if asked.facets else {},
         next=written(index, *shown[-1]) if len(page) > len(shown) else "",
     )
 
@@ -178,12 +183,14 @@ def _runs_on(index: SearchIndex, kernel: str) -> int:
 
 
 def _facets(
-    index: SearchIndex, found: int, nodes: Mapping[int, int], listed_up_to: int
+    index: SearchIndex, found: int, nodes: Mapping[int, int], counted_up_to: int | None
 ) -> dict[Facet, tuple[FacetCount, ...]]:
     members = members_of(found, len(index.documents))
     counted: dict[Facet, tuple[FacetCount, ...]] = {}
-    if found.bit_count() <= listed_up_to:
-        counts = Counter(chain.from_iterable(map(index.facets_of, numbers_in(found))))
+    if counted_up_to is None:
+        counted_up_to = max(LISTED, VERSIONS_A_VALUE * index.facet_values)
+    if found.bit_count() <= counted_up_to:
+        counts = Counter(index.facets_of(list(numbers_in(found))))
         by_field: dict[str, list[tuple[int, str]]] = {}
         for posting, count in counts.items():
             by_field.setdefault(posting.field, []).append((count, posting.value))

@@ -16,6 +16,7 @@ from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Final, TypeVar, cast
 
 from services.catalog.search.documents import (
@@ -58,6 +59,8 @@ class SearchIndex:
         self.numbers: Final[dict[Package, list[int]]] = {}
         """Of a package's versions, the newest first."""
         self._contents: Final[list[tuple[Posting, ...]]] = []
+        self._states: Final[dict[frozenset[Term], tuple[Posting, ...]]] = {}
+        """By a version's own terms, those that are counted."""
         self._times: Final = array("q")
         self._by_time: Final[list[int]] = []
         self._postings: Final[dict[str, dict[str, Posting]]] = {}
@@ -138,12 +141,16 @@ class SearchIndex:
         """The versions of the packages of that name."""
         return self.having(NAME, name)
 
-    def facets_of(self, number: int) -> Iterator[Posting]:
-        """The terms of one version that facets count."""
-        yield from self._contents[number]
-        for field, value in self.documents[number].terms:
-            if field in FACETS:
-                yield self._postings[field][value]
+    def facets_of(self, numbers: Sequence[int]) -> Iterator[Posting]:
+        """Every term of these versions that facets count, as often as there is one."""
+        contents = map(self._contents.__getitem__, numbers)
+        states = (self._states[self.documents[one].terms] for one in numbers)
+        return chain(chain.from_iterable(contents), chain.from_iterable(states))
+
+    @property
+    def facet_values(self) -> int:
+        """How many values there are of all fields that are counted."""
+        return sum(len(self.values(field)) for field in FACETS)
 
     def number_of(self, name: str, space: Audience, version: str) -> int | None:
         """Of one version; None: there is no such version."""
@@ -229,6 +236,9 @@ class SearchIndex:
             one(shown.owners),
             one(shown.minimum_kernel),
         )
+        if document.terms not in self._states:
+            counted = (self._posting(term) for term in document.terms if term[0] in FACETS)
+            self._states[document.terms] = tuple(counted)
         return Document(
             name=one(document.name),
             version=one(document.version),
