@@ -57,8 +57,8 @@ def kolmogorov_smirnov(first: Sequence[float], second: Sequence[float]) -> float
     argument = (root + 0.12 + 0.11 / root) * largest
     if argument < 0.2:
         return 1.0
-    terms = (
+    terms: list[float] = [
         (-1) ** (index - 1) * math.exp(-2 * (index * argument) ** 2)
         for index in range(1, TERMS + 1)
-    )
+    ]
     return min(1.0, max(0.0, 2 * sum(terms)))
