@@ -17,6 +17,8 @@ from typing import Final, NamedTuple
 from services.auditor.sightings import Sighting
 from services.auditor.verification.problems import Problem, shown
 
+ROW_NUMBERS: Final = 6
+
 
 class Point(NamedTuple):
     """A hook point, and the audience that was told of it."""
@@ -40,6 +42,32 @@ class KeptSighting(NamedTuple):
     from_us: int
 
 
+class SightingColumns(NamedTuple):
+    """What some neighbouring records say of hook points, as it travels between processes."""
+
+    points: list[Point]
+    digests: list[frozenset[str]]
+    rows: array[int]
+    """Of each sighting the numbers of its point and of its digests, sequence, record, time, and
+    whether it was found so: ROW_NUMBERS after one another."""
+
+
+def in_columns(found: Iterable[Sighting]) -> SightingColumns:
+    """The same sightings, in their order."""
+    points: dict[tuple[object, str], int] = {}
+    named: list[Point] = []
+    sets: dict[frozenset[str], int] = {}
+    rows = array("q")
+    for one in found:
+        place = one.place
+        point = points.setdefault((place, one.audience), len(named))
+        if point == len(named):
+            named.append(Point(place.node, place.netns, place.interface, place.hook, one.audience))
+        digests = sets.setdefault(one.digests, len(sets))
+        rows.extend((point, digests, one.sequence, one.record, one.time_us, one.is_observed))
+    return SightingColumns(named, list(sets), rows)
+
+
 class InventoryReplay:
     """What the records come to, when they are taken one after another."""
 
@@ -48,17 +76,19 @@ class InventoryReplay:
         self._sets: Final[dict[frozenset[str], int]] = {}
         self._digests: Final[list[frozenset[str]]] = []
 
-    def take(self, found: Iterable[Sighting]) -> None:
+    def take(self, found: SightingColumns) -> None:
         """What the records that come next say."""
-        for one in found:
-            point = Point(
-                one.place.node, one.place.netns, one.place.interface, one.place.hook, one.audience
-            )
-            number = self._sets.setdefault(one.digests, len(self._digests))
-            if number == len(self._digests):
-                self._digests.append(one.digests)
-            told = self._points.setdefault(point, _Told())
-            told.add(one, number)
+        numbers = [self._number(digests) for digests in found.digests]
+        told = [self._points.setdefault(point, _Told()) for point in found.points]
+        columns = (found.rows[at::ROW_NUMBERS] for at in range(ROW_NUMBERS))
+        for point, digests, sequence, record, time_us, kind in zip(*columns, strict=True):
+            told[point].add(sequence, record, time_us, kind, numbers[digests])
+
+    def _number(self, digests: frozenset[str]) -> int:
+        number = self._sets.setdefault(digests, len(self._digests))
+        if number == len(self._digests):
+            self._digests.append(digests)
+        return number
 
     def check_points(self, kept: Mapping[int, Point]) -> Iterator[Problem]:
         """Hook points that are kept and not told of, and the other way round.
@@ -131,12 +161,12 @@ class _Told:
         self._times: Final = array("q")
         self._kinds: Final = bytearray()
 
-    def add(self, one: Sighting, digests: int) -> None:
+    def add(self, sequence: int, record: int, time_us: int, kind: int, digests: int) -> None:
         """The next one."""
-        self.sequences.append(one.sequence)
-        self.records.append(one.record)
-        self._times.append(one.time_us)
-        self._kinds.append(one.is_observed)
+        self.sequences.append(sequence)
+        self.records.append(record)
+        self._times.append(time_us)
+        self._kinds.append(kind)
         self.digests.append(digests)
         self.seen.append(0)
 

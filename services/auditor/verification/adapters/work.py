@@ -16,10 +16,11 @@ from services.auditor.adapters.log_rows import spans_of
 from services.auditor.admission import Record
 from services.auditor.checkpoint import VerifierKey
 from services.auditor.merkle import HASH_BYTES, Hash, tree_root
-from services.auditor.sightings import ACTIONS, Sighting, sightings
+from services.auditor.sightings import ACTIONS, sightings
 from services.auditor.tiles import TILE_WIDTH, Tile, hash_reader
 from services.auditor.verification.adapters.sources import LogSource, opened
 from services.auditor.verification.heads import KeptHead, check_head, check_statement
+from services.auditor.verification.inventory import SightingColumns, in_columns
 from services.auditor.verification.problems import Problem, Problems
 from services.auditor.verification.receipts import Arrival, ArrivalBuilder, Mark
 from services.auditor.verification.rows import CheckedRow, RowChecker
@@ -57,7 +58,7 @@ class Stretch(NamedTuple):
     arrivals: list[Arrival]
     spans: list[tuple[int, int, int]]
     """Earliest and latest time of each block of records, of which none is missing."""
-    sightings: list[Sighting]
+    sightings: SightingColumns
     marks: list[Mark]
     """What was said of receipts."""
     gaps: list[tuple[str, int]]
@@ -180,7 +181,7 @@ class _Stretch:
             b"".join(self._ids),
             self._arrivals.arrivals,
             [] if self._is_torn else spans_of(self._times),
-            list(sightings(self._records)),
+            in_columns(sightings(self._records)),
             self._marks,
             self._gaps,
             self._heads,
