@@ -112,6 +112,8 @@ def verdict_event(version: PackageVersion, verdict: NodeVerdict) -> EventBody:
         package=version.manifest.name,
         version=version.version,
         reasons=() if has_passed else (Reason(path=verdict.node, rule=verdict.why),),
+        before=manifest_digest(version.signed),
+        after=manifest_digest(version.signed),
         details={
             "kernel": verdict.kernel,
             "machine": verdict.machine,
@@ -129,6 +131,8 @@ def release_event(version: PackageVersion, standing: Standing) -> EventBody:
         correlation=version.gate.order if version.gate else "",
         package=version.manifest.name,
         version=version.version,
+        before=manifest_digest(version.signed),
+        after=manifest_digest(version.signed),
         details={
             "channels": list(standing.releases),
             "kernels": list(standing.kernels),
