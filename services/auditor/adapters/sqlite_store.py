@@ -249,9 +249,7 @@ class SqliteStore:
         self, digest: str, *, audiences: frozenset[Audience], after: HookPlace | None
     ) -> FoundRuns:
         """Every sighting of a digest on the next places, the tree's size, whether that is all."""
-        return await self._read(
-            lambda db: read_runs(db, digest, audiences=audiences, after=after)
-        )
+        return await self._read(lambda db: read_runs(db, digest, audiences=audiences, after=after))
 
     async def root(self, size: int) -> Hash:
         """Root of the first `size` leaves, `size` being at most the tree's."""
