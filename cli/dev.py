@@ -10,7 +10,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 from cyclopts import Parameter
@@ -36,6 +36,9 @@ from shared.versions import parse_version
 POLL_SECONDS: Final = 0.2
 DEPLOYING_SECONDS: Final = 60.0
 REASON: Final = "l3af dev"
+
+Fingerprint: TypeAlias = dict[str, tuple[int, int]]
+"""By path: time of change in nanoseconds, size in bytes."""
 
 
 class DevRound(Message, frozen=True, kw_only=True):
@@ -93,20 +96,32 @@ async def _watch(
     folder: Path, deployment: Path | None, credentials: Path | None, *, once: bool, json: bool
 ) -> DevRound:
     """Rounds until the end of time, or one."""
+    seen: Fingerprint | None = None
     while True:
-        seen = await asyncio.to_thread(fingerprint, folder, deployment)
+        seen = await _settled(folder, deployment, since=seen)
         done = await work_through(folder, deployment, credentials)
         console.emit(done, _render, json=json)
         if once:
             return done
         console.say("watching for changes; Ctrl-C ends it", json=json)
-        while await asyncio.to_thread(fingerprint, folder, deployment) == seen:  # noqa: ASYNC110 because files tell nobody that they change
-            await asyncio.sleep(POLL_SECONDS)
 
 
-def fingerprint(folder: Path, deployment: Path | None) -> dict[str, tuple[int, int]]:
+async def _settled(
+    folder: Path, deployment: Path | None, *, since: Fingerprint | None
+) -> Fingerprint:
+    """What is there once something changed and two looks agree: editors write in several steps."""
+    before = since
+    while True:
+        found = await asyncio.to_thread(fingerprint, folder, deployment)
+        if found == before and found != since:
+            return found
+        before = found
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def fingerprint(folder: Path, deployment: Path | None) -> Fingerprint:
     """Time of change and size of every file that is not hidden, and of the deployment."""
-    found: dict[str, tuple[int, int]] = {}
+    found: Fingerprint = {}
     for path in [*visible_files(folder), *([deployment] if deployment else [])]:
         try:
             state = path.stat()

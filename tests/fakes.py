@@ -144,6 +144,9 @@ class FakeKernel:
         """Whether it was added."""
         return program_id in self.programs
 
+    def wait(self, seconds: float) -> None:
+        """No worker does anything later."""
+
     def segments(self, map_id: int, count: int) -> dict[int, int]:
         """What was put there; nothing of a map that is gone."""
         places = self.arrays_of_programs.get(map_id, {})

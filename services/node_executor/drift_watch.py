@@ -65,6 +65,9 @@ from shared.errors import FaultError, RefusedError
 
 _MAX_ENCODED: Final = 1024
 """Maps whose configuration is kept as the kernel stores it."""
+_EMPTYING_SECONDS: Final = 0.1
+"""How late the kernel's worker is expected at most; what it does later, the next look finds."""
+_EMPTYING_LOOKS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +201,24 @@ class DriftWatch:
         self._steps.run(actions, point)
         memory = self._journal.memory(point)
         again = self.look(point, self._kernel.observe(point), memory)
+        if any(isinstance(action, PinMap) and action.pin.key == SEGMENTS for action in actions):
+            again = self._filled(point, again, memory, current)
         after = self._judge(point, again, memory, desired)
         self._journal.keep(point, msgspec.structs.replace(memory, drift=after.record))
         return again.hook
+
+    def _filled(self, point: Point, look: Look, memory: ChainMemory, current: Generation) -> Look:
+        """The look once the kernel has had the time to empty the array that had no name, again.
+
+        Each descriptor of such an array that is closed, as that of the look before, has a worker
+        of the kernel empty it later (kernel/bpf/arraymap.c, prog_array_map_clear).
+        """
+        for _ in range(_EMPTYING_LOOKS):
+            self._kernel.wait(_EMPTYING_SECONDS / _EMPTYING_LOOKS)
+            if actions := list(_repairs(look, current)):
+                self._steps.run(actions, point)
+            look = self.look(point, self._kernel.observe(point), memory)
+        return look
 
     def _judge(
         self, point: Point, look: Look, memory: ChainMemory, desired: DesiredChain | None

@@ -45,6 +45,9 @@ class HookReader(MapReader, Protocol):
     def segments(self, map_id: int, count: int) -> dict[int, int]:
         """Places 1 to `count` of an array of segments, by the id of the program that is there."""
 
+    def wait(self, seconds: float) -> None:
+        """Give the kernel's own workers time for what they do later."""
+
     def holders(self, program_id: int) -> dict[str, Any]:
         """Who holds the program: its name, tag, pins, and processes."""
 

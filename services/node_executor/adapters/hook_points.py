@@ -9,6 +9,7 @@ pins and links decide what lives.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import PurePosixPath
@@ -155,6 +156,10 @@ class HookPointKernel(ConfiguredMaps):
     def segments(self, map_id: int, count: int) -> dict[int, int]:
         """Places 1 to `count` of an array of segments, by the id of the program that is there."""
         return drift_reading.segments(map_id, count)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep."""
+        time.sleep(seconds)
 
     def holders(self, program_id: int) -> dict[str, Any]:
         """Who holds the program, as far as it can be found."""
