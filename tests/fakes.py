@@ -9,8 +9,8 @@ suite against both.  Change that suite first.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,14 +21,12 @@ from services.node_executor.attachment import (
     Surroundings,
     ways,
 )
-from services.node_executor.event_audiences import Entry, Said
-from services.node_executor.generations import ChainMemory, MapPin, Point, ProgramPin
+from services.node_executor.generations import MapPin, Point, ProgramPin
 from services.node_executor.kernel_types import HookOccupant, ProgramInfo
 from services.node_executor.observed_hook import ObservedHook, PinnedGeneration
 from shared.configuration.entries import UNDECLARED
 from shared.contracts.configuration import VariableEntry
 from shared.contracts.desired import MapConfig
-from shared.contracts.events import Audience, EventBody
 from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice, LinkOptions
 from shared.contracts.metrics import MetricSource
 from shared.contracts.node import AttachmentKind
@@ -367,37 +365,3 @@ class FakeKernel:
     def _exists(self, number: int, known: dict[int, Any]) -> None:
         if number not in known:
             raise FakeFaultError(f"there is no object {number}")
-
-
-@dataclass
-class FakeStore:
-    """Journal and memory of one node."""
-
-    events: dict[str, EventBody] = field(default_factory=dict)
-    audiences: dict[str, Audience] = field(default_factory=dict)
-    memories: dict[Point, ChainMemory] = field(default_factory=dict)
-    published: set[str] = field(default_factory=set)
-
-    def together(self) -> AbstractContextManager[None]:
-        """Every call is durable at once."""
-        return nullcontext()
-
-    def has_published(self, event_id: str) -> bool:
-        """As a test says."""
-        return event_id in self.published
-
-    def journal(self, entries: Iterable[Entry], memory: ChainMemory | None = None) -> None:
-        """Ids that are known change nothing."""
-        for entry in entries:
-            self.events.setdefault(entry[0], entry[1])
-            self.audiences.setdefault(entry[0], Said(*entry).audience)
-        if memory is not None:
-            self.memories[Point(memory.interface, memory.hook)] = memory
-
-    def remembered(self) -> dict[Point, ChainMemory]:
-        """A copy."""
-        return dict(self.memories)
-
-    def actions(self, audience: Audience = "") -> list[str]:
-        """What was said, oldest first; to this audience, or to all."""
-        return [self.events[one].action for one, to in self.audiences.items() if audience in to]

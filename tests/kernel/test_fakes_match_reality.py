@@ -25,7 +25,8 @@ from services.node_executor.preparation import Needs
 from shared.contracts.events import EventBody
 from shared.contracts.link_options import LinkOptions
 from shared.errors import FaultError, RefusedError
-from tests.fakes import FakeKernel, FakeStore
+from tests.fake_store import FakeStore
+from tests.fakes import FakeKernel
 from tests.support.counters import total_in
 from tests.support.executors import (
     a_chain,

@@ -28,7 +28,8 @@ from shared.contracts.inspection import ChainExplanation
 from shared.contracts.metrics import MetricSource
 from shared.contracts.node import ChainShown, ObservedProgram, StageChains
 from shared.errors import FaultError, Reason, RefusedError
-from tests.fakes import FakeKernel, FakeStore
+from tests.fake_store import FakeStore
+from tests.fakes import FakeKernel
 from tests.unit.test_reconciliation import a_chain, a_program
 
 POINT = Point("data0", "xdp")

@@ -14,7 +14,8 @@ from services.node_executor.preparation import Prepared
 from services.node_executor.recovery import confirmed_node
 from shared.contracts.desired import DesiredChain
 from shared.contracts.node import OfflineMode
-from tests.fakes import FakeKernel, FakeStore
+from tests.fake_store import FakeStore
+from tests.fakes import FakeKernel
 from tests.unit.test_executor_hook_points import POINT, link
 from tests.unit.test_reconciliation import a_chain, a_program
 
