@@ -13,6 +13,8 @@ READY := $(VENV)/.ready
 # The kernel and network namespaces need root.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 PYTEST := $(AS_ROOT) $(BIN)/python -m pytest
+# What uses the kernel runs in one process, all else in the other (tests/conftest.py).
+SIDE_BY_SIDE := --numprocesses 2 --dist loadgroup
 ARGS ?=
 
 help: ## this list
@@ -36,7 +38,7 @@ check: $(READY) system-check ## lint, types, boundaries, licences, unit, propert
 	$(BIN)/python -m pytest -q tests/unit tests/property tests/architecture $(ARGS)
 
 test: $(READY) system-bcc system-test ## every test: pure ones, real nats-server, real kernel, four processes (root)
-	$(PYTEST) $(ARGS)
+	$(PYTEST) $(SIDE_BY_SIDE) $(ARGS)
 
 test-kernel: $(READY) system-bcc ## only what loads programs into this kernel (root)
 	$(PYTEST) -m kernel $(ARGS)
