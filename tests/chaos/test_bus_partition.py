@@ -213,7 +213,7 @@ async def test_a_long_partition_costs_no_packet_and_no_event(
     """Everything is repaired meanwhile, and said afterwards: each once, in order, no gap."""
     seed = int(os.environ.get("L3AF_SEED") or secrets.randbits(32))
     with capsys.disabled():
-        sys.stdout.write(f"\nL3AF_SEED={seed} L3AF_SOAK_SECONDS={AWAY_SECONDS:g}\n")
+        sys.stderr.write(f"\nL3AF_SEED={seed} L3AF_SOAK_SECONDS={AWAY_SECONDS:g}\n")
     chance = random.Random(seed)
     name = node.node.wire.name
     count = a_program("count", config={"limits": {"80": 7}})

@@ -80,7 +80,7 @@ def test_deploys_complete_once_whoever_is_killed_whenever(
     """Random processes die at random moments of deploys, until the time is up."""
     seed = int(os.environ.get("L3AF_SEED") or secrets.randbelow(2**32))
     with capsys.disabled():
-        sys.stdout.write(f"\nL3AF_SEED={seed} L3AF_SOAK_SECONDS={SOAK_SECONDS:g}\n")
+        sys.stderr.write(f"\nL3AF_SEED={seed} L3AF_SOAK_SECONDS={SOAK_SECONDS:g}\n")
     choice = random.Random(seed)
     deadline = monotonic() + SOAK_SECONDS
     number = 0

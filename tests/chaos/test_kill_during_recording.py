@@ -162,7 +162,7 @@ async def survive(
     """Publish, kill, and hold the log against the stream."""
     seed = int(os.environ.get("L3AF_SEED") or secrets.randbelow(2**32))
     with capsys.disabled():
-        sys.stdout.write(f"\nL3AF_SEED={seed}\n")
+        sys.stderr.write(f"\nL3AF_SEED={seed}\n")
     emitters = [
         EmittingBus(await started.open("service-catalog"), "catalog"),
         EmittingBus(await started.open("service-scheduler"), "scheduler"),

@@ -88,7 +88,7 @@ async def _told_apart_by_time(world: World, order: random.Random) -> list[str]:
         lines.append(f"{name:20} p={p_value:.3f}")
         if p_value <= SIGNIFICANCE:
             told_apart.append(lines[-1])
-    sys.stdout.write(f"\nL3AF_SEED={SEED}\n" + "\n".join(lines) + "\n")
+    sys.stderr.write(f"\nL3AF_SEED={SEED}\n" + "\n".join(lines) + "\n")
     return told_apart
 
 

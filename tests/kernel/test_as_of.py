@@ -168,7 +168,7 @@ async def answers(events: list[Event], times: list[str], folder: Path) -> list[R
 
 def check_history(executor: Executor, wire: Wire, folder: Path, *, steps: int) -> None:
     """A history of so many steps, and MOMENTS of it at random, with events in any order."""
-    sys.stdout.write(f"L3AF_SEED={SEED}\n")
+    sys.stderr.write(f"L3AF_SEED={SEED}\n")
     history = History(executor, wire, seed=SEED)
     history.run(steps)
     latest = {seen.time: seen.reality for seen in history.seen}

@@ -88,7 +88,7 @@ def test_what_is_damaged_is_accepted_or_refused(
     good, make, words = PARSERS[parser]
     first = int(os.environ.get("L3AF_SEED") or secrets.randbelow(2**32))
     with capsys.disabled():
-        sys.stdout.write(f"\n{parser}: L3AF_SEED={first} L3AF_SOAK_SECONDS={SECONDS:g}\n")
+        sys.stderr.write(f"\n{parser}: L3AF_SEED={first} L3AF_SOAK_SECONDS={SECONDS:g}\n")
     numbers = random.Random(first)
     deadline = monotonic() + SECONDS / len(PARSERS)
     while monotonic() < deadline:
