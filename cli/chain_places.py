@@ -10,7 +10,7 @@ from typing import Annotated, Final, NamedTuple
 
 from cyclopts import Parameter
 
-from cli.deploy import read_deployment
+from cli.deployment_document import read_deployment
 from shared.adapters.bus import Bus
 from shared.contracts.scheduler import LIST_NODES, PLAN_DEPLOYMENT, ListNodes, PlanDeployment
 from shared.errors import Reason, RefusedError

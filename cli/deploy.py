@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import asyncio
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,11 @@ from rich.text import Text
 
 from cli.chain_view import order_text, program_text
 from cli.console import CredentialsOption, JsonFlag, emit, plain, progress, refusing, run, say
+from cli.deployment_document import read_deployment
 from cli.rollout import CommandIdOption, ReasonOption, chosen_id, insist, named, until_over
 from cli.session import connected
 from shared.adapters.bus import Bus
 from shared.contracts.base import Command, Endpoint
-from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.scheduler import (
     APPLY_DEPLOYMENT,
     PLAN_DEPLOYMENT,
@@ -41,7 +40,6 @@ from shared.contracts.scheduler import (
 from shared.errors import Reason, RefusedError
 from shared.validation import convert_document
 
-MAX_FILE_BYTES: Final = 256 * 1024
 CommandT = TypeVar("CommandT", bound=Command)
 
 CHANGE_STYLES: Final = {"kept": "dim", "added": "green", "changed": "yellow", "removed": "red"}
@@ -57,6 +55,13 @@ class CommandOptions:
     ] = 60.0
     reason: ReasonOption = ""
     command_id: CommandIdOption = ""
+    if_generation: Annotated[
+        int | None,
+        Parameter(
+            name="--if-generation",
+            help="Refuse unless the deployment's generation is this (`l3af status`); 0: none yet.",
+        ),
+    ] = None
     json: JsonFlag = False
     credentials: CredentialsOption = None
 
@@ -88,12 +93,12 @@ def deploy(
     ] = False,
     options: CommandOptions = _DEFAULTS,
 ) -> None:
-    """Make a deployment what its TOML file says: show the plan, apply it, wait until it runs.
+    """Make a deployment what its file says: show the plan, apply it, wait until it runs.
 
     Parameters
     ----------
     file
-        The deployment, as docs/deployments.md describes.
+        The deployment in TOML, YAML (.yaml, .yml) or JSON (.json), as docs/deployments.md has it.
     """
     run(_deploy(file, options, dry_run=dry_run, take_over=take_over), json=options.json)
 
@@ -137,27 +142,6 @@ def undeploy(name: str, /, *, options: CommandOptions = _DEFAULTS) -> None:
     run(_see_through(REMOVE_DEPLOYMENT, message, options), json=options.json)
 
 
-def read_deployment(file: Path) -> DeploymentSpec:
-    """The specification in a TOML file.
-
-    Raises:
-        RefusedError: With every problem and its path.
-    """
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise RefusedError(f"{file}: cannot be read: {error.strerror}") from error
-    if len(data) > MAX_FILE_BYTES:
-        reason = Reason(path="", rule="is too large", got=len(data), allowed=MAX_FILE_BYTES)
-        raise RefusedError(f"{file}: too large for a deployment", [reason], code="too_large")
-    try:
-        document = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        reason = Reason(path="", rule=f"is not TOML: {error}")
-        raise RefusedError(f"{file}: is not TOML", [reason]) from error
-    return convert_document(document, DeploymentSpec, what=str(file))
-
-
 def render_plan(plan: DeploymentPlan) -> RenderableType:
     """Every chain that changes, first program first; then who is left out and what to look at."""
     table = Table(box=None, pad_edge=False)
@@ -167,7 +151,10 @@ def render_plan(plan: DeploymentPlan) -> RenderableType:
         _add_chain(table, chain)
         table.add_section()
     parts: list[RenderableType] = [
-        Text(f"{plan.deployment}: version {plan.version}, archive {plan.archive_sha256[:16]}")
+        Text(
+            f"{plan.deployment}: version {plan.version}, archive {plan.archive_sha256[:16]}"
+            f", generation now {plan.generation}"
+        )
     ]
     parts.append(table if plan.chains else Text("no chain changes"))
     parts += [line for chain in plan.chains for line in _link_line(chain)]
@@ -287,4 +274,8 @@ async def _give(
 
 def _given(options: CommandOptions) -> dict[str, Any]:
     """What every command carries."""
-    return {"command_id": chosen_id(options.command_id), "reason": options.reason}
+    return {
+        "command_id": chosen_id(options.command_id),
+        "reason": options.reason,
+        "if_generation": options.if_generation,
+    }

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from cli import console, session
 from cli.console import CredentialsOption, JsonFlag, plain
-from cli.deploy import read_deployment
+from cli.deployment_document import read_deployment
 from cli.package_build import BuiltPackage, build_package, visible_files
 from cli.package_publish import load_publisher, upload
 from cli.package_test import render as render_tests

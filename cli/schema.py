@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from cli.api_page import api_page
+from cli.deployment_document import DeploymentDocument
 from cli.package_source import PackageSource
 from shared.contract_schema import contract_document, message_schemas, render_schema
 from shared.contracts.package_manifest import PackageManifest
@@ -19,19 +20,21 @@ ROOT: Final = Path(__file__).parent.parent
 SNAPSHOT: Final = ROOT / "tests" / "snapshots" / "contracts.v1.json"
 API_PAGE: Final = ROOT / "docs" / "api.md"
 SCHEMAS_DIR: Final = ROOT / "docs" / "schemas"
-PACKAGE_DOCUMENTS: Final[dict[str, type]] = {
+WRITTEN_DOCUMENTS: Final[dict[str, type]] = {
+    "deployment": DeploymentDocument,
     "package.toml": PackageSource,
     "package.manifest": PackageManifest,
     "package.tests": PackageTests,
 }
-"""What a package's author writes and a build makes of it, for editors and for other tools."""
+"""What operators and a package's author write, and a build makes of it, for editors and for other
+tools."""
 
 
 def schema_files() -> dict[Path, str]:
     """Every file that follows from the contract, and what it holds."""
     document = contract_document()
     files = {SNAPSHOT: render_schema(document), API_PAGE: api_page(document)}
-    for name, kind in PACKAGE_DOCUMENTS.items():
+    for name, kind in WRITTEN_DOCUMENTS.items():
         files[SCHEMAS_DIR / f"{name}.json"] = render_schema(msgspec.json.schema(kind))
     for name, schema in message_schemas().items():
         plain = name.translate(str.maketrans("", "", "{}$"))

@@ -119,6 +119,7 @@ def render_list(listed: DeploymentList) -> RenderableType:
 def render_deployment(deployment: DeploymentStatus) -> RenderableType:
     """The places with their reasons, and the kept revisions, newest first."""
     parts: list[RenderableType] = [render_list(DeploymentList(deployments=(deployment,)))]
+    parts.append(Text(_facts(deployment), style="dim"))
     if deployment.alarm is not None:
         found = deployment.alarm
         why = f"{deployment.package} {found.version} was revoked: {found.why}"
@@ -152,6 +153,18 @@ def render_deployment(deployment: DeploymentStatus) -> RenderableType:
             plain("; ".join(part for part in (note, revision.reason) if part)),
         )
     return Group(*parts, Text(""), history)
+
+
+def _facts(deployment: DeploymentStatus) -> str:
+    """What is not about places: the generation, who answers for it, why, and until when."""
+    spec = deployment.spec
+    facts = {
+        "generation": str(deployment.generation),
+        "owner": spec.owner,
+        "reason": spec.reason,
+        "expiry": f"{spec.expiry} ({spec.on_expiry})" if spec.expiry else "",
+    }
+    return "; ".join(f"{name} {plain(value)}" for name, value in facts.items() if value)
 
 
 def _violation(deployment: DeploymentStatus, node: str) -> str:

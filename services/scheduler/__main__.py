@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+from services.scheduler.adapters.expiries import Expiries
 from services.scheduler.adapters.fleet_records import FleetRecords
 from services.scheduler.adapters.neighbours import Neighbours
 from services.scheduler.adapters.package_usage import PackageUsage
@@ -38,7 +39,7 @@ async def scheduling(
     execution = Execution(records=records, outbox=outbox)
     neighbours = Neighbours(bus)
     service = SchedulerService(
-        records=records, neighbours=neighbours, outbox=outbox, execution=execution
+        records=records, neighbours=neighbours, outbox=outbox, execution=execution, now=now
     )
     endpoints = service.endpoints() | PackageUsage(records, neighbours).endpoints()
     revocations = Revocations(
@@ -51,12 +52,21 @@ async def scheduling(
         remove=endpoints[REMOVE_DEPLOYMENT],
         now=now,
     )
+    expiries = Expiries(
+        bus,
+        records=records,
+        outbox=outbox,
+        execution=execution,
+        remove=endpoints[REMOVE_DEPLOYMENT],
+        now=now,
+    )
     await records.open()
     await outbox.open()
     bus.on_reconnect(execution.mark_reconnected)
     bus.spawn(execution.keep_telling())
     bus.spawn(execution.keep_ending())
     bus.spawn(revocations.keep_acting())
+    bus.spawn(expiries.keep_acting())
     on_refused = records.spaces.discreetly(outbox.note_refusal)
     async with bus.serve("scheduler", endpoints, version=VERSION, on_refused=on_refused):
         yield

@@ -23,6 +23,7 @@ from services.scheduler.deployment import (
     removed_record,
 )
 from services.scheduler.desired_state import Fleet, changed_chains, derive_desired, takes_part
+from services.scheduler.expiry import check_expiry
 from services.scheduler.fitness import demand_for
 from services.scheduler.link_options import refuse_unfit_wishes
 from services.scheduler.placement import place
@@ -111,6 +112,7 @@ def draft_application(
     sight = sight or fleet.audiences.seen_in(spec.space)
     refuse_unfit_wishes(spec)
     check_on_revoked(spec)
+    check_expiry(spec, at=facts.at)
     if rollback_of is not None:
         check_same_archive(rollback_of, package)
     resolved = resolve_program(spec, package)

@@ -54,6 +54,12 @@ class NoEarlierRevisionError(RefusedError):
     code: ClassVar[ErrorCode] = "not_found"
 
 
+class GenerationConflictError(RefusedError):
+    """Somebody else's command was accepted meanwhile."""
+
+    code: ClassVar[ErrorCode] = "conflict"
+
+
 @dataclass(frozen=True, slots=True)
 class CommandFacts:
     """Who asked for a change, when, under which id and why."""
@@ -115,6 +121,7 @@ def next_record(
         changed_at=facts.at,
         unfinished=(*(previous.unfinished if previous else ()), facts.command_id),
         licence=previous.licence if previous else None,
+        generation=generation_of(previous) + 1,
     )
 
 
@@ -125,6 +132,38 @@ def _instance(previous: DeploymentRecord | None, spec: DeploymentSpec, number: i
     last = previous.revisions[-1]
     is_same = (last.spec.package, last.spec.hook) == (spec.package, spec.hook)
     return last.instance if is_same and not previous.removed else number
+
+
+def generation_of(record: DeploymentRecord | None) -> int:
+    """How many commands the deployment has seen; 0: there never was one of this name."""
+    return record.generation_now if record is not None else 0
+
+
+def check_generation(
+    record: DeploymentRecord | None, *, name: str, if_generation: int | None
+) -> None:
+    """Nothing, if the deployment is as whoever gives the command believes.
+
+    Args:
+        record: As it is.
+        name: Of the deployment.
+        if_generation: What it is believed to be; None: whatever it is.
+
+    Raises:
+        GenerationConflictError: It is another one.
+    """
+    now = generation_of(record)
+    if if_generation is None or if_generation == now:
+        return
+    reason = Reason(
+        path="if_generation",
+        rule="is not the deployment's generation",
+        got=if_generation,
+        allowed=now,
+    )
+    raise GenerationConflictError(
+        f"{name}: its generation is {now} and not {if_generation}, so nothing was changed", [reason]
+    )
 
 
 def known_record(record: DeploymentRecord | None, *, name: str) -> DeploymentRecord:
@@ -157,6 +196,7 @@ def removed_record(
         changed_by=facts.cause,
         changed_at=facts.at,
         unfinished=(*previous.unfinished, facts.command_id),
+        generation=previous.generation_now + 1,
     )
 
 
@@ -219,10 +259,15 @@ def accepted_event(
         "constraint": revision.spec.version,
         "order": revision.order,
         "archive_sha256": revision.archive_sha256,
+        "generation": record.generation_now,
         "place_count": len(revision.placements),
         "places": [[place.node, place.place] for place in revision.placements[:PLACES_IN_EVENT]],
         **remarks(revision),
     }
+    if revision.spec.owner:
+        details["owner"] = revision.spec.owner
+    if revision.spec.expiry:
+        details["expiry"] = revision.spec.expiry
     if revision.rollback_of and not record.removed:
         details["rollback_of"] = revision.rollback_of
     return EventBody(

@@ -14,7 +14,7 @@ import msgspec
 
 from services.scheduler.acceptance import Draft, draft_application
 from services.scheduler.audiences import EVERYBODYS, Sight
-from services.scheduler.deployment import CommandFacts
+from services.scheduler.deployment import CommandFacts, generation_of
 from services.scheduler.desired_state import Fleet, changed_chains, takes_part
 from services.scheduler.plan_difference import planned_chains
 from shared.contracts.catalog import PackageVersion
@@ -72,6 +72,7 @@ def draft_together(
         ),
         excluded=tuple(dict.fromkeys(one for draft in drafts for one in draft.plan.excluded)),
         warnings=tuple(one for draft in drafts for one in draft.plan.warnings),
+        generation=generation_of(fleet.deployments.get(names[0])) if len(names) == 1 else 0,
     )
     return Draft(record=last.record, plan=plan, desired=last.desired, staging=staging)
 

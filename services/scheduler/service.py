@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime
 from time import perf_counter_ns
 from typing import Any, Final, TypeVar
@@ -22,6 +23,7 @@ from services.scheduler.audiences import Sight
 from services.scheduler.deployment import (
     CommandFacts,
     accepted_event,
+    check_generation,
     refused_event,
     rollback_target,
 )
@@ -73,11 +75,6 @@ from shared.moments import render_time
 from shared.node_labels import effective_labels
 from shared.outbox_records import Change, Decision
 
-PLANNING: Final = CommandFacts(
-    command_id="plan-only", actor=Actor(key="", role="", attested=False), at=""
-)
-"""A plan is drafted as if a command had come, and is never written."""
-
 _log = structlog.get_logger()
 
 ReplyT = TypeVar("ReplyT", bound=Message)
@@ -93,8 +90,10 @@ class SchedulerService:
         neighbours: Neighbours,
         outbox: Outbox,
         execution: Execution,
+        now: Callable[[], datetime],
     ) -> None:
         self._records: Final = records
+        self._now: Final = now
         self._neighbours: Final = neighbours
         self._outbox: Final = outbox
         self._execution: Final = execution
@@ -129,7 +128,7 @@ class SchedulerService:
             asyncio.gather(*(self._package(spec) for spec in specs)),
         )
         specified = [(spec, one.package) for spec, one in zip(specs, resolved, strict=True)]
-        draft = draft_together(self._records.fleet, specified, PLANNING, sight)
+        draft = draft_together(self._records.fleet, specified, planning(self._now()), sight)
         await self._stage(draft, request.spec, sight, *resolved)
         warnings = (*(text for one in resolved for text in one.warnings), *draft.plan.warnings)
         return msgspec.structs.replace(draft.plan, warnings=warnings)
@@ -140,12 +139,19 @@ class SchedulerService:
         """The deployment is what the specification says, or the refusal why not."""
         facts = command_facts(command, caller, command_id, now)
         spec = command.spec
+        if not facts.reason:
+            facts = replace(facts, reason=spec.reason)
 
         async def accept() -> Decision[DeploymentAccepted]:
             started_ns = perf_counter_ns()
             await self._seeing.refuse_unseen(caller, spec.space)
             resolved, sequence = await self._resolve(spec)
             resolved_ns = perf_counter_ns()
+            check_generation(
+                self._records.fleet.deployments.get(spec.key),
+                name=spec.key,
+                if_generation=command.if_generation,
+            )
             draft = draft_application(
                 self._records.fleet, spec, resolved.package, facts, warnings=resolved.warnings
             )
@@ -175,6 +181,7 @@ class SchedulerService:
             sequence = await self._records.reread_deployments()
             fleet = await self._seeing.fleet(caller, command.space)
             record = fleet.deployments.get(deployment_key(command.space, command.name))
+            check_generation(record, name=command.name, if_generation=command.if_generation)
             target = rollback_target(record, name=command.name, to_revision=command.to_revision)
             resolved = await self._package(target.spec, target.version)
             fleet = self._records.fleet
@@ -196,7 +203,11 @@ class SchedulerService:
         async def accept() -> Decision[DeploymentAccepted]:
             sequence = await self._records.reread_deployments()
             fleet = await self._seeing.fleet(caller, command.space)
-            draft = draft_removal(fleet, deployment_key(command.space, command.name), facts)
+            key = deployment_key(command.space, command.name)
+            check_generation(
+                fleet.deployments.get(key), name=key, if_generation=command.if_generation
+            )
+            draft = draft_removal(fleet, key, facts)
             return self._accepted("deployment.remove", draft, facts, sequence)
 
         return await self._decided("deployment.remove", accept, facts, caller, named=command)
@@ -339,6 +350,12 @@ class SchedulerService:
             event = refused_event(action, refusal, facts, node=node, named=named)
             audience = self._records.fleet.audiences.of(space)
             return Decision(refusal=refusal, events=(event,), audience=audience)
+
+
+def planning(now: datetime) -> CommandFacts:
+    """A plan is drafted as if a command had come, and is never written."""
+    actor = Actor(key="", role="", attested=False)
+    return CommandFacts(command_id="plan-only", actor=actor, at=render_time(now))
 
 
 def command_facts(command: Command, caller: Caller, command_id: str, now: datetime) -> CommandFacts:

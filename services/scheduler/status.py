@@ -155,6 +155,7 @@ def deployment_status(
             msgspec.structs.replace(one, resolved=None)
             for one in (record.revisions if with_history else ())
         ),
+        generation=record.generation_now,
     )
 
 

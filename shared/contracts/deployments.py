@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta
 
@@ -27,6 +27,15 @@ InterfaceGlob = Annotated[str, Meta(pattern=r"^[A-Za-z0-9@_.:*?\[\]!-]{1,32}(?!\
 
 
 DEFAULT_ORDER: Final = 500
+
+
+MomentText = Annotated[
+    str,
+    Meta(
+        pattern=r"^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d))?(?!\n)$",
+        description="RFC 3339 with a time zone, as 2027-03-01T00:00:00Z",
+    ),
+]
 
 
 ON_REVOKED: Final = r"^(stop|alarm|replace:[0-9A-Za-z.,<>=^~*+ -]{1,200})(?!\n)$"
@@ -76,6 +85,14 @@ class DeploymentSpec(Document, frozen=True, kw_only=True):
     glob matches."""
     space: SpaceText = PUBLIC
     """Whose members alone see it, and where its package is looked for beside `public`."""
+    owner: Annotated[str, Meta(max_length=200)] = ""
+    """Who answers for it, in words of their own; shown and in its events, and no right to it."""
+    reason: Annotated[str, Meta(max_length=1000)] = ""
+    """Why it is there; that of a command which states none."""
+    expiry: MomentText = ""
+    """From when on it shall not run any more, RFC 3339; empty: it has no end."""
+    on_expiry: Literal["remove", "alarm"] = "remove"
+    """What the scheduler does then: removes it, or says once that it is over."""
 
     @property
     def key(self) -> str:
@@ -257,6 +274,16 @@ class DeploymentRecord(Message, frozen=True, kw_only=True):
     """Null: nothing was ever said of it."""
     alarm: RevocationAlarm | None = None
     """What the newest revision runs was revoked; null: it was not, or that was acted upon."""
+    expired: int = 0
+    """The newest revision of which it was said that its time is over; 0: none."""
+    generation: int = 0
+    """Up by one with every accepted command; 0: written by a release that did not count."""
+
+    @property
+    def generation_now(self) -> int:
+        """The generation, also of a record of an earlier release; never less than its revisions."""
+        newest = self.revisions[-1].revision if self.revisions else 0
+        return max(self.generation, newest + self.removed)
 
     @property
     def key(self) -> str:

@@ -98,6 +98,11 @@ class PlanDeployment(Request, frozen=True, kw_only=True):
     """Further deployments that would be applied after it, in this order."""
 
 
+IfGeneration = Annotated[int, Meta(ge=0, le=2**31)] | None
+"""What the deployment's generation must be, so that nobody's change is overwritten unseen; 0: there
+must never have been one of the name; null: whatever it is."""
+
+
 class DeploymentPlan(Message, frozen=True, kw_only=True):
     """What would change."""
 
@@ -108,12 +113,15 @@ class DeploymentPlan(Message, frozen=True, kw_only=True):
     chains: tuple[PlannedChain, ...]
     excluded: tuple[ExcludedNode, ...] = ()
     warnings: tuple[str, ...] = ()
+    generation: int = 0
+    """The deployment's before the change, for `if_generation`; of several 0."""
 
 
 class ApplyDeployment(Command, frozen=True, kw_only=True):
     """Make the deployment what the specification says: new, or the next revision."""
 
     spec: DeploymentSpec
+    if_generation: IfGeneration = None
 
 
 class RollBackDeployment(Command, frozen=True, kw_only=True):
@@ -123,6 +131,7 @@ class RollBackDeployment(Command, frozen=True, kw_only=True):
     space: SpaceText = PUBLIC
     to_revision: Annotated[int, Meta(ge=0, le=2**31)] = 0
     """0: the one before the current."""
+    if_generation: IfGeneration = None
 
 
 class RemoveDeployment(Command, frozen=True, kw_only=True):
@@ -130,6 +139,7 @@ class RemoveDeployment(Command, frozen=True, kw_only=True):
 
     name: Token
     space: SpaceText = PUBLIC
+    if_generation: IfGeneration = None
 
 
 class DeploymentAccepted(Accepted, frozen=True, kw_only=True):
@@ -207,6 +217,8 @@ class DeploymentStatus(Message, frozen=True, kw_only=True):
     violations: tuple[LicenceViolation, ...] = ()
     """By node; empty: what it was excused from is covered by waivers in force."""
     revisions: tuple[DeploymentRevision, ...] = ()
+    generation: int = 0
+    """Up by one with every accepted command; 0: of a scheduler of an earlier release."""
 
     @property
     def key(self) -> str:

@@ -15,7 +15,8 @@ from rich.console import Console, RenderableType
 
 from cli.chain import only_on
 from cli.chain_view import render_chains
-from cli.deploy import CommandDone, deploy, read_deployment, render_done, render_plan
+from cli.deploy import CommandDone, deploy, render_done, render_plan
+from cli.deployment_document import read_deployment
 from cli.node import parse_changes, render_list, render_node
 from cli.rollout import insist
 from cli.status import render_deployment, without_gone

@@ -4,16 +4,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from services.scheduler.acceptance import draft_application
 from services.scheduler.joint_plan import draft_together
-from services.scheduler.service import PLANNING
+from services.scheduler.service import planning
 from shared.contracts.inspection import draft_digest
 from shared.errors import RefusedError
 from tests.fleets import a_fleet, a_node, a_package, a_spec, applied
 
 PACKAGE = a_package()
+PLANNING = planning(datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def test_the_chains_are_those_of_the_end() -> None:

@@ -55,6 +55,8 @@ class FleetRecords:
         """Who sees which deployment."""
         self.endings_concerned: Final = asyncio.Event()
         """Set when something changed that a command may have waited for."""
+        self.ends_concerned: Final = asyncio.Event()
+        """Set when a deployment may have got another end."""
         self._deployments_bucket: Final[KeyValue[DeploymentRecord]] = bus.bucket(DEPLOYMENTS)
         self._labels_bucket: Final[KeyValue[NodeLabels]] = bus.bucket(NODE_LABELS)
         self._desired_bucket: Final[KeyValue[DesiredNode]] = bus.bucket(DESIRED)
@@ -157,6 +159,7 @@ class FleetRecords:
             record = msgspec.json.decode(change.data, type=DeploymentRecord)
             entry = Entry(change.key, record, change.revision)
             self._deployments = {**self._deployments, change.key: entry}
+            self.ends_concerned.set()
         else:
             labels = msgspec.json.decode(change.data, type=NodeLabels)
             entry_of_labels = Entry(change.key, labels, change.revision)
