@@ -30,7 +30,7 @@ from demo.stage import ROOT, Stage, running_services
 from lab.hosts import create_lab
 from shared.adapters.bus import Bus, connect
 from shared.contracts.base import EVENTS
-from shared.contracts.deployments import DeploymentSpec, NodeSelector
+from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.events import PUBLIC, Event
 from shared.contracts.scheduler import (
     APPLY_DEPLOYMENT,
@@ -38,6 +38,7 @@ from shared.contracts.scheduler import (
     ApplyDeployment,
     RemoveDeployment,
 )
+from shared.contracts.selectors import NodeShare
 from shared.identifiers import Hook
 
 ROUNDS: Final = 60
@@ -113,7 +114,7 @@ async def measure(bus: Bus, steps: Steps, case: Case) -> dict[str, list[float]]:
         program=case.program,
         hook=case.hook,
         interfaces=("data0",),
-        nodes=NodeSelector(names=("host-1",)),
+        nodes=NodeShare(names=("host-1",)),
     )
     found: dict[str, list[float]] = {phase: [] for phase in PHASES}
     for number in range(ROUNDS + WARM_UP):

@@ -25,9 +25,10 @@ from benchmarks.executor_stage import (
 from benchmarks.report import Row, report
 from demo.stage import ROOT, Stage
 from shared.adapters.bus import Bus, connect
-from shared.contracts.deployments import DeploymentSpec, NodeSelector
+from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.node import GET_CHAINS, GetChains
 from shared.contracts.scheduler import APPLY_DEPLOYMENT, ApplyDeployment
+from shared.contracts.selectors import NodeShare
 
 PROGRAMS: Final = 8
 CHAINS: Final = 52
@@ -47,7 +48,7 @@ async def deploy_programs(stage: Stage) -> None:
                 package=("port-count", "rate-limit")[number % 2],
                 hook="xdp",
                 interfaces=("data0",),
-                nodes=NodeSelector(names=("host-1",)),
+                nodes=NodeShare(names=("host-1",)),
                 order=10 * number,
             )
             await bus.request(APPLY_DEPLOYMENT, ApplyDeployment(spec=spec), timeout_seconds=30)
@@ -71,7 +72,7 @@ async def deploy_source(stage: Stage) -> None:
             package="port-gate",
             hook="xdp",
             interfaces=("data0",),
-            nodes=NodeSelector(names=("host-1",)),
+            nodes=NodeShare(names=("host-1",)),
             order=10 * PROGRAMS,
         )
         await bus.request(APPLY_DEPLOYMENT, ApplyDeployment(spec=spec), timeout_seconds=60)

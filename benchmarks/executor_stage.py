@@ -21,9 +21,10 @@ from demo.narration import Narrator
 from demo.stage import ROOT, Stage, running_services
 from lab.hosts import create_lab
 from shared.adapters.bus import Bus, connect
-from shared.contracts.deployments import DeploymentSpec, NodeSelector
+from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.node import GET_CHAINS, GetChains
 from shared.contracts.scheduler import APPLY_DEPLOYMENT, ApplyDeployment
+from shared.contracts.selectors import NodeShare
 from shared.identifiers import Hook
 
 DEADLINE_SECONDS: Final = 60.0
@@ -88,7 +89,7 @@ async def _deploy_everywhere(stage: Stage, chains: int) -> None:
                 program=program,
                 hook=hook,
                 interfaces=(f"{_STEM}*",),
-                nodes=NodeSelector(names=("host-1",)),
+                nodes=NodeShare(names=("host-1",)),
             )
             request = ApplyDeployment(spec=spec)
             await bus.request(APPLY_DEPLOYMENT, request, timeout_seconds=DEADLINE_SECONDS)

@@ -209,11 +209,13 @@ def render_node(node: NodeStatus) -> RenderableType:
     for name, value in rows.items():
         facts.add_row(name, value)
     interfaces = Table(box=None, pad_edge=False)
-    for heading in ("interface", "index", "kind", "mac", "mtu", "up", "driver", "XDP", "hooks"):
+    facts_of_links = ("index", "kind", "mac", "mtu", "up", "routes", "driver", "XDP", "hooks")
+    for heading in ("interface", *facts_of_links):
         interfaces.add_column(heading, header_style="bold")
     for one in record.interfaces:
         interfaces.add_row(
             *(plain(one.place), str(one.index), one.kind, one.mac, str(one.mtu), _yes(one.up)),
+            " ".join(one.default_routes or ()),
             *(plain(one.driver), plain(xdp_words(one)), plain(slot_words(node, one))),
         )
     chains = Table(box=None, pad_edge=False)

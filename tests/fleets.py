@@ -15,7 +15,7 @@ from services.scheduler.desired_state import Fleet, derive_desired
 from services.scheduler.placement import NodeView
 from shared.canonical import canonical_digest
 from shared.contracts.catalog import DsseEnvelope, DsseSignature, PackageVersion, SignedPackage
-from shared.contracts.deployments import DeploymentSpec, NodeSelector
+from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.desired import DesiredNode
 from shared.contracts.events import Actor
 from shared.contracts.interfaces import Interface
@@ -34,6 +34,7 @@ from shared.contracts.package_manifest import (
     PackageManifest,
     ProgramEntry,
 )
+from shared.contracts.selectors import NodeShare
 from shared.errors import Refusal
 
 OBJECT = "program.bpf.o"
@@ -46,8 +47,11 @@ ENVELOPE = DsseEnvelope(
 
 def a_spec(name: str = "edge", **fields: Any) -> DeploymentSpec:
     """A deployment of `rate-limit` on eth0/xdp of every node."""
-    selector = NodeSelector(
-        labels=fields.pop("labels", {}), names=tuple(fields.pop("names", ("*",)))
+    selector = NodeShare(
+        labels=fields.pop("labels", {}),
+        names=tuple(fields.pop("names", ("*",))),
+        rules=fields.pop("rules", ()),
+        percent=fields.pop("percent", None),
     )
     defaults: dict[str, Any] = {
         "package": "rate-limit",

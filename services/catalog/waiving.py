@@ -22,9 +22,9 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from shared.canonical import canonical_digest
-from shared.contracts.deployments import NodeSelector
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import Actor, EventBody
+from shared.contracts.selectors import NodeSelector
 from shared.contracts.waivers import (
     MAX_WAIVER_DAYS,
     GrantWaiver,
@@ -37,6 +37,7 @@ from shared.contracts.waivers import (
 from shared.errors import Reason, RefusedError
 from shared.licensing.waivers import expiry_of, state_of
 from shared.moments import read_time, render_time
+from shared.node_labels import rule_problems
 from shared.versions import parse_constraint
 
 _ID_DIGITS: Final = 12
@@ -213,9 +214,10 @@ def _request_problems(request: RequestWaiver, now: datetime) -> list[Reason]:
 
 
 def _selector_problems(selector: NodeSelector) -> list[Reason]:
-    if selector.names:
-        return []
-    return [Reason(path="scope.nodes.names", rule="names no node; * means all")]
+    problems = rule_problems(selector, path="scope.nodes")
+    if not selector.names:
+        problems.append(Reason(path="scope.nodes.names", rule="names no node; * means all"))
+    return problems
 
 
 def _expiry_problems(text: str, now: datetime) -> list[Reason]:

@@ -44,7 +44,7 @@ class KnownLinks:
     def take(self, data: bytes) -> set[str]:
         """Names of the interfaces that changed, former names included."""
         changed: set[str] = set()
-        for kind, payload in _messages(data):
+        for kind, payload in messages(data):
             if kind in (_NEW, _DELETED) and len(payload) >= _LINK.size:
                 changed |= self._take(kind, payload)
         return changed
@@ -53,7 +53,7 @@ class KnownLinks:
         family, _, index, flags, _ = _LINK.unpack_from(payload)
         if family == _BRIDGE_FAMILY:  # ports of bridges, said beside the links themselves
             return set()
-        found = dict(_attributes(payload[_LINK.size :]))
+        found = dict(attributes(payload[_LINK.size :]))
         before = self._states.get(index)
         now = LinkState(
             name=found.get(_NAME, b"").rstrip(b"\0").decode(errors="replace"),
@@ -71,7 +71,8 @@ class KnownLinks:
         return {now.name, *([before.name] if before else [])}
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+def messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Kind and payload of each netlink message; what is cut off is left out."""
     at = 0
     while at + _HEADER.size <= len(data):
         length, kind, _, _, _ = _HEADER.unpack_from(data, at)
@@ -81,7 +82,8 @@ def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
         at += -(-length // 4) * 4
 
 
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Kind and value of each attribute; what is cut off is left out."""
     at = 0
     while at + _ATTRIBUTE.size <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, at)

@@ -35,6 +35,7 @@ from services.scheduler.plan_difference import (
 )
 from services.scheduler.program_choice import resolve_program, verdict_warnings
 from services.scheduler.revocation import check_on_revoked
+from services.scheduler.selection import check_selectors
 from services.scheduler.unchanged import kept_sentences, with_kept
 from shared.contracts.base import Bucket
 from shared.contracts.catalog import PackageVersion
@@ -111,6 +112,7 @@ def draft_application(
     """
     sight = sight or fleet.audiences.seen_in(spec.space)
     refuse_unfit_wishes(spec)
+    check_selectors(spec)
     check_on_revoked(spec)
     check_expiry(spec, at=facts.at)
     if rollback_of is not None:

@@ -46,6 +46,8 @@ class InterfaceAbilities:
     driver: str = ""
     xdp_features: tuple[str, ...] | None = None
     """None: the kernel does not say."""
+    default_routes: tuple[str, ...] | None = None
+    """Families whose default route leaves through it; None: the node does not say."""
 
 
 @dataclass(frozen=True, slots=True)

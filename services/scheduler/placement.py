@@ -4,8 +4,8 @@
 
 Rules:
  * Nothing is placed on a node that was forgotten.
- * A node must match the name globs, then every label, then be able to run the program (`fitness`),
-   then have an interface that matches and can; the first requirement it fails is what is said.
+ * A node must be selected (`selection`), then be able to run the program (`fitness`), then have an
+   interface that is selected and can; the first requirement it fails is what is said.
  * What is named without a wildcard must exist: an interface on some matching node, a node in the
    inventory.  Otherwise a misspelt name would be ignored.
  * A place once taken is kept while the interface is away: a flapping link costs no counters.
@@ -14,9 +14,8 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import ClassVar, Final
 
 from services.scheduler.fitness import (
@@ -25,6 +24,12 @@ from services.scheduler.fitness import (
     demand,
     interface_lack,
     node_lack,
+)
+from services.scheduler.selection import (
+    is_in_namespaces,
+    is_selected,
+    selector_mismatch,
+    selector_text,
 )
 from shared.contracts.deployments import DeploymentSpec, Placement
 from shared.contracts.errors import ErrorCode
@@ -96,25 +101,12 @@ def view_node(
         platform=f"linux-{record.architecture}",
         probed=kernel_abilities(record.capabilities),
         interface_abilities={
-            one.place: InterfaceAbilities(one.driver, one.xdp_features) for one in record.interfaces
+            one.place: InterfaceAbilities(one.driver, one.xdp_features, one.default_routes)
+            for one in record.interfaces
         },
         is_forgotten=labels is not None and labels.forgotten,
         waivers=waivers,
     )
-
-
-def selector_mismatch(spec: DeploymentSpec, node: NodeView) -> str | None:
-    """Why the deployment does not mean this node; None if it does."""
-    if node.is_forgotten:
-        return "was forgotten"
-    if not _matches_any(node.name, spec.nodes.names):
-        return f"its name matches none of {', '.join(spec.nodes.names)}"
-    for key, wanted in sorted(spec.nodes.labels.items()):
-        if key not in node.labels:
-            return f"it has no label {key}"
-        if node.labels[key] != wanted:
-            return f"its label {key} is {node.labels[key]}, not {wanted}"
-    return None
 
 
 def places_on(
@@ -137,7 +129,9 @@ def places_on(
     wanted = wanted or demand(spec)
     free = () if node_lack(wanted, node) else node.interfaces
     fit = (one for one in free if interface_lack(wanted, node, one) is None)
-    return sorted(place for place in {*fit, *held} if is_selected(place, spec))
+    return sorted(
+        place for place in {*fit, *held} if is_selected(place, spec, node, is_held=place in held)
+    )
 
 
 def place(
@@ -197,7 +191,11 @@ class _Placing:
             self._exclude(node, lack)
             return
         self.matching.append(node)
-        selected = sorted(one for one in node.interfaces if is_selected(one, self._spec))
+        selected = sorted(
+            one
+            for one in node.interfaces
+            if is_selected(one, self._spec, node, is_held=one in running)
+        )
         if not selected:
             self._exclude(node, _no_interface(self._spec, node))
         for place in selected:
@@ -217,23 +215,6 @@ def _placement(node: str, place: str) -> Placement:
     return Placement(node=node, interface=interface, netns=netns)
 
 
-def is_selected(place: str, spec: DeploymentSpec) -> bool:
-    """Whether the deployment means the interface, wherever it is."""
-    interface, netns = split_place(place)
-    return _is_in(netns, spec) and _matches_any(interface, spec.interfaces)
-
-
-def _is_in(netns: str, spec: DeploymentSpec) -> bool:
-    """Whether the namespace is one of those named; only the empty name means the executor's own."""
-    if not netns:
-        return "" in spec.network_namespaces
-    return _matches_any(netns, (glob for glob in spec.network_namespaces if glob))
-
-
-def _matches_any(name: str, globs: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, glob) for glob in globs)
-
-
 def _is_literal(glob: str) -> bool:
     return not _WILDCARDS.intersection(glob)
 
@@ -242,7 +223,8 @@ def _no_interface(spec: DeploymentSpec, node: NodeView) -> str:
     has = ", ".join(node.interfaces) or "none"
     named = ", ".join(one or "its own" for one in spec.network_namespaces)
     within = "" if spec.network_namespaces == ("",) else f" in the network namespaces {named}"
-    return f"no interface matches {', '.join(spec.interfaces)}{within} (it has {has})"
+    wanted = " or ".join(map(selector_text, spec.interfaces))
+    return f"no interface matches {wanted}{within} (it has {has})"
 
 
 def _missing_nodes(spec: DeploymentSpec, nodes: Collection[NodeView]) -> list[Reason]:
@@ -263,7 +245,7 @@ def _missing_interfaces(spec: DeploymentSpec, matching: Collection[NodeView]) ->
     if not matching:
         return []
     places = {split_place(place) for node in matching for place in node.interfaces}
-    known = sorted({name for name, netns in places if _is_in(netns, spec)})
+    known = sorted({name for name, netns in places if is_in_namespaces(netns, spec)})
     namespaces = sorted({netns for _, netns in places if netns})
     unknown = [
         Reason(
@@ -283,7 +265,7 @@ def _missing_interfaces(spec: DeploymentSpec, matching: Collection[NodeView]) ->
             allowed=known[:REASONS_SHOWN],
         )
         for index, name in enumerate(spec.interfaces)
-        if _is_literal(name) and name not in known
+        if isinstance(name, str) and _is_literal(name) and name not in known
     ]
 
 

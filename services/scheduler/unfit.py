@@ -15,7 +15,8 @@ from services.scheduler.audiences import EVERYBODYS, Sight
 from services.scheduler.chain_planning import current_revision, places_of
 from services.scheduler.desired_state import Fleet
 from services.scheduler.fitness import Demand, demand_of, interface_lack, node_lack
-from services.scheduler.placement import NodeView, is_selected, selector_mismatch
+from services.scheduler.placement import NodeView
+from services.scheduler.selection import is_selected, selector_mismatch
 from shared.contracts.deployments import DeploymentRevision
 from shared.contracts.scheduler import UnfitDeployment
 
@@ -74,5 +75,6 @@ def _unfit(
         return
     for place in node.interfaces:
         why = interface_lack(wanted, node, place)
-        if why is not None and is_selected(place, revision.spec):
-            yield UnfitDeployment(deployment=name, why=why, stays=place in held)
+        is_held = place in held
+        if why is not None and is_selected(place, revision.spec, node, is_held=is_held):
+            yield UnfitDeployment(deployment=name, why=why, stays=is_held)

@@ -15,16 +15,12 @@ from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.licences import StatedLicence
 from shared.contracts.link_options import LinkWishes
 from shared.contracts.metrics import MetricSource
-from shared.contracts.node import Labels
 from shared.contracts.package_facts import ProgramRequirements
 from shared.contracts.package_manifest import MapPolicy, PlaceInChain, PlatformKey, Symbol
+from shared.contracts.selectors import InterfaceGlob, InterfaceSelector, NetnsGlob, NodeShare
 from shared.contracts.spaces import SpaceText
 from shared.deployment_keys import deployment_key
 from shared.identifiers import Hook, ProceedOn, Token, render_place
-
-NetnsGlob = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:@+=*?\[\]!-]{0,66}(?!\n)$")]
-InterfaceGlob = Annotated[str, Meta(pattern=r"^[A-Za-z0-9@_.:*?\[\]!-]{1,32}(?!\n)$")]
-
 
 DEFAULT_ORDER: Final = 500
 
@@ -41,13 +37,6 @@ MomentText = Annotated[
 ON_REVOKED: Final = r"^(stop|alarm|replace:[0-9A-Za-z.,<>=^~*+ -]{1,200})(?!\n)$"
 
 
-class NodeSelector(Document, frozen=True, kw_only=True):
-    """Which nodes: all labels must match, and the name any of the globs."""
-
-    labels: Labels = {}
-    names: tuple[str, ...] = ("*",)
-
-
 class DeploymentSpec(Document, frozen=True, kw_only=True):
     """What a deployment file says: one program of one package, and where it shall run."""
 
@@ -58,8 +47,8 @@ class DeploymentSpec(Document, frozen=True, kw_only=True):
     program: str = ""
     """May be left out when the package has only one program for the hook."""
     hook: Hook
-    interfaces: Annotated[tuple[InterfaceGlob, ...], Meta(min_length=1)]
-    nodes: NodeSelector = NodeSelector()
+    interfaces: Annotated[tuple[InterfaceGlob | InterfaceSelector, ...], Meta(min_length=1)]
+    nodes: NodeShare = NodeShare()
     order: PlaceInChain | None = None
     """Position key, lower runs first.  Two deployments may not hold one place in a chain.
     Left out: the package's, then 500."""

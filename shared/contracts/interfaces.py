@@ -4,8 +4,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from shared.contracts.base import Message
 from shared.identifiers import render_place
+
+RouteFamily = Literal["ipv4", "ipv6"]
 
 
 class Interface(Message, frozen=True, kw_only=True):
@@ -21,6 +25,9 @@ class Interface(Message, frozen=True, kw_only=True):
     xdp_features: tuple[str, ...] | None = None
     """What the driver does with XDP, as `basic` (native), `rx-sg` (frags), `hw-offload`; null: the
     kernel does not say (before Linux 6.3)."""
+    default_routes: tuple[RouteFamily, ...] | None = None
+    """Families whose default route, in the main table, leaves through it; null: it is not said (an
+    executor of an earlier release, or too many routes to look through)."""
     netns: str = ""
     """Network namespace by its name below /run/netns; empty: the executor's own."""
 

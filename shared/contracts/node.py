@@ -374,7 +374,6 @@ def terminal_verdicts(hook: Hook) -> frozenset[str]:
     return TERMINAL_VERDICTS["xdp" if hook == "xdp" else "tc"]
 
 
-Labels = dict[
-    Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9./_-]{0,61}[a-z0-9])?(?!\n)$")],
-    Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{0,63}(?!\n)$")],
-]
+LabelKey = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9./_-]{0,61}[a-z0-9])?(?!\n)$")]
+LabelValue = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{0,63}(?!\n)$")]
+Labels = dict[LabelKey, LabelValue]

@@ -22,8 +22,8 @@ from shared.contracts.base import (
     Message,
     Request,
 )
-from shared.contracts.deployments import NodeSelector
 from shared.contracts.events import PUBLIC
+from shared.contracts.selectors import NodeSelector
 from shared.contracts.spaces import SpaceText
 from shared.identifiers import Token
 

@@ -23,12 +23,13 @@ from typing import Final
 import msgspec
 
 from shared.contracts.catalog import PackageVersion
-from shared.contracts.deployments import NodeSelector
 from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.licences import OUTCOMES, LicenceFinding, LicenceVerdict
+from shared.contracts.selectors import NodeSelector
 from shared.contracts.waivers import WARNING_DAYS, Waiver, WaiverState
 from shared.errors import RefusedError
 from shared.licensing.verdict import gravest
+from shared.node_labels import label_mismatch
 from shared.versions import parse_constraint, parse_version
 
 ENDED: Final = "ended"
@@ -93,8 +94,8 @@ def covers(waiver: Waiver, rule: str, subject: Subject) -> bool:
 
 
 def selects(selector: NodeSelector, name: str, labels: Mapping[str, str]) -> bool:
-    """Whether the node is meant: every label, and any of the names."""
-    has_labels = all(labels.get(key) == value for key, value in selector.labels.items())
+    """Whether the node is meant: every label, every rule, and any of the names."""
+    has_labels = label_mismatch(selector, labels) is None
     return has_labels and any(fnmatchcase(name, glob) for glob in selector.names)
 
 

@@ -13,7 +13,6 @@ import msgspec
 import pytest
 
 from shared.adapters.bus import Bus
-from shared.contracts.deployments import NodeSelector
 from shared.contracts.licences import LicenceFinding, LicenceVerdict
 from shared.contracts.scheduler import (
     GET_DEPLOYMENT,
@@ -21,6 +20,7 @@ from shared.contracts.scheduler import (
     GetDeployment,
     LicenceViolation,
 )
+from shared.contracts.selectors import NodeSelector
 from shared.contracts.waivers import LICENCE_WAIVERS, Waiver, WaiverScope
 from shared.errors import RefusedError
 from shared.moments import render_time

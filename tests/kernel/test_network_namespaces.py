@@ -160,3 +160,31 @@ def test_the_inventory_has_the_interfaces_of_named_namespaces(wire: Wire, blue: 
     assert found[f"{blue}/{wire.name}"].netns == blue
     assert f"{blue}/lo" not in found
     assert Path("/sys/fs/bpf").is_dir()
+
+
+def test_the_inventory_says_where_default_routes_leave(wire: Wire, blue: str) -> None:
+    """Of each namespace its own, by family, and through each next hop."""
+    move(wire.name, blue)
+    ip("link", "set", wire.peer, "up")
+    netlink = Netlink(PurePosixPath("/sys/fs/bpf/l3af"), named=lambda: (blue,))
+    place = f"{blue}/{wire.name}"
+
+    def routes() -> tuple[str, ...] | None:
+        netlink.forget(None)
+        return {one.place: one.default_routes for one in netlink.survey().interfaces}[place]
+
+    try:
+        seen = [routes()]
+        ip("address", "add", "198.51.100.2/24", "dev", wire.name, within=blue)
+        ip("route", "add", "10.0.0.0/8", "via", "198.51.100.1", within=blue)
+        seen.append(routes())
+        ip("route", "add", "default", "via", "198.51.100.1", within=blue)
+        seen.append(routes())
+        ip("-6", "route", "add", "default", "dev", wire.name, within=blue)
+        seen.append(routes())
+        ip("route", "replace", "blackhole", "default", within=blue)
+        seen.append(routes())
+    finally:
+        netlink.close()
+
+    assert seen == [(), (), ("ipv4",), ("ipv4", "ipv6"), ("ipv6",)]

@@ -22,9 +22,9 @@ from services.catalog.waiving import (
     requested_waiver,
     revoked_waiver,
 )
-from shared.contracts.deployments import NodeSelector
 from shared.contracts.events import Actor
 from shared.contracts.licences import LicenceFinding, LicenceVerdict
+from shared.contracts.selectors import NodeSelector
 from shared.contracts.waivers import (
     MAX_WAIVER_DAYS,
     WARNING_DAYS,

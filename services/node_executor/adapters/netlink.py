@@ -15,9 +15,11 @@ from msgspec.structs import replace
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from services.node_executor.adapters.default_routes import default_routes
 from services.node_executor.adapters.hook_slots import taken_slots
 from services.node_executor.adapters.interface_facts import drivers, xdp_features
 from services.node_executor.adapters.network_namespaces import NamespaceGoneError, inside, names
+from services.node_executor.route_messages import DefaultRoutes
 from shared.contracts.interfaces import Interface
 from shared.contracts.node import TakenSlot
 from shared.errors import FaultError
@@ -123,9 +125,10 @@ class Netlink:
             links = [one for one in route.get_links() if not one["flags"] & _IFF_LOOPBACK]
             links.sort(key=lambda one: str(one.get_attr("IFLA_IFNAME")))
             taken = taken_slots(route, links, netns=netns, base=self._base, own=own)
+            routes = default_routes()
         except (NetlinkError, OSError) as error:
             raise NetlinkFaultError(f"interfaces cannot be listed: {error}") from error
-        return Surveyed(_interfaces(links, netns), taken)
+        return Surveyed(_interfaces(links, routes, netns), taken)
 
 
 _IFF_UP = 0x1
@@ -133,7 +136,9 @@ _IFF_LOOPBACK = 0x8
 """include/uapi/linux/if.h."""
 
 
-def _interfaces(links: list[Any], netns: str) -> tuple[Interface, ...]:
+def _interfaces(
+    links: list[Any], routes: DefaultRoutes | None, netns: str
+) -> tuple[Interface, ...]:
     driver_of = drivers([link.get_attr("IFLA_IFNAME") for link in links])
     features = xdp_features()
     return tuple(
@@ -141,6 +146,7 @@ def _interfaces(links: list[Any], netns: str) -> tuple[Interface, ...]:
             _interface(link),
             driver=driver_of.get(link.get_attr("IFLA_IFNAME"), ""),
             xdp_features=features.get(link["index"]),
+            default_routes=None if routes is None else routes.through(link["index"]),
             netns=netns,
         )
         for link in links
