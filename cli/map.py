@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import cyclopts
 import msgspec
 from rich.console import Group, RenderableType
@@ -17,6 +19,9 @@ from shared.contracts.map_reading import READ_MAP, MapShown, ReadMap
 from shared.identifiers import Hook, parse_token, split_place
 from shared.validation import convert_document
 
+WithinOption = Annotated[str | None, cyclopts.Parameter(name="--within")]
+"""Of a map of maps: the key whose map is meant."""
+
 app = cyclopts.App(name="map", help="What the maps of running programs hold.")
 
 
@@ -29,6 +34,7 @@ def dump(
     map_name: str,
     /,
     *,
+    within: WithinOption = None,
     json: JsonFlag = False,
     credentials: CredentialsOption = None,
 ) -> None:
@@ -48,6 +54,8 @@ def dump(
         The deployment that the program belongs to.
     map_name
         The map, as the program declares it.
+    within
+        Of a map of maps: the key whose map is meant. Without it, each value is such a map.
     """
     emit(
         run(
@@ -57,6 +65,7 @@ def dump(
                 hook=hook,
                 program=program,
                 map_name=map_name,
+                within=within,
                 credentials=credentials,
             ),
             json=json,
@@ -76,6 +85,7 @@ def get(  # noqa: PLR0917 because each is a word of the command
     key: str,
     /,
     *,
+    within: WithinOption = None,
     json: JsonFlag = False,
     credentials: CredentialsOption = None,
 ) -> None:
@@ -95,6 +105,8 @@ def get(  # noqa: PLR0917 because each is a word of the command
         The map, as the program declares it.
     key
         As in a deployment's configuration: 80, 10.0.0.0/8, '{"port":80}'.
+    within
+        Of a map of maps: the key whose map is meant, to which the key above belongs then.
     """
     emit(
         run(
@@ -104,6 +116,7 @@ def get(  # noqa: PLR0917 because each is a word of the command
                 hook=hook,
                 program=program,
                 map_name=map_name,
+                within=within,
                 key=key,
                 credentials=credentials,
             ),
@@ -118,7 +131,8 @@ def render_map(shown: MapShown) -> RenderableType:
     """A line for each entry."""
     place = f"{shown.node} {shown.place}/{shown.hook} {shown.program}"
     count = f"{shown.total} of at most {shown.max_entries} entries"
-    headline = Text(f"{place} {shown.map} ({shown.type}, {count})", style="bold")
+    name = shown.map if shown.within is None else f"{shown.map} within {shown.within}"
+    headline = Text(f"{place} {name} ({shown.type}, {count})", style="bold")
     if not shown.entries:
         return headline
     table = Table("key", "value on each processor" if _is_per_cpu(shown) else "value")
@@ -138,6 +152,7 @@ async def _read(
     map_name: str,
     credentials: CredentialsOption,
     key: str | None = None,
+    within: str | None = None,
 ) -> MapShown:
     """All replies as one."""
     name, netns = split_place(interface)
@@ -148,6 +163,7 @@ async def _read(
         "program": program,
         "map": map_name,
         "key": key,
+        "within": within,
     }
     request = convert_document(asked, ReadMap, what="map")
     wanted = parse_token(node, path="node")

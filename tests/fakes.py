@@ -23,6 +23,7 @@ from services.node_executor.attachment import (
 )
 from services.node_executor.generations import MapPin, Point, ProgramPin
 from services.node_executor.kernel_types import HookOccupant, ProgramInfo
+from services.node_executor.map_types import MapOfMaps
 from services.node_executor.observed_hook import ObservedHook, PinnedGeneration
 from shared.configuration.entries import UNDECLARED
 from shared.contracts.configuration import VariableEntry
@@ -277,7 +278,9 @@ class FakeKernel:
         self._links.pop(point, None)
         self.displaced.pop(point, None)
 
-    def write_entries(self, map_id: int, changes: Sequence[EntryChange]) -> None:
+    def write_entries(
+        self, map_id: int, changes: Sequence[EntryChange], _of_maps: MapOfMaps | None = None
+    ) -> None:
         """A failure comes after half of the entries."""
         self._exists(map_id, self.maps)
         entries = self.maps[map_id]
@@ -326,8 +329,17 @@ class FakeKernel:
             held[change.offset_bytes : change.offset_bytes + len(change.after)] = change.after
         self.maps[map_id][bytes(4)] = bytes(held)
 
+    def makes_room(self, _map_id: int) -> bool:
+        """Never."""
+        return False
+
     def encode_entries(
-        self, _map_id: int, _name: str, config: MapConfig, _entry: MapEntry = UNDECLARED
+        self,
+        _map_id: int,
+        _name: str,
+        config: MapConfig,
+        _entry: MapEntry = UNDECLARED,
+        _of_maps: MapOfMaps | None = None,
     ) -> tuple[dict[bytes, bytes], tuple[Reason, ...]]:
         """Keys of two bytes, values of four."""
         return {

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from services.node_executor.generations import MapPin, ProgramPin
+from services.node_executor.map_types import MapOfMaps
 from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice
 
 
@@ -90,6 +91,8 @@ class WriteMapEntries:
 
     map_id: int
     changes: tuple[EntryChange, ...]
+    of_maps: MapOfMaps | None = None
+    """Of a map of maps, whose entries are flat (shared.configuration.entries)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,13 +204,14 @@ def undo(  # noqa: C901, PLR0911, PLR0912 because each has its inverse
             return WriteRecord(generation, before=after, after=before)
         case NameMaps(before, after):
             return NameMaps(before=after, after=before)
-        case WriteMapEntries(map_id, changes):
+        case WriteMapEntries(map_id, changes, of_maps):
             return WriteMapEntries(
                 map_id,
                 tuple(
                     EntryChange(key=change.key, before=change.after, after=change.before)
                     for change in reversed(changes)
                 ),
+                of_maps,
             )
         case WriteVariables(map_id, variables):
             return WriteVariables(

@@ -12,15 +12,12 @@ from typing import Any, Final, Protocol
 
 from services.node_executor.actions import BytesChange, WriteMapEntries, WriteVariables
 from services.node_executor.drift import base_entries
-from services.node_executor.generations import (
-    ChainMemory,
-    HeldMap,
-    MapKey,
-    configured_maps,
-    map_configs,
-)
-from services.node_executor.reconciliation import Write, plan_entries
-from services.node_executor.stated_rules import map_entry, merged_maps, variable_entries
+from services.node_executor.generations import ChainMemory, MapKey, configured_maps, map_configs
+from services.node_executor.held_maps import HeldMap
+from services.node_executor.map_plans import is_merged, overflow, plan_map
+from services.node_executor.map_types import MapOfMaps
+from services.node_executor.reconciliation import Write
+from services.node_executor.stated_rules import map_entry, variable_entries
 from shared.configuration.entries import UNDECLARED
 from shared.contracts.configuration import VariableEntry
 from shared.contracts.desired import DesiredChain, MapConfig
@@ -37,7 +34,7 @@ class MapReader(Protocol):
     """What can be read of maps, by id."""
 
     def read_entries(self, map_id: int) -> dict[bytes, bytes]:
-        """All entries, values as the kernel stores them."""
+        """All entries, values as the kernel stores them; of a map of maps they are flat."""
 
     def stored_value(self, map_id: int, value: bytes) -> bytes:
         """A value as the kernel stores it: once for each processor in a per-CPU map."""
@@ -48,12 +45,20 @@ class MapReader(Protocol):
     def capacity(self, map_id: int) -> int:
         """How many entries the map holds at most."""
 
+    def makes_room(self, map_id: int) -> bool:
+        """Whether the kernel drops old entries of the map for new ones."""
+
     def encode_entries(
-        self, map_id: int, name: str, config: MapConfig, entry: MapEntry = UNDECLARED
+        self,
+        map_id: int,
+        name: str,
+        config: MapConfig,
+        entry: MapEntry = UNDECLARED,
+        of_maps: MapOfMaps | None = None,
     ) -> tuple[dict[bytes, bytes], tuple[Reason, ...]]:
         """The configuration as bytes, by the map's BTF, and everything that does not fit it.
 
-        `entry` is what the package says of the map.
+        `entry` is what the package says of the map; `of_maps` are the types of a map of maps.
         """
 
     def encode_variables(
@@ -88,13 +93,15 @@ def encode_configuration(
     Raises:
         ConfigurationError: With everything that does not fit the maps.
     """
-    ids = {MapKey(held.deployment, held.name): held.map_id for held in maps}
+    present = {MapKey(held.deployment, held.name): held for held in maps}
     encoded: dict[int, dict[bytes, bytes]] = {}
     problems: list[Reason] = []
     for key, config in sorted(configured_maps(memory, desired).items()):
-        if key in ids:
-            entry = map_entry(desired, key)
-            encoded[ids[key]], found = reader.encode_entries(ids[key], key.name, config, entry)
+        if key in present:
+            entry, map_id = map_entry(desired, key), present[key].map_id
+            encoded[map_id], found = reader.encode_entries(
+                map_id, key.name, config, entry, present[key].of_maps
+            )
             problems += [_of_deployment(reason, key.deployment) for reason in found]
         elif config:
             path = f"{key.deployment}.config.{key.name}"
@@ -114,28 +121,50 @@ def plan_writes(
     Raises:
         ConfigurationError: With everything that does not fit the maps.
     """
-    names = {held.map_id: MapKey(held.deployment, held.name) for held in maps}
-    configs = map_configs(desired)
-    shared = frozenset(merged_maps(desired))
-    return [
-        plan_entries(
-            map_id,
-            present=reader.read_entries(map_id),
-            wanted=base_entries(
-                memory.drift,
-                names[map_id],
-                map_id=map_id,
-                config=configs.get(names[map_id], {}),
-                entries={key: reader.stored_value(map_id, one) for key, one in entries.items()},
-            ),
-            blank=reader.blank_value(map_id),
-            capacity=reader.capacity(map_id),
-            owned=_owned(reader, memory, names[map_id], map_id)
-            if names[map_id] in shared
-            else None,
-        )
+    held = {one.map_id: one for one in maps}
+    planned = [
+        _planned(reader, memory, desired, held[map_id], entries)
         for map_id, entries in encode_configuration(reader, memory, desired, maps).items()
     ]
+    problems = [reason for _, found in planned for reason in found]
+    if problems:
+        first = f"{problems[0].path}: {problems[0].rule}"
+        raise ConfigurationError(f"the configuration does not fit the maps: {first}", problems)
+    return [write for write, _ in planned]
+
+
+def _planned(
+    reader: MapReader,
+    memory: ChainMemory,
+    desired: DesiredChain,
+    held: HeldMap,
+    entries: Mapping[bytes, bytes],
+) -> tuple[WriteMapEntries, list[Reason]]:
+    """The writes of one map, and what it has no room for."""
+    map_id, key = held.map_id, MapKey(held.deployment, held.name)
+    entry, present = map_entry(desired, key), reader.read_entries(map_id)
+    wanted = base_entries(
+        memory.drift,
+        key,
+        map_id=map_id,
+        config=map_configs(desired).get(key, {}),
+        entries={one: reader.stored_value(map_id, value) for one, value in entries.items()},
+    )
+    write = plan_map(
+        map_id,
+        entry,
+        held.of_maps,
+        present=present,
+        wanted=wanted,
+        blank=reader.blank_value(map_id),
+        capacity=reader.capacity(map_id),
+        owned=_owned(reader, memory, held) if is_merged(entry) else (),
+    )
+    if not is_merged(entry):
+        return write, []
+    capacity = 0 if reader.makes_room(map_id) else reader.capacity(map_id)
+    path = f"{key.deployment}.config.{key.name}"
+    return write, list(overflow(write, present, capacity=capacity, path=path))
 
 
 def plan_all_writes(
@@ -201,14 +230,15 @@ def check_metrics(reader: MapReader, desired: DesiredChain, maps: tuple[HeldMap,
         raise ConfigurationError(f"metrics cannot be read: {first}", problems)
 
 
-def _owned(reader: MapReader, memory: ChainMemory, key: MapKey, map_id: int) -> frozenset[bytes]:
+def _owned(reader: MapReader, memory: ChainMemory, held: HeldMap) -> frozenset[bytes]:
     """Keys that earlier chains configured in a map that others write to as well."""
+    key = MapKey(held.deployment, held.name)
     return frozenset(
         encoded
         for kept in memory.kept
         if key in (configs := map_configs(kept.chain))
         for encoded in reader.encode_entries(
-            map_id, key.name, configs[key], map_entry(kept.chain, key)
+            held.map_id, key.name, configs[key], map_entry(kept.chain, key), held.of_maps
         )[0]
     )
 

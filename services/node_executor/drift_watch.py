@@ -45,7 +45,9 @@ from services.node_executor.generations import (
     config_digest,
     map_configs,
 )
+from services.node_executor.held_maps import HeldMap
 from services.node_executor.hook_access import HookReader, Steps
+from services.node_executor.map_plans import plan_map
 from services.node_executor.observed_hook import ObservedHook, PinnedGeneration
 from services.node_executor.reconciliation import (
     Configure,
@@ -54,7 +56,6 @@ from services.node_executor.reconciliation import (
     PutBack,
     Rest,
     decide,
-    plan_entries,
     plan_mending,
 )
 from services.node_executor.stated_rules import map_entry
@@ -314,40 +315,43 @@ class DriftWatch:
         for key, config in map_configs(current.chain).items():
             if key in watched:
                 entry = map_entry(current.chain, key)
-                write = self._write(key, watched[key].map_id, config, entry, memory.drift)
+                write = self._write(watched[key], config, entry, memory.drift)
                 if write is not None:
                     yield key, write
 
     def _write(
-        self, key: MapKey, map_id: int, config: MapConfig, entry: MapEntry, drift: DriftRecord
+        self, held: HeldMap, config: MapConfig, entry: MapEntry, drift: DriftRecord
     ) -> WriteMapEntries | None:
         """None: there is nothing to compare, since the map is gone, or has another layout."""
+        map_id, key = held.map_id, MapKey(held.deployment, held.name)
         try:
             known = self._encoded.get(map_id)
             if known is None or (known.config, known.entry) != (config, entry):
-                known = self._encode(map_id, key.name, config, entry)
+                known = self._encode(held, config, entry)
             present = self._kernel.read_entries(map_id)
         except (FaultError, RefusedError):
             return None
         wanted = base_entries(drift, key, map_id=map_id, config=config, entries=known.entries)
-        return plan_entries(
+        return plan_map(
             map_id,
+            entry,
+            held.of_maps,
             present=present,
             wanted=wanted,
             blank=known.blank,
             capacity=known.capacity,
-            owned=() if entry.mode == "merge" else None,
         )
 
-    def _encode(self, map_id: int, name: str, config: MapConfig, entry: MapEntry) -> _Encoded:
-        encoded, problems = self._kernel.encode_entries(map_id, name, config, entry)
+    def _encode(self, held: HeldMap, config: MapConfig, entry: MapEntry) -> _Encoded:
+        map_id, kernel = held.map_id, self._kernel
+        encoded, problems = kernel.encode_entries(map_id, held.name, config, entry, held.of_maps)
         if problems:
             raise RefusedError("the configuration does not fit the map", problems)
-        entries = {key: self._kernel.stored_value(map_id, one) for key, one in encoded.items()}
+        entries = {key: kernel.stored_value(map_id, one) for key, one in encoded.items()}
         if len(self._encoded) >= _MAX_ENCODED:
             self._encoded.clear()  # most of them are of maps that are gone
         self._encoded[map_id] = _Encoded(
-            config, entry, entries, self._kernel.blank_value(map_id), self._kernel.capacity(map_id)
+            config, entry, entries, kernel.blank_value(map_id), kernel.capacity(map_id)
         )
         return self._encoded[map_id]
 

@@ -35,6 +35,7 @@ from services.node_executor.actions import (
 )
 from services.node_executor.generations import MapPin, Point, ProgramPin
 from services.node_executor.hook_access import HookReader
+from services.node_executor.map_types import MapOfMaps
 from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice
 from shared.errors import FaultError, RefusedError
 
@@ -96,8 +97,10 @@ class Kernel(HookReader, Protocol):
     def drop_dead_link(self, point: Point) -> None:
         """The pins of what runs nothing of ours any more are removed."""
 
-    def write_entries(self, map_id: int, changes: Sequence[EntryChange]) -> None:
-        """Each entry is as `after` says."""
+    def write_entries(
+        self, map_id: int, changes: Sequence[EntryChange], of_maps: MapOfMaps | None = None
+    ) -> None:
+        """Each entry is as `after` says; of a map of maps they are flat."""
 
     def write_variables(self, map_id: int, changes: Sequence[BytesChange]) -> None:
         """The bytes of each are as `after` says, and no others change."""
@@ -160,8 +163,8 @@ class Steps:
                 kernel.name_maps(point, generation)
             case CopyCounts(source_id, map_id, new):
                 kernel.copy_counts(point, source_id, map_id, new=new)
-            case WriteMapEntries(map_id, changes):
-                kernel.write_entries(map_id, changes)
+            case WriteMapEntries(map_id, changes, of_maps):
+                kernel.write_entries(map_id, changes, of_maps)
             case WriteVariables(map_id, variables):
                 kernel.write_variables(map_id, variables)
             case PutSegment(map_id, place, program_id):
@@ -195,6 +198,6 @@ def _each_entry(action: Action) -> Iterator[Action]:
     """Entries one by one: what was refused cannot be taken back, and all the others can."""
     if isinstance(action, WriteMapEntries):
         for change in action.changes:
-            yield WriteMapEntries(action.map_id, (change,))
+            yield WriteMapEntries(action.map_id, (change,), action.of_maps)
     else:
         yield action

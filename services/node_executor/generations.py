@@ -23,6 +23,7 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from services.node_executor.drift_record import DriftRecord
+from services.node_executor.held_maps import HeldMap
 from shared.canonical import canonical_digest
 from shared.contracts.base import Message
 from shared.contracts.desired import Cause, DesiredChain, DesiredProgram, MapConfig
@@ -95,25 +96,6 @@ class MapPin(NamedTuple):
 
     generation: int
     key: MapKey
-
-
-class HeldMap(Message, frozen=True, kw_only=True):
-    """A map that a generation's programs use."""
-
-    deployment: str
-    """Empty: it belongs to the chain, as the counters and the array of its segments do."""
-    name: str
-    map_id: int
-    is_pinned: bool = True
-    """Whether the map outlives the program; constants do not, they belong to the code."""
-    structure: str = ""
-    """Digest of what BTF tells of keys and values, names included; empty: it tells nothing."""
-    shape: str = ""
-    """The same without names."""
-    has_timers: bool = False
-    """Whether values hold timers, which run code of the program that set them."""
-    is_watched: bool = False
-    """Whether nobody but the executor should write it, so that its entries are compared."""
 
 
 class Generation(Message, frozen=True, kw_only=True):

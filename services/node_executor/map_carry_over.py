@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from services.node_executor.map_types import MapTypes
+from services.node_executor.map_types import MapOfMaps, MapTypes
 from shared.bytecode.map_declarations import map_type_name
 from shared.contracts.package_manifest import MapPolicy
 from shared.errors import Reason
@@ -48,6 +48,8 @@ class MapShape:
     flags: int
     types: MapTypes | None = None
     """None: BTF does not tell."""
+    of_maps: MapOfMaps | None = None
+    """What a map of maps holds, where that was declared."""
 
     def says(self) -> dict[str, object]:
         """For people."""

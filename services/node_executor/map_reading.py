@@ -12,22 +12,26 @@ Rules:
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from operator import itemgetter
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from services.node_executor.changes import HookPoints
 from services.node_executor.disclosure import EVERYBODY, Reader
-from services.node_executor.generations import Generation, HeldMap, MapKey, Point
+from services.node_executor.generations import Generation, MapKey, Point
+from services.node_executor.held_maps import HeldMap
 from services.node_executor.stated_rules import map_entry
 from shared.configuration.entries import (
     CONFIGURABLE,
+    PROCESSORS,
     MapCodec,
     MapLayout,
+    layout_within,
     map_codec,
+    nest,
     split_processors,
     value_error,
 )
@@ -77,14 +81,19 @@ class MapReading:
         point = Point(request.interface, request.hook, request.netns)
         generation = self._running(point)
         held = _held(request, generation, reader)
-        layout = self._contents.layout(held.map_id)
-        if layout.type_name not in CONFIGURABLE:
-            rule = f"is a {layout.type_name}, whose entries cannot be shown"
-            raise _unreadable("map", rule, request.map, None)
+        layout = _layout(request, held, self._contents.layout(held.map_id))
         entry = map_entry(generation.chain, MapKey(request.program, request.map))
         codec = map_codec(layout, entry)
-        raw, total = self._entries(request, held.map_id, codec)
-        shown, following = _shown(raw, codec)
+        if codec.inner is None:
+            raw, total = self._entries(request, held.map_id, codec)
+            shown, following = _shown(raw, codec)
+        elif request.within is None:
+            shown, total, following = self._maps(request, held.map_id, codec, codec.inner)
+        else:
+            inner = self._inner(request, held.map_id, codec)
+            raw, total = _chosen(request, sorted(inner.items()), codec.inner)
+            shown, following = _shown(raw, codec.inner)
+            layout = codec.inner.layout
         return MapShown(
             node=self._node,
             interface=point.interface,
@@ -96,6 +105,7 @@ class MapReading:
             type=layout.type_name,
             max_entries=layout.max_entries,
             total=total,
+            within=request.within,
             entries=shown,
             next=following,
         )
@@ -114,21 +124,57 @@ class MapReading:
     ) -> tuple[list[tuple[bytes, bytes]], int]:
         """Those that come next, and how many there are."""
         if request.key is not None:
-            problems: list[Reason] = []
-            key = codec.encode_key(request.key, "key", problems)
-            if problems:
-                raise value_error(problems)
+            key = _key(request.key, "key", codec)
             value = self._entry(map_id, key, codec.layout)
             if value is None:
                 raise _unreadable("key", "the map has no such entry", request.key, None)
             return [(key, value)], 1
+        return _chosen(request, self._all(request, map_id), codec)
+
+    def _all(self, request: ReadMap, map_id: int) -> list[tuple[bytes, bytes]]:
         found = sorted(islice(self._contents.each_entry(map_id), MAX_READ_ENTRIES + 1))
         if len(found) > MAX_READ_ENTRIES:
             rule = f"holds more than {MAX_READ_ENTRIES} entries; ask for one key"
             raise _unreadable("map", rule, request.map, None)
-        after = bytes.fromhex(request.after)
-        start = bisect_right(found, after, key=itemgetter(0)) if after else 0
-        return found[start:], len(found)
+        return found
+
+    def _inner(self, request: ReadMap, map_id: int, codec: MapCodec) -> dict[bytes, bytes]:
+        """The entries of the map under the key that was asked for."""
+        assert request.within is not None
+        key = _key(request.within, "within", codec)
+        size_bytes = len(key)
+        each = self._contents.each_entry(map_id)
+        flat = {found: value for found, value in each if found[:size_bytes] == key}
+        if key not in flat:
+            raise _unreadable("within", "the map has no such entry", request.within, None)
+        return nest(flat, size_bytes)[key]
+
+    def _maps(
+        self, request: ReadMap, map_id: int, codec: MapCodec, inner: MapCodec
+    ) -> tuple[tuple[MapEntryShown, ...], int, str]:
+        """Keys with the whole of their maps: as many as fit, how many there are, where it ended."""
+        nested = nest(dict(self._all(request, map_id)), codec.layout.key.size_bytes)
+        total, after = len(nested), bytes.fromhex(request.after)
+        keys = [key for key in nested if key > after] if after else list(nested)
+        if request.key is not None:
+            keys = [_key(request.key, "key", codec)]
+            if keys[0] not in nested:
+                raise _unreadable("key", "the map has no such entry", request.key, None)
+            total = 1
+        shown: list[MapEntryShown] = []
+        size_bytes = 0
+        for number, key in enumerate(keys):
+            text = codec.decode_key(key)
+            one = MapEntryShown(key=text, value=_values(nested[key], inner))
+            length = len(msgspec.json.encode(one)) + _ENTRY_BYTES
+            if length > MAX_REPLY_BYTES:
+                rule = "its map has more entries than a reply; ask for what is within it"
+                raise _unreadable("key", rule, text, None)
+            size_bytes += length
+            if size_bytes > MAX_REPLY_BYTES:
+                return tuple(shown), total, keys[number - 1].hex()
+            shown.append(one)
+        return tuple(shown), total, ""
 
     def _entry(self, map_id: int, key: bytes, layout: MapLayout) -> bytes | None:
         """Under this very key: looking into a trie would find the longest prefix."""
@@ -149,6 +195,41 @@ def _held(request: ReadMap, generation: Generation, reader: Reader) -> HeldMap:
     return own[request.map]
 
 
+def _layout(request: ReadMap, held: HeldMap, layout: MapLayout) -> MapLayout:
+    """Types of a map that can be shown."""
+    if held.of_maps is not None:
+        return layout_within(layout, held.of_maps.key, held.of_maps.inner)
+    if request.within is not None:
+        raise _unreadable("within", "the map holds no maps", request.within, None)
+    if layout.type_name not in CONFIGURABLE:
+        rule = f"is a {layout.type_name}, whose entries cannot be shown"
+        raise _unreadable("map", rule, request.map, None)
+    return layout
+
+
+def _key(text: str, path: str, codec: MapCodec) -> bytes:
+    problems: list[Reason] = []
+    key = codec.encode_key(text, path, problems)
+    if problems:
+        raise value_error(problems)
+    return key
+
+
+def _chosen(
+    request: ReadMap, found: list[tuple[bytes, bytes]], codec: MapCodec
+) -> tuple[list[tuple[bytes, bytes]], int]:
+    """Those of all entries that come next, and how many there are; or the one with the key."""
+    if request.key is not None:
+        key = _key(request.key, "key", codec)
+        chosen = [one for one in found if one[0] == key]
+        if not chosen:
+            raise _unreadable("key", "the map has no such entry", request.key, None)
+        return chosen, 1
+    after = bytes.fromhex(request.after)
+    start = bisect_right(found, after, key=itemgetter(0)) if after else 0
+    return found[start:], len(found)
+
+
 def _shown(
     raw: list[tuple[bytes, bytes]], codec: MapCodec
 ) -> tuple[tuple[MapEntryShown, ...], str]:
@@ -165,12 +246,26 @@ def _shown(
 
 
 def _entry(key: bytes, stored: bytes, codec: MapCodec) -> MapEntryShown:
-    layout = codec.layout
-    if "percpu" in layout.type_name:
-        values = split_processors(stored, layout.value.size_bytes)
-        cpus = tuple(codec.value.decode(one) for one in values)
-        return MapEntryShown(key=codec.decode_key(key), cpus=cpus)
-    return MapEntryShown(key=codec.decode_key(key), value=codec.value.decode(stored))
+    text = codec.decode_key(key)
+    if "percpu" in codec.layout.type_name:
+        return MapEntryShown(key=text, cpus=tuple(_each(stored, codec)))
+    return MapEntryShown(key=text, value=codec.value.decode(stored))
+
+
+def _values(held: Mapping[bytes, bytes], codec: MapCodec) -> dict[str, Any]:
+    return {codec.decode_key(key): _value(stored, codec) for key, stored in held.items()}
+
+
+def _value(stored: bytes, codec: MapCodec) -> Any:
+    """As it is configured."""
+    if "percpu" in codec.layout.type_name:
+        return {PROCESSORS: list(_each(stored, codec))}
+    return codec.value.decode(stored)
+
+
+def _each(stored: bytes, codec: MapCodec) -> Iterator[Any]:
+    values = split_processors(stored, codec.layout.value.size_bytes)
+    return (codec.value.decode(one) for one in values)
 
 
 def _unreadable(path: str, rule: str, got: str, allowed: list[str] | None) -> UnreadableMapError:

@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
+
 from shared.bytecode.btf import (
     ARRAY,
     ENUM,
@@ -28,6 +30,7 @@ from shared.bytecode.btf import (
 )
 from shared.bytecode.map_declarations import MapDeclaration
 from shared.canonical import canonical_digest
+from shared.contracts.value_types import InnerMap, Layout
 
 _INT_SIGNED, _INT_BOOL = 1, 4
 _KERNEL_PREFIX: Final = "bpf_"
@@ -47,22 +50,39 @@ class MapTypes:
     """Whether values hold timers, which run code of the program that started them."""
 
 
+class MapOfMaps(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Types of a map of maps, of which the kernel tells none."""
+
+    key: Layout
+    inner: InnerMap
+
+
 def describe_types(declared: MapDeclaration, btf: Btf | None) -> MapTypes | None:
     """The types of a map; None if BTF does not tell them.
 
     Raises:
         MalformedBtfError: BTF contradicts itself.
     """
-    if btf is None or not declared.key_type_id or not declared.value_type_id:
+    held = declared.inner
+    if btf is None or not (held or (declared.key_type_id and declared.value_type_id)):
         return None
     digests = []
     found: set[str] = set()
     for has_names in (True, False):
         description = _Description(btf, has_names=has_names)
-        types = (declared.key_type_id, declared.value_type_id)
-        digests.append(canonical_digest([description.of(type_id) for type_id in types]))
+        told = _told(description, declared)
+        if held is not None:
+            sizes = [held.key_size_bytes, held.value_size_bytes, held.max_entries, held.flags]
+            told = [told[0], "maps", held.type_number, *sizes, *_told(description, held)]
+        digests.append(canonical_digest(told))
         found |= description.kernel_structs
     return MapTypes(digests[0], digests[1], has_timers=bool(found & _TIMERS))
+
+
+def _told(description: _Description, declared: MapDeclaration) -> list[Any]:
+    """Of key and value; "" for one that has a size alone."""
+    types = (declared.key_type_id, declared.value_type_id)
+    return [description.of(type_id) if type_id else "" for type_id in types]
 
 
 @dataclass

@@ -7,8 +7,9 @@ Pure.  What the program could not have written was written by somebody else.
 An abstract run over all paths at once: each register, and each 8 bytes of stack, may hold any of
 some maps or pointers into their values.  Where that is lost from sight (a helper that is not known
 to read only, a function with a pointer to a stack that holds such pointers), the map counts as
-written; where a map is reached without being named (out of another map), all do.  So a map that is
-not in the result is never written; one that is may be.
+written; where a map is reached without being named, all do.  A map of maps counts as written with
+any of those that it holds, which may be others that are named too.  So a map that is not in the
+result, and in no map of maps that is, is never written; one that is may be.
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ _READS_MAP: Final = frozenset((1, 12, 51, 195))
 _READS_VALUE: Final = frozenset((1, 2, 3, 6, 9, 11, 28, 51, 87, 195))
 """Helpers that only read what their pointers lead to: keys and values of map helpers,
 bpf_trace_printk, bpf_skb_store_bytes, bpf_l4_csum_replace, bpf_csum_diff, bpf_map_push_elem."""
+_WRITES_MAP: Final = (2, 3, 87)
+"""bpf_map_update_elem, bpf_map_delete_elem, bpf_map_push_elem: their first argument is a map."""
 _ATOMIC: Final = 0xC0
 _LOAD_ACQUIRE: Final = 0x100
 """Immediate of the one atomic operation that loads: from where its source register points."""
@@ -227,7 +230,8 @@ class _Run:
             self._check_helper(helper, state)
             if helper in _LOOKUP:
                 maps = state.registers[1]
-                is_named = bool(maps) and all(pointer.kind == "map" for pointer in maps)
+                # What was looked up in a map of maps is a map, and stands for the one that held it.
+                is_named = bool(maps) and all(pointer.kind != "stack" for pointer in maps)
                 self.may_write_any |= not is_named
                 result |= {Pointer("value", pointer.number) for pointer in maps}
         registers = list(state.registers)
@@ -237,6 +241,8 @@ class _Run:
         return state._replace(registers=tuple(registers))
 
     def _check_helper(self, helper: int, state: _State) -> None:
+        if helper in _WRITES_MAP:
+            self._lose(state.registers[1])
         for number in _ARGUMENTS:
             for pointer in state.registers[number]:
                 reads = _READS_MAP if pointer.kind == "map" else _READS_VALUE

@@ -15,7 +15,6 @@ from services.node_executor.generations import (
     COUNTERS,
     ChainMemory,
     Generation,
-    HeldMap,
     MapKey,
     Point,
     Standing,
@@ -26,6 +25,7 @@ from services.node_executor.generations import (
     plan_digest,
     same_code,
 )
+from services.node_executor.held_maps import HeldMap
 from services.node_executor.observed_hook import ObservedHook
 from shared.contracts.desired import DesiredChain
 from shared.contracts.errors import ErrorCode

@@ -15,7 +15,8 @@ from typing import Any, Final, Protocol, TypeVar
 
 from services.node_executor.changes import HookPoints
 from services.node_executor.configuration import MapReader, check_metrics, encode_configuration
-from services.node_executor.generations import HeldMap, Point, plan_digest, point_of
+from services.node_executor.generations import Point, plan_digest, point_of
+from services.node_executor.held_maps import HeldMap
 from services.node_executor.observation import describe_programs
 from services.node_executor.preparation import Linked, Needs, Prepared, Ready
 from shared.contracts.desired import DesiredChain

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 
 import msgspec
@@ -42,14 +42,6 @@ def map_entry(chain: DesiredChain, key: MapKey) -> MapEntry:
 def variable_entries(program: DesiredProgram) -> Mapping[str, VariableEntry]:
     """What the package says of its global variables."""
     return _stated(program.signed.manifest.payload).variables
-
-
-def merged_maps(chain: DesiredChain) -> Iterator[MapKey]:
-    """Maps that the configuration shares with others: it owns the entries that it names."""
-    for program in chain.programs:
-        for name, entry in _stated(program.signed.manifest.payload).maps.items():
-            if entry.mode == "merge":
-                yield MapKey(program.deployment, name)
 
 
 @lru_cache(maxsize=_KEPT)

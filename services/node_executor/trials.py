@@ -22,8 +22,10 @@ from services.node_executor.actions import BytesChange, EntryChange
 from services.node_executor.changes import HookPoints
 from services.node_executor.configuration import MapReader, plan_variables, plan_writes
 from services.node_executor.drafts import Drafts
-from services.node_executor.generations import HeldMap, MapKey, Point, point_of
+from services.node_executor.generations import MapKey, Point, point_of
+from services.node_executor.held_maps import HeldMap
 from services.node_executor.linking.counters import COUNTERS_MAP_NAME
+from services.node_executor.map_types import MapOfMaps
 from services.node_executor.packet_tests import (
     MapView,
     Ran,
@@ -69,8 +71,13 @@ class DeviceBoundError(RefusedError):
 class MapWriter(MapReader, Protocol):
     """Reads and writes entries of maps, by id."""
 
-    def write_entries(self, map_id: int, changes: tuple[EntryChange, ...]) -> None:
-        """Each entry is as `after` says."""
+    def write_entries(
+        self,
+        map_id: int,
+        changes: tuple[EntryChange, ...],
+        of_maps: MapOfMaps | None = None,
+    ) -> None:
+        """Each entry is as `after` says; of a map of maps they are flat."""
 
     def write_variables(self, map_id: int, changes: tuple[BytesChange, ...]) -> None:
         """The bytes of each are as `after` says, and no others change."""
@@ -211,7 +218,7 @@ class Trials:
         if writes:
             memory = self._points.memory(point)
             for write in plan_writes(self._kernel, memory, chain, linked.maps):
-                self._kernel.write_entries(write.map_id, write.changes)
+                self._kernel.write_entries(write.map_id, write.changes, write.of_maps)
             for variables in plan_variables(self._kernel, chain, linked.maps):
                 self._kernel.write_variables(variables.map_id, variables.changes)
         watched = []

@@ -14,7 +14,7 @@ from typing import Final
 from shared.bytecode.btf import Btf, MalformedBtfError, parse_btf
 from shared.bytecode.btf_checks import type_problems
 from shared.bytecode.call_graph import CallGraph, ObjectProgram
-from shared.bytecode.configurable_types import value_type, variable_facts
+from shared.bytecode.configurable_types import inner_map, value_type, variable_facts
 from shared.bytecode.core_relocations import has_core_relocations, relocated_positions
 from shared.bytecode.elf_sections import (
     FUNCTION_SYMBOL,
@@ -118,6 +118,7 @@ def read_elf(data: bytes, path: str) -> ElfReading:
                 max_entries=declared.max_entries,
                 key=value_type(parsed.btf, declared.key_type_id),
                 value=value_type(parsed.btf, declared.value_type_id),
+                inner=inner_map(declared, parsed.btf),
                 is_pinned_by_name=declared.is_pinned_by_name,
             )
             for declared in parsed.maps

@@ -4,7 +4,8 @@
 
 A BTF declaration is a struct whose members are pointers: `type`, `max_entries` and the like point
 to an array with as many elements as the value says; `key` and `value` point to the type itself
-(libbpf, bpf_helpers.h, __uint and __type).
+(libbpf, bpf_helpers.h, __uint and __type).  `values` is an array of pointers to what a map of maps
+holds: a declaration of the same kind (__array).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from shared.bytecode.btf import VAR, Btf
+from shared.bytecode.btf import ARRAY, PTR, STRUCT, VAR, Btf, MalformedBtfError
 from shared.bytecode.elf_sections import MalformedObjectError, Sections
 
 MAP_TYPES: Final = (
@@ -47,6 +48,8 @@ class MapDeclaration:
     value_type_id: int = 0
     is_pinned_by_name: bool = False
     """Whether every loader that follows libbpf would take the one map of that name."""
+    inner: MapDeclaration | None = None
+    """Of a map of maps: what it holds."""
 
     @property
     def type_name(self) -> str:
@@ -79,16 +82,23 @@ def _from_btf(btf: Btf) -> tuple[MapDeclaration, ...]:
 def _declaration(btf: Btf, variable_id: int) -> MapDeclaration:
     variable = btf.type(variable_id)
     struct_id = btf.strip(variable.size_or_type) if variable.kind == VAR else variable_id
+    return _declared(btf, struct_id, variable.name)
+
+
+def _declared(btf: Btf, struct_id: int, name: str, *, is_inner: bool = False) -> MapDeclaration:
     numbers = dict.fromkeys(_SIZES, 0)
     types = {"key": 0, "value": 0}
-    for name, type_id, _, _ in btf.members(struct_id):
-        if name in numbers:
-            numbers[name] = btf.array_parts(btf.pointee(type_id))[1]
-        elif name in types:
-            types[name] = btf.pointee(type_id)
-            numbers[f"{name}_size"] = btf.layout(types[name]).size_bytes
+    inner = None
+    for member, type_id, _, _ in btf.members(struct_id):
+        if member in numbers:
+            numbers[member] = btf.array_parts(btf.pointee(type_id))[1]
+        elif member in types:
+            types[member] = btf.pointee(type_id)
+            numbers[f"{member}_size"] = btf.layout(types[member]).size_bytes
+        elif member == "values" and not is_inner and (held := _held_struct(btf, type_id)):
+            inner = _inner(btf, held, name)
     return MapDeclaration(
-        name=variable.name,
+        name=name,
         type_number=numbers["type"],
         key_size_bytes=numbers["key_size"],
         value_size_bytes=numbers["value_size"],
@@ -97,7 +107,29 @@ def _declaration(btf: Btf, variable_id: int) -> MapDeclaration:
         key_type_id=types["key"],
         value_type_id=types["value"],
         is_pinned_by_name=numbers["pinning"] == _PIN_BY_NAME,
+        inner=inner,
     )
+
+
+def _inner(btf: Btf, struct_id: int, name: str) -> MapDeclaration:
+    try:
+        return _declared(btf, struct_id, f"{name}.inner", is_inner=True)
+    except MalformedBtfError as error:
+        # Compilers complete types that only inner maps use in no object; libbpf refuses them, too.
+        rule = "keys or values of the maps in it have a type that nothing else in the object uses"
+        raise MalformedBtfError(f"map {name}: {rule}: {error.message}") from error
+
+
+def _held_struct(btf: Btf, type_id: int) -> int:
+    """What the elements of `values` point to; 0: no map (programs, in an array of programs)."""
+    array_id = btf.strip(type_id)
+    if btf.type(array_id).kind != ARRAY:
+        return 0
+    element_id = btf.strip(btf.array_parts(array_id)[0])
+    if not element_id or btf.type(element_id).kind != PTR:
+        return 0
+    held_id = btf.strip(btf.pointee(element_id))
+    return held_id if held_id and btf.type(held_id).kind == STRUCT else 0
 
 
 def _legacy(sections: Sections, path: str) -> tuple[MapDeclaration, ...]:

@@ -4,6 +4,9 @@
 
 Pure.  A key is text: what its format writes (`10.0.0.0/8`), else JSON (`80`, `[1,2]`,
 `{"port":80}`).  What BTF does not describe is an integer if it has the size of one, else bytes.
+
+A map of maps has an object of entries under each key.  Its bytes are flat: under the bytes of a key
+nothing, which says that there is a map, and under those of the key and an inner key the value.
 """
 
 from __future__ import annotations
@@ -14,18 +17,27 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
+from msgspec import structs
 
 from shared.bytecode.btf import Btf
+from shared.bytecode.configurable_types import inner_map, sized_layout
 from shared.bytecode.map_declarations import MapDeclaration
-from shared.configuration.codecs import BYTE_ORDER, Codec, EnumCodec, StructCodec
-from shared.configuration.kinds import ValueRules, codec_of
+from shared.configuration.codecs import BYTE_ORDER, Codec, EnumCodec, OpaqueCodec, StructCodec
+from shared.configuration.kinds import MAX_PARTS, ValueRules, codec_of
 from shared.configuration.text_forms import CIDR_BYTES
 from shared.contracts.package_manifest import MapEntry
-from shared.contracts.value_types import ArrayType, IntegerType, Layout, StructType
+from shared.contracts.value_types import (
+    ArrayType,
+    InnerMap,
+    IntegerType,
+    Layout,
+    OpaqueType,
+    StructType,
+    UnionType,
+)
 from shared.errors import Reason, RefusedError
 
 _BYTE: Final = IntegerType(1, is_signed=False, name="unsigned char")
-_NUMBER_BYTES: Final = (1, 2, 4, 8)
 _PREFIX_BYTES: Final = 4
 _NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]{0,19})")
 CONFIGURABLE: Final = frozenset(
@@ -35,6 +47,11 @@ CONFIGURABLE: Final = frozenset(
     )
 )
 """Types of maps whose entries a deployment can give."""
+MAPS_OF_MAPS: Final = frozenset(("array_of_maps", "hash_of_maps"))
+"""Types of maps whose values are maps; a deployment gives the entries of each."""
+_ARRAYS: Final = ("array", "percpu_array", "devmap", "cpumap", "array_of_maps")
+MAP_ID_BYTES: Final = 4
+"""Of a value in a map of maps, as system calls give and take it."""
 PROCESSORS: Final = "@cpus"
 """Instead of a value in a per-CPU map: an object with this one member, a list of one value for each
 possible processor."""
@@ -54,6 +71,8 @@ class MapLayout:
     value: Layout
     max_entries: int
     type_name: str
+    inner: InnerMap | None = None
+    """Of a map of maps: what it holds; None: it is none, or that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +82,8 @@ class MapCodec:
     layout: MapLayout
     key: Codec
     value: Codec
+    inner: MapCodec | None = None
+    """Of a map of maps: how the entries of each of its maps are written."""
 
     def encode_key(self, text: str, path: str, problems: list[Reason]) -> bytes:
         """The bytes of a key in text form."""
@@ -78,10 +99,11 @@ class MapCodec:
 
 def type_reason(type_name: str, path: str) -> Reason | None:
     """Why entries of a map of this type cannot be given; None: they can."""
-    if type_name in CONFIGURABLE:
+    if type_name in CONFIGURABLE | MAPS_OF_MAPS:
         return None
     rule = "maps of this type cannot be configured"
-    return Reason(path=path, rule=rule, got=type_name, allowed=sorted(CONFIGURABLE))
+    allowed = sorted(CONFIGURABLE | MAPS_OF_MAPS)
+    return Reason(path=path, rule=rule, got=type_name, allowed=allowed)
 
 
 def map_layout(declared: MapDeclaration, btf: Btf | None) -> MapLayout:
@@ -91,11 +113,22 @@ def map_layout(declared: MapDeclaration, btf: Btf | None) -> MapLayout:
         MalformedBtfError: `btf` has not the types that the declaration names.
     """
     return MapLayout(
-        key=_layout(btf, declared.key_type_id, declared.key_size_bytes),
-        value=_layout(btf, declared.value_type_id, declared.value_size_bytes),
+        key=sized_layout(btf, declared.key_type_id, declared.key_size_bytes),
+        value=sized_layout(btf, declared.value_type_id, declared.value_size_bytes),
         max_entries=declared.max_entries,
         type_name=declared.type_name,
+        inner=inner_map(declared, btf, most_parts=MAX_PARTS),
     )
+
+
+def layout_within(layout: MapLayout, key: Layout, inner: InnerMap) -> MapLayout:
+    """The layout of a map of maps, of which the kernel tells no types."""
+    return MapLayout(key, IntegerType(MAP_ID_BYTES), layout.max_entries, layout.type_name, inner)
+
+
+def inner_layout(inner: InnerMap) -> MapLayout:
+    """Of each map that a map of maps holds."""
+    return MapLayout(inner.key, inner.value, inner.max_entries, inner.type)
 
 
 def map_codec(
@@ -127,6 +160,13 @@ def map_codec(
         entry.key_maximum if has_ranges else None,
         f"{path}.key_",
     )
+    key = codec_of(layout.key, keys, found)
+    if layout.type_name in MAPS_OF_MAPS:
+        held = _inner_codec(layout.inner, entry, path, found, has_ranges=has_ranges)
+        return MapCodec(layout, key, OpaqueCodec(layout.value.size_bytes, "map"), held)
+    if entry.inner is not None:
+        rule = "the map holds no maps"
+        found.append(Reason(path=f"{path}.inner", rule=rule, got=layout.type_name))
     values = ValueRules(
         entry.value_format,
         entry.value_members,
@@ -134,9 +174,44 @@ def map_codec(
         entry.value_maximum if has_ranges else None,
         f"{path}.value_",
     )
-    return MapCodec(
-        layout, codec_of(layout.key, keys, found), codec_of(layout.value, values, found)
+    return MapCodec(layout, key, codec_of(layout.value, values, found))
+
+
+def _inner_codec(
+    inner: InnerMap | None, entry: MapEntry, path: str, problems: list[Reason], *, has_ranges: bool
+) -> MapCodec | None:
+    """Of the maps in a map of maps; None: their types are not known."""
+    for field in ("value_format", "value_members", "value_minimum", "value_maximum"):
+        if getattr(entry, field) not in ("", {}, None):
+            rule = "the values are maps; what their entries mean is said below `inner`"
+            problems.append(Reason(path=f"{path}.{field}", rule=rule))
+    if inner is None:
+        return None
+    reason = type_reason(inner.type, f"{path}.inner")
+    if inner.type in MAPS_OF_MAPS or reason is not None:
+        rule = "maps of this type in a map cannot be configured"
+        allowed = sorted(CONFIGURABLE)
+        problems.append(Reason(path=f"{path}.inner", rule=rule, got=inner.type, allowed=allowed))
+        return None
+    if kind := _kernel_object(inner.value):
+        rule = f"maps whose values hold a {kind} can be made by programs' own objects alone"
+        problems.append(Reason(path=f"{path}.inner", rule=rule, got=kind))
+    said = UNDECLARED if entry.inner is None else MapEntry(**structs.asdict(entry.inner))
+    return map_codec(
+        inner_layout(inner), said, path=f"{path}.inner", problems=problems, has_ranges=has_ranges
     )
+
+
+def _kernel_object(layout: Layout) -> str:
+    """The first thing in a value that a map needs BTF for; empty: there is none."""
+    match layout:
+        case OpaqueType(kind=kind) if kind != "float":
+            return kind
+        case ArrayType(element=element):
+            return _kernel_object(element)
+        case StructType(members=members) | UnionType(members=members):
+            return next((kind for one in members if (kind := _kernel_object(one.layout))), "")
+    return ""
 
 
 def encode_config(
@@ -191,11 +266,16 @@ def encode_entries(
     problems: list[Reason],
     processors: int | None = None,
 ) -> dict[bytes, bytes]:
-    """The entries of one map as bytes, as far as they fit.
+    """The entries of one map as bytes, as far as they fit; flat, of a map of maps.
 
     A value for each processor is as the kernel stores it: each in a multiple of 8 bytes.
     """
     layout = codec.layout
+    is_of_maps = layout.type_name in MAPS_OF_MAPS
+    if is_of_maps and codec.inner is None:
+        rule = "the types of its inner maps are not known here"
+        problems.append(Reason(path=path, rule=rule, got=layout.type_name))
+        return {}
     if len(entries) > layout.max_entries > 0:
         rule = "has more entries than the map can hold"
         problems.append(Reason(path=path, rule=rule, got=len(entries), allowed=layout.max_entries))
@@ -207,7 +287,11 @@ def encode_entries(
         if len(problems) == before and _is_behind_array(key, layout):
             rule, allowed = "must be a position in the array", [0, layout.max_entries - 1]
             problems.append(Reason(path=place, rule=rule, got=text, allowed=allowed))
-        if is_for_each_processor(value, layout):
+        held: dict[bytes, bytes] = {}
+        if codec.inner is not None:
+            held = _encode_inner(value, codec.inner, place, problems, processors)
+            stored = b""
+        elif is_for_each_processor(value, layout):
             stored = _encode_each(value[PROCESSORS], codec, place, problems, processors)
         else:
             stored = codec.value.encode(value, place, problems)
@@ -216,7 +300,33 @@ def encode_entries(
         if key in encoded:
             problems.append(Reason(path=place, rule="names the same key twice", got=text))
         encoded[key] = stored
+        encoded |= {key + inner_key: one for inner_key, one in held.items()}
     return encoded
+
+
+def nest(flat: Mapping[bytes, bytes], key_bytes: int) -> dict[bytes, dict[bytes, bytes]]:
+    """Key to the entries of the map under it, of what is flat.
+
+    Args:
+        flat: Entries of a map of maps.
+        key_bytes: Of its own keys.
+    """
+    nested: dict[bytes, dict[bytes, bytes]] = {}
+    for key, value in flat.items():
+        held = nested.setdefault(key[:key_bytes], {})
+        if len(key) > key_bytes:
+            held[key[key_bytes:]] = value
+    return nested
+
+
+def _encode_inner(
+    value: Any, inner: MapCodec, path: str, problems: list[Reason], processors: int | None
+) -> dict[bytes, bytes]:
+    if not isinstance(value, dict):
+        rule = "must be an object: the entries of the map under this key"
+        problems.append(Reason(path=path, rule=rule, got=value))
+        return {}
+    return encode_entries(value, inner, path, problems, processors)
 
 
 def is_for_each_processor(value: Any, layout: MapLayout) -> bool:
@@ -263,14 +373,6 @@ def split_processors(stored: bytes, size_bytes: int) -> Iterator[bytes]:
         yield stored[start : start + size_bytes]
 
 
-def _layout(btf: Btf | None, type_id: int, size_bytes: int) -> Layout:
-    if type_id and btf is not None:
-        return btf.layout(type_id)
-    if size_bytes in _NUMBER_BYTES:
-        return IntegerType(size_bytes, is_signed=False)
-    return ArrayType(_BYTE, size_bytes)
-
-
 def _is_prefix(key: Layout) -> bool:
     """Whether it begins with a length and goes on with an address (struct bpf_lpm_trie_key)."""
     if not isinstance(key, StructType) or key.size_bytes not in CIDR_BYTES or not key.members:
@@ -280,7 +382,7 @@ def _is_prefix(key: Layout) -> bool:
 
 
 def _is_behind_array(key: bytes, layout: MapLayout) -> bool:
-    is_array = layout.type_name in ("array", "percpu_array", "devmap", "cpumap")
+    is_array = layout.type_name in _ARRAYS
     return is_array and int.from_bytes(key, BYTE_ORDER) >= layout.max_entries
 
 

@@ -57,13 +57,26 @@ def _map(entry: MapEntry, codec: MapCodec | None) -> dict[str, Any]:
     if text := " ".join(one for one in described if one):
         shape["description"] = text
     if codec is not None:
-        shape["propertyNames"] = _key(codec.key)
-        shape["additionalProperties"] = _value(codec)
-        if codec.layout.max_entries:
-            shape["maxProperties"] = codec.layout.max_entries
+        shape |= _entries(codec)
     if entry.default:
         shape["default"] = entry.default
     return shape
+
+
+def _entries(codec: MapCodec) -> dict[str, Any]:
+    """Keys, values and how many; the values of a map of maps are such objects themselves."""
+    held = codec.inner
+    shape: dict[str, Any] = {
+        "propertyNames": _key(codec.key),
+        "additionalProperties": _value(codec) if held is None else _inner(held),
+    }
+    if codec.layout.max_entries:
+        shape["maxProperties"] = codec.layout.max_entries
+    return shape
+
+
+def _inner(codec: MapCodec) -> dict[str, Any]:
+    return {"type": "object", **_entries(codec)}
 
 
 def _value(codec: MapCodec) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared.configuration.codecs import NumberCodec
-from shared.configuration.entries import MapCodec, split_processors
+from shared.configuration.entries import CONFIGURABLE, MapCodec, split_processors
 from shared.contracts.metrics import MAX_SERIES, MetricSource
 from shared.contracts.value_types import EnumType, IntegerType, Layout, StructType
 from shared.errors import Reason, RefusedError
@@ -86,6 +86,10 @@ def select(source: MetricSource, codec: MapCodec) -> Selection:
         UnfitMetricError: With everything that the map does not hold.
     """
     problems: list[Reason] = []
+    if codec.layout.type_name not in CONFIGURABLE:
+        rule = "is of a type whose values are no numbers"
+        reason = Reason(path="map", rule=rule, got=codec.layout.type_name)
+        raise UnfitMetricError(f"map {source.map} {rule}", [reason])
     offset_bytes, number = _place(codec.layout.value, source.member, problems)
     one_key: bytes | None = None
     first = last = None

@@ -13,6 +13,7 @@ import msgspec
 
 from shared.configuration.codecs import Codec
 from shared.configuration.entries import (
+    MAP_ID_BYTES,
     MapCodec,
     MapLayout,
     encode_entries,
@@ -23,12 +24,18 @@ from shared.configuration.kinds import ValueRules, codec_of
 from shared.contracts.configuration import VariableEntry
 from shared.contracts.package_facts import ElfFacts, MapFacts, VariableFacts
 from shared.contracts.package_manifest import MapEntry, PackageManifest
+from shared.contracts.value_types import IntegerType
 from shared.errors import Reason
 
 
 def layout_of(facts: MapFacts) -> MapLayout | None:
     """The map's types; None: they are not known."""
-    if facts.key is None or facts.value is None:
+    if facts.key is None:
+        return None
+    if facts.inner is not None:
+        id_type = IntegerType(MAP_ID_BYTES)
+        return MapLayout(facts.key, id_type, facts.max_entries, facts.type, facts.inner)
+    if facts.value is None:
         return None
     return MapLayout(facts.key, facts.value, facts.max_entries, facts.type)
 
@@ -71,12 +78,13 @@ def offered_types(facts: ElfFacts, manifest: PackageManifest) -> ElfFacts:
     """The facts with the types of what the package offers for configuration alone."""
     return msgspec.structs.replace(
         facts,
-        maps=tuple(
-            one if one.name in manifest.maps else msgspec.structs.replace(one, key=None, value=None)
-            for one in facts.maps
-        ),
+        maps=tuple(one if one.name in manifest.maps else _untyped(one) for one in facts.maps),
         variables=tuple(one for one in facts.variables if one.name in manifest.variables),
     )
+
+
+def _untyped(facts: MapFacts) -> MapFacts:
+    return msgspec.structs.replace(facts, key=None, value=None, inner=None)
 
 
 def map_codecs(manifest: PackageManifest, elf: Iterable[ElfFacts]) -> dict[str, MapCodec]:

@@ -30,6 +30,9 @@ class ReadMap(Request, frozen=True, kw_only=True):
     map: MapName
     key: Annotated[str, Meta(max_length=MAX_KEY_CHARACTERS)] | None = None
     """One entry, by its key in text form; null: all."""
+    within: Annotated[str, Meta(max_length=MAX_KEY_CHARACTERS)] | None = None
+    """In a map of maps: the key whose map is meant; `key` is then of that one.  Null: the map of
+    maps itself, in which each value is the object of an inner map's entries."""
     after: Annotated[str, Meta(pattern="^([0-9a-f]{2})*$", max_length=MAX_KEY_CHARACTERS)] = ""
     """Where the reply before ended: its `next`."""
 
@@ -59,6 +62,8 @@ class MapShown(Message, frozen=True, kw_only=True):
     max_entries: int
     total: int
     """Entries that the map has, those that are not in this reply included."""
+    within: str | None = None
+    """The key of the map of maps under which this map is; null: it is the one that was named."""
     entries: tuple[MapEntryShown, ...] = ()
     next: str = ""
     """What to go on after; empty: these were the last."""

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from shared.contracts.base import Message
-from shared.contracts.value_types import Layout
+from shared.contracts.value_types import InnerMap, Layout
 
 
 class MapFacts(Message, frozen=True, kw_only=True):
@@ -20,6 +20,8 @@ class MapFacts(Message, frozen=True, kw_only=True):
     key: Layout | None = None
     """Type of the keys; null: BTF does not tell it, or the package does not offer the map."""
     value: Layout | None = None
+    inner: InnerMap | None = None
+    """Of a map of maps: what it holds; null: it is none, or as for `key`."""
     is_pinned_by_name: bool = False
     """Whether the object asks for one map of that name for all who do (`LIBBPF_PIN_BY_NAME`).  On
     nodes every instance has its own all the same."""

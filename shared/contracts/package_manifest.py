@@ -164,10 +164,9 @@ class ProgramEntry(Document, frozen=True, kw_only=True):
         return tuple(dict.fromkeys(path for path in found if path))
 
 
-class MapEntry(Document, frozen=True, kw_only=True):
-    """One map that a deployment may configure, with what its keys and values mean."""
+class InnerMapEntry(Document, frozen=True, kw_only=True):
+    """What keys and values of a map mean, and which entries are the configuration's."""
 
-    summary: str = ""
     key: str = ""
     """What the key is, as `TCP destination port`."""
     value: str = ""
@@ -182,6 +181,14 @@ class MapEntry(Document, frozen=True, kw_only=True):
     """What members of a key that is a struct mean; what is not named is written by its type."""
     value_members: dict[MemberPath, MemberEntry] = {}
     mode: MapMode = "exact"
+
+
+class MapEntry(InnerMapEntry, frozen=True, kw_only=True):
+    """One map that a deployment may configure, with what its keys and values mean."""
+
+    summary: str = ""
+    inner: InnerMapEntry | None = None
+    """Of a map of maps: what the entries of its maps mean, each of which is a value here."""
     default: dict[str, Any] = {}
     """Entries where a deployment says nothing of the map; with `merge` also under its own."""
     on_layout_change: MapPolicy = "refuse"

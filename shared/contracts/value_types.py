@@ -79,6 +79,18 @@ class OpaqueType(msgspec.Struct, frozen=True, omit_defaults=True, tag="opaque"):
 Layout = IntegerType | EnumType | ArrayType | StructType | UnionType | OpaqueType
 
 
+class InnerMap(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What each of the maps is that a map of maps holds."""
+
+    type: str
+    """Kernel name in lower case, as `hash`."""
+    key: Layout
+    value: Layout
+    max_entries: int
+    flags: int = 0
+    """As the kernel takes them (enum in include/uapi/linux/bpf.h, BPF_F_NO_PREALLOC and others)."""
+
+
 def is_within(layout: Layout, most: int) -> bool:
     """Whether the type has at most so many parts, each counted as often as it is used."""
     return _spent(layout, most) <= most

@@ -165,7 +165,7 @@ def watched(functions: str, body: str, flags: str = "") -> frozenset[str]:
         proceed_on=("pass",),
     )
     with link_chain([source], "xdp", name="tried") as chain:
-        found = watched_maps(chain, {"one": frozenset({"first", "second"})})
+        found = watched_maps(chain, {"one": frozenset({"first", "second"})}, {})
         names = {one.info.id: name for name, one in chain.maps["one"].items()}
     return frozenset(names[map_id] for map_id in found)
 
@@ -208,7 +208,7 @@ def test_what_the_kernel_drops_and_what_is_long_is_not_compared(kind: str, flags
         proceed_on=("pass",),
     )
     with link_chain([source], "xdp", name="tried") as chain:
-        assert not watched_maps(chain, {"one": frozenset({"first", "second"})})
+        assert not watched_maps(chain, {"one": frozenset({"first", "second"})}, {})
 
 
 def test_a_store_through_a_place_that_is_not_known_counts() -> None:

@@ -19,10 +19,10 @@ from services.node_executor.generations import (
     SEGMENTS,
     ChainMemory,
     Generation,
-    HeldMap,
     MapKey,
     config_digest,
 )
+from services.node_executor.held_maps import HeldMap
 from services.node_executor.observed_hook import ObservedHook, PinnedGeneration
 from services.node_executor.reconciliation import plan_entries
 from shared.contracts.desired import DesiredChain

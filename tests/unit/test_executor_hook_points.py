@@ -17,7 +17,8 @@ from services.node_executor.chain_journal import ChainJournal
 from services.node_executor.changes import HookPoints, InterfaceMissingError
 from services.node_executor.configuration import ConfigurationError, check_metrics
 from services.node_executor.execution import Steps
-from services.node_executor.generations import HeldMap, MapKey, Point
+from services.node_executor.generations import MapKey, Point
+from services.node_executor.held_maps import HeldMap
 from services.node_executor.metric_windows import MetricWindows
 from services.node_executor.metrics_sampling import metric_values, read_metrics
 from services.node_executor.preparation import Needs, Prepared, Ready

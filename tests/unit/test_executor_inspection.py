@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from services.node_executor.drafts import DRAFT_SECONDS, MAX_DRAFTS, Drafts, UnknownDraftError
-from services.node_executor.generations import COUNTERS, HeldMap
+from services.node_executor.generations import COUNTERS
+from services.node_executor.held_maps import HeldMap
 from services.node_executor.inspection import MAX_REPLY_BYTES, Inspection
 from services.node_executor.metric_windows import MetricWindows
 from services.node_executor.metrics_sampling import (

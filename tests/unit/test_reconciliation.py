@@ -30,13 +30,13 @@ from services.node_executor.generations import (
     COUNTERS,
     ChainMemory,
     Generation,
-    HeldMap,
     MapKey,
     MapPin,
     ProgramPin,
     config_digest,
     plan_digest,
 )
+from services.node_executor.held_maps import HeldMap
 from services.node_executor.observed_hook import ObservedHook, PinnedGeneration
 from services.node_executor.reconciliation import (
     Configure,

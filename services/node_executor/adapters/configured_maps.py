@@ -6,18 +6,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import groupby
 from typing import Any, Final
 
 from services.node_executor.actions import BytesChange, EntryChange
-from services.node_executor.adapters import kernel_info, map_access, map_batches, sections
-from services.node_executor.adapters.libbpf_cdef import libraries
+from services.node_executor.adapters import inner_maps, kernel_info, map_access, sections
 from services.node_executor.kernel_types import MapInfo
+from services.node_executor.map_types import MapOfMaps
 from shared.configuration.entries import (
+    MAPS_OF_MAPS,
     UNDECLARED,
     MapLayout,
     MapValueError,
     encode_config,
+    layout_within,
     map_codec,
     map_layout,
 )
@@ -30,7 +31,6 @@ from shared.contracts.package_manifest import MapEntry
 from shared.contracts.value_types import StructType
 from shared.errors import Reason
 
-_WORD_BYTES: Final = 8
 _KNOWN: Final = 4096
 """Maps of which is known how they were made: no id is given twice, and nothing of it changes."""
 
@@ -44,24 +44,33 @@ class ConfiguredMaps:
         self._info_of = lru_cache(_KNOWN)(_info)
         self._selections: Final[dict[tuple[int, MetricSource], tuple[MapEntry, Selection]]] = {}
 
-    def write_entries(self, map_id: int, changes: Sequence[EntryChange]) -> None:
-        """Each entry is as `after` says; if that fails, some may be."""
+    def write_entries(
+        self, map_id: int, changes: Sequence[EntryChange], of_maps: MapOfMaps | None = None
+    ) -> None:
+        """Each entry is as `after` says; if that fails, some may be.
+
+        Args:
+            map_id: The map.
+            changes: Of its entries; flat, of a map of maps.
+            of_maps: Types of a map of maps.
+        """
         with kernel_info.map_by_id(map_id) as opened:
-            for is_removal, some in groupby(changes, key=lambda one: one.after is None):
-                if is_removal:
-                    map_batches.delete(opened, [one.key for one in some])
-                else:
-                    map_batches.update(opened, [(one.key, one.after or b"") for one in some])
+            if of_maps is None:
+                inner_maps.write_changes(opened, changes)
+            else:
+                inner_maps.write(opened, changes, of_maps)
 
     def read_entries(self, map_id: int) -> dict[bytes, bytes]:
-        """All entries, values as the kernel stores them."""
-        with kernel_info.map_by_id(map_id) as opened:
-            return dict(map_access.entries(opened))
+        """All entries, values as the kernel stores them; of a map of maps they are flat."""
+        return dict(self.each_entry(map_id))
 
     def each_entry(self, map_id: int) -> Iterator[tuple[bytes, bytes]]:
-        """All entries as the kernel stores them, read as they are asked for."""
+        """The same, read as they are asked for."""
         with kernel_info.map_by_id(map_id) as opened:
-            yield from map_access.entries(opened)
+            if self._info_of(map_id).type_name in MAPS_OF_MAPS:
+                yield from inner_maps.read(opened)
+            else:
+                yield from map_access.entries(opened)
 
     def read_entry(self, map_id: int, key: bytes) -> bytes | None:
         """One value as the kernel stores it; None: there is none."""
@@ -70,29 +79,45 @@ class ConfiguredMaps:
 
     def stored_value(self, map_id: int, value: bytes) -> bytes:
         """A value as the kernel stores it: once for each processor in a per-CPU map."""
-        return stored(self._info_of(map_id), value)
+        return map_access.stored(self._info_of(map_id), value)
 
     def blank_value(self, map_id: int) -> bytes | None:
         """Zeros for an array, whose entries always exist; None: entries can be deleted."""
         info = self._info_of(map_id)
-        return stored(info, bytes(info.value_size_bytes)) if info.is_array else None
+        return map_access.stored(info, bytes(info.value_size_bytes)) if info.is_array else None
 
     def capacity(self, map_id: int) -> int:
         """How many entries the map holds at most."""
         return self._info_of(map_id).max_entries
 
+    def makes_room(self, map_id: int) -> bool:
+        """Whether the kernel drops old entries of the map for new ones."""
+        return "lru" in self._info_of(map_id).type_name
+
     def encode_entries(
-        self, map_id: int, name: str, config: MapConfig, entry: MapEntry = UNDECLARED
+        self,
+        map_id: int,
+        name: str,
+        config: MapConfig,
+        entry: MapEntry = UNDECLARED,
+        of_maps: MapOfMaps | None = None,
     ) -> tuple[dict[bytes, bytes], tuple[Reason, ...]]:
-        """The configuration as bytes by the map's BTF, and everything that does not fit it."""
-        layouts = {name: self.layout(map_id)}
+        """The configuration as bytes by the map's types, and everything that does not fit them.
+
+        Of a map of maps it is flat, and values are as the kernel stores them.
+        """
+        layout = self.layout(map_id)
+        if of_maps is not None:
+            layout = layout_within(layout, of_maps.key, of_maps.inner)
         try:
             encoded = encode_config(
-                {name: config}, layouts, {name: entry}, processors=_processors()
-            )
-            return encoded[name], ()
+                {name: config}, {name: layout}, {name: entry}, processors=map_access.processors()
+            )[name]
         except MapValueError as error:
             return {}, error.reasons
+        if of_maps is not None:
+            encoded = inner_maps.stored(encoded, of_maps)
+        return encoded, ()
 
     def encode_variables(
         self, map_id: int, values: Mapping[str, Any], entries: Mapping[str, VariableEntry]
@@ -149,19 +174,3 @@ def _layout(map_id: int) -> MapLayout:
 def _info(map_id: int) -> MapInfo:
     with kernel_info.map_by_id(map_id) as opened:
         return kernel_info.map_info(opened.fd)
-
-
-def stored(info: MapInfo, value: bytes) -> bytes:
-    """A value as the kernel stores it: once for each processor in a per-CPU map.
-
-    One that has a value for each processor already is as it is.
-    Documentation/bpf/map_hash.rst: per-CPU values are padded to 8 bytes each.
-    """
-    if not info.is_per_cpu or len(value) > info.value_size_bytes:
-        return value
-    padded = value.ljust(-(-len(value) // _WORD_BYTES) * _WORD_BYTES, b"\0")
-    return padded * _processors()
-
-
-def _processors() -> int:
-    return int(libraries().bpf.libbpf_num_possible_cpus())

@@ -21,7 +21,8 @@ from services.node_executor.adapters.restricted_helpers import restricted_helper
 from services.node_executor.attachment import ways
 from services.node_executor.constants import encode_constants
 from services.node_executor.explanation import explain
-from services.node_executor.generations import COUNTERS, SEGMENTS, HeldMap, MapKey, Point
+from services.node_executor.generations import COUNTERS, SEGMENTS, MapKey, Point
+from services.node_executor.held_maps import HeldMap
 from services.node_executor.kernel_types import LoadedMap, ProgramSource
 from services.node_executor.linking.body import Body
 from services.node_executor.linking.plan import Attachment, LinkPolicy
@@ -121,6 +122,7 @@ def _held(
         shape=types.shape if types else "",
         has_timers=types is not None and types.has_timers,
         is_watched=is_watched,
+        of_maps=shape.of_maps if shape else None,
     )
 
 
@@ -244,7 +246,7 @@ def _link(
         program.deployment: frozenset((*package.manifest.maps, *program.config))
         for program, package in zip(desired.programs, packages, strict=True)
     }
-    watched = frozenset() if needs.is_trial else watched_maps(linked, configurable)
+    watched = frozenset() if needs.is_trial else watched_maps(linked, configurable, shapes)
     objects = {source.name: sha256_hex(source.data) for source in sources}
     return LinkedProgram(
         linked, desired, needs.slots, shapes=shapes, plans=plans, objects=objects, watched=watched

@@ -60,7 +60,7 @@ def update(handle: Handle, key: bytes, value: bytes) -> None:
     info = kernel_info.map_info(handle.fd)
     stored = value
     if info.is_per_cpu and len(value) == info.value_size_bytes:
-        stored = value.ljust(_slot_bytes(info), b"\0") * _processors()
+        stored = value.ljust(_slot_bytes(info), b"\0") * processors()
     memory = Memory()
     request = struct.pack("<I4xQQQ", handle.fd, memory.of(key), memory.of(stored), 0)
     bpf(MAP_UPDATE, request, action=f"writing to map {info.name}")
@@ -83,7 +83,7 @@ def entries(handle: Handle) -> Iterator[tuple[bytes, bytes]]:
     except KernelFaultError as error:
         if error.number not in _NOT_SUPPORTED:
             raise
-        yield from _one_by_one(handle, info)
+        yield from one_by_one(handle)
 
 
 def read_number(handle: Handle, key: bytes | None) -> int | None:
@@ -123,6 +123,22 @@ def _number(info: MapInfo, stored: bytes) -> int:
     return sum(int.from_bytes(one, "little") for one in values)
 
 
+def stored(info: MapInfo, value: bytes) -> bytes:
+    """A value as the kernel stores it: once for each processor in a per-CPU map.
+
+    One that has a value for each processor already is as it is.
+    Documentation/bpf/map_hash.rst: per-CPU values are padded to 8 bytes each.
+    """
+    return per_processor(value, info.value_size_bytes) if info.is_per_cpu else value
+
+
+def per_processor(value: bytes, size_bytes: int) -> bytes:
+    """The same of a per-CPU map with values of that size."""
+    if len(value) > size_bytes:
+        return value
+    return value.ljust(-(-size_bytes // 8) * 8, b"\0") * processors()
+
+
 def _slot_bytes(info: MapInfo) -> int:
     size = info.value_size_bytes
     return -(-size // 8) * 8 if info.is_per_cpu else size
@@ -130,17 +146,20 @@ def _slot_bytes(info: MapInfo) -> int:
 
 def stored_bytes(info: MapInfo) -> int:
     """Length of a value as system calls give and take it: of all processors in a per-CPU map."""
-    return _slot_bytes(info) * (_processors() if info.is_per_cpu else 1)
+    return _slot_bytes(info) * (processors() if info.is_per_cpu else 1)
 
 
-def _processors() -> int:
+def processors() -> int:
+    """How many there may be."""
     count = libraries().bpf.libbpf_num_possible_cpus()
     if count < 0:
         raise KernelFaultError("counting processors", -count)
     return int(count)
 
 
-def _one_by_one(handle: Handle, info: MapInfo) -> Iterator[tuple[bytes, bytes]]:
+def one_by_one(handle: Handle) -> Iterator[tuple[bytes, bytes]]:
+    """The same without batches, which not every kernel has for every kind of map."""
+    info = kernel_info.map_info(handle.fd)
     key: bytes | None = None
     while True:
         memory = Memory()

@@ -9,13 +9,15 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from services.node_executor.adapters import kernel_info
-from services.node_executor.generations import HeldMap
+from services.node_executor.held_maps import HeldMap
 from services.node_executor.kernel_types import Handle
 from services.node_executor.map_carry_over import MapShape
-from services.node_executor.map_types import MapTypes, describe_types
+from services.node_executor.map_types import MapOfMaps, MapTypes, describe_types
 from shared.bytecode.btf import Btf
+from shared.bytecode.configurable_types import inner_map, sized_layout
 from shared.bytecode.elf import read_object
 from shared.bytecode.map_declarations import MapDeclaration
+from shared.configuration.kinds import MAX_PARTS
 
 
 @lru_cache(maxsize=64)
@@ -57,4 +59,13 @@ def _shape(declared: MapDeclaration, btf: Btf | None) -> MapShape:
         max_entries=declared.max_entries,
         flags=declared.flags,
         types=describe_types(declared, btf),
+        of_maps=_of_maps(declared, btf),
     )
+
+
+def _of_maps(declared: MapDeclaration, btf: Btf | None) -> MapOfMaps | None:
+    inner = inner_map(declared, btf, most_parts=MAX_PARTS)
+    if inner is None:
+        return None
+    key = sized_layout(btf, declared.key_type_id, declared.key_size_bytes)
+    return MapOfMaps(key, inner)

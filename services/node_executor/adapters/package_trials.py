@@ -162,7 +162,7 @@ class _Trial:
                 one.instructions_verified for one in chain.segment_infos
             )
             maps = chain.maps[source.name]
-            configure(maps, manifest, test, variables.live)
+            configure(maps, manifest, test, variables.live, source)
             self._run_packets(chain, source)
             for name, wanted in test.maps.items():
                 self.differences += self._map_differences(maps, name, wanted)

@@ -7,15 +7,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from services.node_executor.adapters import kernel_info, map_batches, sections
-from services.node_executor.adapters.configured_maps import stored
+from services.node_executor.actions import EntryChange
+from services.node_executor.adapters import inner_maps, kernel_info, map_access, sections
+from services.node_executor.adapters.map_shapes import declared_shapes
 from services.node_executor.configuration import LIVE_SECTIONS
 from services.node_executor.constants import encode_constants
-from services.node_executor.kernel_types import LoadedMap
+from services.node_executor.kernel_types import LoadedMap, ProgramSource
+from services.node_executor.map_types import MapOfMaps
 from services.node_executor.packages import configuration_problems
 from shared.bytecode.elf import read_elf
 from shared.configuration.deployed import Variables, whole_config, whole_variables
-from shared.configuration.entries import MapValueError, encode_config, map_layout, value_error
+from shared.configuration.entries import (
+    MapLayout,
+    MapValueError,
+    encode_config,
+    layout_within,
+    map_layout,
+    value_error,
+)
 from shared.configuration.variables import encode_variables
 from shared.contracts.package_manifest import PackageManifest
 from shared.contracts.package_tests import PackageTest
@@ -48,6 +57,7 @@ def configure(
     manifest: PackageManifest,
     test: PackageTest,
     live: Mapping[str, Any],
+    source: ProgramSource,
 ) -> None:
     """Maps and variables are as the test says, and as the package where it says nothing.
 
@@ -58,17 +68,29 @@ def configure(
     if problems:
         raise RefusedError(f"{problems[0].path}: {problems[0].rule}", problems)
     config = whole_config(test.config, manifest.maps, maps)
-    layouts = {
-        name: map_layout(*kernel_info.map_declaration(find_map(maps, name).handle.fd))
-        for name in config
-    }
+    shapes = declared_shapes(source.data, source.object_path)
+    of_maps = {name: one.of_maps for name, one in shapes.items() if one.of_maps is not None}
+    layouts = {name: _layout(find_map(maps, name), of_maps.get(name)) for name in config}
     for name, entries in encode_config(config, layouts, manifest.maps).items():
-        loaded = maps[name]
-        written = [(key, stored(loaded.info, value)) for key, value in entries.items()]
-        map_batches.update(loaded.handle, written)
+        loaded, types = maps[name], of_maps.get(name)
+        if types is not None:
+            flat = inner_maps.stored(entries, types)
+            changes = [EntryChange(key, None, value) for key, value in flat.items()]
+            inner_maps.write(loaded.handle, changes, types)
+        else:
+            changes = [
+                EntryChange(key, None, map_access.stored(loaded.info, value))
+                for key, value in entries.items()
+            ]
+            inner_maps.write_changes(loaded.handle, changes)
     for name, section in maps.items():
         if live and name.startswith(LIVE_SECTIONS):
             _set_variables(section, manifest, live)
+
+
+def _layout(loaded: LoadedMap, of_maps: MapOfMaps | None) -> MapLayout:
+    layout = map_layout(*kernel_info.map_declaration(loaded.handle.fd))
+    return layout if of_maps is None else layout_within(layout, of_maps.key, of_maps.inner)
 
 
 def find_map(maps: Mapping[str, LoadedMap], name: str) -> LoadedMap:
