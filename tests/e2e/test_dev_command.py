@@ -43,7 +43,11 @@ def rounds(system: Stage, folder: Path) -> Iterator[Queue[Any]]:
     deployment = system.document("try.toml", DEPLOYMENT)
     process = subprocess.Popen(
         [COMMAND, "dev", str(folder), str(deployment), "--json"],
-        env={**os.environ, "L3AF_INSTALLATION": str(system.installation)},
+        env={
+            **os.environ,
+            "L3AF_INSTALLATION": str(system.installation),
+            "PYTHONFAULTHANDLER": "1",
+        },
         stdout=subprocess.PIPE,
     )
     said: Queue[Any] = Queue()
@@ -59,8 +63,13 @@ def rounds(system: Stage, folder: Path) -> Iterator[Queue[Any]]:
         yield said
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
+        try:
+            status = process.wait(ROUND_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)  # it says on its error stream where it stands
+            status = process.wait()
         reader.join()
+        assert status == 130
         assert process.stdout is not None
         process.stdout.close()
 
