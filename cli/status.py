@@ -15,6 +15,7 @@ from cli.chain_view import drift_line
 from cli.console import CredentialsOption, JsonFlag, emit, plain, run
 from cli.rollout import named
 from cli.session import connected
+from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.scheduler import (
     GET_DEPLOYMENT,
     LIST_DEPLOYMENTS,
@@ -97,7 +98,7 @@ def render_list(listed: DeploymentList) -> RenderableType:
             str(deployment.revision),
             f"{deployment.package} {deployment.version}",
             deployment.hook,
-            str(deployment.order),
+            place_text(deployment.spec, deployment.order),
         )
         if not deployment.places:
             table.add_row(*head, "", "", "removed" if deployment.removed else "on no node")
@@ -147,12 +148,23 @@ def render_deployment(deployment: DeploymentStatus) -> RenderableType:
             str(revision.revision),
             revision.at[:19].replace("T", " "),
             revision.version,
-            "" if revision.spec.order is None else str(revision.spec.order),
+            place_text(revision.spec, revision.spec.order),
             f"{revision.actor_role} {revision.actor_key[:8]}",
             revision.command_id,
             plain("; ".join(part for part in (note, revision.reason) if part)),
         )
     return Group(*parts, Text(""), history)
+
+
+def place_text(spec: DeploymentSpec, order: int | None) -> str:
+    """A place in chains: the number, if it has one, and whom it stands beside."""
+    beside = [
+        f"{word} {one}"
+        for word, said in (("before", spec.before), ("after", spec.after))
+        for one in said
+    ]
+    has_number = order is not None and not (beside and spec.order is None)
+    return ", ".join([*([str(order)] if has_number else []), *beside])
 
 
 def _facts(deployment: DeploymentStatus) -> str:

@@ -15,10 +15,11 @@ from msgspec import Meta
 
 from shared.contracts.events import PUBLIC, Audience
 
-KEY_PATTERN: Final = (
-    r"^((p_[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?|r_[0-9a-f]{16})\.)?"
-    r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(?!\n)$"
-)
+_NAME: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_KEY: Final = rf"((p_[a-z0-9]([a-z0-9-]{{0,30}}[a-z0-9])?|r_[0-9a-f]{{16}})\.)?{_NAME}"
+KEY_PATTERN: Final = rf"^{_KEY}(?!\n)$"
+NEIGHBOUR_PATTERN: Final = rf"^(package:{_NAME}|deployment:{_KEY})(?!\n)$"
+"""Programs of a chain by their package, or the one of a deployment."""
 
 DeploymentKey = Annotated[str, Meta(pattern=KEY_PATTERN)]
 

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from services.scheduler.audiences import Sight
+from services.scheduler.chain_order import check_order
 from services.scheduler.chain_planning import current_revision, refuse_conflicts
 from services.scheduler.deployment import (
     CommandFacts,
@@ -29,6 +30,7 @@ from services.scheduler.link_options import refuse_unfit_wishes
 from services.scheduler.placement import place
 from services.scheduler.plan_difference import (
     describe_plan,
+    neighbour_warnings,
     order_warnings,
     planned_chains,
     version_warnings,
@@ -113,6 +115,7 @@ def draft_application(
     sight = sight or fleet.audiences.seen_in(spec.space)
     refuse_unfit_wishes(spec)
     check_selectors(spec)
+    check_order(spec)
     check_on_revoked(spec)
     check_expiry(spec, at=facts.at)
     if rollback_of is not None:
@@ -152,6 +155,7 @@ def draft_application(
                 current_revision(previous), spec, package, is_rollback=rollback_of is not None
             ),
             *order_warnings(current_revision(previous), record.revisions[-1]),
+            *neighbour_warnings(record.revisions[-1], derived.desired, sight),
             *verdict_warnings(resolved, spec.hook),
             *dict.fromkeys(
                 f"it stays on {one.node}, where it runs already, although {one.why}"

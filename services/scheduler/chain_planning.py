@@ -3,8 +3,7 @@
 """Deployments on one node -> one ordered chain for each hook point, or the two that claim a place.
 
 Rules:
- * Programs run by ascending `order`; no two programs of a chain have the same.  It is what the
-   deployment says, else what its package says, else 500.
+ * In which order programs run, and who finds no place, is decided in `chain_order`.
  * A node gets the object that was made for its platform, and never one made for another.
  * A new deployment that claims a taken place is refused, and both are named; so is one whose link
    options contradict those of another deployment in the chain.
@@ -22,7 +21,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import msgspec
+
 from services.scheduler.audiences import Audiences, Sight
+from services.scheduler.chain_order import Entrant, LeftOut, Statement, merge
 from services.scheduler.fitness import demand_of
 from services.scheduler.link_options import Contradiction, SharedOptions
 from services.scheduler.placement import NodeView, places_on
@@ -55,6 +57,7 @@ class Claim:
     claimed_at: str
     """When the revision was accepted, RFC 3339 UTC."""
     wishes: LinkWishes
+    entrant: Entrant
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,8 @@ class PlaceConflict:
     """The link option that they want differently; null: they want the same place."""
     are_apart: bool = False
     """Whether it is their spaces that do not meet."""
+    circle: tuple[Statement, ...] = ()
+    """What is said of who runs before whom, and cannot all be so; empty: it is something else."""
 
     def told(self, sight: Sight, place: str) -> str:
         """Why they cannot both be there; `place` is how the hook point is called."""
@@ -81,6 +86,9 @@ class PlaceConflict:
         if self.contradiction is not None:
             agreed = self.contradiction.told(sight.named)
             return f"the deployments of {place} must agree on {agreed}"
+        if self.circle:
+            said = ", ".join(one.told(sight.named) for one in self.circle)
+            return f"no order of {place} is as all say: {said}"
         claimants = " and ".join(sorted(map(sight.named, (self.holder, self.left_out))))
         return f"place {self.order} of {place} is claimed by {claimants}"
 
@@ -184,7 +192,7 @@ def plan_node(
             continue
         for interface in places_of(revision, node, current):
             program = desired_program(revision, node.platform)
-            claim = Claim(program, revision.at, revision.spec.link)
+            claim = Claim(program, revision.at, revision.spec.link, entrant_of(revision))
             claims.setdefault((interface, revision.spec.hook), []).append(claim)
     holders = _holders(current)
     chains: dict[HookPoint, tuple[DesiredProgram, ...]] = {}
@@ -222,17 +230,17 @@ def plan_node(
         ]
         chain, left_out = order_chain(agreeing, holders=present)
         chains[point] = chain
-        holder_of = {program.order: program.deployment for program in chain}
         conflicts += [
             PlaceConflict(
                 node=node.name,
                 interface=interface,
                 hook=hook,
                 order=claim.program.order,
-                holder=holder_of[claim.program.order],
-                left_out=claim.program.deployment,
+                holder=found.holder,
+                left_out=found.key,
+                circle=found.circle,
             )
-            for claim in left_out
+            for claim, found in left_out
         ]
     return NodeChains(chains=chains, options=options, audiences=told, conflicts=tuple(conflicts))
 
@@ -279,23 +287,41 @@ def agree_on_options(
 
 def order_chain(
     claims: Collection[Claim], *, holders: Collection[str] = ()
-) -> tuple[tuple[DesiredProgram, ...], tuple[Claim, ...]]:
-    """The chain, first program first, and the claims that found their place taken.
+) -> tuple[tuple[DesiredProgram, ...], tuple[tuple[Claim, LeftOut], ...]]:
+    """The chain, first program first, and the claims that found no place, by their numbers.
 
     `holders` are the deployments that are in this chain already; they keep their place.
     """
-
-    def precedence(claim: Claim) -> tuple[int, bool, str, str]:
-        return claim.program.order, *_precedence(claim, holders)
-
-    chain: dict[int, DesiredProgram] = {}
-    left_out: list[Claim] = []
-    for claim in sorted(claims, key=precedence):
-        if claim.program.order in chain:
-            left_out.append(claim)
+    ordered = sorted(claims, key=lambda one: _precedence(one, holders))
+    merged = merge(tuple(claim.entrant for claim in ordered))
+    by_key = {claim.program.deployment: claim for claim in claims}
+    chain: list[DesiredProgram] = []
+    number = 0
+    for key in merged.keys:
+        claim = by_key[key]
+        if claim.entrant.has_number:
+            number = claim.program.order
+            chain.append(claim.program)
         else:
-            chain[claim.program.order] = claim.program
-    return tuple(chain.values()), tuple(left_out)
+            chain.append(msgspec.structs.replace(claim.program, order=number))
+    left_out = sorted(
+        ((by_key[one.key], one) for one in merged.left_out),
+        key=lambda pair: (pair[0].program.order, *_precedence(pair[0], holders)),
+    )
+    return tuple(chain), tuple(left_out)
+
+
+def entrant_of(revision: DeploymentRevision) -> Entrant:
+    """What decides its place in a chain."""
+    spec = revision.spec
+    return Entrant(
+        key=spec.key,
+        package=spec.package,
+        number=revision.order,
+        has_number=revision.has_number,
+        before=spec.before,
+        after=spec.after,
+    )
 
 
 def refuse_conflicts(
@@ -316,6 +342,8 @@ def refuse_conflicts(
     sentence = f"claims a place in a chain that {named} already has"
     if all(one.contradiction for one in mine):
         sentence = f"wants a chain linked or attached in another way than {named}"
+    if all(one.circle for one in mine):
+        sentence = f"and {named} cannot be in one chain in the order that is asked for"
     if all(one.are_apart for one in mine):
         sentence = "cannot be where programs of another restricted space are"
     raise ChainConflictError(f"{spec.key} {sentence}", reasons)
@@ -327,6 +355,10 @@ def _conflict_reason(one: PlaceConflict, sight: Sight) -> Reason:
         return Reason(path="space", rule=rule)
     if one.contradiction:
         return Reason(path="link", rule=rule)
+    if one.circle:
+        fields = [said.word for said in one.circle if said.by == one.left_out]
+        field = fields[0] if fields and fields[0] != "number" else "order"
+        return Reason(path=field, rule=rule, allowed="what can be so with all that others say")
     return Reason(
         path="order",
         rule=rule,

@@ -264,6 +264,8 @@ def accepted_event(
         "places": [[place.node, place.place] for place in revision.placements[:PLACES_IN_EVENT]],
         **remarks(revision),
     }
+    beside = {"before": revision.spec.before, "after": revision.spec.after}
+    details |= {field: said for field, said in beside.items() if said}
     if revision.spec.owner:
         details["owner"] = revision.spec.owner
     if revision.spec.expiry:

@@ -96,11 +96,30 @@ def order_warnings(
     previous: DeploymentRevision | None, revision: DeploymentRevision
 ) -> tuple[str, ...]:
     """That a package moves its program within chains, where the deployment states no place."""
-    if previous is None or revision.spec.order is not None or previous.order == revision.order:
+    states_none = revision.spec.order is None and revision.has_number
+    if previous is None or not states_none or previous.order == revision.order:
         return ()
     moved = f"from {previous.order} to {revision.order}"
     why = "the deployment states no order, and the package decides"
     return (f"its place in the chain changes {moved}: {why}",)
+
+
+def neighbour_warnings(
+    revision: DeploymentRevision, after: Mapping[str, DesiredNode], sight: Sight
+) -> tuple[str, ...]:
+    """What it says it is before or after, and is nowhere with it, as far as `sight` goes."""
+    spec = revision.spec
+    said = dict.fromkeys((*spec.before, *spec.after))
+    for node in {place.node for place in revision.placements} if said else ():
+        for chain in after[node].chains if node in after else ():
+            if takes_part(spec.key, chain):
+                for one in chain.programs:
+                    if one.deployment != spec.key and sight.sees_deployment(one.deployment):
+                        said.pop(f"deployment:{one.deployment}", None)
+                        said.pop(f"package:{one.package}", None)
+    return tuple(
+        f"{one} is in no chain with it, so what it says of that has no effect yet" for one in said
+    )
 
 
 def _planned(

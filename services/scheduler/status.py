@@ -298,7 +298,7 @@ def _refusal_reasons(chain: ObservedChain) -> tuple[Reason, ...]:
 def _conflict_reason(conflict: PlaceConflict, sight: Sight) -> Reason:
     holder = sight.named(conflict.holder)
     rule = f"place {conflict.order} of this chain is held by {holder}"
-    if conflict.contradiction is not None or conflict.are_apart:
+    if conflict.contradiction is not None or conflict.are_apart or conflict.circle:
         rule = conflict.told(sight, "this chain")
     return Reason(path="order", rule=rule, got=conflict.order)
 

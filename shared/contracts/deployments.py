@@ -19,10 +19,26 @@ from shared.contracts.package_facts import ProgramRequirements
 from shared.contracts.package_manifest import MapPolicy, PlaceInChain, PlatformKey, Symbol
 from shared.contracts.selectors import InterfaceGlob, InterfaceSelector, NetnsGlob, NodeShare
 from shared.contracts.spaces import SpaceText
-from shared.deployment_keys import deployment_key
+from shared.deployment_keys import NEIGHBOUR_PATTERN, deployment_key
 from shared.identifiers import Hook, ProceedOn, Token, render_place
 
 DEFAULT_ORDER: Final = 500
+
+
+Neighbours = Annotated[
+    tuple[
+        Annotated[
+            str,
+            Meta(
+                pattern=NEIGHBOUR_PATTERN,
+                description="package:NAME or deployment:KEY, as package:rate-limit",
+            ),
+        ],
+        ...,
+    ],
+    Meta(max_length=32),
+]
+"""Programs by their package or their deployment."""
 
 
 MomentText = Annotated[
@@ -51,7 +67,10 @@ class DeploymentSpec(Document, frozen=True, kw_only=True):
     nodes: NodeShare = NodeShare()
     order: PlaceInChain | None = None
     """Position key, lower runs first.  Two deployments may not hold one place in a chain.
-    Left out: the package's, then 500."""
+    Left out: the package's, then 500; with `before` or `after` none."""
+    before: Neighbours = ()
+    """Which programs of each hook point it runs before, as far as they are there."""
+    after: Neighbours = ()
     proceed_on: ProceedOn = ()
     """Left out: the package's, then the hook's default."""
     config: dict[str, MapConfig] = {}
@@ -233,10 +252,16 @@ class DeploymentRevision(Message, frozen=True, kw_only=True):
         return DEFAULT_ORDER if packaged is None else packaged
 
     @property
+    def has_number(self) -> bool:
+        """Whether it has a place of its own, and not only one beside others."""
+        return self.spec.order is not None or not (self.spec.before or self.spec.after)
+
+    @property
     def has_packages_order(self) -> bool:
         """Whether the package decides its place."""
         return (
-            self.spec.order is None
+            self.has_number
+            and self.spec.order is None
             and self.resolved is not None
             and (self.resolved.order is not None)
         )

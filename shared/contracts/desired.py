@@ -35,7 +35,8 @@ class DesiredProgram(Document, frozen=True, kw_only=True):
     function: str
     object: str
     order: int
-    """Position key, lower runs first; unique within the chain."""
+    """Position key, lower runs first; one that has a place only beside others has the key of whom
+    it follows, at the head 0."""
     has_packages_order: bool = False
     """Whether its deployment leaves the place to the package, which says so."""
     proceed_on: tuple[str, ...]
