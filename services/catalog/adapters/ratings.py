@@ -22,13 +22,14 @@ from services.catalog.rating import (
     removed,
 )
 from services.catalog.resolution import chosen_version
+from services.catalog.version_refusals import refused_of_version
 from shared.adapters.bus import Bus
 from shared.adapters.callers import Caller
 from shared.adapters.kv import Entry, KeyValue
 from shared.adapters.outbox import Outbox
 from shared.adapters.service_layer import Handler
 from shared.contracts.base import Endpoint, Message
-from shared.contracts.events import Audience, EventBody
+from shared.contracts.events import Audience
 from shared.contracts.ratings import (
     LIST_RATINGS,
     PACKAGE_RATINGS,
@@ -103,7 +104,7 @@ class Ratings:
             rater = Rater(caller.actor(), caller.name, now)
             after = rated(request.name, entry, before, request, rater)
         except RefusedError as error:
-            return _refused("package.rate", request, error, audience=meant.audience)
+            return refused_of_version("package.rate", request, error, audience=meant.audience)
         return self._changed("package.rate", found, after, key=key, command_id=command_id)
 
     async def remove(
@@ -118,7 +119,7 @@ class Ratings:
             before = found.value if found else None
             after = removed(before, request, Rater(caller.actor(), caller.name, now))
         except RefusedError as error:
-            return _refused("package.unrate", request, error, audience=meant.audience)
+            return refused_of_version("package.unrate", request, error, audience=meant.audience)
         return self._changed("package.unrate", found, after, key=key, command_id=command_id)
 
     async def list_ratings(self, request: ListRatings, caller: Caller) -> RatingList:
@@ -181,18 +182,3 @@ class Ratings:
             self._stars[place, author] = stars
         if count:
             self._totals[place] = (count, total)
-
-
-def _refused(
-    action: str, request: RatePackage | RemoveRating, error: RefusedError, *, audience: Audience
-) -> Decision[RatingChanged]:
-    refusal = error.refusal()
-    event = EventBody(
-        action=action,
-        outcome="refused",
-        package=request.name,
-        version=request.version,
-        reasons=refusal.reasons,
-        details={"code": refusal.code, "message": refusal.message},
-    )
-    return Decision(refusal=refusal, events=(event,), audience=audience)

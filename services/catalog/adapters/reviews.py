@@ -42,6 +42,7 @@ from services.catalog.reviewing import (
     withdrawn,
 )
 from services.catalog.verification_reports import RELEASE, awaited, replaced, version_of
+from services.catalog.version_refusals import refused_of_version
 from shared.adapters.callers import Caller
 from shared.adapters.outbox import Outbox
 from shared.adapters.service_layer import Handler
@@ -296,7 +297,7 @@ class Reviews:
                 )
                 return await decide(request, move)
             except RefusedError as error:
-                return _refused(action, request, error, audience=meant.audience)
+                return refused_of_version(action, request, error, audience=meant.audience)
 
         async def concerned(request: MoveCommand, caller: Caller) -> Audience:
             meant = await self._packages.meant(request.name, request.version, caller, request.space)
@@ -373,21 +374,6 @@ def _waits_for(version: PackageVersion, given: Circumstances) -> dict[str, tuple
 def _spoken(reason: Reason) -> str:
     able = reason.path.startswith("approvals") and reason.allowed
     return f"{reason.rule} ({', '.join(reason.allowed)} can)" if able else reason.rule
-
-
-def _refused(
-    action: str, request: MoveCommand, error: RefusedError, *, audience: Audience
-) -> Decision[PackageMoved]:
-    refusal = error.refusal()
-    event = EventBody(
-        action=action,
-        outcome="refused",
-        package=request.name,
-        version=request.version,
-        reasons=refusal.reasons,
-        details={"code": refusal.code, "message": refusal.message},
-    )
-    return Decision(refusal=refusal, events=(event,), audience=audience)
 
 
 def _check_version(request: MoveCommand) -> None:
