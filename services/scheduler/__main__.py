@@ -9,6 +9,8 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 
 from services.scheduler.adapters.expiries import Expiries
 from services.scheduler.adapters.fleet_records import FleetRecords
@@ -16,23 +18,36 @@ from services.scheduler.adapters.neighbours import Neighbours
 from services.scheduler.adapters.package_usage import PackageUsage
 from services.scheduler.adapters.revocations import Revocations
 from services.scheduler.execution import Execution
+from services.scheduler.leadership.adapters.instances import named_instance
+from services.scheduler.leadership.adapters.lease_records import LeaseRecords
+from services.scheduler.leadership.execution import Candidacy, Lead, over
 from services.scheduler.service import SchedulerService
 from shared.adapters.bus import Bus, connect
+from shared.adapters.fencing import FencedWrites
 from shared.adapters.lifecycle import run
 from shared.adapters.logs import configure_logs
 from shared.adapters.outbox import Outbox
+from shared.adapters.service_layer import QUEUE_GROUP
 from shared.adapters.watched_bus import WatchedBus
 from shared.config import ServiceConfig, load_config
 from shared.contracts.deployments import DEPLOYMENTS
+from shared.contracts.leadership import GET_LEADER
 from shared.contracts.scheduler import APPLY_DEPLOYMENT, NODE_LABELS, REMOVE_DEPLOYMENT
+from shared.contracts.storage import FENCED_BUCKETS
 from shared.version import VERSION
 
 
 @asynccontextmanager
 async def scheduling(
-    bus: Bus, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    bus: Bus,
+    *,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    lead: Lead | None = None,
 ) -> AsyncIterator[None]:
-    """A block during which the scheduler answers, tells nodes and says endings."""
+    """A block during which the scheduler answers, tells nodes and says endings.
+
+    Without a `lead` it is the only one.
+    """
     records = FleetRecords(bus, now=now)
     watched = WatchedBus(bus, (DEPLOYMENTS, NODE_LABELS), stored=records.note)
     outbox = Outbox(watched, "scheduler", now=now)
@@ -62,22 +77,54 @@ async def scheduling(
     )
     await records.open()
     await outbox.open()
+    if lead is not None:
+        await outbox.emit(lead.taken, event_id=lead.take_id)
+        endpoints[GET_LEADER] = lead.get_leader
     bus.on_reconnect(execution.mark_reconnected)
     bus.spawn(execution.keep_telling())
     bus.spawn(execution.keep_ending())
     bus.spawn(revocations.keep_acting())
     bus.spawn(expiries.keep_acting())
     on_refused = records.spaces.discreetly(outbox.note_refusal)
-    async with bus.serve("scheduler", endpoints, version=VERSION, on_refused=on_refused):
+    async with bus.serve(
+        "scheduler",
+        endpoints,
+        version=VERSION,
+        on_refused=on_refused,
+        queue=QUEUE_GROUP if lead is None else "",
+        admit=None if lead is None else lead.admit,
+    ):
         yield
+
+
+async def leading(credentials_dir: Path, lead: Lead, stop: asyncio.Event) -> None:
+    """Schedules until `stop` is set or the lead is lost, whichever instruction that happens at.
+
+    Raises:
+        FenceLostError: It was lost before there was an answer to give.
+    """
+    async with connect(credentials_dir) as bus:
+        writes = FencedWrites(
+            bus.connection,
+            FENCED_BUCKETS,
+            token=lead.lease.token,
+            instance=lead.lease.instance,
+            emitter="scheduler",
+        )
+        await writes.open()
+        bus.fence_writes(writes)
+        async with scheduling(bus, lead=lead):
+            await over(lead, stop, writes.lost)
 
 
 async def main(stop: asyncio.Event) -> None:
     """Serves until `stop` is set."""
     config = load_config(ServiceConfig, os.environ, prefix="SCHEDULER_")
     configure_logs(service="scheduler", level=config.log_level)
-    async with connect(config.credentials_dir) as bus, scheduling(bus):
-        await stop.wait()
+    with named_instance(config.state_dir) as instance:
+        async with connect(config.credentials_dir) as bus:
+            lead = partial(leading, config.credentials_dir)
+            await Candidacy(LeaseRecords(bus), instance, lead).run(stop)
 
 
 if __name__ == "__main__":

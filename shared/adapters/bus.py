@@ -17,10 +17,13 @@ from nats.aio.msg import Msg
 from shared.adapters.bus_errors import BusUnreachableError, NobodyAnswersError
 from shared.adapters.connection import Connection, open_connection
 from shared.adapters.exception_groups import plain_task_group
+from shared.adapters.fencing import FencedWrites
 from shared.adapters.kv import KeyValue
 from shared.adapters.service_layer import (
     DRAIN_SECONDS,
     ERROR_NUMBER,
+    QUEUE_GROUP,
+    Admit,
     Handler,
     OnRefused,
     Service,
@@ -53,6 +56,7 @@ class Bus:
         self.connection: Final = connection
         self._tasks: Final = tasks
         self._spawned: Final[set[asyncio.Task[None]]] = set()
+        self._writes: FencedWrites | None = None
 
     @property
     def facts(self) -> InstallationFacts:
@@ -83,6 +87,10 @@ class Bus:
     def closed(self) -> asyncio.Event:
         """Set when the connection is closed for good; `connect`'s block then ends by a fault."""
         return self.connection.closed
+
+    def fence_writes(self, writes: FencedWrites) -> None:
+        """From now on events, and writes of buckets opened later, are those of a leader."""
+        self._writes = writes
 
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Have `callback` called after every reconnection; a FaultError of it is only logged."""
@@ -146,16 +154,19 @@ class Bus:
         Raises:
             FaultError: Not acknowledged; call again.
         """
+        data = canonical_bytes(event)
+        headers = {
+            "Content-Type": "application/cloudevents+json",
+            "ce-id": event.id,
+            "ce-type": event.type,
+        }
+        if self._writes is not None:
+            await self._writes.publish_event(
+                event.subject, data, message_id=event.id, headers=headers
+            )
+            return
         await publish_stored(
-            self.connection,
-            event.subject,
-            canonical_bytes(event),
-            message_id=event.id,
-            headers={
-                "Content-Type": "application/cloudevents+json",
-                "ce-id": event.id,
-                "ce-type": event.type,
-            },
+            self.connection, event.subject, data, message_id=event.id, headers=headers
         )
 
     async def subscribe(
@@ -176,7 +187,7 @@ class Bus:
 
     def bucket(self, bucket: Bucket[MessageT]) -> KeyValue[MessageT]:
         """A key-value bucket."""
-        return KeyValue(self.connection, bucket, spawn=self.spawn)
+        return KeyValue(self.connection, bucket, spawn=self.spawn, writes=self._writes)
 
     def serve(
         self,
@@ -188,6 +199,8 @@ class Bus:
         drain_seconds: float = DRAIN_SECONDS,
         tokens: Mapping[str, str] | None = None,
         on_refused: OnRefused | None = None,
+        queue: str = QUEUE_GROUP,
+        admit: Admit | None = None,
     ) -> AbstractAsyncContextManager[None]:
         """A block during which the endpoints are answered; leaving it drains them.
 
@@ -200,6 +213,8 @@ class Bus:
             tokens: What to listen to for a placeholder, as {"node": name}; a placeholder without
                 one is a wildcard, and `Caller.tokens` says what was asked.
             on_refused: Notes commands that are refused before their handler is asked.
+            queue: Of the instances in one queue group, one gets a request; empty: all get all.
+            admit: Says of each request whether this instance is the one to answer it.
         """
         return _serving(
             self.connection,
@@ -210,6 +225,8 @@ class Bus:
             drain_seconds=drain_seconds,
             tokens=tokens or {},
             on_refused=on_refused,
+            queue=queue,
+            admit=admit,
         )
 
 

@@ -23,8 +23,9 @@ import structlog
 from shared.adapters.bus_errors import MessageTooLargeError
 from shared.adapters.connection import Connection
 from shared.adapters.direct_get import Stored, get_last, get_last_of_each
+from shared.adapters.fencing import FencedWrites
 from shared.adapters.following import Follower
-from shared.adapters.stored_publish import ExpectationFailedError, publish_stored
+from shared.adapters.stored_publish import Acknowledged, ExpectationFailedError, publish_stored
 from shared.contracts.base import Bucket
 from shared.contracts.errors import ErrorCode
 from shared.contracts.storage import kv_stream, kv_subject
@@ -83,8 +84,11 @@ class KeyValue(Generic[RecordT]):
         bucket: Bucket[RecordT],
         *,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
+        writes: FencedWrites | None = None,
     ) -> None:
+        """`writes` are those of a leader; without, whoever has the right writes."""
         self.bucket: Final = bucket
+        self._fenced: Final = None if writes is None else writes.stream(bucket.name)
         self._connection: Final = connection
         self._spawn: Final = spawn
         self._stream: Final = kv_stream(bucket.name)
@@ -255,12 +259,8 @@ class KeyValue(Generic[RecordT]):
     async def _publish(self, key: str, data: bytes, headers: Mapping[str, str]) -> int:
         message_id = secrets.token_hex(16)
         try:
-            acknowledged = await publish_stored(
-                self._connection,
-                f"{self._prefix}{key}",
-                data,
-                message_id=message_id,
-                headers=headers,
+            acknowledged = await self._store(
+                f"{self._prefix}{key}", data, message_id=message_id, headers=headers
             )
         except ExpectationFailedError as failed:
             stored = await self._last(key) if failed.after_unknown else None
@@ -270,6 +270,15 @@ class KeyValue(Generic[RecordT]):
                 f"{self.bucket.name}/{key} was changed by somebody else meanwhile"
             ) from failed
         return acknowledged.sequence
+
+    async def _store(
+        self, subject: str, data: bytes, *, message_id: str, headers: Mapping[str, str]
+    ) -> Acknowledged:
+        if self._fenced is not None:
+            return await self._fenced.publish(subject, data, message_id=message_id, headers=headers)
+        return await publish_stored(
+            self._connection, subject, data, message_id=message_id, headers=headers
+        )
 
     def _listed(self, stored: Stored) -> Entry[RecordT] | None:
         try:

@@ -13,6 +13,7 @@ import msgspec
 
 from shared.adapters.connection import Connection
 from shared.contracts.base import Bucket
+from shared.contracts.leadership import fence_subject
 from shared.contracts.storage import (
     AUDITOR_CONSUMER,
     BUCKETS,
@@ -93,7 +94,10 @@ def bucket_settings(bucket: Bucket[Any]) -> dict[str, Any]:
     """The server's configuration of the stream behind a bucket (NATS ADR-8)."""
     return {
         "name": kv_stream(bucket.name),
-        "subjects": [kv_subject(bucket.name, ">")],
+        "subjects": [
+            kv_subject(bucket.name, ">"),
+            *([fence_subject(bucket.name)] if bucket.is_fenced else []),
+        ],
         "retention": "limits",
         "storage": "file",
         "num_replicas": 1,

@@ -7,7 +7,9 @@ Rules:
  * A stop takes no new request and answers those it has.
  * A refusal says everything, a fault says what is missing, and a bug says nothing but ends the
    process: the exception leaves the block that serves.
- * Only one instance of a queue group gets a request; a node's subjects are its own.
+ * Only one instance of a queue group gets a request; a node's subjects are its own.  Of instances
+   that one of them leads, all get it and the leader answers: a frozen one in a queue group would
+   keep its share for as long as the server takes it to be there.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from nats.aio.subscription import Subscription
 
 from shared.adapters.callers import CallDeniedError, Caller, identify_caller
 from shared.adapters.connection import Connection
+from shared.adapters.fencing import FenceLostError
 from shared.contracts.base import Endpoint, Message, Request
 from shared.contracts.errors import ERROR_NUMBERS, ErrorCode
 from shared.errors import FaultError, Refusal, RefusedError
@@ -44,6 +47,9 @@ ERROR_NUMBER: Final = "Nats-Service-Error-Code"
 Handler = Callable[[Any, Caller], Awaitable[Message]]
 OnRefused = Callable[[Endpoint[Any, Any], Caller | None, RefusedError], Awaitable[None]]
 """Notes a command that was refused before anybody decided about it."""
+
+Admit = Callable[[], Awaitable[bool]]
+"""Whether this instance is the one to answer, which may not be known at once."""
 
 _BUG: Final = Refusal(
     code="unavailable", message="the service met an error of its own and starts again"
@@ -99,7 +105,11 @@ class Service:
         drain_seconds: float,
         tasks: asyncio.TaskGroup,
         on_refused: OnRefused | None = None,
+        queue: str = QUEUE_GROUP,
+        admit: Admit | None = None,
     ) -> None:
+        self._queue: Final = queue
+        self._admit: Final = admit
         self._connection: Final = connection
         self._name: Final = name
         self._version: Final = version
@@ -149,7 +159,7 @@ class Service:
         async def take(message: Msg) -> None:
             await self._take(served, message)
 
-        await self._subscribe(served.subject, take, queue=QUEUE_GROUP)
+        await self._subscribe(served.subject, take, queue=self._queue)
 
     async def _subscribe(
         self, subject: str, callback: Callable[[Msg], Awaitable[None]], *, queue: str = ""
@@ -183,12 +193,16 @@ class Service:
                 self._idle.set()
 
     async def _answer(self, served: _Served, message: Msg) -> None:
+        if self._admit is not None and not await self._admit():
+            return
         answered = False
         try:
             request, caller = await self._read(served, message)
             reply = await served.handler(request, caller)
             await self._reply(message, msgspec.json.encode(reply))
             answered = True
+        except FenceLostError:
+            answered = True  # by the process that leads
         except (RefusedError, FaultError) as error:
             await self._refuse(served, message, error.refusal())
             answered = True
@@ -252,7 +266,7 @@ class Service:
             {
                 "name": served.name,
                 "subject": served.subject,
-                "queue_group": QUEUE_GROUP,
+                "queue_group": self._queue,
                 "metadata": {
                     "request": served.endpoint.request.__name__,
                     "reply": served.endpoint.reply.__name__,
@@ -267,7 +281,7 @@ class Service:
             {
                 "name": served.name,
                 "subject": served.subject,
-                "queue_group": QUEUE_GROUP,
+                "queue_group": self._queue,
                 "num_requests": served.requests,
                 "num_errors": served.errors,
                 "last_error": served.last_error,

@@ -19,6 +19,8 @@ INTERNAL: Final = "l3af.v1.int"
 EVENTS: Final = "l3af.v1.evt"
 TELEMETRY: Final = "l3af.v1.tel"
 ARTIFACTS: Final = "l3af.v1.art"
+FENCES: Final = "l3af.v1.fence"
+"""Beside the keys of a fenced bucket: who may write there (`shared.contracts.leadership`)."""
 
 ServiceName = Literal["catalog", "scheduler", "node", "auditor"]
 
@@ -109,3 +111,5 @@ class Bucket(Generic[MessageT]):
     max_value_bytes: int = 512 * 1024
     has_writer_per_key: bool = False
     """Whether an unreadable record concerns its key alone, because each key has its own writer."""
+    is_fenced: bool = False
+    """Whether one of several processes writes it, the leader (`shared.contracts.leadership`)."""

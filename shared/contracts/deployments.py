@@ -306,4 +306,4 @@ class DeploymentRecord(Message, frozen=True, kw_only=True):
 
 
 KEPT_REVISIONS: Final = 20
-DEPLOYMENTS: Final = Bucket("deployments", DeploymentRecord)
+DEPLOYMENTS: Final = Bucket("deployments", DeploymentRecord, is_fenced=True)

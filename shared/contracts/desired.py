@@ -100,4 +100,4 @@ class DesiredNode(Message, frozen=True, kw_only=True):
     """Of each audience of a chain that is not public: names of those who see it, ascending."""
 
 
-DESIRED: Final = Bucket("desired", DesiredNode, history=8)
+DESIRED: Final = Bucket("desired", DesiredNode, history=8, is_fenced=True)

@@ -41,7 +41,7 @@ class NodeLabels(Message, frozen=True, kw_only=True):
     """Whether an operator gave the node up: nothing is placed on it and nothing waits for it."""
 
 
-NODE_LABELS: Final = Bucket("node_labels", NodeLabels)
+NODE_LABELS: Final = Bucket("node_labels", NodeLabels, is_fenced=True)
 
 
 class ProgramPlace(Message, frozen=True, kw_only=True):

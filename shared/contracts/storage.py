@@ -16,6 +16,7 @@ from shared.contracts.base import ARTIFACTS, EVENTS, Bucket, CommandOutcome, Mes
 from shared.contracts.deployments import DEPLOYMENTS
 from shared.contracts.desired import DESIRED
 from shared.contracts.events import Actor, Event
+from shared.contracts.leadership import LEASES, STANDBYS
 from shared.contracts.log_heads import CHECKPOINTS
 from shared.contracts.node import NODES, OBSERVED
 from shared.contracts.package_records import CATALOG
@@ -100,10 +101,17 @@ class OutboxRecord(Message, frozen=True, kw_only=True):
 
 def outbox_bucket(service: str) -> Bucket[OutboxRecord]:
     """The outbox of one service."""
-    return Bucket(f"outbox_{service}", OutboxRecord, message_ttl=True)
+    return Bucket(
+        f"outbox_{service}",
+        OutboxRecord,
+        message_ttl=True,
+        is_fenced=service in LED_SERVICES,
+    )
 
 
 OUTBOX_SERVICES: Final = ("catalog", "scheduler", "auditor")
+LED_SERVICES: Final = ("scheduler",)
+"""Of which several processes may run; one of them leads."""
 BUCKETS: Final[tuple[Bucket[Any], ...]] = (
     CATALOG,
     LICENCE_WAIVERS,
@@ -118,8 +126,19 @@ BUCKETS: Final[tuple[Bucket[Any], ...]] = (
     OBSERVED,
     VERIFICATIONS,
     CHECKPOINTS,
+    LEASES,
+    STANDBYS,
     *(outbox_bucket(service) for service in OUTBOX_SERVICES),
 )
+
+
+FENCED_BUCKETS: Final[tuple[Bucket[Any], ...]] = (
+    *map(outbox_bucket, LED_SERVICES),
+    DEPLOYMENTS,
+    NODE_LABELS,
+    DESIRED,
+)
+"""Those that only a leader writes, its outbox first: what is not recorded there has no effects."""
 
 
 def kv_subject(bucket: str, key: str) -> str:

@@ -1,0 +1,306 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Two scheduler processes and a bus: one leads, the other goes on from what is stored."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from services.scheduler.leadership.lease import LAPSE_SECONDS
+from shared.adapters.bus import Bus
+from shared.adapters.direct_get import get_last
+from shared.adapters.kv import RevisionConflictError
+from shared.adapters.lifecycle import EXIT_CLEAN
+from shared.contracts.deployments import DEPLOYMENTS
+from shared.contracts.desired import DESIRED
+from shared.contracts.leadership import LEADER_TAKE, LEASES, Fence, fence_subject
+from shared.contracts.scheduler import APPLY_DEPLOYMENT, NODE_LABELS, ApplyDeployment, NodeLabels
+from shared.contracts.storage import FENCED_BUCKETS, kv_stream, outbox_bucket
+from shared.errors import FaultError
+from tests.fleets import a_package, a_spec
+from tests.integration.conftest import Buses
+from tests.support.cut_line import a_line
+from tests.support.event_stream import stored_events
+from tests.support.scheduler_neighbours import TestNode, a_catalog, a_test_node, until_settled
+from tests.support.scheduler_process import (
+    PATIENCE_SECONDS,
+    Schedulers,
+    scheduler_processes,
+    the_leader,
+)
+
+TAKE_OVER_SECONDS = 5.0
+
+
+@dataclass
+class World:
+    """What a test talks to."""
+
+    buses: Buses
+    schedulers: Schedulers
+    operator: Bus
+    scheduler: Bus
+    auditor: Bus
+    node: TestNode
+    answered: list[str] = field(default_factory=list)
+    why: list[str] = field(default_factory=list)
+    """How each lead became free, as its event says."""
+
+    async def command(self, number: int) -> None:
+        """One deployment, asked for until it is answered."""
+        spec = a_spec(f"edge-{number}", order=number)
+        request = ApplyDeployment(spec=spec, command_id=f"command-{number}")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                try:
+                    await self.operator.request(APPLY_DEPLOYMENT, request, timeout_seconds=1.0)
+                except FaultError:
+                    await asyncio.sleep(0.02)
+                    continue
+                self.answered.append(request.command_id)
+                return
+
+    async def until_answered(self, count: int) -> None:
+        """So many commands were answered."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(self.answered) < count:
+                await asyncio.sleep(0.002)
+
+    async def fences(self) -> set[str]:
+        """Who wrote the fences that are there."""
+        found = [
+            await get_last(self.scheduler.connection, kv_stream(one.name), fence_subject(one.name))
+            for one in FENCED_BUCKETS
+        ]
+        return {
+            msgspec.json.decode(stored.data, type=Fence).instance
+            for stored in found
+            if stored is not None
+        }
+
+    async def check(self, commands: int) -> list[str]:
+        """Every command happened once; the order in which leaders said that they lead."""
+        await until_settled(self.scheduler)
+        assert {one.key for one in await self.scheduler.bucket(DEPLOYMENTS).entries()} == {
+            f"edge-{number}" for number in range(1, commands + 1)
+        }
+        assert await self.scheduler.bucket(outbox_bucket("scheduler")).entries("pending.") == []
+        events = [
+            event for event in await stored_events(self.auditor) if event.emitter == "scheduler"
+        ]
+        assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+        assert len({event.id for event in events}) == len(events)
+        steps = sorted(
+            (event.data.correlation, event.data.action)
+            for event in events
+            if event.data.correlation
+        )
+        assert steps == sorted(
+            (f"command-{number}", action)
+            for number in range(1, commands + 1)
+            for action in ("deployment.apply", "deployment.complete")
+        )
+        told = [desired.generation for desired in self.node.told]
+        assert told == sorted(set(told)), "a generation was told twice"
+        taken = [event.data.details for event in events if event.data.action == LEADER_TAKE]
+        self.why = [details["why"] for details in taken]
+        return [details["instance"] for details in taken]
+
+
+@pytest.fixture
+async def world(buses: Buses, tmp_path: Path) -> AsyncIterator[World]:
+    """A catalog and a node, and no scheduler yet."""
+    credentials = buses.server.credentials("service-scheduler")
+    operator = await buses.open("operator")
+    async with AsyncExitStack() as stack:
+        versions = a_catalog(await buses.open("service-catalog"), a_package())
+        await stack.enter_async_context(versions)
+        node = await stack.enter_async_context(a_test_node(await buses.open("node", "n1")))
+        schedulers = stack.enter_context(scheduler_processes(credentials, tmp_path))
+        scheduler = await buses.open("service-scheduler")
+        auditor = await buses.open("service-auditor")
+        yield World(buses, schedulers, operator, scheduler, auditor, node)
+
+
+async def test_a_killed_leader_is_followed_by_the_standby(world: World) -> None:
+    """SIGKILL in the middle of commands: the other goes on, nothing is lost or done twice."""
+    first = world.schedulers.start("first")
+    before = await the_leader(world.operator)
+    second = world.schedulers.start("second")
+    await the_leader(world.operator, standbys=1)
+
+    async def commands() -> None:
+        for number in range(1, 13):
+            await world.command(number)
+
+    commanding = asyncio.create_task(commands())
+    await world.until_answered(4)
+    first.kill()
+    killed = time.monotonic()
+    after = await the_leader(world.operator, other_than=before.pid)
+    took_seconds = time.monotonic() - killed
+    await commanding
+
+    assert (before.pid, after.pid) == (first.pid, second.pid)
+    assert after.token > before.token
+    assert await world.check(12) == [before.instance, after.instance]
+    print(f"taken over after {took_seconds:.2f} s")
+
+
+async def test_a_frozen_leader_writes_nothing_when_it_wakes(world: World) -> None:
+    """SIGSTOP with commands in flight, another leads; after SIGCONT the first one stands by."""
+    first = world.schedulers.start("first")
+    before = await the_leader(world.operator)
+    second = world.schedulers.start("second")
+    await the_leader(world.operator, standbys=1)
+
+    async with asyncio.TaskGroup() as tasks:
+        commanding = [tasks.create_task(world.command(number)) for number in range(1, 5)]
+        await world.until_answered(1)
+        first.freeze()
+        frozen = time.monotonic()
+        after = await the_leader(world.operator, other_than=before.pid)
+        took_seconds = time.monotonic() - frozen
+        commanding += [tasks.create_task(world.command(number)) for number in range(5, 9)]
+        await world.until_answered(6)
+        first.thaw()
+        await first.until_said("standing_by")
+        commanding += [tasks.create_task(world.command(number)) for number in range(9, 11)]
+    leader = await the_leader(world.operator, standbys=1)
+
+    assert after.pid == leader.pid == second.pid
+    assert first.status is None, first.log()
+    assert [standby.instance for standby in leader.standbys] == [before.instance]
+    assert await world.check(10) == [before.instance, after.instance]
+    assert await world.fences() == {after.instance}
+    print(f"taken over after {took_seconds:.2f} s")
+
+
+async def test_a_frozen_leader_that_nobody_followed_goes_on(world: World) -> None:
+    """Longer than the lease lasts, but alone: what was asked meanwhile is answered, by the same."""
+    only = world.schedulers.start("only")
+    before = await the_leader(world.operator)
+    only.freeze()
+    asking = asyncio.create_task(world.command(1))
+    await asyncio.sleep(LAPSE_SECONDS)
+    only.thaw()
+    await asking
+
+    after = await the_leader(world.operator)
+    assert (after.token, after.instance) == (before.token, before.instance)
+    assert await world.check(1) == [before.instance]
+
+
+async def test_a_leader_that_is_asked_to_end_hands_over_at_once(world: World) -> None:
+    """SIGTERM: the commands that run are answered, the standby need not wait for silence."""
+    first = world.schedulers.start("first")
+    before = await the_leader(world.operator)
+    world.schedulers.start("second")
+    await the_leader(world.operator, standbys=1)
+    await world.command(1)
+
+    assert await first.stop() == EXIT_CLEAN
+    after = await the_leader(world.operator, other_than=before.pid)
+    await world.command(2)
+
+    said = await world.check(2)
+    assert said == [before.instance, after.instance]
+    assert world.why[-1] == "released"
+
+
+async def test_a_restarted_leader_waits_for_nobody(world: World) -> None:
+    """Killed and started again with its state directory, it knows that the leader is dead."""
+    first = world.schedulers.start("first")
+    before = await the_leader(world.operator)
+    await world.command(1)
+    first.kill()
+    again = world.schedulers.start("first")
+    after = await the_leader(world.operator, other_than=before.pid)
+
+    assert (after.instance, after.pid) == (before.instance, again.pid)
+    assert await world.check(1) == [before.instance, before.instance]
+    assert world.why == ["first", "restarted"]
+
+
+async def test_a_lease_that_is_deleted_by_hand_is_written_again(world: World) -> None:
+    """The leader stays the leader, and nobody else takes what looks free."""
+    world.schedulers.start("first")
+    before = await the_leader(world.operator)
+    world.schedulers.start("second")
+    await the_leader(world.operator, standbys=1)
+    leases = world.scheduler.bucket(LEASES)
+    for number in range(1, 4):
+        await leases.delete("scheduler")
+        await world.command(number)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await leases.get("scheduler") is None:
+                await asyncio.sleep(0.02)
+
+    assert (await the_leader(world.operator)).token == before.token
+    assert await world.check(3) == [before.instance]
+
+
+async def test_somebody_else_s_writes_are_neither_lost_nor_repeated(world: World) -> None:
+    """A storm of writes to the scheduler's own buckets by another hand: slower, and right."""
+    world.schedulers.start("first")
+    before = await the_leader(world.operator)
+    await world.command(1)
+    await until_settled(world.scheduler)
+    desired, labels = world.scheduler.bucket(DESIRED), world.scheduler.bucket(NODE_LABELS)
+    over = asyncio.Event()
+    storms = 0
+
+    async def storm() -> None:
+        nonlocal storms
+        while not over.is_set():
+            stored = await desired.get("n1")
+            assert stored is not None
+            with suppress(RevisionConflictError):
+                await desired.update("n1", stored.value, revision=stored.revision)
+                storms += 1
+            await labels.put("elsewhere", NodeLabels(node="elsewhere", labels={"n": str(storms)}))
+            await asyncio.sleep(0.005)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(storm())
+        for number in range(2, 6):
+            await world.command(number)
+        await until_settled(world.scheduler)
+        over.set()
+
+    assert storms
+    assert (await the_leader(world.operator)).token == before.token
+    assert await world.check(5) == [before.instance]
+
+
+async def test_a_leader_that_is_cut_off_gives_way(world: World) -> None:
+    """Its writes are under way while another leads; they arrive late, and are refused."""
+    server = world.buses.server
+    credentials = server.credentials("service-scheduler")
+    async with a_line(credentials, server.port) as (line, by_line):
+        first = world.schedulers.start("first", credentials=by_line)
+        before = await the_leader(world.operator)
+        world.schedulers.start("second")
+        await the_leader(world.operator, standbys=1)
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(1, 5):
+                tasks.create_task(world.command(number))
+            await world.until_answered(1)
+            line.cut()
+            after = await the_leader(world.operator, other_than=before.pid)
+            tasks.create_task(world.command(5))
+            await world.until_answered(3)
+            line.mend()
+        await first.until_said("standing_by")
+
+        assert (await the_leader(world.operator)).token == after.token
+        assert await world.check(5) == [before.instance, after.instance]
+        assert await world.fences() == {after.instance}
