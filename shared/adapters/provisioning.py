@@ -101,6 +101,7 @@ def bucket_settings(bucket: Bucket[Any]) -> dict[str, Any]:
         "retention": "limits",
         "storage": "file",
         "num_replicas": 1,
+        **({} if bucket.is_synced else {"persist_mode": "async"}),
         "max_msgs_per_subject": bucket.history,
         "max_msg_size": bucket.max_value_bytes + HEADER_ROOM_BYTES,
         "discard": "new",

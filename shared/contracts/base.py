@@ -111,5 +111,8 @@ class Bucket(Generic[MessageT]):
     max_value_bytes: int = 512 * 1024
     has_writer_per_key: bool = False
     """Whether an unreadable record concerns its key alone, because each key has its own writer."""
+    is_synced: bool = True
+    """Whether a write is on the disk before it is acknowledged; what is written again all the time
+    need not be."""
     is_fenced: bool = False
     """Whether one of several processes writes it, the leader (`shared.contracts.leadership`)."""

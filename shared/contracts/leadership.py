@@ -67,8 +67,10 @@ class Leader(Message, frozen=True, kw_only=True):
     standbys: tuple[Standby, ...] = ()
 
 
-LEASES: Final = Bucket("leases", Lease)
-STANDBYS: Final = Bucket("standbys", Standby, message_ttl=True, has_writer_per_key=True)
+LEASES: Final = Bucket("leases", Lease, is_synced=False)
+STANDBYS: Final = Bucket(
+    "standbys", Standby, message_ttl=True, has_writer_per_key=True, is_synced=False
+)
 GET_LEADER: Final = Endpoint(f"{API}.scheduler.leader.get", GetLeader, Leader)
 
 LEADER_TAKE: Final = "leader.take"

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from shared.adapters.bus import Bus
 from shared.adapters.direct_get import get_last
 from shared.adapters.kv import RevisionConflictError
 from shared.adapters.lifecycle import EXIT_CLEAN
+from shared.canonical import canonical_digest
 from shared.contracts.deployments import DEPLOYMENTS
 from shared.contracts.desired import DESIRED
 from shared.contracts.leadership import LEADER_TAKE, LEASES, Fence, fence_subject
@@ -36,8 +36,6 @@ from tests.support.scheduler_process import (
     scheduler_processes,
     the_leader,
 )
-
-TAKE_OVER_SECONDS = 5.0
 
 
 @dataclass
@@ -74,6 +72,14 @@ class World:
             while len(self.answered) < count:
                 await asyncio.sleep(0.002)
 
+    async def restart_server(self) -> None:
+        """As after a crash; everybody is connected again."""
+        await asyncio.to_thread(self.buses.server.restart)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            for bus in (self.operator, self.scheduler, self.auditor, self.node.bus):
+                while not bus.connection.is_connected:
+                    await asyncio.sleep(0.02)
+
     async def fences(self) -> set[str]:
         """Who wrote the fences that are there."""
         found = [
@@ -108,8 +114,10 @@ class World:
             for number in range(1, commands + 1)
             for action in ("deployment.apply", "deployment.complete")
         )
-        told = [desired.generation for desired in self.node.told]
-        assert told == sorted(set(told)), "a generation was told twice"
+        told = [(one.generation, canonical_digest(one)) for one in self.node.told]
+        generations = [generation for generation, _ in told]
+        assert generations == sorted(generations)
+        assert len(set(told)) == len(set(generations)), "a generation was given twice"
         taken = [event.data.details for event in events if event.data.action == LEADER_TAKE]
         self.why = [details["why"] for details in taken]
         return [details["instance"] for details in taken]
@@ -144,15 +152,12 @@ async def test_a_killed_leader_is_followed_by_the_standby(world: World) -> None:
     commanding = asyncio.create_task(commands())
     await world.until_answered(4)
     first.kill()
-    killed = time.monotonic()
     after = await the_leader(world.operator, other_than=before.pid)
-    took_seconds = time.monotonic() - killed
     await commanding
 
     assert (before.pid, after.pid) == (first.pid, second.pid)
     assert after.token > before.token
-    assert await world.check(12) == [before.instance, after.instance]
-    print(f"taken over after {took_seconds:.2f} s")
+    assert (await world.check(12))[:2] == [before.instance, after.instance]
 
 
 async def test_a_frozen_leader_writes_nothing_when_it_wakes(world: World) -> None:
@@ -166,9 +171,7 @@ async def test_a_frozen_leader_writes_nothing_when_it_wakes(world: World) -> Non
         commanding = [tasks.create_task(world.command(number)) for number in range(1, 5)]
         await world.until_answered(1)
         first.freeze()
-        frozen = time.monotonic()
         after = await the_leader(world.operator, other_than=before.pid)
-        took_seconds = time.monotonic() - frozen
         commanding += [tasks.create_task(world.command(number)) for number in range(5, 9)]
         await world.until_answered(6)
         first.thaw()
@@ -176,73 +179,51 @@ async def test_a_frozen_leader_writes_nothing_when_it_wakes(world: World) -> Non
         commanding += [tasks.create_task(world.command(number)) for number in range(9, 11)]
     leader = await the_leader(world.operator, standbys=1)
 
-    assert after.pid == leader.pid == second.pid
+    assert leader.token >= after.token > before.token
+    assert await world.fences() == {leader.instance}
+    assert second.status is None, second.log()
     assert first.status is None, first.log()
-    assert [standby.instance for standby in leader.standbys] == [before.instance]
-    assert await world.check(10) == [before.instance, after.instance]
-    assert await world.fences() == {after.instance}
-    print(f"taken over after {took_seconds:.2f} s")
+    assert (await world.check(10))[:2] == [before.instance, after.instance]
 
 
-async def test_a_frozen_leader_that_nobody_followed_goes_on(world: World) -> None:
-    """Longer than the lease lasts, but alone: what was asked meanwhile is answered, by the same."""
-    only = world.schedulers.start("only")
-    before = await the_leader(world.operator)
-    only.freeze()
-    asking = asyncio.create_task(world.command(1))
-    await asyncio.sleep(LAPSE_SECONDS)
-    only.thaw()
-    await asking
-
-    after = await the_leader(world.operator)
-    assert (after.token, after.instance) == (before.token, before.instance)
-    assert await world.check(1) == [before.instance]
-
-
-async def test_a_leader_that_is_asked_to_end_hands_over_at_once(world: World) -> None:
-    """SIGTERM: the commands that run are answered, the standby need not wait for silence."""
-    first = world.schedulers.start("first")
-    before = await the_leader(world.operator)
-    world.schedulers.start("second")
-    await the_leader(world.operator, standbys=1)
-    await world.command(1)
-
-    assert await first.stop() == EXIT_CLEAN
-    after = await the_leader(world.operator, other_than=before.pid)
-    await world.command(2)
-
-    said = await world.check(2)
-    assert said == [before.instance, after.instance]
-    assert world.why[-1] == "released"
-
-
-async def test_a_restarted_leader_waits_for_nobody(world: World) -> None:
-    """Killed and started again with its state directory, it knows that the leader is dead."""
+async def test_an_end_and_a_restart_wait_for_nobody(world: World) -> None:
+    """What was killed and started again knows that the leader is dead; SIGTERM hands over."""
     first = world.schedulers.start("first")
     before = await the_leader(world.operator)
     await world.command(1)
     first.kill()
     again = world.schedulers.start("first")
     after = await the_leader(world.operator, other_than=before.pid)
-
     assert (after.instance, after.pid) == (before.instance, again.pid)
-    assert await world.check(1) == [before.instance, before.instance]
-    assert world.why == ["first", "restarted"]
-
-
-async def test_a_lease_that_is_deleted_by_hand_is_written_again(world: World) -> None:
-    """The leader stays the leader, and nobody else takes what looks free."""
-    world.schedulers.start("first")
-    before = await the_leader(world.operator)
     world.schedulers.start("second")
     await the_leader(world.operator, standbys=1)
+    await world.command(2)
+    assert await again.stop() == EXIT_CLEAN
+    last = await the_leader(world.operator, other_than=again.pid)
+    await world.command(3)
+
+    assert (await world.check(3))[-1] == last.instance
+    assert world.why[:2] == ["first", "restarted"]
+    assert "released" in world.why
+
+
+async def test_a_leader_without_followers_leads_on(world: World) -> None:
+    """Its lease is deleted by hand, the server starts anew, it stands still: the same token."""
+    only = world.schedulers.start("only")
+    before = await the_leader(world.operator)
     leases = world.scheduler.bucket(LEASES)
-    for number in range(1, 4):
-        await leases.delete("scheduler")
-        await world.command(number)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while await leases.get("scheduler") is None:
-                await asyncio.sleep(0.02)
+    await leases.delete("scheduler")
+    await world.command(1)
+    await world.restart_server()
+    await world.command(2)
+    only.freeze()
+    asking = asyncio.create_task(world.command(3))
+    await asyncio.sleep(LAPSE_SECONDS)
+    only.thaw()
+    await asking
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while await leases.get("scheduler") is None:
+            await asyncio.sleep(0.02)
 
     assert (await the_leader(world.operator)).token == before.token
     assert await world.check(3) == [before.instance]
@@ -301,6 +282,7 @@ async def test_a_leader_that_is_cut_off_gives_way(world: World) -> None:
             line.mend()
         await first.until_said("standing_by")
 
-        assert (await the_leader(world.operator)).token == after.token
-        assert await world.check(5) == [before.instance, after.instance]
-        assert await world.fences() == {after.instance}
+        leader = await the_leader(world.operator)
+        assert leader.token >= after.token
+        assert (await world.check(5))[:2] == [before.instance, after.instance]
+        assert await world.fences() == {leader.instance}

@@ -117,8 +117,8 @@ class Lead:
             renewals += 1
             try:
                 await self._renew(msgspec.structs.replace(self.lease, renewals=renewals))
-            except FaultError as fault:
-                _log.warning("lease_not_renewed", token=self.lease.token, why=fault.message)
+            except (RevisionConflictError, FaultError) as error:
+                _log.warning("lease_not_renewed", token=self.lease.token, why=error.message)
             self._news.set()
             self._news = asyncio.Event()
 
@@ -139,10 +139,12 @@ class Lead:
             if stored is not None and not is_led_by(stored.value, lease.token, lease.instance):
                 _log.warning("lease_lost", token=lease.token, to=stored.value.instance)
                 self.lost.set()
-            # Deleted, or written by us unheard: the next renewal starts from what is there.
-            self._revision = stored.revision if stored is not None else 0
-        else:
-            self._confirmed = sent
+                return
+            # Deleted, gone with the server's memory, or written by us unheard.
+            self._revision = await self._records.write(
+                lease, revision=stored.revision if stored is not None else 0
+            )
+        self._confirmed = sent
 
 
 class Candidacy:

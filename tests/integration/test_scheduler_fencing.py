@@ -1,0 +1,219 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a leader of yesterday still sends is refused by the server, whichever write it is."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from contextlib import AsyncExitStack
+
+import pytest
+
+from shared.adapters.bus import Bus
+from shared.adapters.fencing import FencedWrites, FenceLostError
+from shared.adapters.kv import RevisionConflictError
+from shared.contracts.deployments import DEPLOYMENTS
+from shared.contracts.desired import DESIRED, DesiredNode
+from shared.contracts.events import Event, EventBody, draft_event
+from shared.contracts.leadership import LEADER_TAKE
+from shared.contracts.scheduler import APPLY_DEPLOYMENT, NODE_LABELS, ApplyDeployment, NodeLabels
+from shared.contracts.storage import FENCED_BUCKETS, outbox_bucket
+from shared.errors import FaultError
+from tests.fleets import a_package, a_spec
+from tests.integration.conftest import Buses
+from tests.support.event_stream import stored_events
+from tests.support.frozen_bus import Frost, a_leader
+from tests.support.scheduler_neighbours import (
+    WAIT_SECONDS,
+    a_catalog,
+    a_test_node,
+    until_running,
+    until_settled,
+)
+
+MOST_WRITES = 40
+
+
+async def test_a_leader_frozen_at_any_write_writes_nothing_after_the_next_one_leads(
+    buses: Buses,
+) -> None:
+    """Held up before each of its writes in turn, until another has taken over and is done."""
+    operator = await buses.open("operator")
+    reader = await buses.open("service-scheduler")
+    credentials = buses.server.credentials("service-scheduler")
+    tokens = itertools.count(1)
+    frozen_at = 0
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(a_catalog(await buses.open("service-catalog"), a_package()))
+        node = await stack.enter_async_context(a_test_node(await buses.open("node", "n1")))
+        for number in range(1, MOST_WRITES):
+            name, frost = f"edge-{number}", Frost()
+            command = ApplyDeployment(
+                spec=a_spec(name, order=number), command_id=f"command-{number}"
+            )
+            async with a_leader(credentials, next(tokens), frost) as writes:
+                frost.freeze_at(number)
+                asking = asyncio.create_task(_asked(operator, command))
+                stack.callback(asking.cancel)
+                if not await _froze(frost, reader, asking):
+                    break
+                frozen_at += 1
+                async with a_leader(credentials, next(tokens), Frost()):
+                    await _asked(operator, command)
+                    await until_running(operator, name)
+                    await until_settled(reader)
+                    before = await _stored(reader)
+                    frost.thawed.set()
+                    async with asyncio.timeout(WAIT_SECONDS):
+                        await writes.lost.wait()
+                        while frost.under_way:
+                            await asyncio.sleep(0.005)
+                    assert await _stored(reader) == before
+
+    assert frozen_at >= 10
+    events = [
+        event
+        for event in await stored_events(await buses.open("service-auditor"))
+        if event.emitter == "scheduler"
+    ]
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    assert len({event.id for event in events}) == len(events)
+    generations = [one.generation for one in node.told]
+    assert generations == sorted(set(generations))
+
+
+async def test_a_leader_that_comes_too_late_does_not_begin(buses: Buses) -> None:
+    """Whoever took the lease, was held up, and finds a larger token, writes no fence."""
+    bus = await buses.open("service-scheduler")
+    early, late = _writes(bus, 1), _writes(bus, 2)
+    await late.open()
+
+    with pytest.raises(FenceLostError, match="instance-2 leads by token 2"):
+        await early.open()
+    assert early.lost.is_set()
+
+
+async def test_a_token_that_was_given_twice_serves_one(buses: Buses) -> None:
+    """Of two with one token, as after the lease was tampered with, the first one leads."""
+    bus = await buses.open("service-scheduler")
+    await _writes(bus, 1).open()
+
+    with pytest.raises(FenceLostError):
+        await _writes(bus, 1, "another").open()
+
+
+async def test_every_kind_of_write_is_refused_in_every_fenced_bucket(buses: Buses) -> None:
+    """Create, update, put and delete, even of keys that nobody touched since, and events."""
+    old_bus, new_bus = [await buses.open("service-scheduler") for _ in range(2)]
+    old, new = _writes(old_bus, 1), _writes(new_bus, 2)
+    await old.open()
+    old_bus.fence_writes(old)
+    labels = old_bus.bucket(NODE_LABELS)
+    record = NodeLabels(node="n1", labels={})
+    revision = await labels.put("n1", record)
+    await new.open()
+
+    for write in (
+        labels.create("n2", record),
+        labels.update("n1", record, revision=revision),
+        labels.put("n1", record),
+        labels.delete("n1"),
+        old_bus.bucket(DESIRED).create("n1", DesiredNode(node="n1", generation=1, chains=())),
+        old_bus.bucket(outbox_bucket("scheduler")).delete("pending.x"),
+    ):
+        with pytest.raises(FenceLostError):
+            await write
+    stored = await labels.get("n1")
+    assert stored is not None
+    assert stored.revision == revision
+
+
+async def test_an_earlier_leader_s_events_end_with_the_next_one_s_first(buses: Buses) -> None:
+    """The event that says who leads closes the stream to everybody who led before."""
+    old_bus, new_bus = [await buses.open("service-scheduler") for _ in range(2)]
+    for bus, token in ((old_bus, 1), (new_bus, 2)):
+        writes = _writes(bus, token)
+        await writes.open()
+        bus.fence_writes(writes)
+
+    await old_bus.publish_event(_event("node.label", 1))
+    await new_bus.publish_event(_event(LEADER_TAKE, 2))
+    with pytest.raises(FenceLostError):
+        await old_bus.publish_event(_event("node.label", 3))
+    await new_bus.publish_event(_event(LEADER_TAKE, 2))
+    await new_bus.publish_event(_event("node.label", 3))
+
+    events = await stored_events(await buses.open("service-auditor"))
+    assert [event.sequence for event in events] == [1, 2, 3]
+
+
+async def test_what_another_hand_wrote_is_a_conflict_and_no_loss_of_the_lead(buses: Buses) -> None:
+    """Somebody without a fence writes: one write is refused, the next one goes on."""
+    leader, other = [await buses.open("service-scheduler") for _ in range(2)]
+    writes = _writes(leader, 1)
+    await writes.open()
+    leader.fence_writes(writes)
+    labels = leader.bucket(NODE_LABELS)
+    record = NodeLabels(node="n1", labels={})
+    await labels.put("n1", record)
+    await other.bucket(NODE_LABELS).put("n2", record)
+
+    with pytest.raises(RevisionConflictError):
+        await labels.put("n1", record)
+    await labels.put("n1", record)
+    assert not writes.lost.is_set()
+
+
+def _writes(bus: Bus, token: int, instance: str = "") -> FencedWrites:
+    return FencedWrites(
+        bus.connection,
+        FENCED_BUCKETS,
+        token=token,
+        instance=instance or f"instance-{token}",
+        emitter="scheduler",
+    )
+
+
+def _event(action: str, sequence: int) -> Event:
+    return draft_event(
+        EventBody(action=action, outcome="succeeded"),
+        event_id=f"{action}-{sequence}",
+        emitter="scheduler",
+        sequence=sequence,
+        time="2026-01-01T00:00:00.000000Z",
+        salt=bytes(16),
+    )
+
+
+async def _asked(operator: Bus, command: ApplyDeployment) -> None:
+    """Answered, however often it has to be asked."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while True:
+            try:
+                await operator.request(APPLY_DEPLOYMENT, command, timeout_seconds=0.5)
+            except FaultError:
+                continue
+            return
+
+
+async def _froze(frost: Frost, reader: Bus, asking: asyncio.Task[None]) -> bool:
+    """Whether it was held up before the command was over and settled."""
+    while not frost.frozen.is_set():
+        if asking.done() and not await _unfinished(reader):
+            return frost.frozen.is_set()
+        await asyncio.sleep(0.002)
+    return True
+
+
+async def _unfinished(reader: Bus) -> bool:
+    return any(one.value.unfinished for one in await reader.bucket(DEPLOYMENTS).entries())
+
+
+async def _stored(reader: Bus) -> list[tuple[str, str, int]]:
+    """Every key of the fenced buckets with its revision."""
+    return [
+        (bucket.name, entry.key, entry.revision)
+        for bucket in FENCED_BUCKETS
+        for entry in await reader.bucket(bucket).entries()
+    ]
