@@ -304,7 +304,7 @@ class Recording:
             if not messages and (await self._stream.end()).sequence > after:
                 return  # what comes next went to somebody else: to an auditor that had the log
             fitting, is_torn = usable(messages, after=after, is_sought=is_sought)
-            drafts = [read_message(message) for message in fitting]
+            drafts = await asyncio.to_thread(_read, fitting)
             if drafts:
                 await room.acquire()
                 tasks.create_task(self._keep(drafts, after, room))
@@ -374,3 +374,7 @@ async def at_work(recording: Recording) -> AsyncIterator[None]:
         finally:
             for task in running:
                 task.cancel()
+
+
+def _read(messages: Sequence[StreamMessage]) -> list[Draft]:
+    return [read_message(message) for message in messages]

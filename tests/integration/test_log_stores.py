@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -90,6 +91,38 @@ async def test_what_follows_a_batch_that_was_not_kept_is_not_kept(place: LogPlac
         assert store.size == 0
         await append(store, messages(3))
         assert store.size == 3
+
+
+async def test_batches_given_without_waiting_are_kept_as_if_each_had_waited(
+    place: LogPlace,
+) -> None:
+    """One of them holds events that were recorded before: those behind it are as they should be."""
+    old = [message._replace(sequence=message.sequence + 3) for message in messages(3)]
+    batches = [
+        [*old, *messages(1, first=7)],
+        *(messages(5, first=first) for first in range(8, 58, 5)),
+    ]
+    async with place.open() as store:
+        await append(store, messages(3))
+        kept = await asyncio.gather(
+            *(
+                store.append(
+                    [read_message(message) for message in batch],
+                    after=batch[0].sequence - 1,
+                    now=NOW,
+                )
+                for batch in batches
+            )
+        )
+
+        assert [len(admission.records) for admission in kept] == [1, *[5] * 10]
+        assert store.state is kept[-1].state
+        assert store.size == 54
+        await store.check_every_leaf()
+    leaves = await leaves_in(place)
+    assert await root_in(place) == tree_hash(leaves)
+    numbers = [json.loads(leaf)["sequence"] for leaf in leaves]
+    assert numbers == [1, 2, 3, *range(7, 58)]
 
 
 async def test_gaps_are_kept_until_they_are_said(place: LogPlace) -> None:

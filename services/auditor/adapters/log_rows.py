@@ -36,14 +36,16 @@ SELECT idx, received_us, stream_sequence FROM (
     OR place_before + 1 <> stream_sequence ORDER BY idx
 """
 """First index, time and place of records that arrived together, as neighbours."""
+Row = tuple[Any, ...]
+"""The values of one row of `records`, in the order of its columns."""
 _TIME: Final = 4
 _RANGES: Final = msgspec.json.Decoder(tuple[tuple[int, int], ...])
 _GAP: Final = msgspec.json.Decoder(Gap)
 _NOTHING: Final = EventBody(action="", outcome="observed")
 
 
-def record_row(record: Record, received_us: int) -> tuple[Any, ...]:
-    """The values of one row of `records`, in the order of its columns."""
+def record_row(record: Record, received_us: int) -> Row:
+    """The row of a record."""
     draft = record.draft
     event = draft.event
     body = event.data if event is not None else _NOTHING

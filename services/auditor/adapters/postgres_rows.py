@@ -19,6 +19,7 @@ from asyncpg import Connection, Record
 from services.auditor.adapters.log_rows import (
     STORED,
     WIDEN_SPANS,
+    Row,
     block_spans,
     channel_rows,
     json_text,
@@ -28,6 +29,7 @@ from services.auditor.adapters.log_rows import (
     stored_record,
 )
 from services.auditor.admission import Admission, Channel, EventKey, LogState
+from services.auditor.admission import Record as AdmittedRecord
 from services.auditor.merkle import Hash, HashReader, read_frontier
 from services.auditor.query import StoredRecord
 from services.auditor.receipts import unpack_head
@@ -123,8 +125,9 @@ def plain_text(column: str) -> str:
     return _MARK.join(part.replace(f"{_MARK}0", "\0") for part in parts)
 
 
-def postgres_row(row: Sequence[Any]) -> Sequence[Any]:
+def postgres_row(record: AdmittedRecord, received_us: int) -> Row:
     """A row of `record_row` as PostgreSQL can hold it."""
+    row = record_row(record, received_us)
     texts = "".join([row[column] for column in _TEXTS])
     if len(texts) <= LONGEST_CHARACTERS and texts.isprintable() and _MARK not in texts:
         return row  # nearly always
@@ -132,7 +135,7 @@ def postgres_row(row: Sequence[Any]) -> Sequence[Any]:
     for column in _TEXTS:
         values[column] = key_text(row[column])
     values[_PROBLEM] = column_text(row[_PROBLEM])
-    return values
+    return tuple(values)
 
 
 def read_record(row: Iterable[Any]) -> StoredRecord:
@@ -144,9 +147,9 @@ def read_record(row: Iterable[Any]) -> StoredRecord:
 async def write_batch(
     connection: Connection[Record],
     admission: Admission,
+    records: Sequence[Row],
     tiles: dict[Tile, bytes],
     *,
-    received_us: int,
     fence: int,
 ) -> bool:
     """Rows, ids, tree, what the inventory covers, and place in the stream, in the open transaction.
@@ -154,13 +157,12 @@ async def write_batch(
     Returns:
         Whether the log still has this fence; if not, nothing may be committed.
     """
-    rows = [postgres_row(record_row(record, received_us)) for record in admission.records]
-    if rows:
-        await connection.copy_records_to_table("records", records=rows, columns=COLUMNS)
+    if records:
+        await connection.copy_records_to_table("records", records=records, columns=COLUMNS)
     state = admission.state
     channels = channel_rows(state, admission.changed)
-    named = [row for row in rows if row[_EVENT_ID]]
-    spans = block_spans(rows)
+    named = [row for row in records if row[_EVENT_ID]]
+    spans = block_spans(records)
     receipts = numbered_receipts(admission.receipts, state.receipts)
     return bool(
         await connection.fetchval(

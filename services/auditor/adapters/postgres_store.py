@@ -20,7 +20,8 @@ from asyncpg import Connection, Pool, Record
 
 from services.auditor.adapters import postgres_inventory as inventory
 from services.auditor.adapters import postgres_rows as rows
-from services.auditor.adapters.log_rows import read_gap
+from services.auditor.adapters.log_batches import Batch, Batches, Given
+from services.auditor.adapters.log_rows import Row, read_gap
 from services.auditor.adapters.postgres_pages import read_page
 from services.auditor.adapters.postgres_schema import (
     MONTHS_AHEAD,
@@ -45,7 +46,6 @@ from services.auditor.admission import (
     Admission,
     Gap,
     LogState,
-    admit,
     event_keys,
     rewind,
 )
@@ -94,6 +94,7 @@ class PostgresStore:
         self._tails: dict[Tile, bytes] = {}
         self._is_known = False
         self._months: set[tuple[int, int]] = set()
+        self._batches: Final = Batches(rows.postgres_row)
         self._turn: Final = asyncio.Lock()
         self._writes: Final[set[asyncio.Task[object]]] = set()
 
@@ -141,14 +142,16 @@ class PostgresStore:
 
     async def append(self, drafts: Sequence[Draft], *, after: int, now: datetime) -> Admission:
         """Keep the messages that are new, and the place in the stream, or nothing."""
-        return await self._write(lambda s: self._append(s, drafts, after, time_us_of(now)))
+        given = Given(drafts, after, time_us_of(now))
+        made = await self._batches.ahead(self._state, given)
+        return await self._write(lambda s: self._append(s, given, made))
 
     async def start_stream(self, stream_id: str, *, last_sequence: int) -> Admission:
         """Go on from the beginning of a stream that is not the one read so far."""
 
         async def work(session: Session) -> Admission:
             admission = rewind(self._state, stream_id=stream_id, last_sequence=last_sequence)
-            await self._commit(session, admission, 0)
+            await self._commit(session, admission, [])
             return admission
 
         return await self._write(work)
@@ -274,6 +277,7 @@ class PostgresStore:
     async def aclose(self) -> None:
         """What is being written is finished, and the log is let go of."""
         await asyncio.gather(*self._writes, return_exceptions=True)
+        self._batches.close()
         self._lose_session()
         self._pool.terminate()
 
@@ -281,23 +285,19 @@ class PostgresStore:
         async with self._reading() as db:
             return await rows.with_hashes(db, work)
 
-    async def _append(
-        self, session: Session, drafts: Sequence[Draft], after: int, received_us: int
-    ) -> Admission:
-        if self._state.stream_sequence != after:
-            raise StoreFaultError(f"what came before stream sequence {after} was not kept")
-        await self._make_partitions(session, received_us)
-        admission = admit(self._state, drafts, {}, received_us=received_us)
+    async def _append(self, session: Session, given: Given, made: Batch | None) -> Admission:
+        batch = self._batches.settled(self._state, given, made)
+        await self._make_partitions(session, given.received_us)
         try:
-            await self._commit(session, admission, received_us)
+            await self._commit(session, batch.admission, batch.rows)
         except asyncpg.UniqueViolationError:
             # An id that is there already: seldom, because the stream itself drops most of them.
-            known = await rows.known_leaves(session.connection, event_keys(drafts))
-            admission = admit(self._state, drafts, known, received_us=received_us)
-            await self._commit(session, admission, received_us)
-        return admission
+            known = await rows.known_leaves(session.connection, event_keys(given.drafts))
+            batch = self._batches.make(self._state, given, known)
+            await self._commit(session, batch.admission, batch.rows)
+        return batch.admission
 
-    async def _commit(self, session: Session, admission: Admission, received_us: int) -> None:
+    async def _commit(self, session: Session, admission: Admission, records: Sequence[Row]) -> None:
         tiles = extend_tiles(self._tails, admission.completed)
         self._is_known = False
         size = admission.state.frontier.size
@@ -307,8 +307,8 @@ class PostgresStore:
                 await rows.write_batch(
                     session.connection,
                     admission,
+                    records,
                     tiles,
-                    received_us=received_us,
                     fence=session.fence,
                 )
             )

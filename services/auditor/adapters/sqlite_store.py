@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from services.auditor.adapters import sqlite_rows as rows
-from services.auditor.adapters.log_rows import STORED, read_gap, record_row, stored_record
+from services.auditor.adapters.log_batches import Batch, Batches, Given
+from services.auditor.adapters.log_rows import STORED, Row, read_gap, record_row, stored_record
 from services.auditor.adapters.sqlite_database import (
     check_file,
     connect,
@@ -44,7 +45,6 @@ from services.auditor.admission import (
     EventKey,
     Gap,
     LogState,
-    admit,
     event_keys,
     rewind,
 )
@@ -64,7 +64,6 @@ from services.auditor.query import RecordQuery, StoredRecord
 from services.auditor.records import Draft, time_us_of
 from services.auditor.store import (
     DamagedLogError,
-    StoreFaultError,
     check_parts,
     check_root,
     check_size,
@@ -96,6 +95,7 @@ class SqliteStore:
         self._lock: Final = lock
         self._state = _load(writer)
         self._tails = rows.read_tiles(writer, tail_tiles(self._state.frontier.size))
+        self._batches: Final = Batches(record_row)
         self._writing: Final = ThreadPoolExecutor(1, thread_name_prefix="log-writer")
         self._reading: Final = ThreadPoolExecutor(READERS, thread_name_prefix="log-reader")
         self._local: Final = threading.local()
@@ -149,14 +149,16 @@ class SqliteStore:
         Raises:
             StoreFaultError: Nothing was kept.
         """
-        return await self._write(lambda: self._append(drafts, after, time_us_of(now)))
+        given = Given(drafts, after, time_us_of(now))
+        made = await self._batches.ahead(self._state, given)
+        return await self._write(lambda: self._append(given, made))
 
     async def start_stream(self, stream_id: str, *, last_sequence: int) -> Admission:
         """Go on from the beginning of a stream that is not the one read so far."""
 
         def work() -> Admission:
             admission = rewind(self._state, stream_id=stream_id, last_sequence=last_sequence)
-            self._commit(admission, 0)
+            self._commit(admission, [])
             return admission
 
         return await self._write(work)
@@ -298,33 +300,30 @@ class SqliteStore:
 
     def close(self) -> None:
         """Finish what is being written, and let go of the store."""
+        self._batches.close()
         self._writing.shutdown()
         self._reading.shutdown()
         for connection in (*self._readers, self._writer):
             connection.close()
         os.close(self._lock)
 
-    def _append(self, drafts: Sequence[Draft], after: int, received_us: int) -> Admission:
-        if self._state.stream_sequence != after:
-            raise StoreFaultError(f"what came before stream sequence {after} was not kept")
-        admission = admit(self._state, drafts, {}, received_us=received_us)
+    def _append(self, given: Given, made: Batch | None) -> Admission:
+        batch = self._batches.settled(self._state, given, made)
         try:
-            self._commit(admission, received_us)
+            self._commit(batch.admission, batch.rows)
         except sqlite3.IntegrityError:
             # An id that is there already: seldom, because the stream itself drops most of them.
-            found = rows.known_leaves(self._writer, event_keys(drafts))
+            found = rows.known_leaves(self._writer, event_keys(given.drafts))
             known = {EventKey(emitter, event): leaf.encode() for emitter, event, leaf in found}
-            admission = admit(self._state, drafts, known, received_us=received_us)
-            self._commit(admission, received_us)
-        return admission
+            batch = self._batches.make(self._state, given, known)
+            self._commit(batch.admission, batch.rows)
+        return batch.admission
 
-    def _commit(self, admission: Admission, received_us: int) -> None:
+    def _commit(self, admission: Admission, records: Sequence[Row]) -> None:
         database, state = self._writer, admission.state
         tiles = extend_tiles(self._tails, admission.completed)
         with transaction(database):
-            rows.insert_records(
-                database, [record_row(record, received_us) for record in admission.records]
-            )
+            rows.insert_records(database, records)
             add_sightings(database, admission.records, size=state.frontier.size)
             rows.replace_tiles(database, tiles)
             rows.replace_channels(database, state, admission.changed)

@@ -286,7 +286,7 @@ class PostgresSource(LogSource):
 
     def row_of(self, record: Record, received_us: int) -> tuple[Any, ...]:
         """The row that a store writes of a record."""
-        return tuple(postgres_row(record_row(record, received_us)))
+        return postgres_row(record, received_us)
 
     def fetch(self, statement: str) -> list[Any]:
         """Rows of one statement."""
