@@ -33,6 +33,9 @@ app.command(
 app.command("cli.licence:app", name="licence", help="Request, grant and list licence waivers.")
 app.command("cli.space:app", name="space", help="Who sees what is published, and until when.")
 app.command("cli.map:app", name="map", help="What the maps of running programs hold.")
+app.command(
+    "cli.companion:app", name="companion", help="Programs of user space that packages bring."
+)
 app.command("cli.audit:app", name="audit", help="Ask the log, prove records, verify proofs.")
 app.command(
     "cli.witness:app", name="witness", help="Run a witness: it cosigns the head of a log that grew."

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from cli.chain_view import program_text
 from cli.commanding import issue
+from cli.companion import companion_line
 from cli.console import CredentialsOption, JsonFlag, emit, plain, run
 from cli.node_capabilities import capability_rows, hook_points_row, slot_words, xdp_words
 from cli.rollout import CommandIdOption, ReasonOption, chosen_id
@@ -233,7 +234,12 @@ def render_node(node: NodeStatus) -> RenderableType:
         Text(f"{one.deployment} {_UNFIT[one.stays]} {plain(one.why)}", style="yellow")
         for one in node.unfit_for
     ]
-    return Group(facts, Text(""), interfaces, Text(""), chains, *unfit)
+    companions = [
+        Text(plain(f"{chain.place}/{chain.hook} {companion_line(one)}"))
+        for chain in node.chains
+        for one in chain.companions
+    ]
+    return Group(facts, Text(""), interfaces, Text(""), chains, *companions, *unfit)
 
 
 def render_labels(labelled: NodeLabelled) -> RenderableType:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.chain_view import drift_line
+from cli.companion import companion_line
 from cli.console import CredentialsOption, JsonFlag, emit, plain, run
 from cli.rollout import named
 from cli.session import connected
@@ -134,6 +135,12 @@ def render_deployment(deployment: DeploymentStatus) -> RenderableType:
                 style="red" if place.state == "failed" else "dim",
             )
             for reason in place.why
+        ]
+        companions = place.chain.companions if place.chain is not None else ()
+        parts += [
+            Text(plain(f"{place.node} {place.place}: {companion_line(one)}"), style="dim")
+            for one in companions
+            if one.deployment == deployment.key and not one.reason
         ]
         drifts = place.chain.drift if place.chain is not None else ()
         parts += [

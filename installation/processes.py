@@ -115,6 +115,7 @@ PROCESSES: Final[tuple[ProcessKind, ...]] = (
             "METRICS_LISTEN",
             "L3AFD_NAMES",
             "BCC_PYTHON",
+            "COMPANIONS_SOCKET",
         ),
         credentials="node",
         answers_as="node",
@@ -258,6 +259,7 @@ def _spec(
         "WITNESSES": environ.get(f"{kind.prefix}_WITNESSES", ""),
         "TILES_DIR": environ.get(f"{kind.prefix}_TILES_DIR", ""),
         "ALARMS": environ.get(f"{kind.prefix}_ALARMS", ""),
+        "COMPANIONS_SOCKET": environ.get(f"{kind.prefix}_COMPANIONS_SOCKET", ""),
         "BCC_PYTHON": environ.get(f"{kind.prefix}_BCC_PYTHON", "/usr/bin/python3"),
     }
     return ProcessSpec(

@@ -49,6 +49,7 @@ def redacted_chain(chain: ObservedChain, sees: Sees) -> ObservedChain:
         displaced=chain.displaced,
         programs=tuple(redacted_program(one, sees) for one in chain.programs),
         refusal=redacted_refusal(chain.refusal),
+        companions=tuple(one for one in chain.companions if sees(space_of(one.deployment))),
         drift=tuple(ObservedDrift(kind=one.kind, done=one.done) for one in chain.drift),
         restricted=True,
     )

@@ -17,6 +17,10 @@ from services.node_executor.adapters.artifact_cache import ArtifactCache
 from services.node_executor.adapters.bcc_sources import SourceCompiler
 from services.node_executor.adapters.bcc_toolchain import ToolchainProbe
 from services.node_executor.adapters.capabilities import KernelCapabilities
+from services.node_executor.adapters.companion_desk import CompanionDesk
+from services.node_executor.adapters.companion_files import CompanionFiles
+from services.node_executor.adapters.companion_keeper import CompanionKeeper
+from services.node_executor.adapters.companion_line import supervisor_line
 from services.node_executor.adapters.compilation_cache import CompilationCache
 from services.node_executor.adapters.event_publisher import EventPublisher
 from services.node_executor.adapters.grace_periods import ExpeditedGracePeriods
@@ -24,6 +28,7 @@ from services.node_executor.adapters.heartbeats import Heartbeats, say_unreadabl
 from services.node_executor.adapters.hook_points import HookPointKernel
 from services.node_executor.adapters.host_programs import HostPrograms
 from services.node_executor.adapters.inventory import Inventory, read_boot_id, seconds_since_boot
+from services.node_executor.adapters.kernel_facts import own_platform
 from services.node_executor.adapters.kernel_thread import KernelThread
 from services.node_executor.adapters.link_monitor import LinkMonitor
 from services.node_executor.adapters.log_memory import LogMemory
@@ -44,6 +49,7 @@ from services.node_executor.adapters.unmanaged_programs import UnmanagedPrograms
 from services.node_executor.artifact_eviction import archive_audience
 from services.node_executor.chain_journal import ChainJournal
 from services.node_executor.changes import HookPoints
+from services.node_executor.companion_set import CompanionNode
 from services.node_executor.config import (
     NodeExecutorConfig,
     check_bpffs_dir,
@@ -205,6 +211,54 @@ async def main(stop: asyncio.Event) -> None:
             thread=thread,
             policy=config.unmanaged,
         )
+        folder = config.state_dir / "companions"
+        supervisor = supervisor_line(config.companions_socket)
+        keeper = CompanionKeeper(
+            node=CompanionNode(bus.name, own_platform(), folder),
+            boot_id=read_boot_id(),
+            supervisor=supervisor,
+            listener=supervisor_line(config.companions_socket),
+            archives=archives,
+            files=CompanionFiles(folder),
+            points=points,
+            journal=store,
+            thread=thread,
+            disk=disk,
+        )
+        companions = CompanionDesk(
+            node=bus.name,
+            keeper=keeper,
+            supervisor=supervisor,
+            readers=readers,
+            journal=store,
+            thread=thread,
+            new_id=lambda: secrets.token_hex(16),
+        )
+        records = NodeRecords(
+            node=bus.name,
+            bus=bus,
+            thread=thread,
+            store=store,
+            offline_mode=config.offline_mode,
+            inventory=Inventory(
+                node=bus.name,
+                labels=labels,
+                offline_mode=config.offline_mode,
+                trust_mode=config.trust_mode,
+                netlink=netlink,
+                compilers=compilers,
+                capabilities=KernelCapabilities(
+                    config.state_dir / "capabilities.json",
+                    boot_id=read_boot_id(),
+                    thread=thread,
+                ),
+                own_programs=host.own_programs,
+                companions=keeper.features,
+                now=_now,
+            ),
+            now=_now,
+        )
+        keeper.tell(report=records.observe, register=records.look_again)
         service = NodeExecutorService(
             bus=bus,
             thread=thread,
@@ -229,29 +283,7 @@ async def main(stop: asyncio.Event) -> None:
             host=host,
             publisher=EventPublisher(bus=bus, thread=thread, store=store, journaled=journaled),
             snapshots=Snapshots(node=bus.name, points=points, store=store),
-            records=NodeRecords(
-                node=bus.name,
-                bus=bus,
-                thread=thread,
-                store=store,
-                offline_mode=config.offline_mode,
-                inventory=Inventory(
-                    node=bus.name,
-                    labels=labels,
-                    offline_mode=config.offline_mode,
-                    trust_mode=config.trust_mode,
-                    netlink=netlink,
-                    compilers=compilers,
-                    capabilities=KernelCapabilities(
-                        config.state_dir / "capabilities.json",
-                        boot_id=read_boot_id(),
-                        thread=thread,
-                    ),
-                    own_programs=host.own_programs,
-                    now=_now,
-                ),
-                now=_now,
-            ),
+            records=records,
             following=Following(
                 node=bus.name,
                 start=secrets.token_hex(16),
@@ -271,12 +303,22 @@ async def main(stop: asyncio.Event) -> None:
             links=LinkMonitor(first=netlink.forget, named=named),
             readers=readers,
             metrics=MetricsEndpoint(
-                node=bus.name, thread=thread, sampler=sampler, readers=readers, l3afd=l3afd
+                node=bus.name,
+                thread=thread,
+                sampler=sampler,
+                readers=readers,
+                companions=companions.usage,
+                l3afd=l3afd,
             ),
             listen=listen,
             log_memory=LogMemory(bus=bus, thread=thread, store=store, now=_now),
             heartbeats=Heartbeats(
-                bus=bus, thread=thread, sampler=sampler, readers=readers, now=_now
+                bus=bus,
+                thread=thread,
+                sampler=sampler,
+                readers=readers,
+                companions=companions.usage,
+                now=_now,
             ),
             rounds=Rounds(period_seconds=config.period_seconds),
             verification=PackageVerification(
@@ -288,6 +330,7 @@ async def main(stop: asyncio.Event) -> None:
                 now=_now,
             ),
             trust=trust,
+            companions=companions,
         )
         async with unmanaged.watched():
             await service.run(stop)

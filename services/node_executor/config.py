@@ -58,6 +58,8 @@ class NodeExecutorConfig(ServiceConfig, frozen=True, kw_only=True):
     """`host:port` where Prometheus may scrape; empty: nothing is served."""
     l3afd_names: bool = False
     """Whether scrapes hold l3afd's names too, for dashboards made for it."""
+    companions_socket: str = ""
+    """Where the companion supervisor of this node listens; empty: it runs no companions."""
     bcc_python: Path = Path("/usr/bin/python3")
     """The Python that can import bcc: the distribution's."""
 

@@ -20,6 +20,7 @@ from shared.contracts.desired import Cause, DesiredChain, DesiredProgram
 from shared.contracts.events import Actor, EventBody, Outcome
 from shared.contracts.inventory import SNAPSHOT, RunningProgram
 from shared.contracts.node import NodeRecord, ObservedChain
+from shared.contracts.node_companions import COMPANION_ACTIONS
 from shared.contracts.trust import TrustDocument
 from shared.errors import Reason, Refusal
 from shared.event_size import fit_event_body
@@ -49,6 +50,7 @@ ACTIONS: Final = (
     "pins.restore",
     "trust.learn",
     "trust.refuse",
+    *COMPANION_ACTIONS,
 )
 """Everything that a node says: a lost journal goes on behind the newest of them."""
 MAX_REFUSAL_BYTES: Final = 4096

@@ -16,6 +16,7 @@ import msgspec
 
 from shared.archive_files import ArchiveBytes
 from shared.canonical import sha256_hex
+from shared.companion_arguments import desired_problems
 from shared.configuration.entries import PROCESSORS
 from shared.contracts.catalog import SignedPackage
 from shared.contracts.compilation import Compilation
@@ -135,6 +136,9 @@ def program_problems(
     else:
         yield from _entry_problems(program, entry, hook=hook, platform=platform, path=path)
     yield from configuration_problems(program.config, manifest.maps, path=f"{path}.config")
+    yield from desired_problems(
+        program.companions, manifest.companions, platform=platform, path=f"{path}.companions"
+    )
     for field, values in (("constants", program.constants), ("variables", program.variables)):
         for name in values:
             if name not in manifest.variables:

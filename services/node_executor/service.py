@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from services.node_executor.adapters.companion_desk import CompanionDesk
 from services.node_executor.adapters.event_publisher import EventPublisher
 from services.node_executor.adapters.heartbeats import Heartbeats
 from services.node_executor.adapters.host_programs import HostPrograms
@@ -116,6 +117,7 @@ class NodeExecutorService:
         snapshots: Snapshots,
         readers: Readers,
         trust: TrustKeeper,
+        companions: CompanionDesk,
     ) -> None:
         """Nothing is touched yet."""
         self._bus = bus
@@ -142,6 +144,7 @@ class NodeExecutorService:
         self._snapshots = snapshots
         self._readers = readers
         self._trust = trust
+        self._companions = companions
         self._desired: DesiredNode | None = None
         self._bus_was_asked = False
         self._has_begun = False
@@ -168,6 +171,7 @@ class NodeExecutorService:
                 self._log_memory.keeping(),
                 self._records.reporting(),
                 self._links.watching(self._on_links),
+                *self._companions.keeper.loops(),
                 stop=stop,
             )
         await self._staging.let_go(everything=True)
@@ -204,6 +208,7 @@ class NodeExecutorService:
             READ_MAP: self.read_map,
             VERIFY_ON_NODE: self._verification.take,
             GET_KNOWN_HEAD: self._log_memory.show,
+            **self._companions.endpoints(),
         }
         await self._records.first_registration()  # who answers can be asked for by its name
         async with bus.serve("node", endpoints, version=VERSION, tokens={"node": self._bus.name}):
@@ -335,6 +340,7 @@ class NodeExecutorService:
             ):
                 self._acted_generation = desired.generation if desired else self._acted_generation
                 log.debug("settled", hook_points=len(wanted.chains), resting=len(resting))
+        await self._companions.keeper.follow()
         if not self._bus_was_asked:
             return
         known = resting if desired is not None else {}
@@ -346,7 +352,7 @@ class NodeExecutorService:
             at="",
         )
         self._looked = self._observed.chains
-        self._records.observe(self._observed)
+        self._companions.keeper.observe(self._observed)
         await self._thread(self._snapshots.take_if_due, seen)
 
     async def _look(self, wanted: DesiredNode, *, takes_off: bool) -> dict[Point, ObservedChain]:

@@ -136,6 +136,7 @@ def desired_program(revision: DeploymentRevision, platform: str) -> DesiredProgr
         variables=resolved.variables,
         map_policies=resolved.map_policies,
         metrics=resolved.metrics,
+        companions=resolved.companions,
         signed=kept.signed if kept else resolved.signed,
         licence=kept.licence if kept else resolved.licences.get(path),
         instance=revision.instance,

@@ -7,6 +7,7 @@ Rules:
    the node decides then.
  * A node whose platform no object of the program is for is excluded, and so is one whose kernel is
    outside the range that the package needs.
+ * So is one for whose platform the package has a program and not each of its companions.
  * A feature that a package needs must be there by name: a node that does not know it is of an older
    release.
  * What is in a space goes to no node that would show it to those who do not see it.
@@ -116,6 +117,8 @@ class Demand:
     """Whether nodes of other platforms than those have an object."""
     excuses: Excuses | None = None
     """What waivers must cover on the node; None: nothing."""
+    companion_platforms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By companion of the package: what it was made for."""
     is_restricted: bool = False
     """Whether the node has to keep it from those who do not see it."""
 
@@ -155,6 +158,7 @@ def demand_for(spec: DeploymentSpec, resolved: ResolvedProgram) -> Demand:
         objects={str(key): one.requires for key, one in resolved.objects.items()},
         has_other_object=bool(resolved.object),
         excuses=_excuses(spec, resolved),
+        companion_platforms=resolved.companion_platforms,
         is_restricted=spec.space != PUBLIC,
     )
 
@@ -228,6 +232,10 @@ def _lacks(wanted: Demand, node: NodeAbilities) -> Iterator[str]:
 def _lacks_of_features(wanted: Demand, node: NodeAbilities) -> Iterator[str]:
     if wanted.is_restricted and not node.features.get(REDACTION, False):
         yield "its executor is of a release that shows everybody what it runs"
+    for name, platforms in sorted(wanted.companion_platforms.items()):
+        if node.platform and node.platform not in platforms:
+            made_for = " and ".join(platforms)
+            yield f"it is {node.platform}, and the companion {name} is for {made_for}"
     for feature in wanted.features:
         if not node.features.get(feature, False):
             note = node.feature_notes.get(feature, "")

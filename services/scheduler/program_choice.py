@@ -13,6 +13,7 @@ Rules:
  * Only maps and variables that the manifest declares may be configured, within the limits it
    declares; where nothing is said, the package's defaults hold.
  * What happens to maps whose layout changes is what the specification says, else the package.
+ * Companions get what the specification says of their arguments, else the package's defaults.
  * The package's metrics are read unless the specification gives the same name another source.
 """
 
@@ -25,6 +26,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from shared.canonical import canonical_bytes
+from shared.companion_arguments import companion_problems, whole_companions
 from shared.configuration.deployed import (
     Variables,
     config_problems,
@@ -38,6 +40,7 @@ from shared.contracts.errors import ErrorCode
 from shared.contracts.licences import StatedLicence
 from shared.contracts.metrics import MetricSource
 from shared.contracts.node import DEFAULT_PROCEED_ON, terminal_verdicts, verdicts_of
+from shared.contracts.node_companions import DesiredCompanion
 from shared.contracts.package_facts import ProgramRequirements
 from shared.contracts.package_manifest import MapEntry, MapPolicy, PackageManifest, ProgramEntry
 from shared.errors import Reason, RefusedError
@@ -46,7 +49,8 @@ from shared.licensing.waivers import waived_rules
 
 _REFUSE: Final = "refuse"
 MAX_CONFIG_BYTES: Final = 16 * 1024
-"""Maps and variables of one deployment with the package's defaults, in canonical JSON."""
+"""Maps, variables and arguments of companions of one deployment with the package's defaults, in
+canonical JSON."""
 
 
 class ProgramChoiceError(RefusedError):
@@ -72,7 +76,9 @@ def resolve_program(spec: DeploymentSpec, package: PackageVersion) -> ResolvedPr
     problems += _untold(config_problems(config, manifest, objects), problems)
     variables, found = whole_variables(spec.variables, manifest, objects)
     problems += found
-    problems += _size_problems(config, variables)
+    companions = whole_companions(spec.companions, manifest.companions)
+    problems += companion_problems(spec.companions, manifest.companions)
+    problems += _size_problems(config, variables, companions)
     metrics = {
         **{
             name: msgspec.convert(one, MetricSource, from_attributes=True)
@@ -102,6 +108,10 @@ def resolve_program(spec: DeploymentSpec, package: PackageVersion) -> ResolvedPr
         variables=variables.live,
         map_policies=_map_policies(spec, manifest, known_maps),
         metrics={name: source for name, source in metrics.items() if source.map in known_maps},
+        companions=companions,
+        companion_platforms={
+            name: tuple(sorted(one.executables)) for name, one in manifest.companions.items()
+        },
         needs=(*((program.compiler,) if program.compiler else ()), *manifest.node_features),
         requires=_requirements(program, program.object, package),
         kernels=manifest.needs.kernel,
@@ -268,8 +278,12 @@ def _untold(found: Iterable[Reason], told: Iterable[Reason]) -> list[Reason]:
     return [reason for reason in found if reason.path not in paths]
 
 
-def _size_problems(config: Mapping[str, MapConfig], variables: Variables) -> list[Reason]:
-    size_bytes = len(canonical_bytes([config, variables.constants, variables.live]))
+def _size_problems(
+    config: Mapping[str, MapConfig],
+    variables: Variables,
+    companions: Mapping[str, DesiredCompanion],
+) -> list[Reason]:
+    size_bytes = len(canonical_bytes([config, variables.constants, variables.live, companions]))
     if size_bytes <= MAX_CONFIG_BYTES:
         return []
     rule = f"configuration, defaults included, is limited to {MAX_CONFIG_BYTES} bytes of JSON"

@@ -3,7 +3,9 @@
 """Wanted and observed -> what is so, and why where it is not.
 
 Rules:
- * `running` is said of a place only if the node read back exactly the wanted revision and archive.
+ * `running` is said of a place only if the node read back exactly the wanted revision and archive,
+   and each companion is ready or has done its work.
+ * A companion that the node gave up is a failure; one that is on its way there is not.
  * `failed` is said only once the node acted upon the newest desired generation; until then what it
    reports is about something older, and the place is `pending`.
  * What a node could not do because of a fault, it tries again: that place is `pending` too.
@@ -16,12 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
 from services.scheduler.audiences import EVERYBODYS, Sight
 from services.scheduler.chain_planning import PlaceConflict, current_revision, places_of
+from services.scheduler.companion_standing import Judgement, PlaceState, judge_companions
 from services.scheduler.desired_state import Fleet
 from services.scheduler.licence_standing import violations
 from services.scheduler.unfit import lack_at
@@ -40,10 +43,6 @@ from shared.errors import Reason
 from shared.identifiers import Hook, split_place
 
 SILENT_AFTER_SECONDS: Final = 3 * HEARTBEAT_SECONDS
-
-PlaceState = Literal["running", "pending", "failed"]
-Judgement = tuple[PlaceState, tuple[Reason, ...]]
-_RUNNING: Final[Judgement] = ("running", ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +230,7 @@ def _view_place(
     program = _program_of(chain, revision.spec.key)
     generation = desired.generation if desired else 0
     if _runs(told, chain, program):
-        state, why = _RUNNING
+        state, why = judge_companions(revision, told[0], chain)
     elif not _is_told(revision, told[0], interface, desired):
         state, why = "pending", (Reason(path="", rule="the node is not told yet"),)
     else:

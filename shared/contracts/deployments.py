@@ -15,6 +15,7 @@ from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.licences import StatedLicence
 from shared.contracts.link_options import LinkWishes
 from shared.contracts.metrics import MetricSource
+from shared.contracts.node_companions import CompanionWish, DesiredCompanion
 from shared.contracts.package_facts import ProgramRequirements
 from shared.contracts.package_manifest import MapPolicy, PlaceInChain, PlatformKey, Symbol
 from shared.contracts.selectors import InterfaceGlob, InterfaceSelector, NetnsGlob, NodeShare
@@ -81,6 +82,8 @@ class DeploymentSpec(Document, frozen=True, kw_only=True):
     map_policies: dict[Symbol, MapPolicy] = {}
     """What happens to a map whose layout changes, where that is not what the package says."""
     metrics: dict[Token, MetricSource] = {}
+    companions: Annotated[dict[Token, CompanionWish], Meta(max_length=16)] = {}
+    """What the package's companions are told; one that is not named runs with its defaults."""
     link: LinkWishes = LinkWishes()
     """How the chains that it is part of are linked and attached."""
     channel: Token = "stable"
@@ -191,6 +194,10 @@ class ResolvedProgram(Message, frozen=True, kw_only=True):
     """Global variables that change while the program runs."""
     map_policies: dict[str, MapPolicy] = {}
     metrics: dict[str, MetricSource] = {}
+    companions: dict[str, DesiredCompanion] = {}
+    """All of the package."""
+    companion_platforms: dict[str, tuple[str, ...]] = {}
+    """Of each: what it was made for."""
     needs: tuple[str, ...] = ()
     """Features that a node must have, beside the one of the hook."""
     requires: ProgramRequirements | None = None

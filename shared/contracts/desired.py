@@ -12,6 +12,7 @@ from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.licences import StatedLicence
 from shared.contracts.link_options import LinkOptions
 from shared.contracts.metrics import MetricSource
+from shared.contracts.node_companions import DesiredCompanion
 from shared.contracts.package_manifest import MapPolicy
 from shared.contracts.spaces import SpaceText
 from shared.deployment_keys import DeploymentKey
@@ -49,6 +50,8 @@ class DesiredProgram(Document, frozen=True, kw_only=True):
     map_policies: dict[str, MapPolicy] = {}
     """What happens to a map whose layout changes, by its name; not named: it is refused."""
     metrics: dict[str, MetricSource] = {}
+    companions: dict[Token, DesiredCompanion] = {}
+    """All of the package, by name."""
     signed: SignedPackage
     licence: StatedLicence | None = None
     """Null: accepted by a release that did not pass it on."""

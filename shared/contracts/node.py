@@ -33,6 +33,7 @@ from shared.contracts.inspection import ChainCounters
 from shared.contracts.interfaces import Interface
 from shared.contracts.licences import ProgramLicence
 from shared.contracts.metrics import Aggregation, HistogramBucket
+from shared.contracts.node_companions import ObservedCompanion
 from shared.contracts.spaces import SpaceText
 from shared.contracts.trust_notes import TrustMode
 from shared.errors import Refusal
@@ -140,6 +141,8 @@ class ObservedChain(Message, frozen=True, kw_only=True):
     damaged pins."""
     netns: str = ""
     """Network namespace by its name below /run/netns; empty: the executor's own."""
+    companions: tuple[ObservedCompanion, ...] = ()
+    """Of the programs of the chain, by deployment and name."""
     drift: tuple[ObservedDrift, ...] = ()
     """What others changed, as of the last look (every 15 s), and what is done about it."""
     restricted: bool = False

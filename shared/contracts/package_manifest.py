@@ -249,6 +249,13 @@ class CompanionReadiness(Document, frozen=True, kw_only=True):
     timeout_seconds: Annotated[int, Meta(ge=1, le=600)] = 10
 
 
+CommandWords = Annotated[
+    tuple[Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]+(?!\n)$", max_length=255)], ...],
+    Meta(max_length=16),
+]
+"""Words of a command, which stand before the arguments."""
+
+
 class CompanionEntry(Document, frozen=True, kw_only=True):
     """A program of user space that works beside the kernel's programs."""
 
@@ -256,6 +263,14 @@ class CompanionEntry(Document, frozen=True, kw_only=True):
     executables: Annotated[dict[PlatformKey, FilePath], Meta(min_length=1)]
     """The file in the archive for each platform."""
     arguments: dict[Token, CompanionArgument] = {}
+    start: CommandWords = ()
+    """Before the arguments when it is started, as `run`."""
+    stop: CommandWords = ()
+    """The executable is run with these words and the arguments so that the companion ends by
+    itself; empty: SIGTERM."""
+    update: CommandWords = ()
+    """The same when arguments changed, with the new ones, so that the companion goes on with them;
+    empty: it is started anew."""
     user: Annotated[str, Meta(pattern=r"^([a-z_][a-z0-9_-]{0,31})?(?!\n)$")] = ""
     """Account of the node; empty: one that is made for it alone."""
     capabilities: Annotated[
@@ -266,7 +281,7 @@ class CompanionEntry(Document, frozen=True, kw_only=True):
     readiness: CompanionReadiness = CompanionReadiness()
     restart: Literal["always", "on-failure", "never"] = "on-failure"
     stop_seconds: Annotated[int, Meta(ge=1, le=600)] = 10
-    """From SIGTERM to SIGKILL."""
+    """From SIGTERM or the stop command to SIGKILL."""
 
 
 class PackageManifest(Document, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from shared.contracts import (
     log_health,
     map_reading,
     node,
+    node_companions,
     notices,
     overlays,
     ratings,
@@ -105,6 +106,7 @@ _READ: Final[tuple[Endpoint[Any, Any], ...]] = (
     GET_KNOWN_HEAD,
     inspection.EXPLAIN_CHAIN,
     ebpf.LIST_EBPF,
+    node_companions.LIST_COMPANIONS,
     audit.GET_CHECKPOINT,
     audit.CREATE_SUBSCRIPTION,
     audit.FETCH_EVENTS,
@@ -118,6 +120,8 @@ _OPERATE: Final = (
     scheduler.LABEL_NODE,
     inspection.TEST_CHAIN,
     map_reading.READ_MAP,
+    node_companions.READ_COMPANION_LOG,
+    node_companions.RESTART_COMPANION,
     reconciliation.RECONCILE_NODE,
 )
 _PUBLISH: Final = (

@@ -39,6 +39,7 @@ def an_endpoint(thread: BusyThread) -> MetricsEndpoint:
     """Of a node on which nothing runs."""
     world = World()
     return MetricsEndpoint(
+        companions=lambda: (),
         node="n1",
         thread=thread,
         sampler=a_sampler(world, CounterMaps()),

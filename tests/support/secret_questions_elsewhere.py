@@ -107,6 +107,9 @@ ELSEWHERE: Final[dict[str, str]] = {
     "l3af.v1.api.node.{node}.ebpf.list": "tests/kernel/test_restricted_chains.py",
     "l3af.v1.api.node.{node}.map.read": "tests/kernel/test_restricted_chains.py",
     "l3af.v1.api.node.{node}.reconcile": "tests/kernel/test_restricted_chains.py",
+    "l3af.v1.api.node.{node}.companion.list": "tests/unit/test_companion_desk.py",
+    "l3af.v1.api.node.{node}.companion.log": "tests/unit/test_companion_desk.py",
+    "l3af.v1.api.node.{node}.companion.restart": "tests/unit/test_companion_desk.py",
     "l3af.v1.api.node.{node}.head.get": "tests/kernel/test_restricted_chains.py",
 }
 """What names nothing that could be secret, or needs a kernel: where it is looked at instead."""

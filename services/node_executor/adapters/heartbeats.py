@@ -9,12 +9,14 @@ from collections.abc import Callable
 import structlog
 
 from services.node_executor.adapters.node_bus import NodeBus
+from services.node_executor.companion_metrics import companion_values
 from services.node_executor.disclosure import Readers
 from services.node_executor.generations import Point
 from services.node_executor.metrics_sampling import Sampler, metric_values
 from services.node_executor.staging import Thread
 from shared.contracts.desired import DesiredNode
 from shared.contracts.node import HEARTBEAT, METRICS, Heartbeat, NodeMetrics, ObservedChain
+from shared.contracts.node_companions import CompanionShown
 from shared.errors import FaultError, Refusal, RefusedError
 
 log = structlog.get_logger()
@@ -35,6 +37,7 @@ class Heartbeats:
         thread: Thread,
         sampler: Sampler,
         readers: Readers,
+        companions: Callable[[], tuple[CompanionShown, ...]],
         now: Callable[[], str],
     ) -> None:
         """Nothing is said yet; metrics are for whoever listens, so they are what everybody sees."""
@@ -42,6 +45,7 @@ class Heartbeats:
         self._thread = thread
         self._sampler = sampler
         self._readers = readers
+        self._companions = companions
         self._now = now
 
     async def beat(
@@ -74,6 +78,7 @@ class Heartbeats:
             )
             await self._bus.publish(HEARTBEAT.at(node=self._bus.name), heartbeat)
             values = metric_values(map(self._readers.of("").counted, sampled))
+            values |= companion_values(self._companions())
             if values:
                 metrics = NodeMetrics(node=self._bus.name, at=heartbeat.at, values=values)
                 await self._bus.publish(METRICS.at(node=self._bus.name), metrics)

@@ -43,6 +43,7 @@ class Inventory:
         compilers: ToolchainProbe,
         capabilities: KernelCapabilities,
         own_programs: Callable[[], Collection[int]],
+        companions: Callable[[], tuple[dict[str, bool], dict[str, str]]],
         now: Callable[[], str],
     ) -> None:
         self._node = node
@@ -54,6 +55,7 @@ class Inventory:
         self._kernel = capabilities
         self._capabilities: Capabilities | None = None
         self._own_programs = own_programs
+        self._companions = companions
         self._now = now
         self._features = probe_features()
 
@@ -65,6 +67,7 @@ class Inventory:
         """The node as it is now."""
         names = os.uname()
         compilers, notes = self._compilers.features()
+        companions, remarks = self._companions()
         surveyed = self._netlink.survey(self._own_programs())
         return NodeRecord(
             node=self._node,
@@ -76,8 +79,8 @@ class Inventory:
             labels=self._labels,
             interfaces=surveyed.interfaces,
             taken=surveyed.taken,
-            features={**self._features, **compilers, REDACTION: True},
-            feature_notes=notes,
+            features={**self._features, **compilers, **companions, REDACTION: True},
+            feature_notes=notes | remarks,
             capabilities=self._capabilities,
             offline_mode=self._offline_mode,
             trust_mode=self._trust_mode,

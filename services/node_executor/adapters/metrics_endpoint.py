@@ -22,6 +22,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from services.node_executor.adapters import kernel_info
+from services.node_executor.companion_metrics import companion_families
 from services.node_executor.disclosure import Readers
 from services.node_executor.exposition import families
 from services.node_executor.kernel_types import RunTime
@@ -30,6 +31,7 @@ from services.node_executor.metrics_sampling import Sampler
 from services.node_executor.staging import Thread
 from shared.contracts.desired import DesiredNode
 from shared.contracts.node import ChainShown
+from shared.contracts.node_companions import CompanionShown
 from shared.errors import FaultError, RefusedError
 
 SAMPLE_SECONDS: Final = 1.0
@@ -53,6 +55,7 @@ class MetricsEndpoint:
         thread: Thread,
         sampler: Sampler,
         readers: Readers,
+        companions: Callable[[], tuple[CompanionShown, ...]],
         l3afd: L3afdCounts | None,
     ) -> None:
         """Nothing is sampled or served.
@@ -62,12 +65,14 @@ class MetricsEndpoint:
             thread: The kernel's.
             sampler: Reads hook points and maps; used in `thread` alone.
             readers: Who sees what: whoever scrapes has no name, and sees what everybody does.
+            companions: What companions use, as everybody sees it.
             l3afd: What happened, if l3afd's names are wanted too.
         """
         self._node: Final = node
         self._thread: Final = thread
         self._sampler: Final = sampler
         self._readers: Final = readers
+        self._companions: Final = companions
         self._l3afd: Final = l3afd
         self._scrape: asyncio.Task[list[Metric]] | None = None
 
@@ -140,7 +145,7 @@ class MetricsEndpoint:
             interfaces = {one.chain.interface for one in sampled if not one.chain.netns}
             addresses = {one: _first_address(one) for one in interfaces}
             found += l3afd_families(self._node, sampled, self._l3afd, addresses)
-        return found
+        return [*found, *companion_families(self._node, self._companions())]
 
 
 def pause_seconds(took_seconds: float) -> float:
