@@ -32,11 +32,20 @@ def encoded(codec: Codec, value: Any) -> bytes | None:
     return None if problems else data
 
 
-@cache
-def values(  # noqa: PLR0911 because each kind has its values
-    codec: Codec,
-) -> st.SearchStrategy[Any]:
+def values(codec: Codec) -> st.SearchStrategy[Any]:
     """In the form in which they are read back."""
+    known: Any = codec  # which is frozen, so it can be kept by
+    return _values(known)
+
+
+def misfits(codec: Codec) -> st.SearchStrategy[tuple[Any, str]]:
+    """A value that is refused, and the path within it that the refusal names."""
+    known: Any = codec
+    return _misfits(known)
+
+
+@cache
+def _values(codec: Any) -> st.SearchStrategy[Any]:  # noqa: PLR0911 because each has its own
     match codec:
         case NumberCodec():
             (low, high), least, most = codec.limits, codec.minimum, codec.maximum
@@ -73,10 +82,7 @@ def values(  # noqa: PLR0911 because each kind has its values
 
 
 @cache
-def misfits(  # noqa: PLR0911 because each kind has its own
-    codec: Codec,
-) -> st.SearchStrategy[tuple[Any, str]]:
-    """A value that is refused, and the path within it that the refusal names."""
+def _misfits(codec: Any) -> st.SearchStrategy[tuple[Any, str]]:  # noqa: PLR0911 because each has its own
     here = st.sampled_from(NOTHING_FITS).map(lambda one: (one, ""))
     match codec:
         case NumberCodec():
