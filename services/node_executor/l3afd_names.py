@@ -30,6 +30,8 @@ _AGGREGATORS: Final[Mapping[Aggregation, str]] = {
     "max-rate": "max-rate",
     "average": "avg",
 }
+_NAMED_TWICE: Final = "BPFUpdateFailedCount"
+"""l3afd declares its program as `bpf_program` and counts it as `ebpf_program`."""
 _PLACE: Final = ("host", "ebpf_program", "direction", "interface_name", "ipv4_address")
 
 
@@ -112,10 +114,12 @@ def l3afd_families(
     """
     for name, found in counts.counts.items():
         # A counter of this library is called `..._total`, and l3afd's are not.
-        counter = UnknownMetricFamily(f"l3afd_{name}", _COUNTERS[name], labels=_PLACE)
+        is_twice = name == _NAMED_TWICE
+        labels = (*_PLACE, "bpf_program") if is_twice else _PLACE
+        counter = UnknownMetricFamily(f"l3afd_{name}", _COUNTERS[name], labels=labels)
         for (program, hook, interface), count in sorted(found.items()):
             place = [host, program, DIRECTIONS[hook], interface, addresses.get(interface, "")]
-            counter.add_metric(place, count)
+            counter.add_metric([*place, program] if is_twice else place, count)
         yield counter
     running = GaugeMetricFamily("l3afd_BPFRunning", "Whether it runs.", labels=(*_PLACE, "version"))
     started = GaugeMetricFamily("l3afd_BPFStartTime", "Seconds since 1970.", labels=_PLACE)

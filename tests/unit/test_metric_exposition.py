@@ -4,13 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import msgspec
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import Metric
-from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.registry import Collector
 
 from services.node_executor.exposition import families
 from services.node_executor.kernel_types import RunTime
@@ -19,6 +13,7 @@ from shared.contracts.events import EventBody
 from shared.contracts.inspection import ChainCounters, SlotCounters
 from shared.contracts.metrics import HistogramBucket
 from shared.contracts.node import ChainShown, MetricValue, ObservedChain, ObservedProgram
+from tests.support.scrapes import scraped
 
 PROGRAM = ObservedProgram(
     deployment="edge",
@@ -70,32 +65,9 @@ SHOWN = ChainShown(
 )
 
 
-def parsed(found: Iterable[Metric]) -> dict[tuple[str, str], float]:
-    """Sample's name, and the labels beside its place, to its value: as Prometheus reads them."""
-
-    class _Given(Collector):
-        def collect(self) -> Iterable[Metric]:
-            return found
-
-        def describe(self) -> Iterable[Metric]:
-            return ()
-
-    registry = CollectorRegistry()
-    registry.register(_Given())
-    place = {"node", "netns", "interface", "hook", "host", "interface_name", "ipv4_address"}
-    return {
-        (
-            sample.name,
-            ",".join(f"{k}={v}" for k, v in sorted(sample.labels.items()) if k not in place),
-        ): sample.value
-        for family in text_string_to_metric_families(generate_latest(registry).decode())
-        for sample in family.samples
-    }
-
-
 def test_prometheus_reads_every_metric() -> None:
     """Counters, series with their keys, histograms, and what cannot be read."""
-    found = parsed(families("n1", [SHOWN], {11: RunTime(runs=4, nanoseconds=2_000_000_000)}))
+    found = scraped(families("n1", [SHOWN], {11: RunTime(runs=4, nanoseconds=2_000_000_000)}))
 
     assert found["l3af_rate_limit_dropped", "deployment=edge,key="] == 7
     assert found["l3af_rate_limit_peak_max_rate", "deployment=edge,key="] == 2.5
@@ -131,7 +103,7 @@ def test_no_name_is_there_twice() -> None:
     shown = msgspec.structs.replace(SHOWN, chain=chain, metrics=metrics)
 
     found = list(families("n1", [shown], {}))
-    values = parsed(found)
+    values = scraped(found)
 
     names = [one.name for one in found]
     assert sorted(set(names)) == sorted(names)
@@ -147,7 +119,7 @@ def test_no_name_is_there_twice() -> None:
 
 def test_run_times_are_left_out_where_the_kernel_does_not_count() -> None:
     """A zero would say that nothing ran."""
-    found = parsed(families("n1", [SHOWN], {}))
+    found = scraped(families("n1", [SHOWN], {}))
 
     assert not [name for name, _ in found if name.startswith("l3af_chain_run")]
 
@@ -180,10 +152,11 @@ def test_l3afd_names_say_what_they_name() -> None:
         counts.note(body, at_seconds=1000.0 + number)
     counts.started_at["rate-limit", "xdp", "eth0"] = 1001.0
 
-    found = parsed(l3afd_families("n1", [SHOWN], counts, {"eth0": "192.0.2.1"}))
+    found = scraped(l3afd_families("n1", [SHOWN], counts, {"eth0": "192.0.2.1"}))
 
     def counted(name: str, program: str) -> float:
-        return found[f"l3afd_{name}", f"direction=xdpingress,ebpf_program={program}"]
+        either = f"bpf_program={program}," if name == "BPFUpdateFailedCount" else ""
+        return found[f"l3afd_{name}", f"{either}direction=xdpingress,ebpf_program={program}"]
 
     assert counted("BPFStartCount", "p-a") == counted("BPFStartCount", "p-edge") == 1
     assert counted("BPFStopCount", "p-a") == 1
