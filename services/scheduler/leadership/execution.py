@@ -39,6 +39,8 @@ from shared.contracts.leadership import LEADER_TAKE, GetLeader, Leader, Lease, S
 from shared.errors import FaultError
 from shared.moments import render_time
 
+LEAVE_SECONDS: Final = 2.0
+"""How long an end waits for a bus that does not answer."""
 STANDING_BY_SECONDS: Final = STANDBY_SECONDS / 3
 
 _log = structlog.get_logger()
@@ -126,9 +128,10 @@ class Lead:
         """The lease is free, if it was still this process's."""
         released = msgspec.structs.replace(self.lease, released=True)
         try:
-            await self._records.write(released, revision=self._revision)
-        except (RevisionConflictError, FaultError) as error:
-            _log.warning("lease_not_released", token=self.lease.token, why=error.message)
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await self._records.write(released, revision=self._revision)
+        except (RevisionConflictError, FaultError, TimeoutError) as error:
+            _log.warning("lease_not_released", token=self.lease.token, why=str(error))
 
     async def _renew(self, lease: Lease) -> None:
         sent = _now()
@@ -244,9 +247,10 @@ class Candidacy:
 
     async def _unlisted(self) -> None:
         try:
-            await self._records.leave_standbys(self._instance.name)
-        except FaultError as fault:
-            _log.warning("still_listed", why=fault.message)
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await self._records.leave_standbys(self._instance.name)
+        except (FaultError, TimeoutError) as error:
+            _log.warning("still_listed", why=str(error))
 
 
 async def over(lead: Lead, stop: asyncio.Event, fence_lost: asyncio.Event) -> None:
