@@ -14,9 +14,11 @@ from rich.text import Text
 from cli.chain_view import drift_line
 from cli.companion import companion_line
 from cli.console import CredentialsOption, JsonFlag, emit, plain, run
+from cli.leader_view import ask_leader, leader_line
 from cli.rollout import named
 from cli.session import connected
 from shared.contracts.deployments import DeploymentSpec
+from shared.contracts.leadership import Leader
 from shared.contracts.scheduler import (
     GET_DEPLOYMENT,
     LIST_DEPLOYMENTS,
@@ -34,6 +36,13 @@ STATE_STYLES: Final = {
     "failed": "red",
     "node-silent": "magenta",
 }
+
+
+class Overview(DeploymentList, frozen=True, kw_only=True):
+    """All deployments, and who answers for them."""
+
+    scheduler: Leader | None = None
+    """None: of a release that does not say."""
 
 
 def status(
@@ -60,12 +69,13 @@ def status(
         that you see.
     """
 
-    async def listed() -> DeploymentList:
+    async def listed() -> Overview:
         fields = {"removed": True, "space": space or None}
         request = convert_document(fields, ListDeployments, what="status")
         async with connected(credentials) as bus:
-            listed = await bus.request(LIST_DEPLOYMENTS, request)
-            return listed if removed else without_gone(listed)
+            found = await bus.request(LIST_DEPLOYMENTS, request)
+            shown = found if removed else without_gone(found)
+            return Overview(deployments=shown.deployments, scheduler=await ask_leader(bus))
 
     async def got() -> DeploymentStatus:
         request = convert_document(named(name), GetDeployment, what="status")
@@ -75,7 +85,7 @@ def status(
     if name:
         emit(run(got(), json=json), render_deployment, json=json)
     else:
-        emit(run(listed(), json=json), render_list, json=json)
+        emit(run(listed(), json=json), render_overview, json=json)
 
 
 def without_gone(listed: DeploymentList) -> DeploymentList:
@@ -83,6 +93,14 @@ def without_gone(listed: DeploymentList) -> DeploymentList:
     return DeploymentList(
         deployments=tuple(one for one in listed.deployments if one.places or not one.removed)
     )
+
+
+def render_overview(overview: Overview) -> RenderableType:
+    """The deployments, and who leads."""
+    places = render_list(overview)
+    if overview.scheduler is None:
+        return places
+    return Group(places, Text(leader_line(overview.scheduler), style="dim"))
 
 
 def render_list(listed: DeploymentList) -> RenderableType:

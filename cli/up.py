@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
@@ -63,6 +63,7 @@ def up(
     only: tuple[ProcessName, ...] = (),
     node: tuple[str, ...] = (),
     no_node: Annotated[bool, Parameter(name="--no-node", negative=())] = False,
+    schedulers: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=8))] = 1,
     nats_server: Path | None = None,
     listen: str = DEFAULT_LISTEN,
     host: tuple[str, ...] = (),
@@ -81,6 +82,8 @@ def up(
         times.  Default: this host's name.
     no_node
         Run no executor.
+    schedulers
+        How many schedulers to run: one leads, another takes over if it is gone or stands still.
     nats_server
         Another nats-server than the one that was installed with this product.
     listen
@@ -114,6 +117,7 @@ def up(
             root,
             nats_server=binary.path,
             nodes=nodes,
+            schedulers=schedulers,
             only=only,
             environ=os.environ,
             on_change=on_change,

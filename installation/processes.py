@@ -23,6 +23,7 @@ from shared.identifiers import parse_token
 NATS_SERVER: Final = "nats-server"
 PROVISIONER: Final = "provisioner"
 NODE_EXECUTOR: Final = "node_executor"
+SCHEDULER: Final = "scheduler"
 BPFFS_DIR: Final = "/sys/fs/bpf/l3af"
 CACHE_BYTES: Final = 512 * 1024 * 1024
 JOURNAL_BYTES: Final = 256 * 1024 * 1024
@@ -92,7 +93,7 @@ PROCESSES: Final[tuple[ProcessKind, ...]] = (
         "KEPT_VERSIONS",
         "TRUST_MODE",
     ),
-    _service("scheduler"),
+    _service(SCHEDULER),
     _service("auditor", "STORE", "TAKE_OVER_SECONDS", "WITNESSES", "TILES_DIR", "ALARMS"),
     ProcessKind(
         name=NODE_EXECUTOR,
@@ -185,6 +186,7 @@ def process_specs(
     python: str,
     nats_server: str,
     nodes: Sequence[NodePlace],
+    schedulers: int = 1,
     only: Sequence[str] = (),
     environ: Mapping[str, str],
 ) -> tuple[ProcessSpec, ...]:
@@ -195,6 +197,7 @@ def process_specs(
         python: Interpreter that has the product.
         nats_server: The server's binary.
         nodes: One executor for each.
+        schedulers: How many; one of them leads.
         only: Names of PROCESSES to run; empty: all.
         environ: Its log levels, labels and bpffs directory win over the defaults.
     """
@@ -208,6 +211,11 @@ def process_specs(
             continue
         places = nodes if kind.name == NODE_EXECUTOR else (None,)
         specs += [_spec(kind, layout, python, place, environ) for place in places]
+        if kind.name == SCHEDULER:
+            specs += [
+                _spec(kind, layout, python, None, environ, number=number)
+                for number in range(2, schedulers + 1)
+            ]
     return tuple(specs)
 
 
@@ -217,9 +225,14 @@ def _spec(
     python: str,
     place: NodePlace | None,
     environ: Mapping[str, str],
+    *,
+    number: int = 1,
 ) -> ProcessSpec:
+    """Of several with the same credentials, `number` tells which it is."""
     command: tuple[str, ...] = (python, "-m", kind.module)
     name = kind.name if place is None else f"{kind.name}-{place.node}"
+    if number > 1:
+        name = f"{name}-{number}"
     member = kind.name if place is None else place.node
     if place is not None and place.network_namespace:
         namespace = f"{NETWORK_NAMESPACES}/{place.network_namespace}"

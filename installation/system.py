@@ -93,6 +93,7 @@ async def running_system(
     *,
     nats_server: Path,
     nodes: Sequence[NodePlace] = (),
+    schedulers: int = 1,
     only: Sequence[str] = (),
     environ: Mapping[str, str],
     on_change: OnChange = lambda _: None,
@@ -103,6 +104,7 @@ async def running_system(
         directory: Of an installation.
         nats_server: The server's binary.
         nodes: One executor each; credentials are made for those that have none.
+        schedulers: How many; one of them leads.
         only: Names of processes to run; empty: all.
         environ: For log levels, labels and the bpffs directory.
         on_change: Called with every process after each change.
@@ -117,6 +119,7 @@ async def running_system(
         python=sys.executable,
         nats_server=str(nats_server),
         nodes=nodes,
+        schedulers=schedulers,
         only=only,
         environ=environ,
     )

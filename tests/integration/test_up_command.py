@@ -118,6 +118,28 @@ def test_services_can_be_run_apart(tmp_path: Path) -> None:
         assert l3af(installation, "package", "list").returncode == 3
 
 
+def test_a_second_scheduler_stands_by(tmp_path: Path) -> None:
+    """`status` says which of them leads and which would take over; each is started again."""
+    installation = tmp_path / "installation"
+    words = [f"--only={name}" for name in ("nats-server", "provisioner", "scheduler")]
+    with up(installation, *words, "--schedulers", "2", "--listen", "127.0.0.1:0") as (_, ready):
+        pids = ready["processes"]
+
+        def standing() -> set[int]:
+            answer = l3af(installation, "status", "--json").stdout
+            shown = json.loads(answer).get("scheduler") if answer else None
+            return (
+                {shown["pid"], *(one["pid"] for one in shown.get("standbys", ()))}
+                if shown
+                else set()
+            )
+
+        until(lambda: standing() == {pids["scheduler"], pids["scheduler-2"]})
+        text = l3af(installation, "status").stdout
+        assert "leads since" in text
+        assert "standing by:" in text
+
+
 def test_what_does_not_come_up_is_named_with_its_log(tmp_path: Path) -> None:
     """After the time it took, all is stopped, and the message says what was missing and why."""
     broken = tmp_path / "broken-server"

@@ -23,13 +23,16 @@ from shared.errors import RefusedError
 LAYOUT = Layout(Path("/srv/l3af"))
 
 
-def specs(*, only: tuple[str, ...] = (), **environ: str) -> dict[str, ProcessSpec]:
+def specs(
+    *, only: tuple[str, ...] = (), schedulers: int = 1, **environ: str
+) -> dict[str, ProcessSpec]:
     """What would run, by name."""
     wanted = process_specs(
         LAYOUT,
         python="/venv/bin/python",
         nats_server="/venv/bin/nats-server",
         nodes=[NodePlace("n1"), NodePlace("n2", "lab-2")],
+        schedulers=schedulers,
         only=only,
         environ=environ,
     )
@@ -47,6 +50,19 @@ def test_everything_starts_in_order() -> None:
         "node_executor-n1",
         "node_executor-n2",
     ]
+
+
+def test_a_second_scheduler_has_the_first_one_s_credentials_and_a_state_of_its_own() -> None:
+    """One leads, under one name to the audit log; each is known by its own directory."""
+    both = specs(schedulers=2)
+
+    assert list(both).index("scheduler-2") == list(both).index("scheduler") + 1
+    first, second = both["scheduler"], both["scheduler-2"]
+    assert second.environment == {
+        **first.environment,
+        "SCHEDULER_STATE_DIR": "/srv/l3af/state/scheduler-2",
+    }
+    assert (second.command, second.answers_as) == (first.command, first.answers_as)
 
 
 def test_a_service_gets_its_own_credentials_and_state() -> None:
