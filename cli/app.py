@@ -20,10 +20,13 @@ app.command("cli.init:init", help="Write an installation: keys, accounts, certif
 app.command("cli.up:up", help="Start nats-server and the services on this machine.")
 app.command("cli.package:app", name="package", help="Write, test, publish and compare packages.")
 app.command("cli.dev:dev", help="Build, test and deploy a package whenever its files change.")
-app.command("cli.deploy:deploy", help="Make a deployment what its file says.")
+app.command("cli.plan:plan", help="What deployment files would do, node by node.")
+app.command("cli.deploy:app", name="deploy", help="Make a deployment what its file says.")
 app.command("cli.deploy:rollback", help="Bring an earlier revision of a deployment back.")
 app.command("cli.deploy:undeploy", help="Take a deployment off every node.")
 app.command("cli.status:status", help="What is wanted, and what the kernels hold.")
+app.command("cli.history:history", help="Who changed a deployment, why, and what.")
+app.command("cli.why:why", help="Which deployments and rules made a chain what it is.")
 app.command(
     "cli.node:app", name="node", help="List, show, label and forget nodes; give and take keys."
 )

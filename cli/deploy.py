@@ -5,20 +5,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
+import cyclopts
 import msgspec
 from cyclopts import Parameter
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cli.chain_view import order_text, program_text
-from cli.console import CredentialsOption, JsonFlag, emit, plain, progress, refusing, run, say
+from cli.console import CredentialsOption, JsonFlag, emit, progress, refusing, run, say
 from cli.deployment_document import read_deployment
+from cli.plan_view import render_plan
 from cli.rollout import CommandIdOption, ReasonOption, chosen_id, insist, named, until_over
 from cli.session import connected
 from shared.adapters.bus import Bus
@@ -30,10 +30,8 @@ from shared.contracts.scheduler import (
     ROLL_BACK_DEPLOYMENT,
     ApplyDeployment,
     DeploymentAccepted,
-    DeploymentPlan,
     DeploymentStatus,
     PlanDeployment,
-    PlannedChain,
     RemoveDeployment,
     RollBackDeployment,
 )
@@ -41,8 +39,6 @@ from shared.errors import Reason, RefusedError
 from shared.validation import convert_document
 
 CommandT = TypeVar("CommandT", bound=Command)
-
-CHANGE_STYLES: Final = {"kept": "dim", "added": "green", "changed": "yellow", "removed": "red"}
 
 
 @Parameter(name="*")
@@ -68,6 +64,9 @@ class CommandOptions:
 
 _DEFAULTS: Final = CommandOptions()
 
+app = cyclopts.App(name="deploy")
+app.command("cli.history:diff", help="What differs between two revisions of a deployment.")
+
 
 class CommandDone(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What `--json` prints once a command is over."""
@@ -76,6 +75,7 @@ class CommandDone(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     status: DeploymentStatus
 
 
+@app.default
 def deploy(
     file: Path,
     /,
@@ -142,27 +142,6 @@ def undeploy(name: str, /, *, options: CommandOptions = _DEFAULTS) -> None:
     run(_see_through(REMOVE_DEPLOYMENT, message, options), json=options.json)
 
 
-def render_plan(plan: DeploymentPlan) -> RenderableType:
-    """Every chain that changes, first program first; then who is left out and what to look at."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("node", "hook point", "order", "deployment", "package", "goes on after", ""):
-        table.add_column(heading, header_style="bold")
-    for chain in plan.chains:
-        _add_chain(table, chain)
-        table.add_section()
-    parts: list[RenderableType] = [
-        Text(
-            f"{plan.deployment}: version {plan.version}, archive {plan.archive_sha256[:16]}"
-            f", generation now {plan.generation}"
-        )
-    ]
-    parts.append(table if plan.chains else Text("no chain changes"))
-    parts += [line for chain in plan.chains for line in _link_line(chain)]
-    parts += [Text(f"not on {one.node}: {plain(one.why)}", style="dim") for one in plan.excluded]
-    parts += [Text(f"note: {plain(warning)}", style="yellow") for warning in plan.warnings]
-    return Group(*parts)
-
-
 def render_done(done: CommandDone) -> RenderableType:
     """One line, and a line for each place."""
     accepted, status = done.accepted, done.status
@@ -186,31 +165,6 @@ def render_done(done: CommandDone) -> RenderableType:
         f"(command {accepted.command_id})"
     )
     return Group(Text(headline, style="bold green"), table)
-
-
-def _link_line(chain: PlannedChain) -> Iterator[Text]:
-    """The options of the chain that are not the default."""
-    options = msgspec.to_builtins(chain.link)
-    if options:
-        said = ", ".join(
-            f"{name} = {msgspec.json.encode(options[name]).decode()}" for name in options
-        )
-        yield Text(f"link of {chain.node} {chain.place}/{chain.hook}: {said}", style="dim")
-
-
-def _add_chain(table: Table, chain: PlannedChain) -> None:
-    note = " (only map entries and variables)" if chain.configuration_only else ""
-    for index, place in enumerate(chain.programs):
-        table.add_row(
-            chain.node if index == 0 else "",
-            f"{chain.place}/{chain.hook}" if index == 0 else "",
-            order_text(place.order, has_packages=place.has_packages_order),
-            program_text(place.deployment, restricted=place.restricted),
-            f"{place.package} {place.version}".strip(),
-            ", ".join(place.proceed_on),
-            place.change + (note if place.change == "changed" else ""),
-            style=CHANGE_STYLES[place.change],
-        )
 
 
 async def _deploy(file: Path, options: CommandOptions, *, dry_run: bool, take_over: bool) -> None:

@@ -15,6 +15,7 @@ from shared.contracts.catalog import PackageVersion
 from shared.contracts.deployments import DeploymentRevision, DeploymentSpec
 from shared.contracts.desired import DesiredChain, DesiredNode, DesiredProgram
 from shared.contracts.link_options import LinkOptions
+from shared.contracts.node import StagedChain
 from shared.contracts.scheduler import DeploymentPlan, ExcludedNode, PlannedChain, ProgramPlace
 from shared.versions import parse_version
 
@@ -53,6 +54,40 @@ def planned_chains(
         for old, new in changed_chains(before.get(node), after[node]).values():
             if takes_part(key, old, new):
                 yield _planned(node, old, new, sight)
+
+
+def with_trials(
+    chains: Iterable[PlannedChain], trials: Mapping[str, Iterable[StagedChain]]
+) -> Iterable[PlannedChain]:
+    """The chains with what nodes found when they tried them.
+
+    Args:
+        chains: Of a plan, as far as whoever asked sees them.
+        trials: By node.
+    """
+    found = {
+        (node, one.netns, one.interface, one.hook): one
+        for node, tried in trials.items()
+        for one in tried
+    }
+    for chain in chains:
+        trial = found.get((chain.node, chain.netns, chain.interface, chain.hook))
+        yield chain if trial is None else _with_trial(chain, trial)
+
+
+def _with_trial(chain: PlannedChain, trial: StagedChain) -> PlannedChain:
+    tried = {one.deployment: one for one in trial.programs}
+    programs = tuple(
+        msgspec.structs.replace(
+            place, instructions=one.instructions, object_sha256=one.object_sha256
+        )
+        if not place.restricted and (one := tried.get(place.deployment)) is not None
+        else place
+        for place in chain.programs
+    )
+    is_whole = not any(place.restricted for place in programs)
+    verified = trial.verified_instructions if is_whole else 0
+    return msgspec.structs.replace(chain, programs=programs, verified_instructions=verified)
 
 
 def version_warnings(
@@ -164,6 +199,7 @@ def _place(program: DesiredProgram, change: Change, sight: Sight) -> ProgramPlac
         version=program.version,
         order=program.order,
         has_packages_order=program.has_packages_order,
+        archive_sha256=program.signed.archive_sha256,
         proceed_on=program.proceed_on,
         change=change,
     )

@@ -164,6 +164,8 @@ def _means(
         return False
     if one.label is not None and node.labels.get(one.label) != interface:
         return False
+    if one.driver is None and one.default_route is None:
+        return True
     known = node.interface_abilities.get(place)
     if known is None:
         return is_held

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from time import perf_counter_ns
@@ -37,14 +37,17 @@ from services.scheduler.labelling import (
     refuse_label_conflicts,
 )
 from services.scheduler.licence_standing import use_events
+from services.scheduler.plan_difference import with_trials
 from services.scheduler.staging import judge_staging, seen_errors
 from shared.adapters.callers import Caller
 from shared.adapters.outbox import Decide, Outbox
 from shared.adapters.service_layer import Handler
 from shared.contracts.base import Command, Endpoint, Message
 from shared.contracts.catalog import PackageResolved
+from shared.contracts.chain_reasons import WHY_CHAINS
 from shared.contracts.deployments import DEPLOYMENTS, DeploymentSpec
 from shared.contracts.events import PUBLIC, Actor
+from shared.contracts.node import StagedChain
 from shared.contracts.scheduler import (
     APPLY_DEPLOYMENT,
     FORGET_NODE,
@@ -115,6 +118,7 @@ class SchedulerService:
             FORGET_NODE: self._command(FORGET_NODE, self.forget_node),
             LIST_NODES: self._questions.list_nodes,
             GET_NODE: self._questions.get_node,
+            WHY_CHAINS: self._questions.why_chains,
         }
 
     async def plan_deployment(self, request: PlanDeployment, caller: Caller) -> DeploymentPlan:
@@ -129,9 +133,10 @@ class SchedulerService:
         )
         specified = [(spec, one.package) for spec, one in zip(specs, resolved, strict=True)]
         draft = draft_together(self._records.fleet, specified, planning(self._now()), sight)
-        await self._stage(draft, request.spec, sight, *resolved)
+        staged = await self._stage(draft, request.spec, sight, *resolved)
         warnings = (*(text for one in resolved for text in one.warnings), *draft.plan.warnings)
-        return msgspec.structs.replace(draft.plan, warnings=warnings)
+        chains = tuple(with_trials(draft.plan.chains, staged))
+        return msgspec.structs.replace(draft.plan, chains=chains, warnings=warnings)
 
     async def apply_deployment(
         self, command: ApplyDeployment, caller: Caller, command_id: str, now: datetime
@@ -303,11 +308,13 @@ class SchedulerService:
 
     async def _stage(
         self, draft: Draft, spec: DeploymentSpec, sight: Sight, *resolved: PackageResolved
-    ) -> None:
+    ) -> Mapping[str, tuple[StagedChain, ...]]:
+        """What the nodes found when they tried their chains."""
         tickets = {one.package.signed.archive_sha256: one.ticket for one in resolved}
         members = self._records.fleet.audiences.members
-        errors = await self._neighbours.stage(draft.staging, tickets, members)
-        judge_staging(spec, seen_errors(errors, draft.staging, sight))
+        trials = await self._neighbours.stage(draft.staging, tickets, members)
+        judge_staging(spec, seen_errors(trials.errors, draft.staging, sight))
+        return trials.staged
 
     def _accepted(
         self, action: str, draft: Draft, facts: CommandFacts, sequence: int

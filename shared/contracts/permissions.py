@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, get_args
 from shared.contracts import (
     audit,
     catalog,
+    chain_reasons,
     ebpf,
     inspection,
     inventory,
@@ -99,6 +100,7 @@ _READ: Final[tuple[Endpoint[Any, Any], ...]] = (
     scheduler.GET_DEPLOYMENT,
     scheduler.LIST_NODES,
     scheduler.GET_NODE,
+    chain_reasons.WHY_CHAINS,
     leadership.GET_LEADER,
     usage.FIND_USERS,
     usage.FIND_IMPACT,

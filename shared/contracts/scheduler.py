@@ -55,6 +55,11 @@ class ProgramPlace(Message, frozen=True, kw_only=True):
     """Whether its deployment leaves the place to the package, which says so."""
     proceed_on: tuple[str, ...]
     change: Literal["kept", "added", "changed", "removed"]
+    archive_sha256: str = ""
+    instructions: int = 0
+    """As the node linked it for the plan; 0: it was not tried."""
+    object_sha256: str = ""
+    """Of the object that the node took from the archive; empty: it was not tried."""
     restricted: bool = False
     """Whether it is only said that there is one: it is in a space that whoever asked does not see.
     """
@@ -69,6 +74,9 @@ class PlannedChain(Message, frozen=True, kw_only=True):
     programs: tuple[ProgramPlace, ...]
     link: LinkOptions = LinkOptions()
     """How the chain is linked and attached, from what all its deployments ask for."""
+    verified_instructions: int = 0
+    """What the node's verifier walked when it tried the chain; 0: it was not tried, or is not seen
+    whole."""
     configuration_only: bool = False
     """Whether only map entries and variables change, so that nothing is linked anew."""
     draft: str = ""

@@ -86,6 +86,35 @@ async def test_the_life_of_a_deployment_from_the_shell(shell: Shell, node: TestN
     assert "nothing is deployed" in (await shell.l3af("status")).output
 
 
+async def test_what_was_asked_for_is_told_from_the_shell(shell: Shell, node: TestNode) -> None:
+    """A plan with what its nodes tried, revisions and what they changed, and why a chain is so."""
+    await shell.l3af("deploy", shell.document("base", order=1))
+    planned = await shell.l3af("plan", shell.document(), shell.document("late", order=900))
+    await shell.l3af("deploy", shell.document(version="1.0.0"), "--if-generation", "0")
+    late = await shell.l3af("deploy", shell.document(version="1.1.0"), "--if-generation", "0")
+    await shell.l3af("deploy", shell.document(version="1.1.0"), "--reason", "faster")
+
+    differing = await shell.l3af("deploy", "diff", "edge", "1", "2", "--json")
+    none_kept = await shell.l3af("deploy", "diff", "edge", "1", "7")
+    told = await shell.l3af("history", "edge")
+    why = await shell.l3af("why", "n1", "eth0")
+    nowhere = await shell.l3af("why", "n1", "eth9", "--json")
+
+    assert planned.status == 0, planned
+    assert "the verifier walked 300 instructions" in planned.output
+    assert node.told[-1].chains[0].programs[-1].deployment == "edge"
+    assert (late.status, "its generation is 1 and not 0" in late.message) == (2, True)
+    changes = {one["path"]: one for one in differing.document["changes"]}
+    assert (changes["version"]["before"], changes["version"]["after"]) == ("1.0.0", "1.1.0")
+    assert (none_kept.status, "7 is not a kept revision" in none_kept.message) == (2, True)
+    assert told.status == 0, told
+    assert ("faster" in told.output, "version: 1.0.0 -> 1.1.0" in told.output) == (True, True)
+    assert why.status == 0, why
+    assert "500 edge revision 2: rate-limit 1.1.0" in why.output
+    assert "the deployment says so" in why.output
+    assert [one["deployment"] for one in nowhere.document["absent"]] == ["base", "edge"]
+
+
 async def test_taking_over_is_asked_for_in_the_file_or_by_a_flag(
     shell: Shell, node: TestNode
 ) -> None:

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
+
 from shared.adapters.bus import Bus
 from shared.adapters.callers import Caller
 from shared.adapters.service_layer import Handler
@@ -20,7 +22,7 @@ from shared.contracts.catalog import (
     ResolvePackage,
 )
 from shared.contracts.deployments import DEPLOYMENTS
-from shared.contracts.desired import DESIRED, DesiredNode
+from shared.contracts.desired import DESIRED, DesiredChain, DesiredNode
 from shared.contracts.events import PUBLIC
 from shared.contracts.node import (
     HEARTBEAT,
@@ -30,6 +32,7 @@ from shared.contracts.node import (
     ChainsStaged,
     Heartbeat,
     StageChains,
+    StagedChain,
 )
 from shared.contracts.reviews import FIND_REVOKED, FindRevoked, RevokedVersion, RevokedVersions
 from shared.contracts.scheduler import GET_DEPLOYMENT, DeploymentStatus, GetDeployment
@@ -122,7 +125,7 @@ class TestNode:
         self.staged.append(request)
         if self.staging_refusal is not None:
             raise self.staging_refusal
-        return ChainsStaged(chains=())
+        return ChainsStaged(chains=tuple(map(_tried, request.chains)))
 
     async def _on_desired(self, _: str, desired: DesiredNode | None, __: int) -> None:
         if desired is None:
@@ -131,6 +134,19 @@ class TestNode:
         await self.acts.wait()
         observed = observing(desired, refusal=self.refusal)
         await self.bus.bucket(OBSERVED).put(self.bus.name, observed)
+
+
+def _tried(chain: DesiredChain) -> StagedChain:
+    """Each program has 50 instructions, and the verifier walked twice as many."""
+    (seen,) = observing(DesiredNode(node="n", generation=1, chains=(chain,))).chains
+    return StagedChain(
+        interface=chain.interface,
+        hook=chain.hook,
+        netns=chain.netns,
+        plan_sha256="",
+        verified_instructions=100 * len(chain.programs),
+        programs=tuple(msgspec.structs.replace(one, instructions=50) for one in seen.programs),
+    )
 
 
 @asynccontextmanager

@@ -15,9 +15,10 @@ from rich.console import Console, RenderableType
 
 from cli.chain import only_on
 from cli.chain_view import render_chains
-from cli.deploy import CommandDone, deploy, render_done, render_plan
+from cli.deploy import CommandDone, deploy, render_done
 from cli.deployment_document import read_deployment
 from cli.node import parse_changes, render_list, render_node
+from cli.plan_view import render_plan
 from cli.rollout import insist
 from cli.status import render_deployment, without_gone
 from cli.status import render_list as render_list_of_deployments
@@ -166,10 +167,12 @@ def test_a_plan_is_shown_with_every_program_and_what_happens_to_it() -> None:
         "base",
         "rate-limit",
         "1.0.0",
+        "c00cf1020f28",
         "pass",
         "kept",
     ]
-    assert lines[3].split() == ["500", "edge", "rate-limit", "1.1.0", "pass", "added"]
+    digest = draft.plan.archive_sha256[:12]
+    assert lines[3].split() == ["500", "edge", "rate-limit", "1.1.0", digest, "pass", "added"]
     assert "not on n2: no interface matches eth0" in "\n".join(lines)
 
 

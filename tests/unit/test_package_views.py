@@ -7,8 +7,8 @@ from __future__ import annotations
 from rich.console import Console, RenderableType
 
 from cli.chain_explain import NodesExplained, render_explained
-from cli.deploy import render_plan
 from cli.package_statements import program_table, statement_facts
+from cli.plan_view import render_plan
 from shared.contracts.inspection import (
     BodyExplained,
     ChainExplained,

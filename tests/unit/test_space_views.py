@@ -11,9 +11,9 @@ from rich.console import Console, RenderableType
 
 from cli.chain_explain import NodesExplained, render_explained
 from cli.chain_view import RESTRICTED, render_chains
-from cli.deploy import render_plan
 from cli.node import render_node
 from cli.node_ebpf import render_programs
+from cli.plan_view import render_plan
 from cli.rollout import named
 from cli.status import render_list
 from services.node_executor.disclosure import EVERYBODY, without_kernels_words

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from shared.adapters.bus import Bus
@@ -13,7 +14,7 @@ from shared.adapters.bus_errors import NoAnswerInTimeError
 from shared.contracts.catalog import RESOLVE_PACKAGE, PackageResolved, ResolvePackage
 from shared.contracts.desired import DesiredChain
 from shared.contracts.events import PUBLIC, Audience
-from shared.contracts.node import STAGE_CHAINS, StageChains
+from shared.contracts.node import STAGE_CHAINS, ChainsStaged, StageChains, StagedChain
 from shared.contracts.reviews import (
     FIND_REVOKED,
     MAX_NAMES_ASKED,
@@ -27,6 +28,15 @@ STAGE_ATTEMPTS_SECONDS: Final = (5.0, 15.0)
 """A node that died with the request is asked again; fetching, verifying and linking a long chain on
 a slow node fits into the second attempt."""
 NODES_AT_ONCE: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """What came of a trial of chains, by node."""
+
+    errors: Mapping[str, RefusedError | FaultError]
+    """Empty if every node can load its chains."""
+    staged: Mapping[str, tuple[StagedChain, ...]]
 
 
 class Neighbours:
@@ -76,8 +86,8 @@ class Neighbours:
         staging: Mapping[str, tuple[DesiredChain, ...]],
         tickets: dict[str, str],
         members: Mapping[Audience, tuple[str, ...]],
-    ) -> dict[str, RefusedError | FaultError]:
-        """Node to what went wrong there; empty if every node can load its chains.
+    ) -> Trials:
+        """What the nodes found when they tried their chains, and what went wrong.
 
         Args:
             staging: What each node shall load.
@@ -88,7 +98,7 @@ class Neighbours:
 
         async def trial(
             node: str, chains: tuple[DesiredChain, ...]
-        ) -> RefusedError | FaultError | None:
+        ) -> RefusedError | FaultError | ChainsStaged:
             told = sorted({chain.audience for chain in chains} - {PUBLIC})
             request = StageChains(
                 chains=chains,
@@ -99,21 +109,29 @@ class Neighbours:
                 return await self._stage_on(node, request)
 
         results = await asyncio.gather(*(trial(*item) for item in staging.items()))
-        return {
-            node: error for node, error in zip(staging, results, strict=True) if error is not None
-        }
+        tried = dict(zip(staging, results, strict=True))
+        return Trials(
+            errors={
+                node: one
+                for node, one in tried.items()
+                if isinstance(one, RefusedError | FaultError)
+            },
+            staged={
+                node: one.chains for node, one in tried.items() if isinstance(one, ChainsStaged)
+            },
+        )
 
-    async def _stage_on(self, node: str, request: StageChains) -> RefusedError | FaultError | None:
-        problem: RefusedError | FaultError | None = None
+    async def _stage_on(
+        self, node: str, request: StageChains
+    ) -> RefusedError | FaultError | ChainsStaged:
+        problem = NoAnswerInTimeError(f"{node} did not answer")
         for seconds in STAGE_ATTEMPTS_SECONDS:
             try:
-                await self._bus.request(
+                return await self._bus.request(
                     STAGE_CHAINS.at(node=node), request, timeout_seconds=seconds
                 )
             except NoAnswerInTimeError as error:
                 problem = error
             except (RefusedError, FaultError) as error:
                 return error
-            else:
-                return None
         return problem

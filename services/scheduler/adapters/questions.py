@@ -13,6 +13,7 @@ import msgspec
 from services.scheduler.adapters.fleet_records import FleetRecords
 from services.scheduler.adapters.seeing import Seeing
 from services.scheduler.audiences import Sight
+from services.scheduler.chain_reasons import chain_reasons
 from services.scheduler.deployment import known_record
 from services.scheduler.execution import Execution
 from services.scheduler.labelling import known_node
@@ -25,6 +26,7 @@ from services.scheduler.status import (
 )
 from services.scheduler.unfit import unfit_deployments
 from shared.adapters.callers import Caller
+from shared.contracts.chain_reasons import ChainReasons, WhyChains
 from shared.contracts.scheduler import (
     DeploymentList,
     DeploymentStatus,
@@ -36,6 +38,7 @@ from shared.contracts.scheduler import (
     NodeStatus,
 )
 from shared.deployment_keys import deployment_key
+from shared.identifiers import render_place
 
 
 class Questions:
@@ -98,6 +101,13 @@ class Questions:
         status = self._node_status(node, sight)
         unfit_for = unfit_deployments(fleet.nodes[node], fleet, sight)
         return msgspec.structs.replace(status, unfit_for=unfit_for)
+
+    async def why_chains(self, request: WhyChains, caller: Caller) -> ChainReasons:
+        """Which deployments and rules made the chains of an interface what they are."""
+        node, fleet = known_node(self._records.nodes, request.node).node, self._records.fleet
+        place = render_place(request.interface, request.netns)
+        sight = self._seeing.sight(caller)
+        return chain_reasons(fleet, fleet.nodes[node], place, hook=request.hook, sight=sight)
 
     def silence(self, node: str) -> Silence:
         """How long nothing was heard of the node."""

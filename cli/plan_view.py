@@ -1,0 +1,77 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a plan would change, for somebody who decides whether to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cli.chain_view import order_text, program_text
+from cli.console import plain
+from shared.contracts.scheduler import DeploymentPlan, PlannedChain
+
+CHANGE_STYLES: Final = {"kept": "dim", "added": "green", "changed": "yellow", "removed": "red"}
+
+
+def render_plan(plan: DeploymentPlan) -> RenderableType:
+    """Every chain that changes, first program first; then who is left out and what to look at."""
+    table = Table(box=None, pad_edge=False)
+    headings = ("node", "hook point", "order", "deployment", "package", "archive", "instructions")
+    for heading in (*headings, "goes on after", ""):
+        table.add_column(heading, header_style="bold")
+    for chain in plan.chains:
+        _add_chain(table, chain)
+        table.add_section()
+    parts: list[RenderableType] = [
+        Text(
+            f"{plan.deployment}: version {plan.version}, archive {plan.archive_sha256[:16]}"
+            f", generation now {plan.generation}"
+        )
+    ]
+    parts.append(table if plan.chains else Text("no chain changes"))
+    parts += [line for chain in plan.chains for line in _link_line(chain)]
+    parts += [
+        Text(
+            f"{chain.node} {chain.place}/{chain.hook}: the verifier walked "
+            f"{chain.verified_instructions} instructions",
+            style="dim",
+        )
+        for chain in plan.chains
+        if chain.verified_instructions
+    ]
+    parts += [Text(f"not on {one.node}: {plain(one.why)}", style="dim") for one in plan.excluded]
+    parts += [Text(f"note: {plain(warning)}", style="yellow") for warning in plan.warnings]
+    return Group(*parts)
+
+
+def _link_line(chain: PlannedChain) -> Iterator[Text]:
+    """The options of the chain that are not the default."""
+    options = msgspec.to_builtins(chain.link)
+    if options:
+        said = ", ".join(
+            f"{name} = {msgspec.json.encode(options[name]).decode()}" for name in options
+        )
+        yield Text(f"link of {chain.node} {chain.place}/{chain.hook}: {said}", style="dim")
+
+
+def _add_chain(table: Table, chain: PlannedChain) -> None:
+    note = " (only map entries and variables)" if chain.configuration_only else ""
+    for index, place in enumerate(chain.programs):
+        table.add_row(
+            chain.node if index == 0 else "",
+            f"{chain.place}/{chain.hook}" if index == 0 else "",
+            order_text(place.order, has_packages=place.has_packages_order),
+            program_text(place.deployment, restricted=place.restricted),
+            f"{place.package} {place.version}".strip(),
+            place.archive_sha256[:12],
+            str(place.instructions or ""),
+            ", ".join(place.proceed_on),
+            place.change + (note if place.change == "changed" else ""),
+            style=CHANGE_STYLES[place.change],
+        )
