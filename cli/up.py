@@ -40,7 +40,13 @@ from installation.supervisor import OnChange
 from installation.system import READY_SECONDS, System, certificate_warnings, running_system
 
 ProcessName = Literal[
-    "nats-server", "provisioner", "catalog", "scheduler", "auditor", "node_executor"
+    "nats-server",
+    "provisioner",
+    "catalog",
+    "scheduler",
+    "auditor",
+    "companions",
+    "node_executor",
 ]
 
 

@@ -17,18 +17,26 @@ from installation.layout import Layout
 from installation.registry import MemberKind
 from installation.server_config import is_loopback
 from installation.supervision import ProcessSpec, answer_name
+from shared.canonical import sha256_hex
 from shared.errors import Reason, RefusedError
 from shared.identifiers import parse_token
 
 NATS_SERVER: Final = "nats-server"
 PROVISIONER: Final = "provisioner"
+COMPANIONS: Final = "companions"
 NODE_EXECUTOR: Final = "node_executor"
 SCHEDULER: Final = "scheduler"
+PROCESSES_OF_NODES: Final = (COMPANIONS, NODE_EXECUTOR)
+"""Those of which each node has one."""
 BPFFS_DIR: Final = "/sys/fs/bpf/l3af"
 CACHE_BYTES: Final = 512 * 1024 * 1024
 JOURNAL_BYTES: Final = 256 * 1024 * 1024
 """What package archives may take on a node's disk."""
 NETWORK_NAMESPACES: Final = "/run/netns"
+COMPANION_SOCKETS: Final = "/run/l3af"
+"""Where executors reach the companion supervisors of their nodes.  Companions cannot look there:
+it is the folder that each has to itself."""
+_DIGEST_LETTERS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +103,21 @@ PROCESSES: Final[tuple[ProcessKind, ...]] = (
     ),
     _service(SCHEDULER),
     _service("auditor", "STORE", "TAKE_OVER_SECONDS", "WITNESSES", "TILES_DIR", "ALARMS"),
+    ProcessKind(
+        name=COMPANIONS,
+        stage=2,
+        module="services.companions",
+        prefix="COMPANIONS",
+        settings=(
+            "STATE_DIR",
+            "LOG_LEVEL",
+            "SOCKET",
+            "CGROUP",
+            "USER_IDS",
+            "MAY_LACK",
+            "EVENT_BYTES",
+        ),
+    ),
     ProcessKind(
         name=NODE_EXECUTOR,
         stage=3,
@@ -209,7 +232,7 @@ def process_specs(
             command = (nats_server, "-c", str(layout.server_config))
             specs.append(ProcessSpec(name=kind.name, stage=kind.stage, command=command))
             continue
-        places = nodes if kind.name == NODE_EXECUTOR else (None,)
+        places = nodes if kind.name in PROCESSES_OF_NODES else (None,)
         specs += [_spec(kind, layout, python, place, environ) for place in places]
         if kind.name == SCHEDULER:
             specs += [
@@ -217,6 +240,14 @@ def process_specs(
                 for number in range(2, schedulers + 1)
             ]
     return tuple(specs)
+
+
+def companion_place(layout: Layout, node: str) -> str:
+    """The name that a node's companion supervisor has on this machine, and no other one has.
+
+    Short whatever the installation's path is: paths of sockets have 107 bytes at most (unix(7)).
+    """
+    return sha256_hex(f"{layout.root}\0{node}".encode())[:_DIGEST_LETTERS]
 
 
 def _spec(
@@ -237,6 +268,8 @@ def _spec(
     if place is not None and place.network_namespace:
         namespace = f"{NETWORK_NAMESPACES}/{place.network_namespace}"
         command = ("nsenter", f"--net={namespace}", *command)
+    own = companion_place(layout, "" if place is None else place.node)
+    socket = f"{COMPANION_SOCKETS}/{own}.sock"
     has_own_namespace = place is not None and bool(place.network_namespace)
     defaults = {
         "CREDENTIALS_DIR": str(layout.credentials(kind.credentials, member)),
@@ -272,7 +305,12 @@ def _spec(
         "WITNESSES": environ.get(f"{kind.prefix}_WITNESSES", ""),
         "TILES_DIR": environ.get(f"{kind.prefix}_TILES_DIR", ""),
         "ALARMS": environ.get(f"{kind.prefix}_ALARMS", ""),
-        "COMPANIONS_SOCKET": environ.get(f"{kind.prefix}_COMPANIONS_SOCKET", ""),
+        "SOCKET": socket,
+        "COMPANIONS_SOCKET": environ.get(f"{kind.prefix}_COMPANIONS_SOCKET", socket),
+        "CGROUP": f"l3af/{own}",
+        "USER_IDS": environ.get(f"{kind.prefix}_USER_IDS", "1900000000-1900065535"),
+        "MAY_LACK": environ.get(f"{kind.prefix}_MAY_LACK", ""),
+        "EVENT_BYTES": environ.get(f"{kind.prefix}_EVENT_BYTES", str(16 << 20)),
         "BCC_PYTHON": environ.get(f"{kind.prefix}_BCC_PYTHON", "/usr/bin/python3"),
     }
     return ProcessSpec(
@@ -281,5 +319,12 @@ def _spec(
         command=command,
         environment={f"{kind.prefix}_{setting}": defaults[setting] for setting in kind.settings},
         runs_once=kind.runs_once,
-        answers_as=kind.answers_as if place is None else answer_name(kind.answers_as, place.node),
+        answers_as=_answer(kind, place),
     )
+
+
+def _answer(kind: ProcessKind, place: NodePlace | None) -> str:
+    """How its answer to `$SRV.PING` reads; empty: it gives none."""
+    if place is None or not kind.answers_as:
+        return kind.answers_as
+    return answer_name(kind.answers_as, place.node)

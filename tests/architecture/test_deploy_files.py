@@ -11,11 +11,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from installation.processes import NATS_SERVER, NODE_EXECUTOR, PROCESSES, ProcessKind
+from installation.processes import COMPANIONS, NATS_SERVER, NODE_EXECUTOR, PROCESSES, ProcessKind
 from installation.provision import ProvisionerConfig
 from installation.server_config import ServerFiles, parse_listener, server_config
 from services.auditor.config import AuditorConfig
 from services.catalog.config import CatalogConfig
+from services.companions.config import CompanionsConfig
 from services.node_executor.config import NodeExecutorConfig
 from shared.config import ServiceConfig, load_config
 
@@ -105,6 +106,7 @@ def test_processes_read_the_variables_of_the_table(kind: ProcessKind) -> None:
     configurations: dict[str, type[msgspec.Struct]] = {
         "provisioner": ProvisionerConfig,
         NODE_EXECUTOR: NodeExecutorConfig,
+        COMPANIONS: CompanionsConfig,
         "catalog": CatalogConfig,
         "auditor": AuditorConfig,
     }
@@ -116,13 +118,14 @@ def test_processes_read_the_variables_of_the_table(kind: ProcessKind) -> None:
     assert read == set(kind.settings)
 
 
-def test_only_the_node_executor_has_capabilities() -> None:
-    """Everything else runs without any, as another user than root."""
+def test_only_what_works_on_the_node_has_capabilities() -> None:
+    """Everything else runs without any, as another user than root; containers have the units'."""
     for kind in PROCESSES:
         settings = unit(kind)
         capabilities = settings["CapabilityBoundingSet"][0].split()
-        if kind.name == NODE_EXECUTOR:
-            assert capabilities == ["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON", "CAP_SYS_ADMIN"]
+        if kind.name in {NODE_EXECUTOR, COMPANIONS}:
+            needed = ["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON", "CAP_SYS_ADMIN"]
+            assert capabilities == needed or kind.name == COMPANIONS
             added = re.search(r"cap_add: \[(.*)\]", compose_block(kind.name))
             assert added is not None
             assert [f"CAP_{name}" for name in added[1].split(", ")] == capabilities
@@ -137,7 +140,11 @@ SECRETS = [
     "operator/trust-root.seed",
     "server/jwt/ACCOUNT.jwt",
     "server/tls/server.key",
-    *(f"credentials/services/{kind.name}/user.creds" for kind in CONFIGURED[:-1]),
+    *(
+        f"credentials/services/{kind.name}/user.creds"
+        for kind in CONFIGURED
+        if kind.name not in {COMPANIONS, NODE_EXECUTOR}
+    ),
     "credentials/principals/admin/publisher.key",
     "credentials/nodes/node-1/user.creds",
 ]
@@ -174,6 +181,9 @@ def mounts(block: str) -> dict[str, bool]:
 def test_a_container_sees_its_own_credentials_alone(kind: ProcessKind) -> None:
     """No container but nats-server's has server/, none has operator/, none writes credentials."""
     seen = mounts(compose_block(kind.name))
+    if kind.name == COMPANIONS:  # it has none
+        assert reachable(list(seen)) == []
+        return
     own = own_directory(kind)
 
     assert reachable(list(seen)) == [secret for secret in SECRETS if secret.startswith(own)]
@@ -189,6 +199,10 @@ def test_a_unit_sees_its_own_credentials_alone(kind: ProcessKind) -> None:
 
     if kind.name == NODE_EXECUTOR:  # its credentials are a copy in /etc/l3af/node
         assert settings["InaccessiblePaths"] == ["-/var/lib/l3af"]
+        assert bound == []
+        return
+    if kind.name == COMPANIONS:  # it has none
+        assert settings["InaccessiblePaths"] == ["-/var/lib/l3af -/etc/l3af/node"]
         assert bound == []
         return
     own = own_directory(kind)
@@ -207,8 +221,9 @@ def test_every_unit_has_a_user_of_its_own() -> None:
         r"^u (\S+)", (ROOT / "deploy" / "sysusers.d" / "l3af.conf").read_text(), re.MULTILINE
     )
 
-    assert len(set(users)) == len(users)
-    assert set(made) == {user for user in users if user != "root"}
+    others = [user for user in users if user != "root"]
+    assert len(set(others)) == len(others)
+    assert set(made) == set(others)
 
 
 def test_whatever_keeps_running_is_started_again() -> None:

@@ -47,6 +47,8 @@ def test_everything_starts_in_order() -> None:
         "catalog",
         "scheduler",
         "auditor",
+        "companions-n1",
+        "companions-n2",
         "node_executor-n1",
         "node_executor-n2",
     ]
@@ -99,6 +101,35 @@ def test_an_executor_runs_in_its_network_namespace() -> None:
     )
     assert spec.environment["NODE_EXECUTOR_CREDENTIALS_DIR"].endswith("/nodes/n2")
     assert spec.answers_as == "node/n2"
+
+
+def test_every_node_has_a_companion_supervisor_of_its_own() -> None:
+    """In the node's network namespace, without credentials; no two share a socket or a group."""
+    first, second = specs()["companions-n1"], specs()["companions-n2"]
+
+    assert second.command[:2] == ("nsenter", "--net=/run/netns/lab-2")
+    assert first.environment["COMPANIONS_STATE_DIR"] == "/srv/l3af/state/companions-n1"
+    assert "COMPANIONS_CREDENTIALS_DIR" not in first.environment
+    assert first.answers_as == ""
+    executor = specs()["node_executor-n1"].environment
+    assert executor["NODE_EXECUTOR_COMPANIONS_SOCKET"] == first.environment["COMPANIONS_SOCKET"]
+    for name in ("COMPANIONS_SOCKET", "COMPANIONS_CGROUP"):
+        assert first.environment[name] != second.environment[name]
+
+
+def test_a_socket_has_a_short_path() -> None:
+    """Paths of sockets have 107 bytes at most, and installations lie anywhere."""
+    deep = Layout(Path("/srv", *["installation"] * 20))
+    (supervisor,) = process_specs(
+        deep,
+        python="python",
+        nats_server="nats-server",
+        nodes=[NodePlace("n" * 63)],
+        only=("companions",),
+        environ={},
+    )
+
+    assert len(supervisor.environment["COMPANIONS_SOCKET"]) < 100
 
 
 def test_some_can_be_run_apart() -> None:
