@@ -8,7 +8,7 @@ Pure.  What becomes of maps is decided by the same rules as on a node.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -23,7 +23,7 @@ from shared.contracts.base import Message
 from shared.contracts.configuration import MemberEntry, VariableEntry
 from shared.contracts.licences import LicenceFinding
 from shared.contracts.package_facts import ElfFacts
-from shared.contracts.package_manifest import MapEntry, PackageManifest, ProgramEntry
+from shared.contracts.package_manifest import InnerMapEntry, PackageManifest, ProgramEntry
 from shared.contracts.value_types import ArrayType, EnumType, IntegerType, Layout
 from shared.errors import Reason
 from shared.licensing.drift import drift_findings
@@ -33,6 +33,8 @@ from shared.licensing.policies import LicencePolicy
 MAX_MAP_TYPE: Final = 64
 _TYPE_NUMBERS: Final = {map_type_name(number): number for number in range(MAX_MAP_TYPE)}
 _ABSENT: Final = object()
+_TYPED: Final = ("key", "value", "inner.key", "inner.value")
+_Stated: TypeAlias = InnerMapEntry | VariableEntry
 
 CarryText = Literal["kept", "migrated", "fresh", "refused", "new", "gone"]
 
@@ -303,16 +305,14 @@ def _configuration_reasons(
         yield from _narrowed(entry, offered[name], path)
         if has_types:
             old, new = _layout_of(before, name), _layout_of(after, name)
-            for what, one, other in zip(("key", "value"), old, new, strict=False):
+            for what, one, other in zip(_TYPED, old, new, strict=False):
                 if not _takes(other, one):
                     yield Reason(
                         path=f"{path}.{what}", rule="does not take everything that it took before"
                     )
 
 
-def _narrowed(
-    before: MapEntry | VariableEntry, after: MapEntry | VariableEntry, path: str
-) -> Iterator[Reason]:
+def _narrowed(before: _Stated, after: _Stated, path: str) -> Iterator[Reason]:
     """Limits that take less, and values that are written in another form."""
     for field in before.__struct_fields__:
         old, new = getattr(before, field), getattr(after, field)
@@ -327,6 +327,9 @@ def _narrowed(
             yield Reason(path=f"{path}.{field}", rule=rule, got=new, allowed=old)
         elif field.endswith("members"):
             yield from _narrowed_members(old, new, f"{path}.{field}")
+        elif field == "inner":
+            nothing = InnerMapEntry()
+            yield from _narrowed(old or nothing, new or nothing, f"{path}.inner")
 
 
 def _narrowed_members(
@@ -342,13 +345,14 @@ def _as_variable(entry: MemberEntry) -> VariableEntry:
 
 
 def _layout_of(package: DescribedPackage, name: str) -> tuple[Layout, ...]:
-    """Of key and value of the first object that has the map; empty: none has."""
+    """Of key and value of the first object that has the map, and of maps in it; empty: none has."""
     for path in dict.fromkeys(_objects(package.manifest)):
         parsed = _object(package.files or {}, path)
         for one in parsed.maps:
             if one.name == name:
                 layout = map_layout(one, parsed.btf)
-                return layout.key, layout.value
+                held = layout.inner
+                return (layout.key, layout.value, *((held.key, held.value) if held else ()))
     return ()
 
 

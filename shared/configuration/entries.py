@@ -162,7 +162,7 @@ def map_codec(
     )
     key = codec_of(layout.key, keys, found)
     if layout.type_name in MAPS_OF_MAPS:
-        held = _inner_codec(layout.inner, entry, path, found, has_ranges=has_ranges)
+        held = _inner_codec(layout.inner, entry, path, found)
         return MapCodec(layout, key, OpaqueCodec(layout.value.size_bytes, "map"), held)
     if entry.inner is not None:
         rule = "the map holds no maps"
@@ -178,7 +178,7 @@ def map_codec(
 
 
 def _inner_codec(
-    inner: InnerMap | None, entry: MapEntry, path: str, problems: list[Reason], *, has_ranges: bool
+    inner: InnerMap | None, entry: MapEntry, path: str, problems: list[Reason]
 ) -> MapCodec | None:
     """Of the maps in a map of maps; None: their types are not known."""
     for field in ("value_format", "value_members", "value_minimum", "value_maximum"):
@@ -198,7 +198,7 @@ def _inner_codec(
         problems.append(Reason(path=f"{path}.inner", rule=rule, got=kind))
     said = UNDECLARED if entry.inner is None else MapEntry(**structs.asdict(entry.inner))
     return map_codec(
-        inner_layout(inner), said, path=f"{path}.inner", problems=problems, has_ranges=has_ranges
+        inner_layout(inner), said, path=f"{path}.inner", problems=problems, has_ranges=True
     )
 
 

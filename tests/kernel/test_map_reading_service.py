@@ -16,6 +16,7 @@ from shared.contracts.node import STAGE_CHAINS, StageChains
 from shared.errors import RefusedError
 from tests.support.configured_package import a_configured_program, configured
 from tests.support.executors import Wire, a_chain, a_program
+from tests.support.nested_package import CONFIG, TENANT, a_nested_program, nested
 from tests.support.node_fleets import DEADLINE_SECONDS, NODE, Fleet
 
 
@@ -79,3 +80,27 @@ async def test_operators_read_maps_and_viewers_do_not(fleet: Fleet, wire: Wire) 
     text = StringIO()
     Console(file=text, width=120).print(render_map(shown))
     assert "1 of at most 8 entries" in text.getvalue()
+
+
+async def test_maps_of_maps_go_through_the_bus(fleet: Fleet, wire: Wire) -> None:
+    """Signed package, fetched archive, formats of inner entries; all of it and one map of it."""
+    package = nested()
+    fleet.archives[package.signed.archive_sha256] = package.archive
+    program = a_nested_program(config=CONFIG)
+    await fleet.observed(await fleet.desire(a_chain(wire.name, program)))
+    asked = {"interface": wire.name, "hook": "xdp", "program": "one", "map": "tenants"}
+
+    async with connect(fleet.server.credentials("operator", "operator-1")) as bus:
+        endpoint = READ_MAP.at(node=NODE)
+        whole = await bus.request(endpoint, ReadMap(**asked), timeout_seconds=DEADLINE_SECONDS)  # type: ignore[arg-type]
+        one = await bus.request(
+            endpoint,
+            ReadMap(**asked, within=TENANT),  # type: ignore[arg-type]
+            timeout_seconds=DEADLINE_SECONDS,
+        )
+
+    assert {shown.key: shown.value for shown in whole.entries} == CONFIG["tenants"]
+    assert {shown.key: shown.value for shown in one.entries} == CONFIG["tenants"][TENANT]
+    text = StringIO()
+    Console(file=text, width=120).print(render_map(one))
+    assert f"tenants within {TENANT} (hash, 2 of at most 4 entries)" in text.getvalue()
