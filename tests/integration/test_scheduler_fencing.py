@@ -52,13 +52,14 @@ async def test_a_leader_frozen_at_any_write_writes_nothing_after_the_next_one_le
             command = ApplyDeployment(
                 spec=a_spec(name, order=number), command_id=f"command-{number}"
             )
-            async with a_leader(credentials, next(tokens), frost) as writes:
+            async with a_leader(credentials, next(tokens), frost) as (lead, writes):
                 frost.freeze_at(number)
                 asking = asyncio.create_task(_asked(operator, command))
                 stack.callback(asking.cancel)
                 if not await _froze(frost, reader, asking):
                     break
                 frozen_at += 1
+                lead.lost.set()  # no process answers without a fresh lease
                 async with a_leader(credentials, next(tokens), Frost()):
                     await _asked(operator, command)
                     await until_running(operator, name)

@@ -81,8 +81,10 @@ class FrozenBus(Bus):
 
 
 @asynccontextmanager
-async def a_leader(credentials: Path, token: int, frost: Frost) -> AsyncIterator[FencedWrites]:
-    """A scheduler that leads by that token, whatever lease there is."""
+async def a_leader(
+    credentials: Path, token: int, frost: Frost
+) -> AsyncIterator[tuple[Lead, FencedWrites]]:
+    """A scheduler that leads by that token, whatever lease there is, and answers until `lost`."""
     instance = f"instance-{token}"
     async with connect(credentials) as bus:
         writes = FencedWrites(
@@ -95,7 +97,7 @@ async def a_leader(credentials: Path, token: int, frost: Frost) -> AsyncIterator
         lead._confirmed = math.inf
         try:
             async with scheduling(frozen, lead=lead):
-                yield writes
+                yield lead, writes
         finally:
             frost.thawed.set()
             frozen.cancel_spawned()
