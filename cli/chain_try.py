@@ -42,7 +42,7 @@ from shared.contracts.inspection import (
 )
 from shared.contracts.node import GET_CHAINS, GetChains
 from shared.errors import Reason, RefusedError
-from shared.identifiers import Hook, split_place
+from shared.identifiers import Hook, is_network, split_place
 
 TRYING_SECONDS: Final = 60.0
 STANDARD_INPUT: Final = "-"
@@ -91,6 +91,9 @@ def try_packets(
         async with connected(credentials) as bus:
             place = await _place(bus, file or (), node=node, interface=interface, hook=hook)
             name, netns = split_place(place.interface)
+            if not is_network(place.hook):
+                rule = "a probe sees no packets"
+                raise RefusedError(rule, [Reason(path="--hook", rule=rule, got=place.hook)])
             request = TryPackets(
                 interface=name,
                 netns=netns,
@@ -158,7 +161,7 @@ async def _place(
         running += [
             Place(name, one.chain.place, one.chain.hook)
             for one in shown.chains
-            if one.chain.programs
+            if one.chain.programs and is_network(one.chain.hook)
         ]
     asked = [
         place

@@ -9,7 +9,7 @@ white space (NATS subject rules), and no `/` (bpffs path elements).
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final, Literal, NewType, get_args
+from typing import Annotated, Final, Literal, NewType, TypeGuard, get_args
 
 import msgspec
 
@@ -22,6 +22,14 @@ DIGEST_PATTERN: Final = r"^[0-9a-f]{64}(?!\n)$"
 COMMAND_ID_PATTERN: Final = r"^[A-Za-z0-9_-]{8,64}(?!\n)$"
 INTERFACE_PATTERN: Final = r"^[A-Za-z0-9@_.:-]{1,15}(?!\n)$"
 """IFNAMSIZ - 1 characters; the kernel allows more bytes than are wise in a path."""
+PROBE_PLACE_PATTERN: Final = (
+    r"^((p_[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?|r_[0-9a-f]{16})\.)?"
+    r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(@[0-9a-f]{8})?(?!\n)$"
+)
+"""A deployment's key; behind an `@` 8 digits of its target's digest, if it has several."""
+PLACE_PATTERN: Final = (
+    f"({INTERFACE_PATTERN.removesuffix('$')}$)|({PROBE_PLACE_PATTERN.removesuffix('$')}$)"
+)
 NETNS_PATTERN: Final = r"^([A-Za-z0-9_-][A-Za-z0-9_.:@+=-]{0,63})?(?!\n)$"
 """A file name below /run/netns; empty: the network namespace that the node executor runs in."""
 
@@ -38,9 +46,30 @@ Token = Annotated[str, msgspec.Meta(pattern=LABEL_PATTERN)]
 DigestText = Annotated[str, msgspec.Meta(pattern=DIGEST_PATTERN)]
 CommandIdText = Annotated[str, msgspec.Meta(pattern=COMMAND_ID_PATTERN)]
 InterfaceText = Annotated[str, msgspec.Meta(pattern=INTERFACE_PATTERN)]
+PlaceText = Annotated[str, msgspec.Meta(pattern=PLACE_PATTERN)]
+"""An interface, or the place of a probe, which its hook tells apart (`is_place_of`)."""
 NetnsText = Annotated[str, msgspec.Meta(pattern=NETNS_PATTERN)]
 
-Hook = Literal["xdp", "tc-ingress", "tc-egress"]
+NetworkHook = Literal["xdp", "tc-ingress", "tc-egress"]
+"""Hooks of an interface: a chain of programs is linked into one, and packets have verdicts."""
+ProbeHook = Literal[
+    "tracepoint",
+    "raw-tracepoint",
+    "kprobe",
+    "kretprobe",
+    "uprobe",
+    "uretprobe",
+    "fentry",
+    "fexit",
+    "lsm",
+    "cgroup",
+    "sockops",
+    "iterator",
+]
+"""Hooks that are no interface's: each instance is one program, as it was compiled."""
+Hook = Literal[NetworkHook, ProbeHook]
+NETWORK_HOOKS: Final[tuple[NetworkHook, ...]] = get_args(NetworkHook)
+PROBE_HOOKS: Final[tuple[ProbeHook, ...]] = get_args(ProbeHook)
 HOOKS: Final[tuple[Hook, ...]] = get_args(Hook)
 ProceedOn = Annotated[
     tuple[str, ...],
@@ -52,7 +81,7 @@ ProceedOn = Annotated[
 
 HookPoint = NewType("HookPoint", str)
 """`<interface>/<hook>`, or `<netns>/<interface>/<hook>` in a named network namespace: one place of
-one node where a chain runs."""
+one node where a chain runs.  Of a probe `<deployment>/<hook>`."""
 
 
 def parse_token(text: str, *, path: str) -> str:
@@ -68,6 +97,22 @@ def parse_digest(text: str, *, path: str) -> Digest:
 def parse_command_id(text: str, *, path: str) -> CommandId:
     """`text` if it is 8 to 64 of letters, digits, '_' and '-'."""
     return CommandId(_matching(text, COMMAND_ID_PATTERN, path, "8 to 64 letters, digits, _ or -"))
+
+
+def is_probe(hook: Hook) -> TypeGuard[ProbeHook]:
+    """Whether the hook is no interface's: one program, no verdicts, no linking, no packets."""
+    return not is_network(hook)
+
+
+def is_network(hook: Hook) -> TypeGuard[NetworkHook]:
+    """Whether the hook is an interface's: chains of programs, verdicts, packets."""
+    return hook in NETWORK_HOOKS
+
+
+def is_place_of(hook: Hook, interface: str) -> bool:
+    """Whether that can be the interface of a network hook, or the place of a probe."""
+    pattern = PROBE_PLACE_PATTERN if is_probe(hook) else INTERFACE_PATTERN
+    return re.match(pattern, interface) is not None
 
 
 def render_place(interface: str, netns: str = "") -> str:
@@ -91,8 +136,10 @@ def parse_hook_point(text: str, *, path: str) -> tuple[str, Hook, str]:
     place, _, hook = text.rpartition("/")
     interface, netns = split_place(place)
     for known in HOOKS:
-        is_point = re.match(INTERFACE_PATTERN, interface) and re.match(NETNS_PATTERN, netns)
-        if hook == known and is_point and place == render_place(interface, netns):
+        if hook != known:
+            continue
+        is_point = is_place_of(known, interface) and re.match(NETNS_PATTERN, netns)
+        if is_point and place == render_place(interface, netns):
             return interface, known, netns
     rule = "must be <interface>/<hook> or <netns>/<interface>/<hook>"
     reason = Reason(path=path, rule=rule, got=text, allowed=list(HOOKS))

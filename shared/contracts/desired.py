@@ -14,9 +14,10 @@ from shared.contracts.link_options import LinkOptions
 from shared.contracts.metrics import MetricSource
 from shared.contracts.node_companions import DesiredCompanion
 from shared.contracts.package_manifest import MapPolicy
+from shared.contracts.probes import ProbeTarget
 from shared.contracts.spaces import SpaceText
 from shared.deployment_keys import DeploymentKey
-from shared.identifiers import Hook, InterfaceText, NetnsText, Token, render_place
+from shared.identifiers import Hook, NetnsText, PlaceText, Token, render_place
 
 MapConfig = dict[str, Any]
 """Key in text form to value, as the map's types and the package's formats have it.  Keys: what the
@@ -41,7 +42,7 @@ class DesiredProgram(Document, frozen=True, kw_only=True):
     has_packages_order: bool = False
     """Whether its deployment leaves the place to the package, which says so."""
     proceed_on: tuple[str, ...]
-    """Verdict names after which the next program runs; never empty."""
+    """Verdict names after which the next program runs; never empty, except for a probe."""
     config: dict[str, MapConfig] = {}
     constants: dict[str, Any] = {}
     """Values of global variables that are part of the code: others are another program."""
@@ -75,7 +76,8 @@ class Cause(Document, frozen=True, kw_only=True):
 class DesiredChain(Document, frozen=True, kw_only=True):
     """What one hook point of one node shall run, first program first.  Empty: nothing of ours."""
 
-    interface: InterfaceText
+    interface: PlaceText
+    """Of a probe: its place, which `probe_places` makes of the deployment's key."""
     hook: Hook
     programs: tuple[DesiredProgram, ...]
     cause: Cause
@@ -85,6 +87,8 @@ class DesiredChain(Document, frozen=True, kw_only=True):
     audience: SpaceText = PUBLIC
     """Who is told what happens here: the one space with a program in the chain that not everybody
     sees, else everybody."""
+    target: ProbeTarget | None = None
+    """What a probe is attached to; None: the hook is a network hook."""
 
     @property
     def place(self) -> str:

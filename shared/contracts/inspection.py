@@ -13,7 +13,16 @@ from msgspec import Meta
 
 from shared.canonical import canonical_digest
 from shared.contracts.base import API, Document, Endpoint, Message, Request
-from shared.identifiers import Digest, DigestText, Hook, InterfaceText, NetnsText, render_place
+from shared.identifiers import (
+    Digest,
+    DigestText,
+    Hook,
+    InterfaceText,
+    NetnsText,
+    NetworkHook,
+    PlaceText,
+    render_place,
+)
 
 MIN_PACKET_BYTES: Final = 14
 """An Ethernet header; the kernel runs nothing over less."""
@@ -126,7 +135,7 @@ ChainSource = Literal["running", "draft"]
 class ExplainChain(Request, frozen=True, kw_only=True):
     """Why chains are linked as they are: those that run, or one that was staged for a plan."""
 
-    interface: InterfaceText | None = None
+    interface: PlaceText | None = None
     hook: Hook | None = None
     draft: DigestText | None = None
     """As a deployment's plan names it; the node keeps it for some minutes."""
@@ -184,7 +193,7 @@ class TryPackets(Request, frozen=True, kw_only=True):
     """
 
     interface: InterfaceText
-    hook: Hook
+    hook: NetworkHook
     packets: Annotated[tuple[PacketBytes, ...], Meta(min_length=1, max_length=MAX_PACKETS)]
     """Each from its Ethernet header."""
     draft: DigestText | None = None

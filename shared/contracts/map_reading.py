@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from shared.contracts.base import API, Endpoint, Message, Request
 from shared.deployment_keys import DeploymentKey
-from shared.identifiers import Hook, InterfaceText, NetnsText, render_place
+from shared.identifiers import Hook, NetnsText, PlaceText, render_place
 
 MAX_KEY_CHARACTERS: Final = 4096
 
@@ -21,7 +21,7 @@ MapName = Annotated[str, Meta(min_length=1, max_length=127)]
 class ReadMap(Request, frozen=True, kw_only=True):
     """A map of one program on one hook point."""
 
-    interface: InterfaceText
+    interface: PlaceText
     hook: Hook
     netns: NetnsText = ""
     """Network namespace by its name below /run/netns; empty: the executor's own."""

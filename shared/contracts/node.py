@@ -34,14 +34,24 @@ from shared.contracts.interfaces import Interface
 from shared.contracts.licences import ProgramLicence
 from shared.contracts.metrics import Aggregation, HistogramBucket
 from shared.contracts.node_companions import ObservedCompanion
+from shared.contracts.probes import LinkKind, ObservedProbe, ProbeTarget
 from shared.contracts.spaces import SpaceText
 from shared.contracts.trust_notes import TrustMode
 from shared.errors import Refusal
-from shared.identifiers import DigestText, Hook, InterfaceText, NetnsText, render_place
+from shared.identifiers import (
+    PROBE_HOOKS,
+    DigestText,
+    Hook,
+    NetnsText,
+    PlaceText,
+    is_probe,
+    render_place,
+)
 
 ChainState = Literal["attached", "absent", "failed", "waiting-for-interface"]
-AttachmentKind = Literal["", "xdp-native", "xdp-generic", "xdp-offload", "tcx", "cls_bpf"]
-"""How a linked program is on its hook; empty: it is not, or it cannot be told."""
+AttachmentKind = Literal["", "xdp-native", "xdp-generic", "xdp-offload", "tcx", "cls_bpf", LinkKind]
+"""How a linked program is on its hook, of probes the kind of bpf_link; empty: it is not, or it
+cannot be told."""
 
 
 class ObservedProgram(Message, frozen=True, kw_only=True):
@@ -147,6 +157,10 @@ class ObservedChain(Message, frozen=True, kw_only=True):
     """What others changed, as of the last look (every 15 s), and what is done about it."""
     restricted: bool = False
     """Whether things are left out: whoever asked does not see every program of the chain."""
+    target: ProbeTarget | None = None
+    """What the probe that runs was attached to; None: it is none, or nothing runs."""
+    probe: ObservedProbe | None = None
+    """What the kernel says of the probe that runs."""
 
     @property
     def place(self) -> str:
@@ -293,7 +307,7 @@ class ChainsStaged(Message, frozen=True, kw_only=True):
 class GetChains(Request, frozen=True, kw_only=True):
     """What is on the hooks right now, with counters."""
 
-    interface: InterfaceText | None = None
+    interface: PlaceText | None = None
     hook: Hook | None = None
     per_cpu: bool = False
     """Whether the counters of each processor are wanted too."""
@@ -364,16 +378,21 @@ DEFAULT_PROCEED_ON: Final[dict[Hook, tuple[str, ...]]] = {
     "xdp": ("pass",),
     "tc-ingress": ("ok", "pipe", "unspec"),
     "tc-egress": ("ok", "pipe", "unspec"),
+    **dict.fromkeys(PROBE_HOOKS, ()),
 }
 
 
 def verdicts_of(hook: Hook) -> dict[str, int]:
-    """Verdict names of a hook and their values, signed 32 bit."""
+    """Verdict names of a hook and their values, signed 32 bit; a probe has none."""
+    if is_probe(hook):
+        return {}
     return XDP_VERDICTS if hook == "xdp" else TC_VERDICTS
 
 
 def terminal_verdicts(hook: Hook) -> frozenset[str]:
-    """Those after which a hook lets nobody else decide."""
+    """Those after which a hook lets nobody else decide; a probe has none."""
+    if is_probe(hook):
+        return frozenset()
     return TERMINAL_VERDICTS["xdp" if hook == "xdp" else "tc"]
 
 

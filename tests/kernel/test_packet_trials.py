@@ -13,7 +13,7 @@ from services.node_executor.generations import Point
 from services.node_executor.trials import MAX_TRIAL_SECONDS
 from shared.contracts.inspection import TryPackets
 from shared.errors import RefusedError
-from shared.identifiers import Hook
+from shared.identifiers import NetworkHook
 from tests.support.executors import (
     send_frames,
 )
@@ -85,7 +85,7 @@ async def test_global_data_is_tried_too(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("hook", ["tc-ingress", "tc-egress"])
-async def test_tc_chains_are_tried_too(bench: Bench, hook: Hook) -> None:
+async def test_tc_chains_are_tried_too(bench: Bench, hook: NetworkHook) -> None:
     """With their own verdicts."""
     bench.run("1.0.0", "4.0.0", hook=hook)
 

@@ -20,7 +20,7 @@ from services.node_executor.preparation import Needs, Prepared, Ready
 from services.node_executor.trials import Trials
 from shared.contracts.desired import DesiredChain, DesiredProgram
 from shared.contracts.inspection import PacketsTried, TryPackets, draft_digest
-from shared.identifiers import Hook
+from shared.identifiers import Hook, NetworkHook
 from tests.support.executors import (
     Executor,
     Wire,
@@ -129,7 +129,7 @@ class Bench:
         return a_chain(self.wire.name, *programs, hook=hook)
 
     def try_packets(
-        self, *packets: bytes, hook: Hook = "xdp", draft: DesiredChain | None = None
+        self, *packets: bytes, hook: NetworkHook = "xdp", draft: DesiredChain | None = None
     ) -> Awaitable[PacketsTried]:
         """What is said of these."""
         digest = None
