@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import plain
+from cli.probe_view import probe_lines
 from shared.contracts.drift import ObservedDrift
 from shared.contracts.inspection import SlotCounters
 from shared.contracts.node import (
@@ -22,6 +23,7 @@ from shared.contracts.node import (
     ObservedChain,
     ObservedProgram,
 )
+from shared.identifiers import is_probe
 
 MAX_MAPS: Final = 64
 """Distinct maps of one kernel program."""
@@ -75,6 +77,7 @@ def _render_chain(node: str, shown: ChainShown, rates: Rates | None) -> Renderab
         Text(f"{node} {chain.place}/{chain.hook}: {_state(chain)}", style="bold"),
         Text(f"  {_generation(shown)}{f', link {chain.link_id}' if chain.link_id else ''}"),
     ]
+    parts += [Text(f"  {line}") for line in probe_lines(chain)]
     if chain.attachment_reason:
         parts.append(Text(f"  {plain(chain.attachment_reason)}", style="dim"))
     parts += _neighbours(chain)
@@ -173,6 +176,8 @@ def _programs(shown: ChainShown, rates: Rates | None) -> Table:
     counted = {slot.deployment: slot for slot in shown.counters.slots}
     has_times = any(slot.samples for slot in counted.values())
     headings = ["order", "deployment", "revision", "package", "linked", "segment", "instructions"]
+    if is_probe(chain.hook):  # it has its hook to itself
+        headings = ["deployment", "revision", "package", "instructions"]
     if counted:
         headings += ["packets in", "went on", "verdicts"]
         headings += ["packets/s"] if rates is not None else []
@@ -180,6 +185,8 @@ def _programs(shown: ChainShown, rates: Rates | None) -> Table:
     table = _table(*headings)
     for program in chain.programs:
         row = _program_row(program)
+        if is_probe(chain.hook):
+            row = [*row[1:4], row[-1]]
         slot = counted.get(program.deployment)
         if counted:
             row += _counter_row(slot)

@@ -47,9 +47,10 @@ def dump(
     node
         Its name.
     interface
-        The interface; in a named network namespace NETNS/INTERFACE.
+        The interface; in a named network namespace NETNS/INTERFACE.  Of a probe its place, as
+        `l3af status` has it: the deployment's name, with several targets NAME@DIGITS.
     hook
-        xdp, tc-ingress or tc-egress.
+        xdp, tc-ingress, tc-egress, or the kind of a probe, as tracepoint.
     program
         The deployment that the program belongs to.
     map_name
@@ -96,9 +97,10 @@ def get(  # noqa: PLR0917 because each is a word of the command
     node
         Its name.
     interface
-        The interface; in a named network namespace NETNS/INTERFACE.
+        The interface; in a named network namespace NETNS/INTERFACE.  Of a probe its place, as
+        `l3af status` has it: the deployment's name, with several targets NAME@DIGITS.
     hook
-        xdp, tc-ingress or tc-egress.
+        xdp, tc-ingress, tc-egress, or the kind of a probe, as tracepoint.
     program
         The deployment that the program belongs to.
     map_name

@@ -18,6 +18,7 @@ from cli.commanding import issue
 from cli.companion import companion_line
 from cli.console import CredentialsOption, JsonFlag, emit, plain, run
 from cli.node_capabilities import capability_rows, hook_points_row, slot_words, xdp_words
+from cli.probe_view import target_text
 from cli.rollout import CommandIdOption, ReasonOption, chosen_id
 from cli.session import ask, connected
 from shared.contracts.node import NodeRecord
@@ -224,7 +225,7 @@ def render_node(node: NodeStatus) -> RenderableType:
         chains.add_column(heading, header_style="bold")
     for chain in node.chains:
         chains.add_row(
-            f"{chain.place}/{chain.hook}",
+            target_text(f"{chain.place}/{chain.hook}", chain.target),
             chain.state,
             " → ".join(
                 program_text(one.deployment, restricted=one.restricted) for one in chain.programs

@@ -4,18 +4,17 @@
 
 from __future__ import annotations
 
-from typing import Final, get_args
+from typing import Final
 
 from shared.capability_lookup import program_type
 from shared.contracts.capabilities import Capabilities
 from shared.contracts.interfaces import Interface
 from shared.contracts.scheduler import NodeStatus
-from shared.identifiers import Hook
+from shared.identifiers import NETWORK_HOOKS, Hook, is_probe
 from shared.number_ranges import parse_ranges
 
 _NETWORK_TYPES: Final = ("xdp", "sched_cls")
 """Those that chains are made of."""
-_HOOKS: Final = len(get_args(Hook))
 
 
 def capability_rows(capabilities: Capabilities | None) -> dict[str, str]:
@@ -44,10 +43,12 @@ def capability_rows(capabilities: Capabilities | None) -> dict[str, str]:
 
 
 def hook_points_row(node: NodeStatus) -> str:
-    """How many of the places where a chain can be have one."""
-    places = _HOOKS * len(node.record.interfaces)
-    taken = sum(chain.state == "attached" for chain in node.chains)
-    return f"{taken} of {places} with a chain"
+    """How many of the places where a chain can be have one, and how many probes there are."""
+    places = len(NETWORK_HOOKS) * len(node.record.interfaces)
+    attached = [chain for chain in node.chains if chain.state == "attached"]
+    probes = sum(is_probe(chain.hook) for chain in attached)
+    words = f"{len(attached) - probes} of {places} with a chain"
+    return f"{words}, {probes} probe{'s' if probes > 1 else ''}" if probes else words
 
 
 def xdp_words(interface: Interface) -> str:
@@ -60,7 +61,7 @@ def xdp_words(interface: Interface) -> str:
 
 def slot_words(node: NodeStatus, interface: Interface) -> str:
     """Who is where a chain goes on each hook of the interface: nobody, this node, or others."""
-    return "; ".join(f"{hook} {_holders(node, interface.place, hook)}" for hook in get_args(Hook))
+    return "; ".join(f"{hook} {_holders(node, interface.place, hook)}" for hook in NETWORK_HOOKS)
 
 
 def _holders(node: NodeStatus, place: str, hook: Hook) -> str:

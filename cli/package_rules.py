@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 from services.catalog.manifest import manifest_reasons
 from services.catalog.publication import MAX_MANIFEST_BYTES, MAX_VERSION_BYTES
 from shared.bytecode.elf import declares_fragments, read_object
+from shared.bytecode.probe_sections import NEED_KERNEL_TYPES, names_its_target
 from shared.canonical import canonical_bytes
 from shared.configuration.entries import map_layout
 from shared.configuration.package_rules import offered_types
@@ -24,6 +25,7 @@ from shared.contracts.package_manifest import PackageManifest
 from shared.contracts.package_tests import PackageTest
 from shared.contracts.value_types import ArrayType, Layout, OpaqueType, StructType, UnionType
 from shared.errors import Reason, RefusedError
+from shared.identifiers import is_network, is_probe
 from shared.licensing.package import LicensedPackage
 from shared.licensing.policies import LicencePolicy
 from shared.licensing.source_tags import source_licences
@@ -103,6 +105,7 @@ def package_findings(
     yield from _document_warnings(manifest, files)
     yield from _statement_warnings(manifest, elf)
     yield from _test_warnings(manifest, tests)
+    yield from _probe_warnings(manifest, elf)
     yield from _unused_warnings(manifest, elf)
     yield from _map_warnings(manifest, files)
     yield from _user_space_findings(manifest, files)
@@ -205,7 +208,7 @@ def _statement_warnings(
             )
     sections = {(one.path, entry.function): entry.section for one in elf for entry in one.programs}
     for index, program in enumerate(manifest.programs):
-        if program.order is None:
+        if program.order is None and any(map(is_network, program.hooks)):
             yield _warning(
                 f"programs[{index}].order",
                 "does not say where in a chain it runs, and two such deployments cannot be in one",
@@ -225,13 +228,29 @@ def _test_warnings(
 ) -> Iterator[LintFinding]:
     tested = {(test.program, test.hook) for test in tests}
     for index, program in enumerate(manifest.programs):
-        for hook in program.hooks:
+        for hook in filter(is_network, program.hooks):
             if (program.name, hook) not in tested:
                 yield _warning(
                     f"programs[{index}]",
                     f"no test runs {program.name} on {hook}",
                     f'write a [[test]] with program = "{program.name}" and hook = "{hook}"',
                 )
+
+
+def _probe_warnings(manifest: PackageManifest, elf: tuple[ElfFacts, ...]) -> Iterator[LintFinding]:
+    """Probes that cannot be loaded before a deployment says what they are attached to."""
+    sections = {(one.path, entry.function): entry.section for one in elf for entry in one.programs}
+    for index, program in enumerate(manifest.programs):
+        found = {sections.get((path, program.function), "") for path in program.all_objects}
+        for hook in filter(is_probe, program.hooks):
+            for section in sorted(found):
+                if section and not names_its_target(section, hook):
+                    yield _warning(
+                        f"programs[{index}]",
+                        f"section {section} of {program.function} names no target, so neither "
+                        "`l3af package test` nor a verifier can load it",
+                        f'name what it is written for, as SEC("{section}/...")',
+                    )
 
 
 def _unused_warnings(manifest: PackageManifest, elf: tuple[ElfFacts, ...]) -> Iterator[LintFinding]:
@@ -244,7 +263,10 @@ def _unused_warnings(manifest: PackageManifest, elf: tuple[ElfFacts, ...]) -> It
                     "is a program that package.toml does not name, so nobody can deploy it",
                     "add it to [[programs]], or make it static or a tail call's target of its own",
                 )
-        if facts.needs_kernel_btf:
+        hooks = {
+            hook for one in manifest.programs if facts.path in one.all_objects for hook in one.hooks
+        }
+        if facts.needs_kernel_btf and hooks.isdisjoint(NEED_KERNEL_TYPES):
             yield _warning(
                 facts.path,
                 "needs the kernel's BTF (/sys/kernel/btf/vmlinux) on every node",

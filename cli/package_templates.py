@@ -11,7 +11,14 @@ from collections.abc import Sequence
 from string import Template
 from typing import Final
 
-from shared.identifiers import Hook
+from cli.probe_templates import (
+    PROBE_DEPLOYMENT,
+    PROBE_README,
+    PROBE_SOURCE,
+    PROBE_TOML,
+    PROBES,
+)
+from shared.identifiers import Hook, is_probe
 
 LICENCES: Final = ("GPL-2.0-only", "BSD-2-Clause")
 EXPRESSION: Final = " OR ".join(LICENCES)
@@ -25,7 +32,7 @@ _TAKEN: Final = frozenset(
         *("enum", "extern", "float", "for", "goto", "if", "inline", "int", "long", "register"),
         *("restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch"),
         *("typedef", "union", "unsigned", "void", "volatile", "while", "asm", "typeof"),
-        *("blocked", "dropped", "main", "linux", "unix"),
+        *("blocked", "dropped", "events", "main", "linux", "unix"),
     )
 )
 """Names that a function of the template cannot have."""
@@ -209,13 +216,19 @@ def package_files(
         "tag": _TAG,
         "owners": _owners(owners),
         "source": _source(repository),
-        **_VERDICTS[hook],
     }
+    toml, source, readme, deployment = _TOML, _SOURCE, _README, _DEPLOYMENT
+    if is_probe(hook):
+        words |= PROBES[hook]
+        words["What"] = words["what"].capitalize()
+        toml, source, readme, deployment = PROBE_TOML, PROBE_SOURCE, PROBE_README, PROBE_DEPLOYMENT
+    else:
+        words |= _VERDICTS[hook]
     return {
-        "package.toml": _TOML.substitute(words),
-        f"{symbol}.bpf.c": _SOURCE.substitute(words),
-        "README.md": _README.substitute(words),
-        "deployment.toml": _DEPLOYMENT.substitute(words),
+        "package.toml": toml.substitute(words),
+        f"{symbol}.bpf.c": source.substitute(words),
+        "README.md": readme.substitute(words),
+        "deployment.toml": deployment.substitute(words),
     }
 
 

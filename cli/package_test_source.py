@@ -20,7 +20,7 @@ from shared.contracts.inspection import MAX_PACKET_BYTES, MAX_PACKETS, MIN_PACKE
 from shared.contracts.package_manifest import FilePath, Symbol
 from shared.contracts.package_tests import PackageTest, PacketStep
 from shared.errors import Reason, RefusedError
-from shared.identifiers import Hook, Token
+from shared.identifiers import Hook, NetworkHook, Token, is_network
 
 
 class PacketSection(Document, frozen=True, kw_only=True):
@@ -44,8 +44,8 @@ class PackageTestSection(Document, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=200)]
     program: Token | None = None
     """May be left out when the package has only one."""
-    hook: Hook | None = None
-    """Left out: the first of the program's hooks."""
+    hook: NetworkHook | None = None
+    """Left out: the first of the program's hooks.  Probes have no tests: no packet passes them."""
     config: dict[Symbol, dict[str, Any]] = {}
     variables: dict[Symbol, Any] = {}
     packets: Annotated[tuple[PacketSection, ...], Meta(min_length=1, max_length=MAX_PACKETS)]
@@ -81,6 +81,11 @@ def resolve_tests(
                 )
             )
             continue
+        hook = section.hook or next(filter(is_network, hooks[program]), None)
+        if hook is None:
+            rule = f"is a {hooks[program][0]}, which no packet passes, so it has no tests"
+            reasons.append(Reason(path=f"{path}.program", rule=rule, got=program))
+            continue
         packets = tuple(_packets(section, path, read, reasons))
         if len(packets) > MAX_PACKETS:
             rule = "has more packets than a test may have"
@@ -91,7 +96,7 @@ def resolve_tests(
             PackageTest(
                 name=section.name,
                 program=program,
-                hook=section.hook or hooks[program][0],
+                hook=hook,
                 config=section.config,
                 variables=section.variables,
                 packets=packets,

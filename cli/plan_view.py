@@ -14,7 +14,9 @@ from rich.text import Text
 
 from cli.chain_view import order_text, program_text
 from cli.console import plain
-from shared.contracts.scheduler import DeploymentPlan, PlannedChain
+from shared.contracts.scheduler import DeploymentPlan, PlannedChain, ProgramPlace
+from shared.identifiers import is_probe
+from shared.probe_targets import describe_target
 
 CHANGE_STYLES: Final = {"kept": "dim", "added": "green", "changed": "yellow", "removed": "red"}
 
@@ -35,6 +37,7 @@ def render_plan(plan: DeploymentPlan) -> RenderableType:
         )
     ]
     parts.append(table if plan.chains else Text("no chain changes"))
+    parts += [line for chain in plan.chains for line in _target_line(chain)]
     parts += [line for chain in plan.chains for line in _link_line(chain)]
     parts += [
         Text(
@@ -60,13 +63,27 @@ def _link_line(chain: PlannedChain) -> Iterator[Text]:
         yield Text(f"link of {chain.node} {chain.place}/{chain.hook}: {said}", style="dim")
 
 
+def _target_line(chain: PlannedChain) -> Iterator[Text]:
+    """What a probe is attached to."""
+    if chain.target is not None:
+        said = plain(describe_target(chain.target))
+        yield Text(f"{chain.node} {chain.place}/{chain.hook} is attached to {said}", style="dim")
+
+
+def _order(chain: PlannedChain, place: ProgramPlace) -> str:
+    """A probe is in no chain."""
+    if is_probe(chain.hook):
+        return ""
+    return order_text(place.order, has_packages=place.has_packages_order)
+
+
 def _add_chain(table: Table, chain: PlannedChain) -> None:
     note = " (only map entries and variables)" if chain.configuration_only else ""
     for index, place in enumerate(chain.programs):
         table.add_row(
             chain.node if index == 0 else "",
             f"{chain.place}/{chain.hook}" if index == 0 else "",
-            order_text(place.order, has_packages=place.has_packages_order),
+            _order(chain, place),
             program_text(place.deployment, restricted=place.restricted),
             f"{place.package} {place.version}".strip(),
             place.archive_sha256[:12],

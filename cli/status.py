@@ -15,6 +15,7 @@ from cli.chain_view import drift_line
 from cli.companion import companion_line
 from cli.console import CredentialsOption, JsonFlag, emit, plain, run
 from cli.leader_view import ask_leader, leader_line
+from cli.probe_view import target_text
 from cli.rollout import named
 from cli.session import connected
 from shared.contracts.deployments import DeploymentSpec
@@ -28,6 +29,7 @@ from shared.contracts.scheduler import (
     GetDeployment,
     ListDeployments,
 )
+from shared.identifiers import is_probe
 from shared.validation import convert_document
 
 STATE_STYLES: Final = {
@@ -117,7 +119,7 @@ def render_list(listed: DeploymentList) -> RenderableType:
             str(deployment.revision),
             f"{deployment.package} {deployment.version}",
             deployment.hook,
-            place_text(deployment.spec, deployment.order),
+            "" if is_probe(deployment.hook) else place_text(deployment.spec, deployment.order),
         )
         if not deployment.places:
             table.add_row(*head, "", "", "removed" if deployment.removed else "on no node")
@@ -125,7 +127,7 @@ def render_list(listed: DeploymentList) -> RenderableType:
             table.add_row(
                 *(head if index == 0 else ("",) * len(head)),
                 place.node,
-                place.place,
+                target_text(place.place, place.target),
                 Text(
                     _state(place)
                     + (", to be removed" if deployment.removed else "")

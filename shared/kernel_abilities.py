@@ -19,7 +19,7 @@ from shared.bytecode.licences import GPL_ONLY_HELPERS, is_gpl_compatible
 from shared.contracts.capabilities import Capabilities
 from shared.contracts.package_facts import ProgramRequirements
 from shared.errors import RefusedError
-from shared.identifiers import Hook
+from shared.identifiers import Hook, is_probe
 from shared.number_ranges import parse_ranges
 
 PROGRAM_TYPE_OF_HOOK: Final[dict[Hook, str]] = {
@@ -124,7 +124,12 @@ def kernel_abilities(capabilities: Capabilities | None) -> KernelAbilities:
 
 @lru_cache(maxsize=KEPT_KERNELS * 64)
 def kernel_lack(
-    abilities: KernelAbilities, hook: Hook, requires: ProgramRequirements, *, fragments: bool
+    abilities: KernelAbilities,
+    hook: Hook,
+    requires: ProgramRequirements,
+    *,
+    fragments: bool,
+    probe_type: str = "",
 ) -> str:
     """The first of the program's requirements that the kernel fails, as `has no ...`.
 
@@ -132,11 +137,15 @@ def kernel_lack(
 
     Args:
         abilities: Of the kernel.
-        hook: Decides the type of the program.
+        hook: Decides the type of the program, if it is no probe.
         requires: What the program cannot do without.
         fragments: Whether it is loaded as one that reads packets in several buffers.
+        probe_type: The type of a probe's program, which its target decides.
     """
-    return next(_lacks(abilities, hook, requires, fragments=fragments), "")
+    kind, spoken = (
+        (probe_type, hook) if is_probe(hook) else (PROGRAM_TYPE_OF_HOOK[hook], _SPOKEN[hook])
+    )
+    return next(_lacks(abilities, kind, spoken, requires, fragments=fragments), "")
 
 
 def spoken_helper(helper: int) -> str:
@@ -146,9 +155,13 @@ def spoken_helper(helper: int) -> str:
 
 
 def _lacks(
-    abilities: KernelAbilities, hook: Hook, requires: ProgramRequirements, *, fragments: bool
+    abilities: KernelAbilities,
+    kind: str,
+    spoken: str,
+    requires: ProgramRequirements,
+    *,
+    fragments: bool,
 ) -> Iterator[str]:
-    kind, spoken = PROGRAM_TYPE_OF_HOOK[hook], _SPOKEN[hook]
     if kind in abilities.missing_types:
         yield f"has no {spoken} programs"
     helpers = abilities.missing_helpers(kind, requires.helpers)

@@ -23,6 +23,7 @@ from shared.contracts.package_tests import (
     PackageTests,
 )
 from shared.errors import Reason, RefusedError
+from shared.identifiers import is_probe
 from shared.package_archive import write_archive
 from shared.validation import decode_document
 
@@ -131,6 +132,12 @@ def reasons_of_tests(
                 rule=f"program {test.program} is not made for this hook",
                 got=test.hook,
                 allowed=list(entry.hooks),
+            )
+        elif is_probe(test.hook):
+            yield Reason(
+                path=f"{path}.hook",
+                rule=f"program {test.program} is a probe, which no packet passes",
+                got=test.hook,
             )
         checked = maps if are_known else maps.union(test.maps)
         yield from _name_reasons(test, manifest, checked, path=path)

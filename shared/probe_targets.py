@@ -83,6 +83,15 @@ def probe_places(deployment: str, targets: Sequence[ProbeTarget]) -> dict[str, P
     return {f"{deployment}@{canonical_digest(one)[:_DIGITS]}": one for one in targets}
 
 
+def deployment_of(place: str) -> str:
+    """The key of the deployment whose probe stands there.
+
+    >>> deployment_of("p_acme.watch@0a1b2c3d")
+    'p_acme.watch'
+    """
+    return place.partition("@")[0]
+
+
 def place_problems(chain: DesiredChain, *, path: str = "chain") -> Iterator[Reason]:
     """How a desired chain's place, target and number of programs do not fit its hook."""
     if not is_place_of(chain.hook, chain.interface):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 
 import msgspec
@@ -153,10 +153,7 @@ def _nested(value: object, annotation: Any, path: str) -> Iterator[Reason]:
     bare, limits = _bare(annotation)
     origin, arguments = get_origin(bare), get_args(bare)
     if origin in (Union, types.UnionType):
-        for member in arguments:
-            if _is_shaped_like(value, member):
-                yield from _nested(value, member, path)
-                return
+        yield from _of_a_union(value, arguments, path)
     elif isinstance(bare, type) and issubclass(bare, msgspec.Struct) and isinstance(value, dict):
         yield from _struct_problems(value, bare, path)
     elif origin is dict and isinstance(value, dict):
@@ -170,6 +167,44 @@ def _nested(value: object, annotation: Any, path: str) -> Iterator[Reason]:
             return
         for index, item in enumerate(value):
             yield from _problems(item, arguments[0], f"{path}[{index}]")
+
+
+def _of_a_union(value: object, members: tuple[Any, ...], path: str) -> Iterator[Reason]:
+    """What is wrong at the parts of what `value` was meant to be."""
+    if isinstance(value, dict) and (tagged := _tagged(members)):
+        yield from _tagged_problems(value, tagged, path)
+        return
+    for member in members:
+        if _is_shaped_like(value, member):
+            yield from _nested(value, member, path)
+            return
+
+
+def _tagged(members: Iterable[Any]) -> dict[str, type[msgspec.Struct]]:
+    """The members of a union that a field of the value chooses between, by what it says."""
+    bare = (_bare(member)[0] for member in members)
+    structs = (one for one in bare if isinstance(one, type) and issubclass(one, msgspec.Struct))
+    return {
+        str(one.__struct_config__.tag): one
+        for one in structs
+        if one.__struct_config__.tag_field is not None
+    }
+
+
+def _tagged_problems(
+    value: dict[Any, Any], members: Mapping[str, type[msgspec.Struct]], path: str
+) -> Iterator[Reason]:
+    field = next(iter(members.values())).__struct_config__.tag_field or ""
+    said, at, allowed = value.get(field), _at(path, field), sorted(members)
+    if field not in value:
+        yield Reason(path=at, rule="is missing", allowed=allowed)
+    elif not isinstance(said, str) or said not in members:
+        yield Reason(
+            path=at, rule="is none of those that there are", got=_shown(said), allowed=allowed
+        )
+    else:
+        rest = {name: item for name, item in value.items() if name != field}
+        yield from _struct_problems(rest, members[said], path)
 
 
 def _struct_problems(

@@ -15,6 +15,7 @@ from typing import Final
 from services.catalog.companion_checks import companion_reasons
 from services.catalog.package_statements import statement_reasons
 from services.catalog.platform_objects import platform_reasons
+from shared.bytecode.probe_sections import fits_probe
 from shared.configuration.entries import UNDECLARED, map_codec
 from shared.configuration.metric_selection import UnfitMetricError, select
 from shared.configuration.package_rules import configuration_reasons, layout_of
@@ -22,7 +23,7 @@ from shared.contracts.node import verdicts_of
 from shared.contracts.package_facts import ElfFacts, MapFacts
 from shared.contracts.package_manifest import MapEntry, PackageManifest, ProgramEntry
 from shared.errors import Reason, RefusedError
-from shared.identifiers import Hook, parse_token
+from shared.identifiers import HOOKS, Hook, is_probe, parse_token
 from shared.package_tests import are_all_read
 from shared.reason_lists import below
 from shared.versions import parse_version
@@ -101,7 +102,10 @@ def _program_reasons(
 ) -> Iterator[Reason]:
     if len(set(program.hooks)) != len(program.hooks):
         yield Reason(path=f"{path}.hooks", rule="names a hook twice", got=list(program.hooks))
+    yield from _probe_reasons(program, path=path)
     for hook in program.hooks:
+        if is_probe(hook):
+            continue
         unknown = [name for name in program.proceed_on if name not in verdicts_of(hook)]
         if unknown:
             yield Reason(
@@ -126,15 +130,35 @@ def _function_reasons(program: ProgramEntry, facts: ElfFacts, *, path: str) -> I
         )
         return
     for hook in program.hooks:
-        if not re.fullmatch(_SECTIONS[hook], entry.section):
+        if not _fits(entry.section, hook):
             yield Reason(
                 path=f"{path}.hooks",
                 rule=f"section {entry.section} of {program.function} does not fit {hook}",
                 got=hook,
-                allowed=[
-                    name for name, names in _SECTIONS.items() if re.fullmatch(names, entry.section)
-                ],
+                allowed=[name for name in HOOKS if _fits(entry.section, name)],
             )
+
+
+def _fits(section: str, hook: Hook) -> bool:
+    if is_probe(hook):
+        return fits_probe(section, hook)
+    return re.fullmatch(_SECTIONS[hook], section) is not None
+
+
+def _probe_reasons(program: ProgramEntry, *, path: str) -> Iterator[Reason]:
+    """What is said of a program that is a probe, and means nothing of one."""
+    probes = [hook for hook in program.hooks if is_probe(hook)]
+    if not probes:
+        return
+    said = (("order", program.order), ("proceed_on", list(program.proceed_on) or None))
+    for field, value in (*said, ("flags", list(program.flags) or None)):
+        if value is not None:
+            rule = f"has no meaning for {probes[0]}, which is in no chain"
+            yield Reason(path=f"{path}.{field}", rule=rule, got=value)
+    if program.compiler:
+        rule = f"makes programs for network hooks only, not for {probes[0]}"
+        allowed = "an object that was compiled before"
+        yield Reason(path=f"{path}.compiler", rule=rule, got=program.compiler, allowed=allowed)
 
 
 def _map_reasons(manifest: PackageManifest, elf: Sequence[ElfFacts]) -> Iterator[Reason]:

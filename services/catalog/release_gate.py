@@ -10,7 +10,8 @@ Rules:
  * One failure keeps the version out of every channel that it waits for, until it is ordered to be
    verified anew; then nothing that was said before counts.
  * A node that the package is not for (its platform has no object of any program, its kernel is
-   outside the range that the package needs) is not asked and says nothing.
+   outside the range that the package needs, or lacks what one of its probes needs) is not asked and
+   says nothing.
  * A channel's number of kernels is demanded of each program that Linux has an object of; a node is
    a witness of the programs that have an object for its platform.
  * A node that is at it is waited for, until its time is over.  One that does not answer is not.
@@ -37,6 +38,7 @@ from shared.contracts.verification import (
     NodeVerification,
     VerificationReport,
 )
+from shared.identifiers import is_probe
 from shared.kernel_versions import is_in_range
 from shared.moments import render_time
 from shared.node_labels import effective_labels
@@ -183,7 +185,8 @@ def is_for(version: PackageVersion, verifier: Verifier) -> bool:
     manifest = version.manifest
     has_objects = any(one.object_on(f"linux-{verifier.machine}") for one in manifest.programs)
     compilers = {one.compiler for one in manifest.programs if one.compiler}
-    has_features = compilers.union(manifest.needs.features) <= verifier.features
+    probes = {hook for one in manifest.programs for hook in one.hooks if is_probe(hook)}
+    has_features = compilers.union(manifest.needs.features, probes) <= verifier.features
     return has_objects and has_features and is_in_range(verifier.kernel, manifest.needs.kernel)
 
 

@@ -26,7 +26,7 @@ from services.scheduler.deployment import (
 from services.scheduler.desired_state import Fleet, changed_chains, derive_desired, takes_part
 from services.scheduler.expiry import check_expiry
 from services.scheduler.fitness import demand_for
-from services.scheduler.link_options import refuse_unfit_wishes
+from services.scheduler.hook_terms import refuse_unfit_terms
 from services.scheduler.placement import place
 from services.scheduler.plan_difference import (
     describe_plan,
@@ -113,7 +113,7 @@ def draft_application(
             reason of the first of these that it does not fit.
     """
     sight = sight or fleet.audiences.seen_in(spec.space)
-    refuse_unfit_wishes(spec)
+    refuse_unfit_terms(spec)
     check_selectors(spec)
     check_order(spec)
     check_on_revoked(spec)

@@ -28,6 +28,7 @@ from services.scheduler.chain_order import Entrant, LeftOut, Statement, merge
 from services.scheduler.fitness import demand_of
 from services.scheduler.link_options import Contradiction, SharedOptions
 from services.scheduler.placement import NodeView, places_on
+from services.scheduler.selection import probe_targets
 from shared.contracts.deployments import (
     DeploymentRecord,
     DeploymentRevision,
@@ -38,6 +39,7 @@ from shared.contracts.desired import DesiredNode, DesiredProgram
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.link_options import LinkOptions, LinkWishes
+from shared.contracts.probes import ProbeTarget
 from shared.deployment_keys import space_of
 from shared.errors import Reason, RefusedError
 from shared.identifiers import Hook, HookPoint, render_hook_point
@@ -102,6 +104,8 @@ class NodeChains:
     """How each chain is linked and attached."""
     audiences: Mapping[HookPoint, Audience]
     """Who is told what happens there; not named: everybody."""
+    targets: Mapping[HookPoint, ProbeTarget]
+    """What each probe is attached to."""
     conflicts: tuple[PlaceConflict, ...]
 
 
@@ -187,11 +191,15 @@ def plan_node(
     `current` is what the node is told to run now; it says who holds a contested place.
     """
     claims: dict[tuple[str, Hook], list[Claim]] = {}
+    targets: dict[HookPoint, ProbeTarget] = {}
     for record in deployments:
         revision = current_revision(record)
         if revision is None:
             continue
+        probes = probe_targets(revision.spec)
         for interface in places_of(revision, node, current):
+            if interface in probes:
+                targets[render_hook_point(interface, revision.spec.hook)] = probes[interface]
             program = desired_program(revision, node.platform)
             claim = Claim(program, revision.at, revision.spec.link, entrant_of(revision))
             claims.setdefault((interface, revision.spec.hook), []).append(claim)
@@ -243,7 +251,13 @@ def plan_node(
             )
             for claim, found in left_out
         ]
-    return NodeChains(chains=chains, options=options, audiences=told, conflicts=tuple(conflicts))
+    return NodeChains(
+        chains=chains,
+        options=options,
+        audiences=told,
+        targets=targets,
+        conflicts=tuple(conflicts),
+    )
 
 
 def keep_apart(

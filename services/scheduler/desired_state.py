@@ -12,12 +12,14 @@ Rules:
    the deployments that it differs by.
  * A forgotten node's record stays as it is: should the node be alive, it keeps filtering.
  * An emptied chain stays, empty, while its interface exists: it tells the node to detach, and why.
+   Of probes, which have none, the EMPTY_PROBES that were taken off last stay.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import msgspec
 
@@ -28,7 +30,18 @@ from shared.contracts.deployments import DeploymentRecord
 from shared.contracts.desired import Cause, DesiredChain, DesiredNode, DesiredProgram
 from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.link_options import LinkOptions
-from shared.identifiers import Hook, HookPoint, parse_hook_point, render_hook_point, render_place
+from shared.identifiers import (
+    Hook,
+    HookPoint,
+    is_probe,
+    parse_hook_point,
+    render_hook_point,
+    render_place,
+)
+from shared.probe_targets import deployment_of
+
+EMPTY_PROBES: Final = 32
+"""Of one node; more would make its record grow with every deployment that ever was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +115,14 @@ def derive_node(
     for point in sorted({*before, *planned.chains}):
         programs = planned.chains.get(point, ())
         interface, hook, netns = parse_hook_point(point, path="chains")
-        if not programs and render_place(interface, netns) not in node.interfaces:
+        has_place = is_probe(hook) or render_place(interface, netns) in node.interfaces
+        if not programs and not has_place:
             continue
         old = before.get(point)
+        target = planned.targets.get(point)
         link = planned.options.get(point, LinkOptions())
         audience = planned.audiences.get(point, PUBLIC)
-        if old is not None and (old.programs, old.link) == (programs, link):
+        if old is not None and (old.programs, old.link, old.target) == (programs, link, target):
             chains.append(_told_to(old, audience, audiences))
         else:
             chains.append(
@@ -119,8 +134,10 @@ def derive_node(
                     cause=_cause(old, programs, deployments, audiences),
                     link=link,
                     audience=audience,
+                    target=target,
                 )
             )
+    chains = _without_old_probes(chains, deployments)
     restricted = sorted({chain.audience for chain in chains} - {PUBLIC})
     members = {one: audiences.members.get(one, ()) for one in restricted}
     if current is None:
@@ -136,6 +153,22 @@ def derive_node(
         members=members,
     )
     return derived, planned.conflicts
+
+
+def _without_old_probes(
+    chains: list[DesiredChain], deployments: Mapping[str, DeploymentRecord]
+) -> list[DesiredChain]:
+    """The chains; of emptied probes those whose deployments changed last."""
+    emptied = [one for one in chains if is_probe(one.hook) and not one.programs]
+    if len(emptied) <= EMPTY_PROBES:
+        return chains
+
+    def changed_at(one: DesiredChain) -> tuple[str, str, Hook]:
+        record = deployments.get(deployment_of(one.interface))
+        return (record.changed_at if record else ""), one.interface, one.hook
+
+    old = sorted(emptied, key=changed_at)[: len(emptied) - EMPTY_PROBES]
+    return [one for one in chains if one not in old]
 
 
 def changed_chains(

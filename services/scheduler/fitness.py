@@ -8,8 +8,8 @@ Rules:
  * A node whose platform no object of the program is for is excluded, and so is one whose kernel is
    outside the range that the package needs.
  * So is one for whose platform the package has a program and not each of its companions.
- * A feature that a package needs must be there by name: a node that does not know it is of an older
-   release.
+ * A feature that a package or a probe needs must be there by name: a node that does not know it is
+   of an older release.
  * What is in a space goes to no node that would show it to those who do not see it.
  * The first requirement that fails is what is said.
 """
@@ -30,10 +30,11 @@ from shared.contracts.link_options import LinkWishes
 from shared.contracts.node import REDACTION
 from shared.contracts.package_facts import ProgramRequirements
 from shared.contracts.waivers import Waiver
-from shared.identifiers import Hook
+from shared.identifiers import Hook, ProbeHook, is_probe
 from shared.kernel_abilities import KernelAbilities, kernel_lack
 from shared.kernel_versions import is_in_range
 from shared.licensing.waivers import Subject, uncovered
+from shared.probe_targets import program_type
 
 _XDP_MODES: Final = {"native": "basic", "offload": "hw-offload"}
 """What the driver must say of itself for a way of attaching XDP."""
@@ -121,6 +122,8 @@ class Demand:
     """By companion of the package: what it was made for."""
     is_restricted: bool = False
     """Whether the node has to keep it from those who do not see it."""
+    probe_type: str = ""
+    """Of a probe: what the kernel calls programs for its target."""
 
     def on_platform(self, platform: str) -> Demand | None:
         """What is asked of a node of this platform; None: nothing is made for it."""
@@ -160,6 +163,7 @@ def demand_for(spec: DeploymentSpec, resolved: ResolvedProgram) -> Demand:
         excuses=_excuses(spec, resolved),
         companion_platforms=resolved.companion_platforms,
         is_restricted=spec.space != PUBLIC,
+        probe_type=_probe_type(spec),
     )
 
 
@@ -185,7 +189,13 @@ def demand(
         features=features,
         requires=requires,
         is_restricted=spec.space != PUBLIC,
+        probe_type=_probe_type(spec),
     )
+
+
+def _probe_type(spec: DeploymentSpec) -> str:
+    """Of the first target: those of one deployment take the same program."""
+    return program_type(spec.attach[0]) if spec.attach else ""
 
 
 def node_lack(wanted: Demand, node: NodeAbilities) -> str | None:
@@ -212,7 +222,9 @@ def interface_lack(wanted: Demand, node: NodeAbilities, place: str) -> str | Non
 def _lacks(wanted: Demand, node: NodeAbilities) -> Iterator[str]:
     if not is_in_range(node.kernel, wanted.kernels):
         yield f"its kernel is {node.kernel}, and the package needs {wanted.kernels}"
-    if wanted.hook == "xdp":
+    if is_probe(wanted.hook):
+        yield from _lacks_of_probes(wanted.hook, node)
+    elif wanted.hook == "xdp":
         if node.features.get("xdp") is False:
             yield f"its kernel has no xdp, which the hook {wanted.hook} needs"
     else:
@@ -222,11 +234,24 @@ def _lacks(wanted: Demand, node: NodeAbilities) -> Iterator[str]:
     if requires is None and wanted.reads_fragments:
         requires = ProgramRequirements(licence="GPL")
     if requires is not None:
-        lack = kernel_lack(node.probed, wanted.hook, requires, fragments=wanted.reads_fragments)
+        lack = kernel_lack(
+            node.probed,
+            wanted.hook,
+            requires,
+            fragments=wanted.reads_fragments,
+            probe_type=wanted.probe_type,
+        )
         if lack:
             yield f"kernel {node.kernel} {lack}"
     if wanted.excuses is not None:
         yield from _lacks_of_waivers(wanted.excuses, node)
+
+
+def _lacks_of_probes(hook: ProbeHook, node: NodeAbilities) -> Iterator[str]:
+    """A node that does not know the kind is of an older release, and would not read the record."""
+    if not node.features.get(hook, False):
+        note = node.feature_notes.get(hook, "")
+        yield f"it has no {hook}, which the hook needs{': ' if note else ''}{note}"
 
 
 def _lacks_of_features(wanted: Demand, node: NodeAbilities) -> Iterator[str]:

@@ -11,27 +11,22 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import msgspec
 
 from shared.contracts.deployments import DeploymentSpec
-from shared.contracts.errors import ErrorCode
 from shared.contracts.link_options import DEFAULT_POSITION, LinkOptions, LinkWishes
-from shared.errors import Reason, RefusedError
+from shared.errors import Reason
+from shared.identifiers import is_probe
 
 _OPTIONS: Final = tuple(field.name for field in msgspec.structs.fields(LinkWishes))
 _XDP_ONLY: Final = ("frags", "take_over")
 _TC_ONLY: Final = ("end_verdict", "position")
+_OF_PROBES: Final = ("keep_seconds", "drift")
 _ATTACH: Final = {True: ("auto", "native", "generic", "offload"), False: ("auto", "tcx", "cls_bpf")}
-
-
-class LinkOptionsError(RefusedError):
-    """A deployment's link options do not fit its hook, or one another."""
-
-    code: ClassVar[ErrorCode] = "invalid_request"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +89,14 @@ class SharedOptions:
                     yield Contradiction(held, holder, value, deployment, wanted[new], new)
 
 
-def refuse_unfit_wishes(spec: DeploymentSpec) -> None:
-    """Nothing, if the deployment's link options fit its hook and one another.
-
-    Raises:
-        LinkOptionsError: With every option that does not.
-    """
-    problems = list(_problems(spec))
-    if problems:
-        first = problems[0]
-        raise LinkOptionsError(f"{spec.name}: {first.path} {first.rule}", problems)
-
-
-def _problems(spec: DeploymentSpec) -> Iterable[Reason]:
+def wish_problems(spec: DeploymentSpec) -> Iterator[Reason]:
+    """Every link option of the deployment that does not fit its hook, or another one."""
+    if is_probe(spec.hook):
+        for name, value in _said(spec.link).items():
+            if name not in _OF_PROBES:
+                rule = f"has no meaning on {spec.hook}"
+                yield Reason(path=f"link.{name}", rule=rule, got=value, allowed=list(_OF_PROBES))
+        return
     is_xdp = spec.hook == "xdp"
     said = _said(spec.link)
     for name in _TC_ONLY if is_xdp else _XDP_ONLY:

@@ -8,6 +8,7 @@ Rules:
    interface that is selected and can; the first requirement it fails is what is said.
  * What is named without a wildcard must exist: an interface on some matching node, a node in the
    inventory.  Otherwise a misspelt name would be ignored.
+ * A probe has a place of its own for each of its targets on every node that can run it.
  * A place once taken is kept while the interface is away: a flapping link costs no counters.
  * A place once taken is kept too when the node can no longer run the program: what runs was loaded.
 """
@@ -28,6 +29,7 @@ from services.scheduler.fitness import (
 from services.scheduler.selection import (
     is_in_namespaces,
     is_selected,
+    probe_targets,
     selector_mismatch,
     selector_text,
 )
@@ -37,7 +39,7 @@ from shared.contracts.node import NodeRecord
 from shared.contracts.scheduler import ExcludedNode, NodeLabels
 from shared.contracts.waivers import Waiver
 from shared.errors import Reason, RefusedError
-from shared.identifiers import split_place
+from shared.identifiers import is_probe, split_place
 from shared.kernel_abilities import NOTHING_KNOWN, KernelAbilities, kernel_abilities
 from shared.node_labels import effective_labels
 
@@ -127,11 +129,21 @@ def places_on(
     if selector_mismatch(spec, node) is not None:
         return []
     wanted = wanted or demand(spec)
-    free = () if node_lack(wanted, node) else node.interfaces
+    free = [] if node_lack(wanted, node) else candidate_places(spec, node)
     fit = (one for one in free if interface_lack(wanted, node, one) is None)
     return sorted(
         place for place in {*fit, *held} if is_selected(place, spec, node, is_held=place in held)
     )
+
+
+def candidate_places(spec: DeploymentSpec, node: NodeView) -> Collection[str]:
+    """Where a deployment for such a hook could be on the node, selected or not.
+
+    Of a probe, a place for each of its targets, which are nobody else's.
+    """
+    if is_probe(spec.hook):
+        return probe_targets(spec).keys()
+    return node.interfaces
 
 
 def place(
@@ -193,7 +205,7 @@ class _Placing:
         self.matching.append(node)
         selected = sorted(
             one
-            for one in node.interfaces
+            for one in candidate_places(self._spec, node)
             if is_selected(one, self._spec, node, is_held=one in running)
         )
         if not selected:
@@ -242,7 +254,7 @@ def _missing_nodes(spec: DeploymentSpec, nodes: Collection[NodeView]) -> list[Re
 
 
 def _missing_interfaces(spec: DeploymentSpec, matching: Collection[NodeView]) -> list[Reason]:
-    if not matching:
+    if not matching or is_probe(spec.hook):
         return []
     places = {split_place(place) for node in matching for place in node.interfaces}
     known = sorted({name for name, netns in places if is_in_namespaces(netns, spec)})

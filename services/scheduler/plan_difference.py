@@ -16,6 +16,7 @@ from shared.contracts.deployments import DeploymentRevision, DeploymentSpec
 from shared.contracts.desired import DesiredChain, DesiredNode, DesiredProgram
 from shared.contracts.link_options import LinkOptions
 from shared.contracts.node import StagedChain
+from shared.contracts.probes import ProbeTarget
 from shared.contracts.scheduler import DeploymentPlan, ExcludedNode, PlannedChain, ProgramPlace
 from shared.versions import parse_version
 
@@ -173,13 +174,15 @@ def _planned(
         hook=present.hook,
         netns=present.netns,
         programs=tuple(places),
-        configuration_only=_is_configuration_only(was, now) and _link(old) == _link(new),
+        configuration_only=_is_configuration_only(was, now)
+        and _attachment(old) == _attachment(new),
         link=present.link,
+        target=present.target,
     )
 
 
-def _link(chain: DesiredChain | None) -> LinkOptions | None:
-    return chain.link if chain else None
+def _attachment(chain: DesiredChain | None) -> tuple[LinkOptions, ProbeTarget | None] | None:
+    return (chain.link, chain.target) if chain else None
 
 
 def _place(program: DesiredProgram, change: Change, sight: Sight) -> ProgramPlace:

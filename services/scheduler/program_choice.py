@@ -14,6 +14,7 @@ Rules:
    declares; where nothing is said, the package's defaults hold.
  * What happens to maps whose layout changes is what the specification says, else the package.
  * Companions get what the specification says of their arguments, else the package's defaults.
+ * What a probe is attached to fits what its program was made for.
  * The package's metrics are read unless the specification gives the same name another source.
 """
 
@@ -25,6 +26,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
+from shared.bytecode.probe_sections import misfit
 from shared.canonical import canonical_bytes
 from shared.companion_arguments import companion_problems, whole_companions
 from shared.configuration.deployed import (
@@ -46,6 +48,7 @@ from shared.contracts.package_manifest import MapEntry, MapPolicy, PackageManife
 from shared.errors import Reason, RefusedError
 from shared.identifiers import Hook
 from shared.licensing.waivers import waived_rules
+from shared.probe_targets import describe_target
 
 _REFUSE: Final = "refuse"
 MAX_CONFIG_BYTES: Final = 16 * 1024
@@ -68,6 +71,7 @@ def resolve_program(spec: DeploymentSpec, package: PackageVersion) -> ResolvedPr
     manifest = package.manifest
     program, problems = _choose_program(spec, manifest)
     problems += _verdict_problems(spec.proceed_on, spec.hook)
+    problems += _target_problems(spec, program, package)
     # All of the package's if the program is not known.
     objects = [one for one in package.elf if program is None or one.path in program.all_objects]
     known_maps = {declared.name for one in objects for declared in one.maps}
@@ -197,6 +201,34 @@ def _verdict_problems(verdicts: Iterable[str], hook: Hook) -> list[Reason]:
         for index, verdict in enumerate(verdicts)
         if verdict not in known
     ]
+
+
+def _target_problems(
+    spec: DeploymentSpec, program: ProgramEntry | None, package: PackageVersion
+) -> list[Reason]:
+    """Targets that the program was not made for: some are part of how it is loaded."""
+    found = set() if program is None else _sections(program, package)
+    return [
+        Reason(
+            path=f"attach[{index}]",
+            rule="is not what the program was made for",
+            got=describe_target(target),
+            allowed=made_for,
+        )
+        for index, target in enumerate(spec.attach)
+        for made_for in sorted({misfit(section, target) for section in found})
+        if made_for
+    ]
+
+
+def _sections(program: ProgramEntry, package: PackageVersion) -> set[str]:
+    return {
+        one.section
+        for facts in package.elf
+        if facts.path in program.all_objects
+        for one in facts.programs
+        if one.function == program.function
+    }
 
 
 def _proceed_on(spec: DeploymentSpec, program: ProgramEntry) -> tuple[str, ...]:

@@ -26,10 +26,12 @@ import msgspec
 from services.scheduler.fitness import InterfaceAbilities
 from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.errors import ErrorCode
+from shared.contracts.probes import ProbeTarget
 from shared.contracts.selectors import InterfaceSelector
 from shared.errors import Reason, RefusedError
-from shared.identifiers import split_place
+from shared.identifiers import is_probe, split_place
 from shared.node_labels import label_mismatch, rule_problems
+from shared.probe_targets import probe_places
 
 _PLACES: Final = 1 << 32
 
@@ -108,7 +110,7 @@ def place_in_share(key: str, node: str) -> float:
 def is_selected(
     place: str, spec: DeploymentSpec, node: SelectableNode, *, is_held: bool = False
 ) -> bool:
-    """Whether the deployment means the interface.
+    """Whether the deployment means the interface, or the place of its probe.
 
     Args:
         place: Its written form.
@@ -116,7 +118,14 @@ def is_selected(
         node: Where it is, or was.
         is_held: Whether the deployment is there already.
     """
+    if is_probe(spec.hook):
+        return place in probe_targets(spec)
     return selected_by(place, spec, node, is_held=is_held) is not None
+
+
+def probe_targets(spec: DeploymentSpec) -> dict[str, ProbeTarget]:
+    """What a deployment's probe is attached to in each of its places; of other hooks nothing."""
+    return probe_places(spec.key, spec.attach) if is_probe(spec.hook) else {}
 
 
 def selected_by(

@@ -11,7 +11,8 @@ Rules:
  * What a node could not do because of a fault, it tries again: that place is `pending` too.
  * A forgotten node has no places.
  * A node is silent after three missed heartbeats; what it reported then is not the present.
- * Of a chain with a program that whoever is told does not see, no more is said than its state.
+ * Of a chain with a program that whoever is told does not see, no more is said than its state; of a
+   probe, whose place is its deployment's, nothing.
 """
 
 from __future__ import annotations
@@ -23,10 +24,15 @@ from typing import Final
 import msgspec
 
 from services.scheduler.audiences import EVERYBODYS, Sight
-from services.scheduler.chain_planning import PlaceConflict, current_revision, places_of
+from services.scheduler.chain_planning import (
+    PlaceConflict,
+    current_revision,
+    places_of,
+)
 from services.scheduler.companion_standing import Judgement, PlaceState, judge_companions
 from services.scheduler.desired_state import Fleet
 from services.scheduler.licence_standing import violations
+from services.scheduler.selection import probe_targets
 from services.scheduler.unfit import lack_at
 from shared.contracts.deployments import DeploymentRecord, DeploymentRevision
 from shared.contracts.desired import DesiredNode
@@ -38,9 +44,11 @@ from shared.contracts.node import (
     ObservedNode,
     ObservedProgram,
 )
+from shared.contracts.probes import ProbeTarget
 from shared.contracts.scheduler import DeploymentPlaceStatus, DeploymentStatus, NodeStatus
 from shared.errors import Reason
-from shared.identifiers import Hook, split_place
+from shared.identifiers import Hook, is_probe, split_place
+from shared.probe_targets import deployment_of
 
 SILENT_AFTER_SECONDS: Final = 3 * HEARTBEAT_SECONDS
 
@@ -134,6 +142,7 @@ def deployment_status(
 ) -> DeploymentStatus:
     """What is wanted of a deployment and what nodes observe of it, as far as `sight` goes."""
     revision = record.revisions[-1]
+    targets = {} if record.removed else probe_targets(revision.spec)
     return DeploymentStatus(
         name=record.name,
         space=record.space,
@@ -145,7 +154,7 @@ def deployment_status(
         order=revision.order,
         spec=revision.spec,
         places=tuple(
-            _heard(_with_lack(view, record, fleet), silences.get(view.node))
+            _heard(_with_lack(view, record, fleet), silences.get(view.node), targets)
             for view in view_places(record, fleet, observed, conflicts, sight=sight)
         ),
         alarm=None if record.removed else record.alarm,
@@ -184,6 +193,7 @@ def node_status(
         chains=tuple(
             sight.chain(chain, fleet.chain_at(record.node, chain.place, chain.hook))
             for chain in (observed.chains if observed else ())
+            if not is_probe(chain.hook) or sight.sees_deployment(deployment_of(chain.interface))
         ),
         forgotten=fleet.is_forgotten(record.node),
     )
@@ -199,7 +209,9 @@ def _with_lack(view: PlaceView, record: DeploymentRecord, fleet: Fleet) -> Place
     return replace(view, why=(*view.why, reason))
 
 
-def _heard(view: PlaceView, silence: Silence | None) -> DeploymentPlaceStatus:
+def _heard(
+    view: PlaceView, silence: Silence | None, targets: Mapping[str, ProbeTarget]
+) -> DeploymentPlaceStatus:
     is_silent = silence is not None and silence.is_silent
     silent = Reason(path=f"nodes.{view.node}", rule="has missed three heartbeats")
     interface, netns = split_place(view.interface)
@@ -211,6 +223,7 @@ def _heard(view: PlaceView, silence: Silence | None) -> DeploymentPlaceStatus:
         observed_version=view.observed_version,
         why=(silent, *view.why) if is_silent else view.why,
         chain=view.chain,
+        target=targets.get(view.interface),
     )
 
 

@@ -18,12 +18,15 @@ from shared.contracts.metrics import MetricSource
 from shared.contracts.node_companions import CompanionWish, DesiredCompanion
 from shared.contracts.package_facts import ProgramRequirements
 from shared.contracts.package_manifest import MapPolicy, PlaceInChain, PlatformKey, Symbol
+from shared.contracts.probes import ProbeTarget
 from shared.contracts.selectors import InterfaceGlob, InterfaceSelector, NetnsGlob, NodeShare
 from shared.contracts.spaces import SpaceText
 from shared.deployment_keys import NEIGHBOUR_PATTERN, deployment_key
 from shared.identifiers import Hook, ProceedOn, Token, render_place
 
 DEFAULT_ORDER: Final = 500
+MAX_TARGETS: Final = 16
+"""Probes of one deployment on one node."""
 
 
 Neighbours = Annotated[
@@ -64,7 +67,10 @@ class DeploymentSpec(Document, frozen=True, kw_only=True):
     program: str = ""
     """May be left out when the package has only one program for the hook."""
     hook: Hook
-    interfaces: Annotated[tuple[InterfaceGlob | InterfaceSelector, ...], Meta(min_length=1)]
+    interfaces: Annotated[tuple[InterfaceGlob | InterfaceSelector, ...], Meta(min_length=1)] = ()
+    """Of a network hook, which interfaces; a probe has `attach` instead."""
+    attach: Annotated[tuple[ProbeTarget, ...], Meta(min_length=1, max_length=MAX_TARGETS)] = ()
+    """Of a probe: what it is attached to, an instance with maps of its own for each."""
     nodes: NodeShare = NodeShare()
     order: PlaceInChain | None = None
     """Position key, lower runs first.  Two deployments may not hold one place in a chain.
@@ -116,6 +122,7 @@ class Placement(Message, frozen=True, kw_only=True):
 
     node: str
     interface: str
+    """Of a probe: its place (`shared.probe_targets`)."""
     netns: str = ""
     """Network namespace by its name below /run/netns; empty: the executor's own."""
 

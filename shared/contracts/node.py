@@ -50,8 +50,7 @@ from shared.identifiers import (
 
 ChainState = Literal["attached", "absent", "failed", "waiting-for-interface"]
 AttachmentKind = Literal["", "xdp-native", "xdp-generic", "xdp-offload", "tcx", "cls_bpf", LinkKind]
-"""How a linked program is on its hook, of probes the kind of bpf_link; empty: it is not, or it
-cannot be told."""
+"""How a linked program is on its hook, of probes the kind of link; empty: it is not, or unknown."""
 
 
 class ObservedProgram(Message, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ from shared.contracts.deployments import (
 from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.link_options import LinkOptions
 from shared.contracts.node import Labels, NodeRecord, ObservedChain
+from shared.contracts.probes import ProbeTarget
 from shared.contracts.spaces import SpaceText
 from shared.deployment_keys import deployment_key
 from shared.errors import Reason
@@ -84,6 +85,8 @@ class PlannedChain(Message, frozen=True, kw_only=True):
     empty: the chain was not staged."""
     netns: str = ""
     """Network namespace by its name below /run/netns; empty: the executor's own."""
+    target: ProbeTarget | None = None
+    """What the probe is attached to; null: it is a chain of a network hook, or is taken off."""
 
     @property
     def place(self) -> str:
@@ -193,6 +196,8 @@ class DeploymentPlaceStatus(Message, frozen=True, kw_only=True):
     chain: ObservedChain | None = None
     netns: str = ""
     """Network namespace by its name below /run/netns; empty: the executor's own."""
+    target: ProbeTarget | None = None
+    """What the probe shall be attached to; null: it is no probe, or is to be taken off."""
 
     @property
     def place(self) -> str:

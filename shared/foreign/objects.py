@@ -21,6 +21,7 @@ from typing import Final, cast
 
 from shared.bytecode.elf import declares_fragments, read_elf_facts
 from shared.bytecode.elf_sections import read_sections
+from shared.bytecode.probe_sections import probes_of
 from shared.bytecode.program_kinds import section_kind
 from shared.configuration.entries import CONFIGURABLE
 from shared.contracts.package_facts import ElfFacts, ProgramFacts
@@ -132,6 +133,8 @@ def hooks_of(program: ProgramFacts, file_name: str) -> tuple[Hook, ...]:
     >>> hooks_of(ProgramFacts(function="a", section="tc_flow", instructions=1, helpers=()), "in.o")
     ('tc-ingress', 'tc-egress')
     """
+    if probes := probes_of(program.section):
+        return probes
     kind = section_kind(program.section)
     if kind.type == "xdp" and kind.attach in ("", "xdp"):
         return ("xdp",)

@@ -19,6 +19,7 @@ from shared.contracts.package_analysis import CompanionAnalysis
 from shared.contracts.package_facts import ElfFacts, ProgramFacts
 from shared.contracts.package_manifest import FileGroup, PackageManifest
 from shared.file_groups import stated_groups
+from shared.identifiers import is_probe
 from shared.kernel_abilities import PROGRAM_TYPE_OF_HOOK, KernelAbilities
 from shared.licensing.expressions import Arm, ExpressionError, parse_expression
 from shared.licensing.kernel import ClosedCalls, ProgramKind, closed_calls, kind_of_section
@@ -90,7 +91,7 @@ class LicensedPackage:
         return stated if stated <= self.arms else frozenset()
 
     def kinds(self, facts: ElfFacts, program: ProgramFacts) -> frozenset[ProgramKind]:
-        """What the function is loaded as: as its hooks say, else its section."""
+        """What the function is loaded as: as its network hooks say, else its section."""
         hooked = self._hooked.get((facts.path, program.function))
         return frozenset(hooked or {kind_of_section(program.section)})
 
@@ -100,7 +101,11 @@ class LicensedPackage:
         for entry in self.manifest.programs:
             for path in entry.all_objects:
                 kinds = found.setdefault((path, entry.function), set())
-                kinds.update(ProgramKind(PROGRAM_TYPE_OF_HOOK[hook]) for hook in entry.hooks)
+                kinds.update(
+                    ProgramKind(PROGRAM_TYPE_OF_HOOK[hook])
+                    for hook in entry.hooks
+                    if not is_probe(hook)
+                )
         return found
 
     def closed(

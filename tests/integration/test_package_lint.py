@@ -11,6 +11,7 @@ import pytest
 from cli.package_lint import PackageLinted, lint_package
 from cli.package_new import begin_package
 from shared.errors import RefusedError
+from shared.identifiers import Hook
 
 PACKAGES = Path(__file__).parents[2] / "packages"
 
@@ -37,7 +38,7 @@ def _said(linted: PackageLinted, severity: str) -> dict[str, str]:
     return {one.path: one.rule for one in found}
 
 
-@pytest.mark.parametrize("name", ["port-count", "rate-limit"])
+@pytest.mark.parametrize("name", ["exec-count", "port-count", "rate-limit"])
 def test_the_packages_that_come_along_are_clean(name: str) -> None:
     """Nothing is left to better in them, but that they come with the product and from nowhere."""
     assert [one.path for one in lint_package(PACKAGES / name).findings] == ["source"]
@@ -46,6 +47,29 @@ def test_the_packages_that_come_along_are_clean(name: str) -> None:
 def test_a_new_package_is_clean(folder: Path) -> None:
     """So whatever lint says later is about what its author did."""
     assert lint_package(folder).findings == ()
+
+
+@pytest.mark.parametrize("hook", ["tracepoint", "cgroup", "iterator", "lsm"])
+def test_a_new_probe_is_clean_too(hook: Hook, tmp_path: Path) -> None:
+    """Nobody asks for its place in a chain, for packets, or to do without what its kind needs."""
+    begun = begin_package(
+        "one", hook, tmp_path, owners=["kim"], repository="https://git.example.org/one.git"
+    )
+
+    assert lint_package(Path(begun.folder)).findings == ()
+
+
+def test_a_probe_that_nobody_can_load_before_it_is_deployed_is_told(tmp_path: Path) -> None:
+    """Its section names no function to verify it against; and packets do not test it."""
+    folder = Path(begin_package("one", "fentry", tmp_path, owners=["kim"]).folder)
+    _replace(folder / "one.bpf.c", 'SEC("fentry/vfs_unlink")', 'SEC("fentry")')
+    assert _said(lint_package(folder), "warning")["programs[0]"].startswith("section fentry of one")
+
+    test = '\n[[test]]\nname = "t"\npackets = [{ packet = "ipv4 / icmp", verdict = "pass" }]\n'
+    (folder / "package.toml").write_text((folder / "package.toml").read_text() + test)
+    assert _said(lint_package(folder), "error") == {
+        "test[0].program": "is a fentry, which no packet passes, so it has no tests"
+    }
 
 
 def test_a_package_is_missed_an_owner_and_a_place(tmp_path: Path) -> None:

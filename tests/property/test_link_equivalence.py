@@ -28,7 +28,7 @@ from services.node_executor.linking.linked_program import LINKER, LinkedProgram
 from services.node_executor.linking.plan import KernelFacts, LinkPlan, LinkPolicy, LinkRefusedError
 from services.node_executor.linking.planning import plan_link
 from shared.contracts.node import TC_VERDICTS, XDP_VERDICTS, verdicts_of
-from shared.identifiers import HOOKS, Hook
+from shared.identifiers import NETWORK_HOOKS, Hook
 from tests.support.bpf_simulator import (
     CONTEXT_BYTES,
     Machine,
@@ -62,7 +62,7 @@ class Case:
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     """Random chains of one to six bodies, on kernels and with options of every kind."""
-    hook = draw(st.sampled_from(HOOKS))
+    hook = draw(st.sampled_from(NETWORK_HOOKS))
     length = draw(st.integers(1, 6))
     licences = draw(st.sampled_from([("GPL",), ("GPL",), ("GPL", "Dual MIT/GPL", "Proprietary")]))
     # The last body may cover what the chain keeps; that is rare unless it is looked for.

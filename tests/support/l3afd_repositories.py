@@ -81,7 +81,7 @@ int _xdp_port_block(struct xdp_md *ctx)
 	return XDP_PASS;
 }
 
-SEC("tracepoint/sock/inet_sock_set_state")
+SEC("perf_event")
 int watch_state(void *ctx)
 {
 	return 0;

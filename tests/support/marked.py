@@ -51,7 +51,8 @@ def _filled(  # noqa: PLR0911 because each kind has its own
 ) -> Any:
     match kind:
         case inspect.StructType():
-            return {
+            tag = {kind.tag_field: kind.tag} if kind.tag_field else {}
+            return tag | {
                 one.encode_name: _filled(one.type, f"{path}.{one.name}".strip("."), texts)
                 for one in kind.fields
             }

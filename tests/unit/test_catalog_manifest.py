@@ -11,7 +11,7 @@ import pytest
 from services.catalog.manifest import manifest_reasons
 from shared.contracts.package_facts import ElfFacts, MapFacts, ProgramFacts
 from shared.contracts.package_manifest import MapEntry, MetricEntry, PackageManifest
-from shared.identifiers import Hook
+from shared.identifiers import PROBE_HOOKS, Hook
 from tests.package_builders import a_manifest, a_program, some_facts
 
 
@@ -64,6 +64,62 @@ def test_a_program_fits_the_hooks_of_its_section(section: str, fits: set[Hook]) 
     }
 
     assert accepted == fits
+
+
+@pytest.mark.parametrize(
+    ("section", "fits"),
+    [
+        ("tp/sched/sched_switch", "tracepoint"),
+        ("?tracepoint", "tracepoint"),
+        ("raw_tp/sched_switch", "raw-tracepoint"),
+        ("kprobe/vfs_unlink", "kprobe"),
+        ("kretprobe", "kretprobe"),
+        ("uprobe.s/bin/bash:readline", "uprobe"),
+        ("uretprobe", "uretprobe"),
+        ("fentry.s/vfs_unlink", "fentry"),
+        ("fexit/vfs_unlink", "fexit"),
+        ("lsm/file_open", "lsm"),
+        ("cgroup/connect4", "cgroup"),
+        ("cgroup_skb/egress", "cgroup"),
+        ("cgroup/dev", "cgroup"),
+        ("sockops", "sockops"),
+        ("iter/task", "iterator"),
+        ("kprobe.multi/vfs_*", None),
+        ("raw_tp.w/sched_switch", None),
+        ("lsm_cgroup/socket_bind", None),
+        ("usdt", None),
+        ("ksyscall/unlink", None),
+        ("struct_ops/x", None),
+        ("cgroup/skb", None),
+    ],
+)
+def test_a_probe_is_what_its_section_says(section: str, fits: Hook | None) -> None:
+    """Exactly one kind; what libbpf attaches to many places at once is none."""
+    program = ProgramFacts(function="one", section=section, instructions=2, helpers=())
+    facts = some_facts(programs=(program,))
+
+    found = {
+        hook
+        for hook in PROBE_HOOKS
+        if not rules(a_manifest(programs=(a_program(hooks=(hook,)),)), facts)
+    }
+
+    assert found == ({fits} if fits else set())
+
+
+def test_a_probe_says_nothing_of_chains_and_is_not_compiled_on_nodes() -> None:
+    """What would be ignored is refused by name."""
+    tracing = ProgramFacts(function="one", section="tp/a/b", instructions=2, helpers=())
+    facts = some_facts(programs=(tracing,))
+    said = a_program(hooks=("tracepoint",), order=5, proceed_on=("pass",), flags=("frags",))
+
+    assert rules(a_manifest(programs=(said,)), facts).keys() >= {
+        "manifest.programs[0].order",
+        "manifest.programs[0].proceed_on",
+        "manifest.programs[0].flags",
+    }
+    bcc = a_program(hooks=("tracepoint",), compiler="bcc", object="one.c")
+    assert "manifest.programs[0].compiler" in rules(a_manifest(programs=(bcc,)), facts)
 
 
 def test_names_are_used_once() -> None:

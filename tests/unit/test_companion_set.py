@@ -21,7 +21,7 @@ from shared.canonical import sha256_hex
 from shared.companion_specs import spec_digest
 from shared.contracts.package_manifest import CompanionLimits
 from shared.dsse import signed_manifest
-from shared.identifiers import HOOKS, Hook
+from shared.identifiers import NETWORK_HOOKS, Hook
 from tests.package_builders import a_manifest
 from tests.support.companions import (
     BOOT,
@@ -172,7 +172,7 @@ def test_what_becomes_of_a_companion_is_told_to_its_chains_audience() -> None:
 @given(
     interface=st.from_regex(r"\A[A-Za-z0-9@_:-]{1,15}\Z"),
     netns=st.sampled_from(["", "blue", "a.b"]),
-    hook=st.sampled_from(HOOKS),
+    hook=st.sampled_from(NETWORK_HOOKS),
     deployment=st.sampled_from(["edge", "p_acme.edge"]),
 )
 def test_an_id_names_exactly_one_place(

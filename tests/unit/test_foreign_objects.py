@@ -142,7 +142,9 @@ def test_what_cannot_become_a_package_is_refused(make: Callable[[], bytes], rule
         ("classifier", "ipfix_egress.o", ("tc-egress",)),
         ("tc", "x.o", ("tc-ingress", "tc-egress")),
         ("tcx/egress", "ingress.o", ("tc-egress",)),
-        ("kprobe/vfs_read", "x.o", ()),
+        ("kprobe/vfs_read", "x.o", ("kprobe",)),
+        ("cgroup/connect4", "x.o", ("cgroup",)),
+        ("kprobe.multi/vfs_*", "x.o", ()),
         ("ingress", "x.o", ()),
     ],
 )

@@ -10,10 +10,10 @@ import pytest
 
 from services.node_executor.linking import counters
 from shared.contracts.node import verdicts_of
-from shared.identifiers import HOOKS, Hook
+from shared.identifiers import NETWORK_HOOKS, Hook
 
 
-@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("hook", NETWORK_HOOKS)
 def test_what_is_written_at_a_bucket_is_read_under_its_name(hook: Hook) -> None:
     """Summed over the processors, slot by slot; whatever is no verdict is `other`."""
     values = [bytearray(counters.value_bytes(hook, 16)) for _ in range(2)]
@@ -30,7 +30,7 @@ def test_what_is_written_at_a_bucket_is_read_under_its_name(hook: Hook) -> None:
     assert counters.read_slot([bytes(value) for value in values], hook, 2).packets == 0
 
 
-@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("hook", NETWORK_HOOKS)
 def test_slots_do_not_overlap_and_fit_into_a_per_cpu_value(hook: Hook) -> None:
     """An instruction's 16-bit offset reaches every word."""
     room = counters.max_slots(hook)

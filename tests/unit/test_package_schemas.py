@@ -31,7 +31,7 @@ WRONG: tuple[tuple[str, Any], ...] = (
     ("package.platforms", []),
     ("package.owners", ["x"] * 33),
     ("programs", []),
-    ("programs.0.hooks", ["lsm"]),
+    ("programs.0.hooks", ["usdt"]),
     ("programs.0.order", 1001),
     ("programs.0.flags", ["frag"]),
     ("programs.0.source", "../escape.c"),

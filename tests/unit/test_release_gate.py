@@ -46,7 +46,7 @@ from tests.package_builders import NOW, a_program, a_record_of, a_version
 SECONDS = 60
 NODES = {
     "a": Verifier("a", "6.18.0", "x86_64", frozenset({"tcx"})),
-    "b": Verifier("b", "5.15.0", "x86_64", frozenset({"bcc"})),
+    "b": Verifier("b", "5.15.0", "x86_64", frozenset({"bcc", "tracepoint"})),
 }
 
 
@@ -334,6 +334,8 @@ def test_each_program_has_its_own_witnesses() -> None:
         ({"programs": (a_program(object="", objects={"linux-x86_64": "x.o"}),)}, ("a", "b")),
         ({"needs": Needs(features=("tcx",))}, ("a",)),
         ({"programs": (a_program(object="one.c", compiler="bcc"),)}, ("b",)),
+        ({"programs": (a_program(hooks=("tracepoint",)),)}, ("b",)),
+        ({"programs": (a_program(), a_program(name="two", hooks=("kprobe",)))}, ()),
     ],
 )
 def test_only_nodes_that_the_package_is_for_are_asked(

@@ -11,7 +11,8 @@ import pytest
 from services.scheduler.acceptance import draft_application
 from services.scheduler.chain_planning import ChainConflictError
 from services.scheduler.desired_state import Fleet, derive_desired
-from services.scheduler.link_options import LinkOptionsError, SharedOptions, refuse_unfit_wishes
+from services.scheduler.hook_terms import UnfitTermsError, refuse_unfit_terms
+from services.scheduler.link_options import SharedOptions
 from services.scheduler.status import view_places
 from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.link_options import LinkOptions, LinkWishes
@@ -165,7 +166,7 @@ def test_options_that_do_not_fit_are_refused_together(
     hook: str, wishes: dict[str, Any], paths: set[str]
 ) -> None:
     """Every one of them has its reason."""
-    with pytest.raises(LinkOptionsError) as caught:
-        refuse_unfit_wishes(a_spec("one", hook=hook, link=LinkWishes(**wishes)))
+    with pytest.raises(UnfitTermsError) as caught:
+        refuse_unfit_terms(a_spec("one", hook=hook, link=LinkWishes(**wishes)))
 
     assert set(rules(caught.value.reasons)) == paths

@@ -41,6 +41,30 @@ def test_good_document_becomes_its_value() -> None:
     assert spec.version == "*"
 
 
+def test_of_a_choice_the_problems_are_those_of_what_was_chosen() -> None:
+    """A tag says what the rest has to be; without one, those that there are are told."""
+    error = refusal_of(
+        {
+            **SPEC,
+            "attach": [
+                {"kind": "cgroup", "path": "relative", "symbol": "main"},
+                {"name": "sched_switch"},
+                {"kind": "hprobe"},
+                "sched_switch",
+            ],
+        },
+        DeploymentSpec,
+    )
+
+    found = {one.path: one for one in error.reasons}
+    assert found.keys() == {
+        *("attach[0].path", "attach[0].symbol", "attach[0].attach"),
+        *("attach[1].kind", "attach[2].kind", "attach[3]"),
+    }
+    assert "tracepoint" in found["attach[1].kind"].allowed
+    assert found["attach[2].kind"].got == "hprobe"
+
+
 def test_every_problem_is_named_with_its_path() -> None:
     """Unknown, missing, mistyped and out of range, at every depth, in one refusal."""
     error = refusal_of(
