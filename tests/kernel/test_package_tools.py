@@ -24,7 +24,7 @@ from cli.package_reference import describe_built
 from cli.package_test import run_tests
 from services.catalog.manifest import manifest_reasons
 from shared.errors import RefusedError
-from shared.identifiers import HOOKS, Hook
+from shared.identifiers import NETWORK_HOOKS, PROBE_HOOKS, Hook
 
 pytestmark = pytest.mark.kernel
 
@@ -41,13 +41,24 @@ def l3af(*words: str, cwd: Path) -> tuple[int, Any]:
     return done.returncode, json.loads(done.stdout or done.stderr)
 
 
-@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("hook", NETWORK_HOOKS)
 def test_a_new_package_builds_and_passes_its_test(hook: Hook, tmp_path: Path) -> None:
     """For every hook, with nothing changed; and the catalog would take it."""
     begun = begin_package("1-try", hook, tmp_path)
     built = build_package(Path(begun.folder))
 
     assert run_tests(built).has_passed
+    assert [*manifest_reasons(built.manifest, built.elf)] == []
+    assert check_build(Path(begun.folder), None).is_reproducible
+
+
+@pytest.mark.parametrize("hook", PROBE_HOOKS)
+def test_a_new_probe_builds_and_can_be_published(hook: Hook, tmp_path: Path) -> None:
+    """For every kind, with nothing changed."""
+    begun = begin_package("1-try", hook, tmp_path)
+    built = build_package(Path(begun.folder))
+
+    assert built.warnings == ()
     assert [*manifest_reasons(built.manifest, built.elf)] == []
     assert check_build(Path(begun.folder), None).is_reproducible
 
