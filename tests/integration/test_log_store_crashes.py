@@ -93,7 +93,7 @@ async def watched(url: str, *, at: int, is_after: bool = False) -> AsyncIterator
 
 async def append_in_the_end(store: LogStore, batch: list[StreamMessage]) -> None:
     """Give the batch again until it is kept, as recording does."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while left := [m for m in batch if m.sequence > store.state.stream_sequence]:
             try:
                 await append(store, left)

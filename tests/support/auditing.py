@@ -28,7 +28,7 @@ from tests.support.operator_mode import OperatorModeServer
 
 SEED = bytes(range(32))
 TIME = "2026-01-02T03:04:05.000006Z"
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 
 
 async def eventually(condition: Callable[[], Any], *, seconds: float = DEADLINE_SECONDS) -> Any:

@@ -115,6 +115,41 @@ def test_every_filter_is_answered_by_its_index(
     assert plan.count("USE TEMP B-TREE FOR ORDER BY") <= ("time_us" in index), plan
 
 
+@pytest.mark.parametrize(
+    ("asked", "beside"),
+    [
+        ({"equal": (("actor", "U3"),), "action": "package.publish"}, "records_action (action=?"),
+        ({"equal": (("package", "p3"),), "licence": "MIT"}, "records_licence (licence=?"),
+        (
+            {"equal": (("actor", "U3"), ("package", "p3"))},
+            "records_actor (actor=? AND audience=?",
+        ),
+    ],
+)
+@pytest.mark.parametrize("audiences", [None, frozenset({"public", "p_acme"})])
+def test_a_second_filter_is_checked_by_its_own_index(
+    database: sqlite3.Connection,
+    asked: dict[str, Any],
+    beside: str,
+    audiences: frozenset[str] | None,
+) -> None:
+    """Records that only one of two filters matches are never read, and those of both are found."""
+    query = replace(ALL, **asked, audiences=audiences, limit=10)
+    plan = plan_of(database, query)
+    assert any(f"SEARCH other USING COVERING INDEX {beside}" in step for step in plan), plan
+
+    statement, values = page_statement(database, query, RECORDS)
+    wanted = {**dict(asked["equal"]), **{name: asked[name] for name in asked if name != "equal"}}
+    places = {"actor": 9, "action": 10, "package": 12, "licence": 17}
+    matching = [
+        index
+        for index in reversed(range(RECORDS))
+        if all(row(index)[places[name]] == value for name, value in wanted.items())
+    ]
+    found = [index for index, *_ in database.execute(statement, values)]
+    assert found == matching[: query.limit + 1]
+
+
 def test_a_long_range_of_times_begins_where_it_can_be(database: sqlite3.Connection) -> None:
     """The block in which the times begin and end bounds what is read, not the whole log."""
     query = replace(ALL, since_us=3000, until_us=3000 + FEW + 1)

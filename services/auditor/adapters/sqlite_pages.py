@@ -87,18 +87,15 @@ def page_statement(
         *(clause for column, pattern in query.globs for clause in _glob_clauses(column, pattern)),
         *((_equal_clause(column), text) for column, text in query.equal),
     ]
+    shortest = _shortest(connection, query)
+    clauses = [_beside(clause, shortest) for clause in clauses]
     # Said so, the planner may use the indexes that leave other rows out.
-    implied = [f"{column} <> ''" for column, _ in query.equal if column != "event_id"]
+    is_beside = shortest in BY_AUDIENCE
+    said = [column for column, _ in query.equal if column != "event_id"]
+    said += ["licence"] if query.licence else []
+    implied = [f"{column} <> ''" for column in said if not is_beside or column == shortest]
     if dict(query.equal).get("outcome") in TROUBLES:
         implied.append("outcome IN ('refused', 'failed')")
-    implied += ["licence <> ''"] if query.licence else []
-    shortest = _shortest(connection, query)
-    if shortest:
-        others = [f"{column} =" for column in _INDEXED if column != shortest]
-        clauses = [
-            (f"+{clause}" if clause.startswith(tuple(others)) else clause, value)
-            for clause, value in clauses
-        ]
     by_audience = _named_parts(query, shortest) or _space_parts(query)
     is_short = not (query.equal or by_audience) and bool(times) and _matches_few(connection, times)
     if not is_short:
@@ -202,6 +199,25 @@ def _bounds(connection: sqlite3.Connection, query: RecordQuery, size: int) -> tu
     if first is None:
         return above, 0
     return max(above, first * BLOCK_RECORDS - 1), min(below, (last + 1) * BLOCK_RECORDS)
+
+
+def _beside(clause: tuple[str, Any], shortest: str) -> tuple[str, Any]:
+    """The condition as it is checked of records that are found by another column, `shortest`.
+
+    By its own index, where neighbours lie together, and not in the records, which lie apart.
+    """
+    text, value = clause
+    column = text.partition(" = ?")[0]
+    if not shortest or column not in _INDEXED or column == shortest:
+        return clause
+    if shortest not in BY_AUDIENCE:
+        return f"+{text}", value  # whose index does not know the audience
+    audience = "AND other.audience = records.audience " if column in BY_AUDIENCE else ""
+    found = (
+        f"SELECT 1 FROM records AS other INDEXED BY records_{column} "  # noqa: S608 # constants
+        f"WHERE other.{text} AND other.{column} <> '' {audience}AND other.idx = records.idx"
+    )
+    return f"EXISTS ({found})", value
 
 
 def _equal_clause(column: str) -> str:

@@ -35,6 +35,9 @@ from shared.contracts.events import Envelope, Event
 Columns = Callable[[Record, int], tuple[Any, ...]]
 """The row that a store writes of a record, given when it was received."""
 
+KeptHash = Callable[[int], Hash | None]
+"""What the tile holds at an index; None if the tile is not there."""
+
 _PROBLEM_LEAF: Final = f'{{"kind":"{PROBLEM_KIND}",'
 _UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 _OF_ENVELOPE: Final = (("emitter", "emitter"), ("audience", "audience"), ("event_id", "id"))
@@ -80,12 +83,12 @@ class RowChecker:
         self._stream: Final = self.names.index("stream_sequence")
         self._time: Final = self.names.index("time_us")
 
-    def check(self, row: Sequence[Any], kept: Hash | None) -> CheckedRow:
+    def check(self, row: Sequence[Any], kept_hash: KeptHash) -> CheckedRow:
         """The row, measured against its message and the hash that the tree holds for it.
 
         Args:
             row: All columns.
-            kept: What the tile holds at its index; None if the tile is not there.
+            kept_hash: Asked only if leaf and message differ.
         """
         index: int = row[self._index]
         leaf: str = row[self._leaf]
@@ -98,6 +101,7 @@ class RowChecker:
         draft, why = _derive(leaf, body, row[self._stream])
         if draft is not None and draft.leaf == data:
             return self._believed(row, own, draft, [])
+        kept = kept_hash(index)
         if draft is not None:
             why = _difference(leaf, draft.leaf)
             if kept is not None and leaf_hash(draft.leaf) == kept:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
@@ -229,7 +230,8 @@ def _side_by_side(workers: int, stack: ExitStack) -> _Run:
     if workers <= 1:
         stack.callback(work.release)
         return _Run(None)
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    # What they make has no cycles, and looking for some takes a tenth of their time.
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=gc.disable)
     return _Run(stack.enter_context(pool))
 
 

@@ -162,7 +162,7 @@ class _Stretch:
     def take(self, row: Any) -> None:
         """The next row."""
         index = row[self._index_at]
-        checked = self._checker.check(row, self._kept_hash(index))
+        checked = self._checker.check(row, self._kept_hash)
         self._problems.extend(checked.problems)
         self._hashes.append(checked.hash)
         self._arrivals.add(index, row[self._received_at], row[self._stream_at])
