@@ -87,17 +87,22 @@ def licence_of(body: EventBody) -> str:
     return "; ".join(sorted({one for one in declared if one and isinstance(one, str)}))
 
 
-def block_spans(rows: Iterable[Sequence[Any]]) -> list[tuple[int, int, int]]:
-    """Block, earliest and latest time of the rows of `record_row`."""
-    return spans_of((row[0], row[_TIME]) for row in rows)
+def block_spans(rows: Sequence[Row]) -> list[tuple[int, int, int]]:
+    """Block, earliest and latest time of neighbouring rows of `record_row`."""
+    return spans_of(rows[0][0], [row[_TIME] for row in rows]) if rows else []
 
 
-def spans_of(records: Iterable[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    """The same of records by index and time."""
-    times: dict[int, list[int]] = {}
-    for index, time_us in records:
-        times.setdefault(index // BLOCK_RECORDS, []).append(time_us)
-    return [(block, min(found), max(found)) for block, found in times.items()]
+def spans_of(first: int, times: Sequence[int]) -> list[tuple[int, int, int]]:
+    """The same of neighbouring records, from the index of the first one and the times of all."""
+    start, stop = first, first + len(times)
+    found = []
+    while start < stop:
+        block = start // BLOCK_RECORDS
+        end = min((block + 1) * BLOCK_RECORDS, stop)
+        part = times[start - first : end - first]
+        found.append((block, min(part), max(part)))
+        start = end
+    return found
 
 
 def stored_record(row: Sequence[Any]) -> StoredRecord:

@@ -43,16 +43,34 @@ class ArrivalBuilder:
     """Gathers rows into arrivals."""
 
     def __init__(self) -> None:
-        self.arrivals: Final[list[Arrival]] = []
+        self._arrivals: Final[list[Arrival]] = []
+        self._first = self._stop = self._received_us = self._stream_sequence = 0
 
     def add(self, index: int, received_us: int, stream_sequence: int) -> None:
         """The next row."""
-        if self.arrivals:
-            first, stop, at_us, place = self.arrivals[-1]
-            if (index, received_us, stream_sequence) == (stop, at_us, place + stop - first):
-                self.arrivals[-1] = Arrival(first, stop + 1, at_us, place)
-                return
-        self.arrivals.append(Arrival(index, index + 1, received_us, stream_sequence))
+        if (
+            index == self._stop
+            and received_us == self._received_us
+            and stream_sequence - index == self._stream_sequence - self._first
+        ):
+            self._stop += 1
+            return
+        self._close()
+        self._first, self._stop = index, index + 1
+        self._received_us, self._stream_sequence = received_us, stream_sequence
+
+    def finish(self) -> list[Arrival]:
+        """All of them, by index."""
+        self._close()
+        return self._arrivals
+
+    def _close(self) -> None:
+        """The arrival that was gathered last is complete."""
+        if self._first < self._stop:
+            self._arrivals.append(
+                Arrival(self._first, self._stop, self._received_us, self._stream_sequence)
+            )
+        self._first = self._stop
 
 
 class KeptPlace(NamedTuple):

@@ -37,7 +37,7 @@ def check_indexes(source: LogSource, replay: InventoryReplay, *, size: int) -> I
             "ORDER BY sequence, idx",
             number,
         )
-        yield from replay.check_sightings(point, (KeptSighting(*row) for row in rows))
+        yield from replay.check_sightings(point, map(KeptSighting._make, rows))
     for number, record in source.query(
         "SELECT point, idx FROM sightings WHERE point NOT IN (SELECT number FROM hook_points) "
         "LIMIT {:d}",

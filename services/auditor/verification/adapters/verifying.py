@@ -12,6 +12,7 @@ from functools import partial
 from multiprocessing import get_context
 from typing import Final, NamedTuple, TypeVar
 
+from services.auditor.adapters.log_rows import BLOCK_RECORDS
 from services.auditor.checkpoint import CheckpointError, VerifierKey
 from services.auditor.merkle import Hash
 from services.auditor.verification.adapters import work
@@ -36,7 +37,8 @@ from services.auditor.verification.sequences import (
 from services.auditor.verification.snapshot import LogSnapshot, check_extent, check_spans
 from services.auditor.verification.tree import CheckedTree, DerivedTile, check_tree
 
-STRETCH_RECORDS: Final = 64 * 256
+STRETCH_RECORDS: Final = 2 * BLOCK_RECORDS
+"""Whole blocks and tiles; more of them at once are no longer near the processor."""
 HEADS_AT_ONCE: Final = 2_000
 FEW_RECORDS: Final = 32_768
 """For so many no further process is worth its start."""

@@ -141,7 +141,7 @@ class _Stretch:
         self._hashes: Final[list[bytes]] = []
         self._ids: Final[list[bytes]] = []
         self._arrivals: Final = ArrivalBuilder()
-        self._times: Final[list[tuple[int, int]]] = []
+        self._times: Final[list[int]] = []
         self._records: Final[list[Record]] = []
         self._marks: Final[list[Mark]] = []
         self._gaps: Final[list[tuple[str, int]]] = []
@@ -154,7 +154,8 @@ class _Stretch:
         expected = first
         for row in rows:
             index = row[self._index_at]
-            self._note_missing(expected, index)
+            if index != expected:
+                self._note_missing(expected, index)
             yield row
             expected = index + 1
         self._note_missing(expected, stop)
@@ -163,10 +164,11 @@ class _Stretch:
         """The next row."""
         index = row[self._index_at]
         checked = self._checker.check(row, self._kept_hash)
-        self._problems.extend(checked.problems)
+        if checked.problems:
+            self._problems.extend(checked.problems)
         self._hashes.append(checked.hash)
         self._arrivals.add(index, row[self._received_at], row[self._stream_at])
-        self._times.append((index, checked.time_us))
+        self._times.append(checked.time_us)
         self._note_event(checked, index)
 
     def finish(self, first: int, stop: int) -> Stretch:
@@ -179,8 +181,8 @@ class _Stretch:
             self._problems.count,
             self._runs.finish(),
             b"".join(self._ids),
-            self._arrivals.arrivals,
-            [] if self._is_torn else spans_of(self._times),
+            self._arrivals.finish(),
+            [] if self._is_torn else spans_of(first, self._times),
             in_columns(sightings(self._records)),
             self._marks,
             self._gaps,
