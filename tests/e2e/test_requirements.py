@@ -35,7 +35,7 @@ SEC("xdp") int asks_first(struct xdp_md *ctx)
 	return XDP_PASS;
 }
 """
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 LACK = "has no helper bpf_skb_load_bytes (26) for XDP programs"
 
 

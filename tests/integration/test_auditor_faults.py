@@ -198,7 +198,7 @@ async def test_a_fault_is_waited_out_and_nothing_is_acknowledged_before_it_is_ke
             await eventually(lambda: fault.has_failed)
             assert all(sequence <= store.state.stream_sequence for sequence in stream.acknowledged)
             fault.is_lasting = False
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await recording.reached(400)
 
         assert await store.unannounced_gaps() == []

@@ -275,7 +275,7 @@ async def test_server_restart_is_survived_by_everything(buses: Buses) -> None:
             await asyncio.wait_for(hanging, 5)
         await asyncio.wait_for(reconnected.wait(), 10)
         seen.answering.set()
-        await eventually(lambda: alice.connection.is_connected, seconds=10)
+        await eventually(lambda: alice.connection.is_connected)
         reply = await alice.request(catalog.LIST_PACKAGES, catalog.ListPackages())
 
     assert reply == catalog.PackageList(packages=())

@@ -97,7 +97,7 @@ async def test_stop_does_not_wait_for_ever(buses: Buses) -> None:
     seen.answering.clear()
 
     async with (
-        asyncio.timeout(5),
+        asyncio.timeout(60),
         service.serve(
             "catalog",
             {catalog.LIST_PACKAGES: seen.list_packages},
@@ -193,7 +193,7 @@ async def test_monitoring_speaks_adr_32(buses: Buses) -> None:
 
 async def monitored_requests(supervisor: Bus, count: int) -> None:
     """Wait until the catalog has taken that many requests."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while True:
             stats = await monitoring(supervisor, "STATS.catalog")
             if stats["endpoints"][0]["num_requests"] == count:

@@ -71,7 +71,7 @@ async def test_expired_key_with_a_marker_is_absent(buses: Buses) -> None:
         ours: KeyValue[Lease] = scheduler.bucket(leases)
         assert (await ours.get("lease")) is not None
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await ours.get("lease") is not None:
                 await asyncio.sleep(0.05)
         found = await bucket.get("lease")
@@ -166,7 +166,7 @@ async def test_event_published_during_an_outage_is_stored_once(buses: Buses) -> 
     await asyncio.to_thread(buses.server.start)
     with contextlib.suppress(FaultError):
         await publishing
-    await eventually(lambda: scheduler.connection.is_connected, seconds=10)
+    await eventually(lambda: scheduler.connection.is_connected)
     await scheduler.publish_event(an_event(1))
 
     events = await stored_events(await buses.open("service-auditor"))
@@ -196,7 +196,7 @@ async def test_connection_closed_for_good_ends_the_block(buses: Buses) -> None:
     """Defect 7: after an expired JWT nats-py is closed and never comes back; nobody is told."""
     credentials_dir = buses.server.credentials("viewer", "brief", lives_seconds=2)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with pytest.raises(FaultError, match="closed the connection"):
             async with connect(credentials_dir):
                 await asyncio.Event().wait()
@@ -218,7 +218,7 @@ async def test_rotated_credentials_are_used_at_the_next_reconnection(buses: Buse
         await eventually(lambda: "not" in connection.problem or "no user" in connection.problem)
         assert not connection.is_connected
         buses.server.credentials("viewer", "alice")
-        await eventually(lambda: connection.is_connected, seconds=10)
+        await eventually(lambda: connection.is_connected)
 
 
 async def test_denied_request_fails_at_once(buses: Buses) -> None:

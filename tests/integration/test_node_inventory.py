@@ -91,7 +91,7 @@ async def test_capabilities_of_a_node_from_the_shell(system: System, viewer: Pat
     node = await system.node("n1")
     node.record = msgspec.structs.replace(node.record, capabilities=capabilities)
     await node.register()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             known = await system.operator.request(GET_NODE, GetNode(node="n1"))
             if known.record.capabilities is not None:

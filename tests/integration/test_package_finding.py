@@ -21,7 +21,7 @@ from tests.support.command_line import Answer, run_l3af
 from tests.support.operator_mode import OperatorModeServer
 
 PACKAGES = ROOT / "packages"
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 
 
 USES: Final = (

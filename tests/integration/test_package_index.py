@@ -41,7 +41,7 @@ from tests.support.catalog_stage import a_stage
 from tests.support.earlier_records import EARLIER, earlier_package
 
 SEEN: Final = frozenset({PUBLIC})
-DEADLINE_SECONDS: Final = 10.0
+DEADLINE_SECONDS: Final = 30.0
 
 
 async def _put_raw(bus: Bus, key: str, data: bytes) -> None:

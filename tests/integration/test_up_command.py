@@ -20,7 +20,7 @@ import pytest
 
 COMMAND = str(Path(sys.executable).parent / "l3af")
 READY_SECONDS = 30.0
-STOP_SECONDS = 20.0
+STOP_SECONDS = 60.0
 SERVICES = {"catalog", "scheduler", "auditor"}
 
 

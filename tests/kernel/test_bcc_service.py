@@ -18,6 +18,7 @@ from tests.support.executors import Wire, a_chain, a_program, pin_directory
 from tests.support.node_fleets import NODE, Fleet
 from tests.support.operator_mode import OperatorModeServer
 from tests.support.packets import UDP, ipv4, udp
+from tests.support.softirqs import wait_until_received
 
 CLOSED_PORT = 9000
 
@@ -66,3 +67,4 @@ def _send(interface: str, count: int) -> None:
         sender.bind((interface, 0))
         for _ in range(count):
             sender.send(frame)
+    wait_until_received()

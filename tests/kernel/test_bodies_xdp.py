@@ -21,7 +21,7 @@ from tests.support.kinds import MODES, PACKET, a_chain_around, a_kind, results, 
 from tests.support.tracepoints import attached_tracepoint
 
 PASS = XDP_VERDICTS["pass"]
-DEADLINE_SECONDS = 5.0
+DEADLINE_SECONDS = 30.0
 
 FOUND: dict[str, dict[int, int]] = {
     "uses_globals": {1: 2_040_701},

@@ -42,7 +42,7 @@ FILE_CALLS = frozenset(("os.rename", "os.symlink", "os.mkdir", "os.rmdir", "os.r
 """Audit events (PEP 578) that are raised before the call is made."""
 FRAMES = 3
 LATER_SECONDS = 4000
-DEADLINE_SECONDS = 10
+DEADLINE_SECONDS = 30.0
 
 Chains = Callable[[str], DesiredChain]
 PROGRAMS = StampedPrograms()

@@ -20,6 +20,7 @@ from services.node_executor.generations import Point
 from shared.identifiers import Hook
 from tests.support.executors import Executor, a_chain, a_program
 from tests.support.namespaces import a_pair, delete, ip, raise_up
+from tests.support.softirqs import wait_until_received
 
 pytestmark = pytest.mark.kernel
 
@@ -49,6 +50,7 @@ def sends(interface: str, *, tag: bytes = b"") -> Callable[[], None]:
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
             sender.bind((interface, 0))
             sender.send(FRAME + tag + PAYLOAD)
+        wait_until_received()
 
     return send
 

@@ -33,8 +33,8 @@ from tests.support.node_fleets import NODE, Fleet, a_fleet
 
 pytestmark = pytest.mark.kernel
 COUNTED = MapKey("one", "packets")
-RETURN_SECONDS = 1.0
-"""How long an interface that returned may be without its chain."""
+RETURN_SECONDS = 10.0
+"""Within this an interface that returned has its chain: far sooner than the next round comes."""
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from tests.support.l3afd_repositories import BLOCKED_PORT, XDP_OBJECT, write_rep
 from tests.support.node_fleets import DEADLINE_SECONDS, NODE, a_fleet
 from tests.support.packets import ipv4, tcp
 from tests.support.scheduler_neighbours import until_running
+from tests.support.softirqs import wait_until_received
 from tests.support.verifying_fleets import VerifyingFleet
 
 pytestmark = pytest.mark.kernel
@@ -90,6 +91,7 @@ def connect_to(interface: str, port: int, count: int) -> None:
         sender.bind((interface, 0))
         for _ in range(count):
             sender.send(ipv4(tcp(port)))
+    wait_until_received()
 
 
 async def test_a_package_of_l3afd_filters_packets(

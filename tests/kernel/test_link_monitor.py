@@ -17,7 +17,7 @@ from services.node_executor.adapters.netlink import Netlink
 from tests.support.namespaces import a_namespace, a_pair, ip
 
 pytestmark = pytest.mark.kernel
-DEADLINE_SECONDS = 5.0
+DEADLINE_SECONDS = 30.0
 
 
 class Watch:

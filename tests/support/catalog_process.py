@@ -32,7 +32,7 @@ from tests.package_builders import PUBLISHER_SEED, TRUST_SEED, a_certificate
 from tests.support.operator_mode import OperatorModeServer
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 15.0
+START_SECONDS = 60.0
 
 
 class CatalogProcess:

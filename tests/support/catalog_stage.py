@@ -38,7 +38,7 @@ from tests.package_builders import sign
 from tests.support.catalog_process import CatalogProcess, a_built_package
 from tests.support.operator_mode import OperatorModeServer
 
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 60.0
 BUILT = a_built_package()
 
 

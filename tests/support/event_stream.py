@@ -14,7 +14,7 @@ from shared.adapters.bus import Bus
 from shared.contracts.events import Event
 from shared.contracts.storage import AUDITOR_CONSUMER
 
-READ_SECONDS = 10.0
+READ_SECONDS = 30.0
 
 
 async def stored_events(auditor: Bus) -> list[Event]:

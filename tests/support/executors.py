@@ -39,6 +39,7 @@ from shared.trust.packages import Trust
 from tests.package_builders import NOW, TRUST_ROOT, sign
 from tests.support.bpf_objects import compile_source
 from tests.support.counters import total_in
+from tests.support.softirqs import wait_until_received
 
 _SOURCE = """
 #include <linux/bpf.h>
@@ -352,9 +353,10 @@ def real_kernel(base: PurePosixPath) -> HookPointKernel:
 
 
 def send_frames(interface: str, count: int) -> None:
-    """`count` frames of a protocol that nobody answers leave the interface."""
+    """`count` frames of a protocol that nobody answers have gone over the wire."""
     frame = bytes.fromhex("ffffffffffff020000000001") + b"\x88\xb5" + bytes(50)
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
         sender.bind((interface, 0))
         for _ in range(count):
             sender.send(frame)
+    wait_until_received()

@@ -28,7 +28,7 @@ from shared.contracts.permissions import inbox_prefix
 from shared.installation_facts import AUTHORITY_FILE, CREDENTIALS_FILE
 from shared.nkeys import parse_credentials
 
-START_SECONDS = 10.0
+START_SECONDS = 60.0
 
 
 def utc_now() -> datetime:

@@ -22,7 +22,7 @@ from services.node_executor.adapters.bpf_syscall import (
 from services.node_executor.adapters.kernel_errors import KernelFaultError
 from tests.support.executors import a_wire
 
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from tests.package_builders import TRUST_ROOT
 from tests.support.executors import pin_directory, published
 from tests.support.operator_mode import OperatorModeServer
 
-DEADLINE_SECONDS = 15.0
+DEADLINE_SECONDS = 60.0
 NODE = "n1"
 
 

@@ -35,7 +35,7 @@ from shared.installation_facts import (
 )
 from shared.nkeys import KeyKind, NKey, render_credentials, render_jwt
 
-START_SECONDS = 10.0
+START_SECONDS = 60.0
 NATS_SERVER = Path(sys.executable).parent / "nats-server"
 MAX_PAYLOAD_BYTES = 1024 * 1024
 

@@ -39,7 +39,7 @@ from shared.contracts.scheduler import GET_DEPLOYMENT, DeploymentStatus, GetDepl
 from shared.errors import Reason, Refusal, RefusedError
 from tests.fleets import a_node_record, observing
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 30.0
 
 
 @asynccontextmanager

@@ -155,7 +155,7 @@ def a_bench(folder: Path) -> Iterator[Bench]:
 
 async def until_gone(linked: LinkedProgram) -> None:
     """The kernel lets programs and maps go a moment after the last hold."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while linked.program_id in ids(PROGRAM_NEXT_ID) or any(
             held.map_id in ids(MAP_NEXT_ID) for held in linked.maps
         ):

@@ -11,7 +11,7 @@ import pytest
 from services.node_executor.adapters.loops import LoopEndedError, run_loops
 from shared.errors import FaultError
 
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 30.0
 AGAIN_SECONDS = 0.02
 
 
