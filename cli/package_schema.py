@@ -36,7 +36,7 @@ def report_schema(name: str, version: str, credentials: Path | None, *, json: bo
 
 
 def configuration_tables(manifest: PackageManifest) -> Iterator[Table]:
-    """Maps, then global variables, as far as the package offers them."""
+    """Maps, global variables and arguments of companions, as far as the package offers them."""
     if manifest.maps:
         maps = Table("map", "key", "value", "default", "summary")
         for name, entry in manifest.maps.items():
@@ -59,6 +59,24 @@ def configuration_tables(manifest: PackageManifest) -> Iterator[Table]:
                 plain(stated.summary),
             )
         yield variables
+    stated_arguments = [
+        (f"{companion} {name}", stated)
+        for companion, entry in manifest.companions.items()
+        for name, stated in entry.arguments.items()
+    ]
+    if stated_arguments:
+        arguments = Table("companion, argument", "value", "default", "summary")
+        for label, argument in stated_arguments:
+            default = "required" if argument.required else ""
+            if argument.default is not None:
+                default = msgspec.json.encode(argument.default).decode()
+            arguments.add_row(
+                plain(label),
+                _meaning("", argument.type, argument.minimum, argument.maximum),
+                plain(default),
+                plain(argument.summary),
+            )
+        yield arguments
 
 
 def _meaning(text: str, form: str, minimum: int | None, maximum: int | None) -> str:

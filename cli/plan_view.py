@@ -78,7 +78,7 @@ def _order(chain: PlannedChain, place: ProgramPlace) -> str:
 
 
 def _add_chain(table: Table, chain: PlannedChain) -> None:
-    note = " (only map entries and variables)" if chain.configuration_only else ""
+    note = " (only map entries, variables and arguments)" if chain.configuration_only else ""
     for index, place in enumerate(chain.programs):
         table.add_row(
             chain.node if index == 0 else "",

@@ -253,7 +253,7 @@ async def main(stop: asyncio.Event) -> None:
                     thread=thread,
                 ),
                 own_programs=host.own_programs,
-                companions=keeper.features,
+                companions=keeper,
                 now=_now,
             ),
             now=_now,

@@ -218,7 +218,7 @@ def _change(old: DesiredProgram | None, new: DesiredProgram) -> Change:
 def _is_configuration_only(
     was: Mapping[str, DesiredProgram], now: Mapping[str, DesiredProgram]
 ) -> bool:
-    """Whether the same programs run in the same places with other map entries or variables."""
+    """Whether the same programs run in the same places with other values alone."""
     if set(was) != set(now):
         return False
     differing = [name for name in now if _change(was[name], now[name]) == "changed"]
@@ -228,6 +228,7 @@ def _is_configuration_only(
             revision=now[name].revision,
             config=now[name].config,
             variables=now[name].variables,
+            companions=now[name].companions,
             metrics=now[name].metrics,
         )
         == now[name]

@@ -15,15 +15,21 @@ from shared.configuration.codecs import Codec, EnumCodec, NumberCodec
 from shared.configuration.entries import PROCESSORS, MapCodec
 from shared.configuration.package_rules import map_codecs, variable_codec
 from shared.contracts.configuration import VariableEntry
+from shared.contracts.node_companions import MAX_ARGUMENT_CHARACTERS
 from shared.contracts.package_facts import ElfFacts, VariableFacts
-from shared.contracts.package_manifest import MapEntry, PackageManifest
+from shared.contracts.package_manifest import (
+    CompanionArgument,
+    CompanionEntry,
+    MapEntry,
+    PackageManifest,
+)
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _UNKNOWN = "Its types are not known before a node has it; nodes check what is configured."
 
 
 def configuration_schema(manifest: PackageManifest, elf: Sequence[ElfFacts]) -> dict[str, Any]:
-    """Of the members `config` and `variables` of a deployment of this version."""
+    """Of the members `config`, `variables` and `companions` of a deployment of this version."""
     codecs = map_codecs(manifest, elf)
     variables = {one.name: one for facts in elf for one in facts.variables}
     return {
@@ -41,9 +47,33 @@ def configuration_schema(manifest: PackageManifest, elf: Sequence[ElfFacts]) -> 
                     if name in variables
                 }
             ),
+            "companions": _object(
+                {name: _companion(entry) for name, entry in manifest.companions.items()}
+            ),
         },
         "additionalProperties": False,
     }
+
+
+def _companion(entry: CompanionEntry) -> dict[str, Any]:
+    required = sorted(name for name, one in entry.arguments.items() if one.required)
+    arguments = _object({name: _argument(one) for name, one in entry.arguments.items()})
+    shape = _object({"arguments": arguments | ({"required": required} if required else {})})
+    if required:
+        shape["required"] = ["arguments"]
+    return shape | ({"description": entry.summary} if entry.summary else {})
+
+
+def _argument(stated: CompanionArgument) -> dict[str, Any]:
+    said = {
+        "description": stated.summary or None,
+        "default": stated.default,
+        "minimum": stated.minimum,
+        "maximum": stated.maximum,
+        "maxLength": MAX_ARGUMENT_CHARACTERS if stated.type == "string" else None,
+    }
+    known = {name: value for name, value in said.items() if value is not None}
+    return {"type": stated.type, **known}
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:

@@ -79,7 +79,8 @@ class PlannedChain(Message, frozen=True, kw_only=True):
     """What the node's verifier walked when it tried the chain; 0: it was not tried, or is not seen
     whole."""
     configuration_only: bool = False
-    """Whether only map entries and variables change, so that nothing is linked anew."""
+    """Whether only map entries, variables, metrics and arguments of companions change, so that
+    nothing is linked anew."""
     draft: str = ""
     """Under which the node keeps the staged chain for some minutes, to be explained or tried;
     empty: the chain was not staged."""

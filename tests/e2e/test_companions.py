@@ -178,7 +178,7 @@ def test_a_companion_lives_and_ends_with_its_deployment(watched: Stage) -> None:
     listed = watched.must("companion", "list", "host-1")
     assert listed["companions"] == []
     actions = _until(lambda: _said(watched, "companion.stop"), "that it was stopped is recorded")
-    assert actions.count("companion.ready") >= 2
+    assert [actions.count(f"companion.{one}") for one in ("start", "ready")] == [2, 2]
 
 
 def _ready(system: Stage) -> dict[str, Any] | None:

@@ -208,7 +208,7 @@ def test_a_plan_of_map_entries_alone_says_that_nothing_is_linked() -> None:
         fleet, a_spec(config={"limits": {"80": 2}}), a_package(), a_command(2)
     )
 
-    assert "changed (only map entries and variables)" in _shown(render_plan(draft.plan))
+    assert "changed (only map entries, variables and arguments)" in _shown(render_plan(draft.plan))
 
 
 def test_what_is_done_is_shown_with_what_the_kernel_holds() -> None:

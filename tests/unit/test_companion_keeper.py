@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -215,3 +216,12 @@ async def test_a_node_without_a_socket_runs_none_and_says_why(tmp_path: Path) ->
         {"companions": False},
         {"companions": "NODE_EXECUTOR_COMPANIONS_SOCKET is not set"},
     )
+
+
+async def test_who_registers_first_knows_whether_companions_can_run(world: World) -> None:
+    """So an executor's start is one registration and not two."""
+    async with world.running():
+        async with asyncio.timeout(30):
+            await world.keeper.asked()
+
+        assert world.keeper.features() == ({"companions": True}, {})

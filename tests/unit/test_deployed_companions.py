@@ -23,6 +23,7 @@ from shared.companion_arguments import (
     rendered_arguments,
     whole_arguments,
 )
+from shared.configuration.json_schema import configuration_schema
 from shared.contracts.catalog import PackageVersion
 from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.node import ObservedNode
@@ -51,6 +52,7 @@ from tests.fleets import (
     rules,
     told,
 )
+from tests.support.json_schemas import accepts
 
 HERE: PlatformKey = "linux-x86_64"
 ENTRY = CompanionEntry(
@@ -181,6 +183,43 @@ def test_other_arguments_are_another_desired_state_and_no_other_program() -> Non
     assert chain.programs[0].companions["exporter"].arguments["port"] == 9200
     assert after.desired["n1"].generation == before.desired["n1"].generation + 1
     assert derive_desired(after).changed == {}
+
+
+def test_a_plan_says_that_other_arguments_link_nothing_anew() -> None:
+    """As map entries and variables do not."""
+    before = _applied(_fleet(), _spec())
+
+    draft = draft_application(before, _spec(port=9200), _package(), a_command(2))
+
+    assert [chain.configuration_only for chain in draft.plan.chains] == [True]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"listen": "lo"},
+        {"listen": "lo", "port": 1024, "verbose": True},
+        {"listen": "lo", "port": 1023},
+        {"listen": "lo", "port": 65536},
+        {"listen": "lo", "verbose": "yes"},
+        {"listen": 1},
+        {"listen": "lo", "colour": "red"},
+        {},
+    ],
+)
+def test_the_published_schema_takes_what_plans_take(arguments: dict[str, Any]) -> None:
+    """For editors and forms; `l3af package show --schema` prints it."""
+    package = _package()
+    schema = configuration_schema(package.manifest, package.elf)
+    wish = CompanionWish(arguments=arguments)
+    try:
+        resolve_program(a_spec(companions={"exporter": wish}), package)
+        is_taken = True
+    except ProgramChoiceError:
+        is_taken = False
+
+    assert accepts(schema, {"companions": {"exporter": {"arguments": arguments}}}) == is_taken
+    assert not accepts(schema, {"companions": {"importer": {}}})
 
 
 @pytest.mark.parametrize(

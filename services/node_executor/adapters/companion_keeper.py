@@ -53,6 +53,8 @@ LOOK_SECONDS: Final = 5.0
 """How often states are asked for without a reason: memory and processor time have no events."""
 EVENT_SECONDS: Final = 20.0
 """How long the supervisor waits for an event before it answers that there is none."""
+ASKED_SECONDS: Final = 2.0
+"""How long a node waits with its first registration for a supervisor that does not answer."""
 FIRST_RETRY_SECONDS: Final = 0.2
 LAST_RETRY_SECONDS: Final = 5.0
 """Doubled each time that the supervisor did not answer."""
@@ -129,6 +131,7 @@ class CompanionKeeper:
         self._register: Callable[[], None] = _nobody
         self._has_news = asyncio.Event()
         self._has_begun = asyncio.Event()
+        self._was_asked = asyncio.Event()
         self._applied: tuple[CompanionSpec, ...] | None = None
         self._manifests: dict[str, PackageManifest] = {}
         self._known: dict[str, WantedCompanion] = {}
@@ -153,6 +156,12 @@ class CompanionKeeper:
         """Whether the node can run companions, and why not; both by the feature's name."""
         notes = {COMPANIONS: self.problem} if self.problem else {}
         return {COMPANIONS: not self.problem}, notes
+
+    async def asked(self) -> None:
+        """The supervisor was asked once, or is silent: who registers says at once what is so."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ASKED_SECONDS):
+                await self._was_asked.wait()
 
     async def follow(self) -> None:
         """What is confirmed on hooks by now has its companions, soon."""
@@ -192,6 +201,7 @@ class CompanionKeeper:
             except (RefusedError, FaultError) as error:
                 self._lose(error.message)
                 pause_seconds = retry_seconds
+            self._was_asked.set()
             is_well = pause_seconds == LOOK_SECONDS
             retry_seconds = FIRST_RETRY_SECONDS if is_well else _doubled(retry_seconds)
             with suppress(TimeoutError):

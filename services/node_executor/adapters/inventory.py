@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from services.node_executor.adapters.bcc_toolchain import ToolchainProbe
 from services.node_executor.adapters.capabilities import KernelCapabilities
@@ -23,6 +23,16 @@ from shared.errors import FaultError
 from shared.version import VERSION
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Companions(Protocol):
+    """Knows whether this node can run them."""
+
+    async def asked(self) -> None:
+        """Somebody was asked, or is silent."""
+
+    def features(self) -> tuple[dict[str, bool], dict[str, str]]:
+        """Whether it can, and why not; both by the feature's name."""
 
 
 class Inventory:
@@ -43,7 +53,7 @@ class Inventory:
         compilers: ToolchainProbe,
         capabilities: KernelCapabilities,
         own_programs: Callable[[], Collection[int]],
-        companions: Callable[[], tuple[dict[str, bool], dict[str, str]]],
+        companions: Companions,
         now: Callable[[], str],
     ) -> None:
         self._node = node
@@ -62,12 +72,13 @@ class Inventory:
     async def prepare(self) -> None:
         """The kernel was asked what it can do, in this boot."""
         self._capabilities = await self._kernel.find()
+        await self._companions.asked()
 
     def read(self) -> NodeRecord:
         """The node as it is now."""
         names = os.uname()
         compilers, notes = self._compilers.features()
-        companions, remarks = self._companions()
+        companions, remarks = self._companions.features()
         surveyed = self._netlink.survey(self._own_programs())
         return NodeRecord(
             node=self._node,
