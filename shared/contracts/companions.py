@@ -25,7 +25,8 @@ MAX_LOG_LINES: Final = 1000
 MAX_EVENTS: Final = 500
 """In one reply."""
 MAPS_DIR: Final = "/run/l3af/maps"
-"""Where a companion finds the maps of its package, each under its name; also in `L3AF_MAPS`."""
+"""Where a companion finds the maps of its package, each under its name with `_` for dots; also in
+`L3AF_MAPS`."""
 
 CompanionId = Annotated[str, Meta(pattern=r"^[!-~]{1,400}(?!\n)$")]
 """One companion at one place, as `default/lan1/xdp/guard/exporter`."""

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from tests.support.companion_supervisor import SupervisorProcess, a_supervisor, nothing_is_left
 from tests.support.executors import Executor, Wire, a_wire, pin_directory, real_kernel
 from tests.support.hand_linked import Kernel, a_kernel
 from tests.support.interfaces import Veth, a_veth, own_objects
@@ -74,3 +75,13 @@ def kernel() -> Iterator[Kernel]:
     """A kernel that forgets."""
     with a_kernel() as made:
         yield made
+
+
+@pytest.fixture
+def supervisor() -> Iterator[SupervisorProcess]:
+    """A companion supervisor that answers; afterwards nothing is left of what it ran."""
+    with a_supervisor() as made:
+        made.start()
+        yield made
+        made.apply()
+        nothing_is_left(made)

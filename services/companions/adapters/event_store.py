@@ -23,7 +23,7 @@ from shared.contracts.companions import (
 )
 from shared.errors import FaultError
 
-LOCK_SECONDS: Final = 5.0
+LOCK_SECONDS: Final = 1.0
 """How long a start waits for the supervisor before it to be gone."""
 MAX_UNWRITTEN: Final = 10_000
 """Events that are kept in memory while the disk takes none."""

@@ -267,6 +267,8 @@ class Run:
             child.send(signal.SIGKILL)
         if self._group is not None:
             await clear_group(self._group)
+        # Those whose parents have ended are the supervisor's children now.
+        self._around.reaper.reap()
         await self._commands_over.wait()
         self._held.close()
         self._on_input(Cleared())

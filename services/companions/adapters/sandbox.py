@@ -171,7 +171,11 @@ def _furnish(sandbox: Sandbox, program: Program) -> None:
     Path(MAPS_DIR).mkdir()
     if sandbox.pinning is not None:
         # A BPF file system of its own: what is pinned there is in no other, and is gone with it.
+        # A folder of it covers it, because its root can have files that list all maps of the node.
         kernel_calls.mount("l3af", MAPS_DIR, "bpf", _QUIET | NO_EXECUTION, "mode=0700")
+        own = Path(MAPS_DIR, "own")
+        own.mkdir(mode=0o700)
+        kernel_calls.mount(str(own), MAPS_DIR, "none", BIND)
         _pin_maps(sandbox)
     kernel_calls.mount("none", ROOM, "none", BIND | REMOUNT | READ_ONLY | _QUIET)
 
@@ -182,7 +186,8 @@ def _pin_maps(sandbox: Sandbox) -> None:
     for name, descriptor in sandbox.maps:
         if sandbox.pinning is None:
             raise AssertionError("unreachable")
-        path = f"{MAPS_DIR}/{name}"
+        # The file system reserves names with dots (kernel/bpf/inode.c, bpf_lookup).
+        path = f"{MAPS_DIR}/{name.replace('.', '_')}"
         sandbox.pinning.pin(descriptor, path)
         os.chown(path, *owner)
     read_only = BIND | REMOUNT | READ_ONLY | _QUIET | NO_EXECUTION

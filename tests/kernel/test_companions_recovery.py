@@ -1,0 +1,113 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""A companion supervisor that ends: orderly, by SIGKILL, beside another one, with its file lost."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.companion_supervisor import SupervisorProcess, a_spec, nothing_is_left
+from tests.support.other_owners import wait_for
+
+pytestmark = pytest.mark.kernel
+
+FOREVER = "exec sleep 1000"
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process is there and no zombie."""
+    try:
+        return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+
+
+def test_a_killed_supervisor_replaces_what_it_left(supervisor: SupervisorProcess) -> None:
+    """Its companions go on without it; the next one ends them, says so, and starts them anew."""
+    supervisor.apply(a_spec(supervisor.folder, f"sleep 1000 & {FOREVER}"))
+    supervisor.until("start", "ready")
+    wait_for(lambda: len(supervisor.members()) == 2, what="a companion with a child")
+    left = supervisor.members()
+
+    supervisor.kill()
+    assert all(map(is_alive, left))
+    supervisor.start()
+
+    events = supervisor.until("start", "ready", "exit", "start", "ready")
+    assert events[2].exit is not None
+    assert events[2].exit.reason == "lost"
+    assert not any(map(is_alive, left))
+    assert all(len(names) == 1 for names in supervisor.groups().values())
+    numbers = [event.number for event in events]
+    assert numbers == list(range(numbers[0], numbers[0] + 5))
+
+
+def test_one_that_stops_takes_its_companions_along(supervisor: SupervisorProcess) -> None:
+    """Nobody would limit or watch them; the next one starts what was wanted last."""
+    supervisor.apply(a_spec(supervisor.folder, FOREVER))
+    supervisor.until("start", "ready")
+    left = supervisor.members()
+
+    assert supervisor.stop() == 0
+    assert not any(map(is_alive, left))
+    assert not any(supervisor.groups().values())
+
+    supervisor.start()
+    supervisor.until("start", "ready", "stopped", "start", "ready")
+
+
+def test_what_was_not_wanted_any_more_is_not_started(supervisor: SupervisorProcess) -> None:
+    """The set that was acknowledged last counts, not the one before."""
+    supervisor.apply(a_spec(supervisor.folder, FOREVER))
+    supervisor.until("start", "ready")
+    supervisor.apply()
+
+    supervisor.kill()
+    supervisor.start()
+
+    assert supervisor.states().companions == ()
+    nothing_is_left(supervisor)
+
+
+def test_events_are_kept_until_they_are_fetched(supervisor: SupervisorProcess) -> None:
+    """Across a SIGKILL; what was acknowledged is not said again."""
+    supervisor.apply(a_spec(supervisor.folder, "exit 0"))
+    supervisor.until("start", "ready", "exit")
+    seen = len(supervisor.seen)
+
+    supervisor.kill()
+    supervisor.start()
+    supervisor.until("start", "ready", "exit", "start", "ready", "exit")
+
+    assert len({event.number for event in supervisor.seen}) == len(supervisor.seen) >= seen + 3
+
+
+def test_two_never_share_a_state(supervisor: SupervisorProcess) -> None:
+    """The second one waits a while and gives up; the first one goes on."""
+    environment = {
+        **os.environ,
+        "COMPANIONS_STATE_DIR": str(supervisor.folder / "state"),
+        "COMPANIONS_SOCKET": str(supervisor.folder / "other"),
+        "COMPANIONS_CGROUP": supervisor.place,
+    }
+    second = subprocess.run(
+        [sys.executable, "-m", "services.companions"],
+        env=environment,
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert second.returncode != 0
+    assert supervisor.states().companions == ()
+
+
+def test_the_socket_is_for_root_alone(supervisor: SupervisorProcess) -> None:
+    """Nobody else decides what runs as whom."""
+    assert (supervisor.folder / "socket").stat().st_mode & 0o777 == 0o600
+    assert (supervisor.folder / "state").stat().st_mode & 0o777 == 0o700
