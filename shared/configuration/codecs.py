@@ -13,7 +13,7 @@ Rules:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
 from shared.errors import Reason
@@ -63,14 +63,14 @@ class NumberCodec:
     bits: int = 0
     """Of a bit field; 0: all of its bytes."""
     is_text: bool = False
+    limits: tuple[int, int] = field(init=False, repr=False, compare=False)
+    """Lowest and highest that the type holds."""
 
-    @property
-    def limits(self) -> tuple[int, int]:
-        """Lowest and highest that the type holds."""
-        bits = self.bits or 8 * self.size_bytes
-        if self.is_signed:
-            return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
-        return 0, (1 << bits) - 1
+    def __post_init__(self) -> None:
+        """The limits follow from size and sign."""
+        bits = self.bits or 8 * self.size_bytes or 1
+        signed, unsigned = (-(1 << bits - 1), (1 << bits - 1) - 1), (0, (1 << bits) - 1)
+        object.__setattr__(self, "limits", signed if self.is_signed else unsigned)
 
     def encode(self, value: Any, path: str, problems: list[Reason]) -> bytes:
         """The number's bytes."""
@@ -247,6 +247,17 @@ class StructCodec:
     parts: tuple[Part, ...]
     is_union: bool = False
     is_text: bool = False
+    is_plain: bool = field(init=False, repr=False, compare=False)
+    """Whether members are whole bytes, one behind the other, each with its name."""
+
+    def __post_init__(self) -> None:
+        """Looked at once: ten thousand entries are written by one codec."""
+        is_plain, end = not self.is_union, 0
+        for part in self.parts:
+            fits = part.offset_bits >= end and not part.offset_bits % 8
+            is_plain = is_plain and fits and bool(part.name) and not part.bits
+            end = part.offset_bits + 8 * part.codec.size_bytes
+        object.__setattr__(self, "is_plain", is_plain and end <= 8 * self.size_bytes)
 
     def encode(self, value: Any, path: str, problems: list[Reason]) -> bytes:
         """Every member in its place, zeros between them."""
@@ -254,12 +265,31 @@ class StructCodec:
             rule = "must be one of the union's members by its name"
             rule = rule if self.is_union else "must have the struct's members by their names"
             return refused(problems, path, rule, value, self.names())
+        if self.is_plain:
+            return self._encode_plain(value, path, problems)
+        self._refuse_unknown(value, path, problems)
+        whole = self.placed(value, path, problems)[1]
+        return whole.to_bytes(self.size_bytes, BYTE_ORDER)
+
+    def _refuse_unknown(self, value: dict[str, Any], path: str, problems: list[Reason]) -> None:
         known = self.names()
         for name in value:
             if name not in known:
                 refused(problems, f"{path}.{name}", "is no member", name, known)
-        whole = self.placed(value, path, problems)[1]
-        return whole.to_bytes(self.size_bytes, BYTE_ORDER)
+
+    def _encode_plain(self, value: dict[str, Any], path: str, problems: list[Reason]) -> bytes:
+        whole = bytearray(self.size_bytes)
+        if sum(part.name in value for part in self.parts) < len(value):
+            self._refuse_unknown(value, path, problems)
+        for part in self.parts:
+            name = part.name
+            if name in value:
+                data = part.codec.encode(value[name], f"{path}.{name}", problems)
+                start = part.offset_bits // 8
+                whole[start : start + len(data)] = data
+            elif not part.is_padding:
+                refused(problems, f"{path}.{name}", "must be given", None)
+        return bytes(whole)
 
     def decode(self, data: bytes) -> dict[str, Any]:
         """All members; padding only if it is not zero."""

@@ -16,6 +16,8 @@ from shared.configuration.codecs import BYTE_ORDER, refused
 from shared.errors import Reason
 
 _MAC: Final = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_OCTET: Final = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_OCTETS: Final = re.compile(r"\.".join([_OCTET] * 4))
 _HEX: Final = re.compile(r"([0-9a-f]{2})*")
 _PREFIX_BYTES: Final = 4
 ADDRESS_BYTES: Final = {4: 4, 6: 16}
@@ -205,6 +207,9 @@ class StringCodec:
 
 
 def _address(text: str, version: int) -> bytes | None:
+    octets = _OCTETS.fullmatch(text)
+    if octets is not None:  # the most frequent by far, and several times as fast
+        return bytes(map(int, octets.groups())) if version == 4 else None  # noqa: PLR2004 because of IPv4
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
