@@ -47,6 +47,7 @@ from shared.contracts.node_companions import ArgumentValue, DesiredCompanion
 from shared.contracts.package_manifest import (
     CompanionArgument,
     CompanionEntry,
+    CompanionReadiness,
     PackageManifest,
 )
 from shared.dsse import signed_manifest
@@ -62,6 +63,7 @@ ENTRY = CompanionEntry(
     executables={HERE: "bin/exporter"},
     arguments={"port": CompanionArgument(type="integer", default=9100)},
     update=("update",),
+    readiness=CompanionReadiness(kind="notify"),
 )
 NODE = CompanionNode("n1", HERE, PurePosixPath("/state/companions"))
 NOW = "2026-03-01T12:00:00.000000Z"
@@ -232,6 +234,8 @@ class FakeSupervisor:
             usage=CompanionUsage(cpu_seconds=0.5, memory_bytes=1 << 20, processes=1),
         )
         self._say(companion, "start")
+        if spec.readiness.kind == "started":
+            self.happens(companion, "ready", "ready")
 
     def _restart(self, companion: str) -> Restarted:
         if companion not in self.specs:
