@@ -31,7 +31,7 @@ from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.package_manifest import CompanionEntry, PackageManifest
 from shared.deployment_keys import space_of
 from shared.errors import RefusedError
-from shared.identifiers import parse_hook_point
+from shared.identifiers import is_network, parse_hook_point
 
 ManifestOf = Callable[[SignedPackage], PackageManifest]
 
@@ -199,7 +199,7 @@ def _environment(node: CompanionNode, place: CompanionPlace) -> dict[str, str]:
     return {
         "L3AF_NODE": node.name,
         "L3AF_DEPLOYMENT": place.deployment,
-        "L3AF_INTERFACE": point.interface,
+        **({"L3AF_INTERFACE": point.interface} if is_network(point.hook) else {}),
         "L3AF_HOOK": point.hook,
         **({"L3AF_NETNS": point.netns} if point.netns else {}),
     }

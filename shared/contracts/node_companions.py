@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from shared.contracts.base import API, Document, Endpoint, Message, Request
 from shared.deployment_keys import DeploymentKey
-from shared.identifiers import Hook, InterfaceText, NetnsText, Token, render_place
+from shared.identifiers import Hook, NetnsText, PlaceText, Token, render_place
 
 MAX_ARGUMENT_CHARACTERS: Final = 1024
 MAX_LOG_LINES: Final = 1000
@@ -125,7 +125,7 @@ class CompanionAddress(Request, frozen=True, kw_only=True):
 
     deployment: DeploymentKey
     companion: Token
-    interface: InterfaceText | None = None
+    interface: PlaceText | None = None
     """May be left out, as `hook`, when the deployment has the companion on one hook point only."""
     hook: Hook | None = None
     netns: NetnsText = ""

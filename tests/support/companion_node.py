@@ -39,19 +39,18 @@ DIGEST = sha256_hex(EXECUTABLE)
 DEADLINE_SECONDS = 30.0
 
 
-class FullDisk(FakeJournal):
-    """Refuses the first things that are said."""
+class Disk(FakeJournal):
+    """Takes nothing while it is full."""
 
-    def __init__(self, failures: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.failures = failures
+        self.is_full = False
 
     def journal(self, entries: Iterable[Entry]) -> None:
-        """Kept, once there is room."""
-        if self.failures:
-            self.failures -= 1
+        """Kept by the first id, if there is room."""
+        if self.is_full:
             raise FaultError("nothing can be journaled")
-        super().journal(entries)
+        super().journal(one for one in entries if one[0] not in self.said)
 
 
 class FakePoints:
@@ -85,12 +84,12 @@ class FakeArchives:
 class World:
     """A node with a supervisor."""
 
-    def __init__(self, folder: Path, journal: FakeJournal | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.supervisor = FakeSupervisor()
         self.points = FakePoints(a_companion_memory(a_companion_program()))
         self.archives = FakeArchives()
-        self.journal = journal or FakeJournal()
+        self.journal = Disk()
         self.reported: list[ObservedNode] = []
         self.registered = 0
         self.restart()

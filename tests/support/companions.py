@@ -148,9 +148,12 @@ class FakeSupervisor:
         self.specs: dict[str, CompanionSpec] = {}
         self.states: dict[str, CompanionState] = {}
         self.kept: list[CompanionEvent] = []
+        """Events that were not acknowledged."""
+        self.ever: list[CompanionEvent] = []
         self.lines: dict[str, list[str]] = {}
         self.is_away = False
         self.last_number = 0
+        self.asked_for_events = 0
         self._has_news = asyncio.Event()
 
     async def ask(
@@ -169,6 +172,7 @@ class FakeSupervisor:
                     control_groups="unified",
                 )
             case AskEvents():
+                self.asked_for_events += 1
                 answer = await self._events(request, wait_seconds)
             case AskLines():
                 answer = Lines(
@@ -208,6 +212,7 @@ class FakeSupervisor:
             number=self.last_number, time=NOW, id=companion, kind=kind, exit=exit_, **fields
         )
         self.kept.append(event)
+        self.ever.append(event)
         self._has_news.set()
 
     def _apply(self, request: ApplyCompanions) -> Applied:

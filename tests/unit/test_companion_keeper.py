@@ -13,7 +13,7 @@ from services.node_executor.adapters.companion_files import CompanionFiles
 from services.node_executor.adapters.companion_keeper import CompanionKeeper
 from services.node_executor.companion_set import CompanionNode
 from shared.contracts.companions import CompanionExit
-from tests.support.companion_node import DIGEST, ID, FullDisk, World, until
+from tests.support.companion_node import DIGEST, ID, World, until
 from tests.support.companions import (
     BOOT,
     EXECUTABLE,
@@ -138,13 +138,17 @@ async def test_what_happens_is_journaled_once_and_then_acknowledged(world: World
     assert world.actions() == ["companion.start", "companion.ready"]
 
 
-async def test_a_journal_that_takes_nothing_acknowledges_nothing(tmp_path: Path) -> None:
+async def test_a_journal_that_takes_nothing_acknowledges_nothing(world: World) -> None:
     """The supervisor keeps what could not be said."""
-    world = World(tmp_path, FullDisk(failures=2))
+    world.journal.is_full = True
     async with world.running():
         await world.settled()
+        await until(lambda: world.supervisor.asked_for_events > 1)
+        kept = len(world.supervisor.kept)
+        world.journal.is_full = False
         await until(lambda: "companion.start" in world.actions() and not world.supervisor.kept)
 
+    assert kept == 1
     assert world.actions() == ["companion.start"]
 
 
