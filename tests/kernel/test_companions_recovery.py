@@ -10,8 +10,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from tests.support.companion_supervisor import SupervisorProcess, a_spec, nothing_is_left
+from services.companions.adapters.control_groups import read_layout
+from tests.support.companion_supervisor import (
+    SupervisorProcess,
+    a_spec,
+    a_supervisor,
+    nothing_is_left,
+)
 from tests.support.other_owners import wait_for
 
 pytestmark = pytest.mark.kernel
@@ -111,3 +118,44 @@ def test_the_socket_is_for_root_alone(supervisor: SupervisorProcess) -> None:
     """Nobody else decides what runs as whom."""
     assert (supervisor.folder / "socket").stat().st_mode & 0o777 == 0o600
     assert (supervisor.folder / "state").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_group_that_was_delegated_is_divided() -> None:
+    """As under systemd: the supervisor makes room in the group it was started in."""
+    with a_supervisor() as supervisor:
+        homes = [Path(one.mount, supervisor.place) for one in read_layout().hierarchies]
+        for home in homes:
+            home.mkdir(parents=True)
+        doors = " ".join(f"{home}/cgroup.procs" for home in homes)
+        supervisor.before = ("sh", "-c", f'for d in {doors}; do echo $$ >$d; done; exec "$@"', "-")
+        supervisor.environment = {"COMPANIONS_CGROUP": "own"}
+        supervisor.start()
+
+        supervisor.apply(a_spec(supervisor.folder, FOREVER))
+        supervisor.until("start", "ready")
+
+        pid = supervisor.state().pid
+        told = Path(f"/proc/{pid}/cgroup").read_text()
+        assert told.count(f"/{supervisor.place}/companions/") == len(homes)
+        unified = Path(f"/proc/{supervisor.pid}/cgroup").read_text().splitlines()[-1]
+        assert unified == f"0::/{supervisor.place}/supervisor"
+        supervisor.stop()
+        wait_for(lambda: not is_alive(pid), what="the companion's end")
+        for home in homes:
+            for folder in (*home.glob("*/"), home):
+                if folder.is_dir():
+                    folder.rmdir()
+
+
+def test_a_user_id_range_that_is_used_up_refuses_by_name() -> None:
+    """No two companions ever share an id."""
+    with a_supervisor() as supervisor:
+        supervisor.environment = {"COMPANIONS_USER_IDS": "1900000000-1900000000"}
+        supervisor.start()
+        spec = a_spec(supervisor.folder, FOREVER)
+        supervisor.apply(spec, replace(spec, id="second"))
+
+        ended = supervisor.until("exit", "backoff", companion="second")[0].exit
+
+        assert ended is not None
+        assert "COMPANIONS_USER_IDS" in ended.problem

@@ -53,6 +53,8 @@ class SupervisorProcess:
         self.folder: Final = folder
         self.place: Final = f"l3af-test/{uuid4().hex[:12]}"
         self.environment: dict[str, str] = {}
+        self.before: tuple[str, ...] = ()
+        """A command that becomes the supervisor's."""
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._rest = b""
@@ -75,7 +77,9 @@ class SupervisorProcess:
         }
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "services.companions"], env=environment, stderr=log
+                [*self.before, sys.executable, "-m", "services.companions"],
+                env=environment,
+                stderr=log,
             )
         wait_for(self._connects, what="a companion supervisor that answers")
 
