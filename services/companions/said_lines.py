@@ -9,7 +9,6 @@ next line that is kept.  So a flood costs the node neither memory nor disk.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -19,6 +18,8 @@ LINES_PER_SECOND: Final = 100.0
 BURST_LINES: Final = 500
 MAX_TEXT: Final = 4096
 """Characters of one line that are kept."""
+MAX_CHARACTERS: Final = 256 * 1024
+"""Of all lines of one companion."""
 
 Stream = Literal["stdout", "stderr"]
 
@@ -30,20 +31,22 @@ class Splitter:
     _rest: bytes = b""
     _is_cut: bool = False
 
-    def feed(self, data: bytes) -> Iterator[tuple[str, bool]]:
-        """The lines that are whole now, and whether each was too long."""
-        *whole, rest = (self._rest + data).split(b"\n")
-        for line in whole:
-            yield self._text(line)
-        self._rest = rest
-        if len(self._rest) > MAX_TEXT:
-            self._rest, self._is_cut = self._rest[:MAX_TEXT], True
+    def feed(self, data: bytes, *, most: int) -> tuple[list[tuple[str, bool]], int]:
+        """The lines that are whole now, each with whether it was too long, and how many more.
 
-    def end(self) -> Iterator[tuple[str, bool]]:
-        """What stands there without an end of line."""
-        if self._rest:
-            yield self._text(self._rest)
-            self._rest = b""
+        Lines after the first `most` are counted and not looked at, so that they cost nothing.
+        """
+        *whole, rest = (self._rest + data).split(b"\n", most)
+        more = rest.count(b"\n")
+        if more:
+            rest = rest[rest.rfind(b"\n") + 1 :]
+        lines = [self._text(line) for line in whole]
+        if more:
+            self._is_cut = False
+        if len(rest) > MAX_TEXT:
+            rest, self._is_cut = rest[:MAX_TEXT], True
+        self._rest = rest
+        return lines, more
 
     def _text(self, line: bytes) -> tuple[str, bool]:
         is_cut, self._is_cut = self._is_cut or len(line) > MAX_TEXT, False
@@ -56,31 +59,39 @@ class SaidLines:
 
     said: int = 0
     left_out: int = 0
-    _kept: deque[CompanionLine] = field(default_factory=lambda: deque(maxlen=MAX_LOG_LINES))
+    _kept: deque[CompanionLine] = field(default_factory=deque)
+    _characters: int = 0
     _room: float = float(BURST_LINES)
     _seen_at: float | None = None
     _left_out_now: int = 0
 
-    def add(
-        self, stream: Stream, text: str, *, is_cut: bool, time: str, now: float
-    ) -> CompanionLine | None:
-        """The line as it is kept; None: it was one too many."""
+    def room(self, *, now: float) -> int:
+        """How many lines may be kept now."""
         if self._seen_at is not None:
             gained = max(0.0, now - self._seen_at) * LINES_PER_SECOND
             self._room = min(float(BURST_LINES), self._room + gained)
         self._seen_at = now
+        return int(self._room)
+
+    def keep(self, stream: Stream, text: str, *, is_cut: bool, time: str) -> CompanionLine:
+        """The line as it is kept; older ones make room for it."""
         self.said += 1
-        if self._room < 1:
-            self.left_out += 1
-            self._left_out_now += 1
-            return None
         self._room -= 1
         line = CompanionLine(
             time=time, stream=stream, text=text, is_cut=is_cut, left_out=self._left_out_now
         )
         self._left_out_now = 0
         self._kept.append(line)
+        self._characters += len(text)
+        while len(self._kept) > MAX_LOG_LINES or self._characters > MAX_CHARACTERS:
+            self._characters -= len(self._kept.popleft().text)
         return line
+
+    def leave_out(self, count: int) -> None:
+        """So many lines were too many; the next one that is kept says so."""
+        self.said += count
+        self.left_out += count
+        self._left_out_now += count
 
     def last(self, count: int) -> tuple[CompanionLine, ...]:
         """Oldest first."""

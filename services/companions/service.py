@@ -266,17 +266,15 @@ class CompanionSupervisor:
         splitters: dict[Stream, Splitter] = {"stdout": Splitter(), "stderr": Splitter()}
 
         def on_data(stream: Stream, data: bytes) -> None:
-            for text, is_cut in splitters[stream].feed(data):
-                self._said(name, companion.lines, stream, text, is_cut=is_cut)
+            lines, time = companion.lines, self._time()
+            most = lines.room(now=self._clock())
+            whole, more = splitters[stream].feed(data, most=most)
+            for text, is_cut in whole:
+                lines.keep(stream, text, is_cut=is_cut, time=time)
+                log.info("companion_said", companion=name, stream=stream, text=text)
+            lines.leave_out(more)
 
         return Run(self._around, on_input=partial(self._feed, name), on_data=on_data)
-
-    def _said(
-        self, name: str, lines: SaidLines, stream: Stream, text: str, *, is_cut: bool
-    ) -> None:
-        line = lines.add(stream, text, is_cut=is_cut, time=self._time(), now=self._clock())
-        if line is not None:
-            log.info("companion_said", companion=name, stream=stream, text=text)
 
     def _user_id(self, name: str, companion: _Companion) -> int | None:
         taken = {other.user_id for other in self._companions.values() if other is not companion}

@@ -82,6 +82,20 @@ def test_one_that_declares_nothing_can_do_nothing(supervisor: SupervisorProcess)
     assert "77" in supervisor.lines()
 
 
+def test_nothing_of_the_supervisors_is_handed_on(supervisor: SupervisorProcess) -> None:
+    """Neither descriptors nor variables."""
+    script = "ls /proc/$$/fd; env | cut -d= -f1 | sort; echo told; exec sleep 1000"
+    supervisor.apply(a_spec(supervisor.folder, script, environment={"L3AF_NODE": "n1"}))
+
+    lines = supervisor.until_said("told")
+
+    # The shell keeps its script open as 10.
+    assert lines[:-1] == [
+        *("0", "1", "10", "2"),
+        *("HOME", "L3AF_MAPS", "L3AF_NODE", "NOTIFY_SOCKET", "PATH", "PWD"),
+    ]
+
+
 def test_an_account_and_capabilities_are_those_declared(supervisor: SupervisorProcess) -> None:
     """In force after exec, and bounded to them."""
     capabilities = ("CAP_NET_RAW", "CAP_BPF")

@@ -15,7 +15,13 @@ from services.companions.capability_numbers import (
     unknown_capabilities,
 )
 from services.companions.config import check_may_lack
-from services.companions.said_lines import BURST_LINES, LINES_PER_SECOND, SaidLines, Splitter
+from services.companions.said_lines import (
+    BURST_LINES,
+    LINES_PER_SECOND,
+    MAX_CHARACTERS,
+    SaidLines,
+    Splitter,
+)
 from services.companions.user_ids import parse_user_ids, user_id
 from shared.contracts.companions import (
     MAX_LOG_LINES,
@@ -29,40 +35,58 @@ from shared.errors import RefusedError
 
 def test_lines_are_whole_however_they_come() -> None:
     """In pieces, many at once, and too long ones cut once."""
-    splitter = Splitter()
+    splitter, said = Splitter(), []
+    for data in (b"on", b"e\ntwo\r\n\xff\n", b"x" * 9000, b"y" * 9000 + b"\nshort\n"):
+        lines, more = splitter.feed(data, most=10)
+        assert more == 0
+        said += lines
 
-    said = [*splitter.feed(b"on"), *splitter.feed(b"e\ntwo\r\n\xff\n"), *splitter.feed(b"x" * 9000)]
-    said += splitter.feed(b"y" * 9000 + b"\nshort\n")
-
-    assert said[:3] == [("one", False), ("two", False), ("�", False)]
+    assert said[:3] == [("one", False), ("two", False), ("\ufffd", False)]
     assert (len(said[3][0]), said[3][1]) == (4096, True)
     assert said[4] == ("short", False)
 
 
-def test_too_many_lines_are_counted_and_told_with_the_next() -> None:
+def test_lines_above_the_share_are_counted_alone() -> None:
+    """None of them is looked at, and what follows them is whole again."""
+    splitter = Splitter()
+
+    assert splitter.feed(b"1\n2\n3\n" + b"x" * 9000 + b"\n5\n6", most=2) == (
+        [("1", False), ("2", False)],
+        3,
+    )
+    assert splitter.feed(b"7\n", most=0) == ([], 1)
+    assert splitter.feed(b"8\n", most=1) == ([("8", False)], 0)
+
+
+def test_too_many_lines_are_told_with_the_next() -> None:
     """So many at once, then so many a second, and nothing is left out silently."""
     lines = SaidLines()
-    for number in range(BURST_LINES + 7):
-        lines.add("stdout", str(number), is_cut=False, time="", now=0.0)
-    assert lines.left_out == 7
-    assert lines.add("stdout", "x", is_cut=False, time="", now=0.5 / LINES_PER_SECOND) is None
+    assert lines.room(now=0.0) == BURST_LINES
+    for number in range(BURST_LINES):
+        lines.keep("stdout", str(number), is_cut=False, time="")
+    lines.leave_out(7)
+    assert lines.room(now=0.5 / LINES_PER_SECOND) == 0
+    assert lines.room(now=2 / LINES_PER_SECOND) == 2
 
-    kept = lines.add("stdout", "y", is_cut=False, time="", now=2 / LINES_PER_SECOND)
+    kept = lines.keep("stdout", "y", is_cut=False, time="")
 
-    assert kept is not None
-    assert kept.left_out == 8
+    assert kept.left_out == 7
     assert lines.last(1) == (kept,)
-    assert lines.said == BURST_LINES + 9
+    assert (lines.said, lines.left_out) == (BURST_LINES + 8, 7)
 
 
 def test_the_last_lines_are_kept_and_no_more() -> None:
     """Whatever it says, it takes so much memory."""
     lines = SaidLines()
     for number in range(3 * MAX_LOG_LINES):
-        lines.add("stdout", str(number), is_cut=False, time="", now=float(number))
-
+        lines.keep("stdout", str(number), is_cut=False, time="")
     assert [line.text for line in lines.last(2)] == ["2998", "2999"]
     assert len(lines.last(10 * MAX_LOG_LINES)) == MAX_LOG_LINES
+
+    for _ in range(MAX_LOG_LINES):
+        lines.keep("stdout", "x" * 4096, is_cut=False, time="")
+
+    assert sum(len(line.text) for line in lines.last(MAX_LOG_LINES)) <= MAX_CHARACTERS
 
 
 def test_user_ids_are_the_same_again_and_never_shared() -> None:
@@ -119,8 +143,13 @@ def test_events_have_numbers_that_never_come_again(tmp_path: Path) -> None:
 
     store = a_store(tmp_path)
     store.add([an_event()])
-
     assert [event.number for event in store.after(0)] == [1003]
+
+    # Somebody saw events of a file that was lost.
+    store.after(5000)
+    store.add([an_event()])
+
+    assert [event.number for event in store.after(5000)] == [5001]
     store.close()
 
 

@@ -88,13 +88,13 @@ class ControlGroups:
                 self._usable[controller] = found
 
     def close(self) -> None:
-        """The folders are gone, as far as nothing is in them; so are those above that are empty."""
-        for hierarchy, base in self._bases.items():
-            folder = base
+        """The folders are gone, as far as nothing is in them.
+
+        Those above stay: another supervisor may be making its own in them now.
+        """
+        for base in self._bases.values():
             with suppress(OSError):
-                while folder not in {Path(hierarchy.mount), Path(hierarchy.own)}:
-                    folder.rmdir()
-                    folder = folder.parent
+                base.rmdir()
 
     def _has(self, controller: Controller, hierarchy: Hierarchy) -> bool:
         if hierarchy.version != _UNIFIED:

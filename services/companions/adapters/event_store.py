@@ -121,8 +121,12 @@ class EventStore:
         self._bytes = total.fetchone()[0]
 
     def after(self, number: int) -> tuple[CompanionEvent, ...]:
-        """Those with higher numbers, at most MAX_EVENTS; those up to it are forgotten."""
+        """Those with higher numbers, at most MAX_EVENTS; those up to it are forgotten.
+
+        Whoever knows higher numbers than this file gave gets still higher ones from now on.
+        """
         self._flush()
+        self._highest = max(self._highest, number)
         try:
             with self._file:
                 gone = self._file.execute("DELETE FROM event WHERE number <= ?", (number,))

@@ -81,6 +81,7 @@ class Run:
         self._mounts = -1
         self._has_begun = False
         self._memory_kills = 0
+        self._unsaid_kills = 0
         self.user_id = 0
 
     def begin(self, companion: str, spec: CompanionSpec, *, user_id: int | None) -> None:
@@ -182,7 +183,8 @@ class Run:
         if code >= 0:
             return CompanionExit(reason="status", status=code)
         name = _signal_name(-code)
-        was_memory = -code == signal.SIGKILL and self._new_memory_kills() > 0
+        kills = self._new_memory_kills() + self._unsaid_kills
+        was_memory = -code == signal.SIGKILL and kills > 0
         return CompanionExit(reason="oom" if was_memory else "signal", signal=name)
 
     def terminate(self) -> None:
@@ -247,8 +249,12 @@ class Run:
         self._on_input(CommandEnded(name, problem))
 
     def look(self) -> None:
-        """Says it if the kernel ended one of its processes for memory."""
-        if self._child is not None and self._new_memory_kills() > 0:
+        """Says it if the kernel ended one of its processes for memory.
+
+        One look late: if it was the first process, its end says so.
+        """
+        unsaid, self._unsaid_kills = self._unsaid_kills, self._new_memory_kills()
+        if unsaid:
             self._on_input(ProcessKilledForMemory())
 
     def _new_memory_kills(self) -> int:
