@@ -32,9 +32,10 @@ def check_indexes(source: LogSource, replay: InventoryReplay, *, size: int) -> I
     }
     yield from replay.check_points(points)
     for number, point in points.items():
+        # Sorted here and not by the index in that order, which holds only a part of each row.
         rows = source.query(
             "SELECT is_observed, sequence, idx, from_us FROM sightings WHERE point = {:d} "
-            "ORDER BY sequence, idx",
+            "ORDER BY +sequence, +idx",
             number,
         )
         yield from replay.check_sightings(point, map(KeptSighting._make, rows))

@@ -157,11 +157,15 @@ class LogSource(ABC):
         spans = self.query("SELECT block, first_us, last_us FROM spans")
         upper = self.query("SELECT level, position, hashes FROM tiles WHERE level <> 0")
         width = -(-size // TILE_WIDTH)
-        beyond = self.query(
-            "SELECT idx FROM records WHERE idx < 0 OR idx >= {:d} ORDER BY idx LIMIT {:d}",
-            size,
-            MAX_BEYOND,
-        )
+        # Put as one condition, the whole log would be read.
+        beyond = [
+            row
+            for condition in ("idx < 0", f"idx >= {size}")
+            for row in self.query(
+                f"SELECT idx FROM records WHERE {condition} ORDER BY idx LIMIT {{:d}}",  # noqa: S608
+                MAX_BEYOND,
+            )
+        ]
         lowest_beyond = self.query(
             "SELECT position FROM tiles WHERE level = 0 AND (position < 0 OR "
             "position >= {:d}) ORDER BY position LIMIT {:d}",
