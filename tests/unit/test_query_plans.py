@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from services.auditor.adapters.page_bounds import FEW
 from services.auditor.adapters.sqlite_database import prepare
-from services.auditor.adapters.sqlite_pages import FEW, page_statement
+from services.auditor.adapters.sqlite_pages import page_statement
 from services.auditor.adapters.sqlite_rows import insert_records
 from services.auditor.query import RecordQuery
 

@@ -15,7 +15,17 @@ from typing import Any, Final
 
 from asyncpg import Connection, Record
 
-from services.auditor.adapters.log_rows import BLOCK_RECORDS, STORED
+from services.auditor.adapters.log_rows import STORED
+from services.auditor.adapters.page_bounds import (
+    BLOCKS,
+    FEW,
+    HIGHEST_CHARACTER,
+    asked_times,
+    glob_prefix,
+    index_bounds,
+    time_bounds,
+    within_blocks,
+)
 from services.auditor.adapters.postgres_rows import key_text, read_record
 from services.auditor.disclosure import shown
 from services.auditor.query import (
@@ -29,15 +39,10 @@ from services.auditor.query import (
 from shared.contracts.base import EVENTS
 from shared.contracts.events import PUBLIC
 
-FEW: Final = 5_000
-"""Rows that are sorted faster than the log is read backwards."""
 AT_ONCE: Final = 200
 """Rows that are fetched together, because a page may end before its limit."""
 MOST_PARTS: Final = 20
 """Audiences whose records are looked for one audience after another."""
-_HIGHEST_CHARACTER: Final = "\U0010ffff"
-_EARLIEST: Final = -(2**62)
-_LATEST: Final = 2**62
 _EVENT: Final = (
     "idx IN (SELECT idx FROM event_ids "
     "WHERE emitter IN (SELECT emitter FROM channels) AND event_id = {})"
@@ -58,7 +63,7 @@ async def read_page(
 ) -> tuple[list[StoredRecord], int, bool]:
     """Matching records in the query's order, the tree's size, and whether more of them match."""
     size = await connection.fetchval("SELECT size FROM log")
-    times = _time_clauses(query)
+    times: _Clauses = [(f"{bound} {{}}", time_us) for bound, time_us in time_bounds(query)]
     globs = [_glob_clauses(column, key_text(pattern)) for column, pattern in query.globs]
     above, below = await _bounds(connection, query, size)
     clauses: _Clauses = [
@@ -163,37 +168,25 @@ def _audience_clauses(query: RecordQuery) -> _Clauses:
     return [(_IS_SEEN, sorted(query.audiences))]
 
 
-def _time_clauses(query: RecordQuery) -> _Clauses:
-    bounds = (("time_us >= {}", query.since_us), ("time_us < {}", query.until_us))
-    return [(clause, value) for clause, value in bounds if value is not None]
-
-
 def _glob_clauses(column: str, pattern: str) -> _Clauses:
     if GLOB_CHARACTERS.isdisjoint(pattern):
         return [(f"{column} = {{}}", pattern)]
-    first = min(place for place, letter in enumerate(pattern) if letter in GLOB_CHARACTERS)
-    prefix = pattern[:first]
+    prefix = glob_prefix(pattern)
     return [
         (f"{column} ~ {{}}", glob_pattern(pattern)),
         (f"{column} >= {{}}", prefix),
-        (f"{column} < {{}}", prefix + _HIGHEST_CHARACTER),
+        (f"{column} < {{}}", prefix + HIGHEST_CHARACTER),
     ]
 
 
 async def _bounds(connection: Connection[Record], query: RecordQuery, size: int) -> tuple[int, int]:
     """Indexes between which everything lies that can match: above the one, below the other."""
-    above, below = query.above, size if query.below is None else query.below
-    if query.since_us is None and query.until_us is None:
-        return above, below
-    found = await connection.fetchrow(
-        "SELECT min(block), max(block) FROM spans WHERE last_us >= $1 AND first_us < $2",
-        _EARLIEST if query.since_us is None else query.since_us,
-        _LATEST if query.until_us is None else query.until_us,
-    )
-    if found is None or found[0] is None:
-        return above, 0
-    first, last = found
-    return max(above, first * BLOCK_RECORDS - 1), min(below, (last + 1) * BLOCK_RECORDS)
+    bounds, times = index_bounds(query, size), asked_times(query)
+    if times is None:
+        return bounds
+    found = await connection.fetchrow(BLOCKS.format("$1", "$2"), *times)
+    assert found is not None
+    return within_blocks(bounds, *found)
 
 
 def _numbered(clauses: _Clauses) -> tuple[str, list[Any]]:

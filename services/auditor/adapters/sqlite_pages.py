@@ -14,7 +14,17 @@ from __future__ import annotations
 import sqlite3
 from typing import Any, Final
 
-from services.auditor.adapters.log_rows import BLOCK_RECORDS, STORED, json_text, stored_record
+from services.auditor.adapters.log_rows import STORED, json_text, stored_record
+from services.auditor.adapters.page_bounds import (
+    BLOCKS,
+    FEW,
+    HIGHEST_CHARACTER,
+    asked_times,
+    glob_prefix,
+    index_bounds,
+    time_bounds,
+    within_blocks,
+)
 from services.auditor.disclosure import shown
 from services.auditor.query import (
     BY_AUDIENCE,
@@ -28,21 +38,16 @@ from services.auditor.query import (
 from shared.contracts.base import EVENTS
 from shared.contracts.events import PUBLIC
 
-FEW: Final = 5_000
-"""Rows that are sorted faster than the log is read backwards."""
 MANY: Final = 1_000
 """Different values of a column that are gone through for those that match a glob."""
 MOST_PARTS: Final = 20
 """Values whose records are looked for one value after another."""
 MOST_AUDIENCES: Final = 100
 """Audiences, likewise; of more it is faster to sort the numbers of all their records."""
-_HIGHEST_CHARACTER: Final = "\U0010ffff"
 _INDEXED: Final = ("correlation", "deployment", "node", "package", "actor", "licence", "action")
 """Columns whose index gives the records of a value in order: if in doubt, the first is taken."""
 _Parts = tuple[str, str, list[tuple[str, ...]]]
 """Where records are read from, on which condition, and the values of the marks for each part."""
-_EARLIEST: Final = -(2**62)
-_LATEST: Final = 2**62
 _SUBJECT: Final = f'"subject":"{EVENTS}.'
 _AFTER_PREFIX: Final = f"substr(leaf, instr(leaf, '{_SUBJECT}') + {len(_SUBJECT)})"
 _IS_SEEN: Final = (
@@ -77,7 +82,7 @@ def page_statement(
     connection: sqlite3.Connection, query: RecordQuery, size: int
 ) -> tuple[str, list[Any]]:
     """What is asked of SQLite for one page, and the values of its marks."""
-    times = _time_clauses(query)
+    times: _Clauses = [(f"{bound} ?", time_us) for bound, time_us in time_bounds(query)]
     above, below = _bounds(connection, query, size)
     clauses: _Clauses = [
         ("idx > ?", above),
@@ -170,7 +175,7 @@ def _matching_values(
     """The column of a glob and the values in it that match; None if there are too many of them."""
     for column, pattern in reversed(query.globs):
         implied = f"AND {column} <> ''" if column == "licence" else ""
-        prefix = _prefix(pattern)
+        prefix = glob_prefix(pattern)
         # From each value to the next one by the index, however many records have it.
         values = connection.execute(
             "WITH RECURSIVE found (value) AS ("  # noqa: S608 # columns, constants
@@ -178,7 +183,7 @@ def _matching_values(
             f"UNION ALL SELECT (SELECT min({column}) FROM records WHERE {column} > found.value "
             f"AND {column} < ?2 {implied}) FROM found WHERE found.value IS NOT NULL LIMIT {MANY}) "
             "SELECT value, value GLOB ?3 FROM found WHERE value IS NOT NULL",
-            (prefix, prefix + _HIGHEST_CHARACTER, pattern),
+            (prefix, prefix + HIGHEST_CHARACTER, pattern),
         ).fetchall()
         matching = [value for value, is_matching in values if is_matching]
         if len(values) < MANY - 1 and len(matching) <= MOST_PARTS:
@@ -188,17 +193,10 @@ def _matching_values(
 
 def _bounds(connection: sqlite3.Connection, query: RecordQuery, size: int) -> tuple[int, int]:
     """Indexes between which everything lies that can match: above the one, below the other."""
-    above, below = query.above, size if query.below is None else query.below
-    if query.since_us is None and query.until_us is None:
-        return above, below
-    first, last = connection.execute(
-        "SELECT min(block), max(block) FROM spans WHERE last_us >= ? AND first_us < ?",
-        (_EARLIEST if query.since_us is None else query.since_us,
-         _LATEST if query.until_us is None else query.until_us),
-    ).fetchone()  # fmt: skip
-    if first is None:
-        return above, 0
-    return max(above, first * BLOCK_RECORDS - 1), min(below, (last + 1) * BLOCK_RECORDS)
+    bounds, times = index_bounds(query, size), asked_times(query)
+    if times is None:
+        return bounds
+    return within_blocks(bounds, *connection.execute(BLOCKS.format("?", "?"), times).fetchone())
 
 
 def _beside(clause: tuple[str, Any], shortest: str) -> tuple[str, Any]:
@@ -269,26 +267,15 @@ def _audience_clauses(query: RecordQuery) -> _Clauses:
     return [(_IS_SEEN, json_text(sorted(query.audiences)))]
 
 
-def _time_clauses(query: RecordQuery) -> _Clauses:
-    bounds = (("time_us >= ?", query.since_us), ("time_us < ?", query.until_us))
-    return [(clause, value) for clause, value in bounds if value is not None]
-
-
 def _glob_clauses(column: str, pattern: str) -> _Clauses:
     if GLOB_CHARACTERS.isdisjoint(pattern):
         return [(f"{column} = ?", pattern)]
-    prefix = _prefix(pattern)
+    prefix = glob_prefix(pattern)
     return [
         (f"{column} GLOB ?", pattern),
         (f"{column} >= ?", prefix),
-        (f"{column} < ?", prefix + _HIGHEST_CHARACTER),
+        (f"{column} < ?", prefix + HIGHEST_CHARACTER),
     ]
-
-
-def _prefix(pattern: str) -> str:
-    """What everything that matches begins with."""
-    places = (place for place, letter in enumerate(pattern) if letter in GLOB_CHARACTERS)
-    return pattern[: min(places, default=len(pattern))]
 
 
 def _matches_few(connection: sqlite3.Connection, times: _Clauses) -> bool:
