@@ -21,7 +21,8 @@ from typing import Final, Literal
 from cli.package_build import build_package
 from services.node_executor.adapters.bpf_syscall import MAP_UPDATE, Descriptor, Memory, bpf
 from services.node_executor.adapters.chain import LinkedChain, link_chain
-from services.node_executor.adapters.libbpf import LoadedBody, load_body
+from services.node_executor.adapters.libbpf import load_body
+from services.node_executor.adapters.loaded_body import LoadedBody
 from services.node_executor.adapters.programs import load_program, run_packet
 from services.node_executor.kernel_types import ProgramSource
 from services.node_executor.linking.linked_program import LinkedProgram

@@ -32,6 +32,7 @@ from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice, LinkOp
 from shared.contracts.metrics import MetricSource
 from shared.contracts.node import AttachmentKind
 from shared.contracts.package_manifest import MapEntry
+from shared.contracts.probes import ProbeTarget
 from shared.errors import FaultError, Reason, RefusedError
 
 
@@ -172,8 +173,9 @@ class FakeKernel:
         """Named by the program."""
         return ForeignOwnerError(f"held by program {program_id}; {hint}")
 
-    def check(self, point: Point, options: LinkOptions) -> None:
+    def check(self, point: Point, options: LinkOptions, target: ProbeTarget | None = None) -> None:
         """Hardware does nothing here."""
+        assert target is None, "the fake has interfaces alone"
         ways(point.hook, options.attach, has_tcx=True)
         if options.attach == "offload":
             raise AttachmentRefusedError("no XDP in hardware")
@@ -229,8 +231,10 @@ class FakeKernel:
         program_id: int,
         choice: AttachChoice = "auto",
         position: str = DEFAULT_POSITION,
+        target: ProbeTarget | None = None,
     ) -> None:
         """A new pinned link, if the hook is free."""
+        assert target is None
         self._step()
         self._exists(program_id, self.programs)
         if self.interfaces.get(point.interface) != interface_index:
@@ -259,8 +263,16 @@ class FakeKernel:
         kind: AttachmentKind = "xdp-native"
         self._links[point] = _Link(self._ids(), interface_index, program_id, kind, "last")
 
-    def replace(self, point: Point, *, expected_program_id: int, program_id: int) -> None:
+    def replace(
+        self,
+        point: Point,
+        *,
+        expected_program_id: int,
+        program_id: int,
+        target: ProbeTarget | None = None,
+    ) -> None:
         """Refused if the link runs another program than expected."""
+        assert target is None
         self._step()
         self._exists(program_id, self.programs)
         link = self._links.get(point)

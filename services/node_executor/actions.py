@@ -13,6 +13,7 @@ from typing import TypeAlias
 from services.node_executor.generations import MapPin, ProgramPin
 from services.node_executor.map_types import MapOfMaps
 from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice
+from shared.contracts.probes import ProbeTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,8 @@ class AttachLink:
     """The way; what `auto` comes to is read back afterwards."""
     position: str = DEFAULT_POSITION
     """Among the programs of other owners on a TCX hook."""
+    target: ProbeTarget | None = None
+    """What a probe is attached to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,8 @@ class DetachLink:
     displaced_program_id: int = 0
     """What comes back; 0: nothing."""
     position: str = DEFAULT_POSITION
+    target: ProbeTarget | None = None
+    """What a probe is attached to now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +162,16 @@ class TakeOver:
 
 @dataclass(frozen=True, slots=True)
 class ReplaceLinkProgram:
-    """The hook goes from one program to the other between two packets (BPF_F_REPLACE)."""
+    """The hook goes from one program to the other between two packets (BPF_F_REPLACE).
+
+    Of most probes both run for a moment: the new one is attached before the other goes.
+    """
 
     expected_program_id: int
     program_id: int
+    target: ProbeTarget | None = None
+    """What a probe is attached to from now on."""
+    target_before: ProbeTarget | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,15 +232,15 @@ def undo(  # noqa: C901, PLR0911, PLR0912 because each has its inverse
                     for one in reversed(variables)
                 ),
             )
-        case AttachLink(interface_index, program_id, choice, position):
-            return DetachLink(interface_index, program_id, choice, position=position)
-        case DetachLink(interface_index, program_id, choice, 0, position):
-            return AttachLink(interface_index, program_id, choice, position)
+        case AttachLink(interface_index, program_id, choice, position, target):
+            return DetachLink(interface_index, program_id, choice, 0, position, target)
+        case DetachLink(interface_index, program_id, choice, 0, position, target):
+            return AttachLink(interface_index, program_id, choice, position, target)
         case DetachLink(interface_index, program_id, _, displaced):
             return TakeOver(interface_index, displaced, program_id)
         case TakeOver(interface_index, foreign, program_id):
             return DetachLink(interface_index, program_id, displaced_program_id=foreign)
-        case ReplaceLinkProgram(expected, program_id):
-            return ReplaceLinkProgram(expected_program_id=program_id, program_id=expected)
+        case ReplaceLinkProgram(expected, program_id, target, before):
+            return ReplaceLinkProgram(program_id, expected, before, target)
         case DropDeadLink() | CopyCounts() | PutSegment():
             return None

@@ -21,6 +21,7 @@ from services.node_executor.kernel_types import HookOccupant
 from shared.contracts.errors import ErrorCode
 from shared.contracts.link_options import AttachChoice, LinkOptions
 from shared.contracts.node import AttachmentKind
+from shared.contracts.probes import ObservedProbe
 from shared.errors import Reason, RefusedError
 from shared.identifiers import Hook
 
@@ -119,6 +120,8 @@ class Surroundings:
     runs_before: tuple[HookOccupant, ...] = ()
     """Programs of others that see what ours lets through."""
     displaced: HookOccupant | None = None
+    probe: ObservedProbe | None = None
+    """What the kernel says of a probe's link."""
 
 
 def ways(hook: Hook, choice: AttachChoice, *, has_tcx: bool) -> tuple[AttachmentKind, ...]:

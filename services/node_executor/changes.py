@@ -2,9 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One change of one hook point from decision to confirmation: gather, ask, perform, read back.
 
-Touches nothing itself: kernel, steps and journal are given.
-
-Rules:
+Rules (it touches nothing itself: kernel, steps and journal are given):
  * A change is made while no other executor can make one, and only if the hook point still stands
    where it stood when the change was decided (a program that came back is not enough).
  * A change is journaled before the kernel is touched (`chain.request`) and after it was read back,
@@ -332,6 +330,7 @@ class HookPoints:
             writes=self._writes(change, following),
             new_slots=new_slots(memory, following.slots),
             attached_with=memory.attached_with,
+            attached_to=memory.attached_to,
         )
         if hook.link_is_live:  # what is known to be refused takes nothing off the hook
             check_way(self._kernel, hook, memory, change.desired)
@@ -342,8 +341,9 @@ class HookPoints:
                 f"{point} runs program {after.link_program_id},"
                 f" not {generation.program_id} that was put there"
             )
-        duration_ms = dict(change.prepared.duration_ms)
-        self._confirm(point, after, {"origin": origin, "duration_ms": duration_ms})
+        self._confirm(
+            point, after, {"origin": origin, "duration_ms": {**change.prepared.duration_ms}}
+        )
         return after
 
     def _configure(self, change: Change, hook: ObservedHook, current: Generation) -> ObservedHook:

@@ -37,6 +37,7 @@ from services.node_executor.generations import MapPin, Point, ProgramPin
 from services.node_executor.hook_access import HookReader
 from services.node_executor.map_types import MapOfMaps
 from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice
+from shared.contracts.probes import ProbeTarget
 from shared.errors import FaultError, RefusedError
 
 log = structlog.get_logger()
@@ -80,13 +81,21 @@ class Kernel(HookReader, Protocol):
         program_id: int,
         choice: AttachChoice = "auto",
         position: str = DEFAULT_POSITION,
+        target: ProbeTarget | None = None,
     ) -> None:
         """The program is on the hook and stays without us, or nothing happened."""
 
     def detach(self, point: Point) -> None:
         """Nothing of ours is on the hook; another owner's program that we displaced is back."""
 
-    def replace(self, point: Point, *, expected_program_id: int, program_id: int) -> None:
+    def replace(
+        self,
+        point: Point,
+        *,
+        expected_program_id: int,
+        program_id: int,
+        target: ProbeTarget | None = None,
+    ) -> None:
         """The hook runs the program now; refused if it ran another than expected."""
 
     def take_over(
@@ -169,13 +178,14 @@ class Steps:
                 kernel.write_variables(map_id, variables)
             case PutSegment(map_id, place, program_id):
                 kernel.put_segment(map_id, place, program_id)
-            case AttachLink(interface_index, program_id, choice, position):
+            case AttachLink(interface_index, program_id, choice, position, target):
                 kernel.attach(
                     point,
                     interface_index=interface_index,
                     program_id=program_id,
                     choice=choice,
                     position=position,
+                    target=target,
                 )
             case TakeOver(interface_index, foreign, program_id):
                 kernel.take_over(
@@ -186,8 +196,10 @@ class Steps:
                 )
             case DetachLink():
                 kernel.detach(point)
-            case ReplaceLinkProgram(expected, program_id):
-                kernel.replace(point, expected_program_id=expected, program_id=program_id)
+            case ReplaceLinkProgram(expected, program_id, target):
+                kernel.replace(
+                    point, expected_program_id=expected, program_id=program_id, target=target
+                )
             case DropDeadLink():
                 kernel.drop_dead_link(point)
             case _:

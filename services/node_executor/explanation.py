@@ -72,7 +72,7 @@ def explain(plan: LinkPlan) -> ChainExplanation:
 def _body(planned: PlannedBody, segment: int, rules: Iterable[Constraint]) -> BodyExplained:
     body = planned.body
     needed: tuple[str, ...] = ()
-    if planned.mode != "inline":
+    if planned.mode not in ("inline", "alone"):
         needed = tuple(
             dict.fromkeys(
                 _cut(REMEDIES.get(one.rule, f"{one.rule} must not apply: {one.text}"))

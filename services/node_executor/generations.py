@@ -31,6 +31,7 @@ from shared.contracts.events import PUBLIC
 from shared.contracts.inspection import ChainExplanation
 from shared.contracts.link_options import LinkOptions
 from shared.contracts.node import ObservedChain, ObservedProgram
+from shared.contracts.probes import ProbeTarget
 from shared.errors import Refusal
 from shared.identifiers import Digest, Hook, render_hook_point, render_place
 
@@ -195,6 +196,11 @@ class ChainMemory(Message, frozen=True, kw_only=True):
         """What was asked for when that which runs was attached."""
         return self.current.chain.link if self.current else LinkOptions()
 
+    @property
+    def attached_to(self) -> ProbeTarget | None:
+        """What the probe that runs was attached to; None: it is none."""
+        return self.current.chain.target if self.current else None
+
     def generation_with(self, program_id: int) -> Generation | None:
         """The kept generation whose head is that program, the current one first."""
         return next((one for one in self.kept if one.program_id == program_id), None)
@@ -206,8 +212,10 @@ class ChainMemory(Message, frozen=True, kw_only=True):
 
 def plan_digest(chain: DesiredChain) -> Digest:
     """Digest of everything that shapes the linked program; map configuration left out."""
+    target = {} if chain.target is None else {"target": chain.target}
     return canonical_digest(
         {
+            **target,
             "hook": chain.hook,
             "interface": chain.place,
             "link": _shaping_options(chain),
@@ -238,7 +246,8 @@ def config_digest(chain: DesiredChain) -> Digest:
 
 def whole_digest(chain: DesiredChain) -> Digest:
     """Digest of all that is desired, its cause left out."""
-    return canonical_digest([chain.place, chain.hook, chain.programs, chain.link])
+    whole = [chain.place, chain.hook, chain.programs, chain.link]
+    return canonical_digest(whole if chain.target is None else [*whole, chain.target])
 
 
 def map_configs(chain: DesiredChain) -> dict[MapKey, MapConfig]:

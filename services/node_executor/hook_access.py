@@ -17,6 +17,7 @@ from services.node_executor.observed_hook import ObservedHook
 from services.node_executor.reconciliation import attaches_anew
 from shared.contracts.desired import DesiredChain
 from shared.contracts.link_options import LinkOptions
+from shared.contracts.probes import ProbeTarget
 from shared.errors import RefusedError
 
 
@@ -57,7 +58,7 @@ class HookReader(MapReader, Protocol):
     def owner(self, point: Point, program_id: int, *, hint: str = "") -> RefusedError:
         """A refusal that names whoever holds the hook with that program."""
 
-    def check(self, point: Point, options: LinkOptions) -> None:
+    def check(self, point: Point, options: LinkOptions, target: ProbeTarget | None = None) -> None:
         """Nothing, if a new attachment with these options is not known to fail."""
 
 
@@ -72,7 +73,7 @@ def check_way(
     """
     is_new = not hook.link_is_live or attaches_anew(hook, desired.link, memory.attached_with)
     if desired.programs and is_new:
-        kernel.check(memory.point, desired.link)
+        kernel.check(memory.point, desired.link, desired.target)
 
 
 class Steps(Protocol):

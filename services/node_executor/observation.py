@@ -84,6 +84,8 @@ def describe_chain(
         refusal=refusal,
         warnings=(*(generation.warnings if generation else ()), *damage),
         drift=memory.drift.seen,
+        target=generation.chain.target if generation else None,
+        probe=surroundings.probe,
     )
 
 

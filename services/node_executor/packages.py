@@ -191,7 +191,7 @@ def _entry_problems(
             allowed=list(entry.hooks),
         )
     known = verdicts_of(hook)
-    if not program.proceed_on:
+    if not program.proceed_on and known:
         yield Reason(path=f"{path}.proceed_on", rule="names no verdict", allowed=list(known))
     for index, verdict in enumerate(program.proceed_on):
         if verdict not in known:

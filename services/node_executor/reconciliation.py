@@ -52,6 +52,7 @@ from services.node_executor.observed_hook import ObservedHook, PinnedGeneration
 from shared.contracts.desired import DesiredChain
 from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice, LinkOptions
 from shared.contracts.node import AttachmentKind
+from shared.contracts.probes import ProbeTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,7 @@ def plan_attachment(
     writes: Iterable[Write] = (),
     new_slots: Sequence[int] = (),
     attached_with: LinkOptions = LinkOptions(),  # noqa: B008 because it is frozen
+    attached_to: ProbeTarget | None = None,
 ) -> list[Action]:
     """Put a loaded generation on the hook: pins, entries and record first, then one link operation.
 
@@ -161,6 +163,7 @@ def plan_attachment(
         writes: Entries of its maps.
         new_slots: Those of instances that were in no kept generation.
         attached_with: What was asked for when that which runs was attached.
+        attached_to: What the probe that runs was attached to.
     """
     assert observed.interface_index is not None
     actions: list[Action] = []
@@ -178,12 +181,14 @@ def plan_attachment(
         actions.append(CopyCounts(present, counters, tuple(new_slots)))
     program_id, link = generation.program_id, generation.chain.link
     index = observed.interface_index
-    attached = AttachLink(index, program_id, link.attach, link.position)
+    target = generation.chain.target
+    attached = AttachLink(index, program_id, link.attach, link.position, target)
     if observed.link_is_live:
         if attaches_anew(observed, link, attached_with):
             actions += [*plan_removal(observed, position=attached_with.position), attached]
         elif observed.link_program_id != program_id:
-            actions.append(ReplaceLinkProgram(observed.link_program_id, program_id))
+            expected = observed.link_program_id
+            actions.append(ReplaceLinkProgram(expected, program_id, target, attached_to))
         return actions
     if observed.link_is_dead:
         actions.append(DropDeadLink())
@@ -208,7 +213,7 @@ def plan_removal(observed: ObservedHook, *, position: str = DEFAULT_POSITION) ->
             DetachLink(
                 observed.interface_index or 0,
                 observed.link_program_id,
-                _CHOICES[observed.attachment],
+                _CHOICES.get(observed.attachment, "auto"),
                 observed.displaced_program_id,
                 position,
             )

@@ -336,7 +336,7 @@ class Meddled:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._kernel, name)
 
-    def replace(self, point: Point, **options: int) -> None:
+    def replace(self, point: Point, **options: Any) -> None:
         """The swap, and what comes before it is read back."""
         self._kernel.replace(point, **options)
         self._meddle()

@@ -15,7 +15,8 @@ import pytest
 from services.node_executor.adapters.chain import LinkedChain, Linking, link_chain
 from services.node_executor.adapters.kernel_errors import VerifierRejectedError
 from services.node_executor.adapters.kernel_facts import kernel_facts
-from services.node_executor.adapters.libbpf import LoadedBody, load_body
+from services.node_executor.adapters.libbpf import load_body
+from services.node_executor.adapters.loaded_body import LoadedBody
 from services.node_executor.adapters.programs import run_packet
 from services.node_executor.adapters.segments import (
     Emitted,

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from services.node_executor.adapters.libbpf import LoadedBody, load_body
+from services.node_executor.adapters.libbpf import load_body
+from services.node_executor.adapters.loaded_body import LoadedBody
 from services.node_executor.adapters.map_access import entries
 from services.node_executor.adapters.programs import run_packet
 from services.node_executor.kernel_types import LoadedMap, ProgramSource

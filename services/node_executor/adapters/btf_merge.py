@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from services.node_executor.adapters.bpf_syscall import Descriptor
 from services.node_executor.adapters.kernel_errors import KernelFaultError
-from services.node_executor.adapters.libbpf import LoadedBody
 from services.node_executor.adapters.libbpf_cdef import libraries
+from services.node_executor.adapters.loaded_body import LoadedBody
 from services.node_executor.linking.linked_program import (
     LINKER,
     LinkedProgram,

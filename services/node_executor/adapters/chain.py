@@ -20,7 +20,8 @@ from typing import Final, Self
 from services.node_executor.adapters import kernel_info, slot_counters
 from services.node_executor.adapters.kernel_errors import VerifierRejectedError
 from services.node_executor.adapters.kernel_facts import kernel_facts
-from services.node_executor.adapters.libbpf import LoadedBody, load_body
+from services.node_executor.adapters.libbpf import load_body
+from services.node_executor.adapters.loaded_body import LoadedBody
 from services.node_executor.adapters.segments import (
     HardSegmentError,
     LoadedSegments,

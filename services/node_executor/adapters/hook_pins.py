@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Final, NamedTuple, get_args
+from typing import Final, NamedTuple
 
 from services.node_executor.adapters import kernel_info, map_access, pins
 from services.node_executor.adapters.bpf_syscall import (
@@ -39,7 +39,7 @@ from services.node_executor.pin_paths import (
     parse_segment,
     program_path,
 )
-from shared.identifiers import Hook
+from shared.identifiers import HOOKS, Hook
 
 UNFINISHED: Final = "-new"
 """Ends the name under which a pin is made before it takes its place."""
@@ -75,8 +75,10 @@ class HookPins:
             point
             for netns in ("", *namespaces)
             for interface in _names(str(namespace_path(self._base, netns)))
-            for hook in get_args(Hook)
-            if Path(self.folder(point := Point(parse_pin_name(interface), hook, netns))).is_dir()
+            for present in [_names(str(namespace_path(self._base, netns) / interface))]
+            for hook in HOOKS
+            if hook in present
+            and Path(self.folder(point := Point(parse_pin_name(interface), hook, netns))).is_dir()
         }
 
     def link(self, point: Point) -> PurePosixPath:

@@ -33,6 +33,7 @@ from services.node_executor.adapters.network_namespaces import (
     names,
 )
 from services.node_executor.adapters.pin_tree import PinTree
+from services.node_executor.adapters.probe_attachments import NO_INTERFACE, ProbeAttachments
 from services.node_executor.attachment import Surroundings
 from services.node_executor.following import Stray
 from services.node_executor.generations import HEAD, MapPin, Point, ProgramPin
@@ -41,7 +42,9 @@ from services.node_executor.observed_hook import ObservedHook
 from services.node_executor.pin_paths import namespace_path
 from services.node_executor.preparation import GenerationConflictError
 from shared.contracts.link_options import DEFAULT_POSITION, AttachChoice, LinkOptions
+from shared.contracts.probes import ProbeTarget
 from shared.errors import RefusedError
+from shared.identifiers import is_probe
 
 
 class HookPointKernel(ConfiguredMaps):
@@ -63,6 +66,7 @@ class HookPointKernel(ConfiguredMaps):
         self._tree = PinTree(base, on_pins_restored)
         self._base = base
         self._attachments = Attachments(base, short_waits)
+        self._probes = ProbeAttachments(base)
         self._pins = HookPins(base)
         self._sweep()
 
@@ -102,8 +106,12 @@ class HookPointKernel(ConfiguredMaps):
         """The hook point as kernel and bpffs have it now."""
         self._tree.ensure()
         pinned = self._pins.read(point)
-        with _at(point) as index:
-            held = self._attachments.observe(point, index, _heads(pinned))
+        if is_probe(point.hook):
+            index: int | None = NO_INTERFACE
+            held = self._probes.observe(point)
+        else:
+            with _at(point) as index:
+                held = self._attachments.observe(point, index, _heads(pinned))
         return ObservedHook(
             interface_index=index,
             link_id=held.link_id,
@@ -119,6 +127,8 @@ class HookPointKernel(ConfiguredMaps):
 
     def stray(self, point: Point) -> Stray | None:
         """Where the point's program is, if it runs and not on the point's interface."""
+        if is_probe(point.hook):
+            return None
         with _at(point) as index:
             found, is_link = self._attachments.stray_index(point, index)
         if not found:
@@ -171,6 +181,8 @@ class HookPointKernel(ConfiguredMaps):
 
     def surroundings(self, point: Point) -> Surroundings:
         """What else is to be said of our program on the hook."""
+        if is_probe(point.hook):
+            return self._probes.surroundings(point)
         with _at(point) as index, suppress(InterfaceGoneError):
             if index is not None:
                 return self._attachments.surroundings(point, index)
@@ -181,8 +193,11 @@ class HookPointKernel(ConfiguredMaps):
         with _at(point) as index:
             return self._attachments.owner(point, index or 0, program_id=program_id, hint=hint)
 
-    def check(self, point: Point, options: LinkOptions) -> None:
+    def check(self, point: Point, options: LinkOptions, target: ProbeTarget | None = None) -> None:
         """Nothing, if a new attachment with these options is not known to fail."""
+        if target is not None:
+            self._probes.check(target)
+            return
         with _at(point) as index:
             if index is not None:
                 self._attachments.check(point, index, options)
@@ -227,8 +242,13 @@ class HookPointKernel(ConfiguredMaps):
         program_id: int,
         choice: AttachChoice = "auto",
         position: str = DEFAULT_POSITION,
+        target: ProbeTarget | None = None,
     ) -> None:
         """The program is on the hook and stays without us, or nothing happened."""
+        if is_probe(point.hook):
+            with kernel_info.program_by_id(program_id) as program:
+                self._probes.attach(point, program, target)
+            return
         heads = _heads(self._pins.read(point))
         with inside(point.netns), kernel_info.program_by_id(program_id) as program:
             self._attachments.attach(
@@ -242,12 +262,28 @@ class HookPointKernel(ConfiguredMaps):
 
     def detach(self, point: Point) -> None:
         """Nothing of ours is on the hook, whoever else holds our link; a displaced one is back."""
+        if is_probe(point.hook):
+            self._probes.detach(point)
+            return
         heads = _heads(self._pins.read(point))
         with _at(point) as index:
             self._attachments.detach(point, index, heads)
 
-    def replace(self, point: Point, *, expected_program_id: int, program_id: int) -> None:
+    def replace(
+        self,
+        point: Point,
+        *,
+        expected_program_id: int,
+        program_id: int,
+        target: ProbeTarget | None = None,
+    ) -> None:
         """The hook runs the program now; refused if it ran another than expected."""
+        if is_probe(point.hook):
+            with kernel_info.program_by_id(program_id) as program:
+                self._probes.replace(
+                    point, program, target, expected_program_id=expected_program_id
+                )
+            return
         with _at(point) as index, kernel_info.program_by_id(program_id) as program:
             self._attachments.replace(
                 point, program, index=index, expected_program_id=expected_program_id

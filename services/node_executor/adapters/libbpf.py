@@ -14,14 +14,12 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from time import perf_counter_ns
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from services.node_executor.adapters import kernel_info
-from services.node_executor.adapters.bpf_syscall import Descriptor
 from services.node_executor.adapters.capture import Capture, Captured, the_capture
 from services.node_executor.adapters.kernel_errors import (
     KernelFaultError,
@@ -29,7 +27,9 @@ from services.node_executor.adapters.kernel_errors import (
     VerifierRejectedError,
 )
 from services.node_executor.adapters.libbpf_cdef import libraries
+from services.node_executor.adapters.loaded_body import LoadDurations, LoadedBody
 from services.node_executor.adapters.object_maps import ObjectMaps
+from services.node_executor.adapters.probe_loading import as_loaded, verify_against
 from services.node_executor.adapters.program_sections import (
     Target,
     is_device_bound,
@@ -45,15 +45,12 @@ from services.node_executor.adapters.verifier_log import (
     read_walked_instructions,
 )
 from services.node_executor.kernel_types import (
-    ATTACH_TYPES,
-    PROGRAM_TYPES,
     XDP_HAS_FRAGS,
-    Handle,
     LoadedMap,
-    ProgramInfo,
     ProgramSource,
 )
 from services.node_executor.linking.body import Body, ProgramArray
+from services.node_executor.probe_types import Loading
 from shared.bytecode.call_graph import ObjectProgram
 from shared.bytecode.elf import ObjectFile, read_object
 from shared.bytecode.instructions import decode
@@ -69,77 +66,6 @@ _LONG_TEXT_BYTES: Final = 16 << 20
 
 _PROGRAM_ARRAY: Final = 3
 _OUTSIDE_CAUSES: Final = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EINTR)
-
-
-@dataclass(frozen=True, slots=True)
-class LoadDurations:
-    """Where the time went."""
-
-    parse_ns: int
-    load_ns: int
-    """libbpf: maps, relocation, the kernel's verification."""
-    probe_ns: int
-    """Asking whether it reads uninitialised stack."""
-
-
-class LoadedBody:
-    """A program that verified alone, its maps, and the body to link."""
-
-    def __init__(
-        self,
-        *,
-        body: Body,
-        data: bytes,
-        info: ProgramInfo,
-        maps: Mapping[str, LoadedMap],
-        durations: LoadDurations,
-        has_frags: bool,
-        bpf_object: Any,
-        bpf_program: Any,
-    ) -> None:
-        self.body: Final = body
-        self.data: Final = data
-        self.info: Final = info
-        """Of the original, which is never attached."""
-        self.maps: Final = maps
-        """By declared name; their handles are valid until `close`."""
-        self.durations: Final = durations
-        self._has_frags: Final = has_frags
-        self._object = bpf_object
-        self._program: Final = bpf_program
-
-    @property
-    def program(self) -> Handle:
-        """The original, loaded alone; valid until `close`."""
-        found = self._program
-        return Descriptor(libraries().bpf.bpf_program__fd(found), release=_leave)
-
-    def is_loaded_as(self, licence: str, *, has_frags: bool) -> bool:
-        """Whether the original tells the kernel the same as a program that is to be loaded."""
-        return self.body.licence == licence and self._has_frags == has_frags
-
-    @property
-    def types(self) -> Any:
-        """The object's BTF, owned by this body."""
-        return libraries().bpf.bpf_object__btf(self._object)
-
-    def close(self) -> None:
-        """Give program and maps up; what is pinned or used by a linked program stays."""
-        if self._object is not None:
-            given_up, self._object = self._object, None
-            with the_capture().lock:
-                libraries().bpf.bpf_object__close(given_up)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 _read_object: Final = lru_cache(maxsize=32)(read_object)
@@ -158,6 +84,7 @@ def load_body(
     is_first: bool,
     has_frags: bool | None = None,
     interface_index: int = 0,
+    probe: Loading | None = None,
 ) -> LoadedBody:
     """The program of `source`, verified by the kernel as if it were alone on the hook.
 
@@ -171,6 +98,7 @@ def load_body(
         is_first: Whether no other program runs before it, so that it finds nobody's stack.
         has_frags: XDP: whether it is loaded as one that reads fragments; None: as its section says.
         interface_index: For a program that must be bound to a device; 0: there is none.
+        probe: What the kernel is told of a probe's program; None: the hook is a network hook.
 
     Raises:
         VerifierRejectedError: the verifier refuses it.
@@ -178,7 +106,7 @@ def load_body(
         KernelFaultError: the kernel lacks memory, or forbids loading at all.
     """
     started = perf_counter_ns()
-    target = Target(hook, has_frags, interface_index)
+    target = Target(hook, has_frags, interface_index, probe)
     parsed = _read_object(source.data, source.object_path)
     program = wanted_program(parsed, source, target)
     parse_ns = perf_counter_ns() - started
@@ -224,10 +152,12 @@ class _Loading:
         if self._failure:
             raise self._explanation(logs)
         loaded_at = perf_counter_ns()
+        found = self._wanted
         captured = self._capture.programs.get(self._source.function)
+        if captured is None and self._target.probe is not None:
+            captured = as_loaded(found)
         if captured is None or self._maps is None:
             raise AssertionError("libbpf calls the handler of every section")
-        found = self._wanted
         depths = read_stack_depths(logs[self._source.function])
         maps = self._maps.loaded()
         # Whoever has no stack reads none that another left.
@@ -254,10 +184,9 @@ class _Loading:
         )
 
     def _reads_leftovers(self, captured: Captured, maps: Mapping[str, LoadedMap]) -> bool:
-        hook = self._target.hook
         probe = StackProbe(
-            program_type=PROGRAM_TYPES[hook],
-            attach_type=ATTACH_TYPES[hook],
+            program_type=self._target.program_type,
+            attach_type=self._target.attach_type,
             flags=self._flags,
             interface_index=self._target.interface_index if self._is_bound else 0,
             licence=self._parsed.licence,
@@ -319,9 +248,11 @@ class _Loading:
             name = ffi.string(bpf.bpf_program__name(program)).decode()
             bpf.bpf_program__set_autoload(program, name in wanted)
             if name in wanted:
-                bpf.bpf_program__set_type(program, PROGRAM_TYPES[self._target.hook])
-                bpf.bpf_program__set_expected_attach_type(program, ATTACH_TYPES[self._target.hook])
+                bpf.bpf_program__set_type(program, self._target.program_type)
+                bpf.bpf_program__set_expected_attach_type(program, self._target.attach_type)
                 bpf.bpf_program__set_flags(program, self._flags)
+                if self._target.probe is not None:
+                    verify_against(program, self._target.probe, self._source.name)
                 if self._is_bound:
                     bpf.bpf_program__set_ifindex(program, self._target.interface_index)
                 selected.append((name, program))
@@ -359,7 +290,7 @@ class _Loading:
             module_types_fds=captured.module_types_fds,
             has_frags=reads_fragments(self._program.section),
             is_device_bound=self._is_bound,
-            writes_packets=self._target.hook != "xdp"
+            writes_packets=self._target.hook in ("tc-ingress", "tc-egress")
             and kernel_info.makes_packets_writable(
                 libraries().bpf.bpf_program__fd(self._wanted), captured.code
             ),

@@ -16,6 +16,7 @@ from services.node_executor.adapters.bpf_syscall import Descriptor
 from services.node_executor.adapters.drift_reading import watched_maps
 from services.node_executor.adapters.map_shapes import declared_shapes, running_shape
 from services.node_executor.adapters.network_namespaces import NamespaceGoneError, inside
+from services.node_executor.adapters.probe_chain import load_probe
 from services.node_executor.adapters.probes import knows_tcx
 from services.node_executor.adapters.restricted_helpers import restricted_helpers
 from services.node_executor.attachment import ways
@@ -29,6 +30,7 @@ from services.node_executor.linking.plan import Attachment, LinkPolicy
 from services.node_executor.map_carry_over import CarryOver, MapShape, plan_carry_over
 from services.node_executor.packages import OpenedPackage
 from services.node_executor.preparation import MapMismatchError, Needs
+from services.node_executor.probe_types import loading_of
 from shared.bytecode.elf import read_object
 from shared.bytecode.helper_names import helper_name
 from shared.bytecode.instructions import CALL, HELPER_CALL
@@ -37,6 +39,7 @@ from shared.contracts.desired import DesiredChain, DesiredProgram
 from shared.contracts.licences import ProgramLicence, StatedLicence
 from shared.contracts.node import ObservedProgram
 from shared.errors import Reason
+from shared.identifiers import is_probe
 
 _CONSTANTS = (".rodata", ".kconfig")
 
@@ -223,15 +226,19 @@ def _link(
             )
             for program, package in zip(desired.programs, packages, strict=True)
         ]
-        linked = chain.link_chain(
-            sources,
-            point.hook,
-            name=f"chain_{point.interface}",
-            policy=_policy(point, desired),
-            slots=needs.slots or None,
-            new_slots=needs.new_slots,
-            counters=counters,
-            interface_index=_interface_index(point.interface),
+        linked = (
+            load_probe(sources[0], point.hook, loading_of(desired.target))
+            if is_probe(point.hook) and desired.target is not None
+            else chain.link_chain(
+                sources,
+                point.hook,
+                name=f"chain_{point.interface}",
+                policy=_policy(point, desired),
+                slots=needs.slots or None,
+                new_slots=needs.new_slots,
+                counters=counters,
+                interface_index=_interface_index(point.interface),
+            )
         )
         with ExitStack() as undo:
             undo.callback(linked.close)

@@ -30,6 +30,7 @@ from shared.contracts.catalog import SignedPackage
 from shared.contracts.desired import DesiredChain
 from shared.contracts.package_manifest import PackageManifest
 from shared.errors import Reason
+from shared.probe_targets import place_problems
 from shared.trust.packages import Trust, check_package
 
 KEPT_MANIFESTS: Final = 256
@@ -105,6 +106,7 @@ class Preparer:
 
     def _check(self, desired: DesiredChain) -> None:
         problems: list[Reason] = list(instance_problems(desired.programs, path="chain"))
+        problems += place_problems(desired)
         for index, program in enumerate(desired.programs):
             manifest = self._manifest(program.signed)
             path = f"chain[{index}]"

@@ -14,13 +14,21 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.node_executor.adapters.restricted_helpers import restricted_helpers
-from services.node_executor.kernel_types import XDP_DEVICE_BOUND, XDP_HAS_FRAGS, ProgramSource
+from services.node_executor.kernel_types import (
+    ATTACH_TYPES,
+    PROGRAM_TYPES,
+    XDP_DEVICE_BOUND,
+    XDP_HAS_FRAGS,
+    ProgramSource,
+)
 from services.node_executor.linking.plan import LinkRefusedError
+from services.node_executor.probe_types import Loading
 from shared.bytecode.call_graph import ObjectProgram
 from shared.bytecode.elf import ObjectFile
 from shared.bytecode.licences import closed_calls
+from shared.bytecode.probe_sections import fits_probe
 from shared.errors import Reason, RefusedError
-from shared.identifiers import Hook
+from shared.identifiers import Hook, is_probe
 from shared.kernel_abilities import spoken_helper
 
 _OF_CLASSIFIERS: Final = re.compile(r"(tc|tcx|classifier|action)(\b|_).*")
@@ -43,6 +51,18 @@ class Target:
     """XDP: whether they are loaded as programs that read fragments; None: as each section says."""
     interface_index: int = 0
     """For programs that must be bound to a device; 0: there is none."""
+    probe: Loading | None = None
+    """How a probe's program is loaded; None: the hook is a network hook."""
+
+    @property
+    def program_type(self) -> int:
+        """The kernel's number."""
+        return PROGRAM_TYPES[self.hook] if self.probe is None else self.probe.program_type
+
+    @property
+    def attach_type(self) -> int:
+        """The kernel's number."""
+        return ATTACH_TYPES[self.hook] if self.probe is None else self.probe.attach_type
 
 
 def wanted_program(parsed: ObjectFile, source: ProgramSource, target: Target) -> ObjectProgram:
@@ -106,6 +126,8 @@ def is_device_bound(program: ObjectProgram) -> bool:
 
 def is_for_hook(section: str, hook: Hook) -> bool:
     """Whether a program of that section can stand on the hook."""
+    if is_probe(hook):
+        return fits_probe(section, hook)
     name = _plain(section)
     if _BEHIND_MAPS.fullmatch(name) or _ELSEWHERE.fullmatch(name):
         return False

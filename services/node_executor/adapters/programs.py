@@ -25,7 +25,7 @@ from services.node_executor.adapters.btf_merge import (
     JoinedTypes,
 )
 from services.node_executor.adapters.kernel_errors import KernelFaultError, VerifierRejectedError
-from services.node_executor.adapters.libbpf import LoadedBody
+from services.node_executor.adapters.loaded_body import LoadedBody
 from services.node_executor.adapters.source_lines import place_of
 from services.node_executor.adapters.verifier_log import read_verifier_log
 from services.node_executor.kernel_types import (

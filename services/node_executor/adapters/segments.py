@@ -17,7 +17,7 @@ from typing import Final
 from services.node_executor.adapters.bpf_syscall import Descriptor
 from services.node_executor.adapters.btf_merge import JoinedTypes
 from services.node_executor.adapters.kernel_errors import KernelFaultError, VerifierRejectedError
-from services.node_executor.adapters.libbpf import LoadedBody
+from services.node_executor.adapters.loaded_body import LoadedBody
 from services.node_executor.adapters.program_array import fill_program_array, make_program_array
 from services.node_executor.adapters.programs import LoadAttempt, explain, try_loading
 from services.node_executor.adapters.verifier_log import read_verifier_log

@@ -14,11 +14,13 @@ from shared.contracts.errors import ErrorCode
 from shared.errors import Reason, RefusedError
 from shared.identifiers import Hook
 
-LinkMode = Literal["inline", "call-global", "call-static"]
+LinkMode = Literal["inline", "call-global", "call-static", "alone"]
 """How a body stands in its segment: its instructions in the chain's own function, a function that
-the kernel verifies by itself, or a function that it verifies along the chain."""
-Attachment = Literal["xdp", "tcx", "cls_bpf"]
-"""What the chain is attached by; it decides what a verdict does at the end of the chain."""
+the kernel verifies by itself, or a function that it verifies along the chain; `alone`: it is a
+probe, which nothing is linked with."""
+Attachment = Literal["xdp", "tcx", "cls_bpf", "probe"]
+"""What the chain is attached by; it decides what a verdict does at the end of the chain.  A probe
+has no verdicts."""
 Layout = Literal["shared-frame", "calls-only"]
 """Where a segment's main function keeps things: on its stack, or in registers without a stack."""
 FragsPolicy = Literal["auto", "on", "off"]
