@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Literal
 
 from shared.contracts.base import Message
+from shared.identifiers import ProbeHook
 
 CgroupVersion = Literal["", "1", "2", "hybrid"]
 """Which hierarchy the node has mounted; `hybrid`: both; empty: none."""
@@ -28,6 +29,14 @@ class ProgramTypeSupport(Message, frozen=True, kw_only=True):
     """
     free_of_gpl: str = ""
     """Those among `gpl_only_helpers` that this type may call without a GPL-compatible licence."""
+
+
+class MissingProbe(Message, frozen=True, kw_only=True):
+    """A kind of probe that cannot be attached on the node."""
+
+    hook: ProbeHook
+    why: str
+    """What the kernel lacks, by its name."""
 
 
 class Capabilities(Message, frozen=True, kw_only=True):
@@ -56,5 +65,7 @@ class Capabilities(Message, frozen=True, kw_only=True):
     kernel_functions_are_known: bool = False
     """Whether the kernel's BTF marks them (it does where it was built with pahole 1.27)."""
     cgroup: CgroupVersion = ""
+    missing_probes: tuple[MissingProbe, ...] | None = None
+    """Those that cannot be attached; null: a release that did not ask."""
     problem: str = ""
     """Why the kernel could not be asked, or not about everything."""

@@ -34,7 +34,7 @@ from shared.contracts.interfaces import Interface
 from shared.contracts.licences import ProgramLicence
 from shared.contracts.metrics import Aggregation, HistogramBucket
 from shared.contracts.node_companions import ObservedCompanion
-from shared.contracts.probes import LinkKind, ObservedProbe, ProbeTarget
+from shared.contracts.probes import PROBE_FEATURES, LinkKind, ObservedProbe, ProbeTarget
 from shared.contracts.spaces import SpaceText
 from shared.contracts.trust_notes import TrustMode
 from shared.errors import Refusal
@@ -185,7 +185,7 @@ OfflineMode = Literal["available", "strict"]
 stream has acknowledged its `chain.request` event."""
 
 
-NODE_FEATURES: Final = ("bcc", "btf", "cls_bpf", "tcx", "xdp")
+NODE_FEATURES: Final = ("bcc", "btf", "cls_bpf", "tcx", "xdp", *PROBE_FEATURES)
 """Names under which nodes of this release report what they tried."""
 REDACTION: Final = "redaction"
 """Feature of an executor: it keeps what is in a space from those who do not see it."""

@@ -88,14 +88,14 @@ int on_task(struct bpf_iter__task *ctx)
 	return 0;
 }
 
-// The verifier finds that the pointer may be none.
+// The verifier refuses to read so far behind what an event brings.
 SEC("tracepoint/syscalls/sys_exit_getpgid")
 int refused(void *ctx)
 {
 	__u32 zero = 0;
 	__u64 *value = bpf_map_lookup_elem(&runs, &zero);
 
-	return *value;
+	return value ? *(__u32 *)(ctx + 65536) : 0;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from services.node_executor.adapters.bcc_toolchain import ToolchainProbe
+from services.node_executor.adapters.probe_features import missing_probes
 from services.node_executor.adapters.probes import probe_features
 from shared.contracts.node import NODE_FEATURES
 from tests.support.bcc_packages import SYSTEM_PYTHON
@@ -14,4 +15,5 @@ def test_nodes_report_the_features_that_packages_can_need() -> None:
     """A name more or less would be one that no package gets, or that lint calls a mistake."""
     compilers, _ = ToolchainProbe(SYSTEM_PYTHON).features()
 
-    assert sorted({**probe_features(), **compilers}) == list(NODE_FEATURES)
+    probes = [hook for hook, _ in missing_probes()]
+    assert sorted([*probe_features(), *compilers, *probes]) == sorted(NODE_FEATURES)

@@ -10,7 +10,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -136,13 +136,20 @@ def counted(executor: Executor, point: Point) -> int:
     return executor.scalar(point, point.interface.partition("@")[0], "runs", "0")
 
 
-def kernel_objects() -> dict[str, set[int]]:
-    """Every program, map and link of probes that the kernel has now."""
-    return {
-        "programs": set(ids(PROGRAM_NEXT_ID)),
-        "maps": set(ids(MAP_NEXT_ID)),
-        "links": set(ids(LINK_NEXT_ID)),
-    }
+def own_objects() -> set[tuple[str, int]]:
+    """Programs and maps of this package that the kernel has now, whoever loaded them."""
+    found: set[tuple[str, int]] = set()
+    for program_id in ids(PROGRAM_NEXT_ID):
+        with suppress(KernelFaultError), kernel_info.program_by_id(program_id) as program:
+            name = kernel_info.program_info(program.fd).name
+            if name.startswith(("on_", "refused")):
+                found.add((name, program_id))
+    for map_id in ids(MAP_NEXT_ID):
+        with suppress(KernelFaultError), kernel_info.map_by_id(map_id) as opened_map:
+            name = kernel_info.map_info(opened_map.fd).name
+            if name in ("runs", "only"):
+                found.add((name, map_id))
+    return found
 
 
 def until(condition: Callable[[], bool]) -> None:

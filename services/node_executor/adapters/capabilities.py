@@ -26,6 +26,7 @@ from services.node_executor.adapters.kernel_functions import (
     kernel_function_names,
 )
 from services.node_executor.adapters.map_type_probe import map_types_there
+from services.node_executor.adapters.probe_features import missing_probes
 from services.node_executor.adapters.program_probe import (
     NOT_ASKED,
     PROGRAM_TYPES,
@@ -36,7 +37,12 @@ from services.node_executor.adapters.program_probe import (
 from services.node_executor.adapters.restricted_helpers import learn_restricted_helpers
 from services.node_executor.staging import Thread
 from shared.contracts.base import Message
-from shared.contracts.capabilities import Capabilities, CgroupVersion, ProgramTypeSupport
+from shared.contracts.capabilities import (
+    Capabilities,
+    CgroupVersion,
+    MissingProbe,
+    ProgramTypeSupport,
+)
 from shared.number_ranges import render_ranges
 from shared.version import VERSION
 
@@ -93,7 +99,8 @@ class KernelCapabilities:
             return None
         here = self._here()
         is_of_now = msgspec.structs.replace(kept, capabilities=None) == here
-        return kept.capabilities if is_of_now else None
+        found = kept.capabilities if is_of_now else None
+        return found if found is not None and found.missing_probes is not None else None
 
     def _write(self, found: Capabilities) -> None:
         kept = msgspec.structs.replace(self._here(), capabilities=found)
@@ -125,6 +132,11 @@ def probe_pieces() -> Iterator[Capabilities | None]:
             there.append(kind)
         yield None
     count = probe.helper_count() if there else 0
+    missing: list[MissingProbe] = []
+    for hook, why in missing_probes():
+        if why:
+            missing.append(MissingProbe(hook=hook, why=why))
+        yield None
     found: dict[str, HelperFindings | None] = {}
     for kind in there:
         found[kind.name] = yield from _helpers(probe, kind, count)
@@ -146,6 +158,7 @@ def probe_pieces() -> Iterator[Capabilities | None]:
         kernel_functions=functions,
         kernel_functions_are_known=bool(functions),
         cgroup=_cgroup(),
+        missing_probes=tuple(missing),
         problem="; ".join(problems),
     )
 

@@ -18,6 +18,7 @@ from services.node_executor.adapters.netlink import Netlink
 from services.node_executor.adapters.probes import probe_features
 from shared.contracts.capabilities import Capabilities
 from shared.contracts.node import REDACTION, NodeRecord, OfflineMode
+from shared.contracts.probes import PROBE_FEATURES
 from shared.contracts.trust_notes import TrustMode
 from shared.errors import FaultError
 from shared.version import VERSION
@@ -79,6 +80,7 @@ class Inventory:
         names = os.uname()
         compilers, notes = self._compilers.features()
         companions, remarks = self._companions.features()
+        probes, missing = _probes(self._capabilities)
         surveyed = self._netlink.survey(self._own_programs())
         return NodeRecord(
             node=self._node,
@@ -90,13 +92,22 @@ class Inventory:
             labels=self._labels,
             interfaces=surveyed.interfaces,
             taken=surveyed.taken,
-            features={**self._features, **compilers, **companions, REDACTION: True},
-            feature_notes=notes | remarks,
+            features={**self._features, **probes, **compilers, **companions, REDACTION: True},
+            feature_notes=missing | notes | remarks,
             capabilities=self._capabilities,
             offline_mode=self._offline_mode,
             trust_mode=self._trust_mode,
             registered_at=self._now(),
         )
+
+
+def _probes(found: Capabilities | None) -> tuple[dict[str, bool], dict[str, str]]:
+    """Which probes can be attached, and why others cannot; nothing is said before it was asked."""
+    missing = found.missing_probes if found is not None else None
+    if missing is None:
+        return {}, {}
+    notes: dict[str, str] = {one.hook: one.why for one in missing}
+    return {hook: hook not in notes for hook in PROBE_FEATURES}, notes
 
 
 def read_boot_id() -> str:

@@ -24,6 +24,7 @@ from services.node_executor.adapters.kernel_errors import (
     LinkChangedError,
     UnsupportedByKernelError,
 )
+from services.node_executor.adapters.probe_features import require
 from services.node_executor.adapters.probe_links import (
     LinkFound,
     describe_link,
@@ -50,14 +51,13 @@ from services.node_executor.probe_types import (
 from shared.contracts.probes import (
     CgroupTarget,
     IteratorTarget,
-    KprobeTarget,
-    KretprobeTarget,
     ObservedProbe,
     ProbeTarget,
     SockopsTarget,
     TracepointTarget,
     UprobeTarget,
     UretprobeTarget,
+    kind_of,
 )
 from shared.errors import FaultError
 
@@ -128,12 +128,11 @@ class ProbeAttachments:
             TargetMissingError: There is no such target now.
             UnsupportedByKernelError: The kernel lacks what such probes need.
         """
+        require(kind_of(target))
         match target:
             case UprobeTarget() | UretprobeTarget():
                 event_source("uprobe")
                 file_offset(target)
-            case KprobeTarget() | KretprobeTarget():
-                event_source("kprobe")
             case TracepointTarget() if tracepoint_id(target.category, target.name) is None:
                 raise TargetMissingError(target, "the kernel has no such tracepoint")
             case CgroupTarget() | SockopsTarget():

@@ -13,6 +13,7 @@ from typing import Final
 
 from services.node_executor.adapters.chain import LinkedChain
 from services.node_executor.adapters.libbpf import load_body
+from services.node_executor.adapters.probe_features import require
 from services.node_executor.adapters.segments import LoadedSegments
 from services.node_executor.kernel_types import ProgramSource
 from services.node_executor.linking.plan import LinkPlan, LinkPolicy, PlannedBody, Segment
@@ -30,8 +31,10 @@ def load_probe(source: ProgramSource, hook: ProbeHook, loading: Loading) -> Link
         VerifierRejectedError: The verifier refuses it.
         RefusedError: No such program, not for this kind of probe, or the object cannot be
             relocated here.
+        UnsupportedByKernelError: The kernel has no such probes; what it lacks is named.
         KernelFaultError: The kernel lacks memory, or forbids loading at all.
     """
+    require(hook)
     with ExitStack() as resources:
         loaded = resources.enter_context(load_body(source, hook, is_first=True, probe=loading))
         planned = PlannedBody(loaded.body, "alone", _WHY, proceed_values=())
