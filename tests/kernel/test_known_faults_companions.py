@@ -30,9 +30,18 @@ CRASHED = Ended(CompanionExit(reason="signal", signal="SIGSEGV"))
 DAYS = 30
 
 
-def _crashes(supervisor: SupervisorProcess, *, after_seconds: float, times: int) -> list[Note]:
+Row = Callable[[pytest.FixtureRequest], None]
+
+
+def _supervisor(request: pytest.FixtureRequest) -> SupervisorProcess:
+    """A process, for rows that need one."""
+    supervisor: SupervisorProcess = request.getfixturevalue("supervisor")
+    return supervisor
+
+
+def _crashes(request: pytest.FixtureRequest, *, after_seconds: float, times: int) -> list[Note]:
     """What is said of a companion that lasts so long each time."""
-    spec, now = a_spec(supervisor.folder, FOREVER), 0.0
+    spec, now = a_spec(request.getfixturevalue("tmp_path"), FOREVER), 0.0
     notes: list[Note] = []
     life: Life = new_life(spec, now=now).life
     for pid in range(1, times + 1):
@@ -49,8 +58,8 @@ def _crashes(supervisor: SupervisorProcess, *, after_seconds: float, times: int)
     return notes
 
 
-def _crashes_now_and_then(supervisor: SupervisorProcess) -> None:
-    notes = _crashes(supervisor, after_seconds=3600.0, times=24 * DAYS)
+def _crashes_now_and_then(request: pytest.FixtureRequest) -> None:
+    notes = _crashes(request, after_seconds=3600.0, times=24 * DAYS)
 
     waits = {one.wait_seconds for one in notes if one.kind == "backoff"}
     assert waits == {RULES.first_wait_seconds}
@@ -58,8 +67,8 @@ def _crashes_now_and_then(supervisor: SupervisorProcess) -> None:
     assert "gave-up" not in {one.kind for one in notes}
 
 
-def _crashes_at_once(supervisor: SupervisorProcess) -> None:
-    notes = _crashes(supervisor, after_seconds=0.0, times=3 * RULES.tries)
+def _crashes_at_once(request: pytest.FixtureRequest) -> None:
+    notes = _crashes(request, after_seconds=0.0, times=3 * RULES.tries)
 
     waits = [one.wait_seconds for one in notes if one.kind == "backoff"]
     assert waits == sorted(waits)
@@ -68,7 +77,8 @@ def _crashes_at_once(supervisor: SupervisorProcess) -> None:
     assert len(waits) == RULES.tries - 1
 
 
-def _killed(supervisor: SupervisorProcess) -> None:
+def _killed(request: pytest.FixtureRequest) -> None:
+    supervisor = _supervisor(request)
     supervisor.apply(a_spec(supervisor.folder, FOREVER))
     supervisor.until("start", "ready")
     first = supervisor.state().pid
@@ -85,7 +95,8 @@ def _killed(supervisor: SupervisorProcess) -> None:
     nothing_is_left(supervisor)
 
 
-def _namesake(supervisor: SupervisorProcess) -> None:
+def _namesake(request: pytest.FixtureRequest) -> None:
+    supervisor = _supervisor(request)
     program = supervisor.folder / "exporter"
     shutil.copy(shutil.which("sleep") or "", program)
     with subprocess.Popen([program, "1000"]) as other:
@@ -100,7 +111,8 @@ def _namesake(supervisor: SupervisorProcess) -> None:
             other.kill()
 
 
-def _ignores_the_end(supervisor: SupervisorProcess) -> None:
+def _ignores_the_end(request: pytest.FixtureRequest) -> None:
+    supervisor = _supervisor(request)
     script = "trap '' TERM; echo armed; while :; do sleep 0.1; done"
     supervisor.apply(a_spec(supervisor.folder, script, stop_seconds=1))
     supervisor.until_said("armed")
@@ -113,7 +125,7 @@ def _ignores_the_end(supervisor: SupervisorProcess) -> None:
     nothing_is_left(supervisor)
 
 
-FAULTS: dict[str, Fault[Callable[[SupervisorProcess], None]]] = {
+FAULTS: dict[str, Fault[Row]] = {
     "now-and-then": Fault(
         "a program that crashes once an hour, for a month",
         "restarts it three times in its whole life, and then never again",
@@ -149,7 +161,7 @@ FAULTS: dict[str, Fault[Callable[[SupervisorProcess], None]]] = {
 
 @table(FAULTS)
 def test_a_companion_is_kept_as_it_should_be(
-    supervisor: SupervisorProcess, fault: Fault[Callable[[SupervisorProcess], None]]
+    request: pytest.FixtureRequest, fault: Fault[Row]
 ) -> None:
     """See the table."""
-    fault.shows(supervisor)
+    fault.shows(request)
