@@ -10,18 +10,21 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from shared.adapters.bus import Bus
+from shared.adapters.bus import Bus, connect
+from shared.adapters.bus_errors import NotPermittedError
+from shared.adapters.direct_get import get_last
 from shared.adapters.fencing import FencedWrites, FenceLostError
 from shared.adapters.kv import RevisionConflictError
 from shared.contracts.deployments import DEPLOYMENTS
 from shared.contracts.desired import DESIRED, DesiredNode
 from shared.contracts.events import Event, EventBody, draft_event
-from shared.contracts.leadership import LEADER_TAKE
+from shared.contracts.leadership import LEADER_TAKE, fence_subject
 from shared.contracts.scheduler import APPLY_DEPLOYMENT, NODE_LABELS, ApplyDeployment, NodeLabels
-from shared.contracts.storage import FENCED_BUCKETS, outbox_bucket
+from shared.contracts.storage import FENCED_BUCKETS, kv_stream, kv_subject, outbox_bucket
 from shared.errors import FaultError
 from tests.fleets import a_package, a_spec
 from tests.integration.conftest import Buses
+from tests.support.cut_line import a_line
 from tests.support.event_stream import stored_events
 from tests.support.frozen_bus import Frost, a_leader
 from tests.support.scheduler_neighbours import (
@@ -164,6 +167,61 @@ async def test_what_another_hand_wrote_is_a_conflict_and_no_loss_of_the_lead(bus
         await labels.put("n1", record)
     await labels.put("n1", record)
     assert not writes.lost.is_set()
+
+
+async def test_after_a_write_of_unknown_outcome_the_fence_comes_first(buses: Buses) -> None:
+    """Cut off while it waits for an answer: what it sent is before the next write, or nowhere."""
+    credentials = buses.server.credentials("service-scheduler")
+    async with a_line(credentials, buses.server.port) as (line, by_line), connect(by_line) as bus:
+        writes = _writes(bus, 1)
+        await writes.open()
+        bus.fence_writes(writes)
+        labels = bus.bucket(NODE_LABELS)
+        await labels.put("n1", NodeLabels(node="n1", labels={"at": "first"}))
+        line.cut()
+        waiting = asyncio.create_task(
+            labels.put("n1", NodeLabels(node="n1", labels={"at": "unheard"}))
+        )
+        done, _ = await asyncio.wait((waiting,), timeout=0.05)
+        assert not done
+        waiting.cancel()
+        line.mend()
+        revision = await labels.put("n1", NodeLabels(node="n1", labels={"at": "last"}))
+
+        stored = await labels.get("n1")
+        assert stored is not None
+        assert (stored.value.labels, stored.revision) == ({"at": "last"}, revision)
+        fence = await get_last(
+            bus.connection, kv_stream("node_labels"), fence_subject("node_labels")
+        )
+        assert fence is not None
+        assert fence.sequence == revision - 1
+        assert not writes.lost.is_set()
+
+
+async def test_a_leader_outlives_what_the_event_stream_keeps(buses: Buses) -> None:
+    """Its LEADER_TAKE has expired: one event has to be sent again, and no lead is lost."""
+    bus = await buses.open("service-scheduler")
+    writes = _writes(bus, 1)
+    await writes.open()
+    bus.fence_writes(writes)
+    writes._taken_at = 7
+
+    with pytest.raises(FaultError):
+        await bus.publish_event(_event("node.label", 1))
+    await bus.publish_event(_event("node.label", 1))
+
+    assert not writes.lost.is_set()
+    assert len(await stored_events(await buses.open("service-auditor"))) == 1
+
+
+async def test_nobody_but_a_scheduler_writes_a_fence(buses: Buses) -> None:
+    """A fence of a large token would stop every scheduler; the server lets no other write it."""
+    for role in ("service-catalog", "service-auditor", "administrator"):
+        bus = await buses.open(role)
+        for subject in (fence_subject("desired"), kv_subject("leases", "scheduler")):
+            with pytest.raises(NotPermittedError):
+                await bus.connection.ask(subject, b"{}", timeout_seconds=WAIT_SECONDS)
 
 
 def _writes(bus: Bus, token: int, instance: str = "") -> FencedWrites:
