@@ -9,7 +9,6 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 from services.scheduler.adapters.expiries import Expiries
@@ -42,13 +41,18 @@ async def scheduling(
     bus: Bus,
     *,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    records: FleetRecords | None = None,
     lead: Lead | None = None,
 ) -> AsyncIterator[None]:
     """A block during which the scheduler answers, tells nodes and says endings.
 
-    Without a `lead` it is the only one.
+    Args:
+        bus: In the scheduler's name; with a `lead`, its writes are fenced.
+        now: The clock that deadlines are judged by.
+        records: Those that were watched before; None: made here.
+        lead: This process's; None: it is the only one.
     """
-    records = FleetRecords(bus, now=now)
+    records = records or FleetRecords(bus, now=now)
     watched = WatchedBus(bus, (DEPLOYMENTS, NODE_LABELS), stored=records.note)
     outbox = Outbox(watched, "scheduler", now=now)
     execution = Execution(records=records, outbox=outbox)
@@ -97,34 +101,40 @@ async def scheduling(
         yield
 
 
-async def leading(credentials_dir: Path, lead: Lead, stop: asyncio.Event) -> None:
-    """Schedules until `stop` is set or the lead is lost, whichever instruction that happens at.
+async def taking_part(credentials_dir: Path, candidacy: Candidacy, stop: asyncio.Event) -> None:
+    """Stands by, following what the nodes write, and leads until `stop` or the lead is lost.
 
-    Raises:
-        FenceLostError: It was lost before there was an answer to give.
+    All of it over one connection, so that nothing of this lead outlives it.
     """
     async with connect(credentials_dir) as bus:
-        writes = FencedWrites(
-            bus.connection,
-            FENCED_BUCKETS,
-            token=lead.lease.token,
-            instance=lead.lease.instance,
-            emitter="scheduler",
-        )
-        await writes.open()
-        bus.fence_writes(writes)
-        async with scheduling(bus, lead=lead):
-            await over(lead, stop, writes.lost)
+        records = FleetRecords(bus)
+        await records.watch()
+        lead = await candidacy.turn(stop)
+        if lead is None:
+            return
+        async with candidacy.kept(lead):
+            writes = FencedWrites(
+                bus.connection,
+                FENCED_BUCKETS,
+                token=lead.lease.token,
+                instance=lead.lease.instance,
+                emitter="scheduler",
+            )
+            await writes.open()
+            bus.fence_writes(writes)
+            async with scheduling(bus, records=records, lead=lead):
+                await over(lead, stop, writes.lost)
 
 
 async def main(stop: asyncio.Event) -> None:
-    """Serves until `stop` is set."""
+    """Takes part until `stop` is set."""
     config = load_config(ServiceConfig, os.environ, prefix="SCHEDULER_")
     configure_logs(service="scheduler", level=config.log_level)
     with named_instance(config.state_dir) as instance:
         async with connect(config.credentials_dir) as bus:
-            lead = partial(leading, config.credentials_dir)
-            await Candidacy(LeaseRecords(bus), instance, lead).run(stop)
+            candidacy = Candidacy(LeaseRecords(bus), instance)
+            while not stop.is_set():
+                await taking_part(config.credentials_dir, candidacy, stop)
 
 
 if __name__ == "__main__":

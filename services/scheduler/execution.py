@@ -39,7 +39,7 @@ class Execution:
         self._records: Final = records
         self._outbox: Final = outbox
         self._changing: Final = asyncio.Lock()
-        self._is_stale = True
+        self._is_stale = False  # `records` were opened
         self.conflicts: Collection[PlaceConflict] = ()
         """Deployments that found a place taken when the nodes were told last."""
         self._stays: frozenset[Stay] = frozenset()

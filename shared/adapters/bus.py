@@ -89,7 +89,7 @@ class Bus:
         return self.connection.closed
 
     def fence_writes(self, writes: FencedWrites) -> None:
-        """From now on events, and writes of buckets opened later, are those of a leader."""
+        """From now on events, and writes of buckets, are those of a leader."""
         self._writes = writes
 
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None:
@@ -187,7 +187,7 @@ class Bus:
 
     def bucket(self, bucket: Bucket[MessageT]) -> KeyValue[MessageT]:
         """A key-value bucket."""
-        return KeyValue(self.connection, bucket, spawn=self.spawn, writes=self._writes)
+        return KeyValue(self.connection, bucket, spawn=self.spawn, writes=lambda: self._writes)
 
     def serve(
         self,

@@ -84,11 +84,11 @@ class KeyValue(Generic[RecordT]):
         bucket: Bucket[RecordT],
         *,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
-        writes: FencedWrites | None = None,
+        writes: Callable[[], FencedWrites | None] = lambda: None,
     ) -> None:
-        """`writes` are those of a leader; without, whoever has the right writes."""
+        """`writes` gives those of a leader; while there are none, whoever has the right writes."""
         self.bucket: Final = bucket
-        self._fenced: Final = None if writes is None else writes.stream(bucket.name)
+        self._writes: Final = writes
         self._connection: Final = connection
         self._spawn: Final = spawn
         self._stream: Final = kv_stream(bucket.name)
@@ -274,8 +274,10 @@ class KeyValue(Generic[RecordT]):
     async def _store(
         self, subject: str, data: bytes, *, message_id: str, headers: Mapping[str, str]
     ) -> Acknowledged:
-        if self._fenced is not None:
-            return await self._fenced.publish(subject, data, message_id=message_id, headers=headers)
+        writes = self._writes()
+        fenced = None if writes is None else writes.stream(self.bucket.name)
+        if fenced is not None:
+            return await fenced.publish(subject, data, message_id=message_id, headers=headers)
         return await publish_stored(
             self._connection, subject, data, message_id=message_id, headers=headers
         )

@@ -71,7 +71,9 @@ class FrozenBus(Bus):
 
     def bucket(self, bucket: Bucket[Any]) -> KeyValue[Any]:
         """One that waits."""
-        values = _FrozenKeyValue(self.connection, bucket, spawn=self.spawn, writes=self._fenced)
+        values = _FrozenKeyValue(
+            self.connection, bucket, spawn=self.spawn, writes=lambda: self._fenced
+        )
         values.frost = self._frost
         return values
 

@@ -29,7 +29,7 @@ from shared.contracts.desired import DESIRED, DesiredNode
 from shared.contracts.node import HEARTBEAT, NODES, OBSERVED, NodeRecord, ObservedNode
 from shared.contracts.scheduler import NODE_LABELS, NodeLabels
 from shared.contracts.waivers import LICENCE_WAIVERS, Waiver
-from shared.errors import RefusedError
+from shared.errors import FaultError, RefusedError
 from shared.licensing.waivers import expiry_of, in_force
 
 RecordT = TypeVar("RecordT", bound=msgspec.Struct)
@@ -37,6 +37,8 @@ RecordT = TypeVar("RecordT", bound=msgspec.Struct)
 NodesOwnT = TypeVar("NodesOwnT", NodeRecord, ObservedNode)
 
 WRITES_AT_ONCE: Final = 32
+LISTED_SECONDS: Final = 60.0
+"""How long listing all nodes may take."""
 
 _log = structlog.get_logger()
 
@@ -70,6 +72,8 @@ class FleetRecords:
         self._desired: dict[str, Entry[DesiredNode]] = {}
         self._views: dict[str, NodeView] = {}
         self._heard_at: Final[dict[str, float]] = {}
+        self._watched: tuple[asyncio.Event, ...] = ()
+        """Set when all nodes, and all that they observe, were listed once."""
         self.nodes: Final[dict[str, NodeRecord]] = {}
         """The inventory, by node."""
         self.observed: Final[dict[str, ObservedNode]] = {}
@@ -96,36 +100,60 @@ class FleetRecords:
         """When the node's last heartbeat came, by the event loop's clock; None if none did."""
         return self._heard_at.get(node)
 
-    async def open(self) -> None:
-        """Everything is read, and from now on what the nodes write is followed.
+    async def watch(self) -> None:
+        """From now on what others write is followed; a process that stands by needs no more.
 
         Raises:
-            FaultError: Something could not be read.
+            FaultError: The bus does not answer.
         """
         await self._bus.subscribe(HEARTBEAT.at(node="*").subject, self._on_heartbeat)
         await self.spaces.open()
-        await self.reread()
-        await self._nodes_bucket.follow(">", self._on_node)
-        await self._observed_bucket.follow(">", self._on_observed)
+        self._watched = (
+            await self._nodes_bucket.follow(">", self._on_node),
+            await self._observed_bucket.follow(">", self._on_observed),
+        )
         try:
             await self._waivers_bucket.follow(">", self._on_waiver)
         except RefusedError as error:
             _log.warning("waivers_not_followed", why=error.message)
 
+    async def open(self) -> None:
+        """Everything is known: what others write, and what schedulers wrote before.
+
+        Raises:
+            FaultError: Something could not be read.
+        """
+        if not self._watched:
+            await self.watch()
+        await asyncio.gather(
+            self._reread_desired(), self.reread_labels(), self.reread_deployments()
+        )
+        await self.reread_waivers()
+        try:
+            async with asyncio.timeout(LISTED_SECONDS):
+                for listed in self._watched:
+                    await listed.wait()
+        except TimeoutError as error:
+            raise FaultError("the nodes' records cannot be read") from error
+        self._view_nodes()
+
     async def reread(self) -> None:
         """Everything is read anew."""
-        nodes, observed, desired, _, _ = await asyncio.gather(
+        nodes, observed, _, _, _ = await asyncio.gather(
             self._nodes_bucket.snapshot(),
             self._observed_bucket.snapshot(),
-            self._desired_bucket.snapshot(),
+            self._reread_desired(),
             self.reread_labels(),
             self.reread_deployments(),
         )
         await self.reread_waivers()
-        self._desired = dict(_newest(desired, self._desired))
         self.nodes.update(_own(nodes))
         self.observed.update(_own(observed))
         self._view_nodes()
+
+    async def _reread_desired(self) -> None:
+        desired = await self._desired_bucket.snapshot()
+        self._desired = dict(_newest(desired, self._desired))
 
     async def reread_deployments(self) -> int:
         """Deployments are read anew; the last sequence of their bucket."""

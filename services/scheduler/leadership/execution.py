@@ -9,7 +9,8 @@ an earlier lead read, or was about to do, outlives it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final
 
@@ -153,23 +154,17 @@ class Lead:
 class Candidacy:
     """A process that leads whenever no other does."""
 
-    def __init__(
-        self,
-        records: LeaseRecords,
-        instance: Instance,
-        lead: Callable[[Lead, asyncio.Event], Awaitable[None]],
-    ) -> None:
-        """`lead(lead, stop)` leads until `stop` or `lead.lost` is set."""
+    def __init__(self, records: LeaseRecords, instance: Instance) -> None:
         self._records: Final = records
         self._instance: Final = instance
-        self._lead: Final = lead
         self._since: Final = render_time(datetime.now(UTC))
         self._listed: float | None = None
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop` is set."""
+    async def turn(self, stop: asyncio.Event) -> Lead | None:
+        """The lead, once it is this process's turn; None if `stop` was set before."""
         sight: Sight | None = None
-        while not stop.is_set():
+        lead: Lead | None = None
+        while lead is None and not stop.is_set():
             try:
                 stored = await self._records.read()
                 sight = look(
@@ -182,15 +177,28 @@ class Candidacy:
             except FaultError as fault:
                 _log.warning("lease_not_read", why=fault.message)
                 sight = blurred(sight, now=_now())
-                lead = None
-            if lead is not None:
-                await self._led(lead, stop)
-                sight = None
-                self._listed = None
-            elif not stop.is_set():
+            if lead is None:
                 await _pause(stop, LOOK_SECONDS)
-        if self._listed is not None:
-            await self._unlisted()
+        await self._unlist()
+        return lead
+
+    @asynccontextmanager
+    async def kept(self, lead: Lead) -> AsyncIterator[None]:
+        """A block during which the lease is renewed; it is free afterwards, if it was not lost.
+
+        A FenceLostError ends the block as well, and the lead with it.
+        """
+        async with plain_task_group() as tasks:
+            keeping = tasks.create_task(lead.keep())
+            try:
+                yield
+            except FenceLostError as lost:
+                lead.lost.set()
+                _log.warning("lead_given_up", token=lead.lease.token, why=lost.message)
+            finally:
+                keeping.cancel()
+        if not lead.lost.is_set():
+            await lead.release()
 
     async def _taken(self, sight: Sight) -> Lead | None:
         """The lead, if the lease was free and is now this process's."""
@@ -213,22 +221,6 @@ class Candidacy:
         _log.info("lease_taken", token=lease.token, why=why)
         return lead
 
-    async def _led(self, lead: Lead, stop: asyncio.Event) -> None:
-        """Everything between taking the lease and giving it up or losing it."""
-        if self._listed is not None:
-            await self._unlisted()
-        async with plain_task_group() as tasks:
-            keeping = tasks.create_task(lead.keep())
-            try:
-                await self._lead(lead, stop)
-            except FenceLostError as lost:
-                lead.lost.set()
-                _log.warning("lead_given_up", token=lead.lease.token, why=lost.message)
-            finally:
-                keeping.cancel()
-        if not lead.lost.is_set():
-            await lead.release()
-
     async def _stand_by(self, sight: Sight) -> None:
         if self._listed is None:
             leader = sight.lease.instance if sight.lease is not None else ""
@@ -245,7 +237,10 @@ class Candidacy:
             )
         )
 
-    async def _unlisted(self) -> None:
+    async def _unlist(self) -> None:
+        if self._listed is None:
+            return
+        self._listed = None
         try:
             async with asyncio.timeout(LEAVE_SECONDS):
                 await self._records.leave_standbys(self._instance.name)
