@@ -4,14 +4,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, Final
 
 import cyclopts
+import msgspec
 from cyclopts import Parameter
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cli.chain_places import asked_nodes
 from cli.console import CredentialsOption, JsonFlag, emit, plain, run
 from cli.node_request import request_of_node
 from cli.rollout import ReasonOption
@@ -26,8 +29,10 @@ from shared.contracts.node_companions import (
     CompanionRestarted,
     CompanionShown,
     CompanionsListed,
+    ListCompanions,
     ObservedCompanion,
 )
+from shared.errors import FaultError
 from shared.identifiers import Hook, parse_token, split_place
 from shared.validation import convert_document
 
@@ -55,9 +60,17 @@ InterfaceOption = Annotated[
 HookOption = Annotated[Hook | None, Parameter(name="--hook", help="The same.")]
 
 
+class NodesListed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The companions of all nodes that are alive; what `--json` prints if no node was named."""
+
+    nodes: tuple[CompanionsListed, ...]
+    silent: dict[str, str] = {}
+    """Nodes that did not answer, and why."""
+
+
 @app.command(name="list")
 def list_companions(
-    node: str,
+    node: str = "",
     /,
     *,
     deployment: Annotated[
@@ -66,16 +79,20 @@ def list_companions(
     json: JsonFlag = False,
     credentials: CredentialsOption = None,
 ) -> None:
-    """The companions of a node: whether each does its work, and what it uses.
+    """The companions of nodes: whether each does its work, and what it uses.
 
     Parameters
     ----------
     node
-        Its name.
+        Its name; all that are alive without.
     """
     fields = {"deployment": deployment or None}
-    asked = _ask(LIST_COMPANIONS, node, fields, credentials, what="companion list")
-    emit(run(asked, json=json), render_companions, json=json)
+    if node:
+        asked = _ask(LIST_COMPANIONS, node, fields, credentials, what="companion list")
+        emit(run(asked, json=json), render_companions, json=json)
+    else:
+        everywhere = _ask_everywhere(fields, credentials)
+        emit(run(everywhere, json=json), render_everywhere, json=json)
 
 
 @app.command
@@ -134,6 +151,18 @@ def restart(
     fields = {**_address(deployment, companion, interface, hook), "reason": reason}
     asked = _ask(RESTART_COMPANION, node, fields, credentials, what="companion restart")
     emit(run(asked, json=json), render_restarted, json=json)
+
+
+def render_everywhere(found: NodesListed) -> RenderableType:
+    """Every node that has some, then who did not answer."""
+    having = [one for one in found.nodes if one.companions]
+    silent = (Text(f"{node}: {plain(why)}", style="red") for node, why in found.silent.items())
+    if not having:
+        return Group(Text("no node runs companions"), *silent)
+    parts = (
+        part for one in having for part in (Text(one.node, style="bold"), render_companions(one))
+    )
+    return Group(*parts, *silent)
 
 
 def render_companions(listed: CompanionsListed) -> RenderableType:
@@ -216,3 +245,23 @@ async def _ask(
     name = parse_token(node, path="node")
     async with connected(credentials) as bus:
         return await request_of_node(bus, endpoint, name, request)
+
+
+async def _ask_everywhere(fields: dict[str, Any], credentials: CredentialsOption) -> NodesListed:
+    """What every node says that is alive."""
+    request = convert_document(fields, ListCompanions, what="companion list")
+    async with connected(credentials) as bus:
+        names = await asked_nodes(bus, "")
+        answers = await asyncio.gather(
+            *(request_of_node(bus, LIST_COMPANIONS, name, request) for name in names),
+            return_exceptions=True,
+        )
+    listed, silent = [], {}
+    for name, answer in zip(names, answers, strict=True):
+        if isinstance(answer, CompanionsListed):
+            listed.append(answer)
+        elif isinstance(answer, FaultError):
+            silent[name] = answer.message
+        else:
+            raise answer
+    return NodesListed(nodes=tuple(listed), silent=silent)

@@ -27,7 +27,7 @@ from shared.companion_arguments import executable_on, rendered_arguments, whole_
 from shared.contracts.catalog import SignedPackage
 from shared.contracts.companions import CompanionCommand, CompanionSpec
 from shared.contracts.desired import DesiredProgram
-from shared.contracts.events import PUBLIC, Audience
+from shared.contracts.events import Audience
 from shared.contracts.package_manifest import CompanionEntry, PackageManifest
 from shared.deployment_keys import space_of
 from shared.errors import RefusedError
@@ -129,6 +129,8 @@ def _of_program(  # noqa: PLR0917 because all of it is one place
     audience: Audience,
 ) -> Iterable[WantedCompanion]:
     manifest = manifest_of(program.signed)
+    if not manifest.companions:
+        return
     digests = {one.path: one.sha256 for one in manifest.files}
     maps = _visible_maps(generation, program.deployment)
     for name, entry in sorted(manifest.companions.items()):
@@ -146,7 +148,7 @@ def _of_program(  # noqa: PLR0917 because all of it is one place
             archive_sha256=program.signed.archive_sha256,
             executable=executable,
             signed=program.signed,
-            audience=audience if audience != PUBLIC else PUBLIC,
+            audience=audience,
         )
 
 

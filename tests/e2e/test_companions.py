@@ -168,6 +168,12 @@ def test_a_companion_lives_and_ends_with_its_deployment(watched: Stage) -> None:
     _until(lambda: any("second packets" in line for line in _lines(watched)), "its successor")
     assert "first ends" in _lines(watched)
 
+    # Asked for by hand: another run of the same.
+    watched.must("companion", "restart", "host-1", "watched", "watcher", "--reason", "for the test")
+    again = _until(lambda: _other(watched, second["companion"]["pid"]), "another run")
+    assert again["version"] == "1.1.0"
+    second = again
+
     # Gone.
     pid, group = second["companion"]["pid"], _group(second["companion"]["pid"])
     watched.must("undeploy", "watched")
@@ -178,7 +184,8 @@ def test_a_companion_lives_and_ends_with_its_deployment(watched: Stage) -> None:
     listed = watched.must("companion", "list", "host-1")
     assert listed["companions"] == []
     actions = _until(lambda: _said(watched, "companion.stop"), "that it was stopped is recorded")
-    assert [actions.count(f"companion.{one}") for one in ("start", "ready")] == [2, 2]
+    assert [actions.count(f"companion.{one}") for one in ("start", "ready")] == [3, 3]
+    assert actions.count("companion.restart") == 1
 
 
 def _ready(system: Stage) -> dict[str, Any] | None:
@@ -187,6 +194,16 @@ def _ready(system: Stage) -> dict[str, Any] | None:
         return None
     found = [one for one in answer.output["companions"] if one["companion"]["state"] == "ready"]
     return dict(found[0]) if found else None
+
+
+def _other(system: Stage, pid: int) -> dict[str, Any] | None:
+    """The companion that is ready, if it is another process; of all nodes that are alive."""
+    answer = system.must("companion", "list", "--deployment", "watched", show=False)
+    for node in answer["nodes"]:
+        for one in node["companions"]:
+            if one["companion"]["state"] == "ready" and one["companion"]["pid"] != pid:
+                return dict(one)
+    return None
 
 
 def _said(system: Stage, action: str) -> list[str]:

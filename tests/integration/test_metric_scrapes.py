@@ -10,9 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from services.node_executor.adapters.metrics_endpoint import MetricsEndpoint, pause_seconds
 from services.node_executor.disclosure import Readers
+from shared.contracts.node_companions import CompanionShown, CompanionUsage, ObservedCompanion
 from shared.errors import FaultError
 from tests.unit.test_executor_hook_points import World
 from tests.unit.test_executor_inspection import CounterMaps, a_sampler
@@ -35,11 +37,11 @@ class BusyThread:
         return call(*arguments, **options)
 
 
-def an_endpoint(thread: BusyThread) -> MetricsEndpoint:
-    """Of a node on which nothing runs."""
+def an_endpoint(thread: BusyThread, *companions: CompanionShown) -> MetricsEndpoint:
+    """Of a node on which nothing runs but these companions."""
     world = World()
     return MetricsEndpoint(
-        companions=lambda: (),
+        companions=lambda: companions,
         node="n1",
         thread=thread,
         sampler=a_sampler(world, CounterMaps()),
@@ -82,3 +84,34 @@ async def test_without_memory_there_is_nothing_to_show_and_the_executor_goes_on(
         answer = await asyncio.to_thread(urllib.request.urlopen, address, timeout=10)
         with answer:
             assert answer.read() == b""
+
+
+async def test_a_scrape_shows_what_companions_use() -> None:
+    """Over HTTP, beside everything else."""
+    companion = ObservedCompanion(
+        deployment="edge", revision=1, companion="exporter", state="ready", restarts=2
+    )
+    usage = CompanionUsage(cpu_seconds=1.5, memory_bytes=4096, processes=3)
+    shown = CompanionShown(interface="eth0", hook="xdp", companion=companion, usage=usage)
+    thread = BusyThread()
+    thread.is_free.set()
+
+    with an_endpoint(thread, shown).served(("127.0.0.1", 0), lambda: None) as port:
+        address = f"http://127.0.0.1:{port}/metrics"
+        answer = await asyncio.to_thread(urllib.request.urlopen, address, timeout=10)
+        with answer:
+            text = answer.read().decode()
+
+    read = {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.labels.get("companion") == "exporter"
+    }
+    assert read == {
+        "l3af_companion_ready": 1,
+        "l3af_companion_restarts_total": 2,
+        "l3af_companion_cpu_seconds_total": 1.5,
+        "l3af_companion_memory_bytes": 4096,
+        "l3af_companion_processes": 3,
+    }
