@@ -74,6 +74,11 @@ def main() -> None:
         while supervisor.states().companions:
             time.sleep(0.005)
         stopping = (time.perf_counter() - started) * 1000
+        supervisor.apply(a_spec(supervisor.folder, "exec yes 'too much'"))
+        time.sleep(1)
+        flood = processor_seconds(supervisor.pid)
+        time.sleep(5)
+        flood = (processor_seconds(supervisor.pid) - flood) / 5 * 100
     report(
         "companion_start",
         [
@@ -83,6 +88,7 @@ def main() -> None:
             Row(f"{TOGETHER} ended at once", stopping, "ms"),
             Row("supervisor of them, resident", memory, "MiB"),
             Row("supervisor of them, at rest", idle, "% of a core", 0.5),
+            Row("supervisor of one that floods its output", flood, "% of a core", 5.0),
         ],
     )
 

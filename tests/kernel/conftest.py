@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.support.companion_supervisor import SupervisorProcess, a_supervisor, nothing_is_left
+from tests.support.companion_supervisor import SupervisorProcess, a_supervisor
 from tests.support.executors import Executor, Wire, a_wire, pin_directory, real_kernel
 from tests.support.hand_linked import Kernel, a_kernel
 from tests.support.interfaces import Veth, a_veth, own_objects
@@ -77,11 +77,16 @@ def kernel() -> Iterator[Kernel]:
         yield made
 
 
-@pytest.fixture
-def supervisor() -> Iterator[SupervisorProcess]:
-    """A companion supervisor that answers; afterwards nothing is left of what it ran."""
+@pytest.fixture(scope="module")
+def supervisor_of_module() -> Iterator[SupervisorProcess]:
+    """A companion supervisor that answers."""
     with a_supervisor() as made:
         made.start()
         yield made
-        made.apply()
-        nothing_is_left(made)
+
+
+@pytest.fixture
+def supervisor(supervisor_of_module: SupervisorProcess) -> Iterator[SupervisorProcess]:
+    """It has nothing to do; afterwards nothing is left of what it ran."""
+    yield supervisor_of_module
+    supervisor_of_module.clear()

@@ -59,6 +59,7 @@ class SupervisorProcess:
         self._socket: socket.socket | None = None
         self._rest = b""
         self.seen: list[CompanionEvent] = []
+        self._since = 0
 
     @property
     def pid(self) -> int:
@@ -140,11 +141,20 @@ class SupervisorProcess:
 
     def fetch(self) -> list[CompanionEvent]:
         """Every event up to now; those seen before are acknowledged."""
-        since = self.seen[-1].number if self.seen else 0
-        reply = self.ask(AskEvents(since=since))
+        reply = self.ask(AskEvents(since=self._since))
         assert isinstance(reply, Events)
         self.seen += reply.events
+        if reply.events:
+            self._since = reply.events[-1].number
         return self.seen
+
+    def clear(self) -> None:
+        """Nothing runs and nothing has happened, for the next test."""
+        self.apply()
+        nothing_is_left(self)
+        wait_for(lambda: not self.states().companions, what="the end of all companions")
+        self.fetch()
+        self.seen.clear()
 
     def until(self, *kinds: str, companion: str = ID) -> list[CompanionEvent]:
         """The companion's events, when they are of these kinds in this order to begin with."""

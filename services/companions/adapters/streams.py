@@ -14,7 +14,7 @@ from typing import Final
 
 _BLOCK_BYTES: Final = 64 << 10
 _PAUSE_SECONDS: Final = 0.02
-"""After a full block.  So a flood is read at 3 MiB a second, and who floods waits."""
+"""After every block.  So a flood is read at 3 MiB a second, and who floods waits."""
 _LAST_BLOCKS: Final = 16
 _EVERYBODY: Final = 0o666
 
@@ -31,6 +31,7 @@ class PipeReader:
         self._reading, self.writing = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._reading, False)
         self._again: asyncio.TimerHandle | None = None
+        self._taken = 0
         self._loop.add_reader(self._reading, self._read)
 
     def close_writing(self) -> None:
@@ -49,7 +50,9 @@ class PipeReader:
                 self._on_end()
             return
         self._on_data(data)
-        if len(data) == _BLOCK_BYTES:
+        self._taken += len(data)
+        if self._taken >= _BLOCK_BYTES:
+            self._taken = 0
             self._loop.remove_reader(self._reading)
             self._again = self._loop.call_later(_PAUSE_SECONDS, self._resume)
 
