@@ -20,12 +20,15 @@ from cli.package_build import BuiltPackage
 from cli.package_publish import load_built
 from shared.contracts.package_tests import PackageTested, PackageTestResult, RunPackageTests
 from shared.errors import FaultError, Reason, Refusal, RefusedError
+from shared.identifiers import is_probe
 from shared.package_archive import unpack_archive
 from shared.package_tests import tried_part
 
 RUNNER: Final = "services.node_executor.package_test"
 """A process of its own: the command line links and loads nothing itself."""
 TESTING_SECONDS: Final = 300
+_LOADED: Final = "(loads)"
+"""What was only loaded, as probes are: no packet passes them."""
 _ANSWERED: Final = frozenset((0, console.REFUSED, console.FAULT))
 
 
@@ -33,7 +36,8 @@ def try_package(path: Path, *, only: str = "", json: JsonFlag = False) -> None:
     """Build a package and run its tests through this machine's kernel, attached to nothing.
 
     Each test links one program alone, with fresh maps and its configuration, and runs its packets
-    in order through BPF_PROG_TEST_RUN.  Needs root.  Exit status 2: a test failed.
+    in order through BPF_PROG_TEST_RUN.  Of a package with probes, which no packet passes, what no
+    test is about is loaded.  Needs root.  Exit status 2: a test failed.
 
     Parameters
     ----------
@@ -58,11 +62,13 @@ def run_tests(built: BuiltPackage, *, only: str = "") -> PackageTested:
         FaultError: The kernel loads nothing for this user, or the process failed.
     """
     name = f"{built.manifest.name} {built.manifest.version}"
-    if built.manifest.tests is None:
+    has_probes = any(is_probe(hook) for one in built.manifest.programs for hook in one.hooks)
+    if built.manifest.tests is None and not has_probes:
         reason = Reason(path="test", rule="the package has no tests: write [[test]] entries")
         raise RefusedError(f"{name} has no tests", [reason])
     manifest, archive = tried_part(built.manifest, unpack_archive(built.archive))
-    order = RunPackageTests(manifest=manifest, archive=archive, only=only)
+    loads_all = has_probes and not only
+    order = RunPackageTests(manifest=manifest, archive=archive, only=only, loads_all=loads_all)
     try:
         done = subprocess.run(
             [sys.executable, "-m", RUNNER],
@@ -94,7 +100,7 @@ def render(tested: PackageTested) -> RenderableType:
     )
     for result in tested.results:
         table.add_row(
-            plain(result.name),
+            plain(result.name or _LOADED),
             plain(result.program),
             result.hook,
             str(result.packets),
@@ -113,7 +119,8 @@ def render(tested: PackageTested) -> RenderableType:
 
 
 def _failure(result: PackageTestResult) -> RenderableType:
-    parts: list[RenderableType] = [Text(plain(result.name), style="bold red")]
+    name = result.name or f"{result.program}: {_LOADED}"
+    parts: list[RenderableType] = [Text(plain(name), style="bold red")]
     if result.problem:
         parts.append(Text(plain(f"  {result.problem}")))
         parts += [Text(plain(f"  {reason.path}: {reason.rule}")) for reason in result.reasons]
