@@ -24,7 +24,7 @@ from cli.package_reference import describe_built
 from cli.package_test import run_tests
 from services.catalog.manifest import manifest_reasons
 from shared.errors import RefusedError
-from shared.identifiers import NETWORK_HOOKS, PROBE_HOOKS, Hook
+from shared.identifiers import NETWORK_HOOKS, PROBE_HOOKS, Hook, ProbeHook
 
 pytestmark = pytest.mark.kernel
 
@@ -53,11 +53,15 @@ def test_a_new_package_builds_and_passes_its_test(hook: Hook, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("hook", PROBE_HOOKS)
-def test_a_new_probe_builds_and_can_be_published(hook: Hook, tmp_path: Path) -> None:
-    """For every kind, with nothing changed."""
+def test_a_new_probe_builds_loads_and_can_be_published(hook: ProbeHook, tmp_path: Path) -> None:
+    """For every kind, with nothing changed; a kernel that takes none says what it lacks."""
     begun = begin_package("1-try", hook, tmp_path)
     built = build_package(Path(begun.folder))
 
+    (result,) = run_tests(built).results
+    assert (result.name, result.hook, result.packets) == ("", hook, 0)
+    assert result.verified_instructions or f"takes no {hook}: the kernel has no" in result.problem
+    assert result.has_passed == bool(result.verified_instructions)
     assert built.warnings == ()
     assert [*manifest_reasons(built.manifest, built.elf)] == []
     assert check_build(Path(begun.folder), None).is_reproducible

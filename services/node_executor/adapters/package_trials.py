@@ -17,6 +17,8 @@ from services.node_executor.adapters.chain import LinkedChain, link_chain
 from services.node_executor.adapters.kernel_facts import kernel_facts, own_platform
 from services.node_executor.adapters.packet_runner import PacketRunner
 from services.node_executor.adapters.packet_timing import ns_per_packet
+from services.node_executor.adapters.probe_chain import load_probe
+from services.node_executor.adapters.probe_features import probe_probes
 from services.node_executor.adapters.trial_configuration import (
     configure,
     find_map,
@@ -33,8 +35,9 @@ from services.node_executor.package_test.comparison import (
 from services.node_executor.package_test.map_room import check_map_room
 from services.node_executor.packages import OpenedPackage
 from services.node_executor.packet_tests import WatchedMap, programs_that_ran, verdict_name
+from services.node_executor.probe_types import loading_of_section
 from services.node_executor.slot_metrics import Counted
-from shared.bytecode.elf import read_elf_facts
+from shared.bytecode.elf import read_elf_facts, read_object
 from shared.configuration.entries import UNDECLARED, map_codec, map_layout
 from shared.configuration.metric_selection import select
 from shared.contracts.node import DEFAULT_PROCEED_ON
@@ -46,6 +49,7 @@ from shared.contracts.package_tests import (
     PackageTestResult,
 )
 from shared.errors import FaultError, Reason, RefusedError
+from shared.identifiers import ProbeHook, is_probe
 
 _CHAIN_NAME: Final = "l3af-test"
 
@@ -157,6 +161,11 @@ class _Trial:
         test, manifest = self._test, self._manifest
         variables, constants = trial_variables(manifest, test, source.data, source.object_path)
         source = replace(source, globals=constants)
+        if is_probe(test.hook):
+            with _load_probe(source, test.hook) as loaded:
+                self.verified_instructions = loaded.info.instructions_verified
+                configure(loaded.maps[source.name], manifest, test, variables.live, source)
+            return
         with link_chain([source], test.hook, name=_CHAIN_NAME, facts=kernel_facts()) as chain:
             self.verified_instructions = sum(
                 one.instructions_verified for one in chain.segment_infos
@@ -209,6 +218,31 @@ class _Trial:
             numbers = map_access.selected(loaded.handle, select(entry, codec))
             found[name] = sum(numbers.values())
         return found
+
+
+def _load_probe(source: ProgramSource, hook: ProbeHook) -> LinkedChain:
+    """The program, loaded for what its section names and attached to nothing.
+
+    Raises:
+        RefusedError: Its section does not name what it has to be verified against, the kernel takes
+            no such probe; or as `load_probe` says.
+    """
+    entry = read_object(source.data, source.object_path).program(source.function)
+    section = entry.section if entry is not None else ""
+    loading = loading_of_section(section, hook)
+    if loading is None:
+        rule = f"names nothing that a {hook} could be verified against before it is deployed"
+        reason = Reason(path=f"programs.{source.name}", rule=f"section {section} {rule}")
+        raise RefusedError(f"section {section} of {source.name} {rule}", [reason])
+    try:
+        return load_probe(source, hook, loading)
+    except (RefusedError, FaultError) as error:
+        lacking = probe_probes()[1].get(hook)
+        if lacking is None:
+            raise
+        rule = f"this kernel takes no {hook}: {lacking}"
+        reasons = (Reason(path=f"programs.{source.name}", rule=rule), *error.reasons)
+        raise RefusedError(f"{source.name}: {rule}", reasons) from error
 
 
 def _loads(manifest: PackageManifest, tests: Sequence[PackageTest]) -> list[PackageTest]:
