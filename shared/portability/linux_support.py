@@ -145,7 +145,11 @@ def _of_functions(names: Iterable[str]) -> Iterator[KernelReason]:
 def _architectures(use: ProgramUse, minimum: str) -> dict[str, str]:
     if use.kind.type in since.PROCESSOR_BOUND_TYPES:
         return {}
-    learnt = {*use.features, *(["tracing"] if use.kind.type in ("tracing", "lsm", "ext") else [])}
+    kind = use.kind
+    has_trampoline = (
+        kind.type in ("tracing", "lsm", "ext") and kind.attach not in since.WITHOUT_TRAMPOLINE
+    )
+    learnt = {*use.features, *(["tracing"] if has_trampoline else [])}
     tables = [since.FEATURE_OF_ARCHITECTURE[one] for one in learnt & _LEARNT_APART]
     return {
         name: max((minimum, jit, *(table[name] for table in tables)), key=since.release)

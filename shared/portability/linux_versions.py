@@ -160,6 +160,8 @@ FEATURE_OF_ARCHITECTURE: Final[dict[str, dict[str, str]]] = {
 }
 """What architectures learnt apart: one that is not named is not known to have it.  `tracing` are
 the types that are attached to functions by trampolines."""
+WITHOUT_TRAMPOLINE: Final = frozenset({"trace_iter", "trace_raw_tp"})
+"""Of those types, what the kernel calls as any other program."""
 PROCESSOR_BOUND_TYPES: Final = frozenset({"kprobe", "perf_event"})
 """Their context is the processor's registers (struct pt_regs), so they are compiled for one."""
 

@@ -257,6 +257,7 @@ def test_a_program_made_for_registers_has_its_own_architecture() -> None:
         "x86_64": "5.5",
         "aarch64": "6.4",
     }
+    assert analysed("", "iter/task").linux.architectures["aarch64"] == "5.8"
     assert analysed("", "xdp").linux.architectures["riscv64"] == "5.1"
 
 
