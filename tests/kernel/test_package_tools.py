@@ -60,7 +60,7 @@ def test_a_new_probe_builds_loads_and_can_be_published(hook: ProbeHook, tmp_path
 
     (result,) = run_tests(built).results
     assert (result.name, result.hook, result.packets) == ("", hook, 0)
-    assert result.verified_instructions or f"takes no {hook}: the kernel has no" in result.problem
+    assert result.verified_instructions or result.problem.startswith("the kernel has no ")
     assert result.has_passed == bool(result.verified_instructions)
     assert built.warnings == ()
     assert [*manifest_reasons(built.manifest, built.elf)] == []

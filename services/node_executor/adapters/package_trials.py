@@ -18,7 +18,7 @@ from services.node_executor.adapters.kernel_facts import kernel_facts, own_platf
 from services.node_executor.adapters.packet_runner import PacketRunner
 from services.node_executor.adapters.packet_timing import ns_per_packet
 from services.node_executor.adapters.probe_chain import load_probe
-from services.node_executor.adapters.probe_features import probe_probes
+from services.node_executor.adapters.probe_features import require
 from services.node_executor.adapters.trial_configuration import (
     configure,
     find_map,
@@ -224,8 +224,9 @@ def _load_probe(source: ProgramSource, hook: ProbeHook) -> LinkedChain:
     """The program, loaded for what its section names and attached to nothing.
 
     Raises:
-        RefusedError: Its section does not name what it has to be verified against, the kernel takes
-            no such probe; or as `load_probe` says.
+        UnsupportedByKernelError: The kernel has no such probes.
+        RefusedError: Its section does not name what it has to be verified against; or as
+            `load_probe` says.
     """
     entry = read_object(source.data, source.object_path).program(source.function)
     section = entry.section if entry is not None else ""
@@ -234,15 +235,8 @@ def _load_probe(source: ProgramSource, hook: ProbeHook) -> LinkedChain:
         rule = f"names nothing that a {hook} could be verified against before it is deployed"
         reason = Reason(path=f"programs.{source.name}", rule=f"section {section} {rule}")
         raise RefusedError(f"section {section} of {source.name} {rule}", [reason])
-    try:
-        return load_probe(source, hook, loading)
-    except (RefusedError, FaultError) as error:
-        lacking = probe_probes()[1].get(hook)
-        if lacking is None:
-            raise
-        rule = f"this kernel takes no {hook}: {lacking}"
-        reasons = (Reason(path=f"programs.{source.name}", rule=rule), *error.reasons)
-        raise RefusedError(f"{source.name}: {rule}", reasons) from error
+    require(hook)
+    return load_probe(source, hook, loading)
 
 
 def _loads(manifest: PackageManifest, tests: Sequence[PackageTest]) -> list[PackageTest]:
