@@ -128,6 +128,19 @@ async def test_what_gets_the_wrong_verdict_is_not_released(fleet: VerifyingFleet
     assert (await fleet.matrix()).state == "failed"
 
 
+async def test_a_probe_is_loaded_for_what_its_section_names(fleet: VerifyingFleet) -> None:
+    """No packet passes it, nothing is attached; that the kernel takes it releases the version."""
+    words = ("package", "publish", str(ROOT / "packages" / "exec-count"), "--watch", "--json")
+    published = await fleet.l3af(*words)
+
+    assert (published.status, published.document["state"]) == (0, "released")
+    (node,) = published.document["nodes"]
+    (result,) = node["results"]
+    assert (result["hook"], result["has_passed"]) == ("tracepoint", True)
+    assert result["verified_instructions"] > 0
+    assert not result.get("packets")
+
+
 async def test_publishing_can_be_watched(fleet: VerifyingFleet) -> None:
     """The command says what it waits for and ends with the matrix, for scripts and for people."""
     words = ("package", "publish", str(ROOT / "packages" / PACKAGE), "--watch")
