@@ -98,6 +98,8 @@ ROWS: Final[dict[str, Row]] = {
 ELSEWHERE: Final[dict[str, str]] = {
     "l3af.v1.api.scheduler.node.list": "tests/integration/test_scheduler_spaces.py",
     "l3af.v1.api.scheduler.node.get": "tests/integration/test_scheduler_spaces.py",
+    "l3af.v1.api.scheduler.chain.why": "tests/unit/test_chain_reasons.py",
+    "l3af.v1.api.scheduler.leader.get": "tests/integration/test_scheduler_leaders.py",
     "l3af.v1.api.auditor.record.prove": "tests/integration/test_auditor_spaces.py",
     "l3af.v1.api.auditor.health.get": "tests/integration/test_auditor_spaces.py",
     "l3af.v1.api.auditor.checkpoint.get": "tests/integration/test_auditor_spaces.py",

@@ -38,7 +38,7 @@ def test_a_record_has_the_licence_that_its_event_speaks_of(
 
 def test_each_block_knows_its_earliest_and_latest_time() -> None:
     """Also of emitters whose clocks are wrong."""
-    times = {0: 5, 1: 3, BLOCK_RECORDS - 1: 9, BLOCK_RECORDS: -1}
-    rows = [(index, "", "", "", time) for index, time in times.items()]
+    times = [5, 3, *[4] * (BLOCK_RECORDS - 3), 9, -1]
+    rows = [(index, "", "", "", time) for index, time in enumerate(times)]
 
     assert block_spans(rows) == [(0, 3, 9), (1, -1, -1)]
