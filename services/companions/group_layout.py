@@ -174,7 +174,6 @@ def limit_writes(
         return (
             LimitWrite("memory.max", size),
             LimitWrite("memory.swap.max", "0", is_optional=True),
-            LimitWrite("memory.oom.group", "1", is_optional=True),
         )
     return (
         LimitWrite("memory.limit_in_bytes", size),

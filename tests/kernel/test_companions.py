@@ -143,7 +143,7 @@ def test_one_that_eats_memory_is_ended_for_it(supervisor: SupervisorProcess) -> 
 def test_memory_that_a_child_eats_is_said_and_the_companion_goes_on(
     supervisor: SupervisorProcess,
 ) -> None:
-    """The kernel ends the child alone where groups are not ended as a whole."""
+    """The kernel ends the child alone; whether that matters is the companion's to know."""
     limits = CompanionLimits(memory_mib=16)
     script = "tail /dev/zero; echo survived; exec sleep 1000"
     supervisor.apply(a_spec(supervisor.folder, script, limits=limits))

@@ -7,12 +7,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from services.companions.adapters.control_groups import read_layout
+from shared.contracts.companions import ApplyCompanions
 from tests.support.companion_supervisor import (
     SupervisorProcess,
     a_spec,
@@ -52,6 +54,27 @@ def test_a_killed_supervisor_replaces_what_it_left(supervisor: SupervisorProcess
     assert all(len(names) == 1 for names in supervisor.groups().values())
     numbers = [event.number for event in events]
     assert numbers == list(range(numbers[0], numbers[0] + 5))
+
+
+def test_a_supervisor_may_be_killed_at_any_moment(supervisor: SupervisorProcess) -> None:
+    """Between any two steps of a start or a stop; afterwards there is one run and one group."""
+    specs = [
+        a_spec(supervisor.folder, f"sleep 1000 & echo {number}; {FOREVER}", stop_seconds=1)
+        for number in range(2)
+    ]
+    for number, wait_seconds in enumerate((0.0, 0.002, 0.004, 0.008, 0.016, 0.03)):
+        supervisor.send(ApplyCompanions(instances=(specs[number % 2],)))
+        time.sleep(wait_seconds)
+        supervisor.kill()
+        supervisor.start()
+
+    supervisor.apply(specs[0])
+    supervisor.until_said("0")
+
+    wait_for(lambda: len(supervisor.members()) == 2, what="one companion with its child")
+    assert all(len(names) == 1 for names in supervisor.groups().values())
+    numbers = [event.number for event in supervisor.fetch()]
+    assert numbers == sorted(set(numbers))
 
 
 def test_one_that_stops_takes_its_companions_along(supervisor: SupervisorProcess) -> None:
@@ -128,7 +151,11 @@ def test_a_group_that_was_delegated_is_divided() -> None:
             home.mkdir(parents=True)
         doors = " ".join(f"{home}/cgroup.procs" for home in homes)
         supervisor.before = ("sh", "-c", f'for d in {doors}; do echo $$ >$d; done; exec "$@"', "-")
-        supervisor.environment = {"COMPANIONS_CGROUP": "own"}
+        # Nobody handed controllers down to the group where all is in one hierarchy.
+        supervisor.environment = {
+            "COMPANIONS_CGROUP": "own",
+            "COMPANIONS_MAY_LACK": "cpu,memory,pids",
+        }
         supervisor.start()
 
         supervisor.apply(a_spec(supervisor.folder, FOREVER))

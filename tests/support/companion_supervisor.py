@@ -101,6 +101,11 @@ class SupervisorProcess:
         """What it answers."""
         return self.say(encode_line(request))
 
+    def send(self, request: CompanionRequest) -> None:
+        """The request is on its way."""
+        assert self._socket is not None
+        self._socket.sendall(encode_line(request))
+
     def say(self, line: bytes) -> CompanionReply:
         """What it answers to any line."""
         assert self._socket is not None

@@ -115,7 +115,7 @@ def test_a_bpf_file_system_is_found_wherever_it_is_mounted() -> None:
         (
             "memory",
             2,
-            {"memory.max": "67108864", "memory.swap.max": "0", "memory.oom.group": "1"},
+            {"memory.max": "67108864", "memory.swap.max": "0"},
         ),
         (
             "memory",
