@@ -9,6 +9,7 @@ others read, each a consistent snapshot.  A store belongs to one process, which 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sqlite3
 import sys
@@ -78,12 +79,17 @@ LOCK_SECONDS: Final = 0.0002
 """How long a thread may keep the interpreter from the others.  The writer gives the lock away at
 every step of SQLite, a dozen times a batch, and would wait 5 ms each time to have it back."""
 
+OBJECTS_MADE: Final = 20_000
+"""After how many cycles are looked for.  What becomes of a message has none, and several batches of
+it are there at a time: the interpreter's own 700 are made every few dozen messages."""
+
 ResultT = TypeVar("ResultT")
 
 
 def share_interpreter() -> None:
-    """Threads of this process take turns every LOCK_SECONDS."""
+    """Threads of this process take turns every LOCK_SECONDS, and none looks for cycles for long."""
     sys.setswitchinterval(LOCK_SECONDS)
+    gc.set_threshold(OBJECTS_MADE)
 
 
 class SqliteStore:
