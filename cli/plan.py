@@ -8,7 +8,6 @@ import asyncio
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 from cyclopts import Parameter
 
 from cli.console import CredentialsOption, JsonFlag, emit, run, say
@@ -44,22 +43,12 @@ def plan(
         first, *also = (read_deployment(one) for one in (file, *more))
         deadline = asyncio.get_running_loop().time() + timeout
         async with connected(credentials) as bus:
-            found = await insist(
+            return await insist(
                 bus,
                 PLAN_DEPLOYMENT,
-                PlanDeployment(spec=first, also=tuple(also)),
+                PlanDeployment(spec=first, also=tuple(also), node=node),
                 deadline=deadline,
                 waiting=lambda what: say(f"waiting: {what}", json=json),
             )
-        return only_node(found, node) if node else found
 
     emit(run(planned(), json=json), render_plan, json=json)
-
-
-def only_node(found: DeploymentPlan, node: str) -> DeploymentPlan:
-    """The part of a plan that is about one node."""
-    return msgspec.structs.replace(
-        found,
-        chains=tuple(one for one in found.chains if one.node == node),
-        excluded=tuple(one for one in found.excluded if one.node == node),
-    )

@@ -48,7 +48,12 @@ def render_plan(plan: DeploymentPlan) -> RenderableType:
         for chain in plan.chains
         if chain.verified_instructions
     ]
+    if plan.more_chains:
+        more = f"{plan.more_chains} more chains change: `l3af plan --node` lists those of one node"
+        parts.append(Text(more, style="yellow"))
     parts += [Text(f"not on {one.node}: {plain(one.why)}", style="dim") for one in plan.excluded]
+    if plan.more_excluded:
+        parts.append(Text(f"not on {plan.more_excluded} more nodes", style="dim"))
     parts += [Text(f"note: {plain(warning)}", style="yellow") for warning in plan.warnings]
     return Group(*parts)
 

@@ -8,7 +8,7 @@ node must prove it can load before the command may be accepted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -16,23 +16,31 @@ import msgspec
 
 from services.scheduler.audiences import Sight
 from services.scheduler.chain_order import check_order
-from services.scheduler.chain_planning import current_revision, refuse_conflicts
+from services.scheduler.chain_planning import current_revision
 from services.scheduler.deployment import (
     CommandFacts,
     check_same_archive,
     next_record,
     removed_record,
 )
-from services.scheduler.desired_state import Fleet, changed_chains, derive_desired, takes_part
+from services.scheduler.desired_state import (
+    Derivation,
+    Fleet,
+    derive_desired,
+)
 from services.scheduler.expiry import check_expiry
 from services.scheduler.fitness import demand_for
 from services.scheduler.hook_terms import refuse_unfit_terms
+from services.scheduler.place_conflicts import refuse_conflicts
 from services.scheduler.placement import place
 from services.scheduler.plan_difference import (
+    ChangedChain,
+    chains_with,
     describe_plan,
     neighbour_warnings,
     order_warnings,
     planned_chains,
+    shown_chains,
     version_warnings,
 )
 from services.scheduler.program_choice import resolve_program, verdict_warnings
@@ -48,12 +56,14 @@ from shared.contracts.deployments import (
     DeploymentSpec,
     ResolvedProgram,
 )
-from shared.contracts.desired import DESIRED, DesiredChain, DesiredNode
+from shared.contracts.desired import DESIRED, DesiredChain, DesiredNode, DesiredProgram
 from shared.contracts.errors import ErrorCode
-from shared.contracts.scheduler import DeploymentAccepted, DeploymentPlan
+from shared.contracts.scheduler import DeploymentAccepted, DeploymentPlan, ExcludedNode
 from shared.deployment_keys import split_key
 from shared.errors import Reason, RefusedError
 
+CHAIN_BYTES: Final = 4096
+"""Of a chain, more than all that is not its programs."""
 SPARE_BYTES: Final = 192 * 1024
 """A deployment's record travels inside the outbox's record, beside request, reply and event."""
 
@@ -74,6 +84,10 @@ class Draft:
     """The records of the nodes that change."""
     staging: Mapping[str, tuple[DesiredChain, ...]]
     """Node to the chains that must load there; without those that only become empty."""
+    excluded: tuple[ExcludedNode, ...] = ()
+    """Every node that is left out."""
+    known: Derivation | None = None
+    """What each node would run then."""
 
     def reply(self, command_id: str) -> DeploymentAccepted:
         """What the caller is told once it is accepted."""
@@ -141,11 +155,11 @@ def draft_application(
     derived = derive_desired(fleet.with_deployment(record))
     refuse_conflicts(spec, derived.conflicts, sight)
     _refuse_too_large(record, derived.changed)
+    changes = chains_with((spec.key,), fleet.desired, derived.changed)
     plan = describe_plan(
         spec,
         package,
-        before=fleet.desired,
-        after=derived.changed,
+        changes=changes,
         sight=sight,
         excluded=placing.excluded,
         warnings=(
@@ -167,13 +181,15 @@ def draft_application(
         record=record,
         plan=plan,
         desired=derived.changed,
-        staging=_staging(spec.key, fleet.desired, derived.changed),
+        staging=staging_of(changes),
+        excluded=placing.excluded,
+        known=derived.known,
     )
 
 
 def _platforms(record: DeploymentRecord, fleet: Fleet) -> set[str]:
     """Of the nodes that the newest revision is placed on."""
-    return {fleet.nodes[one.node].platform for one in record.revisions[-1].placements}
+    return {fleet.nodes[one.node].platform for one in record.revisions[-1].accepted_for}
 
 
 def _running_places(
@@ -184,6 +200,9 @@ def _running_places(
 ) -> dict[str, set[str]]:
     """Node to the interfaces where this deployment has this very program already."""
     found: dict[str, set[str]] = {}
+    known = fleet.deployments.get(spec.key)
+    if known is None or known.removed:
+        return found
     for name, node in fleet.desired.items():
         view = fleet.nodes.get(name)
         file = resolved.on_platform(view.platform if view else "").object
@@ -212,35 +231,48 @@ def draft_removal(fleet: Fleet, key: str, facts: CommandFacts) -> Draft:
     derived = derive_desired(fleet.with_deployment(record))
     revision = record.revisions[-1]
     sight = fleet.audiences.seen_in(record.space)
+    changes = chains_with((key,), fleet.desired, derived.changed)
+    chains = shown_chains(planned_chains(changes, sight))
     plan = DeploymentPlan(
         deployment=key,
         version=revision.version,
         archive_sha256=revision.archive_sha256,
-        chains=tuple(planned_chains(key, fleet.desired, derived.changed, sight)),
+        chains=chains,
+        more_chains=len(changes) - len(chains),
     )
     return Draft(record=record, plan=plan, desired=derived.changed, staging={})
 
 
-def _staging(
-    key: str, before: Mapping[str, DesiredNode], after: Mapping[str, DesiredNode]
-) -> dict[str, tuple[DesiredChain, ...]]:
-    staging = {
-        node: tuple(
-            new
-            for old, new in changed_chains(before.get(node), record).values()
-            if new is not None and new.programs and takes_part(key, old, new)
-        )
-        for node, record in after.items()
-    }
-    return {node: chains for node, chains in staging.items() if chains}
+def staging_of(changes: Iterable[ChangedChain]) -> dict[str, tuple[DesiredChain, ...]]:
+    """Node to the chains that it must prove to load; those that only become empty need not."""
+    staging: dict[str, list[DesiredChain]] = {}
+    for node, _, new in changes:
+        if new is not None and new.programs:
+            staging.setdefault(node, []).append(new)
+    return {node: tuple(chains) for node, chains in staging.items()}
 
 
 def _refuse_too_large(record: DeploymentRecord, desired: Mapping[str, DesiredNode]) -> None:
+    sizes: dict[int, int] = {}
+
+    def size_of(program: DesiredProgram) -> int:
+        # One object serves many nodes.
+        if id(program) not in sizes:
+            sizes[id(program)] = len(msgspec.json.encode(program))
+        return sizes[id(program)]
+
+    def is_small(node: DesiredNode) -> bool:
+        programs = sum(size_of(one) for chain in node.chains for one in chain.programs)
+        members = sum(len(name) + 3 for names in node.members.values() for name in names)
+        rest = CHAIN_BYTES * (len(node.chains) + len(node.members) + 1)
+        return programs + members + rest <= DESIRED.max_value_bytes
+
     problems = [
         *_size_problems("deployment", DEPLOYMENTS, record, spare_bytes=SPARE_BYTES),
         *(
             problem
             for name, node in sorted(desired.items())
+            if not is_small(node)
             for problem in _size_problems(f"nodes.{name}", DESIRED, node)
         ),
     ]

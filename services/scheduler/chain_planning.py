@@ -16,39 +16,38 @@ Rules:
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import Final
 
 import msgspec
 
-from services.scheduler.audiences import Audiences, Sight
-from services.scheduler.chain_order import Entrant, LeftOut, Statement, merge
-from services.scheduler.fitness import demand_of
+from services.scheduler.audiences import Audiences
+from services.scheduler.chain_order import Entrant, LeftOut, merge
 from services.scheduler.link_options import Contradiction, SharedOptions
+from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.placement import NodeView, places_on
-from services.scheduler.selection import probe_targets
+from services.scheduler.revision_facts import RevisionFacts, facts_of
+from services.scheduler.selection import is_selected, selector_mismatch
 from shared.contracts.deployments import (
     DeploymentRecord,
     DeploymentRevision,
-    DeploymentSpec,
-    Placement,
 )
 from shared.contracts.desired import DesiredNode, DesiredProgram
-from shared.contracts.errors import ErrorCode
 from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.link_options import LinkOptions, LinkWishes
 from shared.contracts.probes import ProbeTarget
 from shared.deployment_keys import space_of
-from shared.errors import Reason, RefusedError
 from shared.identifiers import Hook, HookPoint, render_hook_point
 
-
-class ChainConflictError(RefusedError):
-    """Two deployments claim one place in a chain; both are named."""
-
-    code: ClassVar[ErrorCode] = "conflict"
+Holdings = Mapping[tuple[str, int, Hook], Sequence[str]]
+"""Deployment, revision and hook to places."""
+Wanted = tuple[tuple[RevisionFacts, tuple[str, ...]], ...]
+"""Revisions, each with at least one place of a node."""
+_KEPT_POINTS: Final = 4096
+_FEW: Final = 2
+"""Revisions of which it is quicker to look for each than to know of all who holds what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,39 +59,6 @@ class Claim:
     """When the revision was accepted, RFC 3339 UTC."""
     wishes: LinkWishes
     entrant: Entrant
-
-
-@dataclass(frozen=True, slots=True)
-class PlaceConflict:
-    """Two deployments that cannot be in one chain; one of them is."""
-
-    node: str
-    interface: str
-    """With its network namespace, if that is a named one: `<netns>/<interface>`."""
-    hook: Hook
-    order: int
-    holder: str
-    """By its key, as `left_out`: who may be told of it is another question."""
-    left_out: str
-    contradiction: Contradiction | None = None
-    """The link option that they want differently; null: they want the same place."""
-    are_apart: bool = False
-    """Whether it is their spaces that do not meet."""
-    circle: tuple[Statement, ...] = ()
-    """What is said of who runs before whom, and cannot all be so; empty: it is something else."""
-
-    def told(self, sight: Sight, place: str) -> str:
-        """Why they cannot both be there; `place` is how the hook point is called."""
-        if self.are_apart:
-            return f"{place} can have programs of one restricted space only"
-        if self.contradiction is not None:
-            agreed = self.contradiction.told(sight.named)
-            return f"the deployments of {place} must agree on {agreed}"
-        if self.circle:
-            said = ", ".join(one.told(sight.named) for one in self.circle)
-            return f"no order of {place} is as all say: {said}"
-        claimants = " and ".join(sorted(map(sight.named, (self.holder, self.left_out))))
-        return f"place {self.order} of {place} is claimed by {claimants}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,68 +82,73 @@ def current_revision(record: DeploymentRecord | None) -> DeploymentRevision | No
     return record.revisions[-1]
 
 
-def desired_program(revision: DeploymentRevision, platform: str) -> DesiredProgram:
-    """The program that a revision puts into every chain of a node of this platform."""
-    resolved = revision.resolved
-    if resolved is None:
-        raise AssertionError("unreachable: the newest revision is always resolved")
-    spec = revision.spec
-    path = resolved.on_platform(platform).object
-    kept = resolved.kept.get(platform)
-    return DesiredProgram(
-        deployment=spec.key,
-        revision=kept.revision if kept else revision.revision,
-        package=spec.package,
-        version=kept.version if kept else revision.version,
-        program=resolved.program,
-        function=resolved.function,
-        object=path,
-        order=revision.order,
-        has_packages_order=revision.has_packages_order,
-        proceed_on=resolved.proceed_on,
-        config=spec.config if resolved.config is None else resolved.config,
-        constants=resolved.constants,
-        variables=resolved.variables,
-        map_policies=resolved.map_policies,
-        metrics=resolved.metrics,
-        companions=resolved.companions,
-        signed=kept.signed if kept else resolved.signed,
-        licence=kept.licence if kept else resolved.licences.get(path),
-        instance=revision.instance,
-    )
-
-
 def places_of(
-    revision: DeploymentRevision, node: NodeView, current: DesiredNode | None
+    revision: DeploymentRevision,
+    node: NodeView,
+    current: DesiredNode | None,
+    *,
+    held: Holdings | None = None,
 ) -> list[str]:
     """The places of `node` that the revision runs on now, those away for a while included.
 
     A name that came back with another platform, for which there is no object, holds none.
+
+    Args:
+        revision: Of a deployment.
+        node: Where.
+        current: What the node is told to run.
+        held: That by who holds what, if it is known already.
     """
+    facts = facts_of(revision)
+    told = revision.revision
+    if revision.resolved is not None:
+        program = facts.program(node.platform)
+        if not program.object:
+            return []
+        told = program.revision
     spec = revision.spec
-    resolved = revision.resolved
-    if resolved is not None and not resolved.on_platform(node.platform).object:
+    if held is None:
+        there: Iterable[str] = _held(current, facts.key, told, spec.hook)
+    else:
+        there = held.get((facts.key, told, spec.hook), ())
+    holds = {*facts.placed_on(node.name), *there}
+    if not facts.is_by_name:
+        return places_on(spec, node, held=holds, wanted=facts.demand, lack=facts.lack)
+    if selector_mismatch(spec, node) is not None:
         return []
-    told, _ = revision.told_on(node.platform)
-    key = spec.key
-    held = set(_placed_on(revision.placements, node.name))
-    held |= {
-        chain.place
-        for chain in (current.chains if current else ())
-        if chain.hook == spec.hook
-        for program in chain.programs
-        if program.deployment == key and program.revision == told
-    }
-    return places_on(spec, node, held=held, wanted=demand_of(revision))
+    free = () if facts.lack(node) else facts.selected(node)
+    away = [one for one in holds.difference(free) if is_selected(one, spec, node, is_held=True)]
+    return sorted((*free, *away)) if away else list(free)
 
 
-def _placed_on(placements: Sequence[Placement], node: str) -> Iterator[str]:
-    """The places on one node, of placements that are in order of their nodes' names."""
-    first = bisect_left(placements, node, key=lambda one: one.node)
-    for index in range(first, len(placements)):
-        if placements[index].node != node:
-            return
-        yield placements[index].place
+def _held(current: DesiredNode | None, key: str, told: int, hook: Hook) -> Iterator[str]:
+    """Where the node is told to run the revision."""
+    for chain in current.chains if current else ():
+        if chain.hook == hook and any(
+            one.deployment == key and one.revision == told for one in chain.programs
+        ):
+            yield chain.place
+
+
+def holdings(current: DesiredNode | None) -> Holdings:
+    """Which revision of which deployment a node is told to run, and where."""
+    found: dict[tuple[str, int, Hook], list[str]] = {}
+    for chain in current.chains if current else ():
+        place, hook = chain.place, chain.hook
+        for one in chain.programs:
+            found.setdefault((one.deployment, one.revision, hook), []).append(place)
+    return found
+
+
+def wanted_on(
+    node: NodeView, revisions: Collection[RevisionFacts], current: DesiredNode | None
+) -> Wanted:
+    """Which of the revisions are to be where on the node."""
+    held = holdings(current) if len(revisions) > _FEW else None
+    found = (
+        (facts, tuple(places_of(facts.revision, node, current, held=held))) for facts in revisions
+    )
+    return tuple((facts, places) for facts, places in found if places)
 
 
 def plan_node(
@@ -190,66 +161,35 @@ def plan_node(
 
     `current` is what the node is told to run now; it says who holds a contested place.
     """
-    claims: dict[tuple[str, Hook], list[Claim]] = {}
+    revisions = list(map(facts_of, filter(None, map(current_revision, deployments))))
+    return plan_wanted(node, wanted_on(node, revisions, current), current, audiences)
+
+
+def plan_wanted(
+    node: NodeView, wanted: Wanted, current: DesiredNode | None, audiences: Audiences
+) -> NodeChains:
+    """As `plan_node`, of who is known to be wanted where."""
+    claims: dict[tuple[str, Hook], list[RevisionFacts]] = {}
     targets: dict[HookPoint, ProbeTarget] = {}
-    for record in deployments:
-        revision = current_revision(record)
-        if revision is None:
-            continue
-        probes = probe_targets(revision.spec)
-        for interface in places_of(revision, node, current):
-            if interface in probes:
-                targets[render_hook_point(interface, revision.spec.hook)] = probes[interface]
-            program = desired_program(revision, node.platform)
-            claim = Claim(program, revision.at, revision.spec.link, entrant_of(revision))
-            claims.setdefault((interface, revision.spec.hook), []).append(claim)
+    for facts, places in wanted:
+        hook = facts.revision.spec.hook
+        for interface in places:
+            claims.setdefault((interface, hook), []).append(facts)
+            if interface in facts.probes:
+                targets[render_hook_point(interface, hook)] = facts.probes[interface]
     holders = _holders(current)
     chains: dict[HookPoint, tuple[DesiredProgram, ...]] = {}
     options: dict[HookPoint, LinkOptions] = {}
     told: dict[HookPoint, Audience] = {}
     conflicts: list[PlaceConflict] = []
-    for (interface, hook), claimed in sorted(claims.items()):
+    for (interface, hook), claimed in sorted(claims.items(), key=itemgetter(0)):
         point = render_hook_point(interface, hook)
         present = holders.get(point, frozenset())
-        wanted, told[point], apart = keep_apart(claimed, audiences, holders=present)
+        planned = _planned(tuple(claimed), node.platform, present, audiences)
+        chains[point], options[point], told[point] = planned.chain, planned.options, planned.told
         conflicts += [
-            PlaceConflict(
-                node=node.name,
-                interface=interface,
-                hook=hook,
-                order=claim.program.order,
-                holder=holder,
-                left_out=claim.program.deployment,
-                are_apart=True,
-            )
-            for claim, holder in apart
-        ]
-        agreeing, options[point], contradictions = agree_on_options(wanted, holders=present)
-        conflicts += [
-            PlaceConflict(
-                node=node.name,
-                interface=interface,
-                hook=hook,
-                order=claim.program.order,
-                holder=found.holder,
-                left_out=found.other,
-                contradiction=found,
-            )
-            for claim, found in contradictions
-        ]
-        chain, left_out = order_chain(agreeing, holders=present)
-        chains[point] = chain
-        conflicts += [
-            PlaceConflict(
-                node=node.name,
-                interface=interface,
-                hook=hook,
-                order=claim.program.order,
-                holder=found.holder,
-                left_out=found.key,
-                circle=found.circle,
-            )
-            for claim, found in left_out
+            replace(one, node=node.name, interface=interface, hook=hook)
+            for one in planned.conflicts
         ]
     return NodeChains(
         chains=chains,
@@ -258,6 +198,86 @@ def plan_node(
         targets=targets,
         conflicts=tuple(conflicts),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """What becomes of those who meet at a hook point, wherever it is."""
+
+    chain: tuple[DesiredProgram, ...]
+    options: LinkOptions
+    told: Audience
+    conflicts: tuple[PlaceConflict, ...]
+
+
+_POINTS: Final[dict[object, _Point]] = {}
+
+
+def _planned(
+    claimed: tuple[RevisionFacts, ...],
+    platform: str,
+    present: frozenset[str],
+    audiences: Audiences,
+) -> _Point:
+    """The plan of a hook point; the same question is answered once for all nodes."""
+    restricted = [facts.space for facts in claimed if facts.space != PUBLIC]
+    told = tuple(map(audiences.of, restricted))
+    question = (claimed, platform, present, told)
+    known = _POINTS.get(question)
+    if known is None:
+        if len(_POINTS) >= _KEPT_POINTS:
+            _POINTS.clear()
+        known = _POINTS[question] = _plan_point(claimed, platform, present, audiences)
+    return known
+
+
+def _plan_point(
+    claimed: tuple[RevisionFacts, ...],
+    platform: str,
+    present: frozenset[str],
+    audiences: Audiences,
+) -> _Point:
+    claims = [
+        Claim(facts.program(platform), facts.revision.at, facts.revision.spec.link, facts.entrant)
+        for facts in claimed
+    ]
+    wanted, told, apart = keep_apart(claims, audiences, holders=present)
+    agreeing, options, contradictions = agree_on_options(wanted, holders=present)
+    chain, left_out = order_chain(agreeing, holders=present)
+    nowhere = PlaceConflict("", "", "xdp", 0, "", "")
+    conflicts = [
+        *(
+            replace(
+                nowhere,
+                order=claim.program.order,
+                holder=holder,
+                left_out=claim.program.deployment,
+                are_apart=True,
+            )
+            for claim, holder in apart
+        ),
+        *(
+            replace(
+                nowhere,
+                order=claim.program.order,
+                holder=found.holder,
+                left_out=found.other,
+                contradiction=found,
+            )
+            for claim, found in contradictions
+        ),
+        *(
+            replace(
+                nowhere,
+                order=claim.program.order,
+                holder=found.holder,
+                left_out=found.key,
+                circle=found.circle,
+            )
+            for claim, found in left_out
+        ),
+    ]
+    return _Point(chain, options, told, tuple(conflicts))
 
 
 def keep_apart(
@@ -324,62 +344,6 @@ def order_chain(
         key=lambda pair: (pair[0].program.order, *_precedence(pair[0], holders)),
     )
     return tuple(chain), tuple(left_out)
-
-
-def entrant_of(revision: DeploymentRevision) -> Entrant:
-    """What decides its place in a chain."""
-    spec = revision.spec
-    return Entrant(
-        key=spec.key,
-        package=spec.package,
-        number=revision.order,
-        has_number=revision.has_number,
-        before=spec.before,
-        after=spec.after,
-    )
-
-
-def refuse_conflicts(
-    spec: DeploymentSpec, conflicts: Iterable[PlaceConflict], sight: Sight
-) -> None:
-    """Nothing, if `spec` claims no place that another deployment has, and contradicts none.
-
-    Raises:
-        ChainConflictError: Naming both deployments, as far as `sight` goes, and the hook point of
-            every such place.
-    """
-    mine = [one for one in conflicts if spec.key in (one.holder, one.left_out)]
-    if not mine:
-        return
-    others = (one.holder if one.left_out == spec.key else one.left_out for one in mine)
-    reasons = [_conflict_reason(one, sight) for one in mine]
-    named = ", ".join(sight.listed(others))
-    sentence = f"claims a place in a chain that {named} already has"
-    if all(one.contradiction for one in mine):
-        sentence = f"wants a chain linked or attached in another way than {named}"
-    if all(one.circle for one in mine):
-        sentence = f"and {named} cannot be in one chain in the order that is asked for"
-    if all(one.are_apart for one in mine):
-        sentence = "cannot be where programs of another restricted space are"
-    raise ChainConflictError(f"{spec.key} {sentence}", reasons)
-
-
-def _conflict_reason(one: PlaceConflict, sight: Sight) -> Reason:
-    rule = one.told(sight, f"{one.interface}/{one.hook} on {one.node}")
-    if one.are_apart:
-        return Reason(path="space", rule=rule)
-    if one.contradiction:
-        return Reason(path="link", rule=rule)
-    if one.circle:
-        fields = [said.word for said in one.circle if said.by == one.left_out]
-        field = fields[0] if fields and fields[0] != "number" else "order"
-        return Reason(path=field, rule=rule, allowed="what can be so with all that others say")
-    return Reason(
-        path="order",
-        rule=rule,
-        got=one.order,
-        allowed="an order of its own, stated in the deployment",
-    )
 
 
 def _precedence(claim: Claim, holders: Collection[str]) -> tuple[bool, str, str]:

@@ -13,15 +13,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from services.scheduler.audiences import Sight
-from services.scheduler.chain_planning import (
-    NodeChains,
-    PlaceConflict,
-    current_revision,
-    places_of,
-    plan_node,
-)
+from services.scheduler.chain_planning import NodeChains, current_revision, places_of, plan_node
 from services.scheduler.desired_state import Fleet
 from services.scheduler.fitness import demand_of, interface_lack, node_lack
+from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.placement import NodeView
 from services.scheduler.selection import (
     place_in_share,

@@ -20,9 +20,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from services.scheduler.chain_planning import PlaceConflict
 from services.scheduler.deployment import state_digest
 from services.scheduler.desired_state import Fleet
+from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.remarks import remarks
 from services.scheduler.status import PlaceView, view_places
 from shared.contracts.deployments import DeploymentRecord, DeploymentRevision
@@ -95,7 +95,7 @@ def _current_ending(
         if not is_written:
             return None
     else:
-        accepted = {(place.node, place.place) for place in revision.placements}
+        accepted = {(place.node, place.place) for place in revision.accepted_for}
         views = [view for view in views if (view.node, view.interface) in accepted]
     if any(view.state == "pending" for view in views):
         return None
@@ -192,7 +192,7 @@ def _short(reason: Reason) -> Reason:
 
 def _given_up(revision: DeploymentRevision, fleet: Fleet) -> dict[str, Any]:
     """The nodes that it was accepted for and that were forgotten meanwhile."""
-    nodes = {place.node for place in revision.placements if fleet.is_forgotten(place.node)}
+    nodes = {place.node for place in revision.accepted_for if fleet.is_forgotten(place.node)}
     return {"forgotten": sorted(nodes)[:PLACES_IN_ENDING]} if nodes else {}
 
 

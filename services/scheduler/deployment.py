@@ -24,6 +24,7 @@ from shared.canonical import canonical_digest
 from shared.contracts.catalog import PackageVersion
 from shared.contracts.deployments import (
     KEPT_REVISIONS,
+    PACKED_FROM,
     DeploymentRecord,
     DeploymentRevision,
     DeploymentSpec,
@@ -36,6 +37,7 @@ from shared.contracts.events import Actor, EventBody, Outcome
 from shared.contracts.scheduler import RemoveDeployment, RollBackDeployment
 from shared.deployment_keys import deployment_key
 from shared.errors import Reason, Refusal, RefusedError, VerificationError
+from shared.packed_places import pack_places
 
 REFUSAL_REASONS_IN_EVENT: Final = 50
 PLACES_IN_EVENT: Final = 200
@@ -93,16 +95,19 @@ def next_record(
 ) -> DeploymentRecord:
     """The deployment with `spec` as its next revision."""
     older = tuple(
-        msgspec.structs.replace(revision, resolved=None, placements=())
+        msgspec.structs.replace(revision, resolved=None, placements=(), packed_placements="")
         for revision in (previous.revisions if previous else ())
     )
     number = older[-1].revision + 1 if older else 1
+    is_long = len(placements) > PACKED_FROM
+    places = ((one.node, one.interface, one.netns) for one in placements)
     revision = DeploymentRevision(
         revision=number,
         spec=spec,
         version=package.version,
         archive_sha256=package.signed.archive_sha256,
-        placements=placements,
+        placements=() if is_long else placements,
+        packed_placements=pack_places(places) if is_long else "",
         command_id=facts.command_id,
         actor_key=facts.actor.key,
         actor_role=facts.actor.role,
@@ -260,8 +265,8 @@ def accepted_event(
         "order": revision.order,
         "archive_sha256": revision.archive_sha256,
         "generation": record.generation_now,
-        "place_count": len(revision.placements),
-        "places": [[place.node, place.place] for place in revision.placements[:PLACES_IN_EVENT]],
+        "place_count": len(revision.accepted_for),
+        "places": [[place.node, place.place] for place in revision.accepted_for[:PLACES_IN_EVENT]],
         **remarks(revision),
     }
     beside = {"before": revision.spec.before, "after": revision.spec.after}

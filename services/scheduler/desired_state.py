@@ -24,8 +24,16 @@ from typing import Final
 import msgspec
 
 from services.scheduler.audiences import Audiences
-from services.scheduler.chain_planning import PlaceConflict, plan_node
+from services.scheduler.chain_planning import (
+    Wanted,
+    current_revision,
+    places_of,
+    plan_wanted,
+    wanted_on,
+)
+from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.placement import NodeView
+from services.scheduler.revision_facts import RevisionFacts, facts_of
 from shared.contracts.deployments import DeploymentRecord
 from shared.contracts.desired import Cause, DesiredChain, DesiredNode, DesiredProgram
 from shared.contracts.events import PUBLIC, Audience
@@ -54,6 +62,8 @@ class Fleet:
     desired: Mapping[str, DesiredNode]
     audiences: Audiences = field(default_factory=Audiences)
     """Who sees which deployment."""
+    known: Derivation | None = field(default=None, compare=False, repr=False)
+    """What was derived before, of this or another moment: it saves work and decides nothing."""
 
     def is_forgotten(self, node: str) -> bool:
         """Whether an operator gave the node up."""
@@ -81,20 +91,135 @@ class Derived:
     changed: Mapping[str, DesiredNode]
     """Those whose record differs from what they were told before."""
     conflicts: tuple[PlaceConflict, ...]
+    known: Derivation = field(compare=False, repr=False)
+    """For the next time."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDerivation:
+    """What was derived for one node, and from what."""
+
+    node: NodeView
+    current: DesiredNode | None
+    derived: DesiredNode | None
+    wanted: Wanted
+    conflicts: tuple[PlaceConflict, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """What was derived for each node, so that only what changed is derived anew."""
+
+    revisions: Mapping[str, RevisionFacts]
+    """By key; what was removed is not there."""
+    audiences: Audiences
+    nodes: Mapping[str, NodeDerivation]
+    open: frozenset[str] = frozenset()
+    """Nodes that are to be told something, or where somebody found no place."""
+    renewed: frozenset[str] = frozenset()
+    """Nodes that are not as they were in the derivation before."""
 
 
 def derive_desired(fleet: Fleet) -> Derived:
-    """The records that the fleet leads to; nodes that never registered keep what they have."""
-    desired = dict(fleet.desired)
-    changed: dict[str, DesiredNode] = {}
-    conflicts: list[PlaceConflict] = []
-    for name, node in sorted(fleet.nodes.items()):
-        current = fleet.desired.get(name)
-        derived, lost = derive_node(node, fleet.deployments, current, fleet.audiences)
-        conflicts += lost
-        if derived is not None and derived != current:
-            desired[name] = changed[name] = derived
-    return Derived(desired=desired, changed=changed, conflicts=tuple(conflicts))
+    """The records that the fleet leads to; nodes that never registered keep what they have.
+
+    A node is derived anew only if it, what it was told, who sees what, or a deployment that is or
+    was on it changed; all else would lead to what it led to before.
+    """
+    known = fleet.known
+    revisions = _revisions(fleet.deployments, known)
+    before: Mapping[str, NodeDerivation] = {}
+    differing: set[str] = set()
+    if known is not None and known.audiences == fleet.audiences:
+        before = known.nodes
+        differing = {
+            key
+            for key in {*revisions, *known.revisions}
+            if revisions.get(key) is not known.revisions.get(key)
+        }
+    change = _Change(fleet, revisions, differing)
+    kept = dict(before)
+    renewed: list[str] = []
+    current_of, old_of = fleet.desired.get, before.get
+    for name, node in fleet.nodes.items():
+        current, old = current_of(name), old_of(name)
+        if (
+            old is None
+            or old.node is not node
+            or (current is not old.current and current is not old.derived)
+        ):
+            kept[name] = change.derived(node, current)
+            renewed.append(name)
+        elif differing and change.concerns(old, current):
+            kept[name] = change.derived(node, current, old)
+            renewed.append(name)
+    if len(kept) != len(fleet.nodes):
+        kept = {name: one for name, one in kept.items() if name in fleet.nodes}
+    looked_at = sorted(
+        {*(known.open if known is not None and before else ()), *renewed} & set(kept)
+    )
+    changed = {
+        name: derived
+        for name in looked_at
+        if (derived := kept[name].derived) is not None and derived != fleet.desired.get(name)
+    }
+    lost = [name for name in looked_at if kept[name].conflicts]
+    return Derived(
+        desired={**fleet.desired, **changed} if changed else fleet.desired,
+        changed=changed,
+        conflicts=tuple(one for name in lost for one in kept[name].conflicts),
+        known=Derivation(
+            revisions, fleet.audiences, kept, frozenset((*changed, *lost)), frozenset(renewed)
+        ),
+    )
+
+
+class _Change:
+    """What is not as it was when everything was derived last."""
+
+    def __init__(
+        self, fleet: Fleet, revisions: Mapping[str, RevisionFacts], differing: Collection[str]
+    ) -> None:
+        self._fleet: Final = fleet
+        self._revisions: Final = revisions
+        self._differing: Final = differing
+        self._arrived: Final = [revisions[key] for key in differing if key in revisions]
+
+    def concerns(self, old: NodeDerivation, current: DesiredNode | None) -> bool:
+        """Whether a deployment that differs is on the node, or is to be."""
+        if any(facts.key in self._differing for facts, _ in old.wanted):
+            return True
+        return any(places_of(facts.revision, old.node, current) for facts in self._arrived)
+
+    def derived(
+        self, node: NodeView, current: DesiredNode | None, old: NodeDerivation | None = None
+    ) -> NodeDerivation:
+        """The node derived; of `old`, if given, the places of what does not differ are taken."""
+        fleet, revisions = self._fleet, self._revisions
+        if node.is_forgotten:
+            return NodeDerivation(node, current, current, (), ())
+        if old is None:
+            wanted = wanted_on(node, revisions.values(), current)
+        else:
+            stays = [one for one in old.wanted if one[0].key not in self._differing]
+            wanted = (*stays, *wanted_on(node, self._arrived, current))
+        derived, conflicts = _derive(node, wanted, fleet.deployments, current, fleet.audiences)
+        return NodeDerivation(node, current, derived, wanted, conflicts)
+
+
+def _revisions(
+    deployments: Mapping[str, DeploymentRecord], known: Derivation | None
+) -> dict[str, RevisionFacts]:
+    """What shall run, by key; of a revision that is what it was, the facts that are known."""
+    found: dict[str, RevisionFacts] = {}
+    for key, record in deployments.items():
+        revision = current_revision(record)
+        if revision is None:
+            continue
+        old = known.revisions.get(key) if known is not None else None
+        is_same = old is not None and (old.revision is revision or old.revision == revision)
+        found[key] = old if old is not None and is_same else facts_of(revision)
+    return found
 
 
 def derive_node(
@@ -106,7 +231,19 @@ def derive_node(
     """What one node shall run; None if it runs nothing and never did."""
     if node.is_forgotten:
         return current, ()
-    planned = plan_node(node, deployments.values(), current, audiences)
+    revisions = filter(None, map(current_revision, deployments.values()))
+    wanted = wanted_on(node, list(map(facts_of, revisions)), current)
+    return _derive(node, wanted, deployments, current, audiences)
+
+
+def _derive(
+    node: NodeView,
+    wanted: Wanted,
+    deployments: Mapping[str, DeploymentRecord],
+    current: DesiredNode | None,
+    audiences: Audiences,
+) -> tuple[DesiredNode | None, tuple[PlaceConflict, ...]]:
+    planned = plan_wanted(node, wanted, current, audiences)
     before = {
         render_hook_point(chain.interface, chain.hook, chain.netns): chain
         for chain in (current.chains if current else ())
@@ -185,12 +322,11 @@ def changed_chains(
 
 def takes_part(key: str, *chains: DesiredChain | None) -> bool:
     """Whether the deployment is in any of the chains."""
-    return any(
-        program.deployment == key
-        for chain in chains
-        if chain is not None
-        for program in chain.programs
-    )
+    for chain in chains:
+        for program in chain.programs if chain is not None else ():
+            if program.deployment == key:
+                return True
+    return False
 
 
 def _by_point(node: DesiredNode | None) -> dict[HookPoint, DesiredChain]:

@@ -17,10 +17,10 @@ from typing import Final
 import structlog
 
 from services.scheduler.adapters.fleet_records import FleetRecords
-from services.scheduler.chain_planning import PlaceConflict
 from services.scheduler.completion import endings, settle
-from services.scheduler.desired_state import derive_desired
+from services.scheduler.desired_state import Derivation, Fleet, derive_desired
 from services.scheduler.licence_standing import standing_change
+from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.unfit import Stay, stays
 from shared.adapters.outbox import Outbox
 from shared.errors import FaultError
@@ -43,6 +43,7 @@ class Execution:
         self.conflicts: Collection[PlaceConflict] = ()
         """Deployments that found a place taken when the nodes were told last."""
         self._stays: frozenset[Stay] = frozenset()
+        self._stays_by_node: Final[dict[str, frozenset[Stay]]] = {}
 
     async def keep_telling(self) -> None:
         """For ever: the nodes are told whenever something changed, and from time to time."""
@@ -83,8 +84,9 @@ class Execution:
         while True:
             fleet = self._records.fleet
             derived = derive_desired(fleet)
+            self._records.known = derived.known
             self._log_new(derived.conflicts)
-            self._log_stays(frozenset(stays(fleet)))
+            self._log_stays(self._stays_now(fleet, derived.known))
             self.conflicts = derived.conflicts
             if await self._records.tell(derived.changed):
                 break
@@ -182,6 +184,16 @@ class Execution:
                     holder=conflict.holder,
                     left_out=conflict.left_out,
                 )
+
+    def _stays_now(self, fleet: Fleet, known: Derivation) -> frozenset[Stay]:
+        """Everything that runs where it could not be put now; only what changed is looked at."""
+        for node in known.renewed:
+            found = frozenset(stays(fleet, nodes=(fleet.nodes[node],)))
+            if found:
+                self._stays_by_node[node] = found
+            else:
+                self._stays_by_node.pop(node, None)
+        return frozenset(one for found in self._stays_by_node.values() for one in found)
 
     def _log_stays(self, found: frozenset[Stay]) -> None:
         for one in sorted(found - self._stays):

@@ -15,9 +15,9 @@ from dataclasses import replace
 from typing import ClassVar, Final
 
 from services.scheduler.audiences import Sight
-from services.scheduler.chain_planning import ChainConflictError, PlaceConflict
 from services.scheduler.deployment import CommandFacts
 from services.scheduler.desired_state import Fleet, derive_node
+from services.scheduler.place_conflicts import ChainConflictError, PlaceConflict
 from shared.canonical import canonical_digest
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import PUBLIC, EventBody

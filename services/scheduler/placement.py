@@ -15,8 +15,9 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import ClassVar, Final
 
 from services.scheduler.fitness import (
@@ -43,6 +44,7 @@ from shared.identifiers import is_probe, split_place
 from shared.kernel_abilities import NOTHING_KNOWN, KernelAbilities, kernel_abilities
 from shared.node_labels import effective_labels
 
+KEPT_KINDS: Final = 4096
 REASONS_SHOWN: Final = 100
 """Nodes named one by one in a refusal."""
 _WILDCARDS: Final = frozenset("*?[")
@@ -77,6 +79,19 @@ class NodeView:
     is_forgotten: bool = False
     waivers: tuple[Waiver, ...] = ()
     """In force anywhere."""
+    kind: object = field(init=False, compare=False, repr=False)
+    """The same for nodes whose kernel, platform and features are the same."""
+
+    def __post_init__(self) -> None:
+        """What is the same for many nodes is known as such."""
+        features = frozenset(self.features.items()), frozenset(self.feature_notes.items())
+        kind = _kind(*features, self.kernel, self.platform, self.probed)
+        object.__setattr__(self, "kind", kind)
+
+
+@lru_cache(maxsize=KEPT_KINDS)
+def _kind(*_facts: object) -> object:
+    return object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +132,7 @@ def places_on(
     *,
     held: Collection[str] = (),
     wanted: Demand | None = None,
+    lack: Callable[[NodeView], str | None] | None = None,
 ) -> list[str]:
     """The interfaces of `node` on which the deployment runs, ascending.
 
@@ -125,11 +141,13 @@ def places_on(
         node: Where.
         held: The interfaces where the same revision is placed already, present now or not.
         wanted: What it asks of the node; None: no more than its specification says.
+        lack: Says what a node lacks for that, if somebody knows it better than by asking.
     """
     if selector_mismatch(spec, node) is not None:
         return []
     wanted = wanted or demand(spec)
-    free = [] if node_lack(wanted, node) else candidate_places(spec, node)
+    lacks = node_lack(wanted, node) if lack is None else lack(node)
+    free = [] if lacks else candidate_places(spec, node)
     fit = (one for one in free if interface_lack(wanted, node, one) is None)
     return sorted(
         place for place in {*fit, *held} if is_selected(place, spec, node, is_held=place in held)

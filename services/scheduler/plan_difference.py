@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Literal
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final, Literal
 
 import msgspec
 
@@ -20,6 +20,11 @@ from shared.contracts.probes import ProbeTarget
 from shared.contracts.scheduler import DeploymentPlan, ExcludedNode, PlannedChain, ProgramPlace
 from shared.versions import parse_version
 
+ChangedChain = tuple[str, DesiredChain | None, DesiredChain | None]
+"""Node, chain before, chain after."""
+PLACES_SHOWN: Final = 800
+"""Of programs and chains in one plan: at some 300 bytes each, a quarter of a message."""
+EXCLUDED_SHOWN: Final = 500
 Change = Literal["kept", "added", "changed", "removed"]
 
 
@@ -27,34 +32,52 @@ def describe_plan(
     spec: DeploymentSpec,
     package: PackageVersion,
     *,
-    before: Mapping[str, DesiredNode],
-    after: Mapping[str, DesiredNode],
+    changes: Collection[ChangedChain],
     sight: Sight,
     excluded: tuple[ExcludedNode, ...] = (),
     warnings: tuple[str, ...] = (),
 ) -> DeploymentPlan:
-    """Every chain that the deployment is or was part of and that `after` changes."""
+    """Every chain that the deployment is or was part of and that changes."""
+    chains = shown_chains(planned_chains(changes, sight))
     return DeploymentPlan(
         deployment=spec.key,
         version=package.version,
         archive_sha256=package.signed.archive_sha256,
-        chains=tuple(planned_chains(spec.key, before, after, sight)),
-        excluded=excluded,
+        chains=chains,
+        more_chains=len(changes) - len(chains),
+        excluded=excluded[:EXCLUDED_SHOWN],
+        more_excluded=len(excluded[EXCLUDED_SHOWN:]),
         warnings=warnings,
     )
 
 
-def planned_chains(
-    key: str,
-    before: Mapping[str, DesiredNode],
-    after: Mapping[str, DesiredNode],
-    sight: Sight,
-) -> Iterable[PlannedChain]:
-    """By node and hook point, each chain with the deployment that `after` changes."""
-    for node in sorted(after):
-        for old, new in changed_chains(before.get(node), after[node]).values():
-            if takes_part(key, old, new):
-                yield _planned(node, old, new, sight)
+def chains_with(
+    keys: Collection[str], before: Mapping[str, DesiredNode], after: Mapping[str, DesiredNode]
+) -> list[ChangedChain]:
+    """By node and hook point, each chain with one of the deployments that `after` changes."""
+    return [
+        (node, old, new)
+        for node in sorted(after)
+        for old, new in changed_chains(before.get(node), after[node]).values()
+        if any(takes_part(key, old, new) for key in keys)
+    ]
+
+
+def planned_chains(changes: Iterable[ChangedChain], sight: Sight) -> Iterable[PlannedChain]:
+    """The changes as they are shown."""
+    return (_planned(node, old, new, sight) for node, old, new in changes)
+
+
+def shown_chains(chains: Iterable[PlannedChain]) -> tuple[PlannedChain, ...]:
+    """As many of the first chains as have room in a message; at least one."""
+    shown: list[PlannedChain] = []
+    places = 0
+    for chain in chains:
+        places += len(chain.programs) + 1
+        if shown and places > PLACES_SHOWN:
+            break
+        shown.append(chain)
+    return tuple(shown)
 
 
 def with_trials(
@@ -146,7 +169,7 @@ def neighbour_warnings(
     """What it says it is before or after, and is nowhere with it, as far as `sight` goes."""
     spec = revision.spec
     said = dict.fromkeys((*spec.before, *spec.after))
-    for node in {place.node for place in revision.placements} if said else ():
+    for node in {place.node for place in revision.accepted_for} if said else ():
         for chain in after[node].chains if node in after else ():
             if takes_part(spec.key, chain):
                 for one in chain.programs:

@@ -90,7 +90,7 @@ def selector_mismatch(spec: DeploymentSpec, node: SelectableNode) -> str | None:
     """Why the deployment does not mean this node; None if it does."""
     if node.is_forgotten:
         return "was forgotten"
-    if not matches_any(node.name, spec.nodes.names):
+    if spec.nodes.names != ("*",) and not matches_any(node.name, spec.nodes.names):
         return f"its name matches none of {', '.join(spec.nodes.names)}"
     mismatch = label_mismatch(spec.nodes, node.labels)
     if mismatch is not None:

@@ -132,7 +132,9 @@ class SchedulerService:
             asyncio.gather(*(self._package(spec) for spec in specs)),
         )
         specified = [(spec, one.package) for spec, one in zip(specs, resolved, strict=True)]
-        draft = draft_together(self._records.fleet, specified, planning(self._now()), sight)
+        draft = draft_together(
+            self._records.fleet, specified, planning(self._now()), sight, node=request.node
+        )
         staged = await self._stage(draft, request.spec, sight, *resolved)
         warnings = (*(text for one in resolved for text in one.warnings), *draft.plan.warnings)
         chains = tuple(with_trials(draft.plan.chains, staged))

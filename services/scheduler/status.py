@@ -24,14 +24,11 @@ from typing import Final
 import msgspec
 
 from services.scheduler.audiences import EVERYBODYS, Sight
-from services.scheduler.chain_planning import (
-    PlaceConflict,
-    current_revision,
-    places_of,
-)
+from services.scheduler.chain_planning import current_revision, places_of
 from services.scheduler.companion_standing import Judgement, PlaceState, judge_companions
 from services.scheduler.desired_state import Fleet
 from services.scheduler.licence_standing import violations
+from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.selection import probe_targets
 from services.scheduler.unfit import lack_at
 from shared.contracts.deployments import DeploymentRecord, DeploymentRevision
@@ -160,7 +157,7 @@ def deployment_status(
         alarm=None if record.removed else record.alarm,
         violations=violations(record, fleet),
         revisions=tuple(
-            msgspec.structs.replace(one, resolved=None)
+            msgspec.structs.replace(one, resolved=None, packed_placements="")
             for one in (record.revisions if with_history else ())
         ),
         generation=record.generation_now,

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import msgspec
 
-from services.scheduler.chain_planning import desired_program
+from services.scheduler.revision_facts import desired_program
 from shared.contracts.deployments import DeploymentRecord, DeploymentRevision, KeptArtifact
 from shared.contracts.package_manifest import PackageManifest
 from shared.dsse import signed_manifest

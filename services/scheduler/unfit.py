@@ -8,7 +8,7 @@ Either is said: of the node, of the place, and in the log when it comes to be so
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from services.scheduler.audiences import EVERYBODYS, Sight
@@ -16,6 +16,7 @@ from services.scheduler.chain_planning import current_revision, places_of
 from services.scheduler.desired_state import Fleet
 from services.scheduler.fitness import Demand, demand_of, interface_lack, node_lack
 from services.scheduler.placement import NodeView
+from services.scheduler.revision_facts import facts_of
 from services.scheduler.selection import is_selected, selector_mismatch
 from shared.contracts.deployments import DeploymentRevision
 from shared.contracts.scheduler import UnfitDeployment
@@ -41,15 +42,18 @@ def unfit_deployments(
     return tuple(found)
 
 
-def stays(fleet: Fleet) -> Iterator[Stay]:
-    """Everything that runs where it could not be put now."""
+def stays(fleet: Fleet, *, nodes: Iterable[NodeView] | None = None) -> Iterator[Stay]:
+    """Everything that runs where it could not be put now, on all nodes or on these."""
+    looked_at = tuple(fleet.nodes.values() if nodes is None else nodes)
     for name, record in fleet.deployments.items():
         revision = current_revision(record)
         if revision is None:
             continue
-        wanted = demand_of(revision)
-        for node in fleet.nodes.values():
-            for one in _unfit(name, revision, wanted, node, fleet):
+        facts = facts_of(revision)
+        for node in looked_at:
+            if facts.lack(node) is None and not facts.demand.is_about_drivers:
+                continue
+            for one in _unfit(name, revision, facts.demand, node, fleet):
                 if one.stays:
                     yield Stay(name, node.name, one.why)
 

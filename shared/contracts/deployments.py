@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta
@@ -23,6 +24,7 @@ from shared.contracts.selectors import InterfaceGlob, InterfaceSelector, NetnsGl
 from shared.contracts.spaces import SpaceText
 from shared.deployment_keys import NEIGHBOUR_PATTERN, deployment_key
 from shared.identifiers import Hook, ProceedOn, Token, render_place
+from shared.packed_places import unpack_places
 
 DEFAULT_ORDER: Final = 500
 MAX_TARGETS: Final = 16
@@ -237,7 +239,9 @@ class DeploymentRevision(Message, frozen=True, kw_only=True):
     archive_sha256: str
     placements: tuple[Placement, ...] = ()
     """Where it was accepted for, by node and interface; kept, as `resolved`, in the newest revision
-    only."""
+    only.  Of more than PACKED_FROM places none."""
+    packed_placements: str = ""
+    """Of more than PACKED_FROM places all, packed (`shared.packed_places`)."""
     command_id: str
     actor_key: str
     actor_role: str
@@ -249,6 +253,11 @@ class DeploymentRevision(Message, frozen=True, kw_only=True):
     """The revision with which its program instances began anew, this one included; 0: none."""
     resolved: ResolvedProgram | None = None
     """Kept in the newest revision only: older ones are resolved again when brought back."""
+
+    @property
+    def accepted_for(self) -> tuple[Placement, ...]:
+        """The placements, packed or not, by node."""
+        return _unpacked(self.packed_placements) if self.packed_placements else self.placements
 
     def told_on(self, platform: str) -> tuple[int, str]:
         """Revision and archive that nodes of the platform are told."""
@@ -279,6 +288,18 @@ class DeploymentRevision(Message, frozen=True, kw_only=True):
             and self.resolved is not None
             and (self.resolved.order is not None)
         )
+
+
+PACKED_FROM: Final = 512
+"""Placements; a record would have no room for ten thousand."""
+
+
+@lru_cache(maxsize=256)
+def _unpacked(packed: str) -> tuple[Placement, ...]:
+    return tuple(
+        Placement(node=node, interface=interface, netns=netns)
+        for node, interface, netns in unpack_places(packed)
+    )
 
 
 class DeploymentRecord(Message, frozen=True, kw_only=True):

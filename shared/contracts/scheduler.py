@@ -108,6 +108,9 @@ class PlanDeployment(Request, frozen=True, kw_only=True):
     spec: DeploymentSpec
     also: Annotated[tuple[DeploymentSpec, ...], Meta(max_length=15)] = ()
     """Further deployments that would be applied after it, in this order."""
+    node: Annotated[str, Meta(max_length=63)] = ""
+    """What is listed is what happens there; empty: everywhere.  Nodes try their chains all the
+    same."""
 
 
 IfGeneration = Annotated[int, Meta(ge=0, le=2**31)] | None
@@ -123,7 +126,11 @@ class DeploymentPlan(Message, frozen=True, kw_only=True):
     version: str
     archive_sha256: str
     chains: tuple[PlannedChain, ...]
+    """By node and hook point, as many as have room in a message."""
+    more_chains: int = 0
+    """That change, too, and are not listed."""
     excluded: tuple[ExcludedNode, ...] = ()
+    more_excluded: int = 0
     warnings: tuple[str, ...] = ()
     generation: int = 0
     """The deployment's before the change, for `if_generation`; of several 0."""

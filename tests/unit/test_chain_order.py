@@ -12,8 +12,9 @@ import pytest
 from services.scheduler.acceptance import draft_application
 from services.scheduler.audiences import Audiences
 from services.scheduler.chain_order import OrderError, merge
-from services.scheduler.chain_planning import ChainConflictError, entrant_of
 from services.scheduler.desired_state import Fleet, derive_desired
+from services.scheduler.place_conflicts import ChainConflictError
+from services.scheduler.revision_facts import entrant_of
 from services.scheduler.status import view_places
 from shared.contracts.deployments import DeploymentSpec
 from shared.errors import RefusedError

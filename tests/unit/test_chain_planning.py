@@ -7,8 +7,8 @@ from __future__ import annotations
 import pytest
 
 from services.scheduler.acceptance import draft_application
-from services.scheduler.chain_planning import ChainConflictError
 from services.scheduler.desired_state import derive_desired
+from services.scheduler.place_conflicts import ChainConflictError
 from tests.fleets import (
     a_command,
     a_fleet,

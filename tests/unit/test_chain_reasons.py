@@ -12,7 +12,6 @@ import pytest
 from rich.console import Console, RenderableType
 
 from cli.history import history_of, render_difference, render_history
-from cli.plan import only_node
 from cli.revision_difference import kept_revision, revision_difference
 from cli.why import render_reasons
 from services.scheduler.acceptance import draft_application
@@ -224,5 +223,3 @@ def test_a_plan_has_what_nodes_found_when_they_tried_it() -> None:
     assert whole.verified_instructions == 700
     assert [one.instructions for one in part.programs] == [0, 7]
     assert (part.verified_instructions, untried.verified_instructions) == (0, 0)
-    assert only_node(draft.plan, "n2").chains == ()
-    assert only_node(draft.plan, "n1") == draft.plan

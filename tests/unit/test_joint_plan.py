@@ -6,9 +6,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
 from services.scheduler.acceptance import draft_application
+from services.scheduler.desired_state import derive_desired
 from services.scheduler.joint_plan import draft_together
 from services.scheduler.service import planning
 from shared.contracts.inspection import draft_digest
@@ -74,3 +76,36 @@ def test_a_deployment_is_named_once_in_a_plan() -> None:
 
     with pytest.raises(RefusedError, match="edge may be named once"):
         draft_together(a_fleet(), specs, PLANNING)
+
+
+def test_a_plan_lists_one_node_alone_if_that_is_asked_for() -> None:
+    """Chains and excluded nodes of others are left out; all nodes try theirs."""
+    fleet = a_fleet(a_node("n1"), a_node("n2"), a_node("n3", "lo"), a_node("n4", "lo"))
+
+    draft = draft_together(fleet, [(a_spec("edge"), PACKAGE)], PLANNING, node="n2")
+    none = draft_together(fleet, [(a_spec("edge"), PACKAGE)], PLANNING, node="n3")
+
+    assert [chain.node for chain in draft.plan.chains] == ["n2"]
+    assert (draft.plan.excluded, draft.plan.more_chains) == ((), 0)
+    assert set(draft.staging) == {"n1", "n2"}
+    assert (none.plan.chains, [one.node for one in none.plan.excluded]) == ((), ["n3"])
+
+
+def test_a_plan_of_many_nodes_has_room_in_a_message() -> None:
+    """What is not listed is counted, and the places that were accepted fit a record."""
+    many = [a_node(f"n{number}", *(("eth0",) if number % 2 else ("lo",))) for number in range(3000)]
+    fleet = a_fleet(*many)
+
+    together = draft_together(fleet, [(a_spec("edge"), PACKAGE)], PLANNING)
+    draft = draft_application(fleet, a_spec("edge"), PACKAGE, PLANNING)
+
+    revision = draft.record.revisions[-1]
+    for plan in (together.plan, draft.plan):
+        assert len(plan.chains) + plan.more_chains == 1500
+        assert len(plan.excluded) + plan.more_excluded == 1500
+        assert len(msgspec.json.encode(plan)) < 256 * 1024
+    assert len(revision.accepted_for) == 1500
+    assert revision.placements == ()
+    assert len(msgspec.json.encode(revision)) < 32 * 1024
+    assert set(draft.staging) == {one.node for one in revision.accepted_for}
+    assert dict(derive_desired(fleet.with_deployment(draft.record)).changed) == draft.desired

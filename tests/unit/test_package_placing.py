@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from services.scheduler.acceptance import draft_application
-from services.scheduler.chain_planning import ChainConflictError
+from services.scheduler.place_conflicts import ChainConflictError
 from shared.contracts.catalog import PackageVersion
 from shared.contracts.deployments import DeploymentRevision, DeploymentSpec
 from shared.contracts.package_manifest import Needs, ProgramEntry

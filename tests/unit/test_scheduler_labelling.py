@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 
-from services.scheduler.chain_planning import ChainConflictError
 from services.scheduler.labelling import (
     MAX_LABELS,
     LabelChangeError,
@@ -18,6 +17,7 @@ from services.scheduler.labelling import (
     labelled_event,
     refuse_label_conflicts,
 )
+from services.scheduler.place_conflicts import ChainConflictError
 from shared.contracts.scheduler import NodeLabels
 from tests.fleets import a_command, a_fleet, a_node, a_node_record, a_spec, applied, rules
 

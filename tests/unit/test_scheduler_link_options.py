@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from services.scheduler.acceptance import draft_application
-from services.scheduler.chain_planning import ChainConflictError
 from services.scheduler.desired_state import Fleet, derive_desired
 from services.scheduler.hook_terms import UnfitTermsError, refuse_unfit_terms
 from services.scheduler.link_options import SharedOptions
+from services.scheduler.place_conflicts import ChainConflictError
 from services.scheduler.status import view_places
 from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.link_options import LinkOptions, LinkWishes

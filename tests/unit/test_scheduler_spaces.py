@@ -12,13 +12,13 @@ import pytest
 
 from services.scheduler.acceptance import draft_application, draft_removal
 from services.scheduler.audiences import UNSEEN, Sight, UnknownSpaceError
-from services.scheduler.chain_planning import ChainConflictError
 from services.scheduler.completion import endings
 from services.scheduler.deployment import UnknownDeploymentError
 from services.scheduler.desired_state import Fleet, derive_desired
 from services.scheduler.labelling import refuse_label_conflicts
+from services.scheduler.place_conflicts import ChainConflictError
 from services.scheduler.placement import NoEligibleNodeError
-from services.scheduler.plan_difference import planned_chains
+from services.scheduler.plan_difference import chains_with, planned_chains
 from services.scheduler.revocation import affected
 from services.scheduler.staging import seen_errors
 from services.scheduler.status import Silence, deployment_status, node_status
@@ -242,7 +242,7 @@ def test_a_members_plan_shows_everything(shared: Fleet) -> None:
     """With the key that says in which space it is."""
     after = removed(shared, "edge", at=3).desired
 
-    (chain,) = planned_chains("edge", shared.desired, after, ANN)
+    (chain,) = planned_chains(chains_with(("edge",), shared.desired, after), ANN)
 
     assert [one.deployment for one in chain.programs] == [f"{ACME}.{SECRET}", "edge"]
 

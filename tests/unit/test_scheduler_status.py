@@ -9,8 +9,8 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from services.scheduler.chain_planning import PlaceConflict
 from services.scheduler.desired_state import Fleet
+from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.status import (
     SILENT_AFTER_SECONDS,
     Silence,

@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from services.scheduler.audiences import audiences_at
-from services.scheduler.desired_state import Fleet
+from services.scheduler.desired_state import Derivation, Fleet
 from services.scheduler.placement import NodeView, view_node
 from shared.adapters.bus import Bus
 from shared.adapters.kv import Entry, KeyValue, RevisionConflictError, Snapshot
@@ -71,6 +71,10 @@ class FleetRecords:
         self._labels: Mapping[str, Entry[NodeLabels]] = {}
         self._desired: dict[str, Entry[DesiredNode]] = {}
         self._views: dict[str, NodeView] = {}
+        self._viewed: dict[str, tuple[NodeRecord, NodeLabels | None, tuple[Waiver, ...]]] = {}
+        """What each view was made of."""
+        self.known: Derivation | None = None
+        """What was derived last, so that only what changed since is derived anew."""
         self._heard_at: Final[dict[str, float]] = {}
         self._watched: tuple[asyncio.Event, ...] = ()
         """Set when all nodes, and all that they observe, were listed once."""
@@ -89,6 +93,7 @@ class FleetRecords:
             nodes=dict(self._views),
             desired={name: entry.value for name, entry in self._desired.items()},
             audiences=audiences_at(self.spaces.current, now=self._now()),
+            known=self.known,
         )
 
     def labels_of(self, node: str) -> NodeLabels | None:
@@ -147,7 +152,7 @@ class FleetRecords:
             self.reread_deployments(),
         )
         await self.reread_waivers()
-        self.nodes.update(_own(nodes))
+        self.nodes.update(_changed(_own(nodes), self.nodes))
         self.observed.update(_own(observed))
         self._view_nodes()
 
@@ -240,11 +245,20 @@ class FleetRecords:
         return True
 
     def _view_nodes(self) -> None:
-        self._waivers_in_force = in_force(self._waivers.values(), now=self._now())
-        self._views = {name: self._view(record) for name, record in self.nodes.items()}
+        waivers = in_force(self._waivers.values(), now=self._now())
+        if waivers != self._waivers_in_force:
+            self._waivers_in_force = waivers
+        for record in self.nodes.values():
+            self._view(record)
 
-    def _view(self, record: NodeRecord) -> NodeView:
-        return view_node(record, self.labels_of(record.node), self._waivers_in_force)
+    def _view(self, record: NodeRecord) -> None:
+        """The node's view is of now, and the same object if nothing it shows changed."""
+        labels, waivers = self.labels_of(record.node), self._waivers_in_force
+        known = self._viewed.get(record.node)
+        if known is not None and known[0] is record and known[2] is waivers and known[1] == labels:
+            return
+        self._viewed[record.node] = record, labels, waivers
+        self._views[record.node] = view_node(record, labels, waivers)
 
     async def _on_waiver(self, key: str, waiver: Waiver | None, _: int) -> None:
         if waiver is None or self._waivers.get(key) == waiver:
@@ -258,7 +272,7 @@ class FleetRecords:
         if record is None or self.nodes.get(node) == record or not _is_own(node, record):
             return
         self.nodes[node] = record
-        self._views[node] = self._view(record)
+        self._view(record)
         self.nodes_concerned.set()
 
     async def _on_observed(self, node: str, observed: ObservedNode | None, _: int) -> None:
@@ -295,6 +309,21 @@ def _is_own(node: str, record: NodeRecord | ObservedNode) -> bool:
 def _newest(
     snapshot: Snapshot[RecordT], known: Mapping[str, Entry[RecordT]]
 ) -> dict[str, Entry[RecordT]]:
-    """What was read, and over it what was written while it was being read."""
+    """What was read, and over it what was written while it was being read.
+
+    An entry of a revision that is known stays the object that it is.
+    """
     written = {key: entry for key, entry in known.items() if entry.revision > snapshot.sequence}
-    return {**snapshot.entries, **written}
+    read = {}
+    for key, entry in snapshot.entries.items():
+        old = known.get(key)
+        is_same = old is not None and (old.revision, old.value) == (entry.revision, entry.value)
+        read[key] = old if old is not None and is_same else entry
+    return {**read, **written}
+
+
+def _changed(
+    read: Mapping[str, NodeRecord], known: Mapping[str, NodeRecord]
+) -> dict[str, NodeRecord]:
+    """What differs from what is known: everything else stays the object that it is."""
+    return {name: record for name, record in read.items() if known.get(name) != record}
