@@ -249,7 +249,8 @@ PROBE_README: Final = Template("""\
 
 # $name
 
-Counts $what, by $by. A probe has its hook to itself: it is in no chain and decides about no packet.
+Counts $what, by $by. A probe has its hook to itself: it is in no chain, and this one forbids
+nothing.
 
     l3af package test .         # builds it, and has this machine's kernel load it
     l3af package lint .         # what publication would refuse, and what to better
