@@ -7,8 +7,8 @@ Pure.
 Rules:
  * A network hook takes interfaces, a probe takes what it is attached to: exactly one of both.
  * Every target is of the hook's kind, and no two are the same.
- * A probe is in no chain: places, verdicts, network namespaces and most link options are refused, not
-   ignored.
+ * A probe is in no chain: places, verdicts, network namespaces and most link options are refused,
+   not ignored.
 """
 
 from __future__ import annotations
