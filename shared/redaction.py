@@ -23,6 +23,8 @@ from shared.contracts.events import Audience
 from shared.contracts.node import ObservedChain, ObservedProgram
 from shared.deployment_keys import space_of
 from shared.errors import Refusal
+from shared.identifiers import is_network
+from shared.probe_targets import deployment_of
 
 WITHHELD: Final = (
     "a program of a restricted space is in this chain; why it does not run is told to its members"
@@ -33,8 +35,10 @@ Sees = Callable[[Audience], bool]
 
 def redacted_chain(chain: ObservedChain, sees: Sees) -> ObservedChain:
     """What may be told of a hook point; the programs that are seen are told, the others counted."""
+    is_named = is_network(chain.hook) or sees(space_of(deployment_of(chain.interface)))
     return ObservedChain(
-        interface=chain.interface,
+        # The place of a probe is a deployment's name.
+        interface=chain.interface if is_named else "",
         netns=chain.netns,
         hook=chain.hook,
         state=chain.state,

@@ -34,6 +34,7 @@ from shared.contracts.inspection import (
 from shared.contracts.node import ChainShown, ObservedNode
 from shared.deployment_keys import space_of
 from shared.errors import Reason, RefusedError
+from shared.identifiers import PROBE_HOOKS
 from shared.redaction import redacted_chain
 
 UNEXPLAINED: Final = (
@@ -197,13 +198,20 @@ def _running(memory: ChainMemory) -> tuple[DesiredChain, ...]:
     return tuple(one.chain for one in (memory.current, pending) if one is not None)
 
 
+def _role(role: str) -> str:
+    """Without the place of a probe, which is a deployment's name."""
+    place, _, part = role.rpartition(" ")
+    hook = place.rpartition("/")[2]
+    return f"{hook} {part}" if hook in PROBE_HOOKS else role
+
+
 def without_kernels_words(program: EbpfProgram) -> EbpfProgram:
     """A program of the kernel, without what says which one it is."""
     return EbpfProgram(
         id=program.id,
         type=program.type,
         managed=program.managed,
-        role=program.role,
+        role=_role(program.role),
         owners=program.owners,
         owner_count=program.owner_count,
         attachments=program.attachments,

@@ -55,7 +55,7 @@ def symbol_offset(data: FileBytes, symbol: str) -> int | None:
     """
     try:
         return _symbol_offset(data, symbol)
-    except struct.error as error:
+    except (struct.error, IndexError, OverflowError) as error:
         raise NotAnExecutableError("the file is cut off") from error
 
 
