@@ -146,7 +146,7 @@ def derive_desired(fleet: Fleet) -> Derived:
         if (
             old is None
             or old.node is not node
-            or (current is not old.current and current is not old.derived)
+            or (current is not old.derived and current is not old.current)
         ):
             kept[name] = change.derived(node, current)
             renewed.append(name)
