@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
+from shared.contracts.node_companions import MAX_ARGUMENTS, ArgumentValue
 from shared.contracts.package_manifest import CompanionArgument, CompanionEntry, PackageManifest
 from shared.errors import Reason
 from shared.portability.capability_needs import CAPABILITIES
@@ -34,6 +37,13 @@ def companion_reasons(manifest: PackageManifest) -> Iterator[Reason]:
                     allowed=list(manifest.platforms),
                 )
         yield from _capability_reasons(entry, path=path)
+        if len(entry.arguments) > MAX_ARGUMENTS:
+            yield Reason(
+                path=f"{path}.arguments",
+                rule="are too many",
+                got=len(entry.arguments),
+                allowed=MAX_ARGUMENTS,
+            )
         for argument, stated in entry.arguments.items():
             yield from _argument_reasons(stated, path=f"{path}.arguments.{argument}")
 
@@ -67,3 +77,13 @@ def _argument_reasons(stated: CompanionArgument, *, path: str) -> Iterator[Reaso
         (minimum is None or minimum <= default) and (maximum is None or default <= maximum)
     ):
         yield Reason(path=f"{path}.default", rule="is outside its range", got=default)
+    else:
+        yield from _value_reasons(default, path=f"{path}.default")
+
+
+def _value_reasons(default: str | int, *, path: str) -> Iterator[Reason]:
+    """Nodes read no record with a value that a deployment could not have given."""
+    try:
+        msgspec.convert(default, ArgumentValue)
+    except msgspec.ValidationError as error:
+        yield Reason(path=path, rule=f"is no value of an argument: {error}")

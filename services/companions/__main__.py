@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 
+from services.companions.adapters.accounts import take_open_files
 from services.companions.adapters.control_groups import ControlGroups, read_layout
 from services.companions.adapters.event_store import EventStore
 from services.companions.adapters.executables import Executables
@@ -46,6 +47,7 @@ async def main(stop: asyncio.Event) -> None:
     config = load_config(CompanionsConfig, os.environ, prefix="COMPANIONS_")
     configure_logs(service="companions", level=config.log_level)
     may_lack, user_ids = check_may_lack(config.may_lack), parse_user_ids(config.user_ids)
+    take_open_files()
     async with AsyncExitStack() as held:
         store = EventStore(
             config.state_dir, max_bytes=config.event_bytes, first_number=_first_number

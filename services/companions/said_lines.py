@@ -48,6 +48,10 @@ class Splitter:
         self._rest = rest
         return lines, more
 
+    def end(self, *, most: int) -> tuple[list[tuple[str, bool]], int]:
+        """The same when nothing follows any more: what has no line's end is a line too."""
+        return self.feed(b"\n", most=most) if self._rest else ([], 0)
+
     def _text(self, line: bytes) -> tuple[str, bool]:
         is_cut, self._is_cut = self._is_cut or len(line) > MAX_TEXT, False
         return line[:MAX_TEXT].decode("utf-8", "replace").rstrip("\r"), is_cut

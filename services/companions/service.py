@@ -268,7 +268,8 @@ class CompanionSupervisor:
         def on_data(stream: Stream, data: bytes) -> None:
             lines, time = companion.lines, self._time()
             most = lines.room(now=self._clock())
-            whole, more = splitters[stream].feed(data, most=most)
+            splitter = splitters[stream]
+            whole, more = splitter.feed(data, most=most) if data else splitter.end(most=most)
             for text, is_cut in whole:
                 lines.keep(stream, text, is_cut=is_cut, time=time)
                 log.info("companion_said", companion=name, stream=stream, text=text)

@@ -99,7 +99,7 @@ class AskStates(Document, frozen=True, kw_only=True, tag_field="op", tag="status
 class AskEvents(Document, frozen=True, kw_only=True, tag_field="op", tag="events"):
     """What happened after the event of this number; those up to it are forgotten."""
 
-    since: Annotated[int, Meta(ge=0)] = 0
+    since: Annotated[int, Meta(ge=0, lt=1 << 62)] = 0
     wait_seconds: Annotated[float, Meta(ge=0, le=60)] = 0.0
     """How long the reply may wait for an event if there is none."""
 

@@ -16,6 +16,8 @@ from shared.contracts.base import API, Document, Endpoint, Message, Request
 from shared.deployment_keys import DeploymentKey
 from shared.identifiers import Hook, NetnsText, PlaceText, Token, render_place
 
+MAX_ARGUMENTS: Final = 64
+"""Of one companion."""
 MAX_ARGUMENT_CHARACTERS: Final = 1024
 MAX_LOG_LINES: Final = 1000
 COMPANION_RESTART: Final = "companion.restart"
@@ -50,7 +52,7 @@ CompanionState = Literal[
 class CompanionWish(Document, frozen=True, kw_only=True):
     """What a deployment says of a companion of its package."""
 
-    arguments: Annotated[dict[Token, ArgumentValue], Meta(max_length=64)] = {}
+    arguments: Annotated[dict[Token, ArgumentValue], Meta(max_length=MAX_ARGUMENTS)] = {}
     """Values of arguments that the package declares."""
 
 

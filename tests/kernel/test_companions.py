@@ -153,6 +153,13 @@ def test_memory_that_a_child_eats_is_said_and_the_companion_goes_on(
     assert supervisor.state().phase == "ready"
 
 
+def test_the_last_words_are_kept(supervisor: SupervisorProcess) -> None:
+    """Also those that no line's end follows."""
+    supervisor.apply(a_spec(supervisor.folder, "printf 'fatal: no'; exit 3", restart="never"))
+
+    supervisor.until_said("fatal: no")
+
+
 def test_a_flood_of_lines_costs_no_more_than_its_share(supervisor: SupervisorProcess) -> None:
     """What is too much is counted, the last lines are there, and everything else is answered."""
     supervisor.apply(a_spec(supervisor.folder, "yes 'too much' & echo on >&2; wait"))

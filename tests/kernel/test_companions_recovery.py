@@ -174,6 +174,20 @@ def test_a_group_that_was_delegated_is_divided() -> None:
                     folder.rmdir()
 
 
+def test_many_companions_are_not_short_of_files() -> None:
+    """The usual limit of a process, which it may raise, is not the node's limit of companions."""
+    with a_supervisor() as supervisor:
+        supervisor.before = ("prlimit", "--nofile=64:4096")
+        supervisor.start()
+        spec = a_spec(supervisor.folder, FOREVER)
+        supervisor.apply(*(replace(spec, id=f"companion-{number}") for number in range(12)))
+
+        def are_ready() -> bool:
+            return {state.phase for state in supervisor.states().companions} == {"ready"}
+
+        wait_for(are_ready, what="twelve companions that are ready")
+
+
 def test_a_user_id_range_that_is_used_up_refuses_by_name() -> None:
     """No two companions ever share an id."""
     with a_supervisor() as supervisor:

@@ -46,6 +46,17 @@ def test_lines_are_whole_however_they_come() -> None:
     assert said[4] == ("short", False)
 
 
+def test_what_was_said_last_is_a_line_without_its_end() -> None:
+    """A reason that a program ends with is kept, once, and counts like every line."""
+    splitter = Splitter()
+    splitter.feed(b"one\nfatal: no", most=1)
+
+    assert splitter.end(most=1) == ([("fatal: no", False)], 0)
+    assert splitter.end(most=1) == ([], 0)
+    splitter.feed(b"fatal", most=1)
+    assert splitter.end(most=0) == ([], 1)
+
+
 def test_lines_above_the_share_are_counted_alone() -> None:
     """None of them is looked at, and what follows them is whole again."""
     splitter = Splitter()

@@ -50,3 +50,11 @@ def test_where_an_executable_lies_makes_no_other_companion() -> None:
 
     assert spec_digest(moved) == spec_digest(SPEC)
     assert spec_digest(other) != spec_digest(SPEC)
+
+
+def test_a_number_that_no_event_can_have_is_refused() -> None:
+    """What is acknowledged is what later events are counted from, and a file holds so much."""
+    line = encode_line(AskEvents(since=1 << 62))
+
+    with pytest.raises(msgspec.ValidationError, match="since"):
+        msgspec.json.decode(line, type=CompanionRequest)

@@ -248,6 +248,21 @@ def test_executables_for_windows_are_stored_and_not_read() -> None:
             "is required, so its default is never used",
         ),
         (
+            {"arguments": {"port": CompanionArgument(default="a\0b")}},
+            "arguments.port.default",
+            "is no value of an argument: Expected `str` matching",
+        ),
+        (
+            {"arguments": {"port": CompanionArgument(default="a" * 1025)}},
+            "arguments.port.default",
+            "is no value of an argument: Expected `str` of length <= 1024",
+        ),
+        (
+            {"arguments": {f"port-{number}": CompanionArgument() for number in range(65)}},
+            "arguments",
+            "are too many",
+        ),
+        (
             {"arguments": {"port": CompanionArgument(minimum=1)}},
             "arguments.port",
             "only an integer has a range",

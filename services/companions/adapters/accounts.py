@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import resource
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +39,15 @@ def account(name: str, *, capabilities: int) -> Identity:
         raise AccountRefusedError(f"account {name} is root; companions need another one")
     others = [number for number in os.getgrouplist(name, found.pw_gid) if number != found.pw_gid]
     return Identity(found.pw_uid, (found.pw_gid, *others), capabilities)
+
+
+def take_open_files() -> None:
+    """This process may open as many files as it could allow itself: each companion takes a dozen.
+
+    Companions have limits of their own.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def held_capabilities() -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -61,10 +62,11 @@ class Executables:
         return path
 
     def keep_only(self, digests: Collection[str]) -> None:
-        """Other copies are removed; what runs from one goes on."""
-        for path in self._folder.iterdir():
-            if path.name not in digests:
-                path.unlink()
+        """Other copies are removed, at the latest the next time; what runs from one goes on."""
+        with suppress(OSError):
+            for path in self._folder.iterdir():
+                if path.name not in digests:
+                    path.unlink()
 
 
 def _copy(source: Path, target: Path) -> str:

@@ -54,6 +54,7 @@ _DIGEST_LETTERS: Final = 16
 
 OnInput = Callable[[Input], None]
 OnData = Callable[[Stream, bytes], None]
+"""Called with nothing when the stream has ended."""
 
 
 def group_prefix(companion: str) -> str:
@@ -277,6 +278,8 @@ class Run:
         self._around.reaper.reap()
         await self._commands_over.wait()
         self._held.close()
+        self._on_data("stdout", b"")
+        self._on_data("stderr", b"")
         self._on_input(Cleared())
 
 

@@ -14,7 +14,8 @@ from typing import Final
 
 _BLOCK_BYTES: Final = 64 << 10
 _PAUSE_SECONDS: Final = 0.02
-"""After every block.  So a flood is read at 3 MiB a second, and who floods waits."""
+"""After every block and every datagram.  So a flood of lines is read at 3 MiB a second, and who
+floods waits."""
 _LAST_BLOCKS: Final = 16
 _EVERYBODY: Final = 0o666
 
@@ -90,6 +91,7 @@ class ReadinessSocket:
         """Made so that its companion may write, in a folder that only root enters."""
         self.path: Final = path
         self._loop: Final = asyncio.get_running_loop()
+        self._again: asyncio.TimerHandle | None = None
         self._on_ready: Final = on_ready
         self._socket: Final = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._socket.setblocking(False)
@@ -100,17 +102,25 @@ class ReadinessSocket:
         finally:
             os.close(folder)
         path.chmod(_EVERYBODY)
+        self._resume()
+
+    def _resume(self) -> None:
+        self._again = None
         self._loop.add_reader(self._socket.fileno(), self._read)
 
     def _read(self) -> None:
         with suppress(BlockingIOError):
             message = self._socket.recv(_BLOCK_BYTES)
+            self._loop.remove_reader(self._socket.fileno())
+            self._again = self._loop.call_later(_PAUSE_SECONDS, self._resume)
             if b"READY=1" in message.split(b"\n"):
                 self._on_ready()
 
     def close(self) -> None:
         """Nobody can say anything any more; a second call does nothing."""
         if self._socket.fileno() >= 0:
+            if self._again is not None:
+                self._again.cancel()
             self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
             self.path.unlink(missing_ok=True)
