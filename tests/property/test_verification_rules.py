@@ -10,7 +10,7 @@ from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.auditor.adapters.sqlite_store import SqliteStore
@@ -38,6 +38,7 @@ CHAIN = [
 ]
 
 
+@example([("a", 12), ("a", 12), ("a", 11), ("a", 12)])
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 12)), max_size=60))
 def test_replayed_records_give_the_channels_and_gaps_that_admission_kept(
     sequences: list[tuple[str, int]],

@@ -7,6 +7,7 @@ Pure.  Most records continue their channel, so what is replayed are runs, not re
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -114,25 +115,28 @@ def check_gaps(
     What the stream lost before it was read left no records: of such gaps only the place is known.
     """
     problems = []
-    found = {_identity(gap): gap for gap in replay.gaps}
+    found = Counter(map(_identity, replay.gaps))
     for number, gap in kept:
         if gap.found_at_index > size:
             why = f"it was found at record {gap.found_at_index} of {size}"
             problems.append(Problem("gap", str(number), "found_at_index", why))
         elif gap.kind in {"missing", "repeated"}:
             identity = _identity(gap)
-            if found.pop(identity, found.pop((*identity[:4], _WITHIN_RUN), None)) is None:
+            shown = identity if found[identity] else (*identity[:4], _WITHIN_RUN)
+            if found[shown]:
+                found[shown] -= 1
+            else:
                 problems.append(Problem("gap", str(number), "", "the records show no such gap"))
     problems += [
         Problem(
             "gap",
             "",
             "",
-            f"{channel_name(gap.channel)} left out {gap.first} to {gap.last}, and that is not kept"
-            if gap.kind == "missing"
-            else f"{channel_name(gap.channel)} repeated {gap.first}, and that is not kept",
+            f"{channel_name(channel)} left out {first} to {last}, and that is not kept"
+            if kind == "missing"
+            else f"{channel_name(channel)} repeated {first}, and that is not kept",
         )
-        for gap in found.values()
+        for kind, channel, first, last, _ in found.elements()
     ]
     return problems
 
