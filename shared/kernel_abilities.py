@@ -9,7 +9,7 @@ the verifier decides then.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
 
@@ -33,6 +33,9 @@ buffers, so a kernel without any of them takes no program that reads such packet
 NAMED: Final = 5
 """Missing things of one kind that are named; all others are counted."""
 KEPT_KERNELS: Final = 256
+_TRIED_ALONE: Final[tuple[Hook, ...]] = ("iterator",)
+"""Nodes try them by themselves.  Their type, `tracing`, is asked about as programs for functions
+have it, and a kernel without trampolines has iterators all the same."""
 _SPOKEN: Final[dict[Hook, str]] = {"xdp": "XDP", "tc-ingress": "TC", "tc-egress": "TC"}
 _REPLACED: Final = {112: 4, 113: 4, 114: 45, 115: 45}
 """libbpf calls the older of two helpers where the kernel lacks the newer."""
@@ -145,6 +148,9 @@ def kernel_lack(
     kind, spoken = (
         (probe_type, hook) if is_probe(hook) else (PROGRAM_TYPE_OF_HOOK[hook], _SPOKEN[hook])
     )
+    if hook in _TRIED_ALONE:
+        missing = abilities.missing_types - {kind}
+        abilities = replace(abilities, missing_types=missing)
     return next(_lacks(abilities, kind, spoken, requires, fragments=fragments), "")
 
 

@@ -77,6 +77,25 @@ def test_a_new_tracepoint_counts_is_measured_and_leaves_nothing(
     assert [one for one in pins.rglob("*") if "exec-watch" in str(one)] == []
 
 
+def test_an_iterator_is_read_where_the_node_says(system: Stage, tmp_path: Path) -> None:
+    """It needs no programs for functions, which this kernel may not have; each reading counts."""
+    package = Path(begin_package("task-watch", "iterator", tmp_path).folder)
+    system.must("package", "publish", str(package))
+    done = system.must("deploy", str(_deployment(package)))
+
+    (place,) = done["status"]["places"]
+    text = Path(place["chain"]["probe"]["text_path"]).read_text()
+
+    (shown,) = system.must("chain", "show", "--node", "host-1", "--interface", "task-watch")[
+        "chains"
+    ]
+    metrics = {one["metric"]: one for one in shown["metrics"]}
+    assert place["state"] == "running"
+    assert text
+    assert metrics["events"]["value"] > 0
+    system.must("undeploy", "task-watch")
+
+
 def test_a_kind_that_the_kernel_does_not_have_is_refused_by_its_name(
     system: Stage, tmp_path: Path
 ) -> None:

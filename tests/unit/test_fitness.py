@@ -20,6 +20,8 @@ from shared.contracts.interfaces import Interface
 from shared.contracts.link_options import LinkWishes
 from shared.contracts.node import NodeRecord
 from shared.contracts.package_facts import ProgramRequirements
+from shared.identifiers import Hook
+from shared.kernel_abilities import kernel_abilities, kernel_lack
 from tests.fleets import a_command, a_spec, all_observing, rules, told
 from tests.support.kernels import a_demanding_package, a_kernel, a_node_with
 
@@ -171,6 +173,17 @@ def test_a_kernel_without_programs_of_the_type_is_excluded_by_that() -> None:
     node = a_node_with("a", OLD, capabilities=capabilities)
 
     assert _lack(node, {"helpers": (181,)}) == "kernel 5.4.0 has no XDP programs"
+
+
+def test_a_kernel_without_programs_for_functions_can_have_iterators() -> None:
+    """They are of the type that it is said not to have, and are tried by themselves."""
+    kernel = kernel_abilities(a_kernel(OLD, program_types=(), missing_program_types=("tracing",)))
+    requires = ProgramRequirements(licence="GPL")
+
+    def lack(hook: Hook) -> str:
+        return kernel_lack(kernel, hook, requires, fragments=False, probe_type="tracing")
+
+    assert (lack("iterator"), lack("fentry")) == ("", "has no fentry programs")
 
 
 def test_a_helper_that_the_loader_replaces_by_an_older_one_is_not_missing() -> None:
