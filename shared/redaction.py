@@ -23,7 +23,7 @@ from shared.contracts.events import Audience
 from shared.contracts.node import ObservedChain, ObservedProgram
 from shared.deployment_keys import space_of
 from shared.errors import Refusal
-from shared.identifiers import is_network
+from shared.identifiers import Hook, is_network
 from shared.probe_targets import deployment_of
 
 WITHHELD: Final = (
@@ -35,10 +35,8 @@ Sees = Callable[[Audience], bool]
 
 def redacted_chain(chain: ObservedChain, sees: Sees) -> ObservedChain:
     """What may be told of a hook point; the programs that are seen are told, the others counted."""
-    is_named = is_network(chain.hook) or sees(space_of(deployment_of(chain.interface)))
     return ObservedChain(
-        # The place of a probe is a deployment's name.
-        interface=chain.interface if is_named else "",
+        interface=named_place(chain.hook, chain.interface, sees),
         netns=chain.netns,
         hook=chain.hook,
         state=chain.state,
@@ -57,6 +55,12 @@ def redacted_chain(chain: ObservedChain, sees: Sees) -> ObservedChain:
         drift=tuple(ObservedDrift(kind=one.kind, done=one.done) for one in chain.drift),
         restricted=True,
     )
+
+
+def named_place(hook: Hook, interface: str, sees: Sees) -> str:
+    """The interface; of a probe it is its deployment's name: nothing, if that is not seen."""
+    is_named = is_network(hook) or sees(space_of(deployment_of(interface)))
+    return interface if is_named else ""
 
 
 def redacted_program(program: ObservedProgram, sees: Sees) -> ObservedProgram:

@@ -35,7 +35,7 @@ from shared.contracts.node import ChainShown, ObservedNode
 from shared.deployment_keys import space_of
 from shared.errors import Reason, RefusedError
 from shared.identifiers import PROBE_HOOKS
-from shared.redaction import redacted_chain
+from shared.redaction import named_place, redacted_chain
 
 UNEXPLAINED: Final = (
     "a program of a restricted space is in this chain; its members see why it is linked so"
@@ -57,6 +57,10 @@ class Reader:
     def sees(self, space: Audience) -> bool:
         """Whether what is in the space is seen."""
         return space in self.spaces
+
+    def sees_place(self, point: Point) -> bool:
+        """Whether the hook point may be named: the place of a probe is a deployment's name."""
+        return named_place(point.hook, point.interface, self.sees) != ""
 
     def sees_all(self, chains: Iterable[DesiredChain | None]) -> bool:
         """Whether every program of these chains is seen."""
@@ -104,7 +108,18 @@ class Reader:
             else PlaceExplained(deployment="", order=place.order, restricted=True)
             for place in one.places
         )
-        return msgspec.structs.replace(one, explanation=None, problem=UNEXPLAINED, places=places)
+        return msgspec.structs.replace(
+            one,
+            interface=named_place(one.hook, one.interface, self.sees),
+            explanation=None,
+            problem=UNEXPLAINED,
+            places=places,
+        )
+
+    def unremembered(self, point: Point, *, problem: str) -> ChainExplained:
+        """A hook point that nothing is known of but that something is there."""
+        place = named_place(point.hook, point.interface, self.sees)
+        return ChainExplained(interface=place, hook=point.hook, netns=point.netns, problem=problem)
 
     def refuse_unseen(self, chain: DesiredChain, place: str) -> None:
         """Nothing, if the chain is seen whole.

@@ -41,7 +41,8 @@ def families(
         sampled: Its hook points.
         run_times: Program id to what the kernel counted; empty: it does not count.
     """
-    shown = tuple(sampled)
+    # Probes that may not be named have no labels of their own, so there would be one series twice.
+    shown = tuple(one for one in sampled if one.chain.interface)
     own = [*_chains(node, shown), *_counters(node, shown), *_run_times(node, shown, run_times)]
     yield from own
     yield from _metrics(node, shown, reserved={one.name for one in own})

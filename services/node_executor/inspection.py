@@ -115,7 +115,7 @@ class Inspection:
             return None
         generation = memory.generation_with(seen.program_id)
         if generation is None:
-            return ChainExplained(**point._asdict(), problem=_NOT_OURS)
+            return reader.unremembered(point, problem=_NOT_OURS)
         explained = ChainExplained(
             **point._asdict(),
             generation=generation.number,

@@ -79,7 +79,7 @@ class MapReading:
                 named, as far as it is seen.
         """
         point = Point(request.interface, request.hook, request.netns)
-        generation = self._running(point)
+        generation = self._running(point, reader)
         held = _held(request, generation, reader)
         layout = _layout(request, held, self._contents.layout(held.map_id))
         entry = map_entry(generation.chain, MapKey(request.program, request.map))
@@ -110,12 +110,12 @@ class MapReading:
             next=following,
         )
 
-    def _running(self, point: Point) -> Generation:
+    def _running(self, point: Point, reader: Reader) -> Generation:
         """What the program on the hook was linked from."""
         seen = self._points.describe(point, None, desired_generation=0)
         generation = self._points.memory(point).generation_with(seen.program_id)
         if not seen.program_id or generation is None:
-            there = sorted(str(one) for one in self._points.points())
+            there = sorted(str(one) for one in self._points.points() if reader.sees_place(one))
             raise _unreadable("interface", "runs no chain of ours", str(point), there)
         return generation
 

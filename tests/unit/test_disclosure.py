@@ -17,6 +17,7 @@ from services.node_executor.disclosure import (
 )
 from services.node_executor.generations import ChainMemory, Generation, Point
 from services.node_executor.managed_programs import unseen_programs
+from services.node_executor.map_reading import MapReading
 from services.node_executor.metrics_sampling import metric_values
 from services.node_executor.observation import describe_chain
 from services.node_executor.observed_hook import ObservedHook
@@ -24,8 +25,9 @@ from shared.contracts.desired import Cause, DesiredChain, DesiredNode
 from shared.contracts.ebpf import EbpfProgram
 from shared.contracts.events import PUBLIC
 from shared.contracts.inspection import ChainExplained
-from shared.contracts.node import ChainShown, ObservedProgram
-from shared.errors import Refusal
+from shared.contracts.map_reading import ReadMap
+from shared.contracts.node import ChainShown, ObservedChain, ObservedProgram
+from shared.errors import Refusal, RefusedError
 from tests.support.marked import marked, marks
 from tests.unit.test_reconciliation import a_chain, a_program
 
@@ -167,6 +169,55 @@ def test_an_explanation_is_for_those_who_see_the_whole_chain() -> None:
     assert (shown.explanation, [one.restricted for one in shown.places]) == (None, [True])
     assert SECRET not in msgspec.json.encode(shown).decode()
     assert ANN.explained(explained, a_joint_chain()) == explained
+
+
+def test_the_place_of_a_probe_is_named_to_those_who_see_its_deployment() -> None:
+    """Explained or not, and where places are listed: it is the deployment's name."""
+    hidden, open_one = Point(SECRET, "tracepoint"), Point("edge", "tracepoint")
+    chain = msgspec.structs.replace(
+        a_chain(a_program(SECRET)), interface=SECRET, hook="tracepoint", audience=ACME
+    )
+    explained = ChainExplained(interface=SECRET, hook="tracepoint", generation=1)
+
+    shown = EVERYBODY.explained(explained, chain)
+    unknown = EVERYBODY.unremembered(hidden, problem="not ours")
+
+    assert (shown.interface, shown.hook, shown.generation) == ("", "tracepoint", 1)
+    assert (unknown.interface, unknown.problem) == ("", "not ours")
+    assert [EVERYBODY.sees_place(one) for one in (hidden, open_one, POINT)] == [False, True, True]
+    assert ANN.explained(explained, chain) == explained
+    assert ANN.unremembered(hidden, problem="not ours").interface == SECRET
+    assert ANN.sees_place(hidden)
+
+
+def test_places_that_could_be_read_instead_are_those_that_are_seen() -> None:
+    """Whoever misspells one is not told the places of hidden probes."""
+
+    class Points:
+        """Two probes, and nothing runs."""
+
+        def points(self) -> set[Point]:
+            return {Point(SECRET, "tracepoint"), Point("edge", "tracepoint")}
+
+        def memory(self, _point: Point) -> ChainMemory:
+            return ChainMemory(interface="no", hook="tracepoint")
+
+        def describe(self, *_: object, **_named: object) -> ObservedChain:
+            return ObservedChain(interface="no", hook="tracepoint", state="absent")
+
+    reading = MapReading(node="n1", points=Points(), contents=None)  # type: ignore[arg-type]
+    request = ReadMap(interface="no", hook="tracepoint", program="no", map="no")
+
+    told = {}
+    for name, reader in (("everybody", EVERYBODY), ("ann", ANN)):
+        with pytest.raises(RefusedError) as refused:
+            reading.read(request, reader)
+        told[name] = refused.value.reasons[0].allowed
+
+    assert told == {
+        "everybody": ["edge/tracepoint"],
+        "ann": ["edge/tracepoint", f"{SECRET}/tracepoint"],
+    }
 
 
 def test_packets_are_tried_by_those_who_see_the_whole_chain() -> None:

@@ -65,6 +65,15 @@ SHOWN = ChainShown(
 )
 
 
+def test_probes_that_may_not_be_named_have_no_series() -> None:
+    """Two of a kind would have the same labels, which Prometheus takes as one."""
+    hidden = ChainShown(chain=ObservedChain(interface="", hook="tracepoint", state="attached"))
+
+    found = scraped(families("n1", [SHOWN, hidden, hidden], {}), keeps=("hook",))
+
+    assert not [key for key in found if "tracepoint" in str(key)]
+
+
 def test_prometheus_reads_every_metric() -> None:
     """Counters, series with their keys, histograms, and what cannot be read."""
     found = scraped(families("n1", [SHOWN], {11: RunTime(runs=4, nanoseconds=2_000_000_000)}))
