@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from services.node_executor.actions import Action
 from services.node_executor.attachment import Surroundings
 from services.node_executor.configuration import MapReader
-from services.node_executor.generations import ChainMemory, Point
+from services.node_executor.generations import ChainMemory, Point, plan_digest
 from services.node_executor.kernel_types import ProgramInfo
 from services.node_executor.observed_hook import ObservedHook
 from services.node_executor.reconciliation import attaches_anew
@@ -70,9 +70,13 @@ def check_way(
     Raises:
         AttachmentRefusedError: The driver or the kernel has no such way.
         AnchorMissingError: The program to stand beside is not on the hook.
+        TargetMissingError: There is nothing that a probe could be attached to.
     """
     is_new = not hook.link_is_live or attaches_anew(hook, desired.link, memory.attached_with)
-    if desired.programs and is_new:
+    runs = memory.current.plan_sha256 if memory.current else ""
+    # Another program of a probe takes a new link to the target, except where links take updates.
+    is_remade = desired.target is not None and plan_digest(desired) != runs
+    if desired.programs and (is_new or is_remade):
         kernel.check(memory.point, desired.link, desired.target)
 
 

@@ -139,32 +139,6 @@ def test_a_program_that_does_not_load_leaves_nothing(node: Executor, base: PureP
     assert node.kernel.observe(Point("watch", "tracepoint")).link_id == 0
 
 
-@pytest.mark.parametrize("way", ["file", "symbol", "event", "cgroup"])
-def test_a_target_that_is_not_there_is_refused_and_leaves_nothing(
-    node: Executor, base: PurePosixPath, way: str
-) -> None:
-    """By name, before anything is loaded; and an attempt to attach leaves no more than that."""
-    targets: dict[str, tuple[ProbeTarget, str]] = {
-        "file": (UprobeTarget(path="/nowhere/at-all", symbol="main"), "on_uprobe"),
-        "symbol": (UprobeTarget(path="/bin/sh", symbol="no_such_function"), "on_uprobe"),
-        "event": (TracepointTarget(category="sched", name="no_such_event"), "on_tracepoint"),
-        "cgroup": (CgroupTarget(path="/sys/nowhere", attach="connect4"), "on_connect4"),
-    }
-    before = own_objects()
-    target, function = targets[way]
-    chain = a_probe(target, function)
-    point = Point(chain.interface, chain.hook)
-
-    with pytest.raises(TargetMissingError):
-        node.points.admit(point, chain)
-    with pytest.raises(TargetMissingError):
-        run_probe(node, chain)
-
-    until(lambda: own_objects() <= before)
-    assert pins_below(base) == []
-    assert node.kernel.observe(point).link_id == 0
-
-
 def test_the_next_executor_adopts_what_runs(node: Executor) -> None:
     """Neither program nor link changes, and counts go on."""
     chain = a_probe(GETPGID, "on_tracepoint", pid=os.getpid())

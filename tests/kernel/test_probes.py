@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from shared.contracts.probes import (
 )
 from tests.support.executors import Executor
 from tests.support.probes import (
+    PATIENCE_SECONDS,
     a_cgroup,
     a_probe,
     call_probed,
@@ -96,6 +98,46 @@ def test_a_uprobe_of_one_process_counts_that_one(node: Executor, tmp_path: Path)
     call_probed(program, 5)
 
     assert counted(node, point) == 0
+
+
+def test_a_uprobe_counts_the_calls_of_its_process(node: Executor, tmp_path: Path) -> None:
+    """Whose code the file only becomes once it is probed."""
+    program = subject(tmp_path)
+    words = ("sh", "-c", 'read -r _; exec "$0" 4', str(program))
+    with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
+        target = UprobeTarget(path=str(program), symbol="l3af_probed", pid=process.pid)
+        point = run_probe(node, a_probe(target, "on_uprobe"))
+        call_probed(program, 5)
+        process.communicate(b"\n", timeout=PATIENCE_SECONDS)
+
+    assert (process.returncode, counted(node, point)) == (0, 4)
+
+
+def test_a_uprobe_is_found_by_where_it_lies(node: Executor, tmp_path: Path) -> None:
+    """Bytes behind a symbol, or behind the beginning of the file, as the kernel names it."""
+    program = str(subject(tmp_path))
+    point = run_probe(node, a_probe(UprobeTarget(path=program, symbol="l3af_probed"), "on_uprobe"))
+    shown = node.points.describe(point, None, desired_generation=1)
+    main = run_probe(
+        node, a_probe(UprobeTarget(path=program, symbol="main"), "on_uprobe", place="main")
+    )
+    named = node.points.describe(main, None, desired_generation=1)
+    assert shown.probe is not None
+    assert named.probe is not None
+    lies_at, main_at = shown.probe.offset, named.probe.offset
+
+    by_file = UprobeTarget(path=program, offset=lies_at)
+    first, last = ("main", main_at), ("l3af_probed", lies_at)
+    (symbol, start), (_, end) = sorted((first, last), key=lambda one: one[1])
+    behind = UprobeTarget(path=program, symbol=symbol, offset=end - start)
+    points = [
+        run_probe(node, a_probe(target, "on_uprobe", place=place))
+        for place, target in (("file", by_file), ("behind", behind))
+    ]
+    call_probed(Path(program), 3)
+
+    expected = 3 if symbol == "main" else 1
+    assert [counted(node, one) for one in points] == [3, expected]
 
 
 def test_a_cgroup_counts_what_its_processes_do(node: Executor, cgroup: Path) -> None:

@@ -24,7 +24,7 @@ from services.node_executor.adapters.kernel_errors import (
     LinkChangedError,
     UnsupportedByKernelError,
 )
-from services.node_executor.adapters.probe_features import require
+from services.node_executor.adapters.probe_features import attach_once, require
 from services.node_executor.adapters.probe_links import (
     LinkFound,
     describe_link,
@@ -53,6 +53,7 @@ from shared.contracts.probes import (
     IteratorTarget,
     ObservedProbe,
     ProbeTarget,
+    RawTracepointTarget,
     SockopsTarget,
     TracepointTarget,
     UprobeTarget,
@@ -135,6 +136,8 @@ class ProbeAttachments:
                 file_offset(target)
             case TracepointTarget() if tracepoint_id(target.category, target.name) is None:
                 raise TargetMissingError(target, "the kernel has no such tracepoint")
+            case RawTracepointTarget():  # which no list names without exception
+                attach_once(target)
             case CgroupTarget() | SockopsTarget():
                 open_cgroup(target).close()
             case _:

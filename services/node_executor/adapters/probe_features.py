@@ -46,6 +46,7 @@ from shared.contracts.probes import (
     SockopsTarget,
     TracepointTarget,
     UprobeTarget,
+    kind_of,
 )
 from shared.errors import FaultError, Reason, RefusedError
 from shared.identifiers import ProbeHook
@@ -78,6 +79,22 @@ def missing_probes() -> Iterator[tuple[ProbeHook, str]]:
     """Each kind of probe, and why it cannot be attached here; empty: it can."""
     for hook in PROBE_FEATURES:
         yield hook, _why_missing(hook)
+
+
+def attach_once(target: ProbeTarget) -> None:
+    """A program that does nothing was on the target for a moment.
+
+    Raises:
+        TargetMissingError: There is no such target.
+        UnsupportedByKernelError: The kernel does not load such programs.
+        KernelFaultError: Any other failure.
+    """
+    try:
+        program = _loaded(loading_of(target), f"{kind_of(target)} probes")
+    except NotThereError as error:
+        raise UnsupportedByKernelError(str(error)) from error
+    with program:
+        make_link(program, target).close()
 
 
 @cache

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import stat
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -49,8 +50,10 @@ def file_offset(target: UprobeTarget | UretprobeTarget) -> int:
     if target.pid and not Path(f"/proc/{target.pid}").exists():
         raise TargetMissingError(target, f"there is no process {target.pid}")
     try:
-        with Path(target.path).open("rb") as opened:
+        with open(target.path, "rb", opener=_without_waiting) as opened:
             size = os.fstat(opened.fileno()).st_size
+            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                raise TargetMissingError(target, "it is no regular file")
             if not target.symbol:
                 return _within(target, target.offset, size)
             with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
@@ -63,6 +66,11 @@ def file_offset(target: UprobeTarget | UretprobeTarget) -> int:
     if start is None:
         raise TargetMissingError(target, f"the file has no function '{target.symbol}'")
     return _within(target, start + target.offset, size)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """A pipe is opened at once, though nobody writes to it."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def _within(target: ProbeTarget, offset: int, size: int) -> int:
