@@ -121,7 +121,7 @@ def exit_words(ended: CompanionExit) -> str:
 
 
 def observed_companion(
-    one: WantedCompanion, state: CompanionState | None, *, problem: str = ""
+    one: WantedCompanion, state: CompanionState | None, *, problem: str = "", remark: str = ""
 ) -> ObservedCompanion:
     """A companion that shall run, by what the supervisor says of it.
 
@@ -129,13 +129,14 @@ def observed_companion(
         one: As it shall run.
         state: Of the supervisor; None: it does not know it.
         problem: Why the supervisor cannot be asked; empty: it was.
+        remark: Why the supervisor was not told of it; empty: it was.
     """
     observed = ObservedCompanion(
         deployment=one.place.deployment,
         revision=one.revision,
         companion=one.place.companion,
         state="unknown" if problem else "starting",
-        reason=problem,
+        reason=problem or remark,
     )
     if problem or state is None:
         return observed

@@ -16,22 +16,24 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from services.node_executor.event_audiences import audience_of
 from services.node_executor.generations import ChainMemory, Generation, Point
 from shared.companion_arguments import executable_on, rendered_arguments, whole_arguments
 from shared.contracts.catalog import SignedPackage
-from shared.contracts.companions import CompanionCommand, CompanionSpec
+from shared.contracts.companions import MAX_COMPANIONS, CompanionCommand, CompanionSpec
 from shared.contracts.desired import DesiredProgram
 from shared.contracts.events import Audience
 from shared.contracts.package_manifest import CompanionEntry, PackageManifest
 from shared.deployment_keys import space_of
 from shared.errors import RefusedError
 from shared.identifiers import is_network, parse_hook_point
+
+TOO_MANY: Final = f"this node runs {MAX_COMPANIONS} companions already, and no more"
 
 ManifestOf = Callable[[SignedPackage], PackageManifest]
 
@@ -112,6 +114,20 @@ def wanted_companions(
             for one in _of_program(node, memory.point, current, program, manifest_of, audience):
                 found[one.spec.id] = one
     return dict(sorted(found.items()))
+
+
+def companions_told(
+    wanted: Collection[str], lost: Collection[str], running: Collection[str]
+) -> frozenset[str]:
+    """Ids of what the supervisor is told: no more than it takes, and first what it runs already.
+
+    Args:
+        wanted: All that shall run.
+        lost: Those whose executable cannot be had; one that runs goes on.
+        running: Those that the supervisor knows.
+    """
+    possible = [one for one in wanted if one not in lost or one in running]
+    return frozenset(sorted(possible, key=lambda one: one not in running)[:MAX_COMPANIONS])
 
 
 def told_to(place: CompanionPlace, wanted: Mapping[str, WantedCompanion]) -> Audience:

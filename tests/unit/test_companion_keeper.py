@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from services.node_executor import companion_set
 from services.node_executor.adapters.companion_files import CompanionFiles
 from services.node_executor.adapters.companion_keeper import CompanionKeeper
 from services.node_executor.companion_set import CompanionNode
@@ -125,6 +126,38 @@ async def test_an_executable_that_cannot_be_had_keeps_no_other_waiting(world: Wo
         (ID,),
         (ID, "eth1/xdp/other/exporter"),
     ]
+
+
+async def test_more_than_the_supervisor_takes_keep_no_other_waiting(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What runs goes on, also with the next executor; what is too much is told why it does not."""
+    monkeypatch.setattr(companion_set, "MAX_COMPANIONS", 1)
+    await world.settled()
+    await world.keeper.apply()
+    world.points.those.append(
+        a_companion_memory(a_companion_program("other", order=20), interface="a0")
+    )
+
+    for _ in range(2):
+        await world.settled()
+        await world.keeper.apply()
+        assert world.supervisor.applied[-1] == (ID,)
+        assert world.keeper.features() == ({"companions": True}, {})
+        assert world.keeper.remarks == {"a0/xdp/other/exporter": companion_set.TOO_MANY}
+        world.restart()
+
+
+async def test_what_is_not_told_says_why(world: World) -> None:
+    """It is on its way, and the reason is that of its archive."""
+    world.archives.is_lost = True
+    await world.settled()
+
+    assert not await world.keeper.apply()
+
+    (seen,) = world.observed()
+    assert (seen.state, seen.reason) == ("starting", world.keeper.remarks[ID])
+    assert seen.reason
 
 
 async def test_what_happens_is_journaled_once_and_then_acknowledged(world: World) -> None:

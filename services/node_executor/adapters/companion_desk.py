@@ -13,7 +13,6 @@ from services.node_executor.adapters.companion_keeper import CompanionKeeper, Jo
 from services.node_executor.adapters.companion_line import Supervisor, SupervisorAwayError
 from services.node_executor.companion_events import (
     left_over,
-    observed_companion,
     restart_entry,
     shown_companion,
 )
@@ -105,7 +104,7 @@ class CompanionDesk:
             if place is None or not reader.sees(space_of(place.deployment)):
                 continue
             if one is not None:
-                observed = observed_companion(one, state, problem=keeper.problem)
+                observed = keeper.observed(companion, one)
             elif state is not None and state.phase != "stopped":
                 observed = left_over(place, state)
             else:

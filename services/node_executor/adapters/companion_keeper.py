@@ -7,7 +7,8 @@ Rules:
    with it goes on without this process.
  * Before the chains of a former run are known it is told nothing, so that no start stops anything.
  * What it saw is journaled before it is acknowledged.
- * An executable that cannot be taken out of its archive keeps no other companion waiting.
+ * An executable that cannot be taken out of its archive keeps no other companion waiting, and so do
+   companions that are more than the supervisor takes: those that run go on.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from services.node_executor.adapters.companion_line import Supervisor
 from services.node_executor.adapters.state_file import StateStoreError
 from services.node_executor.companion_events import companion_entries, observed_companion
 from services.node_executor.companion_set import (
+    TOO_MANY,
     CompanionNode,
     WantedCompanion,
+    companions_told,
     wanted_companions,
 )
 from services.node_executor.event_audiences import Entry
@@ -45,6 +48,7 @@ from shared.contracts.companions import (
     States,
 )
 from shared.contracts.node import ObservedChain, ObservedNode
+from shared.contracts.node_companions import ObservedCompanion
 from shared.contracts.package_manifest import COMPANIONS, PackageManifest
 from shared.dsse import signed_manifest
 from shared.errors import FaultError, RefusedError
@@ -140,6 +144,8 @@ class CompanionKeeper:
         """What shall run, by id."""
         self.states: Mapping[str, CompanionState] = {}
         """What the supervisor said last, by id."""
+        self.remarks: Mapping[str, str] = {}
+        """By id: why the supervisor was not told of a companion."""
         self.problem = NOT_SET if supervisor is None else "the companion supervisor was not asked"
         """Why the supervisor cannot be asked; empty: it answers."""
 
@@ -182,6 +188,15 @@ class CompanionKeeper:
         """This is what the node's hooks run; it is reported with their companions."""
         self._observed = observed
         self._report(self._with_companions(observed))
+
+    def observed(self, companion: str, one: WantedCompanion) -> ObservedCompanion:
+        """A companion that shall run, as the supervisor said last."""
+        return observed_companion(
+            one,
+            self.states.get(companion),
+            problem=self.problem,
+            remark=self.remarks.get(companion, ""),
+        )
 
     def loops(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """What never ends by itself."""
@@ -240,14 +255,14 @@ class CompanionKeeper:
             return True
         is_whole = True
         if self._has_begun.is_set():
+            if self._applied is None:
+                await self.refresh()  # what runs already goes on
             wanted = self.wanted
             lost = await self._provide(wanted)
             is_whole = not lost
-            specs = tuple(
-                one.spec
-                for companion, one in wanted.items()
-                if companion not in lost or companion in self.states
-            )
+            told = companions_told(wanted, lost, self.states)
+            self.remarks = {name: lost.get(name, TOO_MANY) for name in wanted if name not in told}
+            specs = tuple(one.spec for name, one in wanted.items() if name in told)
             if specs != self._applied:
                 applied = await supervisor.ask(ApplyCompanions(instances=specs), Applied)
                 self._applied = specs
@@ -296,10 +311,10 @@ class CompanionKeeper:
             found = self._manifests[signed.archive_sha256] = signed_manifest(signed)
         return found
 
-    async def _provide(self, wanted: Mapping[str, WantedCompanion]) -> set[str]:
-        """Every executable is on the disk; returns the companions whose is not."""
+    async def _provide(self, wanted: Mapping[str, WantedCompanion]) -> dict[str, str]:
+        """Every executable is on the disk; returns the companions whose is not, and why."""
         missing = set(await self._disk(self._files.missing, _executables(wanted)))
-        lost: set[str] = set()
+        lost: dict[str, str] = {}
         for companion, one in wanted.items():
             sha256 = one.spec.start.sha256
             if sha256 not in missing:
@@ -310,7 +325,7 @@ class CompanionKeeper:
                 await self._disk(self._files.take_out, archive, manifest, one.executable)
             except (RefusedError, FaultError) as error:
                 log.warning("companion_not_provided", companion=companion, why=error.message)
-                lost.add(companion)
+                lost[companion] = error.message
             else:
                 missing.discard(sha256)
         return lost
@@ -349,7 +364,7 @@ class CompanionKeeper:
     def _with_its_companions(self, chain: ObservedChain) -> ObservedChain:
         point = point_of(chain)
         found = tuple(
-            observed_companion(one, self.states.get(companion), problem=self.problem)
+            self.observed(companion, one)
             for companion, one in self.wanted.items()
             if one.place.point == point
         )
