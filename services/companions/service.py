@@ -14,7 +14,7 @@ from typing import Final, assert_never
 import structlog
 
 from services.companions.adapters.event_store import EventStore
-from services.companions.adapters.runs import Run, group_prefix
+from services.companions.adapters.runs import Run, group_prefix, is_run_group
 from services.companions.adapters.surroundings import Surroundings
 from services.companions.deciding import RULES, Rules, new_life, step
 from services.companions.life import (
@@ -115,7 +115,7 @@ class CompanionSupervisor:
         are remembered mean other maps now, or none.
         """
         wanted, is_same_boot = self._store.remembered(boot_id=self._boot_id)
-        left = self._around.groups.leftovers()
+        left = tuple(filter(is_run_group, self._around.groups.leftovers()))
         lost = CompanionExit(reason="lost")
         self._add(
             CompanionEvent(number=0, time=self._time(), id=spec.id, kind="exit", exit=lost)

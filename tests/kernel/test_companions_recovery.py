@@ -56,6 +56,23 @@ def test_a_killed_supervisor_replaces_what_it_left(supervisor: SupervisorProcess
     assert numbers == list(range(numbers[0], numbers[0] + 5))
 
 
+def test_groups_of_others_are_left_alone() -> None:
+    """Who made one beside the companions' keeps its processes."""
+    with a_supervisor() as supervisor:
+        other = Path(read_layout().hierarchies[0].mount, supervisor.place, "other")
+        other.mkdir(parents=True)
+        child = subprocess.Popen(["sleep", "1000"])
+        (other / "cgroup.procs").write_text(str(child.pid))
+        supervisor.start()
+
+        assert child.poll() is None
+        supervisor.stop()
+        child.kill()
+        child.wait()
+        wait_for(lambda: not (other / "cgroup.procs").read_text(), what="an empty group")
+        other.rmdir()
+
+
 def test_a_supervisor_may_be_killed_at_any_moment(supervisor: SupervisorProcess) -> None:
     """Between any two steps of a start or a stop; afterwards there is one run and one group."""
     specs = [

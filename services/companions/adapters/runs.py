@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import secrets
 import signal
 from collections.abc import Callable
@@ -51,6 +52,7 @@ from shared.errors import FaultError, RefusedError
 SEARCH_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _DIGEST_LETTERS: Final = 16
+_GROUP_NAME: Final = re.compile(rf"[0-9a-f]{{{_DIGEST_LETTERS}}}-[0-9a-f]{{8}}")
 
 OnInput = Callable[[Input], None]
 OnData = Callable[[Stream, bytes], None]
@@ -60,6 +62,11 @@ OnData = Callable[[Stream, bytes], None]
 def group_prefix(companion: str) -> str:
     """How the groups of this companion's runs begin."""
     return hashlib.sha256(companion.encode()).hexdigest()[:_DIGEST_LETTERS]
+
+
+def is_run_group(name: str) -> bool:
+    """Whether a run has a group of such a name: others are somebody else's."""
+    return _GROUP_NAME.fullmatch(name) is not None
 
 
 class Run:
