@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -97,13 +98,14 @@ def _killed(request: pytest.FixtureRequest) -> None:
 
 def _namesake(request: pytest.FixtureRequest) -> None:
     supervisor = _supervisor(request)
-    program = supervisor.folder / "exporter"
+    program = supervisor.folder / "helper"
     shutil.copy(shutil.which("sleep") or "", program)
     with subprocess.Popen([program, "1000"]) as other:
         try:
             for _ in range(2):
-                supervisor.apply(a_spec(supervisor.folder, f"exec {program} 1000"))
-                supervisor.until_state(lambda state: state.phase == "ready")
+                supervisor.apply(a_spec(supervisor.folder, "sleep 1000 & wait"))
+                ready = supervisor.until_state(lambda state: state.phase == "ready")
+                assert Path(f"/proc/{ready.pid}/comm").read_text() == "helper\n"
                 supervisor.apply()
                 nothing_is_left(supervisor)
             assert other.poll() is None
