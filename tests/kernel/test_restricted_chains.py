@@ -245,12 +245,17 @@ async def test_a_draft_is_explained_to_those_who_see_it(fleet: EmbargoFleet, wir
     draft = plan.chains[0].draft
     question = ExplainChain(draft=draft)
 
-    to_ann = await fleet.ann.request(EXPLAIN_CHAIN.at(node=NODE), question)
-    to_bob = await fleet.bob.request(EXPLAIN_CHAIN.at(node=NODE), question)
+    to_ann = await fleet.ann.request(
+        EXPLAIN_CHAIN.at(node=NODE), question, timeout_seconds=DEADLINE_SECONDS
+    )
+    to_bob = await fleet.bob.request(
+        EXPLAIN_CHAIN.at(node=NODE), question, timeout_seconds=DEADLINE_SECONDS
+    )
     with pytest.raises(RefusedError) as caught:
         await fleet.bob.request(
             TEST_CHAIN.at(node=NODE),
             TryPackets(interface=wire.name, hook="xdp", packets=(FRAME,), draft=draft),
+            timeout_seconds=DEADLINE_SECONDS,
         )
 
     assert to_ann.chains[0].explanation is not None
