@@ -114,7 +114,8 @@ class MapReading:
         """What the program on the hook was linked from."""
         seen = self._points.describe(point, None, desired_generation=0)
         generation = self._points.memory(point).generation_with(seen.program_id)
-        if not seen.program_id or generation is None:
+        is_told = reader.sees_place(point)
+        if not seen.program_id or generation is None or not is_told:
             there = sorted(str(one) for one in self._points.points() if reader.sees_place(one))
             raise _unreadable("interface", "runs no chain of ours", str(point), there)
         return generation

@@ -220,6 +220,41 @@ def test_places_that_could_be_read_instead_are_those_that_are_seen() -> None:
     }
 
 
+def test_a_hidden_probe_is_answered_for_as_one_that_is_not_there() -> None:
+    """Also to those who know its name."""
+
+    class Memory:
+        """One generation runs."""
+
+        def generation_with(self, program_id: int) -> object | None:
+            return object() if program_id else None
+
+    class Points:
+        """It is at the secret place."""
+
+        def points(self) -> set[Point]:
+            return {Point(SECRET, "tracepoint")}
+
+        def memory(self, _point: Point) -> Memory:
+            return Memory()
+
+        def describe(self, point: Point, *_: object, **_named: object) -> ObservedChain:
+            runs = point.interface == SECRET
+            return ObservedChain(
+                interface=point.interface, hook="tracepoint", state="absent", program_id=7 * runs
+            )
+
+    reading = MapReading(node="n1", points=Points(), contents=None)  # type: ignore[arg-type]
+
+    def answer(place: str) -> list[tuple[str, str, object]]:
+        request = ReadMap(interface=place, hook="tracepoint", program="no", map="no")
+        with pytest.raises(RefusedError) as refused:
+            reading.read(request, EVERYBODY)
+        return [(one.path, one.rule, one.allowed) for one in refused.value.reasons]
+
+    assert answer(SECRET) == answer("missing")
+
+
 def test_packets_are_tried_by_those_who_see_the_whole_chain() -> None:
     """What it does to them would say what is in it."""
     with pytest.raises(RestrictedChainError) as caught:
