@@ -14,7 +14,7 @@ READY := $(VENV)/.ready
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 PYTEST := $(AS_ROOT) $(BIN)/python -m pytest
 # What uses the kernel runs in one process, all else in the other (tests/conftest.py).
-SIDE_BY_SIDE := --numprocesses 2 --dist loadgroup
+SIDE_BY_SIDE := --numprocesses 2 --dist loadscope
 ARGS ?=
 
 help: ## this list

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 FOLDER_MARKERS = {
     "integration": ("bus",),
@@ -26,20 +28,34 @@ settings.register_profile(
 settings.load_profile("ci")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by the folder it lies in, and say which of them one process runs in turn.
+class OneKernelScheduling(LoadScopeScheduling):  # type: ignore[misc]  # because it has no types
+    """There is one kernel: whoever counts its programs is alone with it.
 
-    There is one kernel: whoever counts its programs is alone with it.  Other files run in any
-    process, each as a whole, so that what a module sets up is set up once.
+    Files that use it run in turn in one process; each other file runs as a whole in any.
     """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        folders = Path(path).parts
+        uses_kernel = any(
+            folder in folders and "kernel" in markers for folder, markers in FOLDER_MARKERS.items()
+        )
+        return "kernel" if uses_kernel or folders[0] == "packages" else path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneKernelScheduling:
+    """What runs beside what, if there are several processes."""
+    return OneKernelScheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by the folder it lies in."""
     for item in items:
-        path = Path(item.path)
         for folder, markers in FOLDER_MARKERS.items():
-            if folder in path.parts:
+            if folder in Path(item.path).parts:
                 for marker in markers:
                     item.add_marker(marker)
-        group = "kernel" if item.get_closest_marker("kernel") else str(path)
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

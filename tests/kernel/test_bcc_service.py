@@ -13,6 +13,7 @@ import msgspec
 
 from shared.contracts.metrics import MetricSource
 from shared.contracts.node import GET_CHAINS, NODES, GetChains
+from shared.errors import FaultError
 from tests.support.bcc_packages import a_gate, port_gate
 from tests.support.executors import Wire, a_chain, a_program, pin_directory
 from tests.support.node_fleets import NODE, Fleet
@@ -40,6 +41,7 @@ async def test_source_is_compiled_attached_configured_counted_and_said(
             await fleet.open(stack)
             fleet.start()
             stack.callback(fleet.stop, signal.SIGKILL)
+            await fleet.until(lambda: _answers(fleet))
 
             generation = await fleet.desire(a_chain(wire.name, gate, a_program("one", order=20)))
             observed = await fleet.observed(generation)
@@ -59,6 +61,14 @@ async def test_source_is_compiled_attached_configured_counted_and_said(
     assert record.value.features["bcc"]
     assert made.source == "port_gate.c"
     assert made.compiler in fleet.log()
+
+
+async def _answers(fleet: Fleet) -> bool:
+    try:
+        await fleet.viewer.request(GET_CHAINS.at(node=NODE), GetChains())
+    except FaultError:
+        return False
+    return True
 
 
 def _send(interface: str, count: int) -> None:

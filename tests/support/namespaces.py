@@ -5,12 +5,16 @@
 from __future__ import annotations
 
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from services.node_executor.adapters.network_namespaces import names
 from tests.support.executors import Wire
+
+CONNECTED_SECONDS = 30.0
 
 
 def ip(*words: str, within: str = "", check: bool = True) -> str:
@@ -72,3 +76,22 @@ def rename(interface: str, to: str) -> None:
     ip("link", "set", interface, "down")
     ip("link", "set", interface, "name", to)
     raise_up(to)
+    _wait_until_connected(to)
+
+
+def _wait_until_connected(interface: str) -> None:
+    """Both ends of the pair know it; until then what is sent is dropped."""
+    links = Path("/sys/class/net")
+    other = (links / interface / "iflink").read_text()
+    ends = [one for one in links.iterdir() if one.name == interface or _index(one) == other]
+    deadline = time.monotonic() + CONNECTED_SECONDS
+    while any((end / "operstate").read_text().strip() != "up" for end in ends):
+        assert time.monotonic() < deadline, f"{interface} is not connected"
+        time.sleep(0.001)
+
+
+def _index(link: Path) -> str:
+    try:
+        return (link / "ifindex").read_text()
+    except OSError:  # an interface of others that just went
+        return ""

@@ -59,9 +59,13 @@ int main(int count, char **words)
 """
 
 
-@cache
 def published_probes(version: str = "1.0.0") -> Published:
     """Package `probes`: one program for each kind of probe."""
+    return _published(version)
+
+
+@cache
+def _published(version: str) -> Published:
     source = (SOURCES / "probes.bpf.c").read_text()
     data = compile_source(f"#define STEP {STEPS[version]}\n{source}")
     functions: dict[str, ProbeHook] = {
