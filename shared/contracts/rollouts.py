@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -11,6 +12,7 @@ from msgspec import Meta
 from shared.contracts.base import Document, Message
 from shared.contracts.node import LabelKey
 from shared.errors import Reason
+from shared.packed_places import unpack_names
 
 Share = (
     Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -84,6 +86,16 @@ class RolloutWave(Message, frozen=True, kw_only=True):
     """Of its nodes, if waves go through one failure domain after the other."""
     interface_label: str = ""
     """Of a blue/green rollout: only the interface that this label of a node names."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The nodes in their order, packed or not."""
+        return _unpacked(self.packed_nodes) if self.packed_nodes else self.nodes
+
+
+@lru_cache(maxsize=256)
+def _unpacked(packed: str) -> tuple[str, ...]:
+    return unpack_names(packed)
 
 
 class RolloutApproval(Message, frozen=True, kw_only=True):
