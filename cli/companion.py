@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.chain_places import asked_nodes
-from cli.console import CredentialsOption, JsonFlag, emit, plain, run
+from cli.console import CredentialsOption, JsonFlag, NodeArgument, emit, plain, run
 from cli.node_request import request_of_node
 from cli.rollout import ReasonOption
 from cli.session import connected
@@ -49,6 +49,8 @@ _STYLES: Final = {
     "stopped": "dim",
 }
 
+DeploymentArgument = Annotated[str, Parameter(help="The deployment that it belongs to.")]
+CompanionArgument = Annotated[str, Parameter(help="Its name in the package.")]
 InterfaceOption = Annotated[
     str,
     Parameter(
@@ -97,9 +99,9 @@ def list_companions(
 
 @app.command
 def logs(
-    node: str,
-    deployment: str,
-    companion: str,
+    node: NodeArgument,
+    deployment: DeploymentArgument,
+    companion: CompanionArgument,
     /,
     *,
     lines: Annotated[int, Parameter(name="--lines", help="How many, 1 to 1000.")] = 100,
@@ -108,17 +110,7 @@ def logs(
     json: JsonFlag = False,
     credentials: CredentialsOption = None,
 ) -> None:
-    """What a companion wrote last, to its output and its error output.
-
-    Parameters
-    ----------
-    node
-        Its name.
-    deployment
-        The deployment that it belongs to.
-    companion
-        Its name in the package.
-    """
+    """What a companion wrote last, to its output and its error output."""
     fields = {**_address(deployment, companion, interface, hook), "lines": lines}
     asked = _ask(READ_COMPANION_LOG, node, fields, credentials, what="companion logs")
     emit(run(asked, json=json), render_log, json=json)
@@ -126,9 +118,9 @@ def logs(
 
 @app.command
 def restart(
-    node: str,
-    deployment: str,
-    companion: str,
+    node: NodeArgument,
+    deployment: DeploymentArgument,
+    companion: CompanionArgument,
     /,
     *,
     reason: ReasonOption = "",
@@ -137,17 +129,7 @@ def restart(
     json: JsonFlag = False,
     credentials: CredentialsOption = None,
 ) -> None:
-    """Stop a companion and start it anew; one that was given up is tried again.
-
-    Parameters
-    ----------
-    node
-        Its name.
-    deployment
-        The deployment that it belongs to.
-    companion
-        Its name in the package.
-    """
+    """Stop a companion and start it anew; one that was given up is tried again."""
     fields = {**_address(deployment, companion, interface, hook), "reason": reason}
     asked = _ask(RESTART_COMPANION, node, fields, credentials, what="companion restart")
     emit(run(asked, json=json), render_restarted, json=json)

@@ -33,6 +33,9 @@ REFUSED: Final = 2
 FAULT: Final = 3
 INTERRUPTED: Final = 128 + signal.SIGINT
 
+NodeArgument = Annotated[str, Parameter(help="Its name.")]
+"""The node that a command is about."""
+
 JsonFlag = Annotated[
     bool, Parameter(name="--json", negative=(), help="Print one JSON document instead of text.")
 ]

@@ -12,13 +12,28 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cli.console import CredentialsOption, JsonFlag, emit, plain, run
+from cli.console import CredentialsOption, JsonFlag, NodeArgument, emit, plain, run
 from cli.node_request import request_of_node
 from cli.session import connected
 from shared.contracts.map_reading import READ_MAP, MapShown, ReadMap
 from shared.identifiers import Hook, parse_token, split_place
 from shared.validation import convert_document
 
+InterfaceArgument = Annotated[
+    str,
+    cyclopts.Parameter(
+        help="The interface; in a named network namespace NETNS/INTERFACE.  Of a probe its place,"
+        " as `l3af status` has it: the deployment's name, with several targets NAME@DIGITS."
+    ),
+]
+HookArgument = Annotated[
+    Hook,
+    cyclopts.Parameter(help="xdp, tc-ingress, tc-egress, or the kind of a probe, as tracepoint."),
+]
+ProgramArgument = Annotated[
+    str, cyclopts.Parameter(help="The deployment that the program belongs to.")
+]
+MapArgument = Annotated[str, cyclopts.Parameter(help="The map, as the program declares it.")]
 WithinOption = Annotated[str | None, cyclopts.Parameter(name="--within")]
 """Of a map of maps: the key whose map is meant."""
 
@@ -27,11 +42,11 @@ app = cyclopts.App(name="map", help="What the maps of running programs hold.")
 
 @app.command
 def dump(
-    node: str,
-    interface: str,
-    hook: Hook,
-    program: str,
-    map_name: str,
+    node: NodeArgument,
+    interface: InterfaceArgument,
+    hook: HookArgument,
+    program: ProgramArgument,
+    map_name: MapArgument,
     /,
     *,
     within: WithinOption = None,
@@ -44,17 +59,6 @@ def dump(
 
     Parameters
     ----------
-    node
-        Its name.
-    interface
-        The interface; in a named network namespace NETNS/INTERFACE.  Of a probe its place, as
-        `l3af status` has it: the deployment's name, with several targets NAME@DIGITS.
-    hook
-        xdp, tc-ingress, tc-egress, or the kind of a probe, as tracepoint.
-    program
-        The deployment that the program belongs to.
-    map_name
-        The map, as the program declares it.
     within
         Of a map of maps: the key whose map is meant. Without it, each value is such a map.
     """
@@ -78,11 +82,11 @@ def dump(
 
 @app.command
 def get(  # noqa: PLR0917 because each is a word of the command
-    node: str,
-    interface: str,
-    hook: Hook,
-    program: str,
-    map_name: str,
+    node: NodeArgument,
+    interface: InterfaceArgument,
+    hook: HookArgument,
+    program: ProgramArgument,
+    map_name: MapArgument,
     key: str,
     /,
     *,
@@ -94,17 +98,6 @@ def get(  # noqa: PLR0917 because each is a word of the command
 
     Parameters
     ----------
-    node
-        Its name.
-    interface
-        The interface; in a named network namespace NETNS/INTERFACE.  Of a probe its place, as
-        `l3af status` has it: the deployment's name, with several targets NAME@DIGITS.
-    hook
-        xdp, tc-ingress, tc-egress, or the kind of a probe, as tracepoint.
-    program
-        The deployment that the program belongs to.
-    map_name
-        The map, as the program declares it.
     key
         As in a deployment's configuration: 80, 10.0.0.0/8, '{"port":80}'.
     within

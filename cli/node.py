@@ -16,7 +16,7 @@ from rich.text import Text
 from cli.chain_view import program_text
 from cli.commanding import issue
 from cli.companion import companion_line
-from cli.console import CredentialsOption, JsonFlag, emit, plain, run
+from cli.console import CredentialsOption, JsonFlag, NodeArgument, emit, plain, run
 from cli.node_capabilities import capability_rows, hook_points_row, slot_words, xdp_words
 from cli.probe_view import target_text
 from cli.rollout import CommandIdOption, ReasonOption, chosen_id
@@ -65,14 +65,10 @@ def list_nodes(
 
 
 @app.command
-def show(node: str, /, *, json: JsonFlag = False, credentials: CredentialsOption = None) -> None:
-    """One node: inventory, labels, features, chains.
-
-    Parameters
-    ----------
-    node
-        Its name.
-    """
+def show(
+    node: NodeArgument, /, *, json: JsonFlag = False, credentials: CredentialsOption = None
+) -> None:
+    """One node: inventory, labels, features, chains."""
 
     async def got() -> NodeStatus:
         request = convert_document({"node": node}, GetNode, what="node show")
@@ -84,7 +80,7 @@ def show(node: str, /, *, json: JsonFlag = False, credentials: CredentialsOption
 
 @app.command
 def label(
-    node: str,
+    node: NodeArgument,
     /,
     *changes: Annotated[str, Parameter(help="`key=value` sets a label, `key-` removes one.")],
     reason: ReasonOption = "",
@@ -92,20 +88,14 @@ def label(
     json: JsonFlag = False,
     credentials: CredentialsOption = None,
 ) -> None:
-    """Set and remove labels; deployments follow at once.
-
-    Parameters
-    ----------
-    node
-        Its name.
-    """
+    """Set and remove labels; deployments follow at once."""
     labelled = _label(node, changes, reason=reason, command_id=command_id, credentials=credentials)
     emit(run(labelled, json=json), render_labels, json=json)
 
 
 @app.command
 def forget(
-    node: str,
+    node: NodeArgument,
     /,
     *,
     undo: Annotated[
@@ -116,13 +106,7 @@ def forget(
     json: JsonFlag = False,
     credentials: CredentialsOption = None,
 ) -> None:
-    """Give up a node that is lost for ever, so that nothing waits for it (administrators only).
-
-    Parameters
-    ----------
-    node
-        Its name.
-    """
+    """Give up a node that is lost for ever, so that nothing waits for it (administrators only)."""
     fields: dict[str, Any] = {
         "node": node,
         "undo": undo,

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.chain_view import program_text
-from cli.console import CredentialsOption, JsonFlag, emit, plain, run
+from cli.console import CredentialsOption, JsonFlag, NodeArgument, emit, plain, run
 from cli.node_request import request_of_node
 from cli.session import connected
 from shared.contracts.ebpf import (
@@ -28,7 +28,7 @@ from shared.identifiers import parse_token
 
 
 def ebpf(
-    node: str,
+    node: NodeArgument,
     /,
     *,
     unmanaged: Annotated[
@@ -38,13 +38,7 @@ def ebpf(
     json: JsonFlag = False,
     credentials: CredentialsOption = None,
 ) -> None:
-    """Every eBPF program of a node: id, type, licence bit, owner, names, where it is attached.
-
-    Parameters
-    ----------
-    node
-        Its name.
-    """
+    """Every eBPF program of a node: id, type, licence bit, owner, names, where it is attached."""
 
     async def listed() -> EbpfListed:
         name = parse_token(node, path="node")

@@ -9,7 +9,7 @@ from typing import Final
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from cli.console import CredentialsOption, JsonFlag, emit, plain, run
+from cli.console import CredentialsOption, JsonFlag, NodeArgument, emit, plain, run
 from cli.node_request import request_of_node
 from cli.session import connected
 from shared.contracts.reconciliation import RECONCILE_NODE, NodeReconciled, ReconcileNode
@@ -20,7 +20,7 @@ ROUND_SECONDS: Final = 30.0
 
 
 def reconcile(
-    node: str,
+    node: NodeArgument,
     /,
     *,
     json: JsonFlag = False,
@@ -29,11 +29,6 @@ def reconcile(
     """Make a node look at every hook point now, and mend what is not as desired.
 
     It does so by itself after every change, when interfaces come and go, and every 15 seconds.
-
-    Parameters
-    ----------
-    node
-        Its name.
     """
 
     async def reconciled() -> NodeReconciled:

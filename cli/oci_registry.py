@@ -16,8 +16,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final
 from urllib.parse import urljoin, urlsplit
 
 import msgspec
@@ -32,6 +31,7 @@ from cli.registry_access import (
     parse_challenge,
 )
 from cli.registry_logins import Login, find_login, login_file
+from shared.closing import ClosedAfterUse
 from shared.contracts.errors import ErrorCode
 from shared.errors import FaultError, Reason, RefusedError
 from shared.oci.cosign import referrers_tag
@@ -85,8 +85,8 @@ class RegistrySettings:
     """File of `docker login`; None: where it usually is."""
 
 
-class Registry:
-    """One repository; to be closed."""
+class Registry(ClosedAfterUse):
+    """One repository."""
 
     def __init__(self, reference: OciReference, settings: RegistrySettings) -> None:
         """Nothing is asked yet.
@@ -104,16 +104,7 @@ class Registry:
         self._authorization = ""
         self._actions = "pull"
 
-    def __enter__(self) -> Self:
-        """Itself."""
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Every connection is closed."""
         self._connections.close()
 

@@ -15,6 +15,7 @@ from cli.probe_templates import (
     PROBE_DEPLOYMENT,
     PROBE_README,
     PROBE_SOURCE,
+    PROBE_SUMMARY,
     PROBE_TOML,
     PROBES,
 )
@@ -67,13 +68,15 @@ _VERDICTS: Final[dict[Hook, dict[str, str]]] = {
     },
 }
 
-_TOML: Final = Template("""\
+_SUMMARY: Final = Template("Drops TCP packets for the ports that its configuration names")
+
+_HEAD: Final = Template("""\
 # $tag: $expression
 
 [package]
 name = "$name"
 version = "$version"
-summary = "Drops TCP packets for the ports that its configuration names"
+summary = "$summary"
 licence = "$expression"
 ${owners}${source}
 [needs]
@@ -84,7 +87,11 @@ name = "$name"
 source = "$symbol.bpf.c"
 function = "$symbol"
 hooks = ["$hook"]
-order = 500                     # where in a chain, 0 to 1000, if the deployment does not say
+""")
+"""Of every package's manifest."""
+
+_TOML: Final = Template("""\
+${head}order = 500                     # where in a chain, 0 to 1000, if the deployment does not say
 
 [maps.blocked]
 summary = "Ports that get nothing"
@@ -217,13 +224,17 @@ def package_files(
         "owners": _owners(owners),
         "source": _source(repository),
     }
-    toml, source, readme, deployment = _TOML, _SOURCE, _README, _DEPLOYMENT
+    summary, toml, source = _SUMMARY, _TOML, _SOURCE
+    readme, deployment = _README, _DEPLOYMENT
     if is_probe(hook):
         words |= PROBES[hook]
         words["What"] = words["what"].capitalize()
-        toml, source, readme, deployment = PROBE_TOML, PROBE_SOURCE, PROBE_README, PROBE_DEPLOYMENT
+        summary, toml, source = PROBE_SUMMARY, PROBE_TOML, PROBE_SOURCE
+        readme, deployment = PROBE_README, PROBE_DEPLOYMENT
     else:
         words |= _VERDICTS[hook]
+    words["summary"] = summary.substitute(words)
+    words["head"] = _HEAD.substitute(words)
     return {
         "package.toml": toml.substitute(words),
         f"{symbol}.bpf.c": source.substitute(words),

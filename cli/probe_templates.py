@@ -167,24 +167,10 @@ struct bpf_iter__task {
 }
 """By hook."""
 
+PROBE_SUMMARY: Final = Template("Counts $what, by $by")
+
 PROBE_TOML: Final = Template("""\
-# $tag: $expression
-
-[package]
-name = "$name"
-version = "$version"
-summary = "Counts $what, by $by"
-licence = "$expression"
-${owners}${source}
-[needs]
-kernel = ">=5.15"
-
-[[programs]]
-name = "$name"
-source = "$symbol.bpf.c"
-function = "$symbol"
-hooks = ["$hook"]
-
+$head
 [metrics.events]
 map = "events"
 unit = "events"

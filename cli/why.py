@@ -11,7 +11,7 @@ from rich.text import Text
 
 from cli.chain_places import HookOption
 from cli.chain_view import program_text
-from cli.console import CredentialsOption, JsonFlag, emit, plain, run
+from cli.console import CredentialsOption, JsonFlag, NodeArgument, emit, plain, run
 from cli.session import connected
 from shared.contracts.chain_reasons import (
     WHY_CHAINS,
@@ -25,7 +25,7 @@ from shared.validation import convert_document
 
 
 def why(
-    node: str,
+    node: NodeArgument,
     interface: str,
     /,
     *,
@@ -37,8 +37,6 @@ def why(
 
     Parameters
     ----------
-    node
-        Its name.
     interface
         Its name; in a named network namespace NETNS/INTERFACE.
     """
