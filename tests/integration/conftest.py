@@ -12,7 +12,7 @@ import pytest
 
 from shared.adapters.bus import Bus, connect
 from shared.adapters.provisioning import provision
-from shared.contracts.permissions import Role
+from shared.contracts.permissions import ControlRole, Role
 from tests.support.log_stores import LogPlace, PostgresPlace, SqlitePlace
 from tests.support.operator_mode import OperatorModeServer
 from tests.support.postgres import PostgresServer, mortal_postgres, postgres
@@ -49,6 +49,11 @@ class Buses:
     async def open(self, role: Role, name: str | None = None) -> Bus:
         """A bus of a user of that role."""
         return await self._stack.enter_async_context(connect(self.server.credentials(role, name)))
+
+    async def open_lesser(self, role: ControlRole, *, hears_no: str) -> Bus:
+        """A bus of a service that may not yet listen to that subject."""
+        lesser = self.server.lesser_credentials(role, hears_no=hears_no)
+        return await self._stack.enter_async_context(connect(lesser, role=role))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from services.catalog.adapters.packages import Packages
 from services.catalog.code_ownership import lifecycle_of
 from services.catalog.version_entries import content_of, storable
 from shared.adapters.bus import Bus
-from shared.adapters.kv import KeyValue
+from shared.adapters.bus_errors import NotPermittedError
 from shared.adapters.spaces import KnownSpaces
 from shared.adapters.stored_publish import publish_stored
 from shared.adapters.watched_bus import WatchedBus
@@ -34,7 +34,7 @@ from shared.contracts.events import PUBLIC
 from shared.contracts.package_records import CATALOG, PackageRecord, StoredPackage
 from shared.contracts.reviews import GET_REVIEW, YANK_PACKAGE, GetReview, YankPackage
 from shared.contracts.storage import kv_subject
-from shared.errors import FaultError, RefusedError
+from shared.errors import FaultError
 from tests.integration.conftest import Buses
 from tests.package_builders import NOW, a_record, a_version
 from tests.support.catalog_stage import a_stage
@@ -46,6 +46,10 @@ DEADLINE_SECONDS: Final = 30.0
 
 async def _put_raw(bus: Bus, key: str, data: bytes) -> None:
     await publish_stored(bus.connection, kv_subject(CATALOG.name, key), data, message_id=key)
+
+
+async def _unheard(_subject: str, _data: bytes) -> None:
+    raise AssertionError("nobody may hear this")
 
 
 def _packages(bus: Bus, folder: Path) -> tuple[PackageIndex, Packages]:
@@ -191,16 +195,13 @@ async def test_a_verdict_that_was_given_anew_is_kept_beside_the_first(
 
 
 async def test_without_the_right_to_follow_what_is_there_is_known(
-    buses: Buses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    buses: Buses, tmp_path: Path
 ) -> None:
     """Accounts of an earlier release have none; a write of this process is known all the same."""
-
-    async def refused(*_given: object, **_more: object) -> None:
-        raise RefusedError("not permitted", code="not_permitted")
-
-    bus = await buses.open("service-catalog")
+    bus = await buses.open_lesser("service-catalog", hears_no=kv_subject(CATALOG.name, ">"))
     await bus.bucket(CATALOG).put("one", storable(a_record("1.0.0")))
-    monkeypatch.setattr(KeyValue, "follow", refused)
+    with pytest.raises(NotPermittedError):
+        await bus.subscribe(kv_subject(CATALOG.name, ">"), _unheard)
     index, packages = _packages(bus, tmp_path)
     await index.open()
     assert [one.versions for one in index.summaries(SEEN)] == [("1.0.0",)]

@@ -18,6 +18,8 @@ from tests.support.other_owners import wait_for
 
 pytestmark = pytest.mark.kernel
 
+MOUNTS = Path("/proc/self/mountinfo")
+CGROUP_TYPES = {"cgroup", "cgroup2"}
 FORKS = "for i in 1 2 3 4 5; do sleep 1000 & done; wait"
 
 
@@ -26,15 +28,18 @@ def legacy(layout: Layout) -> Layout:
     return Layout("legacy", tuple(one for one in layout.hierarchies if one.version == 1))
 
 
-@pytest.fixture(params=["all", "legacy"])
+LAYOUTS = {
+    f"{layout.mode}-{way}": layout
+    for way, layout in (("all", read_layout()), ("version-1", legacy(read_layout())))
+    if layout.hierarchies
+}
+"""What this kernel has: where every controller is in the unified hierarchy, that alone."""
+
+
+@pytest.fixture(params=LAYOUTS)
 def groups(request: pytest.FixtureRequest) -> Iterator[ControlGroups]:
     """Folders of this test's own."""
-    layout = read_layout()
-    if request.param == "legacy":
-        layout = legacy(layout)
-        if not layout.hierarchies:
-            pytest.skip("this kernel has all controllers in the unified hierarchy")
-    made = ControlGroups(layout, f"l3af-test/{uuid4().hex[:12]}")
+    made = ControlGroups(LAYOUTS[request.param], f"l3af-test/{uuid4().hex[:12]}")
     yield made
     assert made.leftovers() == ()
     made.close()
@@ -47,6 +52,15 @@ def entered(group: Group) -> subprocess.Popen[bytes]:
     child = subprocess.Popen(["sh", "-c", script])
     wait_for(lambda: len(group.members()) == 6, what="a shell with five children")
     return child
+
+
+def test_no_hierarchy_of_the_kernel_is_left_out() -> None:
+    """Those of version 1 are tried by themselves wherever the kernel says that it has some."""
+    mounted = {line.split(" - ")[1].split(" ")[0] for line in MOUNTS.read_text().splitlines()}
+    versions = {one.version for layout in LAYOUTS.values() for one in layout.hierarchies}
+
+    assert versions == {{"cgroup": 1, "cgroup2": 2}[kind] for kind in mounted & CGROUP_TYPES}
+    assert len(LAYOUTS) == 1 + (1 in versions)
 
 
 def test_every_process_of_a_group_is_killed(groups: ControlGroups) -> None:

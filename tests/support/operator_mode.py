@@ -25,7 +25,13 @@ from installation.claims import (
     operator_claims,
     user_claims,
 )
-from shared.contracts.permissions import CONTROL_ROLES, USER_ROLES, Role
+from shared.contracts.permissions import (
+    CONTROL_ROLES,
+    USER_ROLES,
+    ControlRole,
+    Role,
+    control_permissions,
+)
 from shared.installation_facts import (
     CREDENTIALS_FILE,
     FACTS_FILE,
@@ -128,7 +134,6 @@ class OperatorModeServer:
         user = name or role.removeprefix("service-")
         key = self._users.setdefault((role, user), new_key("user"))
         directory = self.directory / "credentials" / f"{role}-{user}"
-        directory.mkdir(parents=True, exist_ok=True)
         claims = user_claims(
             key=key.public,
             name=user,
@@ -138,6 +143,10 @@ class OperatorModeServer:
             spaces=spaces,
         )
         jwt = render_jwt(claims, signer=self._roles[role])
+        return self._written(directory, jwt, key)
+
+    def _written(self, directory: Path, jwt: str, key: NKey) -> Path:
+        directory.mkdir(parents=True, exist_ok=True)
         (directory / CREDENTIALS_FILE).write_text(render_credentials(jwt, key))
         (directory / CREDENTIALS_FILE).chmod(0o600)
         (directory / FACTS_FILE).write_bytes(render_facts(self.facts))
@@ -146,6 +155,25 @@ class OperatorModeServer:
     def key_of(self, role: Role, name: str) -> str:
         """The public key of a user made before."""
         return self._users[role, name].public
+
+    def lesser_credentials(self, role: ControlRole, *, hears_no: str) -> Path:
+        """As a service has them from a release in which its role did not yet hear that subject."""
+        now, user = datetime.now(UTC), role.removeprefix("service-")
+        key, account = new_key("user"), self._accounts["control"]
+        directory = self.directory / "credentials" / f"{role}-without-{hears_no}"
+        claims = user_claims(key=key.public, name=user, account_key=account.public, now=now)
+        may = control_permissions(role)
+        heard = [subject for subject in may.subscribe if subject != hears_no]
+        assert len(heard) + 1 == len(may.subscribe)
+        claims["nats"] |= {
+            "pub": {"allow": list(may.publish)},
+            "sub": {"allow": heard},
+            "subs": -1,
+            "data": -1,
+            "payload": -1,
+        }
+        jwt = render_jwt(claims, signer=account)
+        return self._written(directory, jwt, key)
 
     def unrestricted(self) -> tuple[str, NKey]:
         """JWT and key of a user of the control account who may do everything, for probing."""

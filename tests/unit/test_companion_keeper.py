@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from services.node_executor import companion_set
 from services.node_executor.adapters.companion_files import CompanionFiles
 from services.node_executor.adapters.companion_keeper import CompanionKeeper
-from services.node_executor.companion_set import CompanionNode
-from shared.contracts.companions import CompanionExit
+from services.node_executor.companion_set import TOO_MANY, CompanionNode
+from shared.contracts.companions import MAX_COMPANIONS, CompanionExit
 from tests.support.companion_node import DIGEST, ID, World, until
 from tests.support.companions import (
     BOOT,
@@ -128,13 +127,15 @@ async def test_an_executable_that_cannot_be_had_keeps_no_other_waiting(world: Wo
     ]
 
 
-async def test_more_than_the_supervisor_takes_keep_no_other_waiting(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_more_than_the_supervisor_takes_keep_no_other_waiting(world: World) -> None:
     """What runs goes on, also with the next executor; what is too much is told why it does not."""
-    monkeypatch.setattr(companion_set, "MAX_COMPANIONS", 1)
+    world.points.those = [
+        a_companion_memory(a_companion_program(), interface=f"lan{number}")
+        for number in range(MAX_COMPANIONS)
+    ]
     await world.settled()
     await world.keeper.apply()
+    (running,) = world.supervisor.applied
     world.points.those.append(
         a_companion_memory(a_companion_program("other", order=20), interface="a0")
     )
@@ -142,9 +143,9 @@ async def test_more_than_the_supervisor_takes_keep_no_other_waiting(
     for _ in range(2):
         await world.settled()
         await world.keeper.apply()
-        assert world.supervisor.applied[-1] == (ID,)
+        assert world.supervisor.applied[-1] == running
         assert world.keeper.features() == ({"companions": True}, {})
-        assert world.keeper.remarks == {"a0/xdp/other/exporter": companion_set.TOO_MANY}
+        assert world.keeper.remarks == {"a0/xdp/other/exporter": TOO_MANY}
         world.restart()
 
 

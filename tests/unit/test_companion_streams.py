@@ -8,21 +8,17 @@ import asyncio
 import socket
 from pathlib import Path
 
-import pytest
-
-from services.companions.adapters import streams
 from services.companions.adapters.streams import ReadinessSocket
 
 TURNS = 20
 
 
-async def test_who_says_again_and_again_that_it_is_ready_waits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_says_again_and_again_that_it_is_ready_waits(tmp_path: Path) -> None:
     """One datagram, then a pause, however many there are."""
-    monkeypatch.setattr(streams, "_PAUSE_SECONDS", 3600.0)
     said: list[str] = []
-    readiness = ReadinessSocket(tmp_path / "notify", lambda: said.append("ready"))
+    readiness = ReadinessSocket(
+        tmp_path / "notify", lambda: said.append("ready"), pause_seconds=3600.0
+    )
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as companion:
         for _ in range(3):
             companion.sendto(b"READY=1", str(readiness.path))
@@ -33,13 +29,10 @@ async def test_who_says_again_and_again_that_it_is_ready_waits(
     readiness.close()
 
 
-async def test_what_waits_is_read_after_the_pause(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_waits_is_read_after_the_pause(tmp_path: Path) -> None:
     """Who says other things first is heard in the end."""
-    monkeypatch.setattr(streams, "_PAUSE_SECONDS", 0.0)
     is_ready = asyncio.Event()
-    readiness = ReadinessSocket(tmp_path / "notify", is_ready.set)
+    readiness = ReadinessSocket(tmp_path / "notify", is_ready.set, pause_seconds=0.0)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as companion:
         for message in (b"STATUS=a", b"STATUS=b", b"READY=1"):
             companion.sendto(message, str(readiness.path))

@@ -87,9 +87,18 @@ class PipeReader:
 class ReadinessSocket:
     """Where a companion says READY=1 (sd_notify(3))."""
 
-    def __init__(self, path: Path, on_ready: Callable[[], None]) -> None:
-        """Made so that its companion may write, in a folder that only root enters."""
+    def __init__(
+        self, path: Path, on_ready: Callable[[], None], *, pause_seconds: float = _PAUSE_SECONDS
+    ) -> None:
+        """Made so that its companion may write, in a folder that only root enters.
+
+        Args:
+            path: Of the socket; not there yet.
+            on_ready: Called whenever it says so.
+            pause_seconds: After every datagram.
+        """
         self.path: Final = path
+        self._pause_seconds: Final = pause_seconds
         self._loop: Final = asyncio.get_running_loop()
         self._again: asyncio.TimerHandle | None = None
         self._on_ready: Final = on_ready
@@ -112,7 +121,7 @@ class ReadinessSocket:
         with suppress(BlockingIOError):
             message = self._socket.recv(_BLOCK_BYTES)
             self._loop.remove_reader(self._socket.fileno())
-            self._again = self._loop.call_later(_PAUSE_SECONDS, self._resume)
+            self._again = self._loop.call_later(self._pause_seconds, self._resume)
             if b"READY=1" in message.split(b"\n"):
                 self._on_ready()
 
