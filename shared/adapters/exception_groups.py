@@ -21,6 +21,7 @@ async def plain_task_group() -> AsyncIterator[asyncio.TaskGroup]:
         async with asyncio.TaskGroup() as tasks:
             yield tasks
     except BaseExceptionGroup as group:
+        # Whatever it holds goes on its way, by itself or as it came; nothing is dealt with here.
         first, *others = leaves(group)
         if not others or all(isinstance(error, FaultError) for error in (first, *others)):
             raise first from first.__cause__

@@ -13,7 +13,13 @@ import msgspec
 from msgspec import Meta
 
 from shared.contracts.base import Document, Message
-from shared.contracts.package_manifest import CompanionLimits, CompanionReadiness, Symbol
+from shared.contracts.package_manifest import (
+    AccountName,
+    Capabilities,
+    CompanionLimits,
+    CompanionReadiness,
+    Symbol,
+)
 from shared.identifiers import DigestText, Token
 
 MAX_LINE_BYTES: Final = 8 << 20
@@ -72,11 +78,9 @@ class CompanionSpec(Document, frozen=True, kw_only=True):
     """Run before SIGTERM, with `L3AF_PID`; None: SIGTERM alone."""
     update: CompanionCommand | None = None
     """Run instead of a restart when just arguments, environment or maps have changed."""
-    user: Annotated[str, Meta(pattern=r"^([a-z_][a-z0-9_-]{0,31})?(?!\n)$")] = ""
+    user: AccountName = ""
     """Account of the node; empty: a user id that nobody else has."""
-    capabilities: Annotated[
-        tuple[Annotated[str, Meta(pattern=r"^CAP_[A-Z_]{2,24}(?!\n)$")], ...], Meta(max_length=41)
-    ] = ()
+    capabilities: Capabilities = ()
     limits: CompanionLimits = CompanionLimits()
     readiness: CompanionReadiness = CompanionReadiness()
     restart: Literal["always", "on-failure", "never"] = "on-failure"

@@ -249,6 +249,14 @@ class CompanionReadiness(Document, frozen=True, kw_only=True):
     timeout_seconds: Annotated[int, Meta(ge=1, le=600)] = 10
 
 
+AccountName = Annotated[str, Meta(pattern=r"^([a-z_][a-z0-9_-]{0,31})?(?!\n)$")]
+"""Account of a node that a companion runs as; empty: one that nobody else has."""
+
+Capabilities = Annotated[
+    tuple[Annotated[str, Meta(pattern=r"^CAP_[A-Z_]{2,24}(?!\n)$")], ...], Meta(max_length=41)
+]
+"""As `CAP_NET_ADMIN` (capabilities(7))."""
+
 CommandWords = Annotated[
     tuple[Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]+(?!\n)$", max_length=255)], ...],
     Meta(max_length=16),
@@ -271,11 +279,9 @@ class CompanionEntry(Document, frozen=True, kw_only=True):
     update: CommandWords = ()
     """The same when arguments changed, with the new ones, so that the companion goes on with them;
     empty: it is started anew."""
-    user: Annotated[str, Meta(pattern=r"^([a-z_][a-z0-9_-]{0,31})?(?!\n)$")] = ""
+    user: AccountName = ""
     """Account of the node; empty: one that is made for it alone."""
-    capabilities: Annotated[
-        tuple[Annotated[str, Meta(pattern=r"^CAP_[A-Z_]{2,24}(?!\n)$")], ...], Meta(max_length=41)
-    ] = ()
+    capabilities: Capabilities = ()
     """All that it keeps, as `CAP_NET_ADMIN` (capabilities(7))."""
     limits: CompanionLimits = CompanionLimits()
     readiness: CompanionReadiness = CompanionReadiness()

@@ -14,6 +14,7 @@ from tests.support.executors import Executor, Wire, a_wire, pin_directory, real_
 from tests.support.hand_linked import Kernel, a_kernel
 from tests.support.interfaces import Veth, a_veth, own_objects
 from tests.support.node_fleets import Fleet, a_fleet
+from tests.support.probes import a_cgroup, opened
 
 NOT_STARTED = "not_started"
 
@@ -68,6 +69,20 @@ def executor(base: PurePosixPath, tmp_path: Path) -> Iterator[Executor]:
     made.start()
     yield made
     made.stop()
+
+
+@pytest.fixture
+def node(executor: Executor) -> Executor:
+    """An executor whose packages are probes, where a file has no `node` of its own."""
+    executor.opened = opened
+    return executor
+
+
+@pytest.fixture
+def cgroup() -> Iterator[Path]:
+    """One of the test's own."""
+    with a_cgroup() as path:
+        yield path
 
 
 @pytest.fixture

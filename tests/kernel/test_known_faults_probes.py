@@ -11,11 +11,11 @@ from pathlib import PurePosixPath
 import pytest
 
 from services.node_executor.generations import Point
-from shared.contracts.probes import TracepointTarget
 from shared.errors import RefusedError
 from tests.support.executors import Executor, pins_below
 from tests.support.known_faults import Fault, table
 from tests.support.probes import (
+    GETPGID,
     a_probe,
     counted,
     getpgid,
@@ -27,7 +27,6 @@ from tests.support.probes import (
 )
 
 pytestmark = pytest.mark.kernel
-GETPGID = TracepointTarget(category="syscalls", name="sys_enter_getpgid")
 UPDATES = 3
 EVENTS = 5
 

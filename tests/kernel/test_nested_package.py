@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import msgspec
@@ -13,11 +12,10 @@ import pytest
 from cli.app import app
 from cli.package_build import build_package
 from cli.package_test import run_tests
-from tests.support.bpf_objects import SOURCES
+from tests.support.package_folders import package_folder
 
 pytestmark = pytest.mark.kernel
 
-PACKAGES = Path(__file__).parents[2] / "packages"
 SOURCE = """
 [package]
 name = "nested"
@@ -67,11 +65,7 @@ packets = [{ packet = "ipv4 / udp", verdict = "pass" }]
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The package's folder."""
-    shutil.copytree(PACKAGES / "rate-limit" / "LICENSES", tmp_path / "LICENSES")
-    shutil.copy(SOURCES / "nested.bpf.c", tmp_path)
-    (tmp_path / "README.md").write_text("# nested\n")
-    (tmp_path / "package.toml").write_text(SOURCE)
-    return tmp_path
+    return package_folder(tmp_path, "nested", SOURCE)
 
 
 def test_maps_of_maps_are_configured_in_a_packages_own_tests(folder: Path) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -28,12 +27,12 @@ from shared.contracts.probes import (
     LsmTarget,
     ProbeTarget,
     RawTracepointTarget,
-    TracepointTarget,
     UprobeTarget,
     kind_of,
 )
 from tests.support.executors import Executor, pins_below
 from tests.support.probes import (
+    GETPGID,
     a_cgroup,
     a_probe,
     call_probed,
@@ -41,7 +40,6 @@ from tests.support.probes import (
     counted,
     getpgid,
     links_of,
-    opened,
     own_objects,
     run_probe,
     subject,
@@ -49,7 +47,6 @@ from tests.support.probes import (
 )
 
 pytestmark = pytest.mark.kernel
-GETPGID = TracepointTarget(category="syscalls", name="sys_enter_getpgid")
 REFUSED_HERE: list[tuple[ProbeTarget, str]] = [
     (KprobeTarget(function="bpf_fentry_test1"), "on_kprobe"),
     (KretprobeTarget(function="bpf_fentry_test1"), "on_kretprobe"),
@@ -64,20 +61,6 @@ NAMED = {
     "fexit": "BPF trampolines",
     "lsm": "BPF LSM",
 }
-
-
-@pytest.fixture
-def node(executor: Executor) -> Executor:
-    """Its packages are probes."""
-    executor.opened = opened
-    return executor
-
-
-@pytest.fixture
-def cgroup() -> Iterator[Path]:
-    """One of its own."""
-    with a_cgroup() as path:
-        yield path
 
 
 def test_the_same_probe_three_times_is_one_instance(node: Executor, base: PurePosixPath) -> None:

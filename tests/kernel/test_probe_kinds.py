@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -23,7 +22,7 @@ from shared.contracts.probes import (
 )
 from tests.support.bpf_objects import compile_source
 from tests.support.executors import Executor, packed
-from tests.support.probes import OBJECT, a_cgroup, a_probe, run_probe
+from tests.support.probes import OBJECT, a_probe, run_probe
 
 pytestmark = pytest.mark.kernel
 LONG = "entries_of_a_long_name"
@@ -55,13 +54,6 @@ SPOKEN = {
     "egress": "cgroup_skb/egress",
     "device": "cgroup/dev",
 }
-
-
-@pytest.fixture
-def cgroup() -> Iterator[Path]:
-    """One of its own."""
-    with a_cgroup() as path:
-        yield path
 
 
 def _runs(executor: Executor, target: ProbeTarget, section: str) -> str:

@@ -21,13 +21,12 @@ from shared.contracts.node import (
     GetChains,
     StageChains,
 )
-from shared.contracts.probes import PROBE_FEATURES, KprobeTarget, TracepointTarget
+from shared.contracts.probes import PROBE_FEATURES, KprobeTarget
 from shared.errors import RefusedError
 from tests.support.node_fleets import DEADLINE_SECONDS, NODE, Fleet
-from tests.support.probes import a_probe, getpgid, links_of, published_probes
+from tests.support.probes import GETPGID, a_probe, getpgid, links_of, published_probes
 
 pytestmark = pytest.mark.kernel
-GETPGID = TracepointTarget(category="syscalls", name="sys_enter_getpgid")
 
 
 def _publish(fleet: Fleet) -> None:

@@ -23,7 +23,6 @@ from tests.support.probes import (
     a_probe,
     call_probed,
     counted,
-    opened,
     own_objects,
     run_probe,
     subject,
@@ -31,13 +30,6 @@ from tests.support.probes import (
 )
 
 pytestmark = pytest.mark.kernel
-
-
-@pytest.fixture
-def node(executor: Executor) -> Executor:
-    """Its packages are probes."""
-    executor.opened = opened
-    return executor
 
 
 @pytest.mark.parametrize("way", ["file", "symbol", "event", "cgroup", "raw event", "pipe"])

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,12 +16,12 @@ from shared.contracts.probes import (
     ProbeTarget,
     RawTracepointTarget,
     SockopsTarget,
-    TracepointTarget,
     UprobeTarget,
     UretprobeTarget,
 )
 from tests.support.executors import Executor
 from tests.support.probes import (
+    GETPGID,
     PATIENCE_SECONDS,
     a_cgroup,
     a_probe,
@@ -30,27 +29,11 @@ from tests.support.probes import (
     connect_in,
     counted,
     getpgid,
-    opened,
     run_probe,
     subject,
 )
 
 pytestmark = pytest.mark.kernel
-GETPGID = TracepointTarget(category="syscalls", name="sys_enter_getpgid")
-
-
-@pytest.fixture
-def node(executor: Executor) -> Executor:
-    """Its packages are probes."""
-    executor.opened = opened
-    return executor
-
-
-@pytest.fixture
-def cgroup() -> Iterator[Path]:
-    """One of its own."""
-    with a_cgroup() as path:
-        yield path
 
 
 def test_a_tracepoint_counts_each_event(node: Executor) -> None:

@@ -31,12 +31,13 @@ from services.node_executor.generations import Point
 from services.node_executor.packages import OpenedPackage
 from shared.contracts.desired import Cause, DesiredChain, DesiredProgram
 from shared.contracts.package_manifest import MapEntry, PackageManifest, ProgramEntry
-from shared.contracts.probes import ProbeTarget, kind_of
+from shared.contracts.probes import ProbeTarget, TracepointTarget, kind_of
 from shared.identifiers import PROBE_HOOKS, Hook, ProbeHook
 from tests.support.bpf_objects import SOURCES, compile_source
 from tests.support.executors import Executor, Published, packed
 
 PATIENCE_SECONDS = 30.0
+GETPGID = TracepointTarget(category="syscalls", name="sys_enter_getpgid")
 STEPS = {"1.0.0": 1, "2.0.0": 1000, "3.0.0": 1}
 """What each version counts an event as."""
 OBJECT = "probes.bpf.o"

@@ -13,11 +13,11 @@ import platform
 import struct
 from collections.abc import Callable
 from functools import cache
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from services.node_executor.adapters.kernel_errors import KernelFaultError, UnsupportedByKernelError
 from services.node_executor.adapters.libbpf_cdef import libraries
+from shared.closing import ClosedAfterUse
 
 MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, MAP_DELETE, MAP_NEXT_KEY = range(5)
 PROGRAM_LOAD, PIN, GET_PINNED = 5, 6, 7
@@ -32,7 +32,7 @@ _NUMBERS: Final = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, 
 _RETRIES: Final = 5
 
 
-class Descriptor:
+class Descriptor(ClosedAfterUse):
     """A file descriptor that this process owns."""
 
     def __init__(self, fd: int, release: Callable[[int], None] = os.close) -> None:
@@ -51,17 +51,6 @@ class Descriptor:
         if self._fd >= 0:
             number, self._fd = self._fd, -1
             self._release(number)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def bpf(command: int, attributes: bytes, *, action: str) -> int:

@@ -14,8 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from time import perf_counter_ns
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from services.node_executor.adapters import kernel_info, slot_counters
 from services.node_executor.adapters.kernel_errors import VerifierRejectedError
@@ -38,6 +37,7 @@ from services.node_executor.linking.plan import (
     LinkRefusedError,
 )
 from services.node_executor.linking.planning import plan_link
+from shared.closing import ClosedAfterUse
 from shared.identifiers import Hook
 
 _MILLISECOND_NS: Final = 1_000_000
@@ -49,7 +49,7 @@ _WITHOUT_TYPES: Final = Constraint(
 )
 
 
-class LinkedChain:
+class LinkedChain(ClosedAfterUse):
     """One generation of a chain: the linked programs and the maps of its bodies.
 
     Closing gives everything up that is neither pinned nor attached.
@@ -98,17 +98,6 @@ class LinkedChain:
     def close(self) -> None:
         """Give everything up; a second call does nothing."""
         self._resources.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def link_chain(

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from services.node_executor.adapters.bpf_syscall import Descriptor
 from services.node_executor.adapters.capture import the_capture
 from services.node_executor.adapters.libbpf_cdef import libraries
 from services.node_executor.kernel_types import LoadedMap, ProgramInfo
 from services.node_executor.linking.body import Body
+from shared.closing import ClosedAfterUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class LoadDurations:
     """Asking whether it reads uninitialised stack."""
 
 
-class LoadedBody:
+class LoadedBody(ClosedAfterUse):
     """A program that verified alone, its maps, and the body to link."""
 
     def __init__(
@@ -74,17 +74,6 @@ class LoadedBody:
             given_up, self._object = self._object, None
             with the_capture().lock:
                 libraries().bpf.bpf_object__close(given_up)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _leave(_fd: int) -> None:
