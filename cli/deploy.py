@@ -145,8 +145,15 @@ def undeploy(name: str, /, *, options: CommandOptions = _DEFAULTS) -> None:
 def render_done(done: CommandDone) -> RenderableType:
     """One line, and a line for each place."""
     accepted, status = done.accepted, done.status
+    silent = [
+        Text(f"{node} is silent: it follows when it returns", style="magenta")
+        for node in sorted({one.node for one in status.places if one.state == "node-silent"})
+    ]
     if status.removed:
-        return Text(f"{accepted.key} is on no node (command {accepted.command_id})")
+        which = "that answers " if silent else ""
+        return Group(
+            Text(f"{accepted.key} is on no node {which}(command {accepted.command_id})"), *silent
+        )
     table = Table(box=None, pad_edge=False)
     for heading in ("node", "hook point", "version", "program", "tag", "generation"):
         table.add_column(heading, header_style="bold")
@@ -164,7 +171,7 @@ def render_done(done: CommandDone) -> RenderableType:
         f"{accepted.key} revision {accepted.revision} runs: {status.package} {status.version} "
         f"(command {accepted.command_id})"
     )
-    return Group(Text(headline, style="bold green"), table)
+    return Group(Text(headline, style="bold green"), table, *silent)
 
 
 async def _deploy(file: Path, options: CommandOptions, *, dry_run: bool, take_over: bool) -> None:

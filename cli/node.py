@@ -178,6 +178,7 @@ def render_node(node: NodeStatus) -> RenderableType:
     rows = {
         "node": Text(node.node),
         "alive": _liveness(node),
+        **({"away": Text(plain(f"it {node.away}"), style="yellow")} if node.away else {}),
         "host name": Text(plain(record.hostname)),
         "kernel": Text(plain(f"{record.kernel} {record.architecture}")),
         "executor": Text(plain(record.executor_version)),
@@ -259,6 +260,8 @@ def _liveness(node: NodeStatus) -> Text:
 
 
 def _heard(node: NodeStatus) -> Text:
+    if node.alive and node.away:
+        return Text("comes and goes", style="yellow")
     if node.alive:
         return Text("yes", style="green")
     if node.silent_seconds is None:

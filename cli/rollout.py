@@ -118,6 +118,8 @@ async def until_over(
 ) -> DeploymentStatus:
     """The deployment once every place of the accepted command runs, or is free if it was removed.
 
+    Nodes that are silent are not waited for: they follow when they return.
+
     Args:
         bus: The connection to speak through.
         accepted: What the scheduler said.
@@ -134,7 +136,7 @@ async def until_over(
         status, problem = await _look(bus, accepted)
         if status is not None:
             _refuse_failed(status, accepted)
-            done = sum(place.state == "running" for place in status.places)
+            done = sum(place.state in ("running", "node-silent") for place in status.places)
             progressed(done, len(status.places))
             if done == len(status.places):
                 return status

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 
 from services.scheduler.adapters.expiries import Expiries
 from services.scheduler.adapters.fleet_records import FleetRecords
@@ -41,6 +42,7 @@ async def scheduling(
     bus: Bus,
     *,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    clock: Callable[[], float] = monotonic,
     records: FleetRecords | None = None,
     lead: Lead | None = None,
 ) -> AsyncIterator[None]:
@@ -49,10 +51,11 @@ async def scheduling(
     Args:
         bus: In the scheduler's name; with a `lead`, its writes are fenced.
         now: The clock that deadlines are judged by.
+        clock: The one that silence of nodes is, unless there are `records`.
         records: Those that were watched before; None: made here.
         lead: This process's; None: it is the only one.
     """
-    records = records or FleetRecords(bus, now=now)
+    records = records or FleetRecords(bus, now=now, clock=clock)
     watched = WatchedBus(bus, (DEPLOYMENTS, NODE_LABELS), stored=records.note)
     outbox = Outbox(watched, "scheduler", now=now)
     execution = Execution(records=records, outbox=outbox)

@@ -88,6 +88,8 @@ class Draft:
     """Every node that is left out."""
     known: Derivation | None = None
     """What each node would run then."""
+    silent: tuple[str, ...] = ()
+    """Nodes that change and are away, so that they cannot try it before."""
 
     def reply(self, command_id: str) -> DeploymentAccepted:
         """What the caller is told once it is accepted."""

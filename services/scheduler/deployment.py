@@ -14,6 +14,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -40,6 +41,8 @@ from shared.errors import Reason, Refusal, RefusedError, VerificationError
 from shared.packed_places import pack_places
 
 REFUSAL_REASONS_IN_EVENT: Final = 50
+SILENT_IN_EVENT: Final = 50
+"""Nodes that were away; the count is always there."""
 PLACES_IN_EVENT: Final = 200
 """More would not fit an audit entry; the count is always there."""
 
@@ -255,9 +258,17 @@ def check_same_archive(target: DeploymentRevision, package: PackageVersion) -> N
 
 
 def accepted_event(
-    action: str, record: DeploymentRecord, before: DeploymentRecord | None, facts: CommandFacts
+    action: str,
+    record: DeploymentRecord,
+    before: DeploymentRecord | None,
+    facts: CommandFacts,
+    *,
+    silent: Sequence[str] = (),
 ) -> EventBody:
-    """What the audit log says of an accepted apply, rollback or removal."""
+    """What the audit log says of an accepted apply, rollback or removal.
+
+    `silent` are the nodes that were away and have not tried it.
+    """
     revision = record.revisions[-1]
     details: dict[str, Any] = {
         "revision": revision.revision,
@@ -271,6 +282,8 @@ def accepted_event(
     }
     beside = {"before": revision.spec.before, "after": revision.spec.after}
     details |= {field: said for field, said in beside.items() if said}
+    if silent:
+        details |= {"silent_count": len(silent), "silent": list(silent[:SILENT_IN_EVENT])}
     if revision.spec.owner:
         details["owner"] = revision.spec.owner
     if revision.spec.expiry:

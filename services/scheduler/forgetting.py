@@ -15,7 +15,7 @@ from typing import ClassVar
 import msgspec
 
 from services.scheduler.deployment import CommandFacts
-from services.scheduler.status import Silence
+from services.scheduler.liveness import Silence
 from shared.canonical import canonical_digest
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import EventBody

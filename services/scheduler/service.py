@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 import structlog
 
+from services.scheduler.absence import without_silent
 from services.scheduler.acceptance import Draft, draft_application, draft_removal
 from services.scheduler.adapters.fleet_records import FleetRecords
 from services.scheduler.adapters.neighbours import Neighbours
@@ -135,6 +136,7 @@ class SchedulerService:
         draft = draft_together(
             self._records.fleet, specified, planning(self._now()), sight, node=request.node
         )
+        draft = without_silent(draft, self._records.silence)
         staged = await self._stage(draft, request.spec, sight, *resolved)
         warnings = (*(text for one in resolved for text in one.warnings), *draft.plan.warnings)
         chains = tuple(with_trials(draft.plan.chains, staged))
@@ -162,6 +164,7 @@ class SchedulerService:
             draft = draft_application(
                 self._records.fleet, spec, resolved.package, facts, warnings=resolved.warnings
             )
+            draft = without_silent(draft, self._records.silence)
             drafted_ns = perf_counter_ns()
             sight = self._records.fleet.audiences.seen_in(spec.space)
             await self._stage(draft, spec, sight, resolved)
@@ -195,6 +198,7 @@ class SchedulerService:
             draft = draft_application(
                 fleet, target.spec, resolved.package, facts, rollback_of=target
             )
+            draft = without_silent(draft, self._records.silence)
             sight = fleet.audiences.seen_in(command.space)
             await self._stage(draft, target.spec, sight, resolved)
             return self._accepted("deployment.rollback", draft, facts, sequence)
@@ -260,7 +264,7 @@ class SchedulerService:
             record = forget_node(
                 node,
                 self._records.labels_of(node),
-                self._questions.silence(node),
+                self._records.silence(node),
                 undo=command.undo,
                 command_id=command_id,
             )
@@ -327,7 +331,7 @@ class SchedulerService:
             reply=draft.reply(facts.command_id),
             change=Change(DEPLOYMENTS, draft.record.key, draft.record, sequence),
             events=(
-                accepted_event(action, draft.record, before, facts),
+                accepted_event(action, draft.record, before, facts, silent=draft.silent),
                 *use_events(draft.record, fleet),
             ),
             audience=fleet.audiences.of(draft.record.space),

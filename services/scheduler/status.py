@@ -10,7 +10,7 @@ Rules:
    reports is about something older, and the place is `pending`.
  * What a node could not do because of a fault, it tries again: that place is `pending` too.
  * A forgotten node has no places.
- * A node is silent after three missed heartbeats; what it reported then is not the present.
+ * What a silent node (`liveness`) reported is not the present.
  * Of a chain with a program that whoever is told does not see, no more is said than its state; of a
    probe, whose place is its deployment's, nothing.
 """
@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
 
 import msgspec
 
@@ -28,6 +27,7 @@ from services.scheduler.chain_planning import current_revision, places_of
 from services.scheduler.companion_standing import Judgement, PlaceState, judge_companions
 from services.scheduler.desired_state import Fleet
 from services.scheduler.licence_standing import violations
+from services.scheduler.liveness import Silence
 from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.selection import probe_targets
 from services.scheduler.unfit import lack_at
@@ -35,7 +35,6 @@ from shared.contracts.deployments import DeploymentRecord, DeploymentRevision
 from shared.contracts.desired import DesiredNode
 from shared.contracts.errors import RETRYABLE
 from shared.contracts.node import (
-    HEARTBEAT_SECONDS,
     NodeRecord,
     ObservedChain,
     ObservedNode,
@@ -46,23 +45,6 @@ from shared.contracts.scheduler import DeploymentPlaceStatus, DeploymentStatus, 
 from shared.errors import Reason
 from shared.identifiers import Hook, is_probe, split_place
 from shared.probe_targets import deployment_of
-
-SILENT_AFTER_SECONDS: Final = 3 * HEARTBEAT_SECONDS
-
-
-@dataclass(frozen=True, slots=True)
-class Silence:
-    """How long nothing was heard of a node."""
-
-    seconds: float | None
-    """Since the last heartbeat received here; None if there was none yet."""
-    is_silent: bool
-    """Whether three heartbeats were missed, or would have been had it ever run."""
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether a heartbeat was received within three intervals."""
-        return self.seconds is not None and self.seconds <= SILENT_AFTER_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +59,6 @@ class PlaceView:
     chain: ObservedChain | None = None
     observed_version: str = ""
     desired_generation: int = 0
-
-
-def judge_silence(last_heard_at: float | None, *, started_at: float, now: float) -> Silence:
-    """How silent a node is; all moments in seconds of one monotonic clock.
-
-    A node that was never heard is silent only when this process has listened long enough.
-    """
-    listening_since = started_at if last_heard_at is None else last_heard_at
-    return Silence(
-        seconds=None if last_heard_at is None else now - last_heard_at,
-        is_silent=now - listening_since > SILENT_AFTER_SECONDS,
-    )
 
 
 def view_places(
@@ -193,6 +163,7 @@ def node_status(
             if not is_probe(chain.hook) or sight.sees_deployment(deployment_of(chain.interface))
         ),
         forgotten=fleet.is_forgotten(record.node),
+        away=silence.why,
     )
 
 
@@ -210,7 +181,7 @@ def _heard(
     view: PlaceView, silence: Silence | None, targets: Mapping[str, ProbeTarget]
 ) -> DeploymentPlaceStatus:
     is_silent = silence is not None and silence.is_silent
-    silent = Reason(path=f"nodes.{view.node}", rule="has missed three heartbeats")
+    silent = Reason(path=f"nodes.{view.node}", rule=silence.why if silence is not None else "")
     interface, netns = split_place(view.interface)
     return DeploymentPlaceStatus(
         node=view.node,

@@ -320,6 +320,9 @@ class NodeStatus(Message, frozen=True, kw_only=True):
     forgotten: bool = False
     unfit_for: tuple[UnfitDeployment, ...] = ()
     """By name; empty in lists of nodes."""
+    away: str = ""
+    """Why it is not waited for: it missed three heartbeats, or comes and goes; empty: it is there.
+    """
 
 
 class NodeList(Message, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -58,6 +59,30 @@ async def test_a_node_that_is_down_makes_a_fault_that_names_it_and_changes_nothi
     await system.stack.enter_async_context(a_test_node(bus))
     await system.apply(a_spec(), "command-1")
     await until_running(system.operator, "edge")
+
+
+async def test_a_silent_node_stops_nobody_and_catches_up_when_it_returns(system: System) -> None:
+    """It is not asked to try; the command ends when it runs there too."""
+    await system.catalog()
+    node = await system.node("n1")
+    bus = await system.buses.open("node", "n2")
+    away = TestNode(bus, labels={})
+    await away.register()
+    await away.beat()
+    await _until_alive(system, n1=True, n2=True)
+    system.ahead = timedelta(minutes=1)
+    await node.beat()
+    await _until_alive(system, n1=True, n2=False)
+
+    accepted = await system.apply(a_spec(), "command-1")
+    status = await system.operator.request(GET_DEPLOYMENT, GetDeployment(name="edge"))
+    assert [one for one in accepted.plan.warnings if one.startswith("n2 is silent for")]
+    assert {one.node: one.state for one in status.places}["n2"] == "node-silent"
+
+    await system.stack.enter_async_context(a_test_node(bus))
+    await until_running(system.operator, "edge")
+    events = await system.events()
+    assert ("deployment.complete", "succeeded", "command-1") in events
 
 
 async def test_what_a_node_cannot_load_is_refused_before_anything_changes(
@@ -158,7 +183,7 @@ async def test_a_node_that_refuses_what_it_is_told_fails_the_command_once(
 
 
 async def test_a_lost_node_is_forgotten_and_taken_back(system: System) -> None:
-    """Until then it stops every deployment; only administrators may, and not if it is alive."""
+    """Not if it is alive, and by administrators alone."""
     await system.catalog()
     await system.node("n1")
     lost = await system.buses.open("node", "n2")
@@ -214,6 +239,15 @@ async def test_a_record_that_names_another_node_is_ignored(system: System) -> No
     assert await _listed(system) == ["n1", "n3"]
     places = (await until_running(system.operator, "edge")).places
     assert [place for place in places if place.node == "n1"] == list(status.places)
+
+
+async def _until_alive(system: System, **alive: bool) -> None:
+    async with asyncio.timeout(WAIT_SECONDS):
+        while True:
+            listed = await system.operator.request(LIST_NODES, ListNodes())
+            if {one.node: one.alive for one in listed.nodes} == alive:
+                return
+            await asyncio.sleep(0.005)
 
 
 async def _listed(system: System, *, forgotten: bool = False) -> list[str]:

@@ -18,8 +18,9 @@ from services.scheduler.acceptance import draft_application
 from services.scheduler.audiences import Sight
 from services.scheduler.completion import endings
 from services.scheduler.desired_state import Fleet
+from services.scheduler.liveness import Silence
 from services.scheduler.staging import judge_staging, seen_errors
-from services.scheduler.status import Silence, deployment_status, node_status
+from services.scheduler.status import deployment_status, node_status
 from services.scheduler.unfit import unfit_deployments
 from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.desired import DesiredChain

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 
 import pytest
 
@@ -58,6 +59,10 @@ class System:
     def now(self) -> datetime:
         """By the scheduler's clock."""
         return datetime.now(UTC) + self.ahead
+
+    def clock(self) -> float:
+        """By which silence is counted."""
+        return monotonic() + self.ahead.total_seconds()
 
     async def catalog(self) -> AsyncExitStack:
         """Two versions of rate-limit; leave the stack to take the catalog down."""
@@ -119,5 +124,5 @@ async def system(buses: Buses) -> AsyncIterator[System]:
     auditor = await buses.open("service-auditor")
     async with AsyncExitStack() as stack:
         system = System(buses, scheduler, operator, auditor, stack)
-        await stack.enter_async_context(scheduling(scheduler, now=system.now))
+        await stack.enter_async_context(scheduling(scheduler, now=system.now, clock=system.clock))
         yield system

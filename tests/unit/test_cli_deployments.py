@@ -23,7 +23,8 @@ from cli.rollout import insist
 from cli.status import render_deployment, without_gone
 from cli.status import render_list as render_list_of_deployments
 from services.scheduler.acceptance import draft_application
-from services.scheduler.status import Silence, deployment_status, node_status
+from services.scheduler.liveness import Silence
+from services.scheduler.status import deployment_status, node_status
 from shared.adapters.bus import Bus
 from shared.contracts.link_options import LinkWishes
 from shared.contracts.node import ChainShown, ChainsShown, MetricValue

@@ -12,8 +12,9 @@ import pytest
 from services.scheduler.acceptance import draft_application
 from services.scheduler.desired_state import Fleet, derive_desired
 from services.scheduler.fitness import demand, interface_lack, node_lack
+from services.scheduler.liveness import Silence
 from services.scheduler.placement import NoEligibleNodeError, place, view_node
-from services.scheduler.status import Silence, deployment_status
+from services.scheduler.status import deployment_status
 from services.scheduler.unfit import stays, unfit_deployments
 from shared.contracts.capabilities import ProgramTypeSupport
 from shared.contracts.interfaces import Interface

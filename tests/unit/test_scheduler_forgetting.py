@@ -13,8 +13,9 @@ from services.scheduler.completion import endings
 from services.scheduler.desired_state import Fleet, derive_desired
 from services.scheduler.forgetting import ForgettingError, forget_node, forgotten_event
 from services.scheduler.labelling import change_labels
+from services.scheduler.liveness import Silence
 from services.scheduler.placement import NoEligibleNodeError, view_node
-from services.scheduler.status import Silence, deployment_status, node_status, view_places
+from services.scheduler.status import deployment_status, node_status, view_places
 from shared.contracts.scheduler import NodeLabels
 from tests.fleets import (
     a_command,

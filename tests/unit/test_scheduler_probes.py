@@ -14,9 +14,10 @@ from services.scheduler.acceptance import Draft, draft_application
 from services.scheduler.audiences import EVERYTHING, Sight
 from services.scheduler.desired_state import EMPTY_PROBES, Fleet
 from services.scheduler.hook_terms import UnfitTermsError
+from services.scheduler.liveness import Silence
 from services.scheduler.placement import NodeView, NoEligibleNodeError
 from services.scheduler.program_choice import ProgramChoiceError
-from services.scheduler.status import Silence, deployment_status, node_status
+from services.scheduler.status import deployment_status, node_status
 from shared.contracts.capabilities import Capabilities, ProgramTypeSupport
 from shared.contracts.catalog import PackageVersion
 from shared.contracts.deployments import DeploymentSpec

@@ -16,12 +16,13 @@ from services.scheduler.completion import endings
 from services.scheduler.deployment import UnknownDeploymentError
 from services.scheduler.desired_state import Fleet, derive_desired
 from services.scheduler.labelling import refuse_label_conflicts
+from services.scheduler.liveness import Silence
 from services.scheduler.place_conflicts import ChainConflictError
 from services.scheduler.placement import NoEligibleNodeError
 from services.scheduler.plan_difference import chains_with, planned_chains
 from services.scheduler.revocation import affected
 from services.scheduler.staging import seen_errors
-from services.scheduler.status import Silence, deployment_status, node_status
+from services.scheduler.status import deployment_status, node_status
 from shared.contracts.events import PUBLIC
 from shared.contracts.link_options import LinkWishes
 from shared.contracts.node import ObservedNode

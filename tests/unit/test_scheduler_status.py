@@ -10,15 +10,9 @@ import msgspec
 import pytest
 
 from services.scheduler.desired_state import Fleet
+from services.scheduler.liveness import Silence
 from services.scheduler.place_conflicts import PlaceConflict
-from services.scheduler.status import (
-    SILENT_AFTER_SECONDS,
-    Silence,
-    deployment_status,
-    judge_silence,
-    node_status,
-    view_places,
-)
+from services.scheduler.status import deployment_status, node_status, view_places
 from shared.contracts.node import ObservedChain, ObservedNode
 from shared.contracts.scheduler import DeploymentPlaceStatus
 from shared.errors import Reason, Refusal
@@ -197,24 +191,6 @@ def test_history_is_shown_without_what_it_resolved_to() -> None:
     status = deployment_status(fleet.deployments["edge"], fleet, {}, silences={})
 
     assert [one.resolved for one in status.revisions] == [None]
-
-
-@pytest.mark.parametrize(
-    ("last_heard_at", "now", "expected"),
-    [
-        (100.0, 100.0 + SILENT_AFTER_SECONDS, (True, False)),
-        (100.0, 100.1 + SILENT_AFTER_SECONDS, (False, True)),
-        (None, 10.0 + SILENT_AFTER_SECONDS, (False, False)),
-        (None, 10.1 + SILENT_AFTER_SECONDS, (False, True)),
-    ],
-)
-def test_a_node_is_silent_after_three_missed_heartbeats(
-    last_heard_at: float | None, now: float, expected: tuple[bool, bool]
-) -> None:
-    """Alive needs a heartbeat; silent needs that one could have been heard."""
-    silence = judge_silence(last_heard_at, started_at=10.0, now=now)
-
-    assert (silence.is_alive, silence.is_silent) == expected
 
 
 def test_a_node_is_shown_with_effective_labels_and_both_generations() -> None:

@@ -20,7 +20,8 @@ from services.node_executor.disclosure import EVERYBODY, without_kernels_words
 from services.scheduler.acceptance import draft_application
 from services.scheduler.audiences import Sight
 from services.scheduler.desired_state import Fleet
-from services.scheduler.status import Silence, deployment_status, node_status
+from services.scheduler.liveness import Silence
+from services.scheduler.status import deployment_status, node_status
 from shared.contracts.ebpf import EbpfListed, EbpfProgram
 from shared.contracts.events import PUBLIC
 from shared.contracts.inspection import ChainExplained, ChainsExplained, PlaceExplained

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Final, TypeVar
 
 import msgspec
@@ -19,6 +20,7 @@ import structlog
 
 from services.scheduler.audiences import audiences_at
 from services.scheduler.desired_state import Derivation, Fleet
+from services.scheduler.liveness import Hearing, Silence, heard, judge_silence
 from services.scheduler.placement import NodeView, view_node
 from shared.adapters.bus import Bus
 from shared.adapters.kv import Entry, KeyValue, RevisionConflictError, Snapshot
@@ -47,10 +49,17 @@ class FleetRecords:
     """Every record the scheduler decides by, at hand."""
 
     def __init__(
-        self, bus: Bus, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        bus: Bus,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = monotonic,
     ) -> None:
+        """From now on silence of nodes is counted, by `clock`."""
         self._bus: Final = bus
         self._now: Final = now
+        self._clock: Final = clock
+        self._started_at: Final = clock()
         self.nodes_concerned: Final = asyncio.Event()
         """Set when something changed that the nodes may have to be told of."""
         self.spaces: Final = KnownSpaces(bus, now=now, changed=self.nodes_concerned.set)
@@ -75,7 +84,7 @@ class FleetRecords:
         """What each view was made of."""
         self.known: Derivation | None = None
         """What was derived last, so that only what changed since is derived anew."""
-        self._heard_at: Final[dict[str, float]] = {}
+        self._hearings: Final[dict[str, Hearing]] = {}
         self._watched: tuple[asyncio.Event, ...] = ()
         """Set when all nodes, and all that they observe, were listed once."""
         self.nodes: Final[dict[str, NodeRecord]] = {}
@@ -101,9 +110,14 @@ class FleetRecords:
         entry = self._labels.get(node)
         return entry.value if entry is not None else None
 
-    def heard_at(self, node: str) -> float | None:
-        """When the node's last heartbeat came, by the event loop's clock; None if none did."""
-        return self._heard_at.get(node)
+    def silence(self, node: str) -> Silence:
+        """How long nothing was heard of the node."""
+        hearing = self._hearings.get(node)
+        return judge_silence(hearing, started_at=self._started_at, now=self._clock())
+
+    def silences(self) -> Mapping[str, Silence]:
+        """Of every node that registered."""
+        return {node: self.silence(node) for node in self.nodes}
 
     async def watch(self) -> None:
         """From now on what others write is followed; a process that stands by needs no more.
@@ -283,7 +297,8 @@ class FleetRecords:
 
     async def _on_heartbeat(self, subject: str, _: bytes) -> None:
         # The node is the token before the last; no other may publish there.
-        self._heard_at[subject.split(".")[-2]] = asyncio.get_running_loop().time()
+        node = subject.split(".")[-2]
+        self._hearings[node] = heard(self._hearings.get(node), at=self._clock())
 
 
 def _own(snapshot: Snapshot[NodesOwnT]) -> dict[str, NodesOwnT]:

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -18,10 +16,8 @@ from services.scheduler.deployment import known_record
 from services.scheduler.execution import Execution
 from services.scheduler.labelling import known_node
 from services.scheduler.status import (
-    Silence,
     deployment_status,
     in_a_list,
-    judge_silence,
     node_status,
 )
 from services.scheduler.unfit import unfit_deployments
@@ -45,15 +41,14 @@ class Questions:
     """What is asked and changes nothing."""
 
     def __init__(self, *, records: FleetRecords, execution: Execution, seeing: Seeing) -> None:
-        """From now on silence of nodes is counted."""
+        """Nothing is asked yet."""
         self._records: Final = records
         self._execution: Final = execution
         self._seeing: Final = seeing
-        self._started_at: Final = asyncio.get_running_loop().time()
 
     async def list_deployments(self, request: ListDeployments, caller: Caller) -> DeploymentList:
         """By key, those that the caller sees."""
-        fleet, silences = self._records.fleet, self._silences()
+        fleet, silences = self._records.fleet, self._records.silences()
         sight = self._seeing.sight(caller)
         return DeploymentList(
             deployments=tuple(
@@ -81,7 +76,7 @@ class Questions:
             known_record(record, name=request.name),
             fleet,
             self._records.observed,
-            silences=self._silences(),
+            silences=self._records.silences(),
             sight=self._seeing.sight(caller),
             conflicts=self._execution.conflicts,
         )
@@ -109,22 +104,11 @@ class Questions:
         sight = self._seeing.sight(caller)
         return chain_reasons(fleet, fleet.nodes[node], place, hook=request.hook, sight=sight)
 
-    def silence(self, node: str) -> Silence:
-        """How long nothing was heard of the node."""
-        return judge_silence(
-            self._records.heard_at(node),
-            started_at=self._started_at,
-            now=asyncio.get_running_loop().time(),
-        )
-
-    def _silences(self) -> Mapping[str, Silence]:
-        return {node: self.silence(node) for node in self._records.nodes}
-
     def _node_status(self, node: str, sight: Sight) -> NodeStatus:
         return node_status(
             self._records.nodes[node],
             self._records.fleet,
             self._records.observed.get(node),
-            self.silence(node),
+            self._records.silence(node),
             sight,
         )
