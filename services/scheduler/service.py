@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from time import perf_counter_ns
@@ -16,8 +16,10 @@ import structlog
 
 from services.scheduler.absence import without_silent
 from services.scheduler.acceptance import Draft, draft_application, draft_removal
+from services.scheduler.adapters.deciding import Deciding, command_facts
 from services.scheduler.adapters.fleet_records import FleetRecords
 from services.scheduler.adapters.neighbours import Neighbours
+from services.scheduler.adapters.node_commands import NodeCommands
 from services.scheduler.adapters.questions import Questions
 from services.scheduler.adapters.seeing import Seeing
 from services.scheduler.audiences import Sight
@@ -25,58 +27,41 @@ from services.scheduler.deployment import (
     CommandFacts,
     accepted_event,
     check_generation,
-    refused_event,
     rollback_target,
 )
 from services.scheduler.execution import Execution
-from services.scheduler.forgetting import forget_node, forgotten_event
 from services.scheduler.joint_plan import draft_together
-from services.scheduler.labelling import (
-    change_labels,
-    known_node,
-    labelled_event,
-    refuse_label_conflicts,
-)
 from services.scheduler.licence_standing import use_events
 from services.scheduler.plan_difference import with_trials
 from services.scheduler.staging import judge_staging, seen_errors
 from shared.adapters.callers import Caller
-from shared.adapters.outbox import Decide, Outbox
+from shared.adapters.outbox import Outbox
 from shared.adapters.service_layer import Handler
-from shared.contracts.base import Command, Endpoint, Message
+from shared.contracts.base import Endpoint, Message
 from shared.contracts.catalog import PackageResolved
 from shared.contracts.chain_reasons import WHY_CHAINS
 from shared.contracts.deployments import DEPLOYMENTS, DeploymentSpec
-from shared.contracts.events import PUBLIC, Actor
+from shared.contracts.events import Actor
 from shared.contracts.node import StagedChain
 from shared.contracts.scheduler import (
     APPLY_DEPLOYMENT,
-    FORGET_NODE,
     GET_DEPLOYMENT,
     GET_NODE,
-    LABEL_NODE,
     LIST_DEPLOYMENTS,
     LIST_NODES,
-    NODE_LABELS,
     PLAN_DEPLOYMENT,
     REMOVE_DEPLOYMENT,
     ROLL_BACK_DEPLOYMENT,
     ApplyDeployment,
     DeploymentAccepted,
     DeploymentPlan,
-    ForgetNode,
-    LabelNode,
-    NodeForgotten,
-    NodeLabelled,
     PlanDeployment,
     RemoveDeployment,
     RollBackDeployment,
 )
 from shared.deployment_keys import deployment_key
-from shared.errors import Refusal, RefusedError
 from shared.licensing.waivers import waived_rules
 from shared.moments import render_time
-from shared.node_labels import effective_labels
 from shared.outbox_records import Change, Decision
 
 _log = structlog.get_logger()
@@ -99,9 +84,11 @@ class SchedulerService:
         self._records: Final = records
         self._now: Final = now
         self._neighbours: Final = neighbours
-        self._outbox: Final = outbox
-        self._execution: Final = execution
         self._seeing: Final = Seeing(records)
+        self._deciding: Final = Deciding(
+            records=records, outbox=outbox, execution=execution, seeing=self._seeing
+        )
+        self._node_commands: Final = NodeCommands(records=records, deciding=self._deciding)
         self._questions: Final = Questions(
             records=records, execution=execution, seeing=self._seeing
         )
@@ -110,13 +97,14 @@ class SchedulerService:
         """What is served, and by which method."""
         return {
             PLAN_DEPLOYMENT: self.plan_deployment,
-            APPLY_DEPLOYMENT: self._command(APPLY_DEPLOYMENT, self.apply_deployment),
-            ROLL_BACK_DEPLOYMENT: self._command(ROLL_BACK_DEPLOYMENT, self.roll_back_deployment),
-            REMOVE_DEPLOYMENT: self._command(REMOVE_DEPLOYMENT, self.remove_deployment),
+            APPLY_DEPLOYMENT: self._deciding.command(APPLY_DEPLOYMENT, self.apply_deployment),
+            ROLL_BACK_DEPLOYMENT: self._deciding.command(
+                ROLL_BACK_DEPLOYMENT, self.roll_back_deployment
+            ),
+            REMOVE_DEPLOYMENT: self._deciding.command(REMOVE_DEPLOYMENT, self.remove_deployment),
             LIST_DEPLOYMENTS: self._questions.list_deployments,
             GET_DEPLOYMENT: self._questions.get_deployment,
-            LABEL_NODE: self._command(LABEL_NODE, self.label_node),
-            FORGET_NODE: self._command(FORGET_NODE, self.forget_node),
+            **self._node_commands.endpoints(),
             LIST_NODES: self._questions.list_nodes,
             GET_NODE: self._questions.get_node,
             WHY_CHAINS: self._questions.why_chains,
@@ -179,7 +167,7 @@ class SchedulerService:
             )
             return self._accepted("deployment.apply", draft, facts, sequence)
 
-        return await self._decided("deployment.apply", accept, facts, caller, named=spec)
+        return await self._deciding.decided("deployment.apply", accept, facts, caller, named=spec)
 
     async def roll_back_deployment(
         self, command: RollBackDeployment, caller: Caller, command_id: str, now: datetime
@@ -203,7 +191,9 @@ class SchedulerService:
             await self._stage(draft, target.spec, sight, resolved)
             return self._accepted("deployment.rollback", draft, facts, sequence)
 
-        return await self._decided("deployment.rollback", accept, facts, caller, named=command)
+        return await self._deciding.decided(
+            "deployment.rollback", accept, facts, caller, named=command
+        )
 
     async def remove_deployment(
         self, command: RemoveDeployment, caller: Caller, command_id: str, now: datetime
@@ -221,79 +211,9 @@ class SchedulerService:
             draft = draft_removal(fleet, key, facts)
             return self._accepted("deployment.remove", draft, facts, sequence)
 
-        return await self._decided("deployment.remove", accept, facts, caller, named=command)
-
-    async def label_node(
-        self, command: LabelNode, caller: Caller, command_id: str, now: datetime
-    ) -> Decision[NodeLabelled]:
-        """The node has the labels, or the refusal why not."""
-        facts = command_facts(command, caller, command_id, now)
-        node = command.node
-
-        async def accept() -> Decision[NodeLabelled]:
-            sequence = await self._records.reread_labels()
-            record = known_node(self._records.nodes, node)
-            before = self._records.labels_of(node)
-            labels = change_labels(
-                record,
-                before,
-                to_set=command.set,
-                to_remove=command.remove,
-                command_id=command_id,
-            )
-            refuse_label_conflicts(self._records.fleet, record, labels)
-            effective = effective_labels(record, labels)
-            return Decision(
-                reply=NodeLabelled(command_id=command_id, node=node, labels=effective),
-                change=Change(NODE_LABELS, node, labels, sequence),
-                events=(labelled_event(labels, before, effective, facts),),
-            )
-
-        return await self._decided("node.label", accept, facts, caller, node=node)
-
-    async def forget_node(
-        self, command: ForgetNode, caller: Caller, command_id: str, now: datetime
-    ) -> Decision[NodeForgotten]:
-        """The node is given up or taken back, or the refusal why not."""
-        facts = command_facts(command, caller, command_id, now)
-        node = command.node
-
-        async def accept() -> Decision[NodeForgotten]:
-            sequence = await self._records.reread_labels()
-            known_node(self._records.nodes, node)
-            record = forget_node(
-                node,
-                self._records.labels_of(node),
-                self._records.silence(node),
-                undo=command.undo,
-                command_id=command_id,
-            )
-            return Decision(
-                reply=NodeForgotten(command_id=command_id, node=node, forgotten=record.forgotten),
-                change=Change(NODE_LABELS, node, record, sequence),
-                events=(forgotten_event(record, self._records.labels_of(node), facts),),
-            )
-
-        return await self._decided("node.forget", accept, facts, caller, node=node)
-
-    def _command(self, endpoint: Endpoint[Any, Any], decide: Decide[Any, Any]) -> Handler:
-        handler = self._outbox.command(endpoint, decide)
-
-        async def perform(command: Command, caller: Caller) -> Message:
-            asked_ns = perf_counter_ns()
-            async with self._execution.change():
-                started_ns = perf_counter_ns()
-                reply = await handler(command, caller)
-                _log.info(
-                    "command_done",
-                    subject=endpoint.subject,
-                    command_id=command.command_id,
-                    waited_ms=(started_ns - asked_ns) / 1e6,
-                    duration_ms=(perf_counter_ns() - started_ns) / 1e6,
-                )
-                return reply
-
-        return perform
+        return await self._deciding.decided(
+            "deployment.remove", accept, facts, caller, named=command
+        )
 
     async def _resolve(self, spec: DeploymentSpec) -> tuple[PackageResolved, int]:
         """The package version; meanwhile deployments are read, whose bucket sequence is given."""
@@ -337,45 +257,8 @@ class SchedulerService:
             audience=fleet.audiences.of(draft.record.space),
         )
 
-    async def _decided(
-        self,
-        action: str,
-        accept: Callable[[], Awaitable[Decision[ReplyT]]],
-        facts: CommandFacts,
-        caller: Caller,
-        *,
-        named: DeploymentSpec | RollBackDeployment | RemoveDeployment | None = None,
-        node: str = "",
-    ) -> Decision[ReplyT]:
-        """What `accept` decides; a refusal is a decision too, and has its event.
-
-        It goes to those who see the deployment's space.  Of one that the caller does not see,
-        whether there is one or not, everybody is told no more than that somebody asked.
-        """
-        try:
-            return await accept()
-        except RefusedError as error:
-            refusal = error.refusal()
-            space = PUBLIC if named is None else named.space
-            if not await self._seeing.sees(caller, space):
-                told = Refusal(code=refusal.code, message="not found")
-                return Decision(refusal=refusal, events=(refused_event(action, told, facts),))
-            event = refused_event(action, refusal, facts, node=node, named=named)
-            audience = self._records.fleet.audiences.of(space)
-            return Decision(refusal=refusal, events=(event,), audience=audience)
-
 
 def planning(now: datetime) -> CommandFacts:
     """A plan is drafted as if a command had come, and is never written."""
     actor = Actor(key="", role="", attested=False)
     return CommandFacts(command_id="plan-only", actor=actor, at=render_time(now))
-
-
-def command_facts(command: Command, caller: Caller, command_id: str, now: datetime) -> CommandFacts:
-    """Who asked for what, as records and events keep it."""
-    return CommandFacts(
-        command_id=command_id,
-        actor=caller.actor(),
-        at=render_time(now),
-        reason=command.reason,
-    )
