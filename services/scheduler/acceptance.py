@@ -16,7 +16,6 @@ import msgspec
 
 from services.scheduler.audiences import Sight
 from services.scheduler.chain_order import check_order
-from services.scheduler.chain_planning import current_revision
 from services.scheduler.deployment import (
     CommandFacts,
     check_same_archive,
@@ -47,6 +46,7 @@ from services.scheduler.program_choice import resolve_program, verdict_warnings
 from services.scheduler.revocation import check_on_revoked
 from services.scheduler.selection import check_selectors
 from services.scheduler.unchanged import kept_sentences, with_kept
+from services.scheduler.wanted_places import current_revision
 from shared.contracts.base import Bucket
 from shared.contracts.catalog import PackageVersion
 from shared.contracts.deployments import (

@@ -16,7 +16,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Final
@@ -27,12 +27,11 @@ from services.scheduler.audiences import Audiences
 from services.scheduler.chain_order import Entrant, LeftOut, merge
 from services.scheduler.link_options import Contradiction, SharedOptions
 from services.scheduler.place_conflicts import PlaceConflict
-from services.scheduler.placement import NodeView, places_on
-from services.scheduler.revision_facts import RevisionFacts, facts_of
-from services.scheduler.selection import is_selected, selector_mismatch
+from services.scheduler.placement import NodeView
+from services.scheduler.revision_facts import RevisionFacts
+from services.scheduler.wanted_places import Wanted, assignments_of, wanted_on
 from shared.contracts.deployments import (
     DeploymentRecord,
-    DeploymentRevision,
 )
 from shared.contracts.desired import DesiredNode, DesiredProgram
 from shared.contracts.events import PUBLIC, Audience
@@ -41,13 +40,7 @@ from shared.contracts.probes import ProbeTarget
 from shared.deployment_keys import space_of
 from shared.identifiers import Hook, HookPoint, render_hook_point
 
-Holdings = Mapping[tuple[str, int, Hook], Sequence[str]]
-"""Deployment, revision and hook to places."""
-Wanted = tuple[tuple[RevisionFacts, tuple[str, ...]], ...]
-"""Revisions, each with at least one place of a node."""
 _KEPT_POINTS: Final = 4096
-_FEW: Final = 2
-"""Revisions of which it is quicker to look for each than to know of all who holds what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,82 +68,6 @@ class NodeChains:
     conflicts: tuple[PlaceConflict, ...]
 
 
-def current_revision(record: DeploymentRecord | None) -> DeploymentRevision | None:
-    """The revision that shall run; None if the deployment was removed or never was."""
-    if record is None or record.removed or not record.revisions:
-        return None
-    return record.revisions[-1]
-
-
-def places_of(
-    revision: DeploymentRevision,
-    node: NodeView,
-    current: DesiredNode | None,
-    *,
-    held: Holdings | None = None,
-) -> list[str]:
-    """The places of `node` that the revision runs on now, those away for a while included.
-
-    A name that came back with another platform, for which there is no object, holds none.
-
-    Args:
-        revision: Of a deployment.
-        node: Where.
-        current: What the node is told to run.
-        held: That by who holds what, if it is known already.
-    """
-    facts = facts_of(revision)
-    told = revision.revision
-    if revision.resolved is not None:
-        program = facts.program(node.platform)
-        if not program.object:
-            return []
-        told = program.revision
-    spec = revision.spec
-    if held is None:
-        there: Iterable[str] = _held(current, facts.key, told, spec.hook)
-    else:
-        there = held.get((facts.key, told, spec.hook), ())
-    holds = {*facts.placed_on(node.name), *there}
-    if not facts.is_by_name:
-        return places_on(spec, node, held=holds, wanted=facts.demand, lack=facts.lack)
-    if selector_mismatch(spec, node) is not None:
-        return []
-    free = () if facts.lack(node) else facts.selected(node)
-    away = [one for one in holds.difference(free) if is_selected(one, spec, node, is_held=True)]
-    return sorted((*free, *away)) if away else list(free)
-
-
-def _held(current: DesiredNode | None, key: str, told: int, hook: Hook) -> Iterator[str]:
-    """Where the node is told to run the revision."""
-    for chain in current.chains if current else ():
-        if chain.hook == hook and any(
-            one.deployment == key and one.revision == told for one in chain.programs
-        ):
-            yield chain.place
-
-
-def holdings(current: DesiredNode | None) -> Holdings:
-    """Which revision of which deployment a node is told to run, and where."""
-    found: dict[tuple[str, int, Hook], list[str]] = {}
-    for chain in current.chains if current else ():
-        place, hook = chain.place, chain.hook
-        for one in chain.programs:
-            found.setdefault((one.deployment, one.revision, hook), []).append(place)
-    return found
-
-
-def wanted_on(
-    node: NodeView, revisions: Collection[RevisionFacts], current: DesiredNode | None
-) -> Wanted:
-    """Which of the revisions are to be where on the node."""
-    held = holdings(current) if len(revisions) > _FEW else None
-    found = (
-        (facts, tuple(places_of(facts.revision, node, current, held=held))) for facts in revisions
-    )
-    return tuple((facts, places) for facts, places in found if places)
-
-
 def plan_node(
     node: NodeView,
     deployments: Iterable[DeploymentRecord],
@@ -161,8 +78,8 @@ def plan_node(
 
     `current` is what the node is told to run now; it says who holds a contested place.
     """
-    revisions = list(map(facts_of, filter(None, map(current_revision, deployments))))
-    return plan_wanted(node, wanted_on(node, revisions, current), current, audiences)
+    wanted = wanted_on(node, assignments_of(deployments), current)
+    return plan_wanted(node, wanted, current, audiences)
 
 
 def plan_wanted(

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from services.scheduler.audiences import Sight
-from services.scheduler.chain_planning import NodeChains, current_revision, places_of, plan_node
+from services.scheduler.chain_planning import NodeChains, plan_node
 from services.scheduler.desired_state import Fleet
 from services.scheduler.fitness import demand_of, interface_lack, node_lack
 from services.scheduler.place_conflicts import PlaceConflict
@@ -24,6 +24,7 @@ from services.scheduler.selection import (
     selector_mismatch,
     selector_text,
 )
+from services.scheduler.wanted_places import current_revision, places_of
 from shared.contracts.chain_reasons import (
     AbsentDeployment,
     ChainReasons,

@@ -24,16 +24,11 @@ from typing import Final
 import msgspec
 
 from services.scheduler.audiences import Audiences
-from services.scheduler.chain_planning import (
-    Wanted,
-    current_revision,
-    places_of,
-    plan_wanted,
-    wanted_on,
-)
+from services.scheduler.chain_planning import plan_wanted
 from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.placement import NodeView
-from services.scheduler.revision_facts import RevisionFacts, facts_of
+from services.scheduler.rollout.assignment import Assignment, assignment
+from services.scheduler.wanted_places import Wanted, assignments_of, wanted_from, wanted_on
 from shared.contracts.deployments import DeploymentRecord
 from shared.contracts.desired import Cause, DesiredChain, DesiredNode, DesiredProgram
 from shared.contracts.events import PUBLIC, Audience
@@ -110,7 +105,7 @@ class NodeDerivation:
 class Derivation:
     """What was derived for each node, so that only what changed is derived anew."""
 
-    revisions: Mapping[str, RevisionFacts]
+    assignments: Mapping[str, Assignment]
     """By key; what was removed is not there."""
     audiences: Audiences
     nodes: Mapping[str, NodeDerivation]
@@ -127,17 +122,17 @@ def derive_desired(fleet: Fleet) -> Derived:
     was on it changed; all else would lead to what it led to before.
     """
     known = fleet.known
-    revisions = _revisions(fleet.deployments, known)
+    assignments = _assignments(fleet.deployments, known)
     before: Mapping[str, NodeDerivation] = {}
-    differing: set[str] = set()
+    differing: dict[str, Assignment | None] = {}
     if known is not None and known.audiences == fleet.audiences:
         before = known.nodes
         differing = {
-            key
-            for key in {*revisions, *known.revisions}
-            if revisions.get(key) is not known.revisions.get(key)
+            key: known.assignments.get(key)
+            for key in {*assignments, *known.assignments}
+            if assignments.get(key) is not known.assignments.get(key)
         }
-    change = _Change(fleet, revisions, differing)
+    change = _Change(fleet, assignments, differing)
     kept = dict(before)
     renewed: list[str] = []
     current_of, old_of = fleet.desired.get, before.get
@@ -169,7 +164,7 @@ def derive_desired(fleet: Fleet) -> Derived:
         changed=changed,
         conflicts=tuple(one for name in lost for one in kept[name].conflicts),
         known=Derivation(
-            revisions, fleet.audiences, kept, frozenset((*changed, *lost)), frozenset(renewed)
+            assignments, fleet.audiences, kept, frozenset((*changed, *lost)), frozenset(renewed)
         ),
     )
 
@@ -178,28 +173,38 @@ class _Change:
     """What is not as it was when everything was derived last."""
 
     def __init__(
-        self, fleet: Fleet, revisions: Mapping[str, RevisionFacts], differing: Collection[str]
+        self,
+        fleet: Fleet,
+        assignments: Mapping[str, Assignment],
+        differing: Mapping[str, Assignment | None],
     ) -> None:
         self._fleet: Final = fleet
-        self._revisions: Final = revisions
+        self._assignments: Final = assignments
         self._differing: Final = differing
-        self._arrived: Final = [revisions[key] for key in differing if key in revisions]
+        self._arrived: Final = [assignments[key] for key in differing if key in assignments]
+        self._changes: Final = [(key, was, assignments.get(key)) for key, was in differing.items()]
 
     def concerns(self, old: NodeDerivation, current: DesiredNode | None) -> bool:
-        """Whether a deployment that differs is on the node, or is to be."""
-        if any(facts.key in self._differing for facts, _ in old.wanted):
-            return True
-        return any(places_of(facts.revision, old.node, current) for facts in self._arrived)
+        """Whether the node's share of a deployment differs, and it is there or is to be."""
+        node = old.node
+        for key, was, now in self._changes:
+            if was is not None and now is not None and was.share(node) == now.share(node):
+                continue
+            if any(facts.key == key for facts, _ in old.wanted):
+                return True
+            if now is not None and wanted_from(now, node, current):
+                return True
+        return False
 
     def derived(
         self, node: NodeView, current: DesiredNode | None, old: NodeDerivation | None = None
     ) -> NodeDerivation:
         """The node derived; of `old`, if given, the places of what does not differ are taken."""
-        fleet, revisions = self._fleet, self._revisions
+        fleet = self._fleet
         if node.is_forgotten:
             return NodeDerivation(node, current, current, (), ())
         if old is None:
-            wanted = wanted_on(node, revisions.values(), current)
+            wanted = wanted_on(node, self._assignments.values(), current)
         else:
             stays = [one for one in old.wanted if one[0].key not in self._differing]
             wanted = (*stays, *wanted_on(node, self._arrived, current))
@@ -207,18 +212,15 @@ class _Change:
         return NodeDerivation(node, current, derived, wanted, conflicts)
 
 
-def _revisions(
+def _assignments(
     deployments: Mapping[str, DeploymentRecord], known: Derivation | None
-) -> dict[str, RevisionFacts]:
-    """What shall run, by key; of a revision that is what it was, the facts that are known."""
-    found: dict[str, RevisionFacts] = {}
+) -> dict[str, Assignment]:
+    """Who shall have what, by key; of what is as it was, the object that is known."""
+    found: dict[str, Assignment] = {}
     for key, record in deployments.items():
-        revision = current_revision(record)
-        if revision is None:
-            continue
-        old = known.revisions.get(key) if known is not None else None
-        is_same = old is not None and (old.revision is revision or old.revision == revision)
-        found[key] = old if old is not None and is_same else facts_of(revision)
+        one = assignment(record, known.assignments.get(key) if known is not None else None)
+        if one is not None:
+            found[key] = one
     return found
 
 
@@ -231,8 +233,7 @@ def derive_node(
     """What one node shall run; None if it runs nothing and never did."""
     if node.is_forgotten:
         return current, ()
-    revisions = filter(None, map(current_revision, deployments.values()))
-    wanted = wanted_on(node, list(map(facts_of, revisions)), current)
+    wanted = wanted_on(node, assignments_of(deployments.values()), current)
     return _derive(node, wanted, deployments, current, audiences)
 
 

@@ -20,9 +20,9 @@ from typing import ClassVar, Final
 
 import msgspec
 
-from services.scheduler.chain_planning import current_revision
 from services.scheduler.desired_state import Fleet
 from services.scheduler.remarks import remarks
+from services.scheduler.wanted_places import current_revision
 from shared.canonical import canonical_digest
 from shared.contracts.deployments import DeploymentRecord, DeploymentRevision, DeploymentSpec
 from shared.contracts.errors import ErrorCode

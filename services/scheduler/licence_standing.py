@@ -19,11 +19,11 @@ from typing import Final
 
 import msgspec
 
-from services.scheduler.chain_planning import current_revision, places_of
 from services.scheduler.desired_state import Fleet
 from services.scheduler.fitness import Excuses, demand_of
 from services.scheduler.placement import NodeView
 from services.scheduler.remarks import remarks
+from services.scheduler.wanted_places import current_revision, places_of
 from shared.contracts.deployments import DeploymentRecord, LicenceStanding
 from shared.contracts.events import EventBody
 from shared.contracts.scheduler import LicenceViolation

@@ -23,7 +23,6 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from services.scheduler.audiences import EVERYBODYS, Sight
-from services.scheduler.chain_planning import current_revision, places_of
 from services.scheduler.companion_standing import Judgement, PlaceState, judge_companions
 from services.scheduler.desired_state import Fleet
 from services.scheduler.licence_standing import violations
@@ -31,6 +30,7 @@ from services.scheduler.liveness import Silence
 from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.selection import probe_targets
 from services.scheduler.unfit import lack_at
+from services.scheduler.wanted_places import current_revision, places_of
 from shared.contracts.deployments import DeploymentRecord, DeploymentRevision
 from shared.contracts.desired import DesiredNode
 from shared.contracts.errors import RETRYABLE

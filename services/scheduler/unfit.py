@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from services.scheduler.audiences import EVERYBODYS, Sight
-from services.scheduler.chain_planning import current_revision, places_of
 from services.scheduler.desired_state import Fleet
 from services.scheduler.fitness import Demand, demand_of, interface_lack, node_lack
 from services.scheduler.placement import NodeView
 from services.scheduler.revision_facts import facts_of
 from services.scheduler.selection import is_selected, selector_mismatch
+from services.scheduler.wanted_places import current_revision, places_of
 from shared.contracts.deployments import DeploymentRevision
 from shared.contracts.scheduler import UnfitDeployment
 

@@ -20,6 +20,7 @@ from shared.contracts.node_companions import CompanionWish, DesiredCompanion
 from shared.contracts.package_facts import ProgramRequirements
 from shared.contracts.package_manifest import MapPolicy, PlaceInChain, PlatformKey, Symbol
 from shared.contracts.probes import ProbeTarget
+from shared.contracts.rollouts import RolloutSpec, RolloutState
 from shared.contracts.selectors import InterfaceGlob, InterfaceSelector, NetnsGlob, NodeShare
 from shared.contracts.spaces import SpaceText
 from shared.deployment_keys import NEIGHBOUR_PATTERN, deployment_key
@@ -94,6 +95,8 @@ class DeploymentSpec(Document, frozen=True, kw_only=True):
     """What the package's companions are told; one that is not named runs with its defaults."""
     link: LinkWishes = LinkWishes()
     """How the chains that it is part of are linked and attached."""
+    rollout: RolloutSpec = RolloutSpec()
+    """How a new revision reaches the nodes."""
     channel: Token = "stable"
     """Which of the package's channels the version is picked from."""
     on_revoked: Annotated[str, Meta(pattern=ON_REVOKED)] = "alarm"
@@ -290,6 +293,8 @@ class DeploymentRevision(Message, frozen=True, kw_only=True):
         )
 
 
+MAX_EARLIER: Final = 3
+"""Revisions that are on their way to nodes, or stay until the newest one is everywhere."""
 PACKED_FROM: Final = 512
 """Placements; a record would have no room for ten thousand."""
 
@@ -300,6 +305,16 @@ def _unpacked(packed: str) -> tuple[Placement, ...]:
         Placement(node=node, interface=interface, netns=netns)
         for node, interface, netns in unpack_places(packed)
     )
+
+
+class EarlierRevision(Message, frozen=True, kw_only=True):
+    """A revision that nodes still have while a newer one is on its way to them."""
+
+    revision: DeploymentRevision
+    """With what it resolved to and where it was placed."""
+    packed_places: str = ""
+    """Who has it (`shared.packed_places`), without an interface for all of a node; empty: it was
+    everywhere, and is where no other revision is named."""
 
 
 class DeploymentRecord(Message, frozen=True, kw_only=True):
@@ -327,6 +342,10 @@ class DeploymentRecord(Message, frozen=True, kw_only=True):
     """The newest revision of which it was said that its time is over; 0: none."""
     generation: int = 0
     """Up by one with every accepted command; 0: written by a release that did not count."""
+    rollout: RolloutState | None = None
+    """How far the newest revision came; null: it went everywhere at once."""
+    earlier: Annotated[tuple[EarlierRevision, ...], Meta(max_length=MAX_EARLIER)] = ()
+    """What nodes have that do not have the newest revision yet, newest first."""
 
     @property
     def generation_now(self) -> int:
