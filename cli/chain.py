@@ -5,23 +5,21 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
-from typing import Annotated, Final
+from typing import Annotated
 
 import cyclopts
 import msgspec
 from cyclopts import Parameter
 from rich.console import Group, RenderableType
-from rich.live import Live
 from rich.text import Text
 
 from cli.chain_places import HookOption, InterfaceOption, Place, asked_fields, asked_nodes
 from cli.chain_view import Rates, packet_rates, render_chains
-from cli.console import CredentialsOption, JsonFlag, emit, plain, run, terminal
+from cli.console import CredentialsOption, JsonFlag, emit, plain, run
 from cli.node_request import request_of_node
 from cli.session import connected
+from cli.watching import EveryOption, LooksOption, check_watching, looked, show_looks
 from shared.adapters.bus import Bus
 from shared.contracts.node import GET_CHAINS, ChainsShown, GetChains
 from shared.errors import FaultError, Reason, RefusedError
@@ -38,15 +36,8 @@ app.command(
     help="What a chain does to packets, tried beside its hook.",
 )
 
-SHORTEST_SECONDS: Final = 0.1
-LONGEST_SECONDS: Final = 3600.0
-
 WatchFlag = Annotated[
     bool, Parameter(name="--watch", negative=(), help="Look again and again, with packets/s.")
-]
-EveryOption = Annotated[float, Parameter(name="--every", help="Seconds between looks.")]
-LooksOption = Annotated[
-    int, Parameter(name="--looks", help="Stop after so many looks; 0: when interrupted.")
 ]
 PerCpuFlag = Annotated[
     bool, Parameter(name="--per-cpu", negative=(), help="The counters of each processor too.")
@@ -90,9 +81,14 @@ def show(
                     raise not_there(await _seen(bus, node, "", None, per_cpu=False))
                 _print(seen, is_named=bool(node), json=json)
                 return
-            _check_watching(every, looks)
-            watched = _watched(bus, node, interface, hook, per_cpu=per_cpu, every=every)
-            await _show_watched(watched, looks, is_named=bool(node), json=json)
+            check_watching(every, looks)
+            await show_looks(
+                _watched(bus, node, interface, hook, per_cpu=per_cpu, every=every),
+                lambda one: render_seen(*one),
+                show=lambda one: _print(one[0], is_named=bool(node), json=json, rates=one[1]),
+                looks=looks,
+                json=json,
+            )
 
     run(shown(), json=json)
 
@@ -163,54 +159,24 @@ def _print(
         emit(seen, lambda all_seen: render_seen(all_seen, rates), json=json)
 
 
-async def _watched(
+def _watched(
     bus: Bus, node: str, interface: str, hook: Hook | None, *, per_cpu: bool, every: float
 ) -> AsyncIterator[tuple[NodesShown, dict[str, Rates]]]:
     """What is seen, again and again, with the packets a second since the look before."""
     clock = asyncio.get_running_loop().time
     before: dict[str, ChainsShown] = {}
     looked_at = clock()
-    while True:
-        started_at = clock()
+
+    async def look() -> tuple[NodesShown, dict[str, Rates]]:
+        nonlocal before, looked_at
+        began_at = clock()
         seen = await _seen(bus, node, interface, hook, per_cpu=per_cpu)
         rates = {
-            one.node: packet_rates(before[one.node], one, seconds=started_at - looked_at)
+            one.node: packet_rates(before[one.node], one, seconds=began_at - looked_at)
             for one in seen.nodes
             if one.node in before
         }
-        before, looked_at = {one.node: one for one in seen.nodes}, started_at
-        yield seen, rates
-        await asyncio.sleep(max(0.0, started_at + every - clock()))
+        before, looked_at = {one.node: one for one in seen.nodes}, began_at
+        return seen, rates
 
-
-async def _show_watched(
-    watched: AsyncIterator[tuple[NodesShown, dict[str, Rates]]],
-    looks: int,
-    *,
-    is_named: bool,
-    json: bool,
-) -> None:
-    """In one place of a terminal; elsewhere one after the other, with `--json` one a line."""
-    is_live = sys.stdout.isatty() and not json
-    with ExitStack() as held:
-        live = held.enter_context(Live(console=terminal(), auto_refresh=False)) if is_live else None
-        number = 0
-        async for seen, rates in watched:
-            if live is not None:
-                live.update(render_seen(seen, rates), refresh=True)
-            else:
-                _print(seen, is_named=is_named, json=json, rates=rates)
-            number += 1
-            if number == looks:
-                return
-
-
-def _check_watching(every: float, looks: int) -> None:
-    reasons = []
-    if not SHORTEST_SECONDS <= every <= LONGEST_SECONDS:
-        rule = f"must be between {SHORTEST_SECONDS} and {LONGEST_SECONDS:.0f} seconds"
-        reasons.append(Reason(path="--every", rule=rule, got=every))
-    if looks < 0:
-        reasons.append(Reason(path="--looks", rule="must not be negative", got=looks))
-    if reasons:
-        raise RefusedError(f"{reasons[0].path} {reasons[0].rule}", reasons)
+    return looked(look, every=every)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Final
 
 from cyclopts import Parameter
@@ -13,11 +14,13 @@ from rich.text import Text
 
 from cli.chain_view import drift_line
 from cli.companion import companion_line
-from cli.console import CredentialsOption, JsonFlag, emit, plain, run
+from cli.console import CredentialsOption, JsonFlag, plain, run
 from cli.leader_view import ask_leader, leader_line
 from cli.probe_view import target_text
 from cli.rollout import named
 from cli.session import connected
+from cli.watching import ONCE, Watching, show
+from shared.adapters.bus import Bus
 from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.leadership import Leader
 from shared.contracts.scheduler import (
@@ -59,10 +62,14 @@ def status(
         str,
         Parameter(name="--space", help="Those of this space alone, as `l3af space list` has it."),
     ] = "",
+    watching: Watching = ONCE,
     json: JsonFlag = False,
     credentials: CredentialsOption = None,
 ) -> None:
     """What is wanted, and what every node's kernel was read back to hold.
+
+    With --watch, it is drawn anew in one place of a terminal; with --json as well, each look is one
+    line.  What is away meanwhile is said, and waited for.
 
     Parameters
     ----------
@@ -71,23 +78,25 @@ def status(
         that you see.
     """
 
-    async def listed() -> Overview:
-        fields = {"removed": True, "space": space or None}
-        request = convert_document(fields, ListDeployments, what="status")
+    async def shown() -> None:
         async with connected(credentials) as bus:
-            found = await bus.request(LIST_DEPLOYMENTS, request)
-            shown = found if removed else without_gone(found)
-            return Overview(deployments=shown.deployments, scheduler=await ask_leader(bus))
+            if name:
+                one = convert_document(named(name), GetDeployment, what="status")
+                look = partial(bus.request, GET_DEPLOYMENT, one)
+                await show(look, render_deployment, watching, json=json)
+            else:
+                fields = {"removed": True, "space": space or None}
+                every = convert_document(fields, ListDeployments, what="status")
+                overview = partial(_overview, bus, every, removed=removed)
+                await show(overview, render_overview, watching, json=json)
 
-    async def got() -> DeploymentStatus:
-        request = convert_document(named(name), GetDeployment, what="status")
-        async with connected(credentials) as bus:
-            return await bus.request(GET_DEPLOYMENT, request)
+    run(shown(), json=json)
 
-    if name:
-        emit(run(got(), json=json), render_deployment, json=json)
-    else:
-        emit(run(listed(), json=json), render_overview, json=json)
+
+async def _overview(bus: Bus, request: ListDeployments, *, removed: bool) -> Overview:
+    found = await bus.request(LIST_DEPLOYMENTS, request)
+    shown = found if removed else without_gone(found)
+    return Overview(deployments=shown.deployments, scheduler=await ask_leader(bus))
 
 
 def without_gone(listed: DeploymentList) -> DeploymentList:

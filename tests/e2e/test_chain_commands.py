@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Callable
@@ -69,6 +70,16 @@ def test_what_is_linked_is_shown_as_one_table(system: Stage) -> None:
     for word in ("maps of 64", "packets in", "went on", "packets/s", "port-count 1.0.0", "inline"):
         assert word in text, text
     assert text.count("host-1 data0/xdp: attached") == 2
+
+
+def test_deployments_are_watched(system: Stage) -> None:
+    """All of them or one, as often as one wants; with `--json` one document a line."""
+    words = ("--watch", "--every", "0.1", "--looks", "2")
+    everything = said(system, "status", *words)
+    lines = said(system, "status", "limit", *words, "--json").splitlines()
+
+    assert everything.count("leads") == 2
+    assert [json.loads(line)["name"] for line in lines] == ["limit", "limit"]
 
 
 def test_a_chain_is_explained_as_it_runs_and_as_it_would_be(system: Stage, tmp_path: Path) -> None:
