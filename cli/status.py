@@ -18,6 +18,7 @@ from cli.console import CredentialsOption, JsonFlag, plain, run
 from cli.leader_view import ask_leader, leader_line
 from cli.probe_view import target_text
 from cli.rollout import named
+from cli.rollout_view import OVER, PHASE_STYLES, render_rollout, rollout_line
 from cli.session import connected
 from cli.watching import ONCE, Watching, show
 from shared.adapters.bus import Bus
@@ -107,11 +108,16 @@ def without_gone(listed: DeploymentList) -> DeploymentList:
 
 
 def render_overview(overview: Overview) -> RenderableType:
-    """The deployments, and who leads."""
-    places = render_list(overview)
-    if overview.scheduler is None:
-        return places
-    return Group(places, Text(leader_line(overview.scheduler), style="dim"))
+    """The deployments, what of them is on its way, and who leads."""
+    parts: list[RenderableType] = [render_list(overview)]
+    parts += [
+        Text(f"{one.key} {rollout_line(one.rollout)}", style=PHASE_STYLES[one.rollout.phase])
+        for one in overview.deployments
+        if one.rollout is not None and one.rollout.phase not in OVER
+    ]
+    if overview.scheduler is not None:
+        parts.append(Text(leader_line(overview.scheduler), style="dim"))
+    return Group(*parts)
 
 
 def render_list(listed: DeploymentList) -> RenderableType:
@@ -151,6 +157,8 @@ def render_deployment(deployment: DeploymentStatus) -> RenderableType:
     """The places with their reasons, and the kept revisions, newest first."""
     parts: list[RenderableType] = [render_list(DeploymentList(deployments=(deployment,)))]
     parts.append(Text(_facts(deployment), style="dim"))
+    if deployment.rollout is not None:
+        parts += [render_rollout(deployment), Text("")]
     if deployment.alarm is not None:
         found = deployment.alarm
         why = f"{deployment.package} {found.version} was revoked: {found.why}"

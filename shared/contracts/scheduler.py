@@ -26,6 +26,7 @@ from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.link_options import LinkOptions
 from shared.contracts.node import Labels, NodeRecord, ObservedChain
 from shared.contracts.probes import ProbeTarget
+from shared.contracts.rollouts import RolloutState
 from shared.contracts.spaces import SpaceText
 from shared.deployment_keys import deployment_key
 from shared.errors import Reason
@@ -240,6 +241,8 @@ class DeploymentStatus(Message, frozen=True, kw_only=True):
     revisions: tuple[DeploymentRevision, ...] = ()
     generation: int = 0
     """Up by one with every accepted command; 0: of a scheduler of an earlier release."""
+    rollout: RolloutState | None = None
+    """How far the newest revision came; null: it went everywhere at once."""
 
     @property
     def key(self) -> str:
