@@ -47,6 +47,7 @@ app.command("cli.events:app", name="events", help="Follow events, live or from a
 app.command(
     "cli.trust:app", name="trust", help="Whose signatures of packages count: keys, ends, threshold."
 )
+app.command("cli.sim:app", name="sim", help="Simulate a fleet on this machine.")
 app.command("cli.principal:app", name="principal", help="Add, revoke and rotate users of the bus.")
 
 

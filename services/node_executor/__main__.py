@@ -31,6 +31,7 @@ from services.node_executor.adapters.inventory import Inventory, read_boot_id, s
 from services.node_executor.adapters.kernel_facts import own_platform
 from services.node_executor.adapters.kernel_thread import KernelThread
 from services.node_executor.adapters.link_monitor import LinkMonitor
+from services.node_executor.adapters.linker import link
 from services.node_executor.adapters.log_memory import LogMemory
 from services.node_executor.adapters.metrics_endpoint import MetricsEndpoint
 from services.node_executor.adapters.netlink import Netlink
@@ -178,6 +179,7 @@ async def main(stop: asyncio.Event) -> None:
                 probe=compilers,
                 cache=CompilationCache(config.state_dir / "compilations"),
             ),
+            link=link,
             thread=thread,
             trust=trust.trust,
             now=_utc_now,

@@ -19,15 +19,18 @@ import structlog
 from services.node_executor.adapters.companion_desk import CompanionDesk
 from services.node_executor.adapters.event_publisher import EventPublisher
 from services.node_executor.adapters.heartbeats import Heartbeats
-from services.node_executor.adapters.host_programs import HostPrograms
-from services.node_executor.adapters.kernel_thread import KernelThread
-from services.node_executor.adapters.link_monitor import LinkMonitor
 from services.node_executor.adapters.log_memory import LogMemory
 from services.node_executor.adapters.loops import run_loops
-from services.node_executor.adapters.metrics_endpoint import MetricsEndpoint
+from services.node_executor.adapters.machine import (
+    HostListing,
+    Links,
+    MapShowing,
+    PacketTrials,
+    Scrapes,
+    Verification,
+)
 from services.node_executor.adapters.node_bus import NodeBus
 from services.node_executor.adapters.node_records import NodeRecords
-from services.node_executor.adapters.package_verification import PackageVerification
 from services.node_executor.adapters.rounds import Rounds, reconciled
 from services.node_executor.adapters.settling import Settling
 from services.node_executor.adapters.state_file import StateStoreError
@@ -38,7 +41,6 @@ from services.node_executor.fetching import Fetching
 from services.node_executor.following import LOOK_AGAIN_SECONDS, Following
 from services.node_executor.generations import Point, point_of
 from services.node_executor.inspection import Inspection
-from services.node_executor.map_reading import MapReading
 from services.node_executor.metrics_sampling import (
     SPARE_BYTES,
     Sampler,
@@ -48,8 +50,7 @@ from services.node_executor.metrics_sampling import (
 from services.node_executor.recovery import confirmed_node
 from services.node_executor.resting import Resting
 from services.node_executor.snapshots import Snapshots
-from services.node_executor.staging import Staging
-from services.node_executor.trials import Trials
+from services.node_executor.staging import Staging, Thread
 from shared.adapters.bus import Bus
 from shared.adapters.callers import Caller
 from shared.adapters.service_layer import Handler
@@ -93,27 +94,27 @@ class NodeExecutorService:
         self,
         *,
         bus: NodeBus,
-        thread: KernelThread,
+        thread: Thread,
         points: HookPoints,
         fetching: Fetching,
         staging: Staging,
         sampler: Sampler,
         inspection: Inspection,
-        trials: Trials,
-        maps: MapReading,
-        host: HostPrograms,
+        trials: PacketTrials,
+        maps: MapShowing,
+        host: HostListing,
         publisher: EventPublisher,
         records: NodeRecords,
         following: Following,
         resting: Resting,
         settling: Settling,
-        links: LinkMonitor,
+        links: Links,
         heartbeats: Heartbeats,
         log_memory: LogMemory,
-        metrics: MetricsEndpoint,
+        metrics: Scrapes,
         listen: tuple[str, int] | None,
         rounds: Rounds,
-        verification: PackageVerification,
+        verification: Verification,
         snapshots: Snapshots,
         readers: Readers,
         trust: TrustKeeper,

@@ -21,11 +21,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
-from services.node_executor.adapters.artifact_cache import (
-    ArtifactCache,
-    DamagedArtifactError,
-    PartialArtifact,
-)
+from services.node_executor.adapters.artifact_cache import DamagedArtifactError
 from services.node_executor.event_audiences import Entry, Said
 from services.node_executor.events import damaged_archive_body, sight_event_id
 from shared.archive_files import ArchiveBytes
@@ -96,6 +92,47 @@ class Journal(Protocol):
         """Durable; an id that is known changes nothing."""
 
 
+class PartialArchive(Protocol):
+    """An archive on its way: the chunks that are there, in order and without a gap."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the whole."""
+
+    @property
+    def done_bytes(self) -> int:
+        """What is there."""
+
+    def append(self, chunk: bytes) -> None:
+        """The next chunk is there."""
+
+    def finish(self) -> None:
+        """The archive is in the cache now; refused if the whole has another digest."""
+
+
+class Cache(Protocol):
+    """Where archives lie, by digest."""
+
+    def read(self, sha256: str) -> ArchiveBytes | None:
+        """The archive, or None if it is not there."""
+
+    def missing(
+        self, wanted: Iterable[str]
+    ) -> tuple[frozenset[str], tuple[DamagedArtifactError, ...]]:
+        """Which have to be fetched, and those that were damaged, now removed."""
+
+    def resume(self, sha256: str) -> PartialArchive | None:
+        """What an interrupted download left."""
+
+    def begin(
+        self, sha256: str, size_bytes: int, *, held: AbstractSet[str] = frozenset()
+    ) -> PartialArchive:
+        """An empty part with room for all of it; what is `held` stays."""
+
+    def drop(self, sha256: str) -> None:
+        """The part of it is gone."""
+
+
 @dataclass(slots=True)
 class _Coming:
     """One download that is under way."""
@@ -112,7 +149,7 @@ class Archives:
         self,
         *,
         bus: CatalogBus,
-        cache: ArtifactCache,
+        cache: Cache,
         disk: Thread,
         thread: Thread,
         journal: Journal,
@@ -322,5 +359,5 @@ def _put(remembered: dict[str, ResultT], sha256: str, value: ResultT) -> None:
         del remembered[next(iter(remembered))]
 
 
-def _count(coming: _Coming, partial: PartialArtifact) -> None:
+def _count(coming: _Coming, partial: PartialArchive) -> None:
     coming.done_bytes, coming.size_bytes = partial.done_bytes, partial.size_bytes

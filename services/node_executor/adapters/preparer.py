@@ -7,13 +7,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 from services.node_executor.adapters.archives import Archives
-from services.node_executor.adapters.bcc_sources import SourceCompiler
 from services.node_executor.adapters.kernel_facts import own_platform
-from services.node_executor.adapters.kernel_thread import KernelThread
-from services.node_executor.adapters.linker import link
 from services.node_executor.generations import Point
 from services.node_executor.packages import (
     OpenedPackage,
@@ -24,16 +21,49 @@ from services.node_executor.packages import (
     unverified_warnings,
     with_origins,
 )
-from services.node_executor.preparation import Needs, Ready
+from services.node_executor.preparation import Linked, Needs, Ready
+from services.node_executor.staging import Thread
 from shared.archive_files import ArchiveBytes
 from shared.contracts.catalog import SignedPackage
 from shared.contracts.desired import DesiredChain
+from shared.contracts.node import ObservedProgram
 from shared.contracts.package_manifest import PackageManifest
 from shared.errors import Reason
 from shared.probe_targets import place_problems
 from shared.trust.packages import Trust, check_package
 
 KEPT_MANIFESTS: Final = 256
+
+
+class Compiler(Protocol):
+    """Makes objects of sources."""
+
+    async def compiled(
+        self, desired: DesiredChain, packages: Sequence[OpenedPackage]
+    ) -> list[OpenedPackage]:
+        """The packages, each with an object where its program is a source."""
+
+
+class LinkedHere(Linked, Protocol):
+    """A linked chain whose programs and warnings are still to be completed."""
+
+    duration_ms: Mapping[str, float]
+    programs: tuple[ObservedProgram, ...]
+    warnings: tuple[str, ...]
+
+
+class Linker(Protocol):
+    """Makes a loaded program of a chain."""
+
+    def __call__(
+        self,
+        point: Point,
+        desired: DesiredChain,
+        packages: Sequence[OpenedPackage],
+        *,
+        needs: Needs,
+    ) -> LinkedHere:
+        """Attached to nothing."""
 
 
 class Preparer:
@@ -43,8 +73,9 @@ class Preparer:
         self,
         *,
         archives: Archives,
-        compiler: SourceCompiler,
-        thread: KernelThread,
+        compiler: Compiler,
+        link: Linker,
+        thread: Thread,
         trust: Callable[[], Trust],
         now: Callable[[], datetime],
     ) -> None:
@@ -53,12 +84,14 @@ class Preparer:
         Args:
             archives: Where archives come from.
             compiler: Of packages that hold sources.
+            link: Loads chains; used in `thread` alone.
             thread: The kernel's.
             trust: Whom to believe, at each moment.
             now: Aware.
         """
         self._archives = archives
         self._compiler = compiler
+        self._link = link
         self._thread = thread
         self._trust = trust
         self._now = now
@@ -93,7 +126,7 @@ class Preparer:
         verified = time.perf_counter()
         packages = await self._compiler.compiled(desired, packages)
         compiled = time.perf_counter()
-        linked = await self._thread(link, point, desired, packages, needs=needs)
+        linked = await self._thread(self._link, point, desired, packages, needs=needs)
         linked.programs = with_origins(linked.programs, packages)
         linked.warnings = (*linked.warnings, *unverified_warnings(desired.programs, packages))
         durations = {

@@ -140,6 +140,11 @@ def open_state(path: Path, *, now: str) -> Opened:
         raise opening_failed(path, error) from error
 
 
+def open_in_memory() -> Opened:
+    """A new state that ends with this process."""
+    return Opened(_connect(":memory:"), is_new=True)
+
+
 def opening_failed(path: Path, error: OSError | sqlite3.Error) -> StateStoreError:
     """Why the state file was not opened."""
     if isinstance(error, sqlite3.Error) and _code(error) & 0xFF in _IN_USE:
@@ -165,7 +170,7 @@ def cannot_write(error: sqlite3.Error) -> bool:
     return _code(error) & 0xFF in _UNWRITABLE
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path | str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, check_same_thread=False, isolation_level=None, timeout=LOCK_SECONDS
     )

@@ -31,6 +31,7 @@ from services.node_executor.adapters.state_file import (
     cannot_write,
     make_tables,
     mark_made,
+    open_in_memory,
     open_state,
     opening_failed,
 )
@@ -108,7 +109,25 @@ class StateStore:
         except sqlite3.Error as error:
             raise opening_failed(path, error) from error
         if opened.is_new:
-            store._begin(path, opened)
+            store._begin(opened)
+            mark_made(path)
+        return store
+
+    @classmethod
+    def in_memory(
+        cls,
+        *,
+        emitter: str,
+        now: Callable[[], str],
+        new_salt: Callable[[], bytes],
+        on_event: Callable[[Event], object],
+    ) -> StateStore:
+        """A new store that ends with this process; arguments as those of `open`."""
+        opened = open_in_memory()
+        store = cls(
+            opened.connection, emitter=emitter, now=now, new_salt=new_salt, on_event=on_event
+        )
+        store._begin(opened)
         return store
 
     def close(self) -> None:
@@ -220,7 +239,7 @@ class StateStore:
             state_rows.number(connection, audience, last_published)
         return self.unpublished()
 
-    def _begin(self, path: Path, opened: Opened) -> None:
+    def _begin(self, opened: Opened) -> None:
         """The tables are there, with what could be salvaged, and it is said what happened."""
         salvage = opened.salvage
         with self._transaction() as connection:
@@ -244,7 +263,6 @@ class StateStore:
                 occasion = self._new_salt().hex()
                 event_id = sight_event_id(self._emitter, "state", body.action, occasion=occasion)
                 self._journal(connection, (event_id, body))
-        mark_made(path)
 
     def _write(self, entries: list[Entry], memory: ChainMemory | None) -> list[Event | None]:
         """One transaction; the first after a time without any says so."""

@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""`l3af sim fleet`: the whole system with nodes whose kernels are simulated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.node_executor.actions import EntryChange
+from services.node_executor.simulation.kernel import SimulatedKernel
+from services.node_executor.simulation.maps import SimulatedFaultError
+from services.node_executor.simulation.troubles import Troubles
+from tests.support.command_line import run_l3af
+
+NODES = 10
+
+
+async def test_a_fleet_with_troubles_runs_what_is_deployed(tmp_path: Path) -> None:
+    """Every node runs the deployment although its kernel fails now and then and is slow."""
+    answer = await run_l3af(
+        *("sim", "fleet", "--nodes", str(NODES), "--seed", "7", "--failure-rate", "0.05"),
+        *("--latency-ms", "1", "--folder", str(tmp_path / "fleet"), "--json"),
+    )
+
+    assert answer.status == 0, answer.message
+    done = answer.document
+    assert done["deployed"]["outcome"] == "succeeded"
+    assert done["deployed"]["places"] == NODES
+    assert {"nats-server", "scheduler", "nodes-1"} <= done["used"].keys()
+    assert (tmp_path / "fleet" / "installation" / "logs" / "nodes-1.log").exists()
+
+
+async def test_an_occupied_folder_is_refused(tmp_path: Path) -> None:
+    """Nothing is started over what somebody keeps."""
+    (tmp_path / "installation").mkdir()
+    (tmp_path / "installation" / "mine").write_text("keep me")
+
+    answer = await run_l3af("sim", "fleet", "--nodes", "1", "--folder", str(tmp_path))
+
+    assert answer.status == 2
+    assert (tmp_path / "installation" / "mine").read_text() == "keep me"
+
+
+def failures(troubles: Troubles, node: str) -> list[int]:
+    """Which of two hundred changing calls fail on a node."""
+    kernel = SimulatedKernel(failure_rate=troubles.failure_rate, rng=troubles.rng(node, "failures"))
+    map_id = kernel.add_map()
+    failed = []
+    for number in range(200):
+        try:
+            kernel.write_entries(map_id, (EntryChange(b"k", None, b"v"),))
+        except SimulatedFaultError:
+            failed.append(number)
+    return failed
+
+
+def test_the_same_seed_gives_each_node_the_same_troubles() -> None:
+    """What fails follows from seed and name alone; another seed or name has other troubles."""
+    troubles = Troubles(seed=7, failure_rate=0.1)
+    found = failures(troubles, "sim-00001")
+
+    assert found
+    assert failures(troubles, "sim-00001") == found
+    assert failures(troubles, "sim-00002") != found
+    assert failures(Troubles(seed=8, failure_rate=0.1), "sim-00001") != found
+    assert failures(Troubles(seed=7), "sim-00001") == []
+
+
+@pytest.mark.parametrize("latency_ms", [0.0, 5.0])
+def test_latencies_are_what_was_asked_for_on_average(latency_ms: float) -> None:
+    """The mean of many is near what was asked for; without a wish nothing waits."""
+    troubles = Troubles(seed=1, latency_ms=latency_ms)
+    rng = troubles.rng("sim-00001", "latency")
+
+    mean_ms = sum(troubles.latency_seconds(rng) for _ in range(5000)) / 5
+
+    assert mean_ms == pytest.approx(latency_ms, rel=0.1)
