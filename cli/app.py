@@ -30,6 +30,8 @@ app.command("cli.why:why", help="Which deployments and rules made a chain what i
 app.command(
     "cli.node:app", name="node", help="List, show, label and forget nodes; give and take keys."
 )
+app.command("cli.cordon:cordon", help="Put nothing new on a node; what is there stays.")
+app.command("cli.cordon:uncordon", help="Put on a node again whatever means it.")
 app.command(
     "cli.chain:app", name="chain", help="What runs on a hook, why it is linked so, what it does."
 )

@@ -179,6 +179,7 @@ def render_node(node: NodeStatus) -> RenderableType:
         "node": Text(node.node),
         "alive": _liveness(node),
         **({"away": Text(plain(f"it {node.away}"), style="yellow")} if node.away else {}),
+        **_cordon_row(node),
         "host name": Text(plain(record.hostname)),
         "kernel": Text(plain(f"{record.kernel} {record.architecture}")),
         "executor": Text(plain(record.executor_version)),
@@ -228,6 +229,19 @@ def render_node(node: NodeStatus) -> RenderableType:
     return Group(facts, Text(""), interfaces, Text(""), chains, *companions, *unfit)
 
 
+def _cordon_row(node: NodeStatus) -> dict[str, Text]:
+    """Since when, by whom, why, and what is still there."""
+    one = node.cordon
+    if one is None:
+        return {}
+    words = [
+        f"since {one.at[:19].replace('T', ' ')} by {one.actor_role} {one.actor_key[:8]}",
+        *([one.reason] if one.reason else []),
+        f"here: {', '.join(one.stays) or 'nothing'}",
+    ]
+    return {"cordoned": Text(plain("; ".join(words)), style="yellow")}
+
+
 def render_labels(labelled: NodeLabelled) -> RenderableType:
     """The labels as they are now."""
     return Text(f"{labelled.node}: {_labels(labelled.labels) or 'no labels'}")
@@ -256,6 +270,8 @@ async def _label(
 
 def _liveness(node: NodeStatus) -> Text:
     liveness = _heard(node)
+    if node.cordon is not None:
+        liveness.append(" (cordoned)", style="yellow")
     return liveness.append(" (forgotten)", style="dim") if node.forgotten else liveness
 
 

@@ -15,6 +15,7 @@ from time import monotonic
 from services.scheduler.adapters.expiries import Expiries
 from services.scheduler.adapters.fleet_records import FleetRecords
 from services.scheduler.adapters.neighbours import Neighbours
+from services.scheduler.adapters.node_upkeep import NodeUpkeep
 from services.scheduler.adapters.package_usage import PackageUsage
 from services.scheduler.adapters.revocations import Revocations
 from services.scheduler.execution import Execution
@@ -92,6 +93,7 @@ async def scheduling(
     bus.spawn(execution.keep_ending())
     bus.spawn(revocations.keep_acting())
     bus.spawn(expiries.keep_acting())
+    bus.spawn(NodeUpkeep(records=records, execution=execution).keep())
     on_refused = records.spaces.discreetly(outbox.note_refusal)
     async with bus.serve(
         "scheduler",

@@ -14,10 +14,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import ClassVar, Final
 
+import msgspec
+
 from services.scheduler.audiences import Sight
 from services.scheduler.deployment import CommandFacts
 from services.scheduler.desired_state import Fleet, derive_node
 from services.scheduler.place_conflicts import ChainConflictError, PlaceConflict
+from services.scheduler.placement import NodeView
 from shared.canonical import canonical_digest
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import PUBLIC, EventBody
@@ -86,12 +89,8 @@ def change_labels(
         problems.append(Reason(path="set", rule=rule, got=len(labels), allowed=MAX_LABELS))
     if problems:
         raise LabelChangeError(f"{record.node}: the labels cannot be changed like this", problems)
-    return NodeLabels(
-        node=record.node,
-        labels=labels,
-        command_id=command_id,
-        forgotten=current is not None and current.forgotten,
-    )
+    known = current or NodeLabels(node=record.node, labels={})
+    return msgspec.structs.replace(known, labels=labels, command_id=command_id)
 
 
 def refuse_label_conflicts(fleet: Fleet, record: NodeRecord, labels: NodeLabels) -> None:
@@ -101,17 +100,32 @@ def refuse_label_conflicts(fleet: Fleet, record: NodeRecord, labels: NodeLabels)
         ChainConflictError: Naming both deployments of every contested place, if everybody sees
             them: so it is recorded.
     """
-    node = fleet.nodes[record.node]
-    desired = fleet.desired.get(record.node)
-    _, before = derive_node(node, fleet.deployments, desired, fleet.audiences)
-    relabelled = replace(node, labels=effective_labels(record, labels))
-    _, after = derive_node(relabelled, fleet.deployments, desired, fleet.audiences)
+    relabelled = replace(fleet.nodes[record.node], labels=effective_labels(record, labels))
+    refuse_new_conflicts(fleet, relabelled, f"{record.node}: with these labels", path="set")
+
+
+def refuse_new_conflicts(fleet: Fleet, node: NodeView, why: str, *, path: str) -> None:
+    """Nothing, if every chain of the node, were it as given, is without a new contest.
+
+    Args:
+        fleet: As it is.
+        node: One of it as it would be.
+        why: Which node, and what the contest would come from.
+        path: What was asked for, in a reason.
+
+    Raises:
+        ChainConflictError: Naming both deployments of every contested place, if everybody sees
+            them: so it is recorded.
+    """
+    desired = fleet.desired.get(node.name)
+    _, before = derive_node(fleet.nodes[node.name], fleet.deployments, desired, fleet.audiences)
+    _, after = derive_node(node, fleet.deployments, desired, fleet.audiences)
     sight = fleet.audiences.seen_in(PUBLIC)
     new = [conflict for conflict in after if conflict not in before]
     if new:
         raise ChainConflictError(
-            f"{record.node}: with these labels two deployments cannot be in one chain",
-            [_conflict_reason(conflict, sight) for conflict in new],
+            f"{why} two deployments cannot be in one chain",
+            [_conflict_reason(conflict, sight, path=path) for conflict in new],
         )
 
 
@@ -132,6 +146,6 @@ def labelled_event(
     )
 
 
-def _conflict_reason(conflict: PlaceConflict, sight: Sight) -> Reason:
+def _conflict_reason(conflict: PlaceConflict, sight: Sight, *, path: str) -> Reason:
     place = f"{conflict.interface}/{conflict.hook}"
-    return Reason(path="set", rule=conflict.told(sight, place))
+    return Reason(path=path, rule=conflict.told(sight, place))

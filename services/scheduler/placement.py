@@ -3,7 +3,7 @@
 """Which nodes and interfaces a deployment runs on, and why it does not run on the others.
 
 Rules:
- * Nothing is placed on a node that was forgotten.
+ * Nothing is placed on a node that was forgotten, and nothing new on one that is cordoned.
  * A node must be selected (`selection`), then be able to run the program (`fitness`), then have an
    interface that is selected and can; the first requirement it fails is what is said.
  * What is named without a wildcard must exist: an interface on some matching node, a node in the
@@ -77,6 +77,8 @@ class NodeView:
     interface_abilities: Mapping[str, InterfaceAbilities] = field(default_factory=dict)
     """By their written form."""
     is_forgotten: bool = False
+    stays: frozenset[str] | None = None
+    """Keys of the deployments that may be on it, since it is cordoned; None: all."""
     waivers: tuple[Waiver, ...] = ()
     """In force anywhere."""
     kind: object = field(init=False, compare=False, repr=False)
@@ -122,6 +124,7 @@ def view_node(
             for one in record.interfaces
         },
         is_forgotten=labels is not None and labels.forgotten,
+        stays=frozenset(cordon.stays) if (cordon := labels and labels.cordon) else None,
         waivers=waivers,
     )
 

@@ -5,7 +5,8 @@
 Pure.
 
 Rules:
- * A node must match the name globs, then every label, then every rule, then be in the share.
+ * A node must not be cordoned, unless the deployment was on it; then match the name globs, then
+   every label, then every rule, then be in the share.
  * A node is in a share of p percent if its place, from 0 up to 100, is below p.  The place is a
    digest of the deployment's key and the node's name: nodes that join or leave move no other one,
    and a share that grows keeps who is in it.
@@ -17,7 +18,7 @@ Rules:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import ClassVar, Final, Protocol
 
@@ -58,6 +59,10 @@ class SelectableNode(Protocol):
         """Whether it was given up."""
 
     @property
+    def stays(self) -> Collection[str] | None:
+        """Keys of the deployments that may be on it; None: all."""
+
+    @property
     def interfaces(self) -> Sequence[str]:
         """Their written form."""
 
@@ -90,6 +95,8 @@ def selector_mismatch(spec: DeploymentSpec, node: SelectableNode) -> str | None:
     """Why the deployment does not mean this node; None if it does."""
     if node.is_forgotten:
         return "was forgotten"
+    if node.stays is not None and spec.key not in node.stays:
+        return "is cordoned"
     if spec.nodes.names != ("*",) and not matches_any(node.name, spec.nodes.names):
         return f"its name matches none of {', '.join(spec.nodes.names)}"
     mismatch = label_mismatch(spec.nodes, node.labels)

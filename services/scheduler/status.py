@@ -24,6 +24,7 @@ import msgspec
 
 from services.scheduler.audiences import EVERYBODYS, Sight
 from services.scheduler.companion_standing import Judgement, PlaceState, judge_companions
+from services.scheduler.cordoning import cordon_status
 from services.scheduler.desired_state import Fleet
 from services.scheduler.licence_standing import violations
 from services.scheduler.liveness import Silence
@@ -31,6 +32,7 @@ from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.selection import probe_targets
 from services.scheduler.unfit import lack_at
 from services.scheduler.wanted_places import current_revision, places_of
+from shared.contracts.cordons import Cordon
 from shared.contracts.deployments import DeploymentRecord, DeploymentRevision
 from shared.contracts.desired import DesiredNode
 from shared.contracts.errors import RETRYABLE
@@ -147,6 +149,8 @@ def node_status(
     observed: ObservedNode | None,
     silence: Silence,
     sight: Sight = EVERYBODYS,
+    *,
+    cordon: Cordon | None = None,
 ) -> NodeStatus:
     """One node: inventory, effective labels, liveness, chains as far as `sight` goes."""
     desired = fleet.desired.get(record.node)
@@ -165,6 +169,7 @@ def node_status(
         ),
         forgotten=fleet.is_forgotten(record.node),
         away=silence.why,
+        cordon=cordon_status(cordon, sight),
     )
 
 

@@ -17,6 +17,7 @@ from shared.contracts.base import (
     Message,
     Request,
 )
+from shared.contracts.cordons import Cordon, CordonStatus
 from shared.contracts.deployments import (
     DeploymentRevision,
     DeploymentSpec,
@@ -41,6 +42,8 @@ class NodeLabels(Message, frozen=True, kw_only=True):
     command_id: str = ""
     forgotten: bool = False
     """Whether an operator gave the node up: nothing is placed on it and nothing waits for it."""
+    cordon: Cordon | None = None
+    """Null: whatever means the node is put on it."""
 
 
 NODE_LABELS: Final = Bucket("node_labels", NodeLabels, is_fenced=True)
@@ -326,6 +329,8 @@ class NodeStatus(Message, frozen=True, kw_only=True):
     away: str = ""
     """Why it is not waited for: it missed three heartbeats, or comes and goes; empty: it is there.
     """
+    cordon: CordonStatus | None = None
+    """Null: whatever means the node is put on it."""
 
 
 class NodeList(Message, frozen=True, kw_only=True):

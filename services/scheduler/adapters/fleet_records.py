@@ -68,6 +68,8 @@ class FleetRecords:
         """Set when something changed that a command may have waited for."""
         self.ends_concerned: Final = asyncio.Event()
         """Set when a deployment may have got another end."""
+        self.upkeep_concerned: Final = asyncio.Event()
+        """Set when something changed that cordoned nodes may have waited for."""
         self._deployments_bucket: Final[KeyValue[DeploymentRecord]] = bus.bucket(DEPLOYMENTS)
         self._labels_bucket: Final[KeyValue[NodeLabels]] = bus.bucket(NODE_LABELS)
         self._desired_bucket: Final[KeyValue[DesiredNode]] = bus.bucket(DESIRED)
@@ -118,6 +120,10 @@ class FleetRecords:
     def silences(self) -> Mapping[str, Silence]:
         """Of every node that registered."""
         return {node: self.silence(node) for node in self.nodes}
+
+    def cordoned(self) -> list[NodeLabels]:
+        """What operators said of the nodes that are cordoned, by node."""
+        return [one.value for _, one in sorted(self._labels.items()) if one.value.cordon]
 
     async def watch(self) -> None:
         """From now on what others write is followed; a process that stands by needs no more.
@@ -207,6 +213,7 @@ class FleetRecords:
             entry = Entry(change.key, record, change.revision)
             self._deployments = {**self._deployments, change.key: entry}
             self.ends_concerned.set()
+            self.upkeep_concerned.set()
         else:
             labels = msgspec.json.decode(change.data, type=NodeLabels)
             entry_of_labels = Entry(change.key, labels, change.revision)
@@ -242,6 +249,21 @@ class FleetRecords:
             **self._deployments,
             record.key: Entry(record.key, record, revision),
         }
+        return True
+
+    async def rewrite_labels(self, labels: NodeLabels) -> bool:
+        """Whether the node's record is stored; not if it was changed since it was read."""
+        entry = self._labels[labels.node]
+        try:
+            revision = await self._labels_bucket.update(
+                labels.node, labels, revision=entry.revision
+            )
+        except RevisionConflictError:
+            await self.reread_labels()
+            return False
+        self._labels = {**self._labels, labels.node: Entry(labels.node, labels, revision)}
+        self._view_nodes()
+        self.nodes_concerned.set()
         return True
 
     async def _tell_node(self, node: DesiredNode) -> bool:

@@ -4,11 +4,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
 from services.scheduler.adapters.deciding import Deciding, command_facts
 from services.scheduler.adapters.fleet_records import FleetRecords
+from services.scheduler.cordoning import cordon_event, cordon_node, uncordon_node
+from services.scheduler.deployment import CommandFacts
+from services.scheduler.desired_state import Fleet
 from services.scheduler.forgetting import forget_node, forgotten_event
 from services.scheduler.labelling import (
     change_labels,
@@ -19,6 +23,13 @@ from services.scheduler.labelling import (
 from shared.adapters.callers import Caller
 from shared.adapters.service_layer import Handler
 from shared.contracts.base import Endpoint
+from shared.contracts.cordons import (
+    CORDON_NODE,
+    UNCORDON_NODE,
+    CordonNode,
+    NodeCordoned,
+    UncordonNode,
+)
 from shared.contracts.scheduler import (
     FORGET_NODE,
     LABEL_NODE,
@@ -27,6 +38,7 @@ from shared.contracts.scheduler import (
     LabelNode,
     NodeForgotten,
     NodeLabelled,
+    NodeLabels,
 )
 from shared.node_labels import effective_labels
 from shared.outbox_records import Change, Decision
@@ -45,6 +57,8 @@ class NodeCommands:
         return {
             LABEL_NODE: self._deciding.command(LABEL_NODE, self.label_node),
             FORGET_NODE: self._deciding.command(FORGET_NODE, self.forget_node),
+            CORDON_NODE: self._deciding.command(CORDON_NODE, self.cordon_node),
+            UNCORDON_NODE: self._deciding.command(UNCORDON_NODE, self.uncordon_node),
         }
 
     async def label_node(
@@ -99,3 +113,40 @@ class NodeCommands:
             )
 
         return await self._deciding.decided("node.forget", accept, facts, caller, node=node)
+
+    async def cordon_node(
+        self, command: CordonNode, caller: Caller, command_id: str, now: datetime
+    ) -> Decision[NodeCordoned]:
+        """Nothing new is put on the node, or the refusal why not."""
+        facts = command_facts(command, caller, command_id, now)
+        return await self._cordon("node.cordon", cordon_node, command.node, facts, caller)
+
+    async def uncordon_node(
+        self, command: UncordonNode, caller: Caller, command_id: str, now: datetime
+    ) -> Decision[NodeCordoned]:
+        """Whatever means the node is put on it, or the refusal why not."""
+        facts = command_facts(command, caller, command_id, now)
+        return await self._cordon("node.uncordon", uncordon_node, command.node, facts, caller)
+
+    async def _cordon(
+        self,
+        action: str,
+        changed: Callable[[str, NodeLabels | None, Fleet, CommandFacts], NodeLabels],
+        node: str,
+        facts: CommandFacts,
+        caller: Caller,
+    ) -> Decision[NodeCordoned]:
+        async def accept() -> Decision[NodeCordoned]:
+            sequence = await self._records.reread_labels()
+            known_node(self._records.nodes, node)
+            before = self._records.labels_of(node)
+            record = changed(node, before, self._records.fleet, facts)
+            return Decision(
+                reply=NodeCordoned(
+                    command_id=facts.command_id, node=node, cordoned=record.cordon is not None
+                ),
+                change=Change(NODE_LABELS, node, record, sequence),
+                events=(cordon_event(action, record, before, facts),),
+            )
+
+        return await self._deciding.decided(action, accept, facts, caller, node=node)

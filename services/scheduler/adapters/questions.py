@@ -105,10 +105,12 @@ class Questions:
         return chain_reasons(fleet, fleet.nodes[node], place, hook=request.hook, sight=sight)
 
     def _node_status(self, node: str, sight: Sight) -> NodeStatus:
+        labels = self._records.labels_of(node)
         return node_status(
             self._records.nodes[node],
             self._records.fleet,
             self._records.observed.get(node),
             self._records.silence(node),
             sight,
+            cordon=labels.cordon if labels is not None else None,
         )
