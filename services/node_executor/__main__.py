@@ -24,6 +24,7 @@ from services.node_executor.adapters.companion_line import supervisor_line
 from services.node_executor.adapters.compilation_cache import CompilationCache
 from services.node_executor.adapters.event_publisher import EventPublisher
 from services.node_executor.adapters.grace_periods import ExpeditedGracePeriods
+from services.node_executor.adapters.health_desk import HealthDesk
 from services.node_executor.adapters.heartbeats import Heartbeats, say_unreadable
 from services.node_executor.adapters.hook_points import HookPointKernel
 from services.node_executor.adapters.host_programs import HostPrograms
@@ -41,6 +42,7 @@ from services.node_executor.adapters.node_records import NodeRecords
 from services.node_executor.adapters.package_verification import PackageVerification
 from services.node_executor.adapters.packet_runner import PacketRunner
 from services.node_executor.adapters.preparer import Preparer
+from services.node_executor.adapters.processor_time import read_processor_time
 from services.node_executor.adapters.rounds import Rounds
 from services.node_executor.adapters.settling import Settling
 from services.node_executor.adapters.state_store import StateStore
@@ -59,6 +61,7 @@ from services.node_executor.config import (
 )
 from services.node_executor.disclosure import Readers
 from services.node_executor.drafts import Drafts
+from services.node_executor.event_tally import EventTally
 from services.node_executor.events import pins_restored_body
 from services.node_executor.execution import Steps
 from services.node_executor.fetching import Fetching
@@ -104,9 +107,11 @@ async def main(stop: asyncio.Event) -> None:
         bus = NodeBus(config.credentials_dir)
         loop, journaled = asyncio.get_running_loop(), asyncio.Queue[Event]()
         l3afd = L3afdCounts() if config.l3afd_names else None
+        tally = EventTally()
 
         def on_event(event: Event) -> None:
             journaled.put_nowait(event)
+            tally.note(event)
             if l3afd is not None and event.audience == PUBLIC:
                 l3afd.note(event.data, at_seconds=datetime.now(UTC).timestamp())
 
@@ -333,6 +338,16 @@ async def main(stop: asyncio.Event) -> None:
             ),
             trust=trust,
             companions=companions,
+            health=HealthDesk(
+                node=bus.name,
+                boot_id=read_boot_id(),
+                start=secrets.token_hex(16),
+                thread=thread,
+                sampler=sampler,
+                tally=tally,
+                uptime=seconds_since_boot,
+                processors=read_processor_time,
+            ),
         )
         async with unmanaged.watched():
             await service.run(stop)

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from time import monotonic
 from typing import Any
 
-import msgspec
 import structlog
 
 from services.node_executor.adapters.companion_desk import CompanionDesk
 from services.node_executor.adapters.event_publisher import EventPublisher
+from services.node_executor.adapters.health_desk import HealthDesk
 from services.node_executor.adapters.heartbeats import Heartbeats
 from services.node_executor.adapters.log_memory import LogMemory
 from services.node_executor.adapters.loops import run_loops
@@ -119,6 +119,7 @@ class NodeExecutorService:
         readers: Readers,
         trust: TrustKeeper,
         companions: CompanionDesk,
+        health: HealthDesk,
     ) -> None:
         """Nothing is touched yet."""
         self._bus = bus
@@ -146,6 +147,7 @@ class NodeExecutorService:
         self._readers = readers
         self._trust = trust
         self._companions = companions
+        self._health = health
         self._desired: DesiredNode | None = None
         self._bus_was_asked = False
         self._has_begun = False
@@ -210,6 +212,7 @@ class NodeExecutorService:
             VERIFY_ON_NODE: self._verification.take,
             GET_KNOWN_HEAD: self._log_memory.show,
             **self._companions.endpoints(),
+            **self._health.endpoints(lambda: self._desired),
         }
         await self._records.first_registration()  # who answers can be asked for by its name
         async with bus.serve("node", endpoints, version=VERSION, tokens={"node": self._bus.name}):
@@ -349,7 +352,7 @@ class NodeExecutorService:
         self._observed = ObservedNode(
             node=self._bus.name,
             desired_generation=self._acted_generation,
-            chains=tuple(map(self._with_fault, seen)),
+            chains=tuple(map(self._settling.with_fault, seen)),
             at="",
         )
         self._looked = self._observed.chains
@@ -377,12 +380,6 @@ class NodeExecutorService:
         except (RefusedError, FaultError) as error:
             log.warning("following_failed", why=error.message)
             return True
-
-    def _with_fault(self, chain: ObservedChain) -> ObservedChain:
-        fault = self._settling.faults.get(point_of(chain))
-        if fault is None or chain.refusal is not None:
-            return chain
-        return msgspec.structs.replace(chain, refusal=fault)
 
     async def _registering(self) -> None:
         await self._bus.arrival()

@@ -26,6 +26,7 @@ from shared.contracts import (
     map_reading,
     node,
     node_companions,
+    node_health,
     notices,
     overlays,
     ratings,
@@ -321,6 +322,7 @@ def control_permissions(role: ControlRole) -> Permissions:
                     catalog.RESOLVE_PACKAGE.subject,
                     reviews.FIND_REVOKED.subject,
                     node.STAGE_CHAINS.at(node="*").subject,
+                    node_health.READ_HEALTH.at(node="*").subject,
                 ),
                 subscribe=(
                     f"{API}.scheduler.>",

@@ -22,6 +22,7 @@ from services.node_executor.preparation import GenerationConflictError, Needs, P
 from services.node_executor.staging import Staging, Thread
 from shared.contracts.desired import DesiredChain, DesiredNode
 from shared.contracts.errors import ErrorCode
+from shared.contracts.node import ObservedChain
 from shared.errors import FaultError, Refusal, RefusedError
 
 log = structlog.get_logger()
@@ -89,6 +90,13 @@ class Settling:
                 if isinstance(fault, MemoryLimitError):
                     await self._say(point, chains.get(point), wanted.generation, fault)
         return is_newest() and not self.faults
+
+    def with_fault(self, chain: ObservedChain) -> ObservedChain:
+        """The hook point with the fault of the last round, if nothing else is wrong there."""
+        fault = self.faults.get(point_of(chain))
+        if fault is None or chain.refusal is not None:
+            return chain
+        return msgspec.structs.replace(chain, refusal=fault)
 
     async def _say(
         self, point: Point, chain: DesiredChain | None, generation: int, fault: FaultError
