@@ -108,6 +108,11 @@ def terminal() -> Console:
     return _out
 
 
+def remark_terminal() -> Console:
+    """Where everything else goes, for what is drawn anew while one waits."""
+    return _error
+
+
 def say(line: RenderableType, *, json: bool = False) -> None:
     """Print a remark on stderr; nothing with `--json`."""
     if not json:

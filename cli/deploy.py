@@ -16,7 +16,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cli.console import CredentialsOption, JsonFlag, emit, progress, refusing, run, say
+from cli.console import CredentialsOption, JsonFlag, emit, refusing, run, say
+from cli.deploy_progress import following
 from cli.deployment_document import read_deployment
 from cli.plan_view import render_plan
 from cli.rollout import CommandIdOption, ReasonOption, chosen_id, insist, named, until_over
@@ -47,8 +48,16 @@ class CommandOptions:
     """What every command that changes a deployment can be told."""
 
     timeout: Annotated[
-        float, Parameter(help="Seconds to wait for what is away, and for every place.")
+        float,
+        Parameter(
+            help="Seconds to wait for what is away, and for every place; a rollout is waited for"
+            " until it is over, as long as it comes further within them."
+        ),
     ] = 60.0
+    wait: Annotated[
+        bool,
+        Parameter(name="--wait", help="Wait until it is done; else only until it is accepted."),
+    ] = True
     reason: ReasonOption = ""
     command_id: CommandIdOption = ""
     if_generation: Annotated[
@@ -72,7 +81,8 @@ class CommandDone(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """What `--json` prints once a command is over."""
 
     accepted: DeploymentAccepted
-    status: DeploymentStatus
+    status: DeploymentStatus | None = None
+    """None: that was not waited for."""
 
 
 @app.default
@@ -145,6 +155,10 @@ def undeploy(name: str, /, *, options: CommandOptions = _DEFAULTS) -> None:
 def render_done(done: CommandDone) -> RenderableType:
     """One line, and a line for each place."""
     accepted, status = done.accepted, done.status
+    if status is None:
+        how = f"`l3af status {accepted.key} --watch` shows how it comes on"
+        which = f"{accepted.key} revision {accepted.revision}"
+        return Text(f"{which} is accepted; {how} (command {accepted.command_id})")
     silent = [
         Text(f"{node} is silent: it follows when it returns", style="magenta")
         for node in sorted({one.node for one in status.places if one.state == "node-silent"})
@@ -197,7 +211,7 @@ async def _deploy(file: Path, options: CommandOptions, *, dry_run: bool, take_ov
             )
             emit(plan, render_plan, json=options.json)
         if not dry_run:
-            await _give(bus, APPLY_DEPLOYMENT, message, deadline=deadline, json=options.json)
+            await _give(bus, APPLY_DEPLOYMENT, message, deadline=deadline, options=options)
 
 
 async def _see_through(
@@ -205,7 +219,7 @@ async def _see_through(
 ) -> None:
     deadline = asyncio.get_running_loop().time() + options.timeout
     async with connected(options.credentials) as bus:
-        await _give(bus, endpoint, message, deadline=deadline, json=options.json)
+        await _give(bus, endpoint, message, deadline=deadline, options=options)
 
 
 async def _give(
@@ -214,9 +228,10 @@ async def _give(
     message: CommandT,
     *,
     deadline: float,
-    json: bool,
+    options: CommandOptions,
 ) -> None:
     """The command is given, and everything that follows from it has happened and is printed."""
+    json = options.json
     accepted = await insist(
         bus,
         endpoint,
@@ -226,9 +241,16 @@ async def _give(
     )
     if not json and endpoint is not APPLY_DEPLOYMENT:
         emit(accepted.plan, render_plan, json=json)
-    with progress(f"{accepted.key}: places as wanted", total=None) as update:
+    if not options.wait:
+        emit(CommandDone(accepted=accepted), render_done, json=json)
+        return
+    with following(accepted.key, json=options.json) as progressed:
         status = await until_over(
-            bus, accepted, deadline=deadline, progressed=lambda done, _: update(done)
+            bus,
+            accepted,
+            deadline=deadline,
+            patience_seconds=options.timeout,
+            progressed=progressed,
         )
     emit(CommandDone(accepted=accepted, status=status), render_done, json=json)
 

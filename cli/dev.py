@@ -212,7 +212,7 @@ async def _roll_out(
             deadline=deadline,
             waiting=lambda _: None,
         )
-        status = await until_over(bus, accepted, deadline=deadline, progressed=lambda *_: None)
+        status = await until_over(bus, accepted, deadline=deadline, progressed=lambda _: None)
         watch.step("deploy")
     return len(status.places)
 

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Final, TypeVar
 
 from cyclopts import Parameter
 
+from cli.rollout_view import OVER, rollout_line
 from shared.adapters.bus import Bus
 from shared.contracts.base import Endpoint, Message, Request
 from shared.contracts.errors import ERROR_NUMBERS, ErrorCode
@@ -44,6 +45,9 @@ CommandIdOption = Annotated[
         help="8 to 64 letters, digits, _ or -; the same id again has no second effect.",
     ),
 ]
+
+Progress = tuple[str, int, int, int]
+"""Phase, wave, nodes of it that were told, places that run."""
 
 RequestT = TypeVar("RequestT", bound=Request)
 ReplyT = TypeVar("ReplyT", bound=Message)
@@ -114,32 +118,38 @@ async def until_over(
     accepted: DeploymentAccepted,
     *,
     deadline: float,
-    progressed: Callable[[int, int], None],
+    patience_seconds: float = 0.0,
+    progressed: Callable[[DeploymentStatus], None],
 ) -> DeploymentStatus:
     """The deployment once every place of the accepted command runs, or is free if it was removed.
 
-    Nodes that are silent are not waited for: they follow when they return.
+    Nodes that are silent are not waited for: they follow when they return.  A rollout is waited for
+    until it is over, however long it takes, as long as it goes on.
 
     Args:
         bus: The connection to speak through.
         accepted: What the scheduler said.
         deadline: By the event loop's clock.
-        progressed: Told how many places are as wanted, and how many there are.
+        patience_seconds: How long a rollout may stand still, beside the time that it bakes.
+        progressed: Told what is so, at every look.
 
     Raises:
-        DeploymentFailedError: A node refuses; with its reasons.
+        DeploymentFailedError: A node refuses, or the rollout went back or was paused; with reasons.
         FaultError: Some place is pending still, when the deadline is over.
     """
     loop = asyncio.get_running_loop()
     wait_seconds = FIRST_WAIT_SECONDS
+    came: Progress | None = None
     while True:
         status, problem = await _look(bus, accepted)
         if status is not None:
-            _refuse_failed(status, accepted)
-            done = sum(place.state in ("running", "node-silent") for place in status.places)
-            progressed(done, len(status.places))
-            if done == len(status.places):
+            refuse_failed(status, accepted)
+            progressed(status)
+            if is_over(status):
                 return status
+            if status.rollout is not None and came != (came := progress_of(status)):
+                deadline = max(deadline, loop.time() + patience_seconds + bake_seconds(status))
+                wait_seconds = FIRST_WAIT_SECONDS
         if loop.time() + wait_seconds > deadline:
             raise _not_over(accepted, status, problem)
         await asyncio.sleep(wait_seconds)
@@ -154,18 +164,65 @@ async def _look(bus: Bus, accepted: DeploymentAccepted) -> tuple[DeploymentStatu
         return None, error.message
 
 
-def _refuse_failed(status: DeploymentStatus, accepted: DeploymentAccepted) -> None:
+def is_over(status: DeploymentStatus) -> bool:
+    """Whether everything that was accepted is done, as far as nodes can be heard."""
+    if status.rollout is not None and status.rollout.phase not in OVER:
+        return False
+    return all(place.state in ("running", "node-silent") for place in status.places)
+
+
+def progress_of(status: DeploymentStatus) -> Progress:
+    """What changes whenever a rollout comes further."""
+    running = sum(place.state == "running" for place in status.places)
+    state = status.rollout
+    if state is None:
+        return "", 0, 0, running
+    return state.phase, state.wave, state.released, running
+
+
+def bake_seconds(status: DeploymentStatus) -> int:
+    """How long nothing happens because it must not."""
+    is_baking = status.rollout is not None and status.rollout.phase == "baking"
+    return status.spec.rollout.bake_seconds if is_baking else 0
+
+
+def refuse_failed(status: DeploymentStatus, accepted: DeploymentAccepted) -> None:
+    """Nothing, as long as the accepted command may still come to a good end.
+
+    Raises:
+        DeploymentFailedError: It cannot; with the reasons.
+    """
+    _refuse_ended(status, accepted)
     if status.revision > accepted.revision:
         reason = Reason(path="", rule="a later revision overtook this one", got=status.revision)
         raise DeploymentFailedError(f"{status.key}: revision {accepted.revision} is over", [reason])
     failed = [place for place in status.places if place.state == "failed"]
-    if failed:
+    is_going_on = status.rollout is not None and status.rollout.phase not in OVER
+    if failed and not is_going_on:
         nodes = ", ".join(sorted({place.node for place in failed}))
         raise DeploymentFailedError(
             f"{status.key} revision {status.revision} is refused on {nodes}; "
             "what ran there before still runs",
             [reason for place in failed for reason in _located(place)],
             code=_code(failed[0]),
+        )
+
+
+def _refuse_ended(status: DeploymentStatus, accepted: DeploymentAccepted) -> None:
+    state = status.rollout
+    if state is None or state.revision != accepted.revision:
+        return
+    if state.phase in ("rolled-back", "aborted"):
+        back = "it is on no node" if status.removed else f"revision {state.base_revision} is back"
+        raise DeploymentFailedError(
+            f"{status.key} revision {state.revision} was {state.phase}, {back}: {state.why}",
+            state.evidence,
+        )
+    if state.phase == "paused":
+        raise DeploymentFailedError(
+            f"{status.key} revision {state.revision} is paused in wave {state.wave + 1} of"
+            f" {len(state.waves)} until somebody resumes or aborts it: {state.why}",
+            state.evidence,
         )
 
 
@@ -180,6 +237,8 @@ def _not_over(
 ) -> FaultError:
     places = [place for place in (status.places if status else ()) if place.state != "running"]
     away = ", ".join(sorted({f"{place.node} ({place.state})" for place in places})) or problem
+    if status is not None and status.rollout is not None and status.rollout.phase not in OVER:
+        away = "; ".join(filter(None, (rollout_line(status.rollout), away)))
     return FaultError(
         f"{accepted.key} revision {accepted.revision} is accepted and will be done, "
         f"but not in time: {away}",

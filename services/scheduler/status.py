@@ -133,7 +133,7 @@ def deployment_status(
             for one in (record.revisions if with_history else ())
         ),
         generation=record.generation_now,
-        rollout=None if record.removed else record.rollout,
+        rollout=record.rollout,
     )
 
 

@@ -245,7 +245,8 @@ class DeploymentStatus(Message, frozen=True, kw_only=True):
     generation: int = 0
     """Up by one with every accepted command; 0: of a scheduler of an earlier release."""
     rollout: RolloutState | None = None
-    """How far the newest revision came; null: it went everywhere at once."""
+    """How far the newest revision came, or the one before it that went back; null: there is nothing
+    to say, it went everywhere at once."""
 
     @property
     def key(self) -> str:

@@ -82,6 +82,16 @@ def test_deployments_are_watched(system: Stage) -> None:
     assert [json.loads(line)["name"] for line in lines] == ["limit", "limit"]
 
 
+def test_who_does_not_wait_knows_what_was_accepted(system: Stage) -> None:
+    """And no more; what follows comes all the same."""
+    file = str(system.document("limit.toml", LIMITED))
+    answer = system.must("deploy", file, "--no-wait")
+
+    assert set(answer) == {"accepted"}
+    system.must("deploy", file)
+    assert system.must("status", "limit")["revision"] == answer["accepted"]["revision"] + 1
+
+
 def test_a_chain_is_explained_as_it_runs_and_as_it_would_be(system: Stage, tmp_path: Path) -> None:
     """With files: what they would lead to together; the hook is not touched."""
     before = system.must("chain", "show", "host-1")["chains"][0]["chain"]["program_id"]
