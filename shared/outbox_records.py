@@ -4,6 +4,8 @@
 
 Rules:
  * A command has either a reply or a refusal.
+ * What it changes are one key, or several: the first says whether the state moved since the
+   decision, and once that one is written all others are.
  * What an accepted command changes, one of its events says by the digests before and after.
  * Who asked is kept by name only until the command is done, so that it can be decided again.
  * Event ids follow from the service, the command id and the place in the decision, so that a
@@ -60,7 +62,7 @@ class EffectTooLargeError(RefusedError):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The one write a command leads to."""
+    """One write that a command leads to."""
 
     bucket: Bucket[Any]
     key: str
@@ -80,6 +82,8 @@ class Decision(Generic[ReplyT]):
     reply: ReplyT | None = None
     refusal: Refusal | None = None
     change: Change | None = None
+    also: tuple[Change, ...] = ()
+    """Further keys of its bucket that change with it, each with its revision."""
     events: tuple[EventBody, ...] = ()
     """Actor, reason and correlation are filled in where they are empty."""
     audience: Audience = PUBLIC
@@ -90,6 +94,10 @@ class Decision(Generic[ReplyT]):
         is_said = any(event.before or event.after for event in self.events)
         if self.reply is not None and not is_said and (self.change or self.events):
             raise AssertionError("an accepted command says by digests what it changed")
+        if self.also and self.change is None:
+            raise AssertionError("what changes beside something has something to change beside")
+        if any(one.revision is None for one in self.also):
+            raise AssertionError("what changes beside something names its own revision")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +193,10 @@ def draft_record(
             reply=None if decision.reply is None else msgspec.to_builtins(decision.reply),
             refusal=decision.refusal,
         ),
-        change=_drafted_change(decision.change, origin.command_id),
+        change=None
+        if decision.change is None
+        else _drafted_change(decision.change, origin.command_id),
+        also=tuple(_drafted_change(one, origin.command_id) for one in decision.also),
         events=events,
         heads={**heads, decision.audience: first - 1 + len(events)},
         at=at,
@@ -243,7 +254,9 @@ def draft_heads(heads: Mapping[Audience, int], *, actor: Actor, now: datetime) -
 
 def done_record(record: OutboxRecord) -> OutboxRecord:
     """What is remembered of a command whose effects are all done: enough to answer a repeat."""
-    return msgspec.structs.replace(record, request=None, name="", change=None, events=(), heads={})
+    return msgspec.structs.replace(
+        record, request=None, name="", change=None, also=(), events=(), heads={}
+    )
 
 
 def check_repeat(remembered: OutboxRecord, origin: Origin) -> None:
@@ -259,7 +272,7 @@ def check_repeat(remembered: OutboxRecord, origin: Origin) -> None:
 
 
 def check_sizes(record: OutboxRecord, *, record_limit_bytes: int, change_limit_bytes: int) -> None:
-    """Record and change fit where they go, so that neither fails after an effect has happened.
+    """Record and changes fit where they go, so that none fails after an effect has happened.
 
     Raises:
         EffectTooLargeError: Naming each that does not.
@@ -267,6 +280,7 @@ def check_sizes(record: OutboxRecord, *, record_limit_bytes: int, change_limit_b
     sizes = [("record", len(msgspec.json.encode(record)), record_limit_bytes)]
     if record.change is not None:
         sizes.append(("change", len(bytes(record.change.value)), change_limit_bytes))
+    sizes += [(f"also.{one.key}", len(bytes(one.value)), change_limit_bytes) for one in record.also]
     reasons = [
         Reason(path=path, rule="is too large", got=f"{size} bytes", allowed=f"{limit} bytes")
         for path, size, limit in sizes
@@ -285,9 +299,7 @@ def _completed(body: EventBody, origin: Origin) -> EventBody:
     )
 
 
-def _drafted_change(change: Change | None, command_id: str) -> StateChange | None:
-    if change is None:
-        return None
+def _drafted_change(change: Change, command_id: str) -> StateChange:
     if getattr(change.value, "command_id", None) != command_id:
         raise AssertionError(f"{change.bucket.name}/{change.key}: not marked with its command")
     return StateChange(

@@ -5,7 +5,8 @@
 The order of writes, each acknowledged before the next:
 
   1. `pending.<command id>`: the answer, the state change and the events, complete
-  2. the state change, if nothing else was changed since the decision
+  2. the state change, if nothing else was changed since the decision; of several, the first one
+     so, and then all others
   3. side by side: the events in their order, under ids that follow from the command id;
      `heads.heads`, the last sequences; `done.<command id>`, the answer, COMMAND_MEMORY_SECONDS long
   4. `pending.<command id>` is deleted, and then the caller is answered
@@ -24,7 +25,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 import structlog
@@ -33,8 +34,9 @@ from shared.adapters.callers import Caller
 from shared.adapters.exception_groups import plain_task_group
 from shared.adapters.kv import RevisionConflictError
 from shared.adapters.outbox_bus import OutboxBus
+from shared.adapters.outbox_changes import StateMovedError, write_changes
 from shared.adapters.service_layer import Handler
-from shared.contracts.base import Bucket, Command, Endpoint, Message
+from shared.contracts.base import Command, Endpoint, Message
 from shared.contracts.events import MAX_EVENT_BYTES, PUBLIC, Actor, Audience, Event, EventBody
 from shared.contracts.storage import (
     BUCKETS,
@@ -82,10 +84,6 @@ class _Command(NamedTuple):
     endpoint: AnyEndpoint
     decide: Decide[Any, Any]
     concerned: Concerned[Any] | None
-
-
-class StateMovedError(FaultError):
-    """Others changed the state faster than a decision could be made."""
 
 
 class OutboxSharedError(FaultError):
@@ -273,7 +271,7 @@ class Outbox:
 
     async def _finish(self, record: OutboxRecord) -> bool:
         """Everything after the pending record; False, and nothing done, if the state had moved."""
-        if record.change is not None and not await self._change(record.change, record.command_id):
+        if not await write_changes(self._bus, record):
             return False
         heads = {
             audience: max(sequence, self._heads.get(audience, 0))
@@ -297,21 +295,6 @@ class Outbox:
             done_record(record),
             ttl_seconds=COMMAND_MEMORY_SECONDS,
         )
-
-    async def _change(self, change: StateChange, command_id: str) -> bool:
-        """Whether the state is changed, by this call or by an earlier one for the same command."""
-        # The record goes as the bytes that were decided; msgspec.Raw passes them through.
-        raw = self._bus.bucket(Bucket(change.bucket, cast("Any", msgspec.Raw)))
-        try:
-            if change.expected_revision is not None:
-                await raw.update(change.key, change.value, revision=change.expected_revision)
-            else:
-                sequence = change.expected_bucket_sequence
-                await raw.update_in_bucket(change.key, change.value, sequence=sequence)
-        except RevisionConflictError:
-            current = await raw.get(change.key)
-            return current is not None and _command_of(current.value) == command_id
-        return True
 
     async def _write_heads(self, heads: dict[Audience, int]) -> None:
         record = draft_heads(heads, actor=self._actor, now=self._now())
@@ -368,14 +351,6 @@ class Outbox:
 
 def _caller(actor: Actor, name: str) -> Caller:
     return Caller(actor.key, actor.role, name, attested=actor.attested, address=actor.address)
-
-
-class _Marked(msgspec.Struct, frozen=True):
-    command_id: str = ""
-
-
-def _command_of(value: msgspec.Raw) -> str:
-    return msgspec.json.decode(value, type=_Marked).command_id
 
 
 def _limit_bytes(change: StateChange | None) -> int:

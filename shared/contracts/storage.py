@@ -63,7 +63,7 @@ STREAMS: Final = (EVENTS_STREAM, ARTIFACTS_STREAM)
 
 
 class StateChange(Message, frozen=True, kw_only=True):
-    """The one KV write that a command leads to."""
+    """One KV write that a command leads to."""
 
     bucket: str
     key: str
@@ -93,6 +93,8 @@ class OutboxRecord(Message, frozen=True, kw_only=True):
     """Of who asked, as the server vouches for it; empty once the command is done."""
     outcome: CommandOutcome
     change: StateChange | None = None
+    also: tuple[StateChange, ...] = ()
+    """Further keys of the same bucket: once `change` is written, each of them will be."""
     events: tuple[Event, ...] = ()
     heads: dict[str, int] = {}
     """Audience to the last event sequence used, this command's events included."""

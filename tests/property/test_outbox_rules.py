@@ -170,6 +170,46 @@ def test_a_name_is_kept_only_until_the_command_is_done(
     assert done_record(record).name == ""
 
 
+@given(ORIGINS, st.lists(st.sampled_from(["n1", "n2", "n3", "n4"]), min_size=1, unique=True))
+def test_all_keys_of_a_command_are_in_its_record(origin: Origin, nodes: list[str]) -> None:
+    """Each with its bytes, marked as the command's, and all are forgotten together."""
+
+    def change(node: str) -> Change:
+        labels = NodeLabels(node=node, labels={}, command_id=origin.command_id)
+        return Change(NODE_LABELS, node, labels, 7, None if node == nodes[0] else 3)
+
+    first, *rest = map(change, nodes)
+    decision = Decision(
+        reply=NodeLabelled(command_id=origin.command_id, node="n1", labels={}),
+        change=first,
+        also=tuple(rest),
+        events=(EventBody(action="node.label", outcome="accepted", after="a" * 64),),
+    )
+
+    record = draft_record(origin, decision, heads={}, salts=[bytes(16)], now=NOW)
+
+    assert record.change is not None
+    written = (record.change, *record.also)
+    assert [one.key for one in written] == nodes
+    assert all(origin.command_id in bytes(one.value).decode() for one in written)
+    assert [one.expected_revision for one in written] == [None] + [3] * len(rest)
+    assert msgspec.json.decode(msgspec.json.encode(record), type=OutboxRecord) == record
+    assert (done_record(record).change, done_record(record).also) == (None, ())
+
+
+def test_what_changes_beside_another_says_what_it_was() -> None:
+    """Without its own revision, or without a first change, nothing is decided."""
+    labels = NodeLabels(node="n2", labels={}, command_id="command-1")
+    reply = NodeLabelled(command_id="command-1", node="n1", labels={})
+    events = (EventBody(action="node.label", outcome="accepted", after="a" * 64),)
+    change = Change(NODE_LABELS, "n2", labels)
+
+    with pytest.raises(AssertionError, match="beside"):
+        Decision(reply=reply, events=events, also=(replace(change, revision=1),))
+    with pytest.raises(AssertionError, match="own revision"):
+        Decision(reply=reply, events=events, change=change, also=(change,))
+
+
 @given(st.sampled_from(["not_found", "conflict", "too_large"]), st.text(max_size=20))
 def test_refusal_becomes_one_event_of_the_endpoints_name(code: str, message: str) -> None:
     """The audit log learns what was refused and why."""

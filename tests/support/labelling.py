@@ -31,6 +31,8 @@ class Labelling:
     """Of the events that it tells."""
     by_key: bool = False
     """Whether a decision is about one key alone."""
+    beside: tuple[str, ...] = ()
+    """Further nodes that get the same labels by the same command."""
     decisions: int = 0
     asked_by: str = ""
     """Name of who asked last."""
@@ -48,15 +50,16 @@ class Labelling:
         before = snapshot.entries.get(request.node)
         own = (before.revision if before else 0) if self.by_key else None
         merged = {**(before.value.labels if before else {}), **request.set}
+
+        def change(node: str, revision: int | None) -> Change:
+            record = NodeLabels(node=node, labels=merged, command_id=command_id)
+            return Change(NODE_LABELS, node, record, snapshot.sequence, revision)
+
+        revisions = {key: entry.revision for key, entry in snapshot.entries.items()}
         return Decision(
             reply=NodeLabelled(command_id=command_id, node=request.node, labels=merged),
-            change=Change(
-                NODE_LABELS,
-                request.node,
-                NodeLabels(node=request.node, labels=merged, command_id=command_id),
-                snapshot.sequence,
-                own,
-            ),
+            change=change(request.node, own),
+            also=tuple(change(node, revisions.get(node, 0)) for node in self.beside),
             events=tuple(
                 EventBody(
                     action="node.label",
@@ -69,9 +72,11 @@ class Labelling:
         )
 
 
-async def open_outbox(bus: Bus, over: OutboxBus | None = None) -> tuple[Handler, Outbox, Labelling]:
+async def open_outbox(
+    bus: Bus, over: OutboxBus | None = None, *, beside: tuple[str, ...] = ()
+) -> tuple[Handler, Outbox, Labelling]:
     """A process that has started: its handler serves."""
-    outbox, labelling = Outbox(over or bus, "scheduler"), Labelling(bus)
+    outbox, labelling = Outbox(over or bus, "scheduler"), Labelling(bus, beside=beside)
     handler = outbox.command(LABEL_NODE, labelling.decide)
     await outbox.open()
     return handler, outbox, labelling
