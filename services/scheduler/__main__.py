@@ -85,6 +85,7 @@ async def scheduling(
     )
     await records.open()
     await outbox.open()
+    records.take_all()
     if lead is not None:
         await outbox.emit(lead.taken, event_id=lead.take_id)
         endpoints[GET_LEADER] = lead.get_leader

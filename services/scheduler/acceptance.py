@@ -9,7 +9,7 @@ node must prove it can load before the command may be accepted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -24,14 +24,16 @@ from services.scheduler.deployment import (
 )
 from services.scheduler.desired_state import (
     Derivation,
+    Derived,
     Fleet,
     derive_desired,
 )
 from services.scheduler.expiry import check_expiry
 from services.scheduler.fitness import demand_for
+from services.scheduler.groups import Refusals
 from services.scheduler.hook_terms import refuse_unfit_terms
 from services.scheduler.place_conflicts import refuse_conflicts
-from services.scheduler.placement import place
+from services.scheduler.placement import Placing, place
 from services.scheduler.plan_difference import (
     ChangedChain,
     chains_with,
@@ -58,7 +60,12 @@ from shared.contracts.deployments import (
 )
 from shared.contracts.desired import DESIRED, DesiredChain, DesiredNode, DesiredProgram
 from shared.contracts.errors import ErrorCode
-from shared.contracts.scheduler import DeploymentAccepted, DeploymentPlan, ExcludedNode
+from shared.contracts.scheduler import (
+    AcceptedBeside,
+    DeploymentAccepted,
+    DeploymentPlan,
+    ExcludedNode,
+)
 from shared.deployment_keys import split_key
 from shared.errors import Reason, RefusedError
 
@@ -79,6 +86,8 @@ class Draft:
     """A change, ready to be staged and accepted."""
 
     record: DeploymentRecord
+    also: tuple[DeploymentRecord, ...] = field(default=(), kw_only=True)
+    """Of the other deployments that the same command changes."""
     plan: DeploymentPlan
     desired: Mapping[str, DesiredNode]
     """The records of the nodes that change."""
@@ -91,6 +100,11 @@ class Draft:
     silent: tuple[str, ...] = ()
     """Nodes that change and are away, so that they cannot try it before."""
 
+    @property
+    def records(self) -> tuple[DeploymentRecord, ...]:
+        """Of all deployments that the command changes."""
+        return (self.record, *self.also)
+
     def reply(self, command_id: str) -> DeploymentAccepted:
         """What the caller is told once it is accepted."""
         return DeploymentAccepted(
@@ -98,6 +112,10 @@ class Draft:
             name=self.record.name,
             space=self.record.space,
             revision=self.record.revisions[-1].revision,
+            also=tuple(
+                AcceptedBeside(name=one.name, space=one.space, revision=one.revisions[-1].revision)
+                for one in self.also
+            ),
             plan=self.plan,
             node_generations={name: node.generation for name, node in self.desired.items()},
         )
@@ -129,6 +147,74 @@ def draft_application(
             reason of the first of these that it does not fit.
     """
     sight = sight or fleet.audiences.seen_in(spec.space)
+    one = prepare(fleet, spec, package, facts, rollback_of=rollback_of)
+    end = judge_end(fleet, [one], sight)
+    changes = chains_with((spec.key,), fleet.desired, end.changed)
+    plan = describe_plan(
+        spec,
+        package,
+        changes=changes,
+        sight=sight,
+        excluded=one.placing.excluded,
+        warnings=(*warnings, *one.warnings(fleet, end, sight)),
+    )
+    return Draft(
+        record=one.record,
+        plan=plan,
+        desired=end.changed,
+        staging=staging_of(changes),
+        excluded=one.placing.excluded,
+        known=end.known,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One application that fits its package and the nodes; of other deployments nothing is said."""
+
+    spec: DeploymentSpec
+    package: PackageVersion
+    resolved: ResolvedProgram
+    placing: Placing
+    previous: DeploymentRevision | None
+    record: DeploymentRecord
+    is_rollback: bool
+
+    def warnings(self, fleet: Fleet, end: Derived, sight: Sight) -> tuple[str, ...]:
+        """What is allowed and yet worth a look.
+
+        Args:
+            fleet: As it is.
+            end: What the nodes would be told.
+            sight: What may be spoken of.
+        """
+        newest = self.record.revisions[-1]
+        return (
+            *kept_sentences(self.record, _platforms(self.record, fleet)),
+            *version_warnings(self.previous, self.spec, self.package, is_rollback=self.is_rollback),
+            *order_warnings(self.previous, newest),
+            *neighbour_warnings(newest, end.desired, sight),
+            *verdict_warnings(self.resolved, self.spec.hook),
+            *dict.fromkeys(
+                f"it stays on {one.node}, where it runs already, although {one.why}"
+                for one in self.placing.kept
+            ),
+        )
+
+
+def prepare(
+    fleet: Fleet,
+    spec: DeploymentSpec,
+    package: PackageVersion,
+    facts: CommandFacts,
+    *,
+    rollback_of: DeploymentRevision | None = None,
+) -> Prepared:
+    """The deployment's next revision, which depends on no other deployment.
+
+    Raises:
+        RefusedError: It fits the package or the nodes badly.
+    """
     refuse_unfit_terms(spec)
     check_selectors(spec)
     check_order(spec)
@@ -153,40 +239,41 @@ def draft_application(
         facts=facts,
         rollback_of=rollback_of,
     )
-    record = with_kept(record, current_revision(previous), package.manifest)
-    derived = derive_desired(fleet.with_deployment(record))
-    refuse_conflicts(spec, derived.conflicts, sight)
-    _refuse_too_large(record, derived.changed)
-    changes = chains_with((spec.key,), fleet.desired, derived.changed)
-    plan = describe_plan(
-        spec,
-        package,
-        changes=changes,
-        sight=sight,
-        excluded=placing.excluded,
-        warnings=(
-            *warnings,
-            *kept_sentences(record, _platforms(record, fleet)),
-            *version_warnings(
-                current_revision(previous), spec, package, is_rollback=rollback_of is not None
-            ),
-            *order_warnings(current_revision(previous), record.revisions[-1]),
-            *neighbour_warnings(record.revisions[-1], derived.desired, sight),
-            *verdict_warnings(resolved, spec.hook),
-            *dict.fromkeys(
-                f"it stays on {one.node}, where it runs already, although {one.why}"
-                for one in placing.kept
-            ),
-        ),
+    return Prepared(
+        spec=spec,
+        package=package,
+        resolved=resolved,
+        placing=placing,
+        previous=current_revision(previous),
+        record=with_kept(record, current_revision(previous), package.manifest),
+        is_rollback=rollback_of is not None,
     )
-    return Draft(
-        record=record,
-        plan=plan,
-        desired=derived.changed,
-        staging=staging_of(changes),
-        excluded=placing.excluded,
-        known=derived.known,
-    )
+
+
+def judge_end(fleet: Fleet, prepared: Sequence[Prepared], sight: Sight) -> Derived:
+    """What the nodes are told once all of `prepared` are accepted.
+
+    Raises:
+        RefusedError: They cannot be there with the other deployments, or with each other, or have
+            no room; each with every reason.
+    """
+    ahead = fleet
+    for one in prepared:
+        ahead = ahead.with_deployment(one.record)
+    derived = derive_desired(ahead)
+    untold = list(derived.conflicts)
+    conflicting, large = Refusals(), Refusals()
+    for one in prepared:
+        key = one.spec.key
+        mine = [conflict for conflict in untold if key in conflict.between]
+        untold = [conflict for conflict in untold if conflict not in mine]
+        with conflicting.of(key):
+            refuse_conflicts(one.spec, mine, sight)
+        with large.of(key):
+            _refuse_too_large(one.record, derived.changed)
+    conflicting.tell()
+    large.tell()
+    return derived
 
 
 def _platforms(record: DeploymentRecord, fleet: Fleet) -> set[str]:

@@ -46,11 +46,14 @@ class Ending:
 
     command_id: str
     body: EventBody
+    is_of_several: bool = False
+    """Whether the command changed other deployments too, whose endings are events of their own."""
 
     @property
     def event_id(self) -> str:
         """The same whenever and wherever it is emitted."""
-        return f"{self.command_id}.complete"
+        of = f".{self.body.deployment}" if self.is_of_several else ""
+        return f"{self.command_id}{of}.complete"
 
 
 def endings(
@@ -136,6 +139,7 @@ def _ending(
     cause = record.changed_by if is_latest else None
     return Ending(
         command_id=command_id,
+        is_of_several=revision.command_id == command_id and bool(revision.together),
         body=EventBody(
             action=ACTION,
             outcome=outcome,

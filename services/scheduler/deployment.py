@@ -14,8 +14,8 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -74,6 +74,9 @@ class CommandFacts:
     at: str
     """RFC 3339 UTC, microseconds."""
     reason: str = ""
+    together: Mapping[str, int] = field(default_factory=dict)
+    """All deployments that the command changes, with the generation of each after it; empty: it
+    changes one."""
 
     @property
     def cause(self) -> Cause:
@@ -119,6 +122,7 @@ def next_record(
         rollback_of=rollback_of.revision if rollback_of else 0,
         instance=rollback_of.instance if rollback_of else _instance(previous, spec, number),
         resolved=resolved,
+        together=dict(facts.together),
     )
     return DeploymentRecord(
         name=spec.name,
@@ -288,6 +292,8 @@ def accepted_event(
         details["owner"] = revision.spec.owner
     if revision.spec.expiry:
         details["expiry"] = revision.spec.expiry
+    if revision.together and not record.removed:
+        details["together"] = [key for key in revision.together if key != record.key]
     if revision.rollback_of and not record.removed:
         details["rollback_of"] = revision.rollback_of
     return EventBody(
@@ -295,7 +301,7 @@ def accepted_event(
         outcome="accepted",
         correlation=facts.command_id,
         actor=facts.actor,
-        reason=facts.reason,
+        reason=facts.reason if record.removed else revision.reason,
         hook=revision.spec.hook,
         deployment=record.key,
         package=revision.spec.package,

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""What several specifications would do together, applied one after another.
+"""What several specifications do together, applied as one.
 
-Pure.  Each sees the fleet as those before it would leave it, so that their conflicts are found; the
-chains are those of the end.
+Pure.  Only the end counts: two deployments may change places that they could not change one after
+the other, and no node is told anything between.
 """
 
 from __future__ import annotations
@@ -13,10 +13,18 @@ from dataclasses import replace
 
 import msgspec
 
-from services.scheduler.acceptance import Draft, draft_application, staging_of
+from services.scheduler.acceptance import (
+    Draft,
+    Prepared,
+    draft_application,
+    judge_end,
+    prepare,
+    staging_of,
+)
 from services.scheduler.audiences import EVERYBODYS, Sight
 from services.scheduler.deployment import CommandFacts, generation_of
 from services.scheduler.desired_state import Fleet
+from services.scheduler.groups import Refusals, check_named_once, facts_together
 from services.scheduler.plan_difference import (
     EXCLUDED_SHOWN,
     chains_with,
@@ -27,38 +35,52 @@ from shared.contracts.catalog import PackageVersion
 from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.inspection import draft_digest
 from shared.contracts.scheduler import DeploymentPlan
-from shared.errors import Reason, RefusedError
+
+Specified = tuple[DeploymentSpec, PackageVersion]
+"""What is applied, and the version that it resolved to."""
+
+
+def draft_all(
+    fleet: Fleet,
+    specified: Sequence[Specified],
+    facts: CommandFacts,
+    *,
+    warnings: Sequence[str] = (),
+) -> Draft:
+    """The fleet with all of `specified`, which are of one space, as their next revisions.
+
+    Raises:
+        RefusedError: One does not fit; with every reason of the first rule that is broken.
+    """
+    spec, package = specified[0]
+    if len(specified) == 1:
+        return draft_application(fleet, spec, package, facts, warnings=warnings)
+    sight = fleet.audiences.seen_in(spec.space)
+    return draft_together(fleet, specified, facts, sight, warnings=warnings)
 
 
 def draft_together(
     fleet: Fleet,
-    specified: Sequence[tuple[DeploymentSpec, PackageVersion]],
+    specified: Sequence[Specified],
     facts: CommandFacts,
     sight: Sight = EVERYBODYS,
     *,
     node: str = "",
+    warnings: Sequence[str] = (),
 ) -> Draft:
     """One draft for all of `specified`, with its chains named as the nodes will keep them.
 
     What it speaks of is what `sight` goes to; what it lists, of one node alone if that is named.
 
     Raises:
-        RefusedError: One of them is named twice, or does not fit what is there with those before.
+        RefusedError: One of them is named twice, or does not fit what is there with the others.
     """
-    names = [spec.key for spec, _ in specified]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        rule = "may be named once in a plan"
-        raise RefusedError(
-            f"{', '.join(repeated)} {rule}",
-            [Reason(path="also", rule=rule, got=name) for name in repeated],
-        )
-    ahead, drafts = fleet, []
-    for spec, package in specified:
-        drafts.append(draft_application(ahead, spec, package, facts, sight=sight))
-        ahead = replace(ahead.with_deployment(drafts[-1].record), known=drafts[-1].known)
-    last = drafts[-1]
-    changes = chains_with(names, fleet.desired, last.desired)
+    specs = [spec for spec, _ in specified]
+    names = [spec.key for spec in specs]
+    check_named_once(specs)
+    prepared = _prepared(fleet, specified, facts_together(facts, specs, fleet.deployments))
+    end = judge_end(fleet, prepared, sight)
+    changes = chains_with(names, fleet.desired, end.changed)
     staging = staging_of(changes)
     listed = [one for one in changes if node in ("", one[0])]
     named = {
@@ -71,24 +93,44 @@ def draft_together(
         for chain in planned_chains(listed, sight)
     )
     excluded = tuple(
-        dict.fromkeys(one for draft in drafts for one in draft.excluded if node in ("", one.node))
+        dict.fromkeys(
+            left_out
+            for one in prepared
+            for left_out in one.placing.excluded
+            if node in ("", left_out.node)
+        )
     )
     plan = DeploymentPlan(
         deployment=", ".join(names),
-        version=", ".join(draft.plan.version for draft in drafts),
-        archive_sha256=", ".join(draft.plan.archive_sha256 for draft in drafts),
+        version=", ".join(one.package.version for one in prepared),
+        archive_sha256=", ".join(one.package.signed.archive_sha256 for one in prepared),
         chains=chains,
         more_chains=len(listed) - len(chains),
         excluded=excluded[:EXCLUDED_SHOWN],
         more_excluded=len(excluded[EXCLUDED_SHOWN:]),
-        warnings=tuple(one for draft in drafts for one in draft.plan.warnings),
+        warnings=(
+            *warnings,
+            *(said for one in prepared for said in one.warnings(fleet, end, sight)),
+        ),
         generation=generation_of(fleet.deployments.get(names[0])) if len(names) == 1 else 0,
     )
     return Draft(
-        record=last.record,
+        record=prepared[0].record,
+        also=tuple(one.record for one in prepared[1:]),
         plan=plan,
-        desired=last.desired,
+        desired=end.changed,
         staging=staging,
         excluded=excluded,
-        known=last.known,
+        known=end.known,
     )
+
+
+def _prepared(fleet: Fleet, specified: Sequence[Specified], facts: CommandFacts) -> list[Prepared]:
+    prepared: list[Prepared] = []
+    refusals = Refusals()
+    for spec, package in specified:
+        with refusals.of(spec.key):
+            own = replace(facts, reason=facts.reason or spec.reason)
+            prepared.append(prepare(fleet, spec, package, own))
+    refusals.tell()
+    return prepared

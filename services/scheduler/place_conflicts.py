@@ -45,6 +45,11 @@ class PlaceConflict:
     circle: tuple[Statement, ...] = ()
     """What is said of who runs before whom, and cannot all be so; empty: it is something else."""
 
+    @property
+    def between(self) -> tuple[str, str]:
+        """The keys of the two."""
+        return self.holder, self.left_out
+
     def told(self, sight: Sight, place: str) -> str:
         """Why they cannot both be there; `place` is how the hook point is called."""
         if self.are_apart:
@@ -68,7 +73,7 @@ def refuse_conflicts(
         ChainConflictError: Naming both deployments, as far as `sight` goes, and the hook point of
             every such place.
     """
-    mine = [one for one in conflicts if spec.key in (one.holder, one.left_out)]
+    mine = [one for one in conflicts if spec.key in one.between]
     if not mine:
         return
     others = (one.holder if one.left_out == spec.key else one.left_out for one in mine)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from time import perf_counter_ns
@@ -30,7 +30,8 @@ from services.scheduler.deployment import (
     rollback_target,
 )
 from services.scheduler.execution import Execution
-from services.scheduler.joint_plan import draft_together
+from services.scheduler.groups import Refusals, check_generations, check_one_space
+from services.scheduler.joint_plan import draft_all, draft_together
 from services.scheduler.licence_standing import use_events
 from services.scheduler.plan_difference import with_trials
 from services.scheduler.staging import judge_staging, seen_errors
@@ -116,49 +117,56 @@ class SchedulerService:
         for spec in specs:
             await self._seeing.refuse_unseen(caller, spec.space)
         sight = self._seeing.sight(caller)
-        _sequence, resolved = await asyncio.gather(
-            self._records.reread_deployments(),
-            asyncio.gather(*(self._package(spec) for spec in specs)),
-        )
+        resolved, _sequence = await self._resolve(specs)
         specified = [(spec, one.package) for spec, one in zip(specs, resolved, strict=True)]
+        warnings = [text for one in resolved for text in one.warnings]
         draft = draft_together(
-            self._records.fleet, specified, planning(self._now()), sight, node=request.node
+            self._records.fleet,
+            specified,
+            planning(self._now()),
+            sight,
+            node=request.node,
+            warnings=warnings,
         )
         draft = without_silent(draft, self._records.silence)
         staged = await self._stage(draft, request.spec, sight, *resolved)
-        warnings = (*(text for one in resolved for text in one.warnings), *draft.plan.warnings)
         chains = tuple(with_trials(draft.plan.chains, staged))
-        return msgspec.structs.replace(draft.plan, chains=chains, warnings=warnings)
+        return msgspec.structs.replace(draft.plan, chains=chains)
 
     async def apply_deployment(
         self, command: ApplyDeployment, caller: Caller, command_id: str, now: datetime
     ) -> Decision[DeploymentAccepted]:
-        """The deployment is what the specification says, or the refusal why not."""
+        """The deployments are what the specifications say, or the refusal why none of them is."""
         facts = command_facts(command, caller, command_id, now)
-        spec = command.spec
-        if not facts.reason:
+        specs, spec = (command.spec, *command.also), command.spec
+        if not facts.reason and len(specs) == 1:
             facts = replace(facts, reason=spec.reason)
 
         async def accept() -> Decision[DeploymentAccepted]:
             started_ns = perf_counter_ns()
+            check_one_space(specs)
             await self._seeing.refuse_unseen(caller, spec.space)
-            resolved, sequence = await self._resolve(spec)
+            resolved, sequence = await self._resolve(specs)
             resolved_ns = perf_counter_ns()
-            check_generation(
-                self._records.fleet.deployments.get(spec.key),
-                name=spec.key,
+            check_generations(
+                specs,
+                self._records.fleet.deployments,
                 if_generation=command.if_generation,
+                if_generations=command.if_generations,
             )
-            draft = draft_application(
-                self._records.fleet, spec, resolved.package, facts, warnings=resolved.warnings
+            draft = draft_all(
+                self._records.fleet,
+                [(one, found.package) for one, found in zip(specs, resolved, strict=True)],
+                facts,
+                warnings=[text for one in resolved for text in one.warnings],
             )
             draft = without_silent(draft, self._records.silence)
             drafted_ns = perf_counter_ns()
             sight = self._records.fleet.audiences.seen_in(spec.space)
-            await self._stage(draft, spec, sight, resolved)
+            await self._stage(draft, spec, sight, *resolved)
             _log.info(
                 "deployment_staged",
-                deployment=spec.key,
+                deployments=[one.key for one in specs],
                 command_id=command_id,
                 nodes=len(draft.staging),
                 resolve_ms=(resolved_ns - started_ns) / 1e6,
@@ -167,7 +175,9 @@ class SchedulerService:
             )
             return self._accepted("deployment.apply", draft, facts, sequence)
 
-        return await self._deciding.decided("deployment.apply", accept, facts, caller, named=spec)
+        return await self._deciding.decided(
+            "deployment.apply", accept, facts, caller, named=spec, also=command.also
+        )
 
     async def roll_back_deployment(
         self, command: RollBackDeployment, caller: Caller, command_id: str, now: datetime
@@ -215,12 +225,20 @@ class SchedulerService:
             "deployment.remove", accept, facts, caller, named=command
         )
 
-    async def _resolve(self, spec: DeploymentSpec) -> tuple[PackageResolved, int]:
-        """The package version; meanwhile deployments are read, whose bucket sequence is given."""
-        return await asyncio.gather(
-            self._package(spec),
-            self._records.reread_deployments(),
+    async def _resolve(self, specs: Sequence[DeploymentSpec]) -> tuple[list[PackageResolved], int]:
+        """The package versions; meanwhile deployments are read, whose bucket sequence is given."""
+        refusals = Refusals()
+        found: dict[str, PackageResolved] = {}
+
+        async def resolve(spec: DeploymentSpec) -> None:
+            with refusals.of(spec.key):
+                found[spec.key] = await self._package(spec)
+
+        sequence, _ = await asyncio.gather(
+            self._records.reread_deployments(), asyncio.gather(*map(resolve, specs))
         )
+        refusals.tell()
+        return [found[spec.key] for spec in specs], sequence
 
     async def _package(self, spec: DeploymentSpec, version: str = "") -> PackageResolved:
         """The version; if it needs waivers, those are known as they are now."""
@@ -246,13 +264,24 @@ class SchedulerService:
         self, action: str, draft: Draft, facts: CommandFacts, sequence: int
     ) -> Decision[DeploymentAccepted]:
         fleet = self._records.fleet
-        before = fleet.deployments.get(draft.record.key)
+        first, *also = (
+            Change(DEPLOYMENTS, one.key, one, sequence, self._records.revision_of(one.key))
+            for one in draft.records
+        )
         return Decision(
             reply=draft.reply(facts.command_id),
-            change=Change(DEPLOYMENTS, draft.record.key, draft.record, sequence),
-            events=(
-                accepted_event(action, draft.record, before, facts, silent=draft.silent),
-                *use_events(draft.record, fleet),
+            # The first is about the whole bucket, which the decision has looked at.
+            change=replace(first, revision=None),
+            also=tuple(also),
+            events=tuple(
+                event
+                for one in draft.records
+                for event in (
+                    accepted_event(
+                        action, one, fleet.deployments.get(one.key), facts, silent=draft.silent
+                    ),
+                    *use_events(one, fleet),
+                )
             ),
             audience=fleet.audiences.of(draft.record.space),
         )

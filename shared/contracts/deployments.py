@@ -256,6 +256,9 @@ class DeploymentRevision(Message, frozen=True, kw_only=True):
     """The revision with which its program instances began anew, this one included; 0: none."""
     resolved: ResolvedProgram | None = None
     """Kept in the newest revision only: older ones are resolved again when brought back."""
+    together: dict[str, int] = {}
+    """All deployments that its command changed as one, by key, with the generation that each has
+    by it; empty: it changed this one alone."""
 
     @property
     def accepted_for(self) -> tuple[Placement, ...]:

@@ -106,12 +106,15 @@ class ExcludedNode(Message, frozen=True, kw_only=True):
     why: str
 
 
+FurtherSpecs = Annotated[tuple[DeploymentSpec, ...], Meta(max_length=15)]
+
+
 class PlanDeployment(Request, frozen=True, kw_only=True):
     """What applying this would do; stages on the nodes, changes nothing."""
 
     spec: DeploymentSpec
-    also: Annotated[tuple[DeploymentSpec, ...], Meta(max_length=15)] = ()
-    """Further deployments that would be applied after it, in this order."""
+    also: FurtherSpecs = ()
+    """Further deployments that would be applied with it, as one."""
     node: Annotated[str, Meta(max_length=63)] = ""
     """What is listed is what happens there; empty: everywhere.  Nodes try their chains all the
     same."""
@@ -144,7 +147,12 @@ class ApplyDeployment(Command, frozen=True, kw_only=True):
     """Make the deployment what the specification says: new, or the next revision."""
 
     spec: DeploymentSpec
+    also: FurtherSpecs = ()
+    """Further deployments of the same space; all of them are accepted, or none is."""
     if_generation: IfGeneration = None
+    """Of `spec`'s deployment."""
+    if_generations: dict[str, Annotated[int, Meta(ge=0, le=2**31)]] = {}
+    """The same for any of them, by key."""
 
 
 class RollBackDeployment(Command, frozen=True, kw_only=True):
@@ -165,12 +173,26 @@ class RemoveDeployment(Command, frozen=True, kw_only=True):
     if_generation: IfGeneration = None
 
 
+class AcceptedBeside(Message, frozen=True, kw_only=True):
+    """Another deployment that the same command changed."""
+
+    name: str
+    space: Audience = PUBLIC
+    revision: int
+
+    @property
+    def key(self) -> str:
+        """What it is known by."""
+        return deployment_key(self.space, self.name)
+
+
 class DeploymentAccepted(Accepted, frozen=True, kw_only=True):
     """Durable and staged on every node it reaches; nodes attach it within moments."""
 
     name: str
     space: Audience = PUBLIC
     revision: int
+    also: tuple[AcceptedBeside, ...] = ()
     plan: DeploymentPlan
     node_generations: dict[str, int] = {}
     """The desired generation of each node that holds this change; observed catching up = done."""

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from time import perf_counter_ns
 from typing import Any, Final, TypeVar
@@ -71,6 +71,7 @@ class Deciding:
         caller: Caller,
         *,
         named: DeploymentSpec | RollBackDeployment | RemoveDeployment | None = None,
+        also: Sequence[DeploymentSpec] = (),
         node: str = "",
     ) -> Decision[ReplyT]:
         """What `accept` decides; a refusal is a decision too, and has its event.
@@ -86,9 +87,13 @@ class Deciding:
             if not await self._seeing.sees(caller, space):
                 told = Refusal(code=refusal.code, message="not found")
                 return Decision(refusal=refusal, events=(refused_event(action, told, facts),))
-            event = refused_event(action, refusal, facts, node=node, named=named)
+            # Of another space, not even the name of a deployment is told.
+            told_of = (named, *(one for one in also if one.space == space))
+            events = tuple(
+                refused_event(action, refusal, facts, node=node, named=one) for one in told_of
+            )
             audience = self._records.fleet.audiences.of(space)
-            return Decision(refusal=refusal, events=(event,), audience=audience)
+            return Decision(refusal=refusal, events=events, audience=audience)
 
 
 def command_facts(command: Command, caller: Caller, command_id: str, now: datetime) -> CommandFacts:

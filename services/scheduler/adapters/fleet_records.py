@@ -20,6 +20,7 @@ import structlog
 
 from services.scheduler.audiences import audiences_at
 from services.scheduler.desired_state import Derivation, Fleet
+from services.scheduler.groups import still_to_come
 from services.scheduler.liveness import Hearing, Silence, heard, judge_silence
 from services.scheduler.placement import NodeView, view_node
 from shared.adapters.bus import Bus
@@ -78,7 +79,9 @@ class FleetRecords:
         self._waivers_bucket: Final[KeyValue[Waiver]] = bus.bucket(LICENCE_WAIVERS)
         self._waivers: Final[dict[str, Waiver]] = {}
         self._waivers_in_force: tuple[Waiver, ...] = ()
+        self._stored: Mapping[str, Entry[DeploymentRecord]] = {}
         self._deployments: Mapping[str, Entry[DeploymentRecord]] = {}
+        """What was stored when every command that is seen was seen whole."""
         self._labels: Mapping[str, Entry[NodeLabels]] = {}
         self._desired: dict[str, Entry[DesiredNode]] = {}
         self._views: dict[str, NodeView] = {}
@@ -100,7 +103,7 @@ class FleetRecords:
         if any(expiry_of(one) <= self._now() for one in self._waivers_in_force):
             self._view_nodes()
         return Fleet(
-            deployments={key: entry.value for key, entry in self._deployments.items()},
+            deployments=_values(self._deployments),
             nodes=dict(self._views),
             desired={name: entry.value for name, entry in self._desired.items()},
             audiences=audiences_at(self.spaces.current, now=self._now()),
@@ -124,6 +127,11 @@ class FleetRecords:
     def cordoned(self) -> list[NodeLabels]:
         """What operators said of the nodes that are cordoned, by node."""
         return [one.value for _, one in sorted(self._labels.items()) if one.value.cordon]
+
+    def revision_of(self, deployment: str) -> int:
+        """Of its record in the bucket, by key; 0: there is none."""
+        entry = self._stored.get(deployment)
+        return entry.revision if entry is not None else 0
 
     async def watch(self) -> None:
         """From now on what others write is followed; a process that stands by needs no more.
@@ -183,8 +191,21 @@ class FleetRecords:
     async def reread_deployments(self) -> int:
         """Deployments are read anew; the last sequence of their bucket."""
         snapshot = await self._deployments_bucket.snapshot()
-        self._deployments = _newest(snapshot, self._deployments)
+        self._take(_newest(snapshot, self._stored))
         return snapshot.sequence
+
+    def take_all(self) -> None:
+        """What is stored counts, for nobody is left who would write the rest of a command."""
+        missing = still_to_come(_values(self._stored))
+        if missing:
+            _log.error("command_incomplete", missing=sorted(missing))
+        self._deployments = self._stored
+
+    def _take(self, stored: Mapping[str, Entry[DeploymentRecord]]) -> None:
+        """Stored deployments are known; acted upon once they are whole."""
+        self._stored = stored
+        if not still_to_come(_values(stored)):
+            self._deployments = stored
 
     async def reread_waivers(self) -> None:
         """Waivers are read anew; credentials of an earlier release have no right to, and know none.
@@ -211,7 +232,7 @@ class FleetRecords:
         if change.bucket == DEPLOYMENTS.name:
             record = msgspec.json.decode(change.data, type=DeploymentRecord)
             entry = Entry(change.key, record, change.revision)
-            self._deployments = {**self._deployments, change.key: entry}
+            self._take({**self._stored, change.key: entry})
             self.ends_concerned.set()
             self.upkeep_concerned.set()
         else:
@@ -245,10 +266,7 @@ class FleetRecords:
         except RevisionConflictError:
             await self.reread_deployments()
             return False
-        self._deployments = {
-            **self._deployments,
-            record.key: Entry(record.key, record, revision),
-        }
+        self._take({**self._stored, record.key: Entry(record.key, record, revision)})
         return True
 
     async def rewrite_labels(self, labels: NodeLabels) -> bool:
@@ -341,6 +359,10 @@ def _is_own(node: str, record: NodeRecord | ObservedNode) -> bool:
         "record_ignored", why="it names another node", node=node, record=type(record).__name__
     )
     return False
+
+
+def _values(entries: Mapping[str, Entry[RecordT]]) -> dict[str, RecordT]:
+    return {key: entry.value for key, entry in entries.items()}
 
 
 def _newest(
