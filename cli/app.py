@@ -35,6 +35,9 @@ app.command("cli.cordon:uncordon", help="Put on a node again whatever means it."
 app.command(
     "cli.chain:app", name="chain", help="What runs on a hook, why it is linked so, what it does."
 )
+app.command(
+    "cli.policy:app", name="policy", help="What holds of all rollouts: windows, approvals, limits."
+)
 app.command("cli.licence:app", name="licence", help="Request, grant and list licence waivers.")
 app.command("cli.space:app", name="space", help="Who sees what is published, and until when.")
 app.command("cli.map:app", name="map", help="What the maps of running programs hold.")

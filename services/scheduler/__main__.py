@@ -33,6 +33,7 @@ from shared.adapters.watched_bus import WatchedBus
 from shared.config import ServiceConfig, load_config
 from shared.contracts.deployments import DEPLOYMENTS
 from shared.contracts.leadership import GET_LEADER
+from shared.contracts.rollout_policy import ROLLOUT_POLICY
 from shared.contracts.scheduler import APPLY_DEPLOYMENT, NODE_LABELS, REMOVE_DEPLOYMENT
 from shared.contracts.storage import FENCED_BUCKETS
 from shared.version import VERSION
@@ -57,7 +58,7 @@ async def scheduling(
         lead: This process's; None: it is the only one.
     """
     records = records or FleetRecords(bus, now=now, clock=clock)
-    watched = WatchedBus(bus, (DEPLOYMENTS, NODE_LABELS), stored=records.note)
+    watched = WatchedBus(bus, (DEPLOYMENTS, NODE_LABELS, ROLLOUT_POLICY), stored=records.note)
     outbox = Outbox(watched, "scheduler", now=now)
     execution = Execution(records=records, outbox=outbox)
     neighbours = Neighbours(bus)

@@ -33,6 +33,7 @@ from shared.contracts.deployments import DeploymentRecord
 from shared.contracts.desired import Cause, DesiredChain, DesiredNode, DesiredProgram
 from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.link_options import LinkOptions
+from shared.contracts.rollout_policy import NO_POLICY, RolloutPolicy
 from shared.identifiers import (
     Hook,
     HookPoint,
@@ -57,6 +58,8 @@ class Fleet:
     desired: Mapping[str, DesiredNode]
     audiences: Audiences = field(default_factory=Audiences)
     """Who sees which deployment."""
+    policy: RolloutPolicy = NO_POLICY
+    """What holds of every rollout."""
     known: Derivation | None = field(default=None, compare=False, repr=False)
     """What was derived before, of this or another moment: it saves work and decides nothing."""
 

@@ -20,6 +20,7 @@ from services.scheduler.adapters.deciding import Deciding, command_facts
 from services.scheduler.adapters.fleet_records import FleetRecords
 from services.scheduler.adapters.neighbours import Neighbours
 from services.scheduler.adapters.node_commands import NodeCommands
+from services.scheduler.adapters.policy_commands import PolicyCommands
 from services.scheduler.adapters.questions import Questions
 from services.scheduler.adapters.seeing import Seeing
 from services.scheduler.audiences import Sight
@@ -90,6 +91,9 @@ class SchedulerService:
             records=records, outbox=outbox, execution=execution, seeing=self._seeing
         )
         self._node_commands: Final = NodeCommands(records=records, deciding=self._deciding)
+        self._policy_commands: Final = PolicyCommands(
+            records=records, deciding=self._deciding, seeing=self._seeing, now=now
+        )
         self._questions: Final = Questions(
             records=records, execution=execution, seeing=self._seeing
         )
@@ -106,6 +110,7 @@ class SchedulerService:
             LIST_DEPLOYMENTS: self._questions.list_deployments,
             GET_DEPLOYMENT: self._questions.get_deployment,
             **self._node_commands.endpoints(),
+            **self._policy_commands.endpoints(),
             LIST_NODES: self._questions.list_nodes,
             GET_NODE: self._questions.get_node,
             WHY_CHAINS: self._questions.why_chains,

@@ -32,6 +32,7 @@ from shared.contracts import (
     ratings,
     reconciliation,
     reviews,
+    rollout_policy,
     sbom,
     scheduler,
     search,
@@ -104,6 +105,7 @@ _READ: Final[tuple[Endpoint[Any, Any], ...]] = (
     scheduler.GET_NODE,
     chain_reasons.WHY_CHAINS,
     leadership.GET_LEADER,
+    rollout_policy.GET_ROLLOUT_POLICY,
     usage.FIND_USERS,
     usage.FIND_IMPACT,
     node.GET_CHAINS,
@@ -118,6 +120,7 @@ _READ: Final[tuple[Endpoint[Any, Any], ...]] = (
 )
 _OPERATE: Final = (
     scheduler.PLAN_DEPLOYMENT,
+    rollout_policy.TRY_ROLLOUT_POLICY,
     scheduler.APPLY_DEPLOYMENT,
     scheduler.ROLL_BACK_DEPLOYMENT,
     scheduler.REMOVE_DEPLOYMENT,
@@ -187,6 +190,7 @@ ALLOWED_ENDPOINTS: Final[dict[UserRole, tuple[Endpoint[Any, Any], ...]]] = {
         trust.SET_TRUST,
         *_SPACES,
         scheduler.FORGET_NODE,
+        rollout_policy.SET_ROLLOUT_POLICY,
         log_health.GET_HEALTH,
     ),
 }
@@ -307,6 +311,8 @@ def control_permissions(role: ControlRole) -> Permissions:
                     *_writes("deployments"),
                     *_reads("node_labels"),
                     *_writes("node_labels"),
+                    *_reads(rollout_policy.ROLLOUT_POLICY.name),
+                    *_writes(rollout_policy.ROLLOUT_POLICY.name),
                     *_reads("desired"),
                     *_writes("desired"),
                     *_reads(leadership.LEASES.name),

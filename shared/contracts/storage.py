@@ -22,6 +22,7 @@ from shared.contracts.node import NODES, OBSERVED
 from shared.contracts.package_records import CATALOG
 from shared.contracts.ratings import PACKAGE_RATINGS
 from shared.contracts.reviews import CODE_OWNERS
+from shared.contracts.rollout_policy import ROLLOUT_POLICY
 from shared.contracts.scheduler import NODE_LABELS
 from shared.contracts.spaces import SPACES
 from shared.contracts.trust import TRUST
@@ -123,6 +124,7 @@ BUCKETS: Final[tuple[Bucket[Any], ...]] = (
     TRUST,
     DEPLOYMENTS,
     NODE_LABELS,
+    ROLLOUT_POLICY,
     NODES,
     DESIRED,
     OBSERVED,
@@ -138,6 +140,7 @@ FENCED_BUCKETS: Final[tuple[Bucket[Any], ...]] = (
     *map(outbox_bucket, LED_SERVICES),
     DEPLOYMENTS,
     NODE_LABELS,
+    ROLLOUT_POLICY,
     DESIRED,
 )
 """Those that only a leader writes, its outbox first: what is not recorded there has no effects."""

@@ -22,6 +22,15 @@ from shared.contracts.base import EVENTS
 from shared.contracts.cordons import CORDON_NODE, UNCORDON_NODE, CordonNode, UncordonNode
 from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.inventory import FIND_RUNS, GET_INVENTORY, FindRuns, GetInventory
+from shared.contracts.rollout_policy import (
+    SET_ROLLOUT_POLICY,
+    TRY_ROLLOUT_POLICY,
+    DeploymentSelector,
+    PolicyRule,
+    RolloutPolicy,
+    SetRolloutPolicy,
+    TryRolloutPolicy,
+)
 from shared.contracts.scheduler import (
     APPLY_DEPLOYMENT,
     FORGET_NODE,
@@ -41,6 +50,7 @@ from shared.contracts.scheduler import (
     RollBackDeployment,
 )
 from shared.contracts.usage import FIND_IMPACT, FIND_USERS, FindImpact, FindUsers
+from shared.deployment_keys import deployment_key
 from tests.fleets import a_spec
 from tests.support.secret_questions import VERSION, Kind, Row
 
@@ -57,6 +67,11 @@ def _spec(kind: Kind, **more: Any) -> DeploymentSpec:
 
 def _where(kind: Kind) -> StreamRecords:
     return StreamRecords(where=f'package == "{kind.quiet}" or space == "{kind.space}"')
+
+
+def _policy(kind: Kind) -> RolloutPolicy:
+    selector = DeploymentSelector(spaces=(kind.space,))
+    return RolloutPolicy(rules=(PolicyRule(name="rule", deployments=selector, approvals=1),))
 
 
 ROWS: Final[dict[str, Row]] = {
@@ -78,6 +93,15 @@ ROWS: Final[dict[str, Row]] = {
     ),
     "roll back": (ROLL_BACK_DEPLOYMENT, lambda kind: RollBackDeployment(**_named(kind))),
     "remove": (REMOVE_DEPLOYMENT, lambda kind: RemoveDeployment(**_named(kind))),
+    "try policy": (
+        TRY_ROLLOUT_POLICY,
+        lambda kind: TryRolloutPolicy(policy=_policy(kind)),
+    ),
+    "try policy for one": (
+        TRY_ROLLOUT_POLICY,
+        lambda kind: TryRolloutPolicy(deployment=deployment_key(kind.space, kind.package)),
+    ),
+    "set policy": (SET_ROLLOUT_POLICY, lambda kind: SetRolloutPolicy(policy=_policy(kind))),
     "label": (LABEL_NODE, lambda kind: LabelNode(node=kind.package, set={"a": "b"})),
     "forget": (FORGET_NODE, lambda kind: ForgetNode(node=kind.package)),
     "cordon": (CORDON_NODE, lambda kind: CordonNode(node=kind.package)),
@@ -102,6 +126,7 @@ ELSEWHERE: Final[dict[str, str]] = {
     "l3af.v1.api.scheduler.node.list": "tests/integration/test_scheduler_spaces.py",
     "l3af.v1.api.scheduler.node.get": "tests/integration/test_scheduler_spaces.py",
     "l3af.v1.api.scheduler.chain.why": "tests/unit/test_chain_reasons.py",
+    "l3af.v1.api.scheduler.policy.get": "tests/unit/test_rollout_policy.py",
     "l3af.v1.api.scheduler.leader.get": "tests/integration/test_scheduler_leaders.py",
     "l3af.v1.api.auditor.record.prove": "tests/integration/test_auditor_spaces.py",
     "l3af.v1.api.auditor.health.get": "tests/integration/test_auditor_spaces.py",

@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 import msgspec
 import structlog
 
+from services.scheduler.adapters.policy_records import PolicyRecords
 from services.scheduler.audiences import audiences_at
 from services.scheduler.desired_state import Derivation, Fleet
 from services.scheduler.groups import still_to_come
@@ -30,6 +31,7 @@ from shared.adapters.watched_bus import StoredChange
 from shared.contracts.deployments import DEPLOYMENTS, DeploymentRecord
 from shared.contracts.desired import DESIRED, DesiredNode
 from shared.contracts.node import HEARTBEAT, NODES, OBSERVED, NodeRecord, ObservedNode
+from shared.contracts.rollout_policy import ROLLOUT_POLICY
 from shared.contracts.scheduler import NODE_LABELS, NodeLabels
 from shared.contracts.waivers import LICENCE_WAIVERS, Waiver
 from shared.errors import FaultError, RefusedError
@@ -65,6 +67,8 @@ class FleetRecords:
         """Set when something changed that the nodes may have to be told of."""
         self.spaces: Final = KnownSpaces(bus, now=now, changed=self.nodes_concerned.set)
         """Who sees which deployment."""
+        self.policies: Final = PolicyRecords(bus)
+        """What holds of every rollout."""
         self.endings_concerned: Final = asyncio.Event()
         """Set when something changed that a command may have waited for."""
         self.ends_concerned: Final = asyncio.Event()
@@ -107,6 +111,7 @@ class FleetRecords:
             nodes=dict(self._views),
             desired={name: entry.value for name, entry in self._desired.items()},
             audiences=audiences_at(self.spaces.current, now=self._now()),
+            policy=self.policies.policy,
             known=self.known,
         )
 
@@ -159,7 +164,10 @@ class FleetRecords:
         if not self._watched:
             await self.watch()
         await asyncio.gather(
-            self._reread_desired(), self.reread_labels(), self.reread_deployments()
+            self._reread_desired(),
+            self.reread_labels(),
+            self.reread_deployments(),
+            self.policies.reread(),
         )
         await self.reread_waivers()
         try:
@@ -172,12 +180,13 @@ class FleetRecords:
 
     async def reread(self) -> None:
         """Everything is read anew."""
-        nodes, observed, _, _, _ = await asyncio.gather(
+        nodes, observed, _, _, _, _ = await asyncio.gather(
             self._nodes_bucket.snapshot(),
             self._observed_bucket.snapshot(),
             self._reread_desired(),
             self.reread_labels(),
             self.reread_deployments(),
+            self.policies.reread(),
         )
         await self.reread_waivers()
         self.nodes.update(_changed(_own(nodes), self.nodes))
@@ -235,6 +244,8 @@ class FleetRecords:
             self._take({**self._stored, change.key: entry})
             self.ends_concerned.set()
             self.upkeep_concerned.set()
+        elif change.bucket == ROLLOUT_POLICY.name:
+            self.policies.note(change)
         else:
             labels = msgspec.json.decode(change.data, type=NodeLabels)
             entry_of_labels = Entry(change.key, labels, change.revision)

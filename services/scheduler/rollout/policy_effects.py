@@ -1,0 +1,84 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a rollout policy would say of deployments, if a revision of them were to begin.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar, Final
+
+import msgspec
+
+from services.scheduler.audiences import Sight
+from services.scheduler.desired_state import Fleet
+from services.scheduler.rollout.assignment import is_rolling
+from services.scheduler.rollout.policy import Others, approvals_needed, hold, rules_of
+from shared.contracts.deployments import DeploymentRecord
+from shared.contracts.errors import ErrorCode
+from shared.contracts.rollout_policy import PolicyEffect, PolicyTried, RolloutPolicy
+from shared.errors import Reason, RefusedError
+from shared.moments import render_time
+
+EFFECTS_SHOWN: Final = 500
+
+
+class UnknownDeploymentError(RefusedError):
+    """There is none of this key that the caller sees."""
+
+    code: ClassVar[ErrorCode] = "not_found"
+
+
+def others_in(fleet: Fleet) -> Others:
+    """What goes on in the fleet, without what only the nodes know."""
+    rolling = {key: one for key, one in fleet.deployments.items() if is_rolling(one)}
+    return Others(nodes=fleet.nodes, rolling=rolling)
+
+
+def try_policy(
+    fleet: Fleet, policy: RolloutPolicy, sight: Sight, *, at: datetime, deployment: str = ""
+) -> PolicyTried:
+    """By key, of those that are seen and were not removed.
+
+    Args:
+        fleet: As it is.
+        policy: In force, or offered.
+        sight: Of who asks.
+        at: When they would begin.
+        deployment: Key of the one that is asked about; empty: all.
+
+    Raises:
+        UnknownDeploymentError: There is no such deployment.
+    """
+    found = [
+        record
+        for key, record in sorted(fleet.deployments.items())
+        if deployment in ("", key) and not record.removed and sight.sees(record.space)
+    ]
+    if deployment and not found:
+        reason = Reason(path="deployment", rule="there is no such deployment", got=deployment)
+        raise UnknownDeploymentError(f"{deployment}: there is no such deployment", [reason])
+    others = others_in(fleet)
+    return PolicyTried(
+        at=render_time(at),
+        effects=tuple(effect(one, policy, others, at) for one in found[:EFFECTS_SHOWN]),
+        more=len(found[EFFECTS_SHOWN:]),
+    )
+
+
+def effect(
+    record: DeploymentRecord, policy: RolloutPolicy, others: Others, at: datetime
+) -> PolicyEffect:
+    """What would hold the newest revision, if it were to begin then."""
+    record = msgspec.structs.replace(record, rollout=None)
+    rules = rules_of(record, policy, others)
+    held = hold(record, policy, others, at)
+    return PolicyEffect(
+        deployment=record.key,
+        rules=tuple(one.name for one in rules),
+        approvals=approvals_needed(record.revisions[-1].spec, rules),
+        why=held.why if held is not None else "",
+        until=render_time(held.until) if held is not None and held.until is not None else "",
+    )
