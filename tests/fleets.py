@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from services.scheduler.acceptance import draft_application, draft_removal
 from services.scheduler.audiences import Audiences
 from services.scheduler.deployment import CommandFacts
@@ -175,6 +177,15 @@ def applied(fleet: Fleet, spec: DeploymentSpec, *, version: str = "1.0.0", at: i
 def removed(fleet: Fleet, name: str, *, at: int) -> Fleet:
     """The fleet once the deployment was removed and every node told."""
     return told(fleet.with_deployment(draft_removal(fleet, name, a_command(at)).record))
+
+
+def reaching(fleet: Fleet, name: str = "edge", **state: Any) -> Fleet:
+    """The fleet once the deployment's rollout came so far and every node was told."""
+    record = fleet.deployments[name]
+    if record.rollout is None:
+        raise ValueError(f"{name} has no rollout")
+    rollout = msgspec.structs.replace(record.rollout, **{"phase": "rolling-out", **state})
+    return told(fleet.with_deployment(msgspec.structs.replace(record, rollout=rollout)))
 
 
 def told(fleet: Fleet) -> Fleet:

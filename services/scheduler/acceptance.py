@@ -46,6 +46,10 @@ from services.scheduler.plan_difference import (
 )
 from services.scheduler.program_choice import resolve_program, verdict_warnings
 from services.scheduler.revocation import check_on_revoked
+from services.scheduler.rollout.assignment import at_end, is_rolling
+from services.scheduler.rollout.beginning import check_rollout
+from services.scheduler.rollout.crossing import conflicts_to_come
+from services.scheduler.rollout.succession import begun
 from services.scheduler.selection import check_selectors
 from services.scheduler.unchanged import kept_sentences, with_kept
 from services.scheduler.wanted_places import current_revision
@@ -90,7 +94,7 @@ class Draft:
     """Of the other deployments that the same command changes."""
     plan: DeploymentPlan
     desired: Mapping[str, DesiredNode]
-    """The records of the nodes that change."""
+    """The records of the nodes that change, as they are when its rollout is over."""
     staging: Mapping[str, tuple[DesiredChain, ...]]
     """Node to the chains that must load there; without those that only become empty."""
     excluded: tuple[ExcludedNode, ...] = ()
@@ -117,7 +121,9 @@ class Draft:
                 for one in self.also
             ),
             plan=self.plan,
-            node_generations={name: node.generation for name, node in self.desired.items()},
+            node_generations={name: node.generation for name, node in self.desired.items()}
+            if not is_rolling(self.record)
+            else {},
         )
 
 
@@ -220,6 +226,7 @@ def prepare(
     check_order(spec)
     check_on_revoked(spec)
     check_expiry(spec, at=facts.at)
+    check_rollout(spec.rollout, name=spec.key)
     if rollback_of is not None:
         check_same_archive(rollback_of, package)
     resolved = resolve_program(spec, package)
@@ -239,19 +246,20 @@ def prepare(
         facts=facts,
         rollback_of=rollback_of,
     )
+    record = with_kept(record, current_revision(previous), package.manifest)
     return Prepared(
         spec=spec,
         package=package,
         resolved=resolved,
         placing=placing,
         previous=current_revision(previous),
-        record=with_kept(record, current_revision(previous), package.manifest),
+        record=begun(record, previous, fleet.nodes),
         is_rollback=rollback_of is not None,
     )
 
 
 def judge_end(fleet: Fleet, prepared: Sequence[Prepared], sight: Sight) -> Derived:
-    """What the nodes are told once all of `prepared` are accepted.
+    """What the nodes are told once all of `prepared` are accepted, and their rollouts over.
 
     Raises:
         RefusedError: They cannot be there with the other deployments, or with each other, or have
@@ -259,9 +267,9 @@ def judge_end(fleet: Fleet, prepared: Sequence[Prepared], sight: Sight) -> Deriv
     """
     ahead = fleet
     for one in prepared:
-        ahead = ahead.with_deployment(one.record)
+        ahead = ahead.with_deployment(at_end(one.record))
     derived = derive_desired(ahead)
-    untold = list(derived.conflicts)
+    untold = conflicts_to_come(fleet, [one.record for one in prepared], derived)
     conflicting, large = Refusals(), Refusals()
     for one in prepared:
         key = one.spec.key
@@ -316,14 +324,18 @@ def draft_removal(fleet: Fleet, key: str, facts: CommandFacts) -> Draft:
         RefusedError: There is no such deployment.
     """
     _, name = split_key(key)
-    record = removed_record(fleet.deployments.get(key), name=name, facts=facts)
+    return draft_unstaged(fleet, removed_record(fleet.deployments.get(key), name=name, facts=facts))
+
+
+def draft_unstaged(fleet: Fleet, record: DeploymentRecord) -> Draft:
+    """The fleet with the record, of which nodes are told nothing that they did not run before."""
     derived = derive_desired(fleet.with_deployment(record))
     revision = record.revisions[-1]
     sight = fleet.audiences.seen_in(record.space)
-    changes = chains_with((key,), fleet.desired, derived.changed)
+    changes = chains_with((record.key,), fleet.desired, derived.changed)
     chains = shown_chains(planned_chains(changes, sight))
     plan = DeploymentPlan(
-        deployment=key,
+        deployment=record.key,
         version=revision.version,
         archive_sha256=revision.archive_sha256,
         chains=chains,

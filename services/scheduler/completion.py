@@ -10,6 +10,8 @@ Rules:
  * A removal succeeded when no node holds any part of the deployment.
  * A forgotten node is not waited for.
  * A command that a later one overtook before it ended failed, and the event names the later one.
+ * While a rollout goes on, its command has not ended; if it went back, every command that it goes
+   back behind failed, with what the rollout says of that.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from services.scheduler.deployment import state_digest
 from services.scheduler.desired_state import Fleet
 from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.remarks import remarks
+from services.scheduler.rollout.assignment import is_rolling
 from services.scheduler.status import PlaceView, view_places
 from shared.contracts.deployments import DeploymentRecord, DeploymentRevision
 from shared.contracts.events import Actor, EventBody
@@ -84,6 +87,8 @@ def _current_ending(
     observed: Mapping[str, ObservedNode],
     conflicts: Collection[PlaceConflict],
 ) -> Ending | None:
+    if is_rolling(record):
+        return None
     revision = record.revisions[-1]
     sight = fleet.audiences.seen_in(record.space)
     views = view_places(record, fleet, observed, conflicts, sight=sight)
@@ -123,7 +128,21 @@ def _overtaken(record: DeploymentRecord, command_id: str) -> Ending:
         (one for one in record.revisions if one.command_id == command_id), record.revisions[-1]
     )
     reason = Reason(path="", rule="a later command came before it ended", got=record.command_id)
-    return _ending(record, command_id, revision, outcome="failed", reasons=(reason,), details={})
+    reasons: tuple[Reason, ...] = (reason,)
+    details: dict[str, Any] = {}
+    state = record.rollout
+    if state is not None and _went_back_behind(record, revision):
+        reasons = (Reason(path="", rule=state.why, got=record.command_id), *state.evidence)
+        details = {"rollout": state.phase, "base_revision": state.base_revision}
+    return _ending(record, command_id, revision, outcome="failed", reasons=reasons, details=details)
+
+
+def _went_back_behind(record: DeploymentRecord, revision: DeploymentRevision) -> bool:
+    """Whether the revision was on its way, or had been, when the rollout went back."""
+    state = record.rollout
+    if state is None or state.phase not in ("rolled-back", "aborted"):
+        return False
+    return state.base_revision < revision.revision <= state.revision
 
 
 def _ending(

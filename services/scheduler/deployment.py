@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from services.scheduler.remarks import remarks
+from services.scheduler.rollout.assignment import base_of, is_rolling
 from shared.canonical import canonical_digest
 from shared.contracts.catalog import PackageVersion
 from shared.contracts.deployments import (
@@ -100,11 +101,7 @@ def next_record(
     rollback_of: DeploymentRevision | None = None,
 ) -> DeploymentRecord:
     """The deployment with `spec` as its next revision."""
-    older = tuple(
-        msgspec.structs.replace(revision, resolved=None, placements=(), packed_placements="")
-        for revision in (previous.revisions if previous else ())
-    )
-    number = older[-1].revision + 1 if older else 1
+    number = previous.revisions[-1].revision + 1 if previous and previous.revisions else 1
     is_long = len(placements) > PACKED_FROM
     places = ((one.node, one.interface, one.netns) for one in placements)
     revision = DeploymentRevision(
@@ -124,9 +121,20 @@ def next_record(
         resolved=resolved,
         together=dict(facts.together),
     )
+    return appended(previous, revision, facts)
+
+
+def appended(
+    previous: DeploymentRecord | None, revision: DeploymentRevision, facts: CommandFacts
+) -> DeploymentRecord:
+    """The deployment with the revision as its newest, everywhere."""
+    older = tuple(
+        msgspec.structs.replace(one, resolved=None, placements=(), packed_placements="")
+        for one in (previous.revisions if previous else ())
+    )
     return DeploymentRecord(
-        name=spec.name,
-        space=spec.space,
+        name=revision.spec.name,
+        space=revision.spec.space,
         revisions=(*older, revision)[-KEPT_REVISIONS:],
         command_id=facts.command_id,
         changed_by=facts.cause,
@@ -209,6 +217,8 @@ def removed_record(
         changed_at=facts.at,
         unfinished=(*previous.unfinished, facts.command_id),
         generation=previous.generation_now + 1,
+        rollout=None,
+        earlier=(),
     )
 
 
@@ -217,7 +227,8 @@ def rollback_target(
 ) -> DeploymentRevision:
     """The revision to bring back: the one named, or for 0 the one that ran before the current.
 
-    Of a removed deployment, the last revision is the one that ran before.
+    Of a removed deployment, the last revision is the one that ran before; while a rollout goes on,
+    the last one that was everywhere.
 
     Raises:
         UnknownDeploymentError: The deployment never was.
@@ -229,6 +240,13 @@ def rollback_target(
         only = record.revisions[-1].revision
         reason = Reason(path="name", rule=f"revision {only} is the only one", got=name)
         raise NoEarlierRevisionError(f"{name}: there is no earlier revision", [reason])
+    if to_revision == 0 and is_rolling(record):
+        base = base_of(record)
+        if base is None:
+            rule = "no revision was everywhere yet; abort the rollout, or remove the deployment"
+            reason = Reason(path="name", rule=rule, got=name)
+            raise NoEarlierRevisionError(f"{name}: there is nothing to go back to", [reason])
+        return base
     if to_revision == 0:
         return candidates[-1]
     for revision in candidates:

@@ -3,7 +3,8 @@
 """What several specifications do together, applied as one.
 
 Pure.  Only the end counts: two deployments may change places that they could not change one after
-the other, and no node is told anything between.
+the other, and no node is told anything between.  With a rollout there is something between, which
+must be possible too (`rollout.crossing`).
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def desired_program(revision: DeploymentRevision, platform: str) -> DesiredProgr
     kept = resolved.kept.get(platform)
     return DesiredProgram(
         deployment=spec.key,
-        revision=kept.revision if kept else revision.revision,
+        revision=kept.revision if kept else revision.told_as or revision.revision,
         package=spec.package,
         version=kept.version if kept else revision.version,
         program=resolved.program,

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from services.scheduler.absence import without_silent
-from services.scheduler.acceptance import Draft, draft_application, draft_removal
+from services.scheduler.acceptance import Draft, draft_application, draft_removal, draft_unstaged
 from services.scheduler.adapters.deciding import Deciding, command_facts
 from services.scheduler.adapters.fleet_records import FleetRecords
 from services.scheduler.adapters.neighbours import Neighbours
@@ -35,6 +35,7 @@ from services.scheduler.groups import Refusals, check_generations, check_one_spa
 from services.scheduler.joint_plan import draft_all, draft_together
 from services.scheduler.licence_standing import use_events
 from services.scheduler.plan_difference import with_trials
+from services.scheduler.rollout.going_back import is_where_it_began, rolled_back
 from services.scheduler.staging import judge_staging, seen_errors
 from shared.adapters.callers import Caller
 from shared.adapters.outbox import Outbox
@@ -196,6 +197,9 @@ class SchedulerService:
             record = fleet.deployments.get(deployment_key(command.space, command.name))
             check_generation(record, name=command.name, if_generation=command.if_generation)
             target = rollback_target(record, name=command.name, to_revision=command.to_revision)
+            if record is not None and is_where_it_began(record, target):
+                draft = draft_unstaged(fleet, rolled_back(record, facts))
+                return self._accepted("deployment.rollback", draft, facts, sequence)
             resolved = await self._package(target.spec, target.version)
             fleet = self._records.fleet
             draft = draft_application(

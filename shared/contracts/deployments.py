@@ -13,6 +13,7 @@ from shared.contracts.base import Bucket, Document, Message
 from shared.contracts.catalog import SignedPackage
 from shared.contracts.desired import Cause, MapConfig
 from shared.contracts.events import PUBLIC, Audience
+from shared.contracts.health import HealthSpec
 from shared.contracts.licences import StatedLicence
 from shared.contracts.link_options import LinkWishes
 from shared.contracts.metrics import MetricSource
@@ -97,6 +98,8 @@ class DeploymentSpec(Document, frozen=True, kw_only=True):
     """How the chains that it is part of are linked and attached."""
     rollout: RolloutSpec = RolloutSpec()
     """How a new revision reaches the nodes."""
+    health: HealthSpec = HealthSpec()
+    """What must hold of the nodes that have it, for others to get it."""
     channel: Token = "stable"
     """Which of the package's channels the version is picked from."""
     on_revoked: Annotated[str, Meta(pattern=ON_REVOKED)] = "alarm"
@@ -254,6 +257,9 @@ class DeploymentRevision(Message, frozen=True, kw_only=True):
     """The revision this one brought back; 0 if it is not a rollback."""
     instance: int = 0
     """The revision with which its program instances began anew, this one included; 0: none."""
+    told_as: int = 0
+    """The revision that it brings back just as it was, under whose number nodes are told of it; 0:
+    under its own."""
     resolved: ResolvedProgram | None = None
     """Kept in the newest revision only: older ones are resolved again when brought back."""
     together: dict[str, int] = {}
@@ -269,7 +275,7 @@ class DeploymentRevision(Message, frozen=True, kw_only=True):
         """Revision and archive that nodes of the platform are told."""
         kept = self.resolved.kept.get(platform) if self.resolved is not None else None
         if kept is None:
-            return self.revision, self.archive_sha256
+            return self.told_as or self.revision, self.archive_sha256
         return kept.revision, kept.signed.archive_sha256
 
     @property

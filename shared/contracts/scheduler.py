@@ -195,7 +195,8 @@ class DeploymentAccepted(Accepted, frozen=True, kw_only=True):
     also: tuple[AcceptedBeside, ...] = ()
     plan: DeploymentPlan
     node_generations: dict[str, int] = {}
-    """The desired generation of each node that holds this change; observed catching up = done."""
+    """The desired generation of each node that holds this change; observed catching up = done.
+    Empty if a rollout decides when nodes are told."""
 
     @property
     def key(self) -> str:

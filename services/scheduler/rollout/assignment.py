@@ -50,11 +50,34 @@ def is_rolling(record: DeploymentRecord | None) -> bool:
     return record.rollout.phase not in OVER
 
 
+def base_of(record: DeploymentRecord | None) -> DeploymentRevision | None:
+    """The revision that was everywhere last, which may be the newest; None: there is none."""
+    if record is None or record.removed or not record.revisions:
+        return None
+    if not is_rolling(record):
+        return record.revisions[-1]
+    return next((one.revision for one in record.earlier if not one.packed_places), None)
+
+
 def at_end(record: DeploymentRecord) -> DeploymentRecord:
     """The deployment as if its newest revision were everywhere."""
     if record.rollout is None and not record.earlier:
         return record
     return msgspec.structs.replace(record, rollout=None, earlier=())
+
+
+def at_base(record: DeploymentRecord) -> DeploymentRecord:
+    """The deployment as if a rollout that goes on had gone back."""
+    if not is_rolling(record):
+        return record
+    base = base_of(record)
+    return msgspec.structs.replace(
+        record,
+        revisions=record.revisions if base is None else (base,),
+        removed=base is None,
+        rollout=None,
+        earlier=(),
+    )
 
 
 def assignment(
