@@ -52,7 +52,7 @@ class CpuGuard(Document, frozen=True, kw_only=True):
     max_nanoseconds: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
     """For a packet, on each place; of the packets whose time is taken (`link.time_sample_period`).
     """
-    max_factor: Annotated[float, Meta(gt=1, le=1000)] | None = None
+    max_factor: Annotated[float, Meta(ge=1, le=1000)] | None = None
     """How many times the time before the wave a packet may take, on average of the wave."""
     max_share: Fraction | None = None
     """Of the processors of a node, at work within a period; on each node."""
