@@ -20,7 +20,7 @@ from services.scheduler.rollout.succession import RolloutUnderWayError
 from shared.contracts.deployments import DeploymentRecord
 from shared.contracts.health import HealthSpec
 from shared.contracts.rollouts import RolloutSpec, RolloutWave
-from shared.errors import Reason
+from shared.errors import Reason, RefusedError
 from tests.fleets import (
     a_command,
     a_fleet,
@@ -249,3 +249,15 @@ def test_a_command_whose_rollout_went_back_failed_with_the_evidence() -> None:
     assert [one.rule for one in failed.body.reasons] == ["not healthy", "drops too much"]
     assert failed.body.details["rollout"] == "rolled-back"
     assert (succeeded.command_id, succeeded.body.outcome) == ("command-0003", "succeeded")
+
+
+def test_deployments_that_change_places_do_not_do_so_in_waves() -> None:
+    """One could be on a node where the other still is; at once they can."""
+    fleet = applied(a_fleet(*NODES), a_spec(order=10))
+    fleet = applied(fleet, a_spec("other", order=20), at=2)
+    specs = [a_spec(order=20), a_spec("other", order=10)]
+    draft_together(fleet, [(one, a_package()) for one in specs], a_command(3))
+
+    waves = [msgspec.structs.replace(one, rollout=CANARY) for one in specs]
+    with pytest.raises(RefusedError, match="claims a place"):
+        draft_together(fleet, [(one, a_package()) for one in waves], a_command(3))
