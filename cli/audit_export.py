@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Annotated, Final, Literal
+from typing import IO, Annotated, Final
 
 import msgspec
 from cyclopts import Parameter
 from rich.text import Text
 
 from cli.audit_export_proof import proof_path, write_proof
-from cli.audit_lines import csv_heading, csv_line, json_line, last_record
+from cli.audit_forms import FORMS, Form, FormName, form_of
 from cli.audit_log import NO_FILTERS, ScanLimitOption, searching
 from cli.audit_query import SCAN_LIMIT, Answer, Filters, requests_of
 from cli.console import CredentialsOption, JsonFlag, emit, refusing, run
@@ -27,7 +27,6 @@ from shared.errors import FaultError, RefusedError
 
 LONGEST_LINE_BYTES: Final = 4 * 1024 * 1024
 """No record's line is longer."""
-Format = Literal["ndjson", "csv"]
 
 
 class Exported(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -40,7 +39,7 @@ class Exported(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tree_size: int
     """Leaves in the log when it began: what is recorded later is not in the file."""
     proof: str = ""
-    """The file that goes with it; empty for CSV."""
+    """The file that goes with it; empty unless it is NDJSON."""
     is_proved: bool = False
     """Whether that shows that the records are the log's, and none between them is left out."""
     position: int | None = None
@@ -52,7 +51,8 @@ def export(
     *,
     filters: Filters = NO_FILTERS,
     format: Annotated[  # noqa: A002 # the option is called so
-        Format | None, Parameter(help="Else by the file's name: .csv, or NDJSON.")
+        FormName | None,
+        Parameter(help="Else by the file's name: .csv, .cef, .log (syslog), .ocsf, or NDJSON."),
     ] = None,
     resume: Annotated[
         bool, Parameter(negative=(), help="Go on behind the file's last whole record.")
@@ -65,8 +65,9 @@ def export(
     """Write every record that matches into a file, oldest first; safe to open in anything.
 
     NDJSON keeps every text exactly.  CSV is for spreadsheets: control characters are written as
-    escapes, and what would be a formula begins with an apostrophe.  Beside NDJSON lies FILE.proof,
-    with which `l3af audit verify FILE` checks it; CSV cannot be verified.
+    escapes, and what would be a formula begins with an apostrophe.  CEF, syslog (RFC 5424 with CEF)
+    and OCSF are for SIEMs, a line for each record.  Beside NDJSON lies FILE.proof, with which
+    `l3af audit verify FILE` checks it; the others cannot be verified.
 
     Parameters
     ----------
@@ -74,24 +75,24 @@ def export(
         It is made; with --resume it is gone on with.
     """
     names = read_names()
-    is_csv = (format or ("csv" if file.suffix == ".csv" else "ndjson")) == "csv"
+    form = FORMS[format] if format is not None else form_of(file)
 
     with refusing(json=json):
         questions = requests_of(filters, names, now=datetime.now(UTC), order="oldest")
 
     async def exported() -> Exported:
-        with _opened(file, is_csv=is_csv, resume=resume) as (opened, last):
+        with _opened(file, form, resume=resume) as (opened, last):
             start = max((one for one in (after, last) if one is not None), default=None)
             requests = [msgspec.structs.replace(one, after_index=start) for one in questions]
             async with connected(credentials) as bus:
                 with searching() as advance:
                     answer = Answer(bus, requests, scan_limit=scan_limit, advance=advance)
-                    await _write(opened, answer, csv_line if is_csv else json_line, file)
+                    await _write(opened, answer, form.line, file)
         async with connected(credentials) as bus:
-            is_proved = not is_csv and await write_proof(bus, file)
+            is_proved = form.has_proof and await write_proof(bus, file)
             return Exported(
                 file=str(file),
-                proof="" if is_csv else str(proof_path(file)),
+                proof=str(proof_path(file)) if form.has_proof else "",
                 is_proved=is_proved,
                 records=answer.count,
                 scanned=answer.scanned,
@@ -114,7 +115,7 @@ async def _write(
 
 
 @contextmanager
-def _opened(file: Path, *, is_csv: bool, resume: bool) -> Iterator[tuple[IO[str], int | None]]:
+def _opened(file: Path, form: Form, *, resume: bool) -> Iterator[tuple[IO[str], int | None]]:
     """The file, and the number of its last record; on the disk when the block ends.
 
     Raises:
@@ -123,15 +124,15 @@ def _opened(file: Path, *, is_csv: bool, resume: bool) -> Iterator[tuple[IO[str]
     """
     try:
         with file.open("r+b" if resume else "xb") as raw:
-            last = _cut_torn_line(raw, is_csv=is_csv, file=file) if resume else None
+            last = _cut_torn_line(raw, form, file=file) if resume else None
             with os.fdopen(os.dup(raw.fileno()), "w", encoding="utf-8", newline="") as opened:
-                if is_csv and raw.tell() == 0:
-                    opened.write(csv_heading())
+                if raw.tell() == 0:
+                    opened.write(form.heading)
                 yield opened, last
                 opened.flush()
                 os.fsync(opened.fileno())
     except (RefusedError, FaultError):
-        if not resume and file.stat().st_size <= len(csv_heading()):
+        if not resume and file.stat().st_size <= len(form.heading):
             file.unlink()
         raise
     except FileExistsError as error:
@@ -142,7 +143,7 @@ def _opened(file: Path, *, is_csv: bool, resume: bool) -> Iterator[tuple[IO[str]
         raise FaultError(f"{file}: cannot be written: {error.strerror}") from error
 
 
-def _cut_torn_line(raw: IO[bytes], *, is_csv: bool, file: Path) -> int | None:
+def _cut_torn_line(raw: IO[bytes], form: Form, *, file: Path) -> int | None:
     """What was being written last is gone if it is no whole line; the last record's number."""
     size = raw.seek(0, os.SEEK_END)
     start = raw.seek(max(0, size - LONGEST_LINE_BYTES))
@@ -155,15 +156,15 @@ def _cut_torn_line(raw: IO[bytes], *, is_csv: bool, file: Path) -> int | None:
             raise RefusedError(f"{file}: its last line is no record of an export")
         return None
     line = whole[:-1].rpartition(b"\n")[2].decode(errors="replace").rstrip("\r")
-    if is_csv and line == csv_heading().rstrip():
+    if form.heading and line == form.heading.rstrip():
         return None
-    return last_record(line, is_csv=is_csv)
+    return form.record_of(line)
 
 
 def _render(done: Exported) -> Text:
     end = "" if done.position is None else f"; --resume --after {done.position} goes on"
     if not done.proof:
-        proof = "CSV cannot be verified"
+        proof = "only NDJSON can be verified"
     elif done.is_proved:
         proof = f"{done.proof} shows that they are the log's"
     else:

@@ -12,7 +12,8 @@ import msgspec
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from cli.audit_lines import csv_heading, json_line, last_record
+from cli.audit_forms import FORMS
+from cli.audit_lines import csv_heading, json_line
 from cli.audit_verify import LogProblem, problem_line
 from cli.console import REFUSED, emit, plain, progress, refusing
 from cli.proof_files import trusted_key
@@ -65,7 +66,7 @@ async def write_proof(bus: Bus, file: Path) -> bool:
     try:
         with file.open("rb") as opened:
             for line in opened:
-                lines.take(last_record(line.decode(), is_csv=False), line)
+                lines.take(FORMS["ndjson"].record_of(line.decode()), line)
         ends = await _prove_ends(bus, lines) if lines.is_whole else (None, None)
         proof_path(file).write_bytes(lines.proof(*ends))
     except OSError as error:

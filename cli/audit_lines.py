@@ -22,7 +22,6 @@ import msgspec
 
 from cli.console import plain
 from shared.contracts.audit import AuditRecord
-from shared.errors import RefusedError
 
 COLUMNS: Final = (
     "record", "time", "received_at", "action", "outcome", "actor", "role", "attested", "node",
@@ -77,19 +76,26 @@ def cell(text: str) -> str:
     return f"'{shown}" if text.startswith(_FORMULA) else shown
 
 
-def last_record(line: str, *, is_csv: bool) -> int:
-    """The number of the record that a line of an export holds.
+def csv_record(line: str) -> int:
+    """The number of the record that a line of CSV holds.
 
     Raises:
-        RefusedError: It holds none.
+        ValueError: It holds none.
     """
     try:
-        if is_csv:
-            (row,) = csv.reader([line])
-            return int(row[0])
-        return msgspec.json.decode(line, type=AuditRecord).index
-    except (ValueError, IndexError, csv.Error, msgspec.DecodeError) as error:
-        raise RefusedError(f"its last line is no record of an export: {line[:60]!r}") from error
+        (row,) = csv.reader([line])
+        return int(row[0])
+    except (IndexError, csv.Error) as error:
+        raise ValueError(line) from error
+
+
+def json_record(line: str) -> int:
+    """The number of the record that a line of JSON holds.
+
+    Raises:
+        ValueError: It holds none.
+    """
+    return msgspec.json.decode(line, type=AuditRecord).index
 
 
 def _csv_line(cells: Iterable[str]) -> str:

@@ -198,7 +198,7 @@ async def test_several_keys_are_one_answer(reader: Reader, catalog: EmittingBus)
         assert gathered == wanted
 
 
-@pytest.mark.parametrize("suffix", ["ndjson", "csv"])
+@pytest.mark.parametrize("suffix", ["ndjson", "csv", "log", "ocsf"])
 async def test_an_export_goes_on_where_it_was_torn(
     reader: Reader, catalog: EmittingBus, suffix: str
 ) -> None:

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from cli.audit_forms import FORMS
 from cli.audit_history import render_line
-from cli.audit_lines import COLUMNS, cell, csv_heading, csv_line, json_line, last_record
+from cli.audit_lines import COLUMNS, cell, csv_heading, csv_line, csv_record, json_line, json_record
 from cli.audit_view import render_records
 from services.auditor.query import StoredRecord, render_record
 from services.auditor.records import read_message
@@ -79,7 +80,7 @@ def test_json_keeps_every_text_and_can_be_shown_anywhere(text: str) -> None:
     data = json.loads(line)["event"]["data"]
     assert data.get("reason", "") == text[:9000]
     assert data["details"] == {text[:50]: [text[:50]]}
-    assert last_record(line, is_csv=False) == 6
+    assert json_record(line) == 6
 
 
 @given(TEXTS)
@@ -93,7 +94,7 @@ def test_a_line_of_csv_is_one_row_without_formulas_and_control_characters(text: 
     for value in row:
         assert not value.startswith(("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b"))
         assert all(unicodedata.category(letter) not in {"Cc", "Cf", "Zl", "Zp"} for letter in value)
-    assert last_record(csv_line(record_with(text)), is_csv=True) == 6
+    assert csv_record(csv_line(record_with(text))) == 6
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_hostile_text_is_shown_harmlessly(text: str, is_believed: bool) -> None:
 
 @pytest.mark.parametrize("line", ["", "record", "{}", '"x"', '{"index": 3', "\x00"])
 def test_a_line_of_something_else_is_no_record(line: str) -> None:
-    """Neither as CSV nor as JSON."""
-    for is_csv in (True, False):
+    """In none of the forms."""
+    for form in FORMS.values():
         with pytest.raises(RefusedError):
-            last_record(line, is_csv=is_csv)
+            form.record_of(line)

@@ -5,20 +5,16 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
-import os
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.go_programs import built_go_program
+
 SOURCE = Path(__file__).with_name("main.go")
-BUILT = Path(__file__).resolve().parents[3] / "build" / "go-verifier"
-LIBRARIES = "/usr/share/gocode"
-"""Where Debian and Ubuntu keep Go's libraries."""
 
 
 @dataclass(frozen=True)
@@ -68,25 +64,9 @@ class GoVerifier:
 def a_go_verifier() -> Iterator[GoVerifier]:
     """The process, built when its source is new."""
     with subprocess.Popen(
-        [_built()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [built_go_program(SOURCE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         yield GoVerifier(process)
-
-
-def _built() -> Path:
-    digest = hashlib.sha256(SOURCE.read_bytes()).hexdigest()
-    made = BUILT / digest
-    if not made.exists():
-        BUILT.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, "GO111MODULE": "off", "GOPATH": LIBRARIES, "GOFLAGS": ""}
-        environment |= {"GOCACHE": str(BUILT / "cache"), "CGO_ENABLED": "0"}
-        with tempfile.TemporaryDirectory(dir=BUILT) as directory:
-            written = Path(directory) / "verifier"
-            command = ["go", "build", "-o", str(written), str(SOURCE)]
-            subprocess.run(command, check=True, env=environment)
-            # Two tests may build at once; the last one wins with the same program.
-            written.replace(made)
-    return made
 
 
 def _encoded(data: bytes) -> str:
