@@ -20,11 +20,13 @@ from services.node_executor.adapters.companion_desk import CompanionDesk
 from services.node_executor.adapters.companion_files import CompanionFiles
 from services.node_executor.adapters.companion_keeper import CompanionKeeper
 from services.node_executor.adapters.event_publisher import EventPublisher
+from services.node_executor.adapters.health_desk import HealthDesk
 from services.node_executor.adapters.heartbeats import Heartbeats, say_unreadable
 from services.node_executor.adapters.log_memory import LogMemory
 from services.node_executor.adapters.node_bus import NodeBus
 from services.node_executor.adapters.node_records import NodeRecords
 from services.node_executor.adapters.preparer import Preparer
+from services.node_executor.adapters.processor_time import ProcessorTime
 from services.node_executor.adapters.rounds import Rounds
 from services.node_executor.adapters.settling import Settling
 from services.node_executor.adapters.state_store import StateStore
@@ -35,6 +37,7 @@ from services.node_executor.changes import HookPoints
 from services.node_executor.companion_set import CompanionNode
 from services.node_executor.disclosure import Readers
 from services.node_executor.drafts import Drafts
+from services.node_executor.event_tally import EventTally
 from services.node_executor.execution import Steps
 from services.node_executor.fetching import Fetching
 from services.node_executor.following import Following
@@ -97,11 +100,17 @@ class SimulatedNode:
         self.kernel = kernel
         thread = SimulatedThread(troubles, troubles.rng(bus.name, "latency"))
         journaled = asyncio.Queue[Event]()
+        tally = EventTally()
+
+        def on_event(event: Event) -> None:
+            journaled.put_nowait(event)
+            tally.note(event)
+
         self._store = store = StateStore.in_memory(
             emitter=f"node/{bus.name}",
             now=_now,
             new_salt=partial(secrets.token_bytes, 16),
-            on_event=journaled.put_nowait,
+            on_event=on_event,
         )
         journal = ChainJournal(node=bus.name, start=start, boot_id=boot_id, store=store)
         steps = Steps(kernel)
@@ -213,6 +222,16 @@ class SimulatedNode:
             verification=machine,
             trust=trust,
             companions=companions,
+            health=HealthDesk(
+                node=bus.name,
+                boot_id=boot_id,
+                start=start,
+                thread=thread,
+                sampler=sampler,
+                tally=tally,
+                uptime=monotonic,
+                processors=lambda: ProcessorTime(monotonic(), 0.0),
+            ),
         )
 
     async def registered(self) -> None:
