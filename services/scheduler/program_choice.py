@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
+from services.scheduler.rollout.health_terms import health_problems
 from shared.bytecode.probe_sections import misfit
 from shared.canonical import canonical_bytes
 from shared.companion_arguments import companion_problems, whole_companions
@@ -92,6 +93,7 @@ def resolve_program(spec: DeploymentSpec, package: PackageVersion) -> ResolvedPr
     }
     problems += _metric_problems(spec.metrics, known_maps)
     problems += _policy_problems(spec.map_policies, known_maps)
+    problems += health_problems(spec, metrics)
     if problems or program is None:
         raise ProgramChoiceError(
             f"{spec.name}: the specification does not fit {manifest.name} {manifest.version}",

@@ -27,6 +27,8 @@ COUNTED: Final = (
 program, that the chain went on with, that it dropped, all three per second; dropped of those that
 reached it, 0 to 1; time for a packet; processors of the node at work, 0 to 1."""
 
+OF_NODES: Final = frozenset({"l3af.cpu_share"})
+"""Those of COUNTED that are no numbers of packets."""
 METRIC_PATTERN: Final = r"^(l3af\.[a-z_]{1,32}|[a-z0-9][a-z0-9_.-]{0,63})(?!\n)$"
 EVENT_PATTERN: Final = r"^[a-z][a-z-]{0,31}\.[a-z][a-z-]{0,31}(?!\n)$"
 
@@ -127,6 +129,12 @@ class HealthSpec(Document, frozen=True, kw_only=True):
     def asks_nodes(self) -> bool:
         """Whether nodes have to say more than what they observe."""
         return bool(self.drops or self.cpu or self.metrics or self.absent)
+
+    @property
+    def needs_counters(self) -> bool:
+        """Whether packets have to be counted on every place."""
+        counted = {one.metric for one in self.metrics} & (set(COUNTED) - OF_NODES)
+        return self.drops is not None or bool(counted)
 
     @property
     def is_plain(self) -> bool:

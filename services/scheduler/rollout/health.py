@@ -141,13 +141,18 @@ def _told(world: World, view: PlaceView) -> int:
 
 
 def _unread(spec: HealthSpec, wave: Wave) -> list[Reason]:
-    """Metrics that conditions need and that no reading has; of a key, nothing may have come."""
+    """Counters and metrics that are needed and not there; of a key, nothing may have come."""
+    uncounted = [
+        Reason(path=f"nodes.{one.node}.{one.place}", rule="its packets are not counted")
+        for one in wave.places
+        if spec.needs_counters and not one.has_counters
+    ]
     names = {
         number_name(one): f"health.metrics[{index}]"
         for index, one in enumerate(spec.metrics)
         if not one.key and not one.metric.startswith("l3af.")
     }
-    return [
+    return uncounted + [
         Reason(path=path, rule=f"{name} cannot be read on {one.node}/{one.place}")
         for name, path in names.items()
         for one in wave.places
