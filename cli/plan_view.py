@@ -14,6 +14,8 @@ from rich.text import Text
 
 from cli.chain_view import order_text, program_text
 from cli.console import plain
+from cli.moments import shown_moment
+from shared.contracts.rollout_policy import PolicyEffect
 from shared.contracts.scheduler import DeploymentPlan, PlannedChain, ProgramPlace
 from shared.identifiers import is_probe
 from shared.probe_targets import describe_target
@@ -54,8 +56,20 @@ def render_plan(plan: DeploymentPlan) -> RenderableType:
     parts += [Text(f"not on {one.node}: {plain(one.why)}", style="dim") for one in plan.excluded]
     if plan.more_excluded:
         parts.append(Text(f"not on {plan.more_excluded} more nodes", style="dim"))
+    parts += [_policy_line(one) for one in plan.policy]
     parts += [Text(f"note: {plain(warning)}", style="yellow") for warning in plan.warnings]
     return Group(*parts)
+
+
+def _policy_line(one: PolicyEffect) -> Text:
+    """What the deployment's rollout would wait for, and until when."""
+    rules = f" (rules of the rollout policy: {plain(', '.join(one.rules))})" if one.rules else ""
+    if not one.why:
+        return Text(f"rollout of {one.deployment}: nothing holds it now{rules}", style="dim")
+    until = f", until {shown_moment(one.until)} UTC at the earliest" if one.until else ""
+    return Text(
+        f"rollout of {one.deployment} would wait{until}: {plain(one.why)}{rules}", style="yellow"
+    )
 
 
 def _link_line(chain: PlannedChain) -> Iterator[Text]:

@@ -117,10 +117,9 @@ def _set(reply: RolloutPolicySet) -> RenderableType:
 def _shown(shown: RolloutPolicyShown) -> RenderableType:
     if not shown.generation:
         return Text("no rollout policy was ever set: every deployment decides alone")
-    head = Text(
-        f"generation {shown.generation}, set {shown_moment(shown.at)} by {plain(shown.actor_key)}"
-        f" ({plain(shown.actor_role)})" + (f": {plain(shown.reason)}" if shown.reason else "")
-    )
+    who = f"{plain(shown.actor_key)} ({plain(shown.actor_role)})"
+    why = f": {plain(shown.reason)}" if shown.reason else ""
+    head = Text(f"generation {shown.generation}, set {shown_moment(shown.at)} UTC by {who}{why}")
     if not shown.policy.rules:
         return Group(head, Text("it has no rules: every deployment decides alone"))
     return Group(head, *(one for rule in shown.policy.rules for one in _rule(rule)))
@@ -141,10 +140,10 @@ def _tried(tried: PolicyTried) -> RenderableType:
         return Text("there is no deployment that you see")
     table = Table("deployment", "rules", "approvals", "until", "would wait for", box=None)
     for one in tried.effects:
-        until = shown_moment(one.until) if one.until else ""
+        until = f"{shown_moment(one.until)} UTC" if one.until else ""
         held = plain(one.why) or "nothing"
         table.add_row(one.deployment, ", ".join(one.rules), str(one.approvals or ""), until, held)
-    parts: list[RenderableType] = [Text(f"if begun at {shown_moment(tried.at)}"), table]
+    parts: list[RenderableType] = [Text(f"if begun at {shown_moment(tried.at)} UTC"), table]
     if tried.more:
         parts.append(Text(f"and {tried.more} more: name one with --deployment", style="yellow"))
     return Group(*parts)

@@ -49,6 +49,7 @@ from services.scheduler.revocation import check_on_revoked
 from services.scheduler.rollout.assignment import at_end, is_rolling
 from services.scheduler.rollout.beginning import check_rollout
 from services.scheduler.rollout.crossing import conflicts_to_come
+from services.scheduler.rollout.policy_effects import effects_of, has_rules
 from services.scheduler.rollout.succession import begun
 from services.scheduler.selection import check_selectors
 from services.scheduler.unchanged import kept_sentences, with_kept
@@ -163,6 +164,7 @@ def draft_application(
         sight=sight,
         excluded=one.placing.excluded,
         warnings=(*warnings, *one.warnings(fleet, end, sight)),
+        policy=effects_of([one.record], fleet, at=facts.at),
     )
     return Draft(
         record=one.record,
@@ -253,7 +255,7 @@ def prepare(
         resolved=resolved,
         placing=placing,
         previous=current_revision(previous),
-        record=begun(record, previous, fleet.nodes),
+        record=begun(record, previous, fleet.nodes, is_looked_at=has_rules(record, fleet)),
         is_rollback=rollback_of is not None,
     )
 

@@ -17,6 +17,7 @@ from shared.contracts.desired import DesiredChain, DesiredNode, DesiredProgram
 from shared.contracts.link_options import LinkOptions
 from shared.contracts.node import StagedChain
 from shared.contracts.probes import ProbeTarget
+from shared.contracts.rollout_policy import PolicyEffect
 from shared.contracts.scheduler import DeploymentPlan, ExcludedNode, PlannedChain, ProgramPlace
 from shared.versions import parse_version
 
@@ -36,6 +37,7 @@ def describe_plan(
     sight: Sight,
     excluded: tuple[ExcludedNode, ...] = (),
     warnings: tuple[str, ...] = (),
+    policy: tuple[PolicyEffect, ...] = (),
 ) -> DeploymentPlan:
     """Every chain that the deployment is or was part of and that changes."""
     chains = shown_chains(planned_chains(changes, sight))
@@ -48,6 +50,7 @@ def describe_plan(
         excluded=excluded[:EXCLUDED_SHOWN],
         more_excluded=len(excluded[EXCLUDED_SHOWN:]),
         warnings=warnings,
+        policy=policy,
     )
 
 

@@ -27,6 +27,7 @@ from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.link_options import LinkOptions
 from shared.contracts.node import Labels, NodeRecord, ObservedChain
 from shared.contracts.probes import ProbeTarget
+from shared.contracts.rollout_policy import PolicyEffect
 from shared.contracts.rollouts import RolloutState
 from shared.contracts.spaces import SpaceText
 from shared.deployment_keys import deployment_key
@@ -141,6 +142,8 @@ class DeploymentPlan(Message, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     generation: int = 0
     """The deployment's before the change, for `if_generation`; of several 0."""
+    policy: tuple[PolicyEffect, ...] = ()
+    """What would hold their rollouts now; deployments of which nothing is said are not there."""
 
 
 class ApplyDeployment(Command, frozen=True, kw_only=True):

@@ -4,14 +4,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
+from services.scheduler.acceptance import draft_application
 from services.scheduler.audiences import EVERYBODYS, Sight
 from services.scheduler.deployment import CommandFacts, GenerationConflictError
+from services.scheduler.desired_state import Fleet
+from services.scheduler.joint_plan import draft_together
 from services.scheduler.placement import NodeView
 from services.scheduler.rollout.policy import (
     Others,
@@ -47,7 +51,8 @@ from shared.contracts.rollouts import (
     RolloutWave,
 )
 from shared.contracts.selectors import LabelRule, NodeSelector
-from tests.fleets import a_fleet, a_node, a_spec, applied
+from shared.errors import RefusedError
+from tests.fleets import a_command, a_fleet, a_node, a_package, a_spec, applied, rules
 from tests.support.rollout_records import AUTHOR, a_rollout
 
 NOW = datetime(2026, 12, 24, 12, tzinfo=UTC)
@@ -191,8 +196,8 @@ def test_a_rule_concerns_what_its_selector_means(
 ) -> None:
     """By package, space, hook, and the nodes that the deployment reaches."""
     policy = _policy(deployments=selector, approvals=1)
-    rules = rules_of(a_rollout("edge", WAITING), policy, Others(nodes=NODES))
-    assert is_governed(rules) is is_meant
+    found = rules_of(a_rollout("edge", WAITING), policy, Others(nodes=NODES))
+    assert is_governed(found) is is_meant
 
 
 def _facts() -> CommandFacts:
@@ -278,3 +283,57 @@ def test_what_a_policy_would_say_is_said_of_what_is_seen() -> None:
     assert later.effects[0].why == ""
     with pytest.raises(UnknownDeploymentError):
         try_policy(fleet, policy, Sight(frozenset()), at=NOW, deployment="edge")
+
+
+def _governed(policy: RolloutPolicy) -> Fleet:
+    return replace(a_fleet(a_node("n1")), policy=policy)
+
+
+def test_a_rule_makes_a_rollout_of_what_would_be_everywhere_at_once() -> None:
+    """It begins when the rule lets it; a rule about others, or none, changes nothing."""
+    for policy, phase in (
+        (_policy(approvals=1), "waiting"),
+        (_policy(approvals=1, deployments=DeploymentSelector(packages=("other",))), None),
+        (NO_POLICY, None),
+    ):
+        fleet = applied(_governed(policy), a_spec("edge", order=1))
+        state = fleet.deployments["edge"].rollout
+        assert (state.phase if state is not None else None) == phase
+
+
+def test_a_plan_says_what_would_hold_the_deployment_and_until_when() -> None:
+    """By the policy and by its own words; of one that nothing concerns, nothing."""
+    facts = a_command(at="2026-12-24T12:00:00.000000Z")
+    freeze = _governed(_policy(freezes=(HOLIDAYS,)))
+    (said,) = draft_application(freeze, a_spec(), a_package(), facts).plan.policy
+    assert (said.rules, said.until) == (("rule",), "2027-01-06T23:00:00.000000Z")
+    own = a_spec(rollout=RolloutSpec(windows=(NIGHTS,)))
+    (said,) = draft_application(_governed(NO_POLICY), own, a_package(), facts).plan.policy
+    assert (said.rules, said.until) == ((), "2026-12-24T21:00:00.000000Z")
+    plain = draft_application(_governed(NO_POLICY), a_spec(), a_package(), facts)
+    assert plain.plan.policy == ()
+    together = draft_together(freeze, [(a_spec("a", order=1), a_package())], facts)
+    assert [one.deployment for one in together.plan.policy] == ["a"]
+
+
+def test_windows_of_a_deployment_are_refused_with_their_path() -> None:
+    """As those of a rule are."""
+    wrong = ChangeWindow(cron="every day", duration_seconds=60)
+    spec = a_spec(rollout=RolloutSpec(windows=(wrong,), freezes=(wrong,)))
+    with pytest.raises(RefusedError) as caught:
+        draft_application(a_fleet(a_node("n1")), spec, a_package(), a_command())
+    assert rules(caught.value.reasons).keys() == {
+        "rollout.windows[0].cron",
+        "rollout.freezes[0].cron",
+    }
+
+
+def test_what_the_scheduler_asks_for_itself_waits_for_limits_alone() -> None:
+    """A replacement of a revoked version is not held by windows and approvals."""
+    record = a_rollout("edge", WAITING)
+    own = msgspec.structs.replace(record.revisions[-1], actor_role="service-scheduler")
+    record = msgspec.structs.replace(record, revisions=(own,))
+    held = _policy(freezes=(HOLIDAYS,), approvals=1)
+    assert hold(record, held, Others(nodes=NODES), NOW) is None
+    down = Others(nodes=NODES, unavailable=("n1", "n2"))
+    assert hold(record, _policy(max_unavailable=1), down, NOW) is not None

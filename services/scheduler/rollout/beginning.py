@@ -20,6 +20,7 @@ import msgspec
 
 from services.scheduler.placement import NodeView
 from services.scheduler.rollout.waves import Member, plan_waves
+from services.scheduler.rollout.windows import window_problems
 from shared.contracts.deployments import Placement
 from shared.contracts.errors import ErrorCode
 from shared.contracts.rollouts import RolloutSpec, RolloutState
@@ -105,6 +106,8 @@ def first_state(
 
 
 def _problems(rollout: RolloutSpec) -> Iterator[Reason]:
+    yield from window_problems(rollout.windows, path="rollout.windows")
+    yield from window_problems(rollout.freezes, path="rollout.freezes")
     strategy = rollout.strategy
     if rollout.canary is not None and strategy != "canary":
         yield _unused("canary", strategy, rollout.canary)

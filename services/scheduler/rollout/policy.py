@@ -13,6 +13,7 @@ Rules:
    nodes there.
  * An override lets a rollout begin in spite of windows and freezes alone: those of a rule only if
    the rule names the role, those of the deployment always.
+ * What the scheduler itself asks for, a replacement of a revoked version, waits for limits alone.
  * What a rollout waits for is said to all who see its deployment: others are counted, and those
    named that are public or of the same space.
 """
@@ -30,6 +31,7 @@ from services.scheduler.rollout.windows import Hold, hold_by_time
 from services.scheduler.selection import matches_any
 from shared.contracts.deployments import DeploymentRecord, DeploymentSpec
 from shared.contracts.events import PUBLIC
+from shared.contracts.permissions import ControlRole
 from shared.contracts.rollout_policy import DeploymentSelector, PolicyRule, RolloutPolicy
 from shared.contracts.rollouts import ChangeWindow, RolloutState
 from shared.contracts.selectors import NodeSelector
@@ -39,6 +41,7 @@ from shared.node_labels import label_mismatch
 
 CHANGING: Final = frozenset({"rolling-out", "baking"})
 """Phases in which nodes of a wave have the new revision and the wave is not through."""
+SCHEDULER: Final[ControlRole] = "service-scheduler"
 NAMED: Final = 5
 """Other deployments in one sentence."""
 _ROUNDS: Final = 50
@@ -132,11 +135,9 @@ def hold(
         now: Aware.
     """
     rules = rules_of(record, policy, others)
-    found = [
-        *_approval_holds(record, rules),
-        *_time_holds(record, rules, now),
-        *_limit_holds(record, rules, others),
-    ]
+    found = list(_limit_holds(record, rules, others))
+    if record.revisions[-1].actor_role != SCHEDULER:
+        found = [*_approval_holds(record, rules), *_time_holds(record, rules, now), *found]
     if not found:
         return None
     known = [one.until for one in found if one.until is not None]

@@ -7,6 +7,7 @@ Pure.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import ClassVar, Final
 
@@ -15,12 +16,18 @@ import msgspec
 from services.scheduler.audiences import Sight
 from services.scheduler.desired_state import Fleet
 from services.scheduler.rollout.assignment import is_rolling
-from services.scheduler.rollout.policy import Others, approvals_needed, hold, rules_of
+from services.scheduler.rollout.policy import (
+    Others,
+    approvals_needed,
+    hold,
+    is_governed,
+    rules_of,
+)
 from shared.contracts.deployments import DeploymentRecord
 from shared.contracts.errors import ErrorCode
 from shared.contracts.rollout_policy import PolicyEffect, PolicyTried, RolloutPolicy
 from shared.errors import Reason, RefusedError
-from shared.moments import render_time
+from shared.moments import read_time, render_time
 
 EFFECTS_SHOWN: Final = 500
 
@@ -66,6 +73,30 @@ def try_policy(
         effects=tuple(effect(one, policy, others, at) for one in found[:EFFECTS_SHOWN]),
         more=len(found[EFFECTS_SHOWN:]),
     )
+
+
+def has_rules(record: DeploymentRecord, fleet: Fleet) -> bool:
+    """Whether the policy may hold the newest revision of a deployment, whatever it says itself."""
+    return is_governed(rules_of(record, fleet.policy, Others(nodes=fleet.nodes)))
+
+
+def effects_of(
+    records: Iterable[DeploymentRecord], fleet: Fleet, *, at: str
+) -> tuple[PolicyEffect, ...]:
+    """What would hold these if they were accepted at that moment, RFC 3339.
+
+    Of deployments that no rule concerns, and that have neither windows nor approvals of their own,
+    nothing is said.
+    """
+    said = []
+    for record in records:
+        own = record.revisions[-1].spec.rollout
+        if not (fleet.policy.rules or own.windows or own.freezes or own.approvals):
+            continue
+        found = effect(record, fleet.policy, others_in(fleet), read_time(at))
+        if found.rules or found.approvals or found.why:
+            said.append(found)
+    return tuple(said)
 
 
 def effect(
