@@ -31,6 +31,7 @@ app.command(
     "cli.node:app", name="node", help="List, show, label and forget nodes; give and take keys."
 )
 app.command("cli.cordon:cordon", help="Put nothing new on a node; what is there stays.")
+app.command("cli.drain:drain", help="Empty a node, as far as its deployments allow.")
 app.command("cli.cordon:uncordon", help="Put on a node again whatever means it.")
 app.command(
     "cli.chain:app", name="chain", help="What runs on a hook, why it is linked so, what it does."

@@ -17,10 +17,12 @@ from cli.chain_view import program_text
 from cli.commanding import issue
 from cli.companion import companion_line
 from cli.console import CredentialsOption, JsonFlag, NodeArgument, emit, plain, run
+from cli.drain import wait_line
 from cli.node_capabilities import capability_rows, hook_points_row, slot_words, xdp_words
 from cli.probe_view import target_text
 from cli.rollout import CommandIdOption, ReasonOption, chosen_id
 from cli.session import ask, connected
+from shared.contracts.cordons import CordonStatus
 from shared.contracts.node import NodeRecord
 from shared.contracts.scheduler import (
     FORGET_NODE,
@@ -239,7 +241,14 @@ def _cordon_row(node: NodeStatus) -> dict[str, Text]:
         *([one.reason] if one.reason else []),
         f"here: {', '.join(one.stays) or 'nothing'}",
     ]
-    return {"cordoned": Text(plain("; ".join(words)), style="yellow")}
+    lines = ["; ".join(words), *map(wait_line, one.waits)]
+    return {_cordon_word(one): Text(plain("\n".join(lines)), style="yellow")}
+
+
+def _cordon_word(cordon: CordonStatus) -> str:
+    if cordon.drained_at:
+        return "drained"
+    return "drains" if cordon.drains else "cordoned"
 
 
 def render_labels(labelled: NodeLabelled) -> RenderableType:
@@ -271,7 +280,7 @@ async def _label(
 def _liveness(node: NodeStatus) -> Text:
     liveness = _heard(node)
     if node.cordon is not None:
-        liveness.append(" (cordoned)", style="yellow")
+        liveness.append(f" ({_cordon_word(node.cordon)})", style="yellow")
     return liveness.append(" (forgotten)", style="dim") if node.forgotten else liveness
 
 

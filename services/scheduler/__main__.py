@@ -95,7 +95,7 @@ async def scheduling(
     bus.spawn(execution.keep_ending())
     bus.spawn(revocations.keep_acting())
     bus.spawn(expiries.keep_acting())
-    bus.spawn(NodeUpkeep(records=records, execution=execution).keep())
+    bus.spawn(NodeUpkeep(records=records, outbox=outbox, execution=execution, now=now).keep())
     on_refused = records.spaces.discreetly(outbox.note_refusal)
     async with bus.serve(
         "scheduler",

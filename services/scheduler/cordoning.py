@@ -8,13 +8,15 @@ Rules:
  * A deployment that a cordoned node was told to run stays there and goes on as everywhere: its new
    revisions, its rollbacks and its removal reach the node.  No other deployment does.
  * One that is removed has left: should its name be used again, it does not come back.
+ * A drain is a cordon from which deployments leave (`draining`); a cordon given meanwhile ends it
+   where it is.
  * The end of a cordon puts on the node whatever means it; if two of these cannot be in one chain,
    it is refused, and both are named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import ClassVar
 
@@ -25,7 +27,7 @@ from services.scheduler.deployment import CommandFacts
 from services.scheduler.desired_state import Fleet
 from services.scheduler.labelling import refuse_new_conflicts
 from shared.canonical import canonical_digest
-from shared.contracts.cordons import Cordon, CordonStatus
+from shared.contracts.cordons import Cordon, CordonStatus, DrainWait
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import EventBody
 from shared.contracts.scheduler import NodeLabels
@@ -47,15 +49,37 @@ def cordon_node(
         CordonError: That is so already.
     """
     record = current or NodeLabels(node=node, labels={})
-    if record.cordon is not None:
+    if record.cordon is not None and not record.cordon.drains:
         raise _refused(node, "is cordoned already")
+    return _cordoned(record, fleet, facts, drains=False)
+
+
+def drain_node(
+    node: str, current: NodeLabels | None, fleet: Fleet, facts: CommandFacts
+) -> NodeLabels:
+    """The node's record once what is there is to leave it.
+
+    Raises:
+        CordonError: That is so already.
+    """
+    record = current or NodeLabels(node=node, labels={})
+    if record.cordon is not None and record.cordon.drains:
+        rule = "was drained already" if record.cordon.drained_at else "is being drained already"
+        raise _refused(node, rule)
+    return _cordoned(record, fleet, facts, drains=True)
+
+
+def _cordoned(record: NodeLabels, fleet: Fleet, facts: CommandFacts, *, drains: bool) -> NodeLabels:
+    known = record.cordon
     cordon = Cordon(
         at=facts.at,
         command_id=facts.command_id,
         actor_key=facts.actor.key,
         actor_role=facts.actor.role,
         reason=facts.reason,
-        stays=tuple(sorted(_there(node, fleet))),
+        stays=tuple(sorted(_there(record.node, fleet))) if known is None else known.stays,
+        drains=drains,
+        left=() if known is None else known.left,
     )
     return msgspec.structs.replace(record, cordon=cordon, command_id=facts.command_id)
 
@@ -71,7 +95,7 @@ def uncordon_node(
     """
     if current is None or current.cordon is None:
         raise _refused(node, "is not cordoned")
-    open_again = replace(fleet.nodes[node], stays=None)
+    open_again = replace(fleet.nodes[node], stays=None, left=frozenset())
     refuse_new_conflicts(fleet, open_again, f"{node}: without the cordon", path="node")
     return msgspec.structs.replace(current, cordon=None, command_id=facts.command_id)
 
@@ -89,11 +113,13 @@ def cordon_event(
         node=record.node,
         before=_digest(record.node, before),
         after=_digest(record.node, record),
-        details={"cordoned": record.cordon is not None},
+        details=_standing(record),
     )
 
 
-def cordon_status(cordon: Cordon | None, sight: Sight) -> CordonStatus | None:
+def cordon_status(
+    cordon: Cordon | None, sight: Sight, waits: Iterable[DrainWait] = ()
+) -> CordonStatus | None:
     """The cordon, with the deployments that `sight` goes to."""
     if cordon is None:
         return None
@@ -103,6 +129,12 @@ def cordon_status(cordon: Cordon | None, sight: Sight) -> CordonStatus | None:
         actor_role=cordon.actor_role,
         reason=cordon.reason,
         stays=tuple(filter(sight.sees_deployment, cordon.stays)),
+        drains=cordon.drains,
+        left=tuple(filter(sight.sees_deployment, cordon.left)),
+        drained_at=cordon.drained_at,
+        waits=tuple(
+            one for one in waits if not one.deployment or sight.sees_deployment(one.deployment)
+        ),
     )
 
 
@@ -111,10 +143,14 @@ def without_removed(record: NodeLabels, fleet: Fleet) -> NodeLabels | None:
     cordon = record.cordon
     if cordon is None:
         return None
-    stays = tuple(one for one in cordon.stays if _is_deployed(one, fleet))
-    if stays == cordon.stays:
+    stays, left = (
+        tuple(one for one in keys if _is_deployed(one, fleet))
+        for keys in (cordon.stays, cordon.left)
+    )
+    if (stays, left) == (cordon.stays, cordon.left):
         return None
-    return msgspec.structs.replace(record, cordon=msgspec.structs.replace(cordon, stays=stays))
+    pruned = msgspec.structs.replace(cordon, stays=stays, left=left)
+    return msgspec.structs.replace(record, cordon=pruned)
 
 
 def _there(node: str, fleet: Fleet) -> Iterator[str]:
@@ -134,7 +170,12 @@ def _refused(node: str, rule: str) -> CordonError:
     return CordonError(f"{node} {rule}", [Reason(path="node", rule=rule, got=node)])
 
 
+def _standing(record: NodeLabels | None) -> dict[str, bool]:
+    """What is for all to know: which deployments stay is not."""
+    cordon = record.cordon if record is not None else None
+    return {"cordoned": cordon is not None, "drains": cordon is not None and cordon.drains}
+
+
 def _digest(node: str, record: NodeLabels | None) -> str:
-    """SHA-256 of whether something new is put on the node; who stays is not for all to know."""
-    is_cordoned = record is not None and record.cordon is not None
-    return canonical_digest({"node": node, "cordoned": is_cordoned})
+    """SHA-256 of whether something new is put on the node, and whether what is there leaves it."""
+    return canonical_digest({"node": node, **_standing(record)})

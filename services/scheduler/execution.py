@@ -19,6 +19,7 @@ import structlog
 from services.scheduler.adapters.fleet_records import FleetRecords
 from services.scheduler.completion import endings, settle
 from services.scheduler.desired_state import Derivation, Fleet, derive_desired
+from services.scheduler.draining import Observation
 from services.scheduler.licence_standing import standing_change
 from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.unfit import Stay, stays
@@ -71,6 +72,11 @@ class Execution:
     async def mark_reconnected(self) -> None:
         """Writes may have been made that were never acknowledged."""
         self.distrust()
+
+    def observation(self) -> Observation:
+        """What is known of the nodes now."""
+        records = self._records
+        return Observation(records.fleet, records.observed, records.silence, self.conflicts)
 
     async def tell_nodes(self) -> None:
         """Every node's desired record is what follows from the deployments.

@@ -79,6 +79,8 @@ class NodeView:
     is_forgotten: bool = False
     stays: frozenset[str] | None = None
     """Keys of the deployments that may be on it, since it is cordoned; None: all."""
+    left: frozenset[str] = frozenset()
+    """Keys of the deployments that a drain took off it."""
     waivers: tuple[Waiver, ...] = ()
     """In force anywhere."""
     kind: object = field(init=False, compare=False, repr=False)
@@ -125,6 +127,7 @@ def view_node(
         },
         is_forgotten=labels is not None and labels.forgotten,
         stays=frozenset(cordon.stays) if (cordon := labels and labels.cordon) else None,
+        left=frozenset(cordon.left if cordon else ()),
         waivers=waivers,
     )
 

@@ -63,6 +63,10 @@ class SelectableNode(Protocol):
         """Keys of the deployments that may be on it; None: all."""
 
     @property
+    def left(self) -> Collection[str]:
+        """Keys of the deployments that a drain took off it."""
+
+    @property
     def interfaces(self) -> Sequence[str]:
         """Their written form."""
 
@@ -96,7 +100,7 @@ def selector_mismatch(spec: DeploymentSpec, node: SelectableNode) -> str | None:
     if node.is_forgotten:
         return "was forgotten"
     if node.stays is not None and spec.key not in node.stays:
-        return "is cordoned"
+        return "was drained" if spec.key in node.left else "is cordoned"
     if spec.nodes.names != ("*",) and not matches_any(node.name, spec.nodes.names):
         return f"its name matches none of {', '.join(spec.nodes.names)}"
     mismatch = label_mismatch(spec.nodes, node.labels)

@@ -32,7 +32,7 @@ from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.selection import probe_targets
 from services.scheduler.unfit import lack_at
 from services.scheduler.wanted_places import current_revision, places_of
-from shared.contracts.cordons import Cordon
+from shared.contracts.cordons import Cordon, DrainWait
 from shared.contracts.deployments import DeploymentRecord, DeploymentRevision
 from shared.contracts.desired import DesiredNode
 from shared.contracts.errors import RETRYABLE
@@ -151,6 +151,7 @@ def node_status(
     sight: Sight = EVERYBODYS,
     *,
     cordon: Cordon | None = None,
+    waits: Iterable[DrainWait] = (),
 ) -> NodeStatus:
     """One node: inventory, effective labels, liveness, chains as far as `sight` goes."""
     desired = fleet.desired.get(record.node)
@@ -169,7 +170,7 @@ def node_status(
         ),
         forgotten=fleet.is_forgotten(record.node),
         away=silence.why,
-        cordon=cordon_status(cordon, sight),
+        cordon=cordon_status(cordon, sight, waits),
     )
 
 

@@ -126,6 +126,7 @@ _OPERATE: Final = (
     scheduler.REMOVE_DEPLOYMENT,
     scheduler.LABEL_NODE,
     cordons.CORDON_NODE,
+    cordons.DRAIN_NODE,
     cordons.UNCORDON_NODE,
     inspection.TEST_CHAIN,
     map_reading.READ_MAP,

@@ -11,10 +11,18 @@ import msgspec
 import pytest
 
 from services.scheduler.adapters.fleet_records import FleetRecords
-from shared.contracts.cordons import CORDON_NODE, UNCORDON_NODE, CordonNode, UncordonNode
+from shared.contracts.cordons import (
+    CORDON_NODE,
+    DRAIN_NODE,
+    UNCORDON_NODE,
+    CordonNode,
+    DrainNode,
+    UncordonNode,
+)
 from shared.contracts.desired import DESIRED
 from shared.contracts.interfaces import Interface
 from shared.contracts.node import NODES, OBSERVED, ObservedNode
+from shared.contracts.rollouts import RolloutSpec
 from shared.contracts.scheduler import (
     FORGET_NODE,
     GET_DEPLOYMENT,
@@ -267,6 +275,44 @@ async def test_a_removed_deployment_leaves_a_cordoned_node_for_good(system: Syst
 
     with pytest.raises(RefusedError, match="no node is eligible"):
         await system.apply(a_spec())
+
+
+async def test_nodes_are_drained_one_after_another(system: System) -> None:
+    """As the deployment allows; the end of each drain is in the log once."""
+    await system.catalog()
+    nodes = [await system.node(name) for name in ("n1", "n2")]
+    spec = a_spec(rollout=RolloutSpec(max_unavailable=1))
+    await system.apply(spec)
+    await until_running(system.operator, "edge")
+
+    async def until_drained(node: str) -> None:
+        async with asyncio.timeout(WAIT_SECONDS):
+            while True:
+                cordon = (await system.operator.request(GET_NODE, GetNode(node=node))).cordon
+                if cordon is not None and cordon.drained_at:
+                    return
+                await asyncio.sleep(0.005)
+
+    await system.operator.request(DRAIN_NODE, DrainNode(node="n1", command_id="drain-0001"))
+    await until_drained("n1")
+    await system.operator.request(DRAIN_NODE, DrainNode(node="n2", command_id="drain-0002"))
+    held = (await system.operator.request(GET_NODE, GetNode(node="n2"))).cordon
+    assert held is not None
+    assert [(one.deployment, one.why) for one in held.waits] == [
+        ("edge", "1 of its 2 nodes are away and no more than 1 may be: n1 is drained")
+    ]
+    assert nodes[1].told[-1].chains[0].programs
+
+    await system.operator.request(UNCORDON_NODE, UncordonNode(node="n1"))
+    await until_drained("n2")
+    assert not nodes[1].told[-1].chains[0].programs
+    assert nodes[0].told[-1].chains[0].programs
+    events = await system.events()
+    assert [one for one in events if one[0] == "node.drain"] == [
+        ("node.drain", outcome, command)
+        for command in ("drain-0001", "drain-0002")
+        for outcome in ("accepted", "succeeded")
+    ]
 
 
 async def test_a_record_that_names_another_node_is_ignored(system: System) -> None:

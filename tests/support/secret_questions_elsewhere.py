@@ -19,7 +19,14 @@ from shared.contracts.audit import (
     StreamRecords,
 )
 from shared.contracts.base import EVENTS
-from shared.contracts.cordons import CORDON_NODE, UNCORDON_NODE, CordonNode, UncordonNode
+from shared.contracts.cordons import (
+    CORDON_NODE,
+    DRAIN_NODE,
+    UNCORDON_NODE,
+    CordonNode,
+    DrainNode,
+    UncordonNode,
+)
 from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.inventory import FIND_RUNS, GET_INVENTORY, FindRuns, GetInventory
 from shared.contracts.rollout_policy import (
@@ -105,6 +112,7 @@ ROWS: Final[dict[str, Row]] = {
     "label": (LABEL_NODE, lambda kind: LabelNode(node=kind.package, set={"a": "b"})),
     "forget": (FORGET_NODE, lambda kind: ForgetNode(node=kind.package)),
     "cordon": (CORDON_NODE, lambda kind: CordonNode(node=kind.package)),
+    "drain": (DRAIN_NODE, lambda kind: DrainNode(node=kind.package)),
     "uncordon": (UNCORDON_NODE, lambda kind: UncordonNode(node=kind.package)),
     "users": (FIND_USERS, lambda kind: FindUsers(name=kind.package)),
     "impact": (FIND_IMPACT, lambda kind: FindImpact(name=kind.package, version=VERSION)),

@@ -168,4 +168,4 @@ def test_a_cordon_names_no_deployment_to_those_who_do_not_see_it() -> None:
     assert shown is not None
     assert whole is not None
     assert (shown.stays, whole.stays) == ((), ("p_acme.edge",))
-    assert event.details == {"cordoned": True}
+    assert event.details == {"cordoned": True, "drains": False}

@@ -251,6 +251,7 @@ class FleetRecords:
             entry_of_labels = Entry(change.key, labels, change.revision)
             self._labels = {**self._labels, change.key: entry_of_labels}
             self._view_nodes()
+            self.upkeep_concerned.set()
         self.nodes_concerned.set()
 
     async def tell(self, desired: Mapping[str, DesiredNode]) -> bool:
@@ -345,6 +346,7 @@ class FleetRecords:
             return
         self.observed[node] = observed
         self.endings_concerned.set()
+        self.upkeep_concerned.set()
 
     async def _on_heartbeat(self, subject: str, _: bytes) -> None:
         # The node is the token before the last; no other may publish there.

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from services.scheduler.adapters.deciding import Deciding, command_facts
 from services.scheduler.adapters.fleet_records import FleetRecords
-from services.scheduler.cordoning import cordon_event, cordon_node, uncordon_node
+from services.scheduler.cordoning import cordon_event, cordon_node, drain_node, uncordon_node
 from services.scheduler.deployment import CommandFacts
 from services.scheduler.desired_state import Fleet
 from services.scheduler.forgetting import forget_node, forgotten_event
@@ -25,8 +25,10 @@ from shared.adapters.service_layer import Handler
 from shared.contracts.base import Endpoint
 from shared.contracts.cordons import (
     CORDON_NODE,
+    DRAIN_NODE,
     UNCORDON_NODE,
     CordonNode,
+    DrainNode,
     NodeCordoned,
     UncordonNode,
 )
@@ -58,6 +60,7 @@ class NodeCommands:
             LABEL_NODE: self._deciding.command(LABEL_NODE, self.label_node),
             FORGET_NODE: self._deciding.command(FORGET_NODE, self.forget_node),
             CORDON_NODE: self._deciding.command(CORDON_NODE, self.cordon_node),
+            DRAIN_NODE: self._deciding.command(DRAIN_NODE, self.drain_node),
             UNCORDON_NODE: self._deciding.command(UNCORDON_NODE, self.uncordon_node),
         }
 
@@ -121,6 +124,13 @@ class NodeCommands:
         facts = command_facts(command, caller, command_id, now)
         return await self._cordon("node.cordon", cordon_node, command.node, facts, caller)
 
+    async def drain_node(
+        self, command: DrainNode, caller: Caller, command_id: str, now: datetime
+    ) -> Decision[NodeCordoned]:
+        """What is on the node leaves it, or the refusal why not."""
+        facts = command_facts(command, caller, command_id, now)
+        return await self._cordon("node.drain", drain_node, command.node, facts, caller)
+
     async def uncordon_node(
         self, command: UncordonNode, caller: Caller, command_id: str, now: datetime
     ) -> Decision[NodeCordoned]:
@@ -143,7 +153,10 @@ class NodeCommands:
             record = changed(node, before, self._records.fleet, facts)
             return Decision(
                 reply=NodeCordoned(
-                    command_id=facts.command_id, node=node, cordoned=record.cordon is not None
+                    command_id=facts.command_id,
+                    node=node,
+                    cordoned=record.cordon is not None,
+                    drains=record.cordon is not None and record.cordon.drains,
                 ),
                 change=Change(NODE_LABELS, node, record, sequence),
                 events=(cordon_event(action, record, before, facts),),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sees to nodes that are cordoned, and notes which are lost and found.
+"""Sees to nodes that are cordoned or drained, and notes which are lost and found.
 
 Level-triggered: it looks when a node reported or a deployment changed, and from time to time.
 """
@@ -8,15 +8,27 @@ Level-triggered: it looks when a node reported or a deployment changed, and from
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from typing import Final
 
 import structlog
 
 from services.scheduler.adapters.fleet_records import FleetRecords
 from services.scheduler.cordoning import without_removed
+from services.scheduler.draining import (
+    after_step,
+    drain_steps,
+    drained,
+    drained_event,
+    is_drained,
+)
 from services.scheduler.execution import RETRY_SECONDS, Execution
+from shared.adapters.outbox import Outbox
+from shared.contracts.scheduler import NodeLabels
 from shared.errors import FaultError
+from shared.moments import render_time
 
 LOOK_SECONDS: Final = 5.0
 """Nobody says that a node fell silent."""
@@ -27,10 +39,26 @@ _log = structlog.get_logger()
 class NodeUpkeep:
     """Does what is to be done about nodes without anybody's command."""
 
-    def __init__(self, *, records: FleetRecords, execution: Execution) -> None:
-        """Nothing is looked at yet."""
+    def __init__(
+        self,
+        *,
+        records: FleetRecords,
+        outbox: Outbox,
+        execution: Execution,
+        now: Callable[[], datetime],
+    ) -> None:
+        """Nothing is looked at yet.
+
+        Args:
+            records: Of the nodes.
+            outbox: The scheduler's.
+            execution: Whose lock guards records.
+            now: The scheduler's clock.
+        """
         self._records: Final = records
+        self._outbox: Final = outbox
         self._execution: Final = execution
+        self._now: Final = now
         self._lost: frozenset[str] = frozenset()
 
     async def keep(self) -> None:
@@ -55,6 +83,7 @@ class NodeUpkeep:
         """
         self._note_lost()
         await self._prune()
+        await self._drain()
 
     def _note_lost(self) -> None:
         silences = self._records.silences()
@@ -74,3 +103,26 @@ class NodeUpkeep:
                 left = current and without_removed(current, self._records.fleet)
                 if left:
                     await self._records.rewrite_labels(left)
+
+    async def _drain(self) -> None:
+        if not any(one.cordon and one.cordon.drains for one in self._records.cordoned()):
+            return
+        async with self._execution.change():
+            nodes = self._records.cordoned()
+            steps = drain_steps(nodes, self._execution.observation())
+            for record in nodes:
+                step = steps.get(record.node)
+                if step is not None and step.leaves:
+                    await self._records.rewrite_labels(after_step(record, step))
+                    _log.info("node_drains", node=record.node, deployments=len(step.leaves))
+        for record in self._records.cordoned():
+            if is_drained(record, self._execution.observation()):
+                await self._say_drained(record)
+
+    async def _say_drained(self, record: NodeLabels) -> None:
+        event_id, body = drained_event(record)
+        await self._outbox.emit(body, event_id=event_id)
+        _log.info("node_drained", node=record.node)
+        async with self._execution.change():
+            if self._records.labels_of(record.node) == record:
+                await self._records.rewrite_labels(drained(record, at=render_time(self._now())))

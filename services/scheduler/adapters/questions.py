@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -13,6 +14,7 @@ from services.scheduler.adapters.seeing import Seeing
 from services.scheduler.audiences import Sight
 from services.scheduler.chain_reasons import chain_reasons
 from services.scheduler.deployment import known_record
+from services.scheduler.draining import drain_steps
 from services.scheduler.execution import Execution
 from services.scheduler.labelling import known_node
 from services.scheduler.status import (
@@ -23,6 +25,7 @@ from services.scheduler.status import (
 from services.scheduler.unfit import unfit_deployments
 from shared.adapters.callers import Caller
 from shared.contracts.chain_reasons import ChainReasons, WhyChains
+from shared.contracts.cordons import DrainWait
 from shared.contracts.scheduler import (
     DeploymentList,
     DeploymentStatus,
@@ -93,7 +96,8 @@ class Questions:
         """Inventory, liveness, chains."""
         node, fleet = known_node(self._records.nodes, request.node).node, self._records.fleet
         sight = self._seeing.sight(caller)
-        status = self._node_status(node, sight)
+        step = drain_steps(self._records.cordoned(), self._execution.observation()).get(node)
+        status = self._node_status(node, sight, step.waits if step is not None else ())
         unfit_for = unfit_deployments(fleet.nodes[node], fleet, sight)
         return msgspec.structs.replace(status, unfit_for=unfit_for)
 
@@ -104,7 +108,7 @@ class Questions:
         sight = self._seeing.sight(caller)
         return chain_reasons(fleet, fleet.nodes[node], place, hook=request.hook, sight=sight)
 
-    def _node_status(self, node: str, sight: Sight) -> NodeStatus:
+    def _node_status(self, node: str, sight: Sight, waits: Iterable[DrainWait] = ()) -> NodeStatus:
         labels = self._records.labels_of(node)
         return node_status(
             self._records.nodes[node],
@@ -113,4 +117,5 @@ class Questions:
             self._records.silence(node),
             sight,
             cordon=labels.cordon if labels is not None else None,
+            waits=waits,
         )

@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The commands about nodes as processes, over a real bus with a scheduler and small nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shared.contracts.rollouts import RolloutSpec
+from tests.fleets import a_spec
+from tests.integration.conftest import Buses
+from tests.support.command_line import Answer, run_l3af
+from tests.support.scheduler_neighbours import until_running
+from tests.support.scheduler_system import System, system
+
+__all__ = ["system"]
+
+
+class Shell:
+    """Runs commands as an operator."""
+
+    def __init__(self, credentials: Path, folder: Path) -> None:
+        self._credentials, self._folder = credentials, folder
+
+    async def l3af(self, *words: str) -> Answer:
+        """The command has ended."""
+        return await run_l3af(*words, credentials=self._credentials, folder=self._folder)
+
+
+@pytest.fixture
+def shell(buses: Buses, tmp_path: Path) -> Shell:
+    """Commands of an operator."""
+    return Shell(buses.server.credentials("operator", "somebody"), tmp_path)
+
+
+async def test_nodes_are_cordoned_and_drained_from_the_shell(system: System, shell: Shell) -> None:
+    """A drain says what left and what it waits for; one that is not over in time fails so."""
+    await system.catalog()
+    for name in ("n1", "n2"):
+        await system.node(name)
+    await system.apply(a_spec(rollout=RolloutSpec(max_unavailable=1)))
+    await until_running(system.operator, "edge")
+
+    cordoned = await shell.l3af("cordon", "n1", "--reason", "new disks")
+    drained = await shell.l3af("drain", "n1", "--json")
+    held = await shell.l3af("drain", "n2", "--timeout", "0.5")
+    ignored = await shell.l3af("drain", "n2", "--no-wait")
+    listed = await shell.l3af("node", "list")
+    shown = await shell.l3af("node", "show", "n2")
+    opened = await shell.l3af("uncordon", "n1")
+    again = await shell.l3af("uncordon", "n1")
+
+    assert (cordoned.status, cordoned.output.strip()) == (0, "n1 is cordoned")
+    assert drained.status == 0, drained
+    assert drained.document["cordon"]["left"] == ["edge"]
+    why = "1 of its 2 nodes are away and no more than 1 may be: n1 is drained"
+    assert held.status == 3, held
+    assert f"edge: {why}" in held.message
+    assert (ignored.status, "n2 is being drained already" in ignored.message) == (2, True)
+    assert ("(drained)" in listed.output, "(drains)" in listed.output) == (True, True)
+    assert f"edge: {why}" in " ".join(shown.output.split())
+    assert (opened.status, again.status) == (0, 2)
