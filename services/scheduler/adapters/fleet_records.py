@@ -13,19 +13,20 @@ import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 import structlog
 
 from services.scheduler.adapters.policy_records import PolicyRecords
+from services.scheduler.adapters.read_records import changed, is_own, newest, own, values
 from services.scheduler.audiences import audiences_at
 from services.scheduler.desired_state import Derivation, Fleet
 from services.scheduler.groups import still_to_come
 from services.scheduler.liveness import Hearing, Silence, heard, judge_silence
 from services.scheduler.placement import NodeView, view_node
 from shared.adapters.bus import Bus
-from shared.adapters.kv import Entry, KeyValue, RevisionConflictError, Snapshot
+from shared.adapters.kv import Entry, KeyValue, RevisionConflictError
 from shared.adapters.spaces import KnownSpaces
 from shared.adapters.watched_bus import StoredChange
 from shared.contracts.deployments import DEPLOYMENTS, DeploymentRecord
@@ -36,10 +37,6 @@ from shared.contracts.scheduler import NODE_LABELS, NodeLabels
 from shared.contracts.waivers import LICENCE_WAIVERS, Waiver
 from shared.errors import FaultError, RefusedError
 from shared.licensing.waivers import expiry_of, in_force
-
-RecordT = TypeVar("RecordT", bound=msgspec.Struct)
-
-NodesOwnT = TypeVar("NodesOwnT", NodeRecord, ObservedNode)
 
 WRITES_AT_ONCE: Final = 32
 LISTED_SECONDS: Final = 60.0
@@ -107,7 +104,7 @@ class FleetRecords:
         if any(expiry_of(one) <= self._now() for one in self._waivers_in_force):
             self._view_nodes()
         return Fleet(
-            deployments=_values(self._deployments),
+            deployments=values(self._deployments),
             nodes=dict(self._views),
             desired={name: entry.value for name, entry in self._desired.items()},
             audiences=audiences_at(self.spaces.current, now=self._now()),
@@ -189,23 +186,23 @@ class FleetRecords:
             self.policies.reread(),
         )
         await self.reread_waivers()
-        self.nodes.update(_changed(_own(nodes), self.nodes))
-        self.observed.update(_own(observed))
+        self.nodes.update(changed(own(nodes), self.nodes))
+        self.observed.update(own(observed))
         self._view_nodes()
 
     async def _reread_desired(self) -> None:
         desired = await self._desired_bucket.snapshot()
-        self._desired = dict(_newest(desired, self._desired))
+        self._desired = dict(newest(desired, self._desired))
 
     async def reread_deployments(self) -> int:
         """Deployments are read anew; the last sequence of their bucket."""
         snapshot = await self._deployments_bucket.snapshot()
-        self._take(_newest(snapshot, self._stored))
+        self._take(newest(snapshot, self._stored))
         return snapshot.sequence
 
     def take_all(self) -> None:
         """What is stored counts, for nobody is left who would write the rest of a command."""
-        missing = still_to_come(_values(self._stored))
+        missing = still_to_come(values(self._stored))
         if missing:
             _log.error("command_incomplete", missing=sorted(missing))
         self._deployments = self._stored
@@ -213,7 +210,7 @@ class FleetRecords:
     def _take(self, stored: Mapping[str, Entry[DeploymentRecord]]) -> None:
         """Stored deployments are known; acted upon once they are whole."""
         self._stored = stored
-        if not still_to_come(_values(stored)):
+        if not still_to_come(values(stored)):
             self._deployments = stored
 
     async def reread_waivers(self) -> None:
@@ -232,7 +229,7 @@ class FleetRecords:
     async def reread_labels(self) -> int:
         """Labels are read anew; the last sequence of their bucket."""
         snapshot = await self._labels_bucket.snapshot()
-        self._labels = _newest(snapshot, self._labels)
+        self._labels = newest(snapshot, self._labels)
         self._view_nodes()
         return snapshot.sequence
 
@@ -335,14 +332,14 @@ class FleetRecords:
         self.endings_concerned.set()
 
     async def _on_node(self, node: str, record: NodeRecord | None, _: int) -> None:
-        if record is None or self.nodes.get(node) == record or not _is_own(node, record):
+        if record is None or self.nodes.get(node) == record or not is_own(node, record):
             return
         self.nodes[node] = record
         self._view(record)
         self.nodes_concerned.set()
 
     async def _on_observed(self, node: str, observed: ObservedNode | None, _: int) -> None:
-        if observed is None or self.observed.get(node) == observed or not _is_own(node, observed):
+        if observed is None or self.observed.get(node) == observed or not is_own(node, observed):
             return
         self.observed[node] = observed
         self.endings_concerned.set()
@@ -352,50 +349,3 @@ class FleetRecords:
         # The node is the token before the last; no other may publish there.
         node = subject.split(".")[-2]
         self._hearings[node] = heard(self._hearings.get(node), at=self._clock())
-
-
-def _own(snapshot: Snapshot[NodesOwnT]) -> dict[str, NodesOwnT]:
-    """By node, what each wrote of itself."""
-    return {
-        node: entry.value for node, entry in snapshot.entries.items() if _is_own(node, entry.value)
-    }
-
-
-def _is_own(node: str, record: NodeRecord | ObservedNode) -> bool:
-    """Whether a record speaks of the node under whose key it lies; it is logged if not.
-
-    The server proves who wrote under the key; what the record says of itself proves nothing.
-    """
-    if record.node == node:
-        return True
-    _log.warning(
-        "record_ignored", why="it names another node", node=node, record=type(record).__name__
-    )
-    return False
-
-
-def _values(entries: Mapping[str, Entry[RecordT]]) -> dict[str, RecordT]:
-    return {key: entry.value for key, entry in entries.items()}
-
-
-def _newest(
-    snapshot: Snapshot[RecordT], known: Mapping[str, Entry[RecordT]]
-) -> dict[str, Entry[RecordT]]:
-    """What was read, and over it what was written while it was being read.
-
-    An entry of a revision that is known stays the object that it is.
-    """
-    written = {key: entry for key, entry in known.items() if entry.revision > snapshot.sequence}
-    read = {}
-    for key, entry in snapshot.entries.items():
-        old = known.get(key)
-        is_same = old is not None and (old.revision, old.value) == (entry.revision, entry.value)
-        read[key] = old if old is not None and is_same else entry
-    return {**read, **written}
-
-
-def _changed(
-    read: Mapping[str, NodeRecord], known: Mapping[str, NodeRecord]
-) -> dict[str, NodeRecord]:
-    """What differs from what is known: everything else stays the object that it is."""
-    return {name: record for name, record in read.items() if known.get(name) != record}
