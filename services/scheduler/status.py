@@ -17,7 +17,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -75,28 +75,42 @@ def view_places(
 
     Of a removed one, the places where it still is.
     """
+    names = sorted(fleet.nodes if current_revision(record) is not None else observed)
+    return list(each_place(record, fleet, observed, conflicts, sight=sight, names=names))
+
+
+def each_place(
+    record: DeploymentRecord,
+    fleet: Fleet,
+    observed: Mapping[str, ObservedNode],
+    conflicts: Iterable[PlaceConflict] = (),
+    *,
+    sight: Sight = EVERYBODYS,
+    names: Iterable[str],
+) -> Iterator[PlaceView]:
+    """The same of these nodes alone, one after another as they are asked for."""
     revision = current_revision(record)
     if revision is None:
-        return _places_left(record, fleet, observed, sight)
+        yield from _places_left(record, fleet, observed, sight, names)
+        return
     lost = {
         (one.node, one.interface): one
         for one in conflicts
         if one.left_out == record.key and one.hook == revision.spec.hook
     }
-    return [
-        _view_place(
-            revision,
-            interface,
-            node=name,
-            fleet=fleet,
-            observed=observed.get(name),
-            conflict=lost.get((name, interface)),
-            told=revision.told_on(node.platform),
-            sight=sight,
-        )
-        for name, node in sorted(fleet.nodes.items())
-        for interface in places_of(revision, node, fleet.desired.get(name))
-    ]
+    for name in names:
+        node = fleet.nodes[name]
+        for interface in places_of(revision, node, fleet.desired.get(name)):
+            yield _view_place(
+                revision,
+                interface,
+                node=name,
+                fleet=fleet,
+                observed=observed.get(name),
+                conflict=lost.get((name, interface)),
+                told=revision.told_on(node.platform),
+                sight=sight,
+            )
 
 
 def deployment_status(
@@ -295,10 +309,11 @@ def _places_left(
     fleet: Fleet,
     observed: Mapping[str, ObservedNode],
     sight: Sight,
-) -> list[PlaceView]:
-    views: list[PlaceView] = []
-    for name, node in sorted(observed.items()):
-        if fleet.is_forgotten(name):
+    names: Iterable[str],
+) -> Iterator[PlaceView]:
+    for name in names:
+        node = observed.get(name)
+        if node is None or fleet.is_forgotten(name):
             continue
         desired = fleet.desired.get(name)
         generation = desired.generation if desired else 0
@@ -308,18 +323,15 @@ def _places_left(
             if program is None or chain.state == "absent":
                 continue
             has_failed = node.desired_generation >= generation and chain.refusal is not None
-            views.append(
-                PlaceView(
-                    node=name,
-                    interface=chain.place,
-                    state=_failed_or_retried(chain) if has_failed else "pending",
-                    why=_refusal_reasons(chain) if has_failed else (),
-                    chain=chain,
-                    observed_version=program.version,
-                    desired_generation=generation,
-                )
+            yield PlaceView(
+                node=name,
+                interface=chain.place,
+                state=_failed_or_retried(chain) if has_failed else "pending",
+                why=_refusal_reasons(chain) if has_failed else (),
+                chain=chain,
+                observed_version=program.version,
+                desired_generation=generation,
             )
-    return views
 
 
 def _seen(
