@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import Final, Literal
@@ -45,14 +45,14 @@ class Converged(Message, frozen=True, kw_only=True):
 
 
 class _Ends:
-    """The scheduler's events of one command, with what processes had used by then."""
+    """One command, until the scheduler said that it is over."""
 
     def __init__(self, system: SimulatedSystem, command_id: str) -> None:
         self._system = system
         self.command_id = command_id
         loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[Event] = loop.create_future()
-        self._accepted: asyncio.Future[Event] = loop.create_future()
+        self._accepted_at = 0.0
         self._used_before: dict[str, float] = {}
 
     async def on_event(self, _subject: str, data: bytes) -> None:
@@ -60,19 +60,21 @@ class _Ends:
         event = msgspec.json.decode(data, type=Event)
         if event.data.correlation != self.command_id:
             return
-        if event.data.action == "deployment.apply" and not self._accepted.done():
-            self._used_before = self._cpu_seconds()
-            self._accepted.set_result(event)
         if event.data.action == "deployment.complete" and not self.ended.done():
             self.ended.set_result(event)
 
+    def accept(self) -> None:
+        """Now the command is accepted."""
+        self._accepted_at = datetime.now(UTC).timestamp()
+        self._used_before = self._cpu_seconds()
+
     def converged(self, accepted_seconds: float) -> Converged:
-        """What the events tell, once both are there."""
-        accepted, ended = self._accepted.result(), self.ended.result()
+        """What came of it, once it ended."""
+        ended = self.ended.result()
         return Converged(
             outcome="succeeded" if ended.data.outcome == "succeeded" else "failed",
             accepted_seconds=round(accepted_seconds, 3),
-            converged_seconds=round(_moment(ended) - _moment(accepted), 3),
+            converged_seconds=round(_moment(ended) - self._accepted_at, 3),
             places=int(ended.data.details.get("place_count", 0)),
             reasons=tuple(f"{one.path}: {one.rule}" for one in ended.data.reasons),
             cpu_seconds={
@@ -117,6 +119,7 @@ async def deploy_to(
         command = ApplyDeployment(spec=spec, command_id=ends.command_id, reason=REASON)
         await bus.request(APPLY_DEPLOYMENT, command, timeout_seconds=wait_seconds)
         accepted_seconds = perf_counter() - asked
+        ends.accept()
         told("converging", 0)
         over = asyncio.create_task(stop.wait())
         waiting = (ends.ended, over)

@@ -16,6 +16,8 @@ Rules:
 
 from __future__ import annotations
 
+import itertools
+from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -26,8 +28,9 @@ from services.scheduler.deployment import state_digest
 from services.scheduler.desired_state import Fleet
 from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.remarks import remarks
+from services.scheduler.revision_facts import facts_of
 from services.scheduler.rollout.assignment import is_rolling
-from services.scheduler.status import PlaceView, view_places
+from services.scheduler.status import PlaceView, each_place, view_places
 from shared.contracts.deployments import DeploymentRecord, DeploymentRevision
 from shared.contracts.events import Actor, EventBody
 from shared.contracts.node import ObservedNode
@@ -75,6 +78,35 @@ def endings(
     return over
 
 
+def pending_node(
+    record: DeploymentRecord,
+    fleet: Fleet,
+    observed: Mapping[str, ObservedNode],
+    conflicts: Collection[PlaceConflict] = (),
+    *,
+    since: str = "",
+) -> str:
+    """A node that the newest command still waits for; empty: there is none, as far as nodes go.
+
+    Looks at `since` first and goes on by name from there, so that asking again and again, while
+    nodes come to their ends, looks at each of them about once.
+    """
+    names = sorted(observed if record.removed else fleet.nodes)
+    first = bisect_left(names, since)
+    accepted = facts_of(record.revisions[-1]).placed_on
+    sight = fleet.audiences.seen_in(record.space)
+    ordered = itertools.chain(names[first:], names[:first])
+    views = each_place(record, fleet, observed, conflicts, sight=sight, names=ordered)
+    return next(
+        (
+            view.node
+            for view in views
+            if view.state == "pending" and (record.removed or view.interface in accepted(view.node))
+        ),
+        "",
+    )
+
+
 def settle(record: DeploymentRecord, command_ids: Collection[str]) -> DeploymentRecord:
     """The record once the events of these commands are out."""
     left = tuple(one for one in record.unfinished if one not in command_ids)
@@ -103,8 +135,8 @@ def _current_ending(
         if not is_written:
             return None
     else:
-        accepted = {(place.node, place.place) for place in revision.accepted_for}
-        views = [view for view in views if (view.node, view.interface) in accepted]
+        accepted = facts_of(revision).placed_on
+        views = [view for view in views if view.interface in accepted(view.node)]
     if any(view.state == "pending" for view in views):
         return None
     failed = [view for view in views if view.state == "failed"]

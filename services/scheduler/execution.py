@@ -17,13 +17,15 @@ from typing import Final
 import structlog
 
 from services.scheduler.adapters.fleet_records import FleetRecords
-from services.scheduler.completion import endings, settle
+from services.scheduler.adapters.pace import Pace
+from services.scheduler.completion import Ending, endings, pending_node, settle
 from services.scheduler.desired_state import Derivation, Fleet, derive_desired
 from services.scheduler.draining import Observation
 from services.scheduler.licence_standing import standing_change
 from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.unfit import Stay, stays
 from shared.adapters.outbox import Outbox
+from shared.contracts.deployments import DeploymentRecord
 from shared.errors import FaultError
 
 RECONCILE_SECONDS: Final = 30.0
@@ -44,15 +46,19 @@ class Execution:
         self.conflicts: Collection[PlaceConflict] = ()
         """Deployments that found a place taken when the nodes were told last."""
         self._stays: frozenset[Stay] = frozenset()
+        self._telling: Final = Pace()
+        self._ending: Final = Pace()
+        self._waits_for: Final[dict[str, str]] = {}
+        """By deployment: a node that its newest command was still waiting for."""
         self._stays_by_node: Final[dict[str, frozenset[Stay]]] = {}
 
     async def keep_telling(self) -> None:
         """For ever: the nodes are told whenever something changed, and from time to time."""
-        await self._keep(self._records.nodes_concerned, self.tell_nodes)
+        await self._keep(self._records.nodes_concerned, self.tell_nodes, self._telling)
 
     async def keep_ending(self) -> None:
         """For ever: endings are said whenever a node reported, and from time to time."""
-        await self._keep(self._records.endings_concerned, self.say_all)
+        await self._keep(self._records.endings_concerned, self.say_all, self._ending)
 
     @asynccontextmanager
     async def change(self) -> AsyncIterator[None]:
@@ -88,12 +94,13 @@ class Execution:
             await self._records.reread()
             self._is_stale = False
         while True:
-            fleet = self._records.fleet
-            derived = derive_desired(fleet)
-            self._records.known = derived.known
-            self._log_new(derived.conflicts)
-            self._log_stays(self._stays_now(fleet, derived.known))
-            self.conflicts = derived.conflicts
+            with self._telling.thinking():
+                fleet = self._records.fleet
+                derived = derive_desired(fleet)
+                self._records.known = derived.known
+                self._log_new(derived.conflicts)
+                self._log_stays(self._stays_now(fleet, derived.known))
+                self.conflicts = derived.conflicts
             if await self._records.tell(derived.changed):
                 break
         for node in derived.changed.values():
@@ -115,9 +122,11 @@ class Execution:
         Raises:
             FaultError: An event could not be stored, or a record.
         """
-        fleet = self._records.fleet
+        with self._ending.thinking():
+            fleet = self._records.fleet
         for name, record in fleet.deployments.items():
-            change = standing_change(record, fleet)
+            with self._ending.thinking():
+                change = standing_change(record, fleet)
             if change is None:
                 continue
             audience = fleet.audiences.of(record.space)
@@ -135,11 +144,13 @@ class Execution:
         Raises:
             FaultError: An event could not be stored, or a record.
         """
-        fleet = self._records.fleet
+        with self._ending.thinking():
+            fleet = self._records.fleet
         for record in fleet.deployments.values():
             if not record.unfinished:
                 continue
-            over = endings(record, fleet, self._records.observed, self.conflicts)
+            with self._ending.thinking():
+                over = self._endings(record, fleet)
             audience = fleet.audiences.of(record.space)
             for ending in over:
                 await self._outbox.emit(ending.body, event_id=ending.event_id, audience=audience)
@@ -153,14 +164,28 @@ class Execution:
                 async with self._changing:
                     await self._settle(record.key, [ending.command_id for ending in over])
 
+    def _endings(self, record: DeploymentRecord, fleet: Fleet) -> list[Ending]:
+        """Looks first where the newest command was waited for last."""
+        observed, conflicts = self._records.observed, self.conflicts
+        if record.unfinished == (record.command_id,):
+            since = self._waits_for.pop(record.key, "")
+            found = pending_node(record, fleet, observed, conflicts, since=since)
+            if found:
+                self._waits_for[record.key] = found
+                return []
+        return endings(record, fleet, observed, conflicts)
+
     async def _settle(self, key: str, command_ids: list[str]) -> None:
         """The record no longer owes these events; if it changed, another round sees to it."""
         record = self._records.fleet.deployments[key]
         if not await self._records.rewrite_deployment(settle(record, command_ids)):
             self._records.endings_concerned.set()
 
-    async def _keep(self, concerned: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
+    async def _keep(
+        self, concerned: asyncio.Event, work: Callable[[], Awaitable[None]], pace: Pace
+    ) -> None:
         while True:
+            await pace.rest()
             concerned.clear()
             pause_seconds = RECONCILE_SECONDS
             try:

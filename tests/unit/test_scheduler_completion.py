@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from services.scheduler.completion import endings, settle
+from services.scheduler.completion import endings, pending_node, settle
 from services.scheduler.desired_state import Fleet
 from shared.canonical import canonical_bytes
 from shared.contracts.events import MAX_EVENT_BYTES
@@ -59,6 +59,24 @@ def test_nothing_is_over_while_a_place_is_pending() -> None:
     assert _endings(fleet, {"n1": observing(fleet.desired["n1"], refusal=REFUSAL)}) == []
 
 
+def test_who_is_waited_for_is_looked_for_from_where_it_was_last() -> None:
+    """The search goes round by name, and finds nobody exactly when the command is over."""
+    fleet = applied(a_fleet(a_node("n1"), a_node("n2"), a_node("n3")), a_spec())
+    record, done = fleet.deployments["edge"], all_observing(fleet)
+    later = replace(fleet, nodes={**fleet.nodes, "n4": a_node("n4")})
+
+    def waited_for(fleet: Fleet, *over: str, since: str = "") -> str:
+        observed = {name: done[name] for name in over}
+        return pending_node(record, fleet, observed, since=since)
+
+    assert waited_for(fleet) == "n1"
+    assert waited_for(fleet, since="n2") == "n2"
+    assert waited_for(fleet, "n2", since="n2") == "n3"
+    assert waited_for(fleet, "n2", "n3", since="n3") == "n1"
+    assert waited_for(fleet, "n1", "n2", "n3", since="n3") == ""
+    assert waited_for(later, "n1", "n2", "n3", since="n4") == ""  # it came afterwards
+
+
 def test_an_apply_failed_when_a_node_refuses_and_none_is_pending() -> None:
     """The reasons say on which node."""
     fleet = applied(a_fleet(a_node("n1"), a_node("n2")), a_spec())
@@ -107,6 +125,9 @@ def test_a_removal_succeeded_when_no_node_holds_any_part() -> None:
     settled = settle(before.deployments["edge"], ["command-0001"])
     fleet = removed(before.with_deployment(settled), "edge", at=2)
     untold = replace(fleet, desired=before.desired)
+    was_there = all_observing(before)
+    assert pending_node(fleet.deployments["edge"], fleet, was_there) == "n1"
+    assert pending_node(fleet.deployments["edge"], fleet, all_observing(fleet)) == ""
 
     assert _endings(untold, {}) == []
     assert _endings(fleet, all_observing(before)) == []
