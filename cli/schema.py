@@ -11,7 +11,6 @@ import msgspec
 
 from cli.api_page import api_page
 from cli.deployment_document import DeploymentDocument
-from cli.deployment_files import DeploymentsDocument
 from cli.package_source import PackageSource
 from cli.policy_document import RolloutPolicyDocument
 from shared.contract_schema import contract_document, message_schemas, render_schema
@@ -24,7 +23,6 @@ API_PAGE: Final = ROOT / "docs" / "api.md"
 SCHEMAS_DIR: Final = ROOT / "docs" / "schemas"
 WRITTEN_DOCUMENTS: Final[dict[str, type]] = {
     "deployment": DeploymentDocument,
-    "deployments": DeploymentsDocument,
     "rollout-policy": RolloutPolicyDocument,
     "package.toml": PackageSource,
     "package.manifest": PackageManifest,

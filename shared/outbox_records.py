@@ -67,7 +67,7 @@ class Change:
     bucket: Bucket[Any]
     key: str
     value: msgspec.Struct
-    """Has the command's id in its field `command_id`."""
+    """Is marked with the command's id (`mark_of`)."""
     bucket_sequence: int = 0
     """`Snapshot.sequence` when the decision was made."""
     revision: int | None = None
@@ -111,6 +111,20 @@ class Origin:
     actor: Actor
     name: str = ""
     """Of who asked, as the server vouches for it."""
+
+
+class Marked(msgspec.Struct, frozen=True):
+    """What a record says of who wrote it."""
+
+    command_id: str = ""
+    """The command that made it what it is."""
+    written_by: str = ""
+    """What else wrote it last, a command or a step; empty: nothing did."""
+
+
+def mark_of(value: object) -> str:
+    """What wrote a record, or a part of one, last."""
+    return getattr(value, "written_by", "") or getattr(value, "command_id", "")
 
 
 def request_digest(origin: Origin) -> str:
@@ -300,7 +314,7 @@ def _completed(body: EventBody, origin: Origin) -> EventBody:
 
 
 def _drafted_change(change: Change, command_id: str) -> StateChange:
-    if getattr(change.value, "command_id", None) != command_id:
+    if mark_of(change.value) != command_id:
         raise AssertionError(f"{change.bucket.name}/{change.key}: not marked with its command")
     return StateChange(
         bucket=change.bucket.name,

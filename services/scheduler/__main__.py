@@ -18,6 +18,7 @@ from services.scheduler.adapters.neighbours import Neighbours
 from services.scheduler.adapters.node_upkeep import NodeUpkeep
 from services.scheduler.adapters.package_usage import PackageUsage
 from services.scheduler.adapters.revocations import Revocations
+from services.scheduler.adapters.rollouts import Rollouts
 from services.scheduler.execution import Execution
 from services.scheduler.leadership.adapters.instances import named_instance
 from services.scheduler.leadership.adapters.lease_records import LeaseRecords
@@ -84,6 +85,7 @@ async def scheduling(
         remove=endpoints[REMOVE_DEPLOYMENT],
         now=now,
     )
+    rollouts = Rollouts(bus, records=records, outbox=outbox, execution=execution, now=now)
     await records.open()
     await outbox.open()
     records.take_all()
@@ -96,6 +98,7 @@ async def scheduling(
     bus.spawn(revocations.keep_acting())
     bus.spawn(expiries.keep_acting())
     bus.spawn(NodeUpkeep(records=records, outbox=outbox, execution=execution, now=now).keep())
+    bus.spawn(rollouts.keep_acting())
     on_refused = records.spaces.discreetly(outbox.note_refusal)
     async with bus.serve(
         "scheduler",

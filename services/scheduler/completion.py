@@ -30,6 +30,7 @@ from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.remarks import remarks
 from services.scheduler.revision_facts import facts_of
 from services.scheduler.rollout.assignment import is_rolling
+from services.scheduler.short_reasons import short_reason
 from services.scheduler.status import PlaceView, each_place, view_places
 from shared.contracts.deployments import DeploymentRecord, DeploymentRevision
 from shared.contracts.events import Actor, EventBody
@@ -40,10 +41,6 @@ ACTION: Final = "deployment.complete"
 PLACES_IN_ENDING: Final = 80
 """At most 300 bytes each; failed ones first, and the count is always there."""
 REASONS_IN_ENDING: Final = 40
-REASON_BYTES: Final = 400
-"""A reason over this goes without its values and with its texts cut."""
-TEXT_CHARACTERS: Final = 160
-"""Of a text that is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +204,7 @@ def _ending(
             deployment=record.key,
             package=revision.spec.package,
             version=revision.version,
-            reasons=tuple(map(_short, reasons[:REASONS_IN_ENDING])),
+            reasons=tuple(map(short_reason, reasons[:REASONS_IN_ENDING])),
             after=state_digest(record) if is_latest else "",
             details={
                 "revision": revision.revision,
@@ -236,13 +233,6 @@ def _path_at(view: PlaceView, path: str) -> str:
     if path == view.interface or path.startswith(f"{view.interface}/"):
         return f"{node}.{path}"
     return f"{node}.{view.interface}.{path}" if path else f"{node}.{view.interface}"
-
-
-def _short(reason: Reason) -> Reason:
-    """The reason; of a large one, where and which rule, as far as there is room."""
-    if len(msgspec.json.encode(reason)) <= REASON_BYTES:
-        return reason
-    return Reason(path=reason.path[:TEXT_CHARACTERS], rule=reason.rule[:TEXT_CHARACTERS])
 
 
 def _given_up(revision: DeploymentRevision, fleet: Fleet) -> dict[str, Any]:

@@ -212,6 +212,7 @@ def removed_record(
     return msgspec.structs.replace(
         previous,
         removed=True,
+        written_by="",
         command_id=facts.command_id,
         changed_by=facts.cause,
         changed_at=facts.at,

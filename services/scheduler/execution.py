@@ -106,6 +106,7 @@ class Execution:
         for node in derived.changed.values():
             _log.info("node_told", node=node.node, generation=node.generation)
         self._records.endings_concerned.set()
+        self._records.rollouts_concerned.set()
 
     async def say_all(self) -> None:
         """Endings, and where deployments stand with the licence policy, are said once each.

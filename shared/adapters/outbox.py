@@ -15,6 +15,8 @@ Whoever finds a pending record does 2 to 4 again; each of them is without effect
 
 Rules:
  * One process writes an outbox; its commands are decided one after another.
+ * A step that the service takes by itself is written like a command; if the state moved, it is
+   given up and decided anew.
  * A fault while deciding leaves nothing behind.  A fault while writing is repaired before
    anything else is decided, and from time to time until it is.
 """
@@ -190,6 +192,26 @@ class Outbox:
             )
             await self._commit(record)
 
+    async def step(self, decision: Decision[Any], *, step_id: str) -> bool:
+        """Whether the change and its events happened, once, however often this is called.
+
+        If not, the state had moved since the decision, and nothing happened.
+
+        Args:
+            decision: That no command asked for; what it changes is marked with `step_id`.
+            step_id: Of letters, digits, `.`, `_` and `-`.
+
+        Raises:
+            EffectTooLargeError: There is no room for what it leads to.
+            FaultError: It is not certain yet; call again.
+        """
+        origin = Origin(self._service, step_id, "", Command(), self._actor)
+        async with self._lock:
+            await self._recover_if_needed()
+            if await self._records.get(f"{DONE}{step_id}") is not None:
+                return True
+            return await self._commit(self._drafted(origin, decision, self._now()))
+
     async def note_refusal(
         self,
         at: AnyEndpoint,
@@ -321,6 +343,9 @@ class Outbox:
         _log.info("command_resumed", command_id=record.command_id, subject=record.subject)
         for _ in range(DECISION_ATTEMPTS):
             if await self._finish(record):
+                return
+            if not record.subject:
+                await self._records.delete(f"{PENDING}{record.command_id}")
                 return
             if record.subject not in self._commands:
                 raise StateMovedError(f"{record.subject}: a command waits that nobody here decides")

@@ -6,7 +6,8 @@ Rules:
  * The first change is a compare-and-set: it says whether the decision still holds.
  * Once it is written all others are, whatever was written to their keys meanwhile: the command is
    accepted.  Nobody decides before that, so that is bookkeeping and no decision.
- * A record says by `command_id` which command wrote it, and so a repeat recognises itself.
+ * A record says which command wrote it (`shared.outbox_records.mark_of`), and so a repeat
+   recognises itself.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from shared.adapters.outbox_bus import OutboxBus, Records
 from shared.contracts.base import Bucket
 from shared.contracts.storage import OutboxRecord, StateChange
 from shared.errors import FaultError
+from shared.outbox_records import Marked, mark_of
 
 FOLLOWING_ATTEMPTS: Final = 20
 
@@ -80,9 +82,5 @@ def _raw(bus: OutboxBus, change: StateChange) -> Records[Any]:
     return bus.bucket(Bucket(change.bucket, cast("Any", msgspec.Raw)))
 
 
-class _Marked(msgspec.Struct, frozen=True):
-    command_id: str = ""
-
-
 def _command_of(value: msgspec.Raw) -> str:
-    return msgspec.json.decode(value, type=_Marked).command_id
+    return mark_of(msgspec.json.decode(value, type=Marked))

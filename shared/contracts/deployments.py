@@ -351,6 +351,8 @@ class DeploymentRecord(Message, frozen=True, kw_only=True):
     """The newest revision of which it was said that its time is over; 0: none."""
     generation: int = 0
     """Up by one with every accepted command; 0: written by a release that did not count."""
+    written_by: str = ""
+    """What wrote it last, if not `command_id`: a step of its rollout, or a command about that."""
     rollout: RolloutState | None = None
     """How far the newest revision came; null: it went everywhere at once."""
     earlier: Annotated[tuple[EarlierRevision, ...], Meta(max_length=MAX_EARLIER)] = ()

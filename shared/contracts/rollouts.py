@@ -61,7 +61,7 @@ class RolloutSpec(Document, frozen=True, kw_only=True):
     bake_seconds: Annotated[int, Meta(ge=0, le=30 * 86_400)] = 0
     """How long a wave must be healthy before the next; the last one too."""
     timeout_seconds: Annotated[int, Meta(ge=10, le=7 * 86_400)] = 600
-    """How long a wave may take to be confirmed on every node that answers."""
+    """How long after a node was changed last every one that answers must be confirmed."""
     gate: Literal["automatic", "canary", "manual"] = "automatic"
     """Who lets the next wave begin: time and health; after the first wave, or after every one, an
     operator."""
@@ -132,6 +132,9 @@ class RolloutState(Message, frozen=True, kw_only=True):
     """How many nodes of that wave were told the new revision."""
     started_at: str = ""
     wave_started_at: str = ""
+    """Empty: it did not begin yet."""
+    released_at: str = ""
+    """When nodes of that wave were told last."""
     healthy_since: str = ""
     """Since when every node of the wave is confirmed and healthy; empty: not yet."""
     ended_at: str = ""
@@ -145,3 +148,5 @@ class RolloutState(Message, frozen=True, kw_only=True):
     """What it waits for, or why it paused or went back; one sentence."""
     evidence: tuple[Reason, ...] = ()
     """What failed, by node and place."""
+    step: int = 0
+    """How often it was written: each time has an id of its own."""

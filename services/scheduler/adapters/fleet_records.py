@@ -70,6 +70,8 @@ class FleetRecords:
         """Set when something changed that a command may have waited for."""
         self.ends_concerned: Final = asyncio.Event()
         """Set when a deployment may have got another end."""
+        self.rollouts_concerned: Final = asyncio.Event()
+        """Set when something changed that a rollout may have waited for."""
         self.upkeep_concerned: Final = asyncio.Event()
         """Set when something changed that cordoned nodes may have waited for."""
         self._deployments_bucket: Final[KeyValue[DeploymentRecord]] = bus.bucket(DEPLOYMENTS)
@@ -121,6 +123,11 @@ class FleetRecords:
         """How long nothing was heard of the node."""
         hearing = self._hearings.get(node)
         return judge_silence(hearing, started_at=self._started_at, now=self._clock())
+
+    def is_heard(self, node: str) -> bool:
+        """Whether it is there for certain: of whom nothing was heard yet, nobody knows."""
+        silence = self.silence(node)
+        return silence.seconds is not None and not silence.is_silent
 
     def silences(self) -> Mapping[str, Silence]:
         """Of every node that registered."""
@@ -344,8 +351,11 @@ class FleetRecords:
         self.observed[node] = observed
         self.endings_concerned.set()
         self.upkeep_concerned.set()
+        self.rollouts_concerned.set()
 
     async def _on_heartbeat(self, subject: str, _: bytes) -> None:
         # The node is the token before the last; no other may publish there.
         node = subject.split(".")[-2]
+        if not self.is_heard(node):
+            self.rollouts_concerned.set()
         self._hearings[node] = heard(self._hearings.get(node), at=self._clock())

@@ -1,0 +1,324 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The core of rollouts: what happened in the fleet -> what is to be written next.
+
+Pure: no clock and nothing outside.  What it knows follows from the events, and after a restart the
+same records lead to the same knowledge.
+
+Rules:
+ * Events say what is so now; saying one once more changes nothing.
+ * Of one deployment there is at most one instruction at a time, from the record that is stored.
+   It is repeated until a record that differs is stored.
+ * Steps that need nothing from a node happen in one write; after a release, nodes are waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from services.scheduler.desired_state import Fleet
+from services.scheduler.place_conflicts import PlaceConflict
+from services.scheduler.placement import NodeView
+from services.scheduler.rollout.assignment import is_rolling
+from services.scheduler.rollout.decision import Circumstances, Fail, Release, decide, due_at
+from services.scheduler.rollout.policy import Others, hold, room
+from services.scheduler.rollout.standing import (
+    Standing,
+    released_nodes,
+    standing_of,
+    unavailable,
+)
+from services.scheduler.rollout.transitions import apply_step, state_of
+from services.scheduler.status import PlaceView, view_places
+from services.scheduler.wanted_places import places_of
+from shared.canonical import canonical_digest
+from shared.contracts.deployments import DeploymentRecord
+from shared.contracts.desired import DesiredNode
+from shared.contracts.events import Actor, EventBody
+from shared.contracts.node import ObservedNode
+from shared.contracts.rollout_policy import NO_POLICY, RolloutPolicy
+from shared.contracts.rollouts import RolloutState
+from shared.moments import render_time
+
+STEPS_AT_ONCE: Final = 8
+"""In one write: a wave that is through, and the next that waits or begins, are three."""
+_ID_DIGITS: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentStored:
+    """The record of a deployment is this."""
+
+    record: DeploymentRecord
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSeen:
+    """A node is like this."""
+
+    node: NodeView
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTold:
+    """A node was told to run this."""
+
+    desired: DesiredNode
+
+
+@dataclass(frozen=True, slots=True)
+class NodeObserved:
+    """A node read this back."""
+
+    observed: ObservedNode
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSilent:
+    """A node is not heard any more."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeHeard:
+    """A node that was not is heard again."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlacesContested:
+    """Deployments found these places taken, and no others."""
+
+    conflicts: tuple[PlaceConflict, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyStored:
+    """This holds of every rollout."""
+
+    policy: RolloutPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Time went on."""
+
+
+Event = (
+    DeploymentStored
+    | NodeSeen
+    | NodeTold
+    | NodeObserved
+    | NodeSilent
+    | NodeHeard
+    | PlacesContested
+    | PolicyStored
+    | Ticked
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """The record is to be replaced, if it is still what it was, and the events said with it."""
+
+    before: DeploymentRecord
+    after: DeploymentRecord
+    events: tuple[EventBody, ...]
+    step_id: str
+    """The same for the same step, whoever performs it."""
+
+    @property
+    def key(self) -> str:
+        """Of the deployment."""
+        return self.before.key
+
+
+class RolloutCore:
+    """Every rollout that goes on."""
+
+    def __init__(self, *, actor: Actor) -> None:
+        """Nothing is known yet.
+
+        Args:
+            actor: The scheduler, who goes back in its own name.
+        """
+        self._actor: Final = actor
+        self._rolling: Final[dict[str, DeploymentRecord]] = {}
+        self._nodes: Final[dict[str, NodeView]] = {}
+        self._desired: Final[dict[str, DesiredNode]] = {}
+        self._observed: Final[dict[str, ObservedNode]] = {}
+        self._silent: Final[set[str]] = set()
+        self._returned_at: Final[dict[str, datetime]] = {}
+        self._conflicts: tuple[PlaceConflict, ...] = ()
+        self._policy = NO_POLICY
+        self._views: Final[dict[str, dict[str, list[PlaceView]]]] = {}
+        self._standings: Final[dict[str, dict[str, Standing]]] = {}
+        self._unclear: Final[dict[str, set[str]]] = {}
+        """By deployment, nodes of which something changed since their standing was worked out."""
+        self.due: datetime | None = None
+        """When there may be something to do though nothing happens; None: never."""
+
+    def handle(self, events: Iterable[Event], now: datetime) -> tuple[Instruction, ...]:
+        """What is to be written now that this happened, by deployment.
+
+        Args:
+            events: In their order.
+            now: Aware.
+        """
+        for event in events:
+            self._note(event, now)
+        found: list[Instruction] = []
+        dues: list[datetime] = []
+        for key in sorted(self._rolling):
+            record = self._rolling[key]
+            self._clear_up(record)
+            instruction = self._next(record, now)
+            if instruction is not None:
+                found.append(instruction)
+                continue
+            due = due_at(
+                record.revisions[-1].spec.rollout, state_of(record), self._known(record, now)
+            )
+            if due is not None:
+                dues.append(due)
+        self.due = min(dues, default=None)
+        return tuple(found)
+
+    def standings(self, key: str) -> Mapping[str, Standing]:
+        """How the nodes of a rollout that goes on stand, as far as they are in its waves."""
+        return self._standings.get(key, {})
+
+    def _note(self, event: Event, now: datetime) -> None:
+        match event:
+            case DeploymentStored(record):
+                self._store(record)
+            case NodeSeen(view):
+                self._nodes[view.name] = view
+                self._touch(view.name)
+            case NodeTold(desired):
+                self._desired[desired.node] = desired
+                self._touch(desired.node)
+            case NodeObserved(observed):
+                self._observed[observed.node] = observed
+                self._touch(observed.node)
+            case NodeSilent(node):
+                self._silent.add(node)
+                self._touch(node)
+            case NodeHeard(node):
+                self._silent.discard(node)
+                self._returned_at[node] = now
+                self._touch(node)
+            case PlacesContested(conflicts):
+                self._contest(conflicts)
+            case PolicyStored(policy):
+                self._policy = policy
+            case Ticked():
+                pass
+
+    def _contest(self, conflicts: tuple[PlaceConflict, ...]) -> None:
+        for one in {*conflicts} ^ {*self._conflicts}:
+            self._touch(one.node)
+        self._conflicts = conflicts
+
+    def _touch(self, node: str) -> None:
+        for unclear in self._unclear.values():
+            unclear.add(node)
+
+    def _store(self, record: DeploymentRecord) -> None:
+        key = record.key
+        before = self._rolling.pop(key, None)
+        if not is_rolling(record):
+            for known in (self._views, self._standings, self._unclear):
+                known.pop(key, None)
+            return
+        self._rolling[key] = record
+        state = state_of(record)
+        if before is None or before.revisions[-1].revision != record.revisions[-1].revision:
+            self._views[key], self._standings[key] = {}, {}
+            self._unclear[key] = {name for wave in state.waves for name in wave.names}
+            return
+        was = state_of(before)
+        if (was.wave, was.released) != (state.wave, state.released):
+            first, last = sorted((was.wave, state.wave))
+            self._unclear[key] |= {
+                name for wave in state.waves[first : last + 1] for name in wave.names
+            }
+
+    def _clear_up(self, record: DeploymentRecord) -> None:
+        """The standing of every node of the rollout is that of now."""
+        unclear, views = self._unclear[record.key], self._views[record.key]
+        if not unclear:
+            return
+        members = {name for wave in state_of(record).waves for name in wave.names}
+        for name in unclear & members:
+            views[name] = self._view(record, name)
+            self._standings[record.key][name] = standing_of(
+                views[name],
+                is_silent=name in self._silent,
+                is_meant=bool(views[name]) or self._is_meant(record, name),
+            )
+        unclear.clear()
+
+    def _view(self, record: DeploymentRecord, name: str) -> list[PlaceView]:
+        node = self._nodes.get(name)
+        if node is None:
+            return []
+        fleet = Fleet({record.key: record}, {name: node}, self._desired)
+        return view_places(record, fleet, self._observed, self._conflicts)
+
+    def _is_meant(self, record: DeploymentRecord, name: str) -> bool:
+        node = self._nodes.get(name)
+        if node is None or node.is_forgotten:
+            return False
+        return bool(places_of(record.revisions[-1], node, self._desired.get(name)))
+
+    def _known(self, record: DeploymentRecord, now: datetime) -> Circumstances:
+        others = Others(nodes=self._nodes, rolling=self._rolling, unavailable=self._unavailable())
+        return Circumstances(
+            standings=self._standings[record.key],
+            returned_at=self._returned_at,
+            hold=hold(record, self._policy, others, now),
+            room=room(record, self._policy, others),
+            bad_periods=state_of(record).bad_periods,
+        )
+
+    def _unavailable(self) -> set[str]:
+        """The nodes that are, for whatever rollout, if a rule of the policy asks for it."""
+        if all(rule.max_unavailable is None for rule in self._policy.rules):
+            return set()
+        found = set(self._silent)
+        for key, record in self._rolling.items():
+            state = state_of(record)
+            found |= unavailable(state, self._standings[key], released_nodes(state))
+        return found
+
+    def _next(self, before: DeploymentRecord, now: datetime) -> Instruction | None:
+        step_id = _step_id(before, state_of(before))
+        record, events = before, list[EventBody]()
+        for _ in range(STEPS_AT_ONCE):
+            rollout = before.revisions[-1].spec.rollout
+            step = decide(rollout, state_of(record), self._known(record, now), now)
+            if step is None:
+                break
+            applied = apply_step(
+                record,
+                step,
+                at=render_time(now),
+                step_id=step_id,
+                actor=self._actor,
+            )
+            record = applied.record
+            events += applied.events
+            if isinstance(step, Release | Fail) or not is_rolling(record):
+                break
+        return None if record is before else Instruction(before, record, tuple(events), step_id)
+
+
+def _step_id(record: DeploymentRecord, state: RolloutState) -> str:
+    parts = [record.key, record.revisions[-1].revision, state.step]
+    return f"rollout-{canonical_digest(parts)[:_ID_DIGITS]}"

@@ -1,0 +1,287 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a rollout does next: one step, or nothing until something is otherwise.
+
+Pure.
+
+Rules:
+ * A wave begins when nothing holds it: approvals, windows, limits of the policy, the gate.
+ * A node is changed only while fewer than `max_unavailable` are unavailable, and the policy has
+   room; changing one that is unavailable anyhow takes nothing.
+ * A wave is confirmed when all its nodes were changed, every one that answers is confirmed, at
+   least one does (or all are gone), and its health is known to be good.
+ * It is through once it was so for `bake_seconds` without a break.
+ * It failed when a changed node refuses, when its health was bad for as many periods as said, or
+   when `timeout_seconds` passed since a node was changed last, and one is pending that was heard
+   all that time.
+ * Who paused it, or what failed while `on_failure` is `pause`, holds everything until somebody
+   resumes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from services.scheduler.rollout.standing import (
+    GONE,
+    Standing,
+    named,
+    released_nodes,
+    unavailable,
+)
+from services.scheduler.rollout.waves import share_of
+from services.scheduler.rollout.windows import Hold
+from shared.contracts.rollouts import RolloutSpec, RolloutState
+from shared.errors import Reason
+from shared.moments import read_time
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What is known of the nodes of a rollout, and what else decides."""
+
+    standings: Mapping[str, Standing]
+    returned_at: Mapping[str, datetime] = field(default_factory=dict)
+    """When nodes that were silent were heard again."""
+    hold: Hold | None = None
+    """What the next wave waits for, beside its gate."""
+    room: int | None = None
+    """How many further nodes may be changed for the sake of others; None: any number."""
+    is_healthy: bool = True
+    """Whether what is asked of its health beside that it runs is known to be so."""
+    failure: tuple[Reason, ...] = ()
+    """What of its health was bad for too long."""
+    bad_periods: int = 0
+    """One after the other, up to now."""
+    baseline: Mapping[str, float] = field(default_factory=dict)
+    """What the numbers that are looked at are before the wave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The next wave, or the next node, does not begin."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The first `released` nodes of the wave have the new revision."""
+
+    released: int
+    begins: bool
+    """Whether the wave begins with it."""
+    baseline: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """Every node of the wave is confirmed and healthy: from now on it bakes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unconfirm:
+    """Some node of the wave is not any more."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """The wave is through: the next one is to begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The last wave is through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """So many bad periods there were, one after the other."""
+
+    bad_periods: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The wave failed: what happens is what `on_failure` says."""
+
+    why: str
+    evidence: tuple[Reason, ...]
+
+
+Step = Wait | Release | Confirm | Unconfirm | Advance | Finish | Count | Fail
+
+
+def decide(
+    rollout: RolloutSpec, state: RolloutState, known: Circumstances, now: datetime
+) -> Step | None:
+    """The next step; None: there is nothing to do now.
+
+    Args:
+        rollout: How the newest revision is to reach its nodes.
+        state: How far it came; not over.
+        known: Everything else that decides.
+        now: Aware.
+    """
+    if state.phase == "paused":
+        return None
+    if not state.waves:
+        return Finish()
+    failed = _failure(rollout, state, known, now)
+    if failed is not None or known.bad_periods != state.bad_periods:
+        return failed or Count(known.bad_periods)
+    if state.phase == "waiting":
+        return _begun(rollout, state, known)
+    if state.phase == "baking":
+        return _baked(rollout, state, known, now)
+    is_whole = state.released == len(state.waves[state.wave].names)
+    return _confirmed(state, known) if is_whole else _released(rollout, state, known)
+
+
+def due_at(rollout: RolloutSpec, state: RolloutState, known: Circumstances) -> datetime | None:
+    """When, if nothing else happens, there may be a next step; None: never."""
+    if state.phase == "waiting" and known.hold is not None:
+        return known.hold.until
+    if state.phase == "rolling-out" and state.released_at:
+        pending = [
+            _deadline(name, rollout, state, known)
+            for name in released_nodes(state)
+            if known.standings.get(name, GONE).state == "pending"
+        ]
+        return min(pending, default=None)
+    if state.phase == "baking":
+        return read_time(state.healthy_since) + timedelta(seconds=rollout.bake_seconds)
+    return None
+
+
+def gate_problem(rollout: RolloutSpec, state: RolloutState) -> str:
+    """Why the wave waits for an operator; empty: it does not."""
+    is_asked = rollout.gate == "manual" or (rollout.gate == "canary" and state.wave == 1)
+    if not is_asked or state.wave == 0 or any(one.wave == state.wave for one in state.approvals):
+        return ""
+    return f"wave {state.wave + 1} of {len(state.waves)} waits for an operator (l3af approve)"
+
+
+def _begun(rollout: RolloutSpec, state: RolloutState, known: Circumstances) -> Step | None:
+    holds = [gate_problem(rollout, state), known.hold.why if known.hold is not None else ""]
+    why = "; ".join(filter(None, holds))
+    if why:
+        return Wait(why) if why != state.why else None
+    count, held_by = _next_count(rollout, state, known)
+    if count > 0:
+        return Release(count, begins=True, baseline=known.baseline)
+    return Wait(held_by) if held_by not in ("", state.why) else None
+
+
+def _released(rollout: RolloutSpec, state: RolloutState, known: Circumstances) -> Step | None:
+    count, held_by = _next_count(rollout, state, known)
+    if count > state.released:
+        return Release(count, begins=False)
+    return Wait(held_by) if held_by not in ("", state.why) else None
+
+
+def _next_count(rollout: RolloutSpec, state: RolloutState, known: Circumstances) -> tuple[int, str]:
+    """How many nodes of the wave may have the revision now, and what further ones wait for.
+
+    Nothing is said of what is on its way.
+    """
+    names = state.waves[state.wave].names
+    away = unavailable(state, known.standings, released_nodes(state))
+    total = len({name for wave in state.waves for name in wave.names})
+    allowed = share_of(rollout.max_unavailable, total)
+    own = max(0, allowed - len(away))
+    room = own if known.room is None else min(own, known.room)
+    count = state.released
+    for name in names[state.released :]:
+        if name not in away and known.standings.get(name, GONE).answers:
+            if room == 0:
+                break
+            room -= 1
+        count += 1
+    if any(known.standings.get(name, GONE).state == "pending" for name in away):
+        return count, ""  # on its way
+    if own > 0:
+        return count, "no further node may be changed now, says the rollout policy"
+    what = f"{len(away)} of {total} nodes are unavailable and no more than {allowed} may be"
+    return count, f"{what}: {named(away)}"
+
+
+def _confirmed(state: RolloutState, known: Circumstances) -> Step | None:
+    problem = _open(state, known)
+    if not problem:
+        return Confirm()
+    is_silent = problem if _is_nobody_there(state, known) else ""
+    return Wait(is_silent) if is_silent and is_silent != state.why else None
+
+
+def _baked(
+    rollout: RolloutSpec, state: RolloutState, known: Circumstances, now: datetime
+) -> Step | None:
+    problem = _open(state, known, with_health=False)
+    if problem:
+        return Unconfirm(problem)
+    end = read_time(state.healthy_since) + timedelta(seconds=rollout.bake_seconds)
+    if now < end or not known.is_healthy:
+        return None
+    return Finish() if state.wave + 1 == len(state.waves) else Advance()
+
+
+def _open(state: RolloutState, known: Circumstances, *, with_health: bool = True) -> str:
+    """What is missing for the wave to be confirmed; empty: nothing."""
+    standings = [known.standings.get(name, GONE) for name in state.waves[state.wave].names]
+    if _is_nobody_there(state, known):
+        return f"no node of wave {state.wave + 1} answers"
+    pending = [
+        name
+        for name, one in zip(state.waves[state.wave].names, standings, strict=True)
+        if one.state in ("pending", "failed", "idle")
+    ]
+    if pending:
+        return f"not confirmed: {named(pending)}"
+    return "" if known.is_healthy or not with_health else "its health is not known yet"
+
+
+def _is_nobody_there(state: RolloutState, known: Circumstances) -> bool:
+    """Whether the wave has nodes and none of those that are left answers."""
+    states = {known.standings.get(name, GONE).state for name in state.waves[state.wave].names}
+    return "silent" in states and states <= {"silent", "gone"}
+
+
+def _failure(
+    rollout: RolloutSpec, state: RolloutState, known: Circumstances, now: datetime
+) -> Fail | None:
+    if state.phase == "waiting" and state.wave == 0:
+        return None
+    told = released_nodes(state)
+    failed = [name for name in told if known.standings.get(name, GONE).state == "failed"]
+    if failed:
+        reasons = tuple(why for name in failed for why in known.standings[name].why)
+        return Fail(f"refused on {named(failed)}", reasons)
+    if known.failure:
+        return Fail("it is not healthy", known.failure)
+    if state.phase != "rolling-out" or not state.released_at:
+        return None
+    pending = [
+        name
+        for name in told
+        if known.standings.get(name, GONE).state == "pending"
+        and now >= _deadline(name, rollout, state, known)
+    ]
+    if not pending:
+        return None
+    reasons = tuple(why for name in pending for why in known.standings[name].why)
+    return Fail(f"not confirmed within {rollout.timeout_seconds} s: {named(pending)}", reasons)
+
+
+def _deadline(
+    name: str, rollout: RolloutSpec, state: RolloutState, known: Circumstances
+) -> datetime:
+    """Until when the node must be confirmed."""
+    since = read_time(state.released_at)
+    return max(since, known.returned_at.get(name, since)) + timedelta(
+        seconds=rollout.timeout_seconds
+    )

@@ -1,0 +1,80 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The fleet as it is known -> what the core of rollouts was not told of yet.
+
+Pure.  What did not change is the object that it was, so that ten thousand nodes are looked through
+in moments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final
+
+from services.scheduler.desired_state import Fleet
+from services.scheduler.place_conflicts import PlaceConflict
+from services.scheduler.rollout.core import (
+    DeploymentStored,
+    Event,
+    NodeHeard,
+    NodeObserved,
+    NodeSeen,
+    NodeSilent,
+    NodeTold,
+    PlacesContested,
+    PolicyStored,
+)
+from shared.contracts.node import ObservedNode
+from shared.contracts.rollout_policy import NO_POLICY
+
+
+class News:
+    """What was told so far."""
+
+    def __init__(self) -> None:
+        """Nothing was."""
+        self._deployments: Mapping[str, Any] = {}
+        self._nodes: Mapping[str, Any] = {}
+        self._desired: Mapping[str, Any] = {}
+        self._observed: Mapping[str, Any] = {}
+        self._silent: Final[set[str]] = set()
+        self._conflicts: tuple[PlaceConflict, ...] = ()
+        self._policy = NO_POLICY
+
+    def since(
+        self,
+        fleet: Fleet,
+        observed: Mapping[str, ObservedNode],
+        silent: Collection[str],
+        conflicts: Collection[PlaceConflict],
+    ) -> list[Event]:
+        """What is not as it was told last.
+
+        Args:
+            fleet: As it is.
+            observed: What the nodes read back, by node; it may change afterwards.
+            silent: The nodes that are not heard.
+            conflicts: Deployments that find a place taken.
+        """
+        events: list[Event] = []
+        events += (NodeSeen(one) for one in _changed(self._nodes, fleet.nodes))
+        events += (NodeTold(one) for one in _changed(self._desired, fleet.desired))
+        events += (NodeObserved(one) for one in _changed(self._observed, observed))
+        events += (NodeSilent(one) for one in sorted({*silent} - self._silent))
+        events += (NodeHeard(one) for one in sorted(self._silent.difference(silent)))
+        if tuple(conflicts) != self._conflicts:
+            events.append(PlacesContested(tuple(conflicts)))
+        if fleet.policy is not self._policy:
+            events.append(PolicyStored(fleet.policy))
+        events += (DeploymentStored(one) for one in _changed(self._deployments, fleet.deployments))
+        self._nodes, self._desired = fleet.nodes, fleet.desired
+        self._observed, self._deployments = dict(observed), fleet.deployments
+        self._silent.clear()
+        self._silent.update(silent)
+        self._conflicts, self._policy = tuple(conflicts), fleet.policy
+        return events
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Any]:
+    known = before.get
+    return (one for name, one in now.items() if known(name) is not one)
