@@ -12,6 +12,8 @@ Rules:
    stamp who asks and replace what a client claims about itself.
  * All events pass between the accounts; a user hears those of `public` and of the spaces that its
    tags name, because the server drops a template whose tag a user does not have.
+ * The control account asks gates by a service import of the users' account; who is asked can answer
+   that request and nothing else, on a subject with its own name.
  * An account's claims follow from the keys and the revocations alone.
 """
 
@@ -22,7 +24,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from shared.contracts.base import API, EVENTS
+from shared.contracts.base import API, EVENTS, GATES
 from shared.contracts.events import Audience
 from shared.contracts.permissions import (
     CONTROL_ROLES,
@@ -111,7 +113,16 @@ def account_claims(
             {"name": "api", "subject": f"{API}.>", "type": "service"},
             {"name": "events", "subject": f"{EVENTS}.>", "type": "stream"},
         ]
+        nats["imports"] = [
+            {
+                "name": "gates",
+                "subject": f"{GATES}.>",
+                "account": keys.accounts["users"],
+                "type": "service",
+            },
+        ]
     if account == "users":
+        nats["exports"] = [{"name": "gates", "subject": f"{GATES}.>", "type": "service"}]
         control = keys.accounts["control"]
         nats["imports"] = [
             {

@@ -19,6 +19,8 @@ INTERNAL: Final = "l3af.v1.int"
 EVENTS: Final = "l3af.v1.evt"
 TELEMETRY: Final = "l3af.v1.tel"
 ARTIFACTS: Final = "l3af.v1.art"
+GATES: Final = "l3af.v1.gate"
+"""Where principals are asked whether a wave of a rollout is well."""
 FENCES: Final = "l3af.v1.fence"
 """Beside the keys of a fenced bucket: who may write there (`shared.contracts.leadership`)."""
 

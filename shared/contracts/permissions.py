@@ -19,6 +19,7 @@ from shared.contracts import (
     chain_reasons,
     cordons,
     ebpf,
+    gates,
     inspection,
     inventory,
     leadership,
@@ -216,7 +217,9 @@ def user_permissions(role: UserRole) -> Permissions:
             f"{inbox_prefix(role, NAME)}.>",
             f"{EVENTS}.{PUBLIC}.>",
             f"{EVENTS}.{SPACE}.>",
+            gates.ASK_GATE.at(name=NAME).subject,
         ),
+        may_respond=True,
     )
 
 
@@ -330,6 +333,7 @@ def control_permissions(role: ControlRole) -> Permissions:
                     reviews.FIND_REVOKED.subject,
                     node.STAGE_CHAINS.at(node="*").subject,
                     node_health.READ_HEALTH.at(node="*").subject,
+                    gates.ASK_GATE.at(name="*").subject,
                 ),
                 subscribe=(
                     f"{API}.scheduler.>",

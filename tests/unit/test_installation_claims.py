@@ -12,8 +12,13 @@ import pytest
 from installation.claims import ACCOUNT_NAMES, AccountName, account_claims, account_of, user_claims
 from installation.keys import ROLES, InstallationKeys, new_keys
 from installation.registry import Member, Registry
-from shared.contracts.base import API
-from shared.contracts.permissions import CONTROL_ROLES, USER_ROLES, control_permissions
+from shared.contracts.base import API, EVENTS
+from shared.contracts.permissions import (
+    CONTROL_ROLES,
+    USER_ROLES,
+    control_permissions,
+    user_permissions,
+)
 from shared.nkeys import parse_jwt
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -59,6 +64,16 @@ def test_users_come_through_a_shared_service_import(keys: InstallationKeys) -> N
     assert stream["type"] == "stream"
 
 
+def test_gates_are_asked_through_an_import_of_the_users_account(keys: InstallationKeys) -> None:
+    """Nothing else of the users' account is seen in the control account."""
+    users, control = claims_of(keys, "users"), claims_of(keys, "control")
+
+    assert [one["subject"] for one in users["exports"]] == ["l3af.v1.gate.>"]
+    (gates,) = control["imports"]
+    assert (gates["subject"], gates["type"]) == ("l3af.v1.gate.>", "service")
+    assert gates["account"] == keys.accounts["users"].public
+
+
 def test_templates_hold_the_users_own_name(keys: InstallationKeys) -> None:
     """`{name}` of the table is the server's template function, and nowhere left as it is."""
     scopes = [s for account in ACCOUNT_NAMES for s in claims_of(keys, account)["signing_keys"]]
@@ -80,7 +95,7 @@ def test_every_role_is_restricted(keys: InstallationKeys) -> None:
 
 
 def test_only_who_answers_requests_may_respond(keys: InstallationKeys) -> None:
-    """One answer for each request, in a bounded time, for nodes and services alone."""
+    """One answer for each request, in a bounded time; of people and systems, as gates alone."""
     responding = {
         scope["role"]: scope["template"]["resp"]
         for account in ACCOUNT_NAMES
@@ -89,10 +104,13 @@ def test_only_who_answers_requests_may_respond(keys: InstallationKeys) -> None:
     }
 
     assert set(responding) == {
-        role for role in CONTROL_ROLES if control_permissions(role).may_respond
+        *USER_ROLES,
+        *(role for role in CONTROL_ROLES if control_permissions(role).may_respond),
     }
     assert all(limit == {"max": 1, "ttl": 120_000_000_000} for limit in responding.values())
-    assert not set(responding) & set(USER_ROLES)
+    for role in USER_ROLES:
+        asked = [one for one in user_permissions(role).subscribe if not one.startswith(EVENTS)]
+        assert asked == ["_INBOX." + role + ".{name}.>", "l3af.v1.gate.{name}.ask"]
 
 
 def test_only_the_control_account_stores(keys: InstallationKeys) -> None:
