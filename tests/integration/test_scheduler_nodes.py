@@ -16,13 +16,13 @@ from shared.contracts.cordons import (
     DRAIN_NODE,
     UNCORDON_NODE,
     CordonNode,
+    CordonStatus,
     DrainNode,
     UncordonNode,
 )
 from shared.contracts.desired import DESIRED
 from shared.contracts.interfaces import Interface
 from shared.contracts.node import NODES, OBSERVED, ObservedNode
-from shared.contracts.rollouts import RolloutSpec
 from shared.contracts.scheduler import (
     FORGET_NODE,
     GET_DEPLOYMENT,
@@ -277,41 +277,42 @@ async def test_a_removed_deployment_leaves_a_cordoned_node_for_good(system: Syst
         await system.apply(a_spec())
 
 
-async def test_nodes_are_drained_one_after_another(system: System) -> None:
-    """As the deployment allows; the end of each drain is in the log once."""
+async def test_a_drained_node_is_empty_until_it_is_uncordoned(system: System) -> None:
+    """What it waits for is said meanwhile, and its end is in the log once."""
     await system.catalog()
-    nodes = [await system.node(name) for name in ("n1", "n2")]
-    spec = a_spec(rollout=RolloutSpec(max_unavailable=1))
-    await system.apply(spec)
+    await system.node("n1")
+    node = await system.node("n2")
+    await system.apply(a_spec())
     await until_running(system.operator, "edge")
 
-    async def until_drained(node: str) -> None:
+    async def cordon_once(why: str) -> CordonStatus:
         async with asyncio.timeout(WAIT_SECONDS):
             while True:
-                cordon = (await system.operator.request(GET_NODE, GetNode(node=node))).cordon
-                if cordon is not None and cordon.drained_at:
-                    return
+                cordon = (await system.operator.request(GET_NODE, GetNode(node="n2"))).cordon
+                assert cordon is not None
+                if [one.why for one in cordon.waits] == ([why] if why else []):
+                    return cordon
                 await asyncio.sleep(0.005)
 
-    await system.operator.request(DRAIN_NODE, DrainNode(node="n1", command_id="drain-0001"))
-    await until_drained("n1")
-    await system.operator.request(DRAIN_NODE, DrainNode(node="n2", command_id="drain-0002"))
-    held = (await system.operator.request(GET_NODE, GetNode(node="n2"))).cordon
-    assert held is not None
-    assert [(one.deployment, one.why) for one in held.waits] == [
-        ("edge", "1 of its 2 nodes are away and no more than 1 may be: n1 is drained")
-    ]
-    assert nodes[1].told[-1].chains[0].programs
+    node.acts.clear()
+    await system.operator.request(DRAIN_NODE, DrainNode(node="n2", command_id="drain-0001"))
+    held = await cordon_once("it has not acted upon it yet")
+    assert (held.stays, held.left, held.drained_at) == ((), ("edge",), "")
+    node.acts.set()
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not (await cordon_once("")).drained_at:
+            await asyncio.sleep(0.005)
+    assert not node.told[-1].chains[0].programs
+    status = await until_running(system.operator, "edge")
+    assert [place.node for place in status.places] == ["n1"]
 
-    await system.operator.request(UNCORDON_NODE, UncordonNode(node="n1"))
-    await until_drained("n2")
-    assert not nodes[1].told[-1].chains[0].programs
-    assert nodes[0].told[-1].chains[0].programs
-    events = await system.events()
-    assert [one for one in events if one[0] == "node.drain"] == [
-        ("node.drain", outcome, command)
-        for command in ("drain-0001", "drain-0002")
-        for outcome in ("accepted", "succeeded")
+    await system.operator.request(UNCORDON_NODE, UncordonNode(node="n2"))
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not node.told[-1].chains[0].programs:
+            await asyncio.sleep(0.005)
+    assert [one for one in await system.events() if one[0] == "node.drain"] == [
+        ("node.drain", "accepted", "drain-0001"),
+        ("node.drain", "succeeded", "drain-0001"),
     ]
 
 

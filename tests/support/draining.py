@@ -11,6 +11,7 @@ from services.scheduler.desired_state import Fleet
 from services.scheduler.draining import Observation, after_step, drain_steps
 from services.scheduler.liveness import Silence
 from services.scheduler.placement import view_node
+from services.scheduler.rollout.assignment import at_end
 from shared.contracts.node import ObservedNode
 from shared.contracts.scheduler import NodeLabels
 from tests.fleets import a_command, a_fleet, a_node_record, all_observing, applied, told
@@ -27,6 +28,8 @@ class DrainingFleet:
         self.fleet: Fleet = a_fleet(*(view_node(a_node_record(name), None) for name in names))
         for at, spec in enumerate(specs, 1):
             self.fleet = applied(self.fleet, spec, at=at)
+        over = {key: at_end(record) for key, record in self.fleet.deployments.items()}
+        self.fleet = told(replace(self.fleet, deployments=over))
         self.labels = {name: NodeLabels(node=name, labels={}) for name in names}
         self.silent: set[str] = set()
         self.observed: dict[str, ObservedNode] = all_observing(self.fleet)
