@@ -15,6 +15,7 @@ from rich.text import Text
 from cli.chain_view import order_text, program_text
 from cli.console import plain
 from cli.moments import shown_moment
+from cli.rollout_view import rollout_lines
 from shared.contracts.rollout_policy import PolicyEffect
 from shared.contracts.scheduler import DeploymentPlan, PlannedChain, ProgramPlace
 from shared.identifiers import is_probe
@@ -50,6 +51,7 @@ def render_plan(plan: DeploymentPlan) -> RenderableType:
         for chain in plan.chains
         if chain.verified_instructions
     ]
+    parts += [line for one in plan.rollouts for line in rollout_lines(one)]
     if plan.more_chains:
         more = f"{plan.more_chains} more chains change: `l3af plan --node` lists those of one node"
         parts.append(Text(more, style="yellow"))

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import plain
-from shared.contracts.rollouts import Phase, RolloutState, RolloutWave
+from shared.contracts.rollouts import Phase, PlannedRollout, RolloutState, RolloutWave
 from shared.contracts.scheduler import DeploymentPlaceStatus, DeploymentStatus
 from shared.errors import Reason
 
@@ -30,6 +30,8 @@ PHASE_STYLES: Final[dict[Phase, str]] = {
 OVER: Final = frozenset({"complete", "rolled-back", "aborted"})
 STATES: Final = ("running", "pending", "failed", "node-silent")
 """Of a node the last of them that one of its places is in."""
+NODES_SHOWN: Final = 12
+"""Of a wave that is planned; how many more there are is said."""
 PLACES_SHOWN: Final = 12
 """That are not as wanted; how many more there are is said."""
 
@@ -85,6 +87,22 @@ def render_progress(status: DeploymentStatus) -> RenderableType:
         lines.append(Text(f"and {len(open_places) - PLACES_SHOWN} more places", style="dim"))
     head = Text(status.key, style="bold")
     return Group(head, render_rollout(status), *lines)
+
+
+def rollout_lines(planned: PlannedRollout) -> Iterator[Text]:
+    """How a revision would reach its nodes: who is in which wave."""
+    base = planned.base_revision
+    back = f"goes back to revision {base}" if base else "is removed"
+    yield Text(f"{planned.deployment} comes in {len(planned.waves)} waves; if one fails, it {back}")
+    for number, wave in enumerate(planned.waves, start=1):
+        about = plain(wave.domain or wave.interface_label)
+        count = len(wave.nodes) + wave.more_nodes
+        more = f" and {count - NODES_SHOWN} more" if count > NODES_SHOWN else ""
+        named = f"{', '.join(wave.nodes[:NODES_SHOWN])}{more}"
+        yield Text(
+            f"  wave {number}{f' ({about})' if about else ''}, "
+            f"{count} {'node' if count == 1 else 'nodes'}: {named}"
+        )
 
 
 def rollout_line(state: RolloutState) -> str:

@@ -144,7 +144,7 @@ def render_list(listed: DeploymentList) -> RenderableType:
                 place.node,
                 target_text(place.place, place.target),
                 Text(
-                    _state(place)
+                    _state(place, deployment)
                     + (", to be removed" if deployment.removed else "")
                     + _violation(deployment, place.node),
                     style=STATE_STYLES[place.state],
@@ -228,10 +228,12 @@ def _violation(deployment: DeploymentStatus, node: str) -> str:
     return f", breaks licence rule {', '.join(rules)}" if rules else ""
 
 
-def _state(place: DeploymentPlaceStatus) -> str:
+def _state(place: DeploymentPlaceStatus, deployment: DeploymentStatus) -> str:
     drifts = place.chain.drift if place.chain is not None else ()
     kinds = ", ".join(sorted({one.kind for one in drifts}))
     drift = f", drift: {kinds}" if kinds else ""
+    if place.revision not in (0, deployment.revision):
+        drift = f", revision {place.revision}{drift}"
     if place.state == "running" or not place.observed_version:
         return f"{place.state}{drift}"
     return f"{place.state} ({place.observed_version} runs){drift}"

@@ -79,6 +79,7 @@ def _program_lines(program: ProgramReasons) -> Iterator[str]:
     )
     said = {
         "place": "; ".join(program.place),
+        "rollout": program.rollout,
         "node": "; ".join(program.node) or "every node is meant",
         "interface": program.interface,
         "by": " ".join(part for part in (program.by, program.at) if part),

@@ -49,6 +49,7 @@ from services.scheduler.revocation import check_on_revoked
 from services.scheduler.rollout.assignment import at_end, is_rolling
 from services.scheduler.rollout.beginning import check_rollout
 from services.scheduler.rollout.crossing import conflicts_to_come
+from services.scheduler.rollout.description import overtaken_sentences, planned_rollouts
 from services.scheduler.rollout.policy_effects import effects_of, has_rules
 from services.scheduler.rollout.succession import begun
 from services.scheduler.selection import check_selectors
@@ -168,7 +169,7 @@ def draft_application(
     )
     return Draft(
         record=one.record,
-        plan=plan,
+        plan=msgspec.structs.replace(plan, rollouts=planned_rollouts([one.record])),
         desired=end.changed,
         staging=staging_of(changes),
         excluded=one.placing.excluded,
@@ -198,6 +199,7 @@ class Prepared:
         """
         newest = self.record.revisions[-1]
         return (
+            *overtaken_sentences(fleet.deployments.get(self.record.key)),
             *kept_sentences(self.record, _platforms(self.record, fleet)),
             *version_warnings(self.previous, self.spec, self.package, is_rollback=self.is_rollback),
             *order_warnings(self.previous, newest),

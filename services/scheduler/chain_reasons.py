@@ -18,13 +18,15 @@ from services.scheduler.desired_state import Fleet
 from services.scheduler.fitness import demand_of, interface_lack, node_lack
 from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.placement import NodeView
+from services.scheduler.rollout.assignment import Assignment, assignment
+from services.scheduler.rollout.description import rollout_reason
 from services.scheduler.selection import (
     place_in_share,
     selected_by,
     selector_mismatch,
     selector_text,
 )
-from services.scheduler.wanted_places import current_revision, places_of
+from services.scheduler.wanted_places import places_of
 from shared.contracts.chain_reasons import (
     AbsentDeployment,
     ChainReasons,
@@ -32,7 +34,7 @@ from shared.contracts.chain_reasons import (
     LinkReason,
     ProgramReasons,
 )
-from shared.contracts.deployments import DeploymentRevision, DeploymentSpec
+from shared.contracts.deployments import DeploymentRecord, DeploymentRevision, DeploymentSpec
 from shared.contracts.desired import DesiredProgram
 from shared.contracts.link_options import LinkOptions, LinkWishes
 from shared.identifiers import HOOKS, Hook, render_hook_point, split_place
@@ -75,7 +77,9 @@ def _hook(
     point = render_hook_point(interface, hook, netns)
     programs = planned.chains.get(point, ())
     seen = [one for one in programs if sight.sees_deployment(one.deployment)]
-    wishes = {one.deployment: _revision(fleet, one.deployment).spec.link for one in seen}
+    wishes = {
+        one.deployment: _revision(fleet, one.deployment, node, place).spec.link for one in seen
+    }
     return HookReasons(
         hook=hook,
         programs=tuple(_program(fleet, node, place, one, sight) for one in programs),
@@ -93,7 +97,7 @@ def _program(
 ) -> ProgramReasons:
     if not sight.sees_deployment(program.deployment):
         return ProgramReasons(deployment="", order=program.order, restricted=True)
-    revision = _revision(fleet, program.deployment)
+    revision = _revision(fleet, program.deployment, node, place)
     spec = revision.spec
     chosen = selected_by(place, spec, node, is_held=True)
     is_away = place not in node.interfaces
@@ -108,6 +112,7 @@ def _program(
         node=tuple(_node_reasons(spec, node)),
         interface=f"{by_selector}, and it is away" if is_away else by_selector,
         place=tuple(_place_reasons(revision)),
+        rollout=rollout_reason(fleet.deployments[program.deployment], node, place),
         at=revision.at,
         by=f"{revision.actor_role} {revision.actor_key}".strip(),
         reason=revision.reason,
@@ -145,16 +150,27 @@ def _absent(
         (one.left_out, one.hook): one for one in planned.conflicts if one.interface == place
     }
     for key, record in sorted(fleet.deployments.items()):
-        revision = current_revision(record)
-        if revision is None or not sight.sees(record.space):
+        now = assignment(record)
+        if now is None or not sight.sees(record.space):
             continue
-        hook = revision.spec.hook
-        why = _why_not(revision, node, place, fleet)
+        hook = (now.facts_on(node, place) or now.newest).revision.spec.hook
+        why = _why_absent(record, now, node, place, fleet)
         conflict = left_out.get((key, hook))
         if conflict is not None:
             why = _told(conflict, sight, place)
         if why is not None:
             yield AbsentDeployment(deployment=key, hook=hook, why=why)
+
+
+def _why_absent(
+    record: DeploymentRecord, now: Assignment, node: NodeView, place: str, fleet: Fleet
+) -> str | None:
+    """The first requirement that fails, or that it comes later; None: it is to be there."""
+    had = now.facts_on(node, place)
+    why = _why_not(had.revision, node, place, fleet) if had is not None else ""
+    if why is None or had is now.newest:
+        return why
+    return _why_not(now.newest.revision, node, place, fleet) or rollout_reason(record, node, place)
 
 
 def _told(conflict: PlaceConflict, sight: Sight, place: str) -> str:
@@ -177,8 +193,9 @@ def _why_not(revision: DeploymentRevision, node: NodeView, place: str, fleet: Fl
     return node_lack(demand, node) or interface_lack(demand, node, place) or "it cannot be there"
 
 
-def _revision(fleet: Fleet, key: str) -> DeploymentRevision:
-    revision = current_revision(fleet.deployments[key])
+def _revision(fleet: Fleet, key: str, node: NodeView, place: str) -> DeploymentRevision:
+    now = assignment(fleet.deployments[key])
+    revision = now.on(node, place) if now is not None else None
     if revision is None:
         raise AssertionError("unreachable: who is in a chain was not removed")
     return revision

@@ -32,6 +32,7 @@ from services.scheduler.plan_difference import (
     planned_chains,
     shown_chains,
 )
+from services.scheduler.rollout.description import planned_rollouts
 from services.scheduler.rollout.policy_effects import effects_of
 from shared.contracts.catalog import PackageVersion
 from shared.contracts.deployments import DeploymentSpec
@@ -114,6 +115,7 @@ def draft_together(
             *warnings,
             *(said for one in prepared for said in one.warnings(fleet, end, sight)),
         ),
+        rollouts=planned_rollouts((one.record for one in prepared), node=node),
         generation=generation_of(fleet.deployments.get(names[0])) if len(names) == 1 else 0,
         policy=effects_of([one.record for one in prepared], fleet, at=facts.at),
     )

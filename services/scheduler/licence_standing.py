@@ -20,10 +20,11 @@ from typing import Final
 import msgspec
 
 from services.scheduler.desired_state import Fleet
-from services.scheduler.fitness import Excuses, demand_of
+from services.scheduler.fitness import Excuses
 from services.scheduler.placement import NodeView
 from services.scheduler.remarks import remarks
-from services.scheduler.wanted_places import current_revision, places_of
+from services.scheduler.rollout.assignment import assignment, at_end
+from services.scheduler.wanted_places import wanted_from
 from shared.contracts.deployments import DeploymentRecord, LicenceStanding
 from shared.contracts.events import EventBody
 from shared.contracts.scheduler import LicenceViolation
@@ -91,7 +92,7 @@ def standing_change(record: DeploymentRecord, fleet: Fleet) -> StandingChange | 
 
 
 def use_events(record: DeploymentRecord, fleet: Fleet) -> tuple[EventBody, ...]:
-    """`waiver.use` for each waiver by whose grace the deployment runs somewhere.
+    """`waiver.use` for each waiver by whose grace the newest revision is to run somewhere.
 
     `details`: waiver (its id), rules, and nodes (the first NODES_IN_EVENT).
     """
@@ -111,7 +112,7 @@ def use_events(record: DeploymentRecord, fleet: Fleet) -> tuple[EventBody, ...]:
                 **remarks(revision),
             },
         )
-        for waiver, (rules, nodes) in sorted(_used(record, fleet).items())
+        for waiver, (rules, nodes) in sorted(_used(at_end(record), fleet).items())
     )
 
 
@@ -129,11 +130,12 @@ def _used(record: DeploymentRecord, fleet: Fleet) -> dict[str, tuple[set[str], s
 
 
 def _excused_nodes(record: DeploymentRecord, fleet: Fleet) -> Iterator[tuple[NodeView, Excuses]]:
-    """Every node that the deployment runs on, if its version needs waivers."""
-    revision = current_revision(record)
-    needed = demand_of(revision).excuses if revision is not None else None
-    if revision is None or needed is None:
+    """Every node that the deployment runs on, if the version there needs waivers."""
+    now = assignment(record)
+    if now is None or all(one.demand.excuses is None for one in now.revisions):
         return
     for name, node in sorted(fleet.nodes.items()):
-        if not node.is_forgotten and places_of(revision, node, fleet.desired.get(name)):
-            yield node, needed
+        if not node.is_forgotten:
+            for facts, _ in wanted_from(now, node, fleet.desired.get(name)):
+                if facts.demand.excuses is not None:
+                    yield node, facts.demand.excuses

@@ -9,6 +9,8 @@ Rules:
    default: stopping a filter unasked could be worse than what it was revoked for.
  * What cannot be done (nothing meets the constraint, a node refuses the replacement) becomes an
    alarm too, and is tried again.
+ * While a newer revision replaces the revoked version everywhere, nothing else does, but what is to
+   stop stops.
  * An alarm is given once for each revision and version that was revoked.
  * What was revoked in a space says nothing to those who do not see it: it concerns deployments of
    that space, and once it is open all.
@@ -25,9 +27,15 @@ import msgspec
 
 from services.scheduler.desired_state import Fleet
 from services.scheduler.remarks import remarks
+from services.scheduler.rollout.assignment import assignment, is_rolling
 from services.scheduler.wanted_places import current_revision
 from shared.canonical import canonical_digest
-from shared.contracts.deployments import DeploymentRecord, DeploymentSpec, RevocationAlarm
+from shared.contracts.deployments import (
+    DeploymentRecord,
+    DeploymentRevision,
+    DeploymentSpec,
+    RevocationAlarm,
+)
 from shared.contracts.events import EventBody
 from shared.contracts.reviews import RevokedVersion
 from shared.errors import Reason
@@ -90,8 +98,16 @@ def check_on_revoked(spec: DeploymentSpec) -> None:
 
 def packages_in_use(fleet: Fleet) -> tuple[str, ...]:
     """Names of the packages that deployments run."""
-    revisions = map(current_revision, fleet.deployments.values())
-    return tuple(sorted({one.spec.package for one in revisions if one is not None}))
+    found = map(assignment, fleet.deployments.values())
+    return tuple(
+        sorted(
+            {
+                facts.revision.spec.package
+                for one in found
+                for facts in (one.revisions if one is not None else ())
+            }
+        )
+    )
 
 
 def affected(fleet: Fleet, revoked: Iterable[RevokedVersion]) -> list[Affected]:
@@ -104,18 +120,41 @@ def affected(fleet: Fleet, revoked: Iterable[RevokedVersion]) -> list[Affected]:
             continue
         spec = revision.spec
         sight = fleet.audiences.seen_in(record.space)
+        packages = {spec.package, *(one.revision.spec.package for one in record.earlier)}
         known = {
             one.archive_sha256: one
             for one in revoked
-            if one.package == spec.package and sight.sees(one.space)
+            if one.package in packages and sight.sees(one.space)
         }
-        kept = revision.resolved.kept.values() if revision.resolved is not None else ()
-        archives = (revision.archive_sha256, *(one.signed.archive_sha256 for one in kept))
-        hit = next((known[one] for one in archives if one in known), None)
+        newest = _archives(revision)
+        hit = next((known[one] for one in (*newest, *_earlier(record)) if one in known), None)
         if hit is not None:
             way, constraint = _way(spec.on_revoked)
+            if way == "replace" and hit.archive_sha256 not in newest:
+                way, constraint = "alarm", ""
             found.append(Affected(record, spec, hit, way, constraint))
     return found
+
+
+def standing_alarm(record: DeploymentRecord) -> RevocationAlarm | None:
+    """The alarm that was given, as long as nodes shall run what it is about."""
+    revision, alarm = current_revision(record), record.alarm
+    if revision is None or alarm is None:
+        return None
+    in_use = (*_archives(revision), *_earlier(record))
+    return alarm if alarm.archive_sha256 in in_use else None
+
+
+def _archives(revision: DeploymentRevision) -> tuple[str, ...]:
+    """All that nodes run of it."""
+    kept = revision.resolved.kept.values() if revision.resolved is not None else ()
+    return revision.archive_sha256, *(one.signed.archive_sha256 for one in kept)
+
+
+def _earlier(record: DeploymentRecord) -> tuple[str, ...]:
+    """What nodes run that the newest revision has not reached."""
+    earlier = record.earlier if is_rolling(record) else ()
+    return tuple(archive for one in earlier for archive in _archives(one.revision))
 
 
 def alarm(one: Affected, *, reasons: Iterable[Reason] = ()) -> tuple[str, EventBody]:

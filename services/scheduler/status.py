@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
 import msgspec
 
@@ -29,9 +30,10 @@ from services.scheduler.desired_state import Fleet
 from services.scheduler.licence_standing import violations
 from services.scheduler.liveness import Silence
 from services.scheduler.place_conflicts import PlaceConflict
-from services.scheduler.selection import probe_targets
+from services.scheduler.revocation import standing_alarm
+from services.scheduler.rollout.assignment import Assignment, assignment
 from services.scheduler.unfit import lack_at
-from services.scheduler.wanted_places import current_revision, places_of
+from services.scheduler.wanted_places import wanted_from
 from shared.contracts.cordons import Cordon, DrainWait
 from shared.contracts.deployments import DeploymentRecord, DeploymentRevision
 from shared.contracts.desired import DesiredNode
@@ -61,6 +63,8 @@ class PlaceView:
     chain: ObservedChain | None = None
     observed_version: str = ""
     desired_generation: int = 0
+    revision: int = 0
+    """Of the deployment, that shall run there; 0: none, it is to be taken off."""
 
 
 def view_places(
@@ -75,7 +79,7 @@ def view_places(
 
     Of a removed one, the places where it still is.
     """
-    names = sorted(fleet.nodes if current_revision(record) is not None else observed)
+    names = sorted(fleet.nodes if assignment(record) is not None else observed)
     return list(each_place(record, fleet, observed, conflicts, sight=sight, names=names))
 
 
@@ -89,26 +93,26 @@ def each_place(
     names: Iterable[str],
 ) -> Iterator[PlaceView]:
     """The same of these nodes alone, one after another as they are asked for."""
-    revision = current_revision(record)
-    if revision is None:
+    now = assignment(record)
+    if now is None:
         yield from _places_left(record, fleet, observed, sight, names)
         return
     lost = {
-        (one.node, one.interface): one
-        for one in conflicts
-        if one.left_out == record.key and one.hook == revision.spec.hook
+        (one.node, one.interface, one.hook): one for one in conflicts if one.left_out == record.key
     }
     for name in names:
         node = fleet.nodes[name]
-        for interface in places_of(revision, node, fleet.desired.get(name)):
+        wanted = wanted_from(now, node, fleet.desired.get(name))
+        there = ((place, facts) for facts, places in wanted for place in places)
+        for interface, facts in sorted(there, key=itemgetter(0)):
             yield _view_place(
-                revision,
+                facts.revision,
                 interface,
                 node=name,
                 fleet=fleet,
                 observed=observed.get(name),
-                conflict=lost.get((name, interface)),
-                told=revision.told_on(node.platform),
+                conflict=lost.get((name, interface, facts.revision.spec.hook)),
+                told=facts.revision.told_on(node.platform),
                 sight=sight,
             )
 
@@ -125,7 +129,9 @@ def deployment_status(
 ) -> DeploymentStatus:
     """What is wanted of a deployment and what nodes observe of it, as far as `sight` goes."""
     revision = record.revisions[-1]
-    targets = {} if record.removed else probe_targets(revision.spec)
+    now = assignment(record)
+    had = now.revisions if now is not None else ()
+    targets = {place: target for one in had for place, target in one.probes.items()}
     return DeploymentStatus(
         name=record.name,
         space=record.space,
@@ -137,10 +143,10 @@ def deployment_status(
         order=revision.order,
         spec=revision.spec,
         places=tuple(
-            _heard(_with_lack(view, record, fleet), silences.get(view.node), targets)
+            _heard(_with_lack(view, now, fleet), silences.get(view.node), targets)
             for view in view_places(record, fleet, observed, conflicts, sight=sight)
         ),
-        alarm=None if record.removed else record.alarm,
+        alarm=standing_alarm(record),
         violations=violations(record, fleet),
         revisions=tuple(
             msgspec.structs.replace(one, resolved=None, packed_placements="")
@@ -188,9 +194,10 @@ def node_status(
     )
 
 
-def _with_lack(view: PlaceView, record: DeploymentRecord, fleet: Fleet) -> PlaceView:
+def _with_lack(view: PlaceView, now: Assignment | None, fleet: Fleet) -> PlaceView:
     """Of a place that stays although it could not be taken now, also why not."""
-    revision, node = current_revision(record), fleet.nodes.get(view.node)
+    node = fleet.nodes.get(view.node)
+    revision = now.on(node, view.interface) if now and node else None
     lack = lack_at(revision, node, view.interface) if revision and node else None
     if lack is None:
         return view
@@ -213,6 +220,7 @@ def _heard(
         why=(silent, *view.why) if is_silent else view.why,
         chain=view.chain,
         target=targets.get(view.interface),
+        revision=view.revision,
     )
 
 
@@ -247,6 +255,7 @@ def _view_place(
         chain=chain,
         observed_version=program.version if program else "",
         desired_generation=generation,
+        revision=revision.revision,
     )
 
 

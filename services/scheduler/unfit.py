@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 from services.scheduler.audiences import EVERYBODYS, Sight
 from services.scheduler.desired_state import Fleet
-from services.scheduler.fitness import Demand, demand_of, interface_lack, node_lack
+from services.scheduler.fitness import demand_of, interface_lack, node_lack
 from services.scheduler.placement import NodeView
-from services.scheduler.revision_facts import facts_of
+from services.scheduler.revision_facts import RevisionFacts
+from services.scheduler.rollout.assignment import Assignment, assignment
 from services.scheduler.selection import is_selected, selector_mismatch
-from services.scheduler.wanted_places import current_revision, places_of
+from services.scheduler.wanted_places import wanted_from
 from shared.contracts.deployments import DeploymentRevision
 from shared.contracts.scheduler import UnfitDeployment
 
@@ -36,9 +37,10 @@ def unfit_deployments(
     """Every deployment in `sight` that the node's name and labels attract, and it cannot take."""
     found: list[UnfitDeployment] = []
     for name, record in sorted(fleet.deployments.items()):
-        revision = current_revision(record)
-        if revision is not None and sight.sees(record.space):
-            found += _unfit(name, revision, demand_of(revision), node, fleet)
+        now = assignment(record)
+        if now is not None and sight.sees(record.space):
+            for facts in now.had_by(node) or (now.newest,):
+                found += _unfit(name, now, facts, node, fleet)
     return tuple(found)
 
 
@@ -46,16 +48,17 @@ def stays(fleet: Fleet, *, nodes: Iterable[NodeView] | None = None) -> Iterator[
     """Everything that runs where it could not be put now, on all nodes or on these."""
     looked_at = tuple(fleet.nodes.values() if nodes is None else nodes)
     for name, record in fleet.deployments.items():
-        revision = current_revision(record)
-        if revision is None:
+        now = assignment(record)
+        if now is None:
             continue
-        facts = facts_of(revision)
+        everywhere = (now.newest,) if now.is_whole else None
         for node in looked_at:
-            if facts.lack(node) is None and not facts.demand.is_about_drivers:
-                continue
-            for one in _unfit(name, revision, facts.demand, node, fleet):
-                if one.stays:
-                    yield Stay(name, node.name, one.why)
+            for facts in everywhere or now.had_by(node):
+                if facts.lack(node) is None and not facts.demand.is_about_drivers:
+                    continue
+                for one in _unfit(name, now, facts, node, fleet):
+                    if one.stays:
+                        yield Stay(name, node.name, one.why)
 
 
 def lack_at(revision: DeploymentRevision, node: NodeView, place: str) -> str | None:
@@ -65,15 +68,17 @@ def lack_at(revision: DeploymentRevision, node: NodeView, place: str) -> str | N
 
 
 def _unfit(
-    name: str, revision: DeploymentRevision, wanted: Demand, node: NodeView, fleet: Fleet
+    name: str, now: Assignment, facts: RevisionFacts, node: NodeView, fleet: Fleet
 ) -> Iterator[UnfitDeployment]:
     """What is to be said of the deployment on the node, and on each of its interfaces."""
+    revision, wanted = facts.revision, facts.demand
     lack = node_lack(wanted, node)
     if lack is None and not wanted.is_about_drivers:
         return
     if selector_mismatch(revision.spec, node) is not None:
         return
-    held = places_of(revision, node, fleet.desired.get(node.name))
+    there = wanted_from(now, node, fleet.desired.get(node.name))
+    held = [place for one, places in there if one is facts for place in places]
     if lack is not None:
         yield UnfitDeployment(deployment=name, why=lack, stays=bool(held))
         return

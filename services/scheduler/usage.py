@@ -20,6 +20,7 @@ from typing import Final
 from services.scheduler.audiences import Sight
 from services.scheduler.desired_state import Fleet
 from services.scheduler.revocation import Affected, affected
+from services.scheduler.rollout.assignment import assignment
 from shared.contracts.deployments import DeploymentRecord
 from shared.contracts.node import ObservedNode
 from shared.contracts.reviews import RevokedVersion
@@ -198,14 +199,16 @@ def _impacted(
 
 def _archives(record: DeploymentRecord, *, name: str, version: str) -> Iterator[str]:
     """Those of the version that the deployment runs somewhere."""
-    if record.removed or record.revisions[-1].spec.package != name:
-        return
-    revision = record.revisions[-1]
-    if revision.version == version:
-        yield revision.archive_sha256
-    for kept in revision.resolved.kept.values() if revision.resolved else ():
-        if kept.version == version:
-            yield kept.signed.archive_sha256
+    now = assignment(record)
+    for one in now.revisions if now is not None else ():
+        revision = one.revision
+        if revision.spec.package != name:
+            continue
+        if revision.version == version:
+            yield revision.archive_sha256
+        for kept in revision.resolved.kept.values() if revision.resolved else ():
+            if kept.version == version:
+                yield kept.signed.archive_sha256
 
 
 def _had(record: DeploymentRecord, name: str, version: str) -> bool:

@@ -37,6 +37,8 @@ class ProgramReasons(Message, frozen=True, kw_only=True):
     """By which of its selectors the interface is meant."""
     place: tuple[str, ...] = ()
     """What decides its place in the chain."""
+    rollout: str = ""
+    """While a revision of the deployment is on its way: with which wave it came, or comes."""
     at: str = ""
     """When the revision was accepted, RFC 3339 UTC."""
     by: str = ""

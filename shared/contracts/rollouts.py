@@ -98,6 +98,29 @@ def _unpacked(packed: str) -> tuple[str, ...]:
     return unpack_names(packed)
 
 
+class PlannedWave(Message, frozen=True, kw_only=True):
+    """One step of a rollout that is planned."""
+
+    nodes: tuple[str, ...] = ()
+    """In which order, as many as have room in a message; of a plan for one node, that one."""
+    more_nodes: int = 0
+    """That are in it, too, and are not listed."""
+    domain: str = ""
+    """Of its nodes, if waves go through one failure domain after the other."""
+    interface_label: str = ""
+    """Of a blue/green rollout: only the interface that this label of a node names."""
+
+
+class PlannedRollout(Message, frozen=True, kw_only=True):
+    """How a revision would reach its nodes."""
+
+    deployment: str
+    """By its key."""
+    base_revision: int = 0
+    """Which it would go back to; 0: it would be removed."""
+    waves: tuple[PlannedWave, ...] = ()
+
+
 class RolloutApproval(Message, frozen=True, kw_only=True):
     """Who let a rollout, or a wave of it, begin."""
 

@@ -28,7 +28,7 @@ from shared.contracts.link_options import LinkOptions
 from shared.contracts.node import Labels, NodeRecord, ObservedChain
 from shared.contracts.probes import ProbeTarget
 from shared.contracts.rollout_policy import PolicyEffect
-from shared.contracts.rollouts import RolloutState
+from shared.contracts.rollouts import PlannedRollout, RolloutState
 from shared.contracts.spaces import SpaceText
 from shared.deployment_keys import deployment_key
 from shared.errors import Reason
@@ -144,6 +144,9 @@ class DeploymentPlan(Message, frozen=True, kw_only=True):
     """The deployment's before the change, for `if_generation`; of several 0."""
     policy: tuple[PolicyEffect, ...] = ()
     """What would hold their rollouts now; deployments of which nothing is said are not there."""
+    rollouts: tuple[PlannedRollout, ...] = ()
+    """Of each deployment that does not reach all its nodes at once; `chains` are those of the end.
+    """
 
 
 class ApplyDeployment(Command, frozen=True, kw_only=True):
@@ -236,6 +239,9 @@ class DeploymentPlaceStatus(Message, frozen=True, kw_only=True):
     """Network namespace by its name below /run/netns; empty: the executor's own."""
     target: ProbeTarget | None = None
     """What the probe shall be attached to; null: it is no probe, or is to be taken off."""
+    revision: int = 0
+    """Which shall run there; another than the deployment's while that is on its way to others.  0:
+    none, it is to be taken off."""
 
     @property
     def place(self) -> str:

@@ -154,11 +154,9 @@ class Assignment:
         """As `on`, of what it has the facts."""
         if self.is_whole:
             return self.newest
-        for wave, position, label in self._steps.get(node.name, ()):
-            if not label or _names(node, label, place):
-                if (wave, position) < self._reached:
-                    return self.newest
-                break
+        step = self._step_at(node, place)
+        if step is not None and step[:2] < self._reached:
+            return self.newest
         whole = self._base
         for holders, facts in self._named:
             places = holders.get(node.name, ())
@@ -167,6 +165,19 @@ class Assignment:
             if WHOLE in places:
                 whole = facts
         return whole
+
+    def wave_of(self, node: NodeView, place: str = WHOLE) -> int | None:
+        """In which wave, counted from 0, the newest revision comes there; None: in none."""
+        step = self._step_at(node, place)
+        return step[0] if step is not None else None
+
+    def had_by(self, node: NodeView) -> tuple[RevisionFacts, ...]:
+        """All that the node has, newest first; more than one if its places differ."""
+        if not self.is_split(node):
+            facts = self.facts_on(node)
+            return () if facts is None else (facts,)
+        there = {id(self.facts_on(node, place)) for place in (WHOLE, *node.interfaces)}
+        return tuple(one for one in self.revisions if id(one) in there)
 
     def share(self, node: NodeView) -> object:
         """Equal for two assignments of a deployment only if they mean the same for the node."""
@@ -186,6 +197,12 @@ class Assignment:
         return any(label for _, _, label in self._steps_of(node)) or any(
             holders.get(node.name, _ALL) != _ALL for holders, _ in self._named
         )
+
+    def _step_at(self, node: NodeView, place: str) -> _Step | None:
+        for step in self._steps.get(node.name, ()):
+            if not step[2] or _names(node, step[2], place):
+                return step
+        return None
 
     def _steps_of(self, node: NodeView) -> tuple[_Step, ...]:
         return self._steps.get(node.name, ())
