@@ -5,8 +5,8 @@
 Pure.
 
 Rules:
- * What runs stays when its waiver has ended: stopping a filter is an operator's decision.  Nothing
-   new is put there (`fitness`).
+ * What runs stays when its waiver has ended, unless somebody said otherwise (`waiver_end`):
+   stopping a filter is an operator's decision.  Nothing new is put there (`fitness`).
  * A deployment that comes to violate rules, other rules, or none again has one event for each such
    change; the record says what was said last.
 """

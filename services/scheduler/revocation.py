@@ -5,8 +5,9 @@
 Pure.
 
 Rules:
- * The deployment says what: stop, replace by what a constraint means, or alarm, which is the
-   default: stopping a filter unasked could be worse than what it was revoked for.
+ * The deployment says what, and the rollout policy what at least: stop, replace by what a
+   constraint means, or alarm, which is the default: stopping a filter unasked could be worse than
+   what it was revoked for.
  * What cannot be done (nothing meets the constraint, a node refuses the replacement) becomes an
    alarm too, and is tried again.
  * While a newer revision replaces the revoked version everywhere, nothing else does, but what is to
@@ -21,13 +22,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
 from services.scheduler.desired_state import Fleet
 from services.scheduler.remarks import remarks
 from services.scheduler.rollout.assignment import assignment, is_rolling
+from services.scheduler.rollout.consequences import Way, consequences, way_of
 from services.scheduler.wanted_places import current_revision
 from shared.canonical import canonical_digest
 from shared.contracts.deployments import (
@@ -38,16 +40,13 @@ from shared.contracts.deployments import (
 )
 from shared.contracts.events import EventBody
 from shared.contracts.reviews import RevokedVersion
-from shared.errors import Reason
+from shared.errors import Reason, RefusedError
 from shared.versions import parse_constraint
 
 ACTION: Final = "deployment.alarm"
 AGAIN_SECONDS: Final = 600
 """How long a refused replacement is not asked for again with the same answer."""
-_REPLACE: Final = "replace:"
 _ID_DIGITS: Final = 40
-
-Way = Literal["stop", "replace", "alarm"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +59,16 @@ class Affected:
     way: Way
     constraint: str = ""
     """Of a replacement."""
+    on_revoked: str = "alarm"
+    """As it and the rollout policy say together."""
+    rules: tuple[str, ...] = ()
+    """Of the policy: those that ask for more than the deployment."""
 
     @property
     def why(self) -> str:
         """In the words of who revoked it."""
-        return f"{self.revoked.package} {self.revoked.version} was revoked: {self.revoked.why}"
+        by = f" (rules {', '.join(self.rules)} of the rollout policy)" if self.rules else ""
+        return f"{self.revoked.package} {self.revoked.version} was revoked: {self.revoked.why}{by}"
 
     @property
     def replacement(self) -> DeploymentSpec:
@@ -91,9 +95,18 @@ def check_on_revoked(spec: DeploymentSpec) -> None:
     Raises:
         RefusedError: The replacement's constraint is none.
     """
-    way, constraint = _way(spec.on_revoked)
+    way, constraint = way_of(spec.on_revoked)
     if way == "replace":
         parse_constraint(constraint, path="on_revoked")
+
+
+def constraint_problems(constraint: str, path: str) -> tuple[Reason, ...]:
+    """Why a replacement's constraint is none; empty: it is one."""
+    try:
+        parse_constraint(constraint, path=path)
+    except RefusedError as error:
+        return error.reasons
+    return ()
 
 
 def packages_in_use(fleet: Fleet) -> tuple[str, ...]:
@@ -129,10 +142,11 @@ def affected(fleet: Fleet, revoked: Iterable[RevokedVersion]) -> list[Affected]:
         newest = _archives(revision)
         hit = next((known[one] for one in (*newest, *_earlier(record)) if one in known), None)
         if hit is not None:
-            way, constraint = _way(spec.on_revoked)
+            said = consequences(record, fleet.policy, fleet.nodes)
+            way, constraint = way_of(said.on_revoked)
             if way == "replace" and hit.archive_sha256 not in newest:
                 way, constraint = "alarm", ""
-            found.append(Affected(record, spec, hit, way, constraint))
+            found.append(Affected(record, spec, hit, way, constraint, said.on_revoked, said.rules))
     return found
 
 
@@ -160,7 +174,8 @@ def _earlier(record: DeploymentRecord) -> tuple[str, ...]:
 def alarm(one: Affected, *, reasons: Iterable[Reason] = ()) -> tuple[str, EventBody]:
     """The event, and the id under which it is said once.
 
-    `details`: on_revoked, revoked_at, archive_sha256 and why.
+    `details`: on_revoked, revoked_at, archive_sha256, why, and the rules of the rollout policy that
+    ask for more than the deployment.
     """
     revision = one.record.revisions[-1]
     body = EventBody(
@@ -173,7 +188,8 @@ def alarm(one: Affected, *, reasons: Iterable[Reason] = ()) -> tuple[str, EventB
         reason=one.why,
         reasons=tuple(reasons),
         details={
-            "on_revoked": one.spec.on_revoked,
+            "on_revoked": one.on_revoked,
+            **({"rules": list(one.rules)} if one.rules else {}),
             "revoked_at": one.revoked.at,
             "archive_sha256": one.revoked.archive_sha256,
             "why": one.revoked.why,
@@ -196,9 +212,3 @@ def alarmed(current: DeploymentRecord | None, one: Affected) -> DeploymentRecord
         why=one.revoked.why,
     )
     return msgspec.structs.replace(current, alarm=given)
-
-
-def _way(said: str) -> tuple[Way, str]:
-    if said.startswith(_REPLACE):
-        return "replace", said.removeprefix(_REPLACE)
-    return ("stop", "") if said == "stop" else ("alarm", "")

@@ -187,7 +187,7 @@ def _impacted(
         space=one.record.space,
         revision=one.record.revisions[-1].revision,
         hook=one.spec.hook,
-        on_revoked=one.spec.on_revoked,
+        on_revoked=one.on_revoked,
         does=does,
         replacement=replacement.version,
         why_not=replacement.why_not,

@@ -58,6 +58,7 @@ MomentText = Annotated[
 ]
 
 
+OnWaiverExpired = Literal["alarm", "stop"]
 ON_REVOKED: Final = r"^(stop|alarm|replace:[0-9A-Za-z.,<>=^~*+ -]{1,200})(?!\n)$"
 
 
@@ -105,6 +106,9 @@ class DeploymentSpec(Document, frozen=True, kw_only=True):
     on_revoked: Annotated[str, Meta(pattern=ON_REVOKED)] = "alarm"
     """What happens when the version that runs is revoked: `stop`, `alarm`, or `replace:` and a
     constraint, as `replace:>=1.4.3`."""
+    on_waiver_expired: OnWaiverExpired = "alarm"
+    """What happens when the licence waiver ends that it runs by the grace of: it goes on and an
+    event says so, or it is removed."""
     network_namespaces: Annotated[tuple[NetnsGlob, ...], Meta(min_length=1)] = ("",)
     """Names or globs of those below /run/netns; the empty name is the executor's own, which no
     glob matches."""

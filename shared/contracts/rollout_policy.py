@@ -18,7 +18,7 @@ from shared.contracts.base import (
     Message,
     Request,
 )
-from shared.contracts.deployments import MomentText
+from shared.contracts.deployments import ON_REVOKED, MomentText, OnWaiverExpired
 from shared.contracts.node import LabelKey
 from shared.contracts.rollouts import ChangeWindow, Share
 from shared.contracts.selectors import NodeSelector
@@ -67,6 +67,10 @@ class PolicyRule(Document, frozen=True, kw_only=True):
     max_unavailable: Share | None = None
     """How many of the nodes that `deployments.nodes` selects may be changed and not confirmed,
     failed or silent at a time, whatever deployment is to blame, for a further one to be changed."""
+    on_revoked: Annotated[str, Meta(pattern=ON_REVOKED)] | None = None
+    """What happens at least when the version that runs is revoked, as a deployment says it."""
+    on_waiver_expired: OnWaiverExpired | None = None
+    """What happens at least when the waiver ends that it runs by the grace of."""
     reason: Annotated[str, Meta(max_length=1000)] = ""
     """Why there is the rule; shown where it holds something."""
 
@@ -155,6 +159,10 @@ class PolicyEffect(Message, frozen=True, kw_only=True):
     """What the first wave would wait for; empty: nothing."""
     until: str = ""
     """RFC 3339; empty: nothing holds it, or nobody can say."""
+    on_revoked: str = "alarm"
+    """What happens when its version is revoked, as it and the rules say together."""
+    on_waiver_expired: OnWaiverExpired = "alarm"
+    """The same for the end of a waiver."""
 
 
 class PolicyTried(Message, frozen=True, kw_only=True):

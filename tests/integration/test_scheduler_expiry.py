@@ -74,8 +74,9 @@ async def test_a_deployment_is_taken_off_every_node_when_its_time_is_over(system
 async def test_a_deployment_that_says_alarm_goes_on(system: System) -> None:
     """One event says that it is over."""
     await system.catalog()
-    await system.node("n1")
+    node = await system.node("n1")
     await _apply_and_outlive(system, on_expiry="alarm")
+    await node.beat()  # it is later now by an hour
 
     event = await _event(system, "deployment.alarm")
     status = await until_running(system.operator, "edge")

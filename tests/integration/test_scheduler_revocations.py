@@ -21,6 +21,12 @@ from shared.contracts.reviews import (
     RevokePackage,
     YankPackage,
 )
+from shared.contracts.rollout_policy import (
+    SET_ROLLOUT_POLICY,
+    PolicyRule,
+    RolloutPolicy,
+    SetRolloutPolicy,
+)
 from shared.contracts.scheduler import (
     GET_DEPLOYMENT,
     PLAN_DEPLOYMENT,
@@ -128,6 +134,21 @@ async def test_a_deployment_that_says_stop_is_gone_from_every_node(system: Syste
     assert (removal.data.outcome, removal.data.reason) == ("accepted", WHY)
     assert removal.data.actor is not None
     assert removal.data.actor.role == "service-scheduler"
+
+
+async def test_the_rollout_policy_says_what_happens_at_least(system: System) -> None:
+    """A deployment that would go on is stopped, and the reason names the rule."""
+    await system.node("n1", "eth0")
+    administrator = await system.buses.open("administrator")
+    policy = RolloutPolicy(rules=(PolicyRule(name="strict", on_revoked="stop"),))
+    await administrator.request(SET_ROLLOUT_POLICY, SetRolloutPolicy(policy=policy))
+    catalog, revoked = await _running(system)
+    await _revoke(catalog, revoked)
+
+    await _until(system, lambda one: one.removed and not one.places)
+    (removal,) = await _said(system, "deployment.remove")
+
+    assert removal.data.reason == f"{WHY} (rules strict of the rollout policy)"
 
 
 async def test_a_deployment_that_says_replace_runs_another_version(system: System) -> None:

@@ -13,7 +13,14 @@ import msgspec
 import pytest
 
 from shared.adapters.bus import Bus
+from shared.contracts.events import EventBody
 from shared.contracts.licences import LicenceFinding, LicenceVerdict
+from shared.contracts.rollout_policy import (
+    SET_ROLLOUT_POLICY,
+    PolicyRule,
+    RolloutPolicy,
+    SetRolloutPolicy,
+)
 from shared.contracts.scheduler import (
     GET_DEPLOYMENT,
     DeploymentStatus,
@@ -100,13 +107,16 @@ async def test_a_version_runs_where_a_waiver_for_it_is_in_force(system: System) 
 async def test_what_runs_on_after_the_end_of_its_waiver_violates(system: System) -> None:
     """It stays, is shown so, has one event, and nothing new is put there; a new waiver mends it."""
     catalog = await _excused_catalog(system)
-    await system.node("n1", "eth0")
+    node = await system.node("n1", "eth0")
     await _grant(system, catalog, "w-1", days=10, node="n1")
     await system.apply(a_spec())
     await until_running(system.operator, "edge")
 
     system.ahead = timedelta(days=10)
-    violating = await _until(system, lambda one: bool(one.violations))
+    await node.beat()
+    violating = await _until(
+        system, lambda one: bool(one.violations) and one.places[0].state != "node-silent"
+    )
     with pytest.raises(RefusedError) as refused:
         await system.apply(a_spec("other", order=7))
     await _grant(system, catalog, "w-9", days=-1, node="n1")
@@ -126,3 +136,36 @@ async def test_what_runs_on_after_the_end_of_its_waiver_violates(system: System)
     assert refused.value.refusal_code == "no_eligible_node"
     assert mended.places[0].why == ()
     assert [said.count(one) for one in ("licence.violate", "licence.comply")] == [1, 1]
+
+
+@pytest.mark.parametrize("by", ["deployment", "policy"])
+async def test_what_shall_stop_is_removed_when_its_waiver_ends(system: System, by: str) -> None:
+    """By its own word or that of the rollout policy, as if somebody had asked, with the reason."""
+    catalog = await _excused_catalog(system)
+    node = await system.node("n1", "eth0")
+    await _grant(system, catalog, "w-1", days=10, node="n1")
+    if by == "policy":
+        administrator = await system.buses.open("administrator")
+        rule = PolicyRule(name="strict", on_waiver_expired="stop")
+        policy = SetRolloutPolicy(policy=RolloutPolicy(rules=(rule,)))
+        await administrator.request(SET_ROLLOUT_POLICY, policy)
+        await system.apply(a_spec())
+    else:
+        await system.apply(a_spec(on_waiver_expired="stop"))
+    await until_running(system.operator, "edge")
+
+    system.ahead = timedelta(days=10)
+    await _grant(system, catalog, "w-9", days=-1, node="n1")  # so that it looks at its clock
+    await _until(system, lambda one: one.removed and not one.places)
+    removals: list[EventBody] = []
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not removals:
+            events = await stored_events(system.auditor)
+            removals = [one.data for one in events if one.data.action == "deployment.remove"]
+
+    assert node.told[-1].chains[0].programs == ()
+    (removal,) = removals
+    assert removal.actor is not None
+    assert (removal.outcome, removal.actor.role) == ("accepted", "service-scheduler")
+    assert removal.reason.startswith(f"no waiver for {RULE} is in force on n1")
+    assert ("rules strict of the rollout policy" in removal.reason) == (by == "policy")

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""Acts when the time of a deployment is over.
+"""Acts when the time of a deployment is over, or of a waiver that it runs by the grace of.
 
-Level-triggered: it looks at what runs when a deployment changed, when the next one ends, and from
-time to time.
+Level-triggered: it looks at what runs when a deployment, a waiver or the rollout policy changed,
+when the next one ends, and from time to time.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from typing import Final
 
 import structlog
 
+from services.scheduler import waiver_end
 from services.scheduler.adapters.fleet_records import FleetRecords
 from services.scheduler.execution import RECONCILE_SECONDS, RETRY_SECONDS, Execution
 from services.scheduler.expiry import Expired, alarm, expired, said, seconds_to_next
+from services.scheduler.waiver_end import Unwaived
 from shared.adapters.bus import Bus
 from shared.adapters.callers import Caller
 from shared.adapters.outbox import Outbox
@@ -69,9 +71,13 @@ class Expiries:
             except FaultError as fault:
                 _log.warning("expiries_not_followed", why=fault.message)
                 pause_seconds = RETRY_SECONDS
-            left_seconds = seconds_to_next(self._records.fleet, now=self._now())
-            if left_seconds is not None:
-                pause_seconds = min(pause_seconds, left_seconds)
+            fleet, now = self._records.fleet, self._now()
+            for left_seconds in (
+                seconds_to_next(fleet, now=now),
+                waiver_end.seconds_to_next(fleet, now=now),
+            ):
+                if left_seconds is not None:
+                    pause_seconds = min(pause_seconds, left_seconds)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_seconds):
                     await self._records.ends_concerned.wait()
@@ -87,8 +93,10 @@ class Expiries:
                 await self._end(one)
             else:
                 await self._say(one)
+        for unwaived in waiver_end.unwaived(self._records.fleet):
+            await self._end(unwaived)
 
-    async def _end(self, one: Expired) -> None:
+    async def _end(self, one: Expired | Unwaived) -> None:
         own = Caller(self._bus.key, self._bus.role, "", attested=False, address="")
         command = RemoveDeployment(
             name=one.record.name,
@@ -100,9 +108,9 @@ class Expiries:
         try:
             await self._remove(command, own)
         except RefusedError as error:
-            _log.warning("expiry_refused", deployment=one.record.key, why=error.message)
+            _log.warning("removal_refused", deployment=one.record.key, why=error.message)
             return
-        _log.info("deployment_expired", deployment=one.record.key, why=one.why)
+        _log.info("deployment_ended", deployment=one.record.key, why=one.why)
 
     async def _say(self, one: Expired) -> None:
         event_id, body = alarm(one)

@@ -250,6 +250,7 @@ class FleetRecords:
             self.upkeep_concerned.set()
         elif change.bucket == ROLLOUT_POLICY.name:
             self.policies.note(change)
+            self.ends_concerned.set()
         else:
             labels = msgspec.json.decode(change.data, type=NodeLabels)
             entry_of_labels = Entry(change.key, labels, change.revision)
@@ -335,8 +336,8 @@ class FleetRecords:
             return
         self._waivers[key] = waiver
         self._view_nodes()
-        self.nodes_concerned.set()
-        self.endings_concerned.set()
+        for concerned in (self.nodes_concerned, self.endings_concerned, self.ends_concerned):
+            concerned.set()
 
     async def _on_node(self, node: str, record: NodeRecord | None, _: int) -> None:
         if record is None or self.nodes.get(node) == record or not is_own(node, record):

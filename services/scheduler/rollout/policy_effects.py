@@ -16,6 +16,7 @@ import msgspec
 from services.scheduler.audiences import Sight
 from services.scheduler.desired_state import Fleet
 from services.scheduler.rollout.assignment import is_rolling
+from services.scheduler.rollout.consequences import consequences
 from services.scheduler.rollout.policy import (
     Others,
     approvals_needed,
@@ -106,10 +107,13 @@ def effect(
     record = msgspec.structs.replace(record, rollout=None)
     rules = rules_of(record, policy, others)
     held = hold(record, policy, others, at)
+    ends = consequences(record, policy, others.nodes)
     return PolicyEffect(
         deployment=record.key,
         rules=tuple(one.name for one in rules),
         approvals=approvals_needed(record.revisions[-1].spec, rules),
         why=held.why if held is not None else "",
         until=render_time(held.until) if held is not None and held.until is not None else "",
+        on_revoked=ends.on_revoked,
+        on_waiver_expired=ends.on_waiver_expired,
     )

@@ -20,6 +20,8 @@ import msgspec
 
 from services.scheduler.audiences import Sight
 from services.scheduler.deployment import CommandFacts, GenerationConflictError
+from services.scheduler.revocation import constraint_problems
+from services.scheduler.rollout.consequences import way_of
 from services.scheduler.rollout.windows import window_problems
 from shared.canonical import canonical_digest
 from shared.contracts.errors import ErrorCode
@@ -195,6 +197,9 @@ def _problems(rule: PolicyRule, path: str, sight: Sight) -> Iterator[Reason]:
         lacks = "failure_domain" if rule.failure_domain is None else "max_rollouts_per_domain"
         other = {"failure_domain", "max_rollouts_per_domain"} - {lacks}
         yield Reason(path=f"{path}.{lacks}", rule=f"goes together with {other.pop()}")
+    way, constraint = way_of(rule.on_revoked or "alarm")
+    if way == "replace":
+        yield from constraint_problems(constraint, f"{path}.on_revoked")
     if not _demands(rule):
         yield Reason(path=path, rule="asks for nothing")
 
