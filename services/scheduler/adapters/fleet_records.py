@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from services.scheduler.adapters.policy_records import PolicyRecords
-from services.scheduler.adapters.read_records import changed, is_own, newest, own, values
+from services.scheduler.adapters.read_records import Gathered, changed, is_own, newest, own, values
 from services.scheduler.audiences import audiences_at
 from services.scheduler.desired_state import Derivation, Fleet
 from services.scheduler.groups import still_to_come
@@ -86,8 +86,8 @@ class FleetRecords:
         self._deployments: Mapping[str, Entry[DeploymentRecord]] = {}
         """What was stored when every command that is seen was seen whole."""
         self._labels: Mapping[str, Entry[NodeLabels]] = {}
-        self._desired: dict[str, Entry[DesiredNode]] = {}
-        self._views: dict[str, NodeView] = {}
+        self._desired: Final[Gathered[Entry[DesiredNode]]] = Gathered()
+        self._views: Final[Gathered[NodeView]] = Gathered()
         self._viewed: dict[str, tuple[NodeRecord, NodeLabels | None, tuple[Waiver, ...]]] = {}
         """What each view was made of."""
         self.known: Derivation | None = None
@@ -107,8 +107,8 @@ class FleetRecords:
             self._view_nodes()
         return Fleet(
             deployments=values(self._deployments),
-            nodes=dict(self._views),
-            desired={name: entry.value for name, entry in self._desired.items()},
+            nodes=self._views.taken(dict),
+            desired=self._desired.taken(values),
             audiences=audiences_at(self.spaces.current, now=self._now()),
             policy=self.policies.policy,
             known=self.known,
@@ -199,7 +199,7 @@ class FleetRecords:
 
     async def _reread_desired(self) -> None:
         desired = await self._desired_bucket.snapshot()
-        self._desired = dict(newest(desired, self._desired))
+        self._desired.put_all(newest(desired, self._desired.values))
 
     async def reread_deployments(self) -> int:
         """Deployments are read anew; the last sequence of their bucket."""
@@ -302,7 +302,7 @@ class FleetRecords:
         return True
 
     async def _tell_node(self, node: DesiredNode) -> bool:
-        known = self._desired.get(node.node)
+        known = self._desired.values.get(node.node)
         try:
             revision = await self._desired_bucket.update(
                 node.node, node, revision=known.revision if known else 0
@@ -310,9 +310,9 @@ class FleetRecords:
         except RevisionConflictError:
             stored = await self._desired_bucket.get(node.node)
             if stored is not None:
-                self._desired[node.node] = stored
+                self._desired.put(node.node, stored)
             return False
-        self._desired[node.node] = Entry(node.node, node, revision)
+        self._desired.put(node.node, Entry(node.node, node, revision))
         return True
 
     def _view_nodes(self) -> None:
@@ -329,7 +329,7 @@ class FleetRecords:
         if known is not None and known[0] is record and known[2] is waivers and known[1] == labels:
             return
         self._viewed[record.node] = record, labels, waivers
-        self._views[record.node] = view_node(record, labels, waivers)
+        self._views.put(record.node, view_node(record, labels, waivers))
 
     async def _on_waiver(self, key: str, waiver: Waiver | None, _: int) -> None:
         if waiver is None or self._waivers.get(key) == waiver:

@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from services.scheduler.adapters.fleet_records import FleetRecords
+from services.scheduler.adapters.pace import Pace
 from services.scheduler.cordoning import without_removed
 from services.scheduler.draining import (
     after_step,
@@ -60,10 +61,12 @@ class NodeUpkeep:
         self._execution: Final = execution
         self._now: Final = now
         self._lost: frozenset[str] = frozenset()
+        self._pace: Final = Pace()
 
     async def keep(self) -> None:
         """For ever."""
         while True:
+            await self._pace.rest()
             self._records.upkeep_concerned.clear()
             pause_seconds = LOOK_SECONDS
             try:
@@ -81,7 +84,8 @@ class NodeUpkeep:
         Raises:
             FaultError: A record could not be stored.
         """
-        self._note_lost()
+        with self._pace.thinking():
+            self._note_lost()
         await self._prune()
         await self._drain()
 

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import structlog
@@ -17,7 +17,40 @@ RecordT = TypeVar("RecordT", bound=msgspec.Struct)
 
 NodesOwnT = TypeVar("NodesOwnT", NodeRecord, ObservedNode)
 
+ValueT = TypeVar("ValueT")
+TakenT = TypeVar("TakenT")
+
 _log = structlog.get_logger()
+
+
+class Gathered(Generic[ValueT]):
+    """Values by name; what is taken of them stays as it is, and is made once for each change."""
+
+    def __init__(self) -> None:
+        """There are none."""
+        self.values: dict[str, ValueT] = {}
+        """As they are now: not to be changed but here."""
+        self._taken: Any = None
+
+    def put(self, name: str, value: ValueT) -> None:
+        """The name has the value."""
+        self.values[name] = value
+        self._taken = None
+
+    def put_all(self, found: Mapping[str, ValueT]) -> None:
+        """There are these and no others."""
+        self.values = dict(found)
+        self._taken = None
+
+    def taken(self, take: Callable[[Mapping[str, ValueT]], TakenT]) -> TakenT:
+        """What `take`, always the same function, makes of the values: the same until one changes.
+
+        It has to be a copy.
+        """
+        if self._taken is None:
+            self._taken = take(self.values)
+        found: TakenT = self._taken
+        return found
 
 
 def own(snapshot: Snapshot[NodesOwnT]) -> dict[str, NodesOwnT]:

@@ -17,6 +17,7 @@ from typing import Final
 import structlog
 
 from services.scheduler.adapters.fleet_records import FleetRecords
+from services.scheduler.adapters.pace import Pace
 from services.scheduler.execution import RECONCILE_SECONDS, RETRY_SECONDS, Execution
 from services.scheduler.rollout.assignment import is_rolling
 from services.scheduler.rollout.core import Instruction, RolloutCore
@@ -67,6 +68,7 @@ class Rollouts:
         )
         self._news: Final = News()
         self._is_rolling = False
+        self._pace: Final = Pace()
 
     async def keep_acting(self) -> None:
         """For ever: every rollout goes on as soon as it may."""
@@ -83,6 +85,7 @@ class Rollouts:
                     await self._records.rollouts_concerned.wait()
             if self._is_rolling:
                 await asyncio.sleep(GATHER_SECONDS)
+                await self._pace.rest()
 
     async def act(self) -> None:
         """Every rollout went on as far as it may now.
@@ -96,11 +99,12 @@ class Rollouts:
             self._is_rolling = any(map(is_rolling, fleet.deployments.values()))
             if not (self._is_rolling or was_rolling):
                 return
-            silent = {node for node in fleet.nodes if not self._records.is_heard(node)}
-            events = self._news.since(
-                fleet, self._records.observed, silent, self._execution.conflicts
-            )
-            instructions = self._core.handle(events, self._now())
+            with self._pace.thinking():
+                silent = {node for node in fleet.nodes if not self._records.is_heard(node)}
+                events = self._news.since(
+                    fleet, self._records.observed, silent, self._execution.conflicts
+                )
+                instructions = self._core.handle(events, self._now())
             if not instructions:
                 return
             for one in instructions:
