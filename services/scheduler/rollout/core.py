@@ -10,6 +10,7 @@ Rules:
  * Of one deployment there is at most one instruction at a time, from the record that is stored.
    It is repeated until a record that differs is stored.
  * Steps that need nothing from a node happen in one write; after a release, nodes are waited for.
+ * Whose rollout was accepted first is asked first, and what it does counts for those behind it.
 """
 
 from __future__ import annotations
@@ -174,15 +175,22 @@ class RolloutCore:
             self._note(event, now)
         found: list[Instruction] = []
         dues: list[datetime] = []
-        for key in sorted(self._rolling):
-            record = self._rolling[key]
+        records = sorted(
+            self._rolling.values(), key=lambda one: (state_of(one).started_at, one.key)
+        )
+        for record in records:
             self._clear_up(record)
-            instruction = self._next(record, now)
+        others = Others(self._nodes, dict(self._rolling), self._unavailable())
+        for record in records:
+            instruction = self._next(record, others, now)
             if instruction is not None:
                 found.append(instruction)
+                others = _with(others, instruction)
                 continue
             due = due_at(
-                record.revisions[-1].spec.rollout, state_of(record), self._known(record, now)
+                record.revisions[-1].spec.rollout,
+                state_of(record),
+                self._known(record, others, now),
             )
             if due is not None:
                 dues.append(due)
@@ -277,8 +285,7 @@ class RolloutCore:
             return False
         return bool(places_of(record.revisions[-1], node, self._desired.get(name)))
 
-    def _known(self, record: DeploymentRecord, now: datetime) -> Circumstances:
-        others = Others(nodes=self._nodes, rolling=self._rolling, unavailable=self._unavailable())
+    def _known(self, record: DeploymentRecord, others: Others, now: datetime) -> Circumstances:
         return Circumstances(
             standings=self._standings[record.key],
             returned_at=self._returned_at,
@@ -297,12 +304,12 @@ class RolloutCore:
             found |= unavailable(state, self._standings[key], released_nodes(state))
         return found
 
-    def _next(self, before: DeploymentRecord, now: datetime) -> Instruction | None:
+    def _next(self, before: DeploymentRecord, others: Others, now: datetime) -> Instruction | None:
         step_id = _step_id(before, state_of(before))
         record, events = before, list[EventBody]()
         for _ in range(STEPS_AT_ONCE):
             rollout = before.revisions[-1].spec.rollout
-            step = decide(rollout, state_of(record), self._known(record, now), now)
+            step = decide(rollout, state_of(record), self._known(record, others, now), now)
             if step is None:
                 break
             applied = apply_step(
@@ -317,6 +324,17 @@ class RolloutCore:
             if isinstance(step, Release | Fail) or not is_rolling(record):
                 break
         return None if record is before else Instruction(before, record, tuple(events), step_id)
+
+
+def _with(others: Others, done: Instruction) -> Others:
+    """What else goes on, once the instruction is performed."""
+    before = released_nodes(state_of(done.before))
+    after = released_nodes(state_of(done.after))
+    return Others(
+        others.nodes,
+        {**others.rolling, done.key: done.after},
+        {*others.unavailable, *set(after).difference(before)},
+    )
 
 
 def _step_id(record: DeploymentRecord, state: RolloutState) -> str:
