@@ -4,10 +4,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
 import pytest
 
 from services.scheduler.__main__ import scheduling
 from services.scheduler.adapters.fleet_records import FleetRecords
+from shared.contracts.deployments import DEPLOYMENTS
 from shared.contracts.events import Event
 from shared.contracts.rollout_policy import (
     GET_ROLLOUT_POLICY,
@@ -20,12 +25,13 @@ from shared.contracts.rollout_policy import (
     SetRolloutPolicy,
     TryRolloutPolicy,
 )
-from shared.contracts.rollouts import ChangeWindow
+from shared.contracts.rollouts import ChangeWindow, RolloutState
 from shared.errors import RefusedError
+from shared.moments import read_time, render_time
 from tests.fleets import a_spec
 from tests.integration.conftest import Buses
 from tests.support.event_stream import stored_events
-from tests.support.scheduler_neighbours import until_settled
+from tests.support.scheduler_neighbours import WAIT_SECONDS, until_running, until_settled
 from tests.support.scheduler_system import System, system
 
 __all__ = ["system"]
@@ -105,3 +111,56 @@ async def _policy_events(system: System) -> list[Event]:
     return [
         one for one in await stored_events(system.auditor) if one.data.action.startswith("policy.")
     ]
+
+
+async def test_a_rollout_waits_for_what_the_policy_says_and_begins_without_it(
+    system: System,
+) -> None:
+    """Nodes are told nothing meanwhile; the plan said so, status says so, a new policy frees it."""
+    await system.catalog()
+    node = await system.node("n1")
+    administrator = await system.buses.open("administrator")
+    eyes = SetRolloutPolicy(policy=RolloutPolicy(rules=(EYES,)))
+    await administrator.request(SET_ROLLOUT_POLICY, eyes)
+
+    accepted = await system.apply(a_spec())
+    waiting = await _until_phase(system, lambda state: "must approve" in state.why)
+    (said,) = accepted.plan.policy
+    assert (said.deployment, said.approvals, said.until) == ("edge", 1, "")
+    assert waiting.why == said.why
+    assert all(not chain.programs for desired in node.told for chain in desired.chains)
+
+    none = SetRolloutPolicy(policy=RolloutPolicy())
+    await administrator.request(SET_ROLLOUT_POLICY, none)
+    await until_running(system.operator, "edge")
+
+
+async def test_a_rollout_begins_when_a_freeze_is_over(system: System) -> None:
+    """At the moment that its state names."""
+    await system.catalog()
+    node = await system.node("n1")
+    start = system.now() - timedelta(minutes=1)
+    freeze = ChangeWindow(start=render_time(start), duration_seconds=3600)
+    administrator = await system.buses.open("administrator")
+    policy = RolloutPolicy(rules=(PolicyRule(name="freeze", freezes=(freeze,)),))
+    await administrator.request(SET_ROLLOUT_POLICY, SetRolloutPolicy(policy=policy))
+
+    accepted = await system.apply(a_spec())
+    waiting = await _until_phase(system, lambda state: "frozen" in state.why)
+    until = read_time(accepted.plan.policy[0].until)
+    assert until == start + timedelta(hours=1)
+    assert "until" in waiting.why
+
+    system.ahead = timedelta(hours=1)
+    await node.beat()
+    await until_running(system.operator, "edge")
+
+
+async def _until_phase(system: System, holds: Callable[[RolloutState], bool]) -> RolloutState:
+    async with asyncio.timeout(WAIT_SECONDS):
+        while True:
+            entry = await system.scheduler.bucket(DEPLOYMENTS).get("edge")
+            state = entry.value.rollout if entry is not None else None
+            if state is not None and holds(state):
+                return state
+            await asyncio.sleep(0.01)

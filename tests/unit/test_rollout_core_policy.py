@@ -13,7 +13,13 @@ import pytest
 
 from services.scheduler.acceptance import draft_application
 from services.scheduler.desired_state import Fleet
-from services.scheduler.rollout.core import DeploymentStored, NodeSeen, PolicyStored, RolloutCore
+from services.scheduler.rollout.core import (
+    DeploymentStored,
+    Event,
+    NodeSeen,
+    PolicyStored,
+    RolloutCore,
+)
 from shared.contracts.deployments import DeploymentRecord
 from shared.contracts.rollout_policy import PolicyRule, RolloutPolicy
 from shared.contracts.rollouts import ChangeWindow
@@ -39,7 +45,11 @@ def _accepted(policy: RolloutPolicy, *, order: Sequence[str]) -> list[Deployment
 def _handled(policy: RolloutPolicy, records: Sequence[DeploymentRecord]) -> dict[str, Any]:
     """What the core says at once: of each deployment, how many nodes, or what it waits for."""
     core = RolloutCore(actor=SCHEDULER)
-    known = [PolicyStored(policy), *map(NodeSeen, NODES), *map(DeploymentStored, records)]
+    known: list[Event] = [
+        PolicyStored(policy),
+        *map(NodeSeen, NODES),
+        *map(DeploymentStored, records),
+    ]
     said = {}
     for one in core.handle(known, NOW):
         state = one.after.rollout
@@ -56,7 +66,7 @@ def test_what_was_accepted_first_begins_and_the_other_waits_for_it(order: tuple[
     first, second = order
     assert said[first] == len(NODES)
     assert said[second] == (
-        f"1 rollouts go on, and no more than 1 may ({first}), "
+        f"1 rollout goes on, and no more than 1 may ({first}), "
         "says rule one-at-once of the rollout policy"
     )
 

@@ -253,8 +253,9 @@ def _limit_holds(
         same = {key: one for key, one in ahead.items() if _concerns_record(rule, one, others)}
         limit = rule.max_rollouts
         if limit is not None and not is_on_its_way and len(same) >= limit:
-            what = f"{len(same)} rollouts go on, and no more than {limit} may"
-            yield Hold(f"{what} ({_named(same, record)}){_said_by([rule.name])}")
+            what = "1 rollout goes on" if len(same) == 1 else f"{len(same)} rollouts go on"
+            which = f"no more than {limit} may ({_named(same, record)})"
+            yield Hold(f"{what}, and {which}{_said_by([rule.name])}")
         yield from _domain_holds(record, rule, same, others)
         if _room(rule, others) == 0:
             yield Hold(
@@ -281,10 +282,9 @@ def _domain_holds(
     for domain, there in sorted(busy.items()):
         if len(there) >= limit:
             where = f"{label} = {domain}" if domain else f"nodes without a label {label}"
-            yield Hold(
-                f"{len(there)} rollouts change nodes of {where}, and no more than {limit} may "
-                f"({_named(there, record)}){_said_by([rule.name])}"
-            )
+            which = f"no more than {limit} at once may ({_named(there, record)})"
+            what = f"nodes of {where} are changed by other rollouts"
+            yield Hold(f"{what}, and {which}{_said_by([rule.name])}")
 
 
 def _domains(record: DeploymentRecord, label: str, others: Others) -> set[str]:
