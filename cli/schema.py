@@ -13,6 +13,7 @@ from cli.api_page import api_page
 from cli.deployment_document import DeploymentDocument
 from cli.package_source import PackageSource
 from cli.policy_document import RolloutPolicyDocument
+from cli.watch_document import WatchRulesDocument
 from shared.contract_schema import contract_document, message_schemas, render_schema
 from shared.contracts.package_manifest import PackageManifest
 from shared.contracts.package_tests import PackageTests
@@ -24,6 +25,7 @@ SCHEMAS_DIR: Final = ROOT / "docs" / "schemas"
 WRITTEN_DOCUMENTS: Final[dict[str, type]] = {
     "deployment": DeploymentDocument,
     "rollout-policy": RolloutPolicyDocument,
+    "watch-rules": WatchRulesDocument,
     "package.toml": PackageSource,
     "package.manifest": PackageManifest,
     "package.tests": PackageTests,

@@ -27,12 +27,15 @@ from services.auditor.health.execution import Watch, Watched, watching
 from services.auditor.health.limits import parse_limits
 from services.auditor.publication.execution import Publication, checked, published, say_keys
 from services.auditor.service import CONCURRENCY, AuditorService
+from services.auditor.watching.execution import WatchedLog, alerting
+from services.auditor.watching.service import WatchDesk
 from shared.adapters.bus import Bus, connect
 from shared.adapters.lifecycle import run
 from shared.adapters.logs import configure_logs
 from shared.adapters.outbox import Outbox
 from shared.adapters.spaces import KnownSpaces
 from shared.config import load_config
+from shared.contracts.watching import WATCH_RULES, WATCH_STATE
 from shared.version import VERSION
 
 
@@ -78,6 +81,13 @@ async def auditing(
             disk=disk_of(config),
         )
         watch = Watch(watched, emitter=outbox, limits=limits)
+        watched_log = WatchedLog(
+            log=store,
+            rules=bus.bucket(WATCH_RULES),
+            state=bus.bucket(WATCH_STATE),
+            emitter=outbox,
+            spaces=spaces,
+        )
         service = AuditorService(
             log=store,
             heads=heads,
@@ -88,17 +98,21 @@ async def auditing(
             compare=publication.compare,
             witnesses=publication.seen,
         )
+        endpoints = service.endpoints() | WatchDesk(watched_log, outbox).endpoints()
         async with at_work(recording), published(publication, outbox), watching(watch):
             await outbox.open()
             await recording.reached(await places.newest_sequence())
             await say_keys(store, keys.chain, outbox)
             await service.open()
-            async with bus.serve(
-                "auditor",
-                service.endpoints(),
-                version=VERSION,
-                concurrency=CONCURRENCY,
-                on_refused=spaces.discreetly(outbox.note_refusal),
+            async with (
+                alerting(watched_log),
+                bus.serve(
+                    "auditor",
+                    endpoints,
+                    version=VERSION,
+                    concurrency=CONCURRENCY,
+                    on_refused=spaces.discreetly(outbox.note_refusal),
+                ),
             ):
                 yield
 

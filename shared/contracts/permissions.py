@@ -42,6 +42,7 @@ from shared.contracts import (
     usage,
     verification,
     waivers,
+    watching,
 )
 from shared.contracts.base import API, ARTIFACTS, EVENTS, INTERNAL, TELEMETRY, Endpoint
 from shared.contracts.events import PUBLIC
@@ -161,6 +162,7 @@ _AUDIT: Final = (
     audit.PROVE_RECORD,
     inventory.GET_INVENTORY,
     inventory.FIND_RUNS,
+    watching.GET_WATCH_RULES,
 )
 
 ALLOWED_ENDPOINTS: Final[dict[UserRole, tuple[Endpoint[Any, Any], ...]]] = {
@@ -193,6 +195,7 @@ ALLOWED_ENDPOINTS: Final[dict[UserRole, tuple[Endpoint[Any, Any], ...]]] = {
         *_SPACES,
         scheduler.FORGET_NODE,
         rollout_policy.SET_ROLLOUT_POLICY,
+        watching.SET_WATCH_RULES,
         log_health.GET_HEALTH,
     ),
 }
@@ -359,6 +362,10 @@ def control_permissions(role: ControlRole) -> Permissions:
                     f"$JS.ACK.{EVENT_STREAM}.>",
                     *_reads(CHECKPOINTS.name),
                     *_writes(CHECKPOINTS.name),
+                    *_reads(watching.WATCH_RULES.name),
+                    *_writes(watching.WATCH_RULES.name),
+                    *_reads(watching.WATCH_STATE.name),
+                    *_writes(watching.WATCH_STATE.name),
                     *_reads(spaces.SPACES.name),
                 ),
                 subscribe=(

@@ -28,6 +28,7 @@ from shared.contracts.spaces import SPACES
 from shared.contracts.trust import TRUST
 from shared.contracts.verification import VERIFICATIONS
 from shared.contracts.waivers import LICENCE_WAIVERS
+from shared.contracts.watching import WATCH_RULES, WATCH_STATE
 
 DUPLICATE_WINDOW_SECONDS: Final = 600
 EVENT_RETENTION_SECONDS: Final = 30 * 24 * 3600
@@ -130,6 +131,8 @@ BUCKETS: Final[tuple[Bucket[Any], ...]] = (
     OBSERVED,
     VERIFICATIONS,
     CHECKPOINTS,
+    WATCH_RULES,
+    WATCH_STATE,
     LEASES,
     STANDBYS,
     *(outbox_bucket(service) for service in OUTBOX_SERVICES),

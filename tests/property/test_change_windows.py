@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.scheduler.rollout.windows import (
+from shared.change_windows import (
     end_of_turn,
     hold_by_time,
     next_start,

@@ -57,6 +57,7 @@ from shared.contracts.scheduler import (
     RollBackDeployment,
 )
 from shared.contracts.usage import FIND_IMPACT, FIND_USERS, FindImpact, FindUsers
+from shared.contracts.watching import SET_WATCH_RULES, SetWatchRules, WatchRule, WatchRules
 from shared.deployment_keys import deployment_key
 from tests.fleets import a_spec
 from tests.support.secret_questions import VERSION, Kind, Row
@@ -74,6 +75,11 @@ def _spec(kind: Kind, **more: Any) -> DeploymentSpec:
 
 def _where(kind: Kind) -> StreamRecords:
     return StreamRecords(where=f'package == "{kind.quiet}" or space == "{kind.space}"')
+
+
+def _watch(kind: Kind) -> WatchRules:
+    rule = WatchRule(name="quiet", where=f'package == "{kind.quiet}" or audience == "{kind.space}"')
+    return WatchRules(rules=(rule,))
 
 
 def _policy(kind: Kind) -> RolloutPolicy:
@@ -120,6 +126,7 @@ ROWS: Final[dict[str, Row]] = {
     "records of space": (LIST_RECORDS, lambda kind: ListRecords(space=kind.space)),
     "stream": (STREAM_RECORDS, lambda kind: StreamRecords(deployment=kind.quiet)),
     "stream where": (STREAM_RECORDS, _where),
+    "set watch rules": (SET_WATCH_RULES, lambda kind: SetWatchRules(watch=_watch(kind))),
     "as of": (GET_INVENTORY, lambda kind: GetInventory(at=LATER, node=kind.package)),
     "ran": (FIND_RUNS, lambda kind: FindRuns(digest=kind.archive)),
     "subscribe": (

@@ -20,7 +20,7 @@ import msgspec
 
 from services.scheduler.placement import NodeView
 from services.scheduler.rollout.waves import Member, plan_waves
-from services.scheduler.rollout.windows import window_problems
+from shared.change_windows import window_problems
 from shared.contracts.deployments import Placement
 from shared.contracts.errors import ErrorCode
 from shared.contracts.rollouts import RolloutSpec, RolloutState

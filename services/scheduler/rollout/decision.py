@@ -32,7 +32,7 @@ from services.scheduler.rollout.standing import (
     unavailable,
 )
 from services.scheduler.rollout.waves import share_of
-from services.scheduler.rollout.windows import Hold
+from shared.change_windows import Hold
 from shared.contracts.rollouts import RolloutSpec, RolloutState
 from shared.errors import Reason
 from shared.moments import read_time

@@ -27,8 +27,8 @@ from typing import Final, Protocol
 
 from services.scheduler.rollout.assignment import OVER
 from services.scheduler.rollout.waves import share_of
-from services.scheduler.rollout.windows import Hold, hold_by_time
 from services.scheduler.selection import matches_any
+from shared.change_windows import Hold, hold_by_time
 from shared.contracts.deployments import DeploymentRecord, DeploymentSpec
 from shared.contracts.events import PUBLIC
 from shared.contracts.permissions import ControlRole

@@ -22,8 +22,8 @@ from services.scheduler.audiences import Sight
 from services.scheduler.deployment import CommandFacts, GenerationConflictError
 from services.scheduler.revocation import constraint_problems
 from services.scheduler.rollout.consequences import way_of
-from services.scheduler.rollout.windows import window_problems
 from shared.canonical import canonical_digest
+from shared.change_windows import window_problems
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import EventBody
 from shared.contracts.rollout_policy import (
