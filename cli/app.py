@@ -24,6 +24,13 @@ app.command("cli.plan:plan", help="What deployment files would do, node by node.
 app.command("cli.deploy:app", name="deploy", help="Make a deployment what its file says.")
 app.command("cli.deploy:rollback", help="Bring an earlier revision of a deployment back.")
 app.command("cli.deploy:undeploy", help="Take a deployment off every node.")
+app.command(
+    "cli.rollout_control:app", name="rollout", help="Pause, resume, approve, abort a rollout."
+)
+app.command("cli.rollout_control:pause", help="Let a rollout change no further node.")
+app.command("cli.rollout_control:resume", help="Let a paused rollout go on.")
+app.command("cli.rollout_control:approve", help="Let the next wave of a rollout begin.")
+app.command("cli.rollout_control:abort", help="Bring back what was there before a rollout.")
 app.command("cli.status:status", help="What is wanted, and what the kernels hold.")
 app.command("cli.history:history", help="Who changed a deployment, why, and what.")
 app.command("cli.why:why", help="Which deployments and rules made a chain what it is.")

@@ -36,6 +36,7 @@ from shared.contracts.deployments import (
 from shared.contracts.desired import Cause
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import Actor, EventBody, Outcome
+from shared.contracts.rollout_commands import RolloutCommand
 from shared.contracts.scheduler import RemoveDeployment, RollBackDeployment
 from shared.deployment_keys import deployment_key
 from shared.errors import Reason, Refusal, RefusedError, VerificationError
@@ -46,6 +47,10 @@ SILENT_IN_EVENT: Final = 50
 """Nodes that were away; the count is always there."""
 PLACES_IN_EVENT: Final = 200
 """More would not fit an audit entry; the count is always there."""
+
+
+Named = DeploymentSpec | RollBackDeployment | RemoveDeployment | RolloutCommand
+"""What a command says that names a deployment."""
 
 
 class UnknownDeploymentError(RefusedError):
@@ -337,7 +342,7 @@ def refused_event(
     facts: CommandFacts,
     *,
     node: str = "",
-    named: DeploymentSpec | RollBackDeployment | RemoveDeployment | None = None,
+    named: Named | None = None,
 ) -> EventBody:
     """What the audit log says of a command that was refused."""
     outcome: Outcome = "refused"

@@ -22,6 +22,7 @@ from services.scheduler.adapters.neighbours import Neighbours
 from services.scheduler.adapters.node_commands import NodeCommands
 from services.scheduler.adapters.policy_commands import PolicyCommands
 from services.scheduler.adapters.questions import Questions
+from services.scheduler.adapters.rollout_commands import RolloutCommands
 from services.scheduler.adapters.seeing import Seeing
 from services.scheduler.audiences import Sight
 from services.scheduler.deployment import (
@@ -95,6 +96,9 @@ class SchedulerService:
         self._policy_commands: Final = PolicyCommands(
             records=records, deciding=self._deciding, seeing=self._seeing, now=now
         )
+        self._rollout_commands: Final = RolloutCommands(
+            records=records, deciding=self._deciding, seeing=self._seeing
+        )
         self._questions: Final = Questions(
             records=records, execution=execution, seeing=self._seeing
         )
@@ -111,6 +115,7 @@ class SchedulerService:
             LIST_DEPLOYMENTS: self._questions.list_deployments,
             GET_DEPLOYMENT: self._questions.get_deployment,
             **self._node_commands.endpoints(),
+            **self._rollout_commands.endpoints(),
             **self._policy_commands.endpoints(),
             LIST_NODES: self._questions.list_nodes,
             GET_NODE: self._questions.get_node,

@@ -6,13 +6,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
 
 from shared.contracts.deployments import DEPLOYMENTS, DeploymentRecord
 from shared.contracts.desired import DESIRED, DesiredNode
 from shared.contracts.events import Event
+from shared.contracts.rollout_commands import (
+    ABORT_ROLLOUT,
+    APPROVE_ROLLOUT,
+    PAUSE_ROLLOUT,
+    RESUME_ROLLOUT,
+    AbortRollout,
+    ApproveRollout,
+    PauseRollout,
+    ResumeRollout,
+)
 from shared.contracts.rollouts import RolloutSpec
-from shared.errors import Refusal
+from shared.errors import Refusal, RefusedError
 from tests.fleets import a_spec
+from tests.integration.conftest import Buses
 from tests.support.event_stream import stored_events
 from tests.support.scheduler_neighbours import (
     WAIT_SECONDS,
@@ -24,6 +38,7 @@ from tests.support.scheduler_system import System, system
 
 __all__ = ["system"]
 
+_COMMANDS = {"pause", "resume", "approve", "abort"}
 REFUSED = Refusal(code="verifier_rejected", message="the verifier refused limiter")
 
 
@@ -53,6 +68,10 @@ async def _until(system: System, is_so: Callable[[DeploymentRecord], bool]) -> D
 
 def _is(phase: str) -> Callable[[DeploymentRecord], bool]:
     return lambda record: record.rollout is not None and record.rollout.phase == phase
+
+
+def _has_released(count: int) -> Callable[[DeploymentRecord], bool]:
+    return lambda record: record.rollout is not None and record.rollout.released == count
 
 
 async def _told(system: System, node: str) -> DesiredNode:
@@ -133,3 +152,111 @@ async def test_a_canary_that_refuses_brings_everything_back(system: System) -> N
     assert "verifier refused" in rollback.data.reasons[0].rule
     assert ending.data.outcome == "failed"
     assert rollback.data.reasons[0] in ending.data.reasons
+
+
+async def test_no_more_nodes_are_away_than_the_deployment_allows(system: System) -> None:
+    """At no time are two of them told and not confirmed."""
+    nodes = await _fleet(system, "n1", "n2", "n3")
+    for node in nodes:
+        node.acts.clear()
+    await system.apply(a_spec(version="1.1.0", rollout=RolloutSpec(max_unavailable=1)))
+    for count, node in enumerate(nodes, start=1):
+        await _until(system, _has_released(count))
+        async with asyncio.timeout(WAIT_SECONDS):
+            while len(node.told) < 2:
+                await asyncio.sleep(0.01)
+        assert [len(one.told) for one in nodes[count:]] == [1] * (3 - count)
+        node.acts.set()
+    await _until(system, _is("complete"))
+
+
+async def test_a_wave_bakes_by_the_schedulers_clock(system: System) -> None:
+    """The others are told when its time is over, and not before."""
+    nodes = await _fleet(system, "n1", "n2")
+    rollout = RolloutSpec(strategy="canary", bake_seconds=3600)
+    await system.apply(a_spec(version="1.1.0", rollout=rollout))
+    await _until(system, _is("baking"))
+    assert len(nodes[1].told) == 1
+    system.ahead = timedelta(hours=1)
+    for node in nodes:
+        await node.beat()
+    await _until(system, lambda record: record.rollout is not None and record.rollout.wave == 1)
+    async with asyncio.timeout(WAIT_SECONDS):
+        while len(nodes[1].told) < 2:
+            await asyncio.sleep(0.01)
+
+
+async def test_operators_pause_resume_approve_and_abort(system: System) -> None:
+    """Each command is one event, and nodes are told nothing in between."""
+    nodes = await _fleet(system, "n1", "n2", "n3")
+    rollout = RolloutSpec(strategy="canary", waves=(1,), gate="manual")
+    await system.apply(a_spec(version="1.1.0", rollout=rollout))
+    await _until(system, _is("waiting"))
+    ask = system.operator.request
+
+    stopped = await ask(PAUSE_ROLLOUT, PauseRollout(name="edge", reason="lunch"))
+    assert (stopped.phase, stopped.why) == ("paused", "operator paused it: lunch")
+    with pytest.raises(RefusedError, match="paused already"):
+        await ask(PAUSE_ROLLOUT, PauseRollout(name="edge"))
+    with pytest.raises(RefusedError, match="generation is"):
+        await ask(RESUME_ROLLOUT, ResumeRollout(name="edge", if_generation=1))
+    await ask(RESUME_ROLLOUT, ResumeRollout(name="edge", if_generation=stopped.generation))
+    await _until(system, _is("waiting"))
+    approved = await ask(APPROVE_ROLLOUT, ApproveRollout(name="edge"))
+    assert (approved.wave, approved.waves) == (1, 3)
+    await _until(system, lambda record: record.rollout is not None and record.rollout.wave == 2)
+    assert [len(node.told) for node in nodes] == [2, 2, 1]
+    gone = await ask(ABORT_ROLLOUT, AbortRollout(name="edge", reason="wrong ticket"))
+    assert gone.phase == "aborted"
+    status = await until_running(system.operator, "edge")
+    assert (status.version, status.revision) == ("1.0.0", 3)
+    assert [len(node.told) for node in nodes] == [3, 3, 1]
+    with pytest.raises(RefusedError, match="no rollout of it goes on"):
+        await ask(ABORT_ROLLOUT, AbortRollout(name="edge"))
+
+    await until_settled(system.scheduler)
+    events = [one.data for one in await stored_events(system.auditor)]
+    commands = [one for one in events if one.action.split(".")[1] in _COMMANDS]
+    assert [(one.action, one.outcome) for one in commands] == [
+        ("deployment.pause", "accepted"),
+        ("deployment.pause", "refused"),
+        ("deployment.resume", "refused"),
+        ("deployment.resume", "accepted"),
+        ("deployment.approve", "accepted"),
+        ("deployment.abort", "accepted"),
+        ("deployment.abort", "refused"),
+    ]
+    assert {one.deployment for one in commands} == {"edge"}
+
+
+async def test_a_viewer_does_not_touch_rollouts(system: System, buses: Buses) -> None:
+    """An approver approves; nothing else is an approver's."""
+    await _fleet(system, "n1")
+    await system.apply(a_spec(version="1.1.0", rollout=RolloutSpec(approvals=1)))
+    viewer, approver = await buses.open("viewer"), await buses.open("approver")
+    with pytest.raises(RefusedError) as caught:
+        await viewer.request(APPROVE_ROLLOUT, ApproveRollout(name="edge"))
+    assert caught.value.refusal_code == "not_permitted"
+    with pytest.raises(RefusedError) as caught:
+        await approver.request(ABORT_ROLLOUT, AbortRollout(name="edge"))
+    assert caught.value.refusal_code == "not_permitted"
+    await approver.request(APPROVE_ROLLOUT, ApproveRollout(name="edge"))
+    await _until(system, _is("complete"))
+
+
+async def test_a_node_that_joins_meanwhile_gets_what_was_there_before(system: System) -> None:
+    """And the new revision when that is everywhere."""
+    nodes = await _fleet(system, "n1", "n2")
+    nodes[0].acts.clear()
+    await system.apply(a_spec(version="1.1.0", rollout=RolloutSpec(strategy="canary")))
+    await _until(system, _is("rolling-out"))
+    late = await system.node("n0")
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not late.told:
+            await asyncio.sleep(0.01)
+    assert [one.version for one in late.told[0].chains[0].programs] == ["1.0.0"]
+    nodes[0].acts.set()
+    await _until(system, _is("complete"))
+    status = await until_running(system.operator, "edge")
+    assert {one.observed_version for one in status.places} == {"1.1.0"}
+    assert len(status.places) == 3

@@ -4,15 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-
-import msgspec
+from functools import partial
+from typing import Any
 
 from services.scheduler.acceptance import draft_application
+from services.scheduler.deployment import CommandFacts
 from services.scheduler.desired_state import Fleet, derive_desired
 from services.scheduler.placement import NodeView
+from services.scheduler.rollout.commands import approved, resumed
 from services.scheduler.rollout.core import (
     DeploymentStored,
     Event,
@@ -21,19 +23,23 @@ from services.scheduler.rollout.core import (
     NodeSeen,
     NodeSilent,
     NodeTold,
+    PolicyStored,
     RolloutCore,
     Ticked,
 )
+from services.scheduler.rollout.policy import Others
 from shared.contracts.deployments import DeploymentRecord, DeploymentSpec
 from shared.contracts.desired import DesiredNode
 from shared.contracts.events import Actor, EventBody
 from shared.contracts.node import ObservedNode
-from shared.contracts.rollouts import Phase, RolloutApproval, RolloutState
+from shared.contracts.rollout_policy import RolloutPolicy
+from shared.contracts.rollouts import Phase, RolloutState
 from shared.errors import Refusal
 from shared.moments import render_time
 from tests.fleets import a_command, a_fleet, a_node, a_package, observing
 
 SCHEDULER = Actor(key="USCHEDULER", role="service-scheduler", attested=False)
+SECOND = Actor(key="USECOND", role="operator", attested=True)
 REFUSED = Refusal(code="verifier_rejected", message="the verifier refused limiter")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -150,13 +156,35 @@ class RolloutWorld:
         self.now += timedelta(seconds=seconds)
         self.handle(Ticked())
 
-    def approve(self, wave: int, by: str = "UOTHER") -> None:
-        """Somebody approves."""
-        approval = RolloutApproval(
-            actor_key=by, actor_role="operator", at=render_time(self.now), wave=wave
+    def command(
+        self, change: Callable[[DeploymentRecord, CommandFacts], DeploymentRecord], **facts: Any
+    ) -> None:
+        """What somebody does to the rollout is accepted."""
+        self.commands += 1
+        said = a_command(self.commands, at=render_time(self.now), **facts)
+        self.store(change(self.record, said))
+
+    def approve(self, wave: int | None = None, *, by: Actor = SECOND) -> None:
+        """Somebody else approves."""
+        let_begin = partial(
+            approved, wave=wave, policy=self.fleet.policy, others=Others(nodes=self.fleet.nodes)
         )
-        state = msgspec.structs.replace(self.state, approvals=(*self.state.approvals, approval))
-        self.store(msgspec.structs.replace(self.record, rollout=state))
+        self.command(let_begin, actor=by)
+
+    def resume(self, *, override: bool = False, **facts: Any) -> None:
+        """Somebody resumes it."""
+        go_on = partial(
+            resumed,
+            override=override,
+            policy=self.fleet.policy,
+            others=Others(nodes=self.fleet.nodes),
+        )
+        self.command(go_on, **facts)
+
+    def govern(self, policy: RolloutPolicy) -> None:
+        """The policy is this from now on."""
+        self.fleet = replace(self.fleet, policy=policy)
+        self.handle(PolicyStored(policy))
 
     def restart(self) -> None:
         """Another scheduler leads: it knows what is stored, and nothing else."""
@@ -166,6 +194,7 @@ class RolloutWorld:
             *map(NodeTold, self.fleet.desired.values()),
             *map(NodeObserved, self.observed.values()),
             *map(NodeSilent, sorted(self.silent)),
+            PolicyStored(self.fleet.policy),
             *map(DeploymentStored, self.fleet.deployments.values()),
         )
 

@@ -29,6 +29,16 @@ from shared.contracts.cordons import (
 )
 from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.inventory import FIND_RUNS, GET_INVENTORY, FindRuns, GetInventory
+from shared.contracts.rollout_commands import (
+    ABORT_ROLLOUT,
+    APPROVE_ROLLOUT,
+    PAUSE_ROLLOUT,
+    RESUME_ROLLOUT,
+    AbortRollout,
+    ApproveRollout,
+    PauseRollout,
+    ResumeRollout,
+)
 from shared.contracts.rollout_policy import (
     SET_ROLLOUT_POLICY,
     TRY_ROLLOUT_POLICY,
@@ -117,6 +127,10 @@ ROWS: Final[dict[str, Row]] = {
     "set policy": (SET_ROLLOUT_POLICY, lambda kind: SetRolloutPolicy(policy=_policy(kind))),
     "label": (LABEL_NODE, lambda kind: LabelNode(node=kind.package, set={"a": "b"})),
     "forget": (FORGET_NODE, lambda kind: ForgetNode(node=kind.package)),
+    "pause": (PAUSE_ROLLOUT, lambda kind: PauseRollout(**_named(kind))),
+    "resume": (RESUME_ROLLOUT, lambda kind: ResumeRollout(**_named(kind))),
+    "abort": (ABORT_ROLLOUT, lambda kind: AbortRollout(**_named(kind))),
+    "approve": (APPROVE_ROLLOUT, lambda kind: ApproveRollout(**_named(kind))),
     "cordon": (CORDON_NODE, lambda kind: CordonNode(node=kind.package)),
     "drain": (DRAIN_NODE, lambda kind: DrainNode(node=kind.package)),
     "uncordon": (UNCORDON_NODE, lambda kind: UncordonNode(node=kind.package)),

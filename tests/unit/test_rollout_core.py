@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from services.scheduler.rollout.core import NodeHeard, NodeSilent
 from shared.contracts.rollouts import ChangeWindow, RolloutSpec
-from tests.fleets import a_spec
+from tests.fleets import a_node, a_spec
 from tests.support.rollout_world import RolloutWorld, a_world
 
 CANARY = RolloutSpec(strategy="canary")
@@ -89,7 +90,10 @@ def test_a_silent_node_counts_as_unavailable_and_is_not_waited_for() -> None:
     world.act("n2")
     assert _on(world) == ["n1", "n2", "n3"]
     world.silence("n3", "n4")
-    assert _on(world) == ["n1", "n2", "n3", "n4"], "changing who is away anyhow takes nothing"
+    assert _on(world) == ["n1", "n2", "n3"], "n3 was changed and is not confirmed"
+    world.hear("n3")
+    world.act("n3")
+    assert _on(world) == ["n1", "n2", "n3", "n4"], "n4 is unavailable, whether it is changed or not"
     assert world.phase() == "complete"
 
 
@@ -227,3 +231,37 @@ def test_another_scheduler_goes_on_where_the_first_one_was() -> None:
         alone.act()
         alone.wait(5)
     assert (world.record, world.events) == (alone.record, alone.events)
+
+
+def test_after_a_start_nothing_is_concluded_of_whom_nobody_heard_yet() -> None:
+    """A wave is not through without them, does not begin to bake anew, and no node is changed."""
+    world = _running(RolloutSpec(strategy="canary", canary=2, bake_seconds=60))
+    world.act("n1")
+    world.handle(NodeSilent("n2", is_known=False))
+    assert (world.phase(), world.state.why) == ("rolling-out", "")
+    world.handle(NodeHeard("n2"))
+    world.act("n2")
+    since = world.state.healthy_since
+    world.handle(*(NodeSilent(name, is_known=False) for name in world.fleet.nodes))
+    world.wait(1000)
+    assert (world.phase(), world.state.healthy_since, _on(world)) == ("baking", since, ["n1", "n2"])
+    world.handle(*(NodeHeard(name) for name in world.fleet.nodes))
+    assert _on(world) == ["n1", "n2", "n3", "n4"]
+    assert "wait" not in world.actions()
+
+
+def test_blue_green_changes_one_interface_of_every_node_first() -> None:
+    """A place has one revision, a node may have two meanwhile."""
+    world = a_world(a_node(name, "eth0", "eth1", b="eth0", g="eth1") for name in ("n1", "n2"))
+    world.apply(a_spec(interfaces=("eth0", "eth1")))
+    world.until_quiet()
+    rollout = RolloutSpec(strategy="blue-green", blue="b", green="g", gate="manual")
+    world.apply(a_spec(interfaces=("eth0", "eth1"), rollout=rollout), version="1.1.0")
+    world.until_quiet()
+    for name in ("n1", "n2"):
+        places = {c.interface: c.programs[0].version for c in world.fleet.desired[name].chains}
+        assert places == {"eth0": "1.0.0", "eth1": "1.1.0"}
+    assert world.phase() == "waiting"
+    world.approve(1)
+    world.until_quiet()
+    assert world.phase() == "complete"

@@ -13,7 +13,7 @@ import structlog
 
 from services.scheduler.adapters.fleet_records import FleetRecords
 from services.scheduler.adapters.seeing import Seeing
-from services.scheduler.deployment import CommandFacts, refused_event
+from services.scheduler.deployment import CommandFacts, Named, refused_event
 from services.scheduler.execution import Execution
 from shared.adapters.callers import Caller
 from shared.adapters.outbox import Decide, Outbox
@@ -21,7 +21,6 @@ from shared.adapters.service_layer import Handler
 from shared.contracts.base import Command, Endpoint, Message
 from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.events import PUBLIC
-from shared.contracts.scheduler import RemoveDeployment, RollBackDeployment
 from shared.errors import Refusal, RefusedError
 from shared.moments import render_time
 from shared.outbox_records import Decision
@@ -70,7 +69,7 @@ class Deciding:
         facts: CommandFacts,
         caller: Caller,
         *,
-        named: DeploymentSpec | RollBackDeployment | RemoveDeployment | None = None,
+        named: Named | None = None,
         also: Sequence[DeploymentSpec] = (),
         node: str = "",
     ) -> Decision[ReplyT]:

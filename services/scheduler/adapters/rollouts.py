@@ -100,7 +100,11 @@ class Rollouts:
             if not (self._is_rolling or was_rolling):
                 return
             with self._pace.thinking():
-                silent = {node for node in fleet.nodes if not self._records.is_heard(node)}
+                silent = {
+                    node: self._records.silence(node).is_silent
+                    for node in fleet.nodes
+                    if not self._records.is_heard(node)
+                }
                 events = self._news.since(
                     fleet, self._records.observed, silent, self._execution.conflicts
                 )

@@ -27,6 +27,8 @@ from services.scheduler.rollout.assignment import is_rolling
 from services.scheduler.rollout.decision import Circumstances, Fail, Release, decide, due_at
 from services.scheduler.rollout.policy import Others, hold, room
 from services.scheduler.rollout.standing import (
+    SILENT,
+    UNHEARD,
     Standing,
     released_nodes,
     standing_of,
@@ -79,9 +81,10 @@ class NodeObserved:
 
 @dataclass(frozen=True, slots=True)
 class NodeSilent:
-    """A node is not heard any more."""
+    """A node is not heard; unless that is known, only because nobody listened for long."""
 
     node: str
+    is_known: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +156,7 @@ class RolloutCore:
         self._nodes: Final[dict[str, NodeView]] = {}
         self._desired: Final[dict[str, DesiredNode]] = {}
         self._observed: Final[dict[str, ObservedNode]] = {}
-        self._silent: Final[set[str]] = set()
+        self._silent: Final[dict[str, Standing]] = {}
         self._returned_at: Final[dict[str, datetime]] = {}
         self._conflicts: tuple[PlaceConflict, ...] = ()
         self._policy = NO_POLICY
@@ -214,11 +217,11 @@ class RolloutCore:
             case NodeObserved(observed):
                 self._observed[observed.node] = observed
                 self._touch(observed.node)
-            case NodeSilent(node):
-                self._silent.add(node)
+            case NodeSilent(node, is_known):
+                self._silent[node] = SILENT if is_known else UNHEARD
                 self._touch(node)
             case NodeHeard(node):
-                self._silent.discard(node)
+                self._silent.pop(node, None)
                 self._returned_at[node] = now
                 self._touch(node)
             case PlacesContested(conflicts):
@@ -267,7 +270,7 @@ class RolloutCore:
             views[name] = self._view(record, name)
             self._standings[record.key][name] = standing_of(
                 views[name],
-                is_silent=name in self._silent,
+                silence=self._silent.get(name),
                 is_meant=bool(views[name]) or self._is_meant(record, name),
             )
         unclear.clear()

@@ -7,10 +7,12 @@ Pure.
 Rules:
  * A wave begins when nothing holds it: approvals, windows, limits of the policy, the gate.
  * A node is changed only while fewer than `max_unavailable` are unavailable, and the policy has
-   room; changing one that is unavailable anyhow takes nothing.
+   room.  One that is unavailable anyhow is changed while fewer than that were changed and are not
+   confirmed: when nodes return together, no more than that have something new to do.
  * A wave is confirmed when all its nodes were changed, every one that answers is confirmed, at
    least one does (or all are gone), and its health is known to be good.
- * It is through once it was so for `bake_seconds` without a break.
+ * It is through once it was so for `bake_seconds` without a break.  Nodes of which nobody knows yet
+   whether they are heard (after a start of the scheduler) are waited for, and break nothing.
  * It failed when a changed node refuses, when its health was bad for as many periods as said, or
    when `timeout_seconds` passed since a node was changed last, and one is pending that was heard
    all that time.
@@ -26,6 +28,7 @@ from datetime import datetime, timedelta
 
 from services.scheduler.rollout.standing import (
     GONE,
+    UNHEARD,
     Standing,
     named,
     released_nodes,
@@ -189,38 +192,47 @@ def _next_count(rollout: RolloutSpec, state: RolloutState, known: Circumstances)
 
     Nothing is said of what is on its way.
     """
-    names = state.waves[state.wave].names
-    away = unavailable(state, known.standings, released_nodes(state))
+    told = released_nodes(state)
+    away = unavailable(state, known.standings, told)
+    ours = away.intersection(told)
     total = len({name for wave in state.waves for name in wave.names})
     allowed = share_of(rollout.max_unavailable, total)
-    own = max(0, allowed - len(away))
-    room = own if known.room is None else min(own, known.room)
+    room = total if known.room is None else known.room
+    down = len(away)
+    changing = len(ours)
     count = state.released
-    for name in names[state.released :]:
-        if name not in away and known.standings.get(name, GONE).answers:
-            if room == 0:
+    for name in state.waves[state.wave].names[state.released :]:
+        standing = known.standings.get(name, GONE)
+        if standing.state != "gone" and name not in ours:
+            is_away = name in away
+            if changing >= allowed or (not is_away and (down >= allowed or room <= 0)):
                 break
-            room -= 1
+            changing += 1
+            down, room = (down, room) if is_away else (down + 1, room - 1)
         count += 1
-    if any(known.standings.get(name, GONE).state == "pending" for name in away):
-        return count, ""  # on its way
-    if own > 0:
+    standings = [known.standings.get(name, GONE) for name in away]
+    if any(one.state == "pending" or one == UNHEARD for one in standings):
+        return count, ""  # on its way, or soon known
+    if len(away) < allowed:
         return count, "no further node may be changed now, says the rollout policy"
     what = f"{len(away)} of {total} nodes are unavailable and no more than {allowed} may be"
     return count, f"{what}: {named(away)}"
 
 
 def _confirmed(state: RolloutState, known: Circumstances) -> Step | None:
+    if UNHEARD in _of_wave(state, known):
+        return None
     problem = _open(state, known)
     if not problem:
         return Confirm()
-    is_silent = problem if _is_nobody_there(state, known) else ""
-    return Wait(is_silent) if is_silent and is_silent != state.why else None
+    return Wait(problem) if _is_nobody_there(state, known) and problem != state.why else None
 
 
 def _baked(
     rollout: RolloutSpec, state: RolloutState, known: Circumstances, now: datetime
 ) -> Step | None:
+    if UNHEARD in _of_wave(state, known):
+        return None
     problem = _open(state, known, with_health=False)
     if problem:
         return Unconfirm(problem)
@@ -230,14 +242,17 @@ def _baked(
     return Finish() if state.wave + 1 == len(state.waves) else Advance()
 
 
+def _of_wave(state: RolloutState, known: Circumstances) -> list[Standing]:
+    return [known.standings.get(name, GONE) for name in state.waves[state.wave].names]
+
+
 def _open(state: RolloutState, known: Circumstances, *, with_health: bool = True) -> str:
     """What is missing for the wave to be confirmed; empty: nothing."""
-    standings = [known.standings.get(name, GONE) for name in state.waves[state.wave].names]
     if _is_nobody_there(state, known):
         return f"no node of wave {state.wave + 1} answers"
     pending = [
         name
-        for name, one in zip(state.waves[state.wave].names, standings, strict=True)
+        for name, one in zip(state.waves[state.wave].names, _of_wave(state, known), strict=True)
         if one.state in ("pending", "failed", "idle")
     ]
     if pending:
@@ -247,7 +262,7 @@ def _open(state: RolloutState, known: Circumstances, *, with_health: bool = True
 
 def _is_nobody_there(state: RolloutState, known: Circumstances) -> bool:
     """Whether the wave has nodes and none of those that are left answers."""
-    states = {known.standings.get(name, GONE).state for name in state.waves[state.wave].names}
+    states = {one.state for one in _of_wave(state, known)}
     return "silent" in states and states <= {"silent", "gone"}
 
 

@@ -9,7 +9,7 @@ in moments.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 from services.scheduler.desired_state import Fleet
 from services.scheduler.place_conflicts import PlaceConflict
@@ -37,7 +37,7 @@ class News:
         self._nodes: Mapping[str, Any] = {}
         self._desired: Mapping[str, Any] = {}
         self._observed: Mapping[str, Any] = {}
-        self._silent: Final[set[str]] = set()
+        self._silent: Mapping[str, bool] = {}
         self._conflicts: tuple[PlaceConflict, ...] = ()
         self._policy = NO_POLICY
 
@@ -45,7 +45,7 @@ class News:
         self,
         fleet: Fleet,
         observed: Mapping[str, ObservedNode],
-        silent: Collection[str],
+        silent: Mapping[str, bool],
         conflicts: Collection[PlaceConflict],
     ) -> list[Event]:
         """What is not as it was told last.
@@ -53,15 +53,19 @@ class News:
         Args:
             fleet: As it is.
             observed: What the nodes read back, by node; it may change afterwards.
-            silent: The nodes that are not heard.
+            silent: The nodes that are not heard, with whether that is known.
             conflicts: Deployments that find a place taken.
         """
         events: list[Event] = []
         events += (NodeSeen(one) for one in _changed(self._nodes, fleet.nodes))
         events += (NodeTold(one) for one in _changed(self._desired, fleet.desired))
         events += (NodeObserved(one) for one in _changed(self._observed, observed))
-        events += (NodeSilent(one) for one in sorted({*silent} - self._silent))
-        events += (NodeHeard(one) for one in sorted(self._silent.difference(silent)))
+        events += (
+            NodeSilent(node, is_known)
+            for node, is_known in sorted(silent.items())
+            if self._silent.get(node) is not is_known
+        )
+        events += (NodeHeard(one) for one in sorted(self._silent.keys() - silent.keys()))
         if tuple(conflicts) != self._conflicts:
             events.append(PlacesContested(tuple(conflicts)))
         if fleet.policy is not self._policy:
@@ -69,8 +73,7 @@ class News:
         events += (DeploymentStored(one) for one in _changed(self._deployments, fleet.deployments))
         self._nodes, self._desired = fleet.nodes, fleet.desired
         self._observed, self._deployments = dict(observed), fleet.deployments
-        self._silent.clear()
-        self._silent.update(silent)
+        self._silent = silent
         self._conflicts, self._policy = tuple(conflicts), fleet.policy
         return events
 

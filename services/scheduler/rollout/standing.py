@@ -34,29 +34,28 @@ class Standing:
     state: NodeState
     why: tuple[Reason, ...] = ()
 
-    @property
-    def answers(self) -> bool:
-        """Whether it can say how it is."""
-        return self.state not in ("silent", "gone")
-
 
 GONE: Final = Standing("gone")
 IDLE: Final = Standing("idle")
 SILENT: Final = Standing("silent", (Reason(path="", rule="is silent"),))
+UNHEARD: Final = Standing("silent", (Reason(path="", rule="was not heard yet"),))
+"""Nobody knows yet, for whoever listens has only begun to."""
 
 
-def standing_of(views: Sequence[PlaceView], *, is_silent: bool, is_meant: bool) -> Standing:
+def standing_of(
+    views: Sequence[PlaceView], *, silence: Standing | None, is_meant: bool
+) -> Standing:
     """How a node stands.
 
     Args:
         views: Its places.
-        is_silent: Whether it is not heard.
+        silence: SILENT or UNHEARD; None: it is heard.
         is_meant: Whether the newest revision has a place there, once it is everywhere.
     """
     if not views and not is_meant:
         return GONE
-    if is_silent:
-        return SILENT
+    if silence is not None:
+        return silence
     if not views:
         return IDLE
     failed = [one for one in views if one.state == "failed"]
