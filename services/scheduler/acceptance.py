@@ -124,7 +124,7 @@ class Draft:
             ),
             plan=self.plan,
             node_generations={name: node.generation for name, node in self.desired.items()}
-            if not is_rolling(self.record)
+            if not any(map(is_rolling, self.records))
             else {},
         )
 
