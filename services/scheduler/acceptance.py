@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -29,9 +30,18 @@ from services.scheduler.desired_state import (
     derive_desired,
 )
 from services.scheduler.expiry import check_expiry
-from services.scheduler.fitness import demand_for
+from services.scheduler.fitness import Demand, demand_for
 from services.scheduler.groups import Refusals
 from services.scheduler.hook_terms import refuse_unfit_terms
+from services.scheduler.node_overlays import (
+    Applying,
+    applying,
+    check_overlays,
+    overlaid,
+    overlaid_nodes,
+    overlay_warnings,
+)
+from services.scheduler.overlay_checks import refuse_unfit_overlays
 from services.scheduler.place_conflicts import refuse_conflicts
 from services.scheduler.placement import Placing, place
 from services.scheduler.plan_difference import (
@@ -165,6 +175,7 @@ def draft_application(
         sight=sight,
         excluded=one.placing.excluded,
         warnings=(*warnings, *one.warnings(fleet, end, sight)),
+        overlaid=overlaid_nodes(spec, one.resolved, fleet.nodes.values()),
         policy=effects_of([one.record], fleet, at=facts.at),
     )
     return Draft(
@@ -205,6 +216,7 @@ class Prepared:
             *order_warnings(self.previous, newest),
             *neighbour_warnings(newest, end.desired, sight),
             *verdict_warnings(self.resolved, self.spec.hook),
+            *overlay_warnings(self.spec, fleet.nodes.values()),
             *dict.fromkeys(
                 f"it stays on {one.node}, where it runs already, although {one.why}"
                 for one in self.placing.kept
@@ -227,6 +239,7 @@ def prepare(
     """
     refuse_unfit_terms(spec)
     check_selectors(spec)
+    check_overlays(spec)
     check_order(spec)
     check_on_revoked(spec)
     check_expiry(spec, at=facts.at)
@@ -234,10 +247,16 @@ def prepare(
     if rollback_of is not None:
         check_same_archive(rollback_of, package)
     resolved = resolve_program(spec, package)
+    refuse_unfit_overlays(spec, resolved, package, fleet.nodes.values())
+
+    @cache
+    def wanted(which: Applying) -> Demand:
+        return demand_for(*overlaid(spec, resolved, which))
+
     placing = place(
         spec,
         fleet.nodes.values(),
-        wanted=demand_for(spec, resolved),
+        wanted_on=lambda node: wanted(applying(spec, node)),
         running=_running_places(spec, package, resolved, fleet),
     )
     previous = fleet.deployments.get(spec.key)

@@ -15,9 +15,11 @@ from typing import Final
 from services.scheduler.audiences import Sight
 from services.scheduler.chain_planning import NodeChains, plan_node
 from services.scheduler.desired_state import Fleet
-from services.scheduler.fitness import demand_of, interface_lack, node_lack
+from services.scheduler.fitness import interface_lack, node_lack
+from services.scheduler.node_overlays import applying, settings
 from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.placement import NodeView
+from services.scheduler.revision_facts import facts_of
 from services.scheduler.rollout.assignment import Assignment, assignment
 from services.scheduler.rollout.description import rollout_reason
 from services.scheduler.selection import (
@@ -78,7 +80,10 @@ def _hook(
     programs = planned.chains.get(point, ())
     seen = [one for one in programs if sight.sees_deployment(one.deployment)]
     wishes = {
-        one.deployment: _revision(fleet, one.deployment, node, place).spec.link for one in seen
+        one.deployment: facts_of(_revision(fleet, one.deployment, node, place))
+        .on(node)
+        .revision.spec.link
+        for one in seen
     }
     return HookReasons(
         hook=hook,
@@ -113,6 +118,7 @@ def _program(
         interface=f"{by_selector}, and it is away" if is_away else by_selector,
         place=tuple(_place_reasons(revision)),
         rollout=rollout_reason(fleet.deployments[program.deployment], node, place),
+        settings=settings(spec, revision.resolved, applying(spec, node)),
         at=revision.at,
         by=f"{revision.actor_role} {revision.actor_key}".strip(),
         reason=revision.reason,
@@ -189,7 +195,7 @@ def _why_not(revision: DeploymentRevision, node: NodeView, place: str, fleet: Fl
     if selected_by(place, revision.spec, node) is None:
         wanted = " or ".join(map(selector_text, revision.spec.interfaces))
         return f"it is for the interfaces {wanted}"
-    demand = demand_of(revision)
+    demand = facts_of(revision).on(node).demand
     return node_lack(demand, node) or interface_lack(demand, node, place) or "it cannot be there"
 
 

@@ -26,6 +26,7 @@ from services.scheduler.audiences import EVERYBODYS, Sight
 from services.scheduler.deployment import CommandFacts, generation_of
 from services.scheduler.desired_state import Fleet
 from services.scheduler.groups import Refusals, check_named_once, facts_together
+from services.scheduler.node_overlays import overlaid_nodes
 from services.scheduler.plan_difference import (
     EXCLUDED_SHOWN,
     chains_with,
@@ -116,6 +117,15 @@ def draft_together(
             *(said for one in prepared for said in one.warnings(fleet, end, sight)),
         ),
         rollouts=planned_rollouts((one.record for one in prepared), node=node),
+        overlaid=tuple(
+            shown
+            for one in prepared
+            for shown in overlaid_nodes(
+                one.spec,
+                one.resolved,
+                [view for name, view in fleet.nodes.items() if node in ("", name)],
+            )
+        ),
         generation=generation_of(fleet.deployments.get(names[0])) if len(names) == 1 else 0,
         policy=effects_of([one.record for one in prepared], fleet, at=facts.at),
     )

@@ -175,6 +175,7 @@ def place(
     nodes: Collection[NodeView],
     *,
     wanted: Demand | None = None,
+    wanted_on: Callable[[NodeView], Demand] | None = None,
     running: Mapping[str, Collection[str]] | None = None,
 ) -> Placing:
     """Every place that the specification reaches now.
@@ -183,13 +184,14 @@ def place(
         spec: The deployment.
         nodes: All that ever registered.
         wanted: What it asks of a node; None: no more than its specification says.
+        wanted_on: What it asks of each, if that is not the same for all.
         running: Node to the interfaces where the very same program runs for it already.
 
     Raises:
         NoEligibleNodeError: It reaches none, or it names a node or an interface that is not there.
     """
-    wanted = wanted or demand(spec)
-    placing = _Placing(spec, wanted, running or {})
+    of_all = wanted or demand(spec)
+    placing = _Placing(spec, wanted_on or (lambda _: of_all), running or {})
     for node in sorted(nodes, key=lambda node: node.name):
         placing.look_at(node)
     places, excluded, matching = placing.places, placing.excluded, placing.matching
@@ -205,10 +207,13 @@ class _Placing:
     """The answer as one node after the other is looked at."""
 
     def __init__(
-        self, spec: DeploymentSpec, wanted: Demand, running: Mapping[str, Collection[str]]
+        self,
+        spec: DeploymentSpec,
+        wanted_on: Callable[[NodeView], Demand],
+        running: Mapping[str, Collection[str]],
     ) -> None:
         self._spec: Final = spec
-        self._wanted: Final = wanted
+        self._wanted_on: Final = wanted_on
         self._running: Final = running
         self.places: Final[list[Placement]] = []
         self.excluded: Final[list[ExcludedNode]] = []
@@ -222,7 +227,8 @@ class _Placing:
             self._exclude(node, mismatch)
             return
         running = self._running.get(node.name, ())
-        lack = node_lack(self._wanted, node)
+        wanted = self._wanted_on(node)
+        lack = node_lack(wanted, node)
         if lack is not None and not running:
             self._exclude(node, lack)
             return
@@ -235,7 +241,7 @@ class _Placing:
         if not selected:
             self._exclude(node, _no_interface(self._spec, node))
         for place in selected:
-            why = lack or interface_lack(self._wanted, node, place)
+            why = lack or interface_lack(wanted, node, place)
             if why is None or place in running:
                 self.places.append(_placement(node.name, place))
             if why is not None:

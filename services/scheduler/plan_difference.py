@@ -16,6 +16,7 @@ from shared.contracts.deployments import DeploymentRevision, DeploymentSpec
 from shared.contracts.desired import DesiredChain, DesiredNode, DesiredProgram
 from shared.contracts.link_options import LinkOptions
 from shared.contracts.node import StagedChain
+from shared.contracts.node_overlays import OverlaidNodes
 from shared.contracts.probes import ProbeTarget
 from shared.contracts.rollout_policy import PolicyEffect
 from shared.contracts.scheduler import DeploymentPlan, ExcludedNode, PlannedChain, ProgramPlace
@@ -37,6 +38,7 @@ def describe_plan(
     sight: Sight,
     excluded: tuple[ExcludedNode, ...] = (),
     warnings: tuple[str, ...] = (),
+    overlaid: tuple[OverlaidNodes, ...] = (),
     policy: tuple[PolicyEffect, ...] = (),
 ) -> DeploymentPlan:
     """Every chain that the deployment is or was part of and that changes."""
@@ -50,6 +52,7 @@ def describe_plan(
         excluded=excluded[:EXCLUDED_SHOWN],
         more_excluded=len(excluded[EXCLUDED_SHOWN:]),
         warnings=warnings,
+        overlaid=overlaid,
         policy=policy,
     )
 

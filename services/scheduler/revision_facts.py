@@ -11,6 +11,7 @@ from typing import Final
 
 from services.scheduler.chain_order import Entrant
 from services.scheduler.fitness import Demand, demand_of, node_lack
+from services.scheduler.node_overlays import Applying, applying, overlaid_revision
 from services.scheduler.placement import NodeView
 from services.scheduler.selection import is_selected, probe_targets
 from shared.contracts.deployments import DeploymentRevision
@@ -42,6 +43,18 @@ class RevisionFacts:
         self._placed: dict[str, tuple[str, ...]] | None = None
         self._programs: Final[dict[str, DesiredProgram]] = {}
         self._lacks: Final[dict[object, str | None]] = {}
+        self._overlaid: Final[dict[Applying, RevisionFacts]] = {}
+
+    def on(self, node: NodeView) -> RevisionFacts:
+        """The facts of what it is on the node; for the same overlays always the same object."""
+        which = applying(self.revision.spec, node) if self.revision.spec.overlays else ()
+        if not which:
+            return self
+        known = self._overlaid.get(which)
+        if known is None:
+            there = overlaid_revision(self.revision, which)
+            known = self._overlaid[which] = RevisionFacts(there)
+        return known
 
     def placed_on(self, node: str) -> tuple[str, ...]:
         """The places of a node that it was accepted for."""

@@ -29,6 +29,7 @@ from services.scheduler.cordoning import cordon_status
 from services.scheduler.desired_state import Fleet
 from services.scheduler.licence_standing import violations
 from services.scheduler.liveness import Silence
+from services.scheduler.node_overlays import overlaid_nodes
 from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.revocation import standing_alarm
 from services.scheduler.rollout.assignment import Assignment, assignment
@@ -148,6 +149,9 @@ def deployment_status(
         ),
         alarm=standing_alarm(record),
         violations=violations(record, fleet),
+        overlaid=overlaid_nodes(revision.spec, revision.resolved, fleet.nodes.values())
+        if with_history and not record.removed
+        else (),
         revisions=tuple(
             msgspec.structs.replace(one, resolved=None, packed_placements="")
             for one in (record.revisions if with_history else ())

@@ -37,6 +37,8 @@ def with_kept(
     after = record.revisions[-1]
     if before is None or before.resolved is None or after.resolved is None:
         return record
+    if before.spec.overlays != after.spec.overlays:
+        return record
     kept = {
         platform: one
         for platform in PLATFORMS

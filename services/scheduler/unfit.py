@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from services.scheduler.audiences import EVERYBODYS, Sight
 from services.scheduler.desired_state import Fleet
-from services.scheduler.fitness import demand_of, interface_lack, node_lack
+from services.scheduler.fitness import interface_lack, node_lack
 from services.scheduler.placement import NodeView
-from services.scheduler.revision_facts import RevisionFacts
+from services.scheduler.revision_facts import RevisionFacts, facts_of
 from services.scheduler.rollout.assignment import Assignment, assignment
 from services.scheduler.selection import is_selected, selector_mismatch
 from services.scheduler.wanted_places import wanted_from
@@ -54,7 +54,8 @@ def stays(fleet: Fleet, *, nodes: Iterable[NodeView] | None = None) -> Iterator[
         everywhere = (now.newest,) if now.is_whole else None
         for node in looked_at:
             for facts in everywhere or now.had_by(node):
-                if facts.lack(node) is None and not facts.demand.is_about_drivers:
+                there = facts.on(node)
+                if there.lack(node) is None and not there.demand.is_about_drivers:
                     continue
                 for one in _unfit(name, now, facts, node, fleet):
                     if one.stays:
@@ -63,7 +64,7 @@ def stays(fleet: Fleet, *, nodes: Iterable[NodeView] | None = None) -> Iterator[
 
 def lack_at(revision: DeploymentRevision, node: NodeView, place: str) -> str | None:
     """What the node, or this interface of it, lacks."""
-    wanted = demand_of(revision)
+    wanted = facts_of(revision).on(node).demand
     return node_lack(wanted, node) or interface_lack(wanted, node, place)
 
 
@@ -71,6 +72,7 @@ def _unfit(
     name: str, now: Assignment, facts: RevisionFacts, node: NodeView, fleet: Fleet
 ) -> Iterator[UnfitDeployment]:
     """What is to be said of the deployment on the node, and on each of its interfaces."""
+    facts = facts.on(node)
     revision, wanted = facts.revision, facts.demand
     lack = node_lack(wanted, node)
     if lack is None and not wanted.is_about_drivers:

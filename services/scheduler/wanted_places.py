@@ -50,14 +50,14 @@ def places_of(
         current: What the node is told to run.
         held: That by who holds what, if it is known already.
     """
-    facts = facts_of(revision)
+    facts = facts_of(revision).on(node)
     told = revision.revision
     if revision.resolved is not None:
         program = facts.program(node.platform)
         if not program.object:
             return []
         told = program.revision
-    spec = revision.spec
+    spec = facts.revision.spec
     if held is None:
         there: Iterable[str] = _held(current, facts.key, told, spec.hook)
     else:
@@ -102,10 +102,10 @@ def wanted_from(
     if not one.is_split(node):
         facts = one.facts_on(node)
         places = places_of(facts.revision, node, current, held=held) if facts is not None else ()
-        return ((facts, tuple(places)),) if facts is not None and places else ()
+        return ((facts.on(node), tuple(places)),) if facts is not None and places else ()
     found = (
         (
-            facts,
+            facts.on(node),
             tuple(
                 place
                 for place in places_of(facts.revision, node, current, held=held)
@@ -127,7 +127,7 @@ def wanted_on(
         if one.is_whole:
             places = places_of(one.newest.revision, node, current, held=held)
             if places:
-                found.append((one.newest, tuple(places)))
+                found.append((one.newest.on(node), tuple(places)))
         else:
             found += wanted_from(one, node, current, held=held)
     return tuple(found)

@@ -8,6 +8,7 @@ from typing import Final
 
 from shared.contracts.base import API, Endpoint, Message, Request
 from shared.contracts.link_options import LinkOptions
+from shared.contracts.node_overlays import OverlaidSetting
 from shared.identifiers import Hook, InterfaceText, NetnsText, Token
 
 
@@ -39,6 +40,8 @@ class ProgramReasons(Message, frozen=True, kw_only=True):
     """What decides its place in the chain."""
     rollout: str = ""
     """While a revision of the deployment is on its way: with which wave it came, or comes."""
+    settings: tuple[OverlaidSetting, ...] = ()
+    """What overlays of the deployment set on this node, and what they set aside."""
     at: str = ""
     """When the revision was accepted, RFC 3339 UTC."""
     by: str = ""

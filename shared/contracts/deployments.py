@@ -18,6 +18,7 @@ from shared.contracts.licences import StatedLicence
 from shared.contracts.link_options import LinkWishes
 from shared.contracts.metrics import MetricSource
 from shared.contracts.node_companions import CompanionWish, DesiredCompanion
+from shared.contracts.node_overlays import Overlays
 from shared.contracts.package_facts import ProgramRequirements
 from shared.contracts.package_manifest import MapPolicy, PlaceInChain, PlatformKey, Symbol
 from shared.contracts.probes import ProbeTarget
@@ -97,6 +98,8 @@ class DeploymentSpec(Document, frozen=True, kw_only=True):
     """What the package's companions are told; one that is not named runs with its defaults."""
     link: LinkWishes = LinkWishes()
     """How the chains that it is part of are linked and attached."""
+    overlays: Overlays = ()
+    """What is different on some of its nodes; later ones win."""
     rollout: RolloutSpec = RolloutSpec()
     """How a new revision reaches the nodes."""
     health: HealthSpec = HealthSpec()

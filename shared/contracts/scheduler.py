@@ -26,6 +26,7 @@ from shared.contracts.deployments import (
 from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.link_options import LinkOptions
 from shared.contracts.node import Labels, NodeRecord, ObservedChain
+from shared.contracts.node_overlays import OverlaidNodes
 from shared.contracts.probes import ProbeTarget
 from shared.contracts.rollout_policy import PolicyEffect
 from shared.contracts.rollouts import PlannedRollout, RolloutState
@@ -142,6 +143,8 @@ class DeploymentPlan(Message, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     generation: int = 0
     """The deployment's before the change, for `if_generation`; of several 0."""
+    overlaid: tuple[OverlaidNodes, ...] = ()
+    """Nodes that overlays are for, and what these set there."""
     policy: tuple[PolicyEffect, ...] = ()
     """What would hold their rollouts now; deployments of which nothing is said are not there."""
     rollouts: tuple[PlannedRollout, ...] = ()
@@ -273,6 +276,8 @@ class DeploymentStatus(Message, frozen=True, kw_only=True):
     """What it runs was revoked."""
     violations: tuple[LicenceViolation, ...] = ()
     """By node; empty: what it was excused from is covered by waivers in force."""
+    overlaid: tuple[OverlaidNodes, ...] = ()
+    """Nodes that overlays are for, and what these set there; empty in lists of deployments."""
     revisions: tuple[DeploymentRevision, ...] = ()
     generation: int = 0
     """Up by one with every accepted command; 0: of a scheduler of an earlier release."""
