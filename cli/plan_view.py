@@ -15,6 +15,7 @@ from rich.text import Text
 from cli.chain_view import order_text, program_text
 from cli.console import plain
 from cli.moments import shown_moment
+from cli.node_overlay_view import overlay_lines
 from cli.rollout_view import rollout_lines
 from shared.contracts.rollout_policy import PolicyEffect
 from shared.contracts.scheduler import DeploymentPlan, PlannedChain, ProgramPlace
@@ -55,6 +56,7 @@ def render_plan(plan: DeploymentPlan) -> RenderableType:
     if plan.more_chains:
         more = f"{plan.more_chains} more chains change: `l3af plan --node` lists those of one node"
         parts.append(Text(more, style="yellow"))
+    parts += [Text(plain(line), style="cyan") for line in overlay_lines(plan.overlaid)]
     parts += [Text(f"not on {one.node}: {plain(one.why)}", style="dim") for one in plan.excluded]
     if plan.more_excluded:
         parts.append(Text(f"not on {plan.more_excluded} more nodes", style="dim"))

@@ -16,6 +16,7 @@ from cli.chain_view import drift_line
 from cli.companion import companion_line
 from cli.console import CredentialsOption, JsonFlag, plain, run
 from cli.leader_view import ask_leader, leader_line
+from cli.node_overlay_view import overlay_lines
 from cli.probe_view import target_text
 from cli.rollout import named
 from cli.rollout_view import OVER, PHASE_STYLES, render_rollout, rollout_line
@@ -159,6 +160,7 @@ def render_deployment(deployment: DeploymentStatus) -> RenderableType:
     parts.append(Text(_facts(deployment), style="dim"))
     if deployment.rollout is not None:
         parts += [render_rollout(deployment), Text("")]
+    parts += [Text(plain(line), style="cyan") for line in overlay_lines(deployment.overlaid)]
     if deployment.alarm is not None:
         found = deployment.alarm
         why = f"{deployment.package} {found.version} was revoked: {found.why}"

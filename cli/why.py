@@ -12,6 +12,7 @@ from rich.text import Text
 from cli.chain_places import HookOption
 from cli.chain_view import program_text
 from cli.console import CredentialsOption, JsonFlag, NodeArgument, emit, plain, run
+from cli.node_overlay_view import setting_line
 from cli.session import connected
 from shared.contracts.chain_reasons import (
     WHY_CHAINS,
@@ -88,6 +89,8 @@ def _program_lines(program: ProgramReasons) -> Iterator[str]:
         "until": program.expiry,
     }
     yield from (f"     {word:<10} {plain(text)}" for word, text in said.items() if text)
+    for one in program.settings:
+        yield f"     {'set':<10} {plain(setting_line(one))}"
 
 
 def _link_lines(found: HookReasons) -> Iterator[str]:

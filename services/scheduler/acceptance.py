@@ -10,17 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, ClassVar, Final
 
 import msgspec
 
 from services.scheduler.audiences import Sight
-from services.scheduler.chain_order import check_order
 from services.scheduler.deployment import (
     CommandFacts,
-    check_same_archive,
-    next_record,
     removed_record,
 )
 from services.scheduler.desired_state import (
@@ -29,42 +25,23 @@ from services.scheduler.desired_state import (
     Fleet,
     derive_desired,
 )
-from services.scheduler.expiry import check_expiry
-from services.scheduler.fitness import Demand, demand_for
 from services.scheduler.groups import Refusals
-from services.scheduler.hook_terms import refuse_unfit_terms
 from services.scheduler.node_overlays import (
-    Applying,
-    applying,
-    check_overlays,
-    overlaid,
     overlaid_nodes,
-    overlay_warnings,
 )
-from services.scheduler.overlay_checks import refuse_unfit_overlays
 from services.scheduler.place_conflicts import refuse_conflicts
-from services.scheduler.placement import Placing, place
 from services.scheduler.plan_difference import (
     ChangedChain,
     chains_with,
     describe_plan,
-    neighbour_warnings,
-    order_warnings,
     planned_chains,
     shown_chains,
-    version_warnings,
 )
-from services.scheduler.program_choice import resolve_program, verdict_warnings
-from services.scheduler.revocation import check_on_revoked
+from services.scheduler.preparation import Prepared, prepare
 from services.scheduler.rollout.assignment import at_end, is_rolling
-from services.scheduler.rollout.beginning import check_rollout
 from services.scheduler.rollout.crossing import conflicts_to_come
-from services.scheduler.rollout.description import overtaken_sentences, planned_rollouts
-from services.scheduler.rollout.policy_effects import effects_of, has_rules
-from services.scheduler.rollout.succession import begun
-from services.scheduler.selection import check_selectors
-from services.scheduler.unchanged import kept_sentences, with_kept
-from services.scheduler.wanted_places import current_revision
+from services.scheduler.rollout.description import planned_rollouts
+from services.scheduler.rollout.policy_effects import effects_of
 from shared.contracts.base import Bucket
 from shared.contracts.catalog import PackageVersion
 from shared.contracts.deployments import (
@@ -72,7 +49,6 @@ from shared.contracts.deployments import (
     DeploymentRecord,
     DeploymentRevision,
     DeploymentSpec,
-    ResolvedProgram,
 )
 from shared.contracts.desired import DESIRED, DesiredChain, DesiredNode, DesiredProgram
 from shared.contracts.errors import ErrorCode
@@ -188,99 +164,6 @@ def draft_application(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """One application that fits its package and the nodes; of other deployments nothing is said."""
-
-    spec: DeploymentSpec
-    package: PackageVersion
-    resolved: ResolvedProgram
-    placing: Placing
-    previous: DeploymentRevision | None
-    record: DeploymentRecord
-    is_rollback: bool
-
-    def warnings(self, fleet: Fleet, end: Derived, sight: Sight) -> tuple[str, ...]:
-        """What is allowed and yet worth a look.
-
-        Args:
-            fleet: As it is.
-            end: What the nodes would be told.
-            sight: What may be spoken of.
-        """
-        newest = self.record.revisions[-1]
-        return (
-            *overtaken_sentences(fleet.deployments.get(self.record.key)),
-            *kept_sentences(self.record, _platforms(self.record, fleet)),
-            *version_warnings(self.previous, self.spec, self.package, is_rollback=self.is_rollback),
-            *order_warnings(self.previous, newest),
-            *neighbour_warnings(newest, end.desired, sight),
-            *verdict_warnings(self.resolved, self.spec.hook),
-            *overlay_warnings(self.spec, fleet.nodes.values()),
-            *dict.fromkeys(
-                f"it stays on {one.node}, where it runs already, although {one.why}"
-                for one in self.placing.kept
-            ),
-        )
-
-
-def prepare(
-    fleet: Fleet,
-    spec: DeploymentSpec,
-    package: PackageVersion,
-    facts: CommandFacts,
-    *,
-    rollback_of: DeploymentRevision | None = None,
-) -> Prepared:
-    """The deployment's next revision, which depends on no other deployment.
-
-    Raises:
-        RefusedError: It fits the package or the nodes badly.
-    """
-    refuse_unfit_terms(spec)
-    check_selectors(spec)
-    check_overlays(spec)
-    check_order(spec)
-    check_on_revoked(spec)
-    check_expiry(spec, at=facts.at)
-    check_rollout(spec.rollout, name=spec.key)
-    if rollback_of is not None:
-        check_same_archive(rollback_of, package)
-    resolved = resolve_program(spec, package)
-    refuse_unfit_overlays(spec, resolved, package, fleet.nodes.values())
-
-    @cache
-    def wanted(which: Applying) -> Demand:
-        return demand_for(*overlaid(spec, resolved, which))
-
-    placing = place(
-        spec,
-        fleet.nodes.values(),
-        wanted_on=lambda node: wanted(applying(spec, node)),
-        running=_running_places(spec, package, resolved, fleet),
-    )
-    previous = fleet.deployments.get(spec.key)
-    record = next_record(
-        previous,
-        spec=spec,
-        package=package,
-        resolved=resolved,
-        placements=placing.places,
-        facts=facts,
-        rollback_of=rollback_of,
-    )
-    record = with_kept(record, current_revision(previous), package.manifest)
-    return Prepared(
-        spec=spec,
-        package=package,
-        resolved=resolved,
-        placing=placing,
-        previous=current_revision(previous),
-        record=begun(record, previous, fleet.nodes, is_looked_at=has_rules(record, fleet)),
-        is_rollback=rollback_of is not None,
-    )
-
-
 def judge_end(fleet: Fleet, prepared: Sequence[Prepared], sight: Sight) -> Derived:
     """What the nodes are told once all of `prepared` are accepted, and their rollouts over.
 
@@ -305,36 +188,6 @@ def judge_end(fleet: Fleet, prepared: Sequence[Prepared], sight: Sight) -> Deriv
     conflicting.tell()
     large.tell()
     return derived
-
-
-def _platforms(record: DeploymentRecord, fleet: Fleet) -> set[str]:
-    """Of the nodes that the newest revision is placed on."""
-    return {fleet.nodes[one.node].platform for one in record.revisions[-1].accepted_for}
-
-
-def _running_places(
-    spec: DeploymentSpec,
-    package: PackageVersion,
-    resolved: ResolvedProgram,
-    fleet: Fleet,
-) -> dict[str, set[str]]:
-    """Node to the interfaces where this deployment has this very program already."""
-    found: dict[str, set[str]] = {}
-    known = fleet.deployments.get(spec.key)
-    if known is None or known.removed:
-        return found
-    for name, node in fleet.desired.items():
-        view = fleet.nodes.get(name)
-        file = resolved.on_platform(view.platform if view else "").object
-        for chain in node.chains:
-            if chain.hook == spec.hook and any(
-                program.deployment == spec.key
-                and program.signed.archive_sha256 == package.signed.archive_sha256
-                and (program.object, program.function) == (file, resolved.function)
-                for program in chain.programs
-            ):
-                found.setdefault(name, set()).add(chain.place)
-    return found
 
 
 def draft_removal(fleet: Fleet, key: str, facts: CommandFacts) -> Draft:

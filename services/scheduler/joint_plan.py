@@ -16,10 +16,8 @@ import msgspec
 
 from services.scheduler.acceptance import (
     Draft,
-    Prepared,
     draft_application,
     judge_end,
-    prepare,
     staging_of,
 )
 from services.scheduler.audiences import EVERYBODYS, Sight
@@ -33,6 +31,7 @@ from services.scheduler.plan_difference import (
     planned_chains,
     shown_chains,
 )
+from services.scheduler.preparation import Prepared, prepare
 from services.scheduler.rollout.description import planned_rollouts
 from services.scheduler.rollout.policy_effects import effects_of
 from shared.contracts.catalog import PackageVersion

@@ -17,6 +17,8 @@ from services.scheduler.desired_state import Fleet, derive_desired
 from services.scheduler.placement import NodeView
 from services.scheduler.unfit import stays
 from shared.contracts.deployments import DeploymentRecord, DeploymentRevision, DeploymentSpec
+from shared.contracts.node_overlays import NodeOverlay
+from shared.contracts.selectors import NodeSelector
 from shared.errors import FaultError, RefusedError
 from shared.packed_places import pack_places, unpack_places
 from tests.fleets import a_command, a_node, a_package, a_spec
@@ -24,6 +26,9 @@ from tests.fleets import a_command, a_node, a_package, a_spec
 NAMES = ("aa", "bb", "cc")
 NODES = ("n1", "n2", "n3")
 INTERFACES = ("eth0", "wan0")
+OVERLAY = NodeOverlay(
+    name="as", nodes=NodeSelector(labels={"a": "1"}), config={"limits": {"80": 1}}
+)
 
 labels = st.dictionaries(st.sampled_from(("a", "b")), st.just("1"))
 views = st.builds(
@@ -40,14 +45,15 @@ views = st.builds(
     st.sampled_from((True, True, False)),
 )
 specs = st.builds(
-    lambda name, order, interfaces, found, before: a_spec(
-        name, order=order, interfaces=interfaces, labels=found, before=before
+    lambda name, order, interfaces, found, before, overlays: a_spec(
+        name, order=order, interfaces=interfaces, labels=found, before=before, overlays=overlays
     ),
     st.sampled_from(NAMES),
     st.one_of(st.none(), st.integers(0, 2)),
     st.sampled_from([("*",), ("eth*",), ("wan*", "eth0")]),
     st.dictionaries(st.sampled_from(("a", "b")), st.just("1"), max_size=1),
     st.sampled_from(((), ("deployment:aa",), ("package:rate-limit",))),
+    st.sampled_from(((), (OVERLAY,))),
 )
 audiences = st.sampled_from([Audiences(), Audiences(members={"p_acme": ("somebody",)})])
 steps = st.one_of(
