@@ -24,9 +24,12 @@ from shared.contracts.selectors import LabelRule, NodeSelector
 from tests.fleets import a_command, a_fleet, a_node, a_package, a_spec, told
 
 PACKAGES = [
-    a_package(maps={"limits": MapEntry(default=default, mode=mode)})
-    for default in ({}, {"7": 7})
-    for mode in ("replace", "merge")
+    a_package(maps={"limits": entry})
+    for entry in (
+        MapEntry(),
+        MapEntry(default={"7": 7}, mode="exact"),
+        MapEntry(default={"7": 7}, mode="merge"),
+    )
 ]
 ENTRIES = st.dictionaries(st.sampled_from(["7", "80", "443"]), st.integers(0, 3), max_size=3)
 SAID = st.fixed_dictionaries(
