@@ -11,7 +11,7 @@ import pytest
 
 from cli.schema import SCHEMAS_DIR, SNAPSHOT, schema_files
 from shared.contract_schema import contract_document
-from shared.contracts.base import API, INTERNAL
+from shared.contracts.base import API, GATES, INTERNAL
 
 
 def test_schema_files_are_those_of_the_code() -> None:
@@ -36,7 +36,7 @@ def test_every_endpoint_is_either_for_roles_or_internal() -> None:
         if subject.startswith(f"{API}."):
             assert endpoint["roles"], f"nobody may ask {subject}"
         else:
-            assert subject.startswith(f"{INTERNAL}.")
+            assert subject.startswith((f"{INTERNAL}.", f"{GATES}."))
             assert not endpoint["roles"], f"{subject} is not for people"
 
 

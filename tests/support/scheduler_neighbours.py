@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -22,8 +23,9 @@ from shared.contracts.catalog import (
     ResolvePackage,
 )
 from shared.contracts.deployments import DEPLOYMENTS
-from shared.contracts.desired import DESIRED, DesiredChain, DesiredNode
+from shared.contracts.desired import DESIRED, DesiredChain, DesiredNode, DesiredProgram
 from shared.contracts.events import PUBLIC
+from shared.contracts.inspection import SlotCounters
 from shared.contracts.node import (
     HEARTBEAT,
     NODES,
@@ -34,6 +36,7 @@ from shared.contracts.node import (
     StageChains,
     StagedChain,
 )
+from shared.contracts.node_health import READ_HEALTH, NodeHealth, PlaceHealth, ReadHealth
 from shared.contracts.reviews import FIND_REVOKED, FindRevoked, RevokedVersion, RevokedVersions
 from shared.contracts.scheduler import GET_DEPLOYMENT, DeploymentStatus, GetDeployment
 from shared.errors import Reason, Refusal, RefusedError
@@ -96,6 +99,9 @@ class TestNode:
         self.acts = asyncio.Event()
         """Cleared: it hears what it is told and does nothing."""
         self.acts.set()
+        self.dropping: set[str] = set()
+        """Versions that drop all of the thousand packets that come between two readings."""
+        self.readings = 0
 
     async def open(self) -> None:
         """Registered, heard of and following its desired record."""
@@ -127,6 +133,38 @@ class TestNode:
             raise self.staging_refusal
         return ChainsStaged(chains=tuple(map(_tried, request.chains)))
 
+    async def read_health(self, request: ReadHealth, _: Caller) -> NodeHealth:
+        """A thousand packets came to every place since it was read before."""
+        self.readings += 1
+        return NodeHealth(
+            node=self.bus.name,
+            boot_id="boot-1",
+            uptime_seconds=monotonic(),
+            start="start-1",
+            cpu_seconds=float(self.readings),
+            cpu_busy_seconds=0.0,
+            places=tuple(
+                self._place_health(chain, program)
+                for chain in (self.told[-1].chains if self.told else ())
+                for program in chain.programs
+                if program.deployment == request.deployment
+            ),
+        )
+
+    def _place_health(self, chain: DesiredChain, program: DesiredProgram) -> PlaceHealth:
+        packets = 1000 * self.readings
+        dropped = packets if program.version in self.dropping else 0
+        verdicts = {"drop": dropped, "pass": packets - dropped}
+        return PlaceHealth(
+            interface=chain.interface,
+            hook=chain.hook,
+            netns=chain.netns,
+            revision=program.revision,
+            counters=SlotCounters(
+                deployment=program.deployment, slot=0, packets_in=packets, verdicts=verdicts
+            ),
+        )
+
     async def _on_desired(self, _: str, desired: DesiredNode | None, __: int) -> None:
         if desired is None:
             return
@@ -157,7 +195,10 @@ async def a_test_node(
     node = TestNode(bus, *interfaces, labels=labels or {})
     await node.open()
     async with bus.serve(
-        "node", {STAGE_CHAINS: node.stage}, version="0.1.0", tokens={"node": bus.name}
+        "node",
+        {STAGE_CHAINS: node.stage, READ_HEALTH: node.read_health},
+        version="0.1.0",
+        tokens={"node": bus.name},
     ):
         yield node
 

@@ -17,10 +17,12 @@ from typing import Final
 import structlog
 
 from services.scheduler.adapters.fleet_records import FleetRecords
+from services.scheduler.adapters.health_questions import Answer, HealthQuestions
 from services.scheduler.adapters.pace import Pace
 from services.scheduler.execution import RECONCILE_SECONDS, RETRY_SECONDS, Execution
 from services.scheduler.rollout.assignment import is_rolling
 from services.scheduler.rollout.core import Instruction, RolloutCore
+from services.scheduler.rollout.health_watches import Question
 from services.scheduler.rollout.news import News
 from shared.adapters.bus import Bus
 from shared.adapters.outbox import Outbox
@@ -67,6 +69,9 @@ class Rollouts:
             actor=Actor(key=bus.key, role=bus.role, attested=False),
         )
         self._news: Final = News()
+        self._bus: Final = bus
+        self._questions: Final = HealthQuestions(bus)
+        self._answers: Final[list[Answer]] = []
         self._is_rolling = False
         self._pace: Final = Pace()
 
@@ -108,11 +113,24 @@ class Rollouts:
                 events = self._news.since(
                     fleet, self._records.observed, silent, self._execution.conflicts
                 )
+                events += self._answers
+                self._answers.clear()
                 instructions = self._core.handle(events, self._now())
             if not instructions:
-                return
+                break
             for one in instructions:
                 await self._perform(one)
+        for question in self._core.questions(self._now()):
+            self._bus.spawn(self._ask(question))
+
+    async def _ask(self, question: Question) -> None:
+        """What is said of the health of a rollout is told to the core, as it comes."""
+
+        def tell(answer: Answer) -> None:
+            self._answers.append(answer)
+            self._records.rollouts_concerned.set()
+
+        await self._questions.ask(question, self._records.fleet.audiences, tell)
 
     async def _perform(self, one: Instruction) -> None:
         """The step is written, if the record still is what it was decided from."""

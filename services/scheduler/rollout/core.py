@@ -25,6 +25,12 @@ from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.placement import NodeView
 from services.scheduler.rollout.assignment import is_rolling
 from services.scheduler.rollout.decision import Circumstances, Fail, Release, decide, due_at
+from services.scheduler.rollout.health_watches import (
+    GateAnswered,
+    NodeMeasured,
+    Question,
+    Watches,
+)
 from services.scheduler.rollout.policy import Others, hold, room
 from services.scheduler.rollout.standing import (
     SILENT,
@@ -35,6 +41,7 @@ from services.scheduler.rollout.standing import (
     unavailable,
 )
 from services.scheduler.rollout.transitions import apply_step, state_of
+from services.scheduler.rollout.windows import Hold
 from services.scheduler.status import PlaceView, view_places
 from services.scheduler.wanted_places import places_of
 from shared.canonical import canonical_digest
@@ -113,7 +120,7 @@ class Ticked:
     """Time went on."""
 
 
-Event = (
+FleetEvent = (
     DeploymentStored
     | NodeSeen
     | NodeTold
@@ -124,6 +131,7 @@ Event = (
     | PolicyStored
     | Ticked
 )
+Event = FleetEvent | NodeMeasured | GateAnswered
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +172,7 @@ class RolloutCore:
         self._standings: Final[dict[str, dict[str, Standing]]] = {}
         self._unclear: Final[dict[str, set[str]]] = {}
         """By deployment, nodes of which something changed since their standing was worked out."""
+        self._watches: Final = Watches()
         self.due: datetime | None = None
         """When there may be something to do though nothing happens; None: never."""
 
@@ -175,7 +184,10 @@ class RolloutCore:
             now: Aware.
         """
         for event in events:
-            self._note(event, now)
+            if isinstance(event, NodeMeasured | GateAnswered):
+                self._watches.note(event, now)
+            else:
+                self._note(event, now)
         found: list[Instruction] = []
         dues: list[datetime] = []
         records = sorted(
@@ -195,16 +207,25 @@ class RolloutCore:
                 state_of(record),
                 self._known(record, others, now),
             )
-            if due is not None:
-                dues.append(due)
+            dues += [one for one in (due, self._watches.due(record.key, now)) if one is not None]
         self.due = min(dues, default=None)
         return tuple(found)
+
+    def questions(self, now: datetime) -> tuple[Question, ...]:
+        """What is to be asked for the sake of health; it is held to be asked from then on."""
+        found = (
+            self._watches.question(
+                record, state_of(record), self._views[key], self._standings[key], now
+            )
+            for key, record in sorted(self._rolling.items())
+        )
+        return tuple(one for one in found if one is not None)
 
     def standings(self, key: str) -> Mapping[str, Standing]:
         """How the nodes of a rollout that goes on stand, as far as they are in its waves."""
         return self._standings.get(key, {})
 
-    def _note(self, event: Event, now: datetime) -> None:
+    def _note(self, event: FleetEvent, now: datetime) -> None:
         match event:
             case DeploymentStored(record):
                 self._store(record)
@@ -246,8 +267,10 @@ class RolloutCore:
         if not is_rolling(record):
             for known in (self._views, self._standings, self._unclear):
                 known.pop(key, None)
+            self._watches.drop(key)
             return
         self._rolling[key] = record
+        self._watches.store(record)
         state = state_of(record)
         if before is None or before.revisions[-1].revision != record.revisions[-1].revision:
             self._views[key], self._standings[key] = {}, {}
@@ -289,12 +312,20 @@ class RolloutCore:
         return bool(places_of(record.revisions[-1], node, self._desired.get(name)))
 
     def _known(self, record: DeploymentRecord, others: Others, now: datetime) -> Circumstances:
+        views, standings = self._views[record.key], self._standings[record.key]
+        health = self._watches.known(record, state_of(record), views, standings, now)
+        held = hold(record, self._policy, others, now)
+        if held is None and health.hold:
+            held = Hold(health.hold)
         return Circumstances(
-            standings=self._standings[record.key],
+            standings=standings,
             returned_at=self._returned_at,
-            hold=hold(record, self._policy, others, now),
+            hold=held,
             room=room(record, self._policy, others),
-            bad_periods=state_of(record).bad_periods,
+            is_healthy=health.is_healthy,
+            failure=health.failure,
+            bad_periods=health.bad_periods,
+            baseline=health.baseline,
         )
 
     def _unavailable(self) -> set[str]:
