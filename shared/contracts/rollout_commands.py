@@ -70,3 +70,4 @@ ABORT_ROLLOUT: Final = Endpoint(f"{API}.scheduler.deployment.abort", AbortRollou
 APPROVE_ROLLOUT: Final = Endpoint(
     f"{API}.scheduler.deployment.approve", ApproveRollout, RolloutAnswered
 )
+ROLLOUT_COMMANDS: Final = (PAUSE_ROLLOUT, RESUME_ROLLOUT, ABORT_ROLLOUT, APPROVE_ROLLOUT)

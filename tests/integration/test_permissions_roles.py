@@ -168,7 +168,8 @@ _RATINGS = {"rate", "unrate"}
 
 @pytest.mark.parametrize("role", USER_ROLES)
 def test_every_command_is_denied_to_who_only_reads(role: UserRole) -> None:
-    """A viewer, code owner or approver has no command to nodes and deployments.
+    """A viewer, code owner or approver has no command to nodes and deployments, but that approvers
+    let rollouts begin.
 
     Everybody but viewers and auditors rates.  Spaces are made by approvers and administrators
     alone.  Code owners request licence waivers and approvers grant them: no role but the
@@ -182,10 +183,14 @@ def test_every_command_is_denied_to_who_only_reads(role: UserRole) -> None:
     waivers = {subject for subject in commands if ".licence.waiver." in subject}
 
     spaces = {subject for subject in commands if ".catalog.space." in subject}
-    words = {one for one in commands if one.rpartition(".")[2] in _WORDS_ON_VERSIONS}
+    rollouts = {
+        one for one in commands if one.endswith((".deployment.resume", ".deployment.approve"))
+    }
+    words = {one for one in commands - rollouts if one.rpartition(".")[2] in _WORDS_ON_VERSIONS}
     ratings = {one for one in commands if one.rpartition(".")[2] in _RATINGS}
-    others = commands - waivers - words - spaces - ratings
+    others = commands - waivers - words - spaces - ratings - rollouts
     assert bool(others) == (role in {"operator", "publisher", "administrator"})
+    assert bool(rollouts) == (role in {"operator", "approver", "administrator"})
     assert bool(ratings) == (role not in {"viewer", "auditor"})
     assert bool(spaces) == (role in {"approver", "administrator"})
     approves_and_promotes = {"approve", "promote"} <= {one.rpartition(".")[2] for one in words}
