@@ -41,10 +41,10 @@ from services.scheduler.rollout.standing import (
     unavailable,
 )
 from services.scheduler.rollout.transitions import apply_step, state_of
-from services.scheduler.rollout.windows import Hold
 from services.scheduler.status import PlaceView, view_places
 from services.scheduler.wanted_places import places_of
 from shared.canonical import canonical_digest
+from shared.change_windows import Hold
 from shared.contracts.deployments import DeploymentRecord
 from shared.contracts.desired import DesiredNode
 from shared.contracts.events import Actor, EventBody
