@@ -16,11 +16,15 @@ from services.scheduler.desired_state import Fleet
 from services.scheduler.rollout.core import (
     DeploymentStored,
     Event,
+    NodeObserved,
     NodeSeen,
+    NodeTold,
     PolicyStored,
     RolloutCore,
 )
 from shared.contracts.deployments import DeploymentRecord
+from shared.contracts.desired import DesiredNode
+from shared.contracts.node import ObservedNode
 from shared.contracts.rollout_policy import PolicyRule, RolloutPolicy
 from shared.contracts.rollouts import ChangeWindow
 from tests.fleets import a_command, a_fleet, a_node, a_package, a_spec
@@ -85,3 +89,19 @@ def test_a_freeze_holds_what_would_be_everywhere_at_once() -> None:
     policy = RolloutPolicy(rules=(PolicyRule(name="new-year", freezes=(freeze,)),))
     said = _handled(policy, _accepted(policy, order=("a",)))
     assert "until 2026-01-02T00:00:00Z" in said["a"]
+
+
+def test_nodes_that_refuse_what_another_deployment_told_them_take_room() -> None:
+    """Whatever deployment is to blame, and until they confirm it."""
+    policy = RolloutPolicy(rules=(PolicyRule(name="most", max_unavailable=2),))
+    (record,) = _accepted(policy, order=("a",))
+    core = RolloutCore(actor=SCHEDULER)
+    told = DesiredNode(node="n3", generation=4, chains=())
+    known: list[Event] = [PolicyStored(policy), *map(NodeSeen, NODES), NodeTold(told)]
+    (one,) = core.handle([*known, DeploymentStored(record)], NOW)
+    assert one.after.rollout is not None
+    assert one.after.rollout.released == 1
+    done = ObservedNode(node="n3", desired_generation=4, chains=(), at="")
+    (one,) = core.handle([NodeObserved(done)], NOW)
+    assert one.after.rollout is not None
+    assert one.after.rollout.released == 2

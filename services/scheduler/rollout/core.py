@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from services.scheduler.desired_state import Fleet
 from services.scheduler.place_conflicts import PlaceConflict
@@ -33,12 +33,13 @@ from services.scheduler.rollout.health_watches import (
 )
 from services.scheduler.rollout.policy import Others, hold, room
 from services.scheduler.rollout.standing import (
+    GONE,
     SILENT,
     UNHEARD,
     Standing,
+    has_settled,
     released_nodes,
     standing_of,
-    unavailable,
 )
 from services.scheduler.rollout.transitions import apply_step, state_of
 from services.scheduler.status import PlaceView, view_places
@@ -168,6 +169,10 @@ class RolloutCore:
         self._returned_at: Final[dict[str, datetime]] = {}
         self._conflicts: tuple[PlaceConflict, ...] = ()
         self._policy = NO_POLICY
+        self._memo: Final[dict[tuple[object, ...], Any]] = {}
+        """What was worked out of the nodes and the policy."""
+        self._unsettled: Final[set[str]] = set()
+        """Nodes that did not confirm what they were told, whatever deployment it is of."""
         self._views: Final[dict[str, dict[str, list[PlaceView]]]] = {}
         self._standings: Final[dict[str, dict[str, Standing]]] = {}
         self._unclear: Final[dict[str, set[str]]] = {}
@@ -195,7 +200,7 @@ class RolloutCore:
         )
         for record in records:
             self._clear_up(record)
-        others = Others(self._nodes, dict(self._rolling), self._unavailable())
+        others = Others(self._nodes, dict(self._rolling), self._unavailable(), self._memo)
         for record in records:
             instruction = self._next(record, others, now)
             if instruction is not None:
@@ -231,13 +236,14 @@ class RolloutCore:
                 self._store(record)
             case NodeSeen(view):
                 self._nodes[view.name] = view
+                self._memo.clear()
                 self._touch(view.name)
             case NodeTold(desired):
                 self._desired[desired.node] = desired
-                self._touch(desired.node)
+                self._settle(desired.node)
             case NodeObserved(observed):
                 self._observed[observed.node] = observed
-                self._touch(observed.node)
+                self._settle(observed.node)
             case NodeSilent(node, is_known):
                 self._silent[node] = SILENT if is_known else UNHEARD
                 self._touch(node)
@@ -249,6 +255,7 @@ class RolloutCore:
                 self._contest(conflicts)
             case PolicyStored(policy):
                 self._policy = policy
+                self._memo.clear()
             case Ticked():
                 pass
 
@@ -256,6 +263,11 @@ class RolloutCore:
         for one in {*conflicts} ^ {*self._conflicts}:
             self._touch(one.node)
         self._conflicts = conflicts
+
+    def _settle(self, node: str) -> None:
+        is_settled = has_settled(self._desired.get(node), self._observed.get(node))
+        (self._unsettled.discard if is_settled else self._unsettled.add)(node)
+        self._touch(node)
 
     def _touch(self, node: str) -> None:
         for unclear in self._unclear.values():
@@ -329,13 +341,15 @@ class RolloutCore:
         )
 
     def _unavailable(self) -> set[str]:
-        """The nodes that are, for whatever rollout, if a rule of the policy asks for it."""
+        """The nodes that are, if a rule of the policy asks for it; also those not yet told."""
         if all(rule.max_unavailable is None for rule in self._policy.rules):
             return set()
-        found = set(self._silent)
+        found = self._unsettled.union(self._silent)
         for key, record in self._rolling.items():
-            state = state_of(record)
-            found |= unavailable(state, self._standings[key], released_nodes(state))
+            state, standings = state_of(record), self._standings[key]
+            names = state.waves[state.wave].names if state.waves else ()
+            told = names[: state.released]
+            found.update(one for one in told if standings.get(one, GONE).state == "pending")
         return found
 
     def _next(self, before: DeploymentRecord, others: Others, now: datetime) -> Instruction | None:
@@ -368,6 +382,7 @@ def _with(others: Others, done: Instruction) -> Others:
         others.nodes,
         {**others.rolling, done.key: done.after},
         {*others.unavailable, *set(after).difference(before)},
+        others.memo,
     )
 
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from services.scheduler.rollout.assignment import OVER
 from services.scheduler.rollout.waves import share_of
@@ -75,21 +75,8 @@ class Others:
     """By key: deployments whose rollout is not over; the one that is asked about may be there."""
     unavailable: Collection[str] = ()
     """Nodes that were changed and did not confirm, failed or are silent, whatever the reason."""
-
-
-def rules_for(
-    policy: RolloutPolicy, spec: DeploymentSpec, reached: Iterable[str], others: Others
-) -> tuple[PolicyRule, ...]:
-    """The rules that concern a deployment, in their order.
-
-    Args:
-        policy: In force.
-        spec: The deployment.
-        reached: Nodes that it was accepted for.
-        others: For the nodes' labels.
-    """
-    nodes = [others.nodes[name] for name in set(reached) if name in others.nodes]
-    return tuple(one for one in policy.rules if concerns(one.deployments, spec, nodes))
+    memo: dict[tuple[object, ...], Any] = field(default_factory=dict, compare=False, repr=False)
+    """What was worked out of these nodes and one policy: it saves work and decides nothing."""
 
 
 def concerns(
@@ -148,11 +135,8 @@ def hold(
 def rules_of(
     record: DeploymentRecord, policy: RolloutPolicy, others: Others
 ) -> tuple[PolicyRule, ...]:
-    """The rules that concern the newest revision of a deployment."""
-    if not policy.rules:
-        return ()
-    revision = record.revisions[-1]
-    return rules_for(policy, revision.spec, (one.node for one in revision.accepted_for), others)
+    """The rules that concern the newest revision of a deployment, in their order."""
+    return tuple(one for one in policy.rules if _is_meant(one, record, others))
 
 
 def room(record: DeploymentRecord, policy: RolloutPolicy, others: Others) -> int | None:
@@ -250,7 +234,7 @@ def _limit_holds(
     }
     is_on_its_way = record.rollout is not None and has_begun(record.rollout)
     for rule in rules:
-        same = {key: one for key, one in ahead.items() if _concerns_record(rule, one, others)}
+        same = {key: one for key, one in ahead.items() if _is_meant(rule, one, others)}
         limit = rule.max_rollouts
         if limit is not None and not is_on_its_way and len(same) >= limit:
             what = "1 rollout goes on" if len(same) == 1 else f"{len(same)} rollouts go on"
@@ -297,25 +281,37 @@ def _domains(record: DeploymentRecord, label: str, others: Others) -> set[str]:
     return {others.nodes[one].labels.get(label, "") for one in names if one in others.nodes}
 
 
-def _concerns_record(rule: PolicyRule, record: DeploymentRecord, others: Others) -> bool:
-    revision = record.revisions[-1]
-    reached = {one.node for one in revision.accepted_for}
-    nodes = (others.nodes[name] for name in reached if name in others.nodes)
-    return concerns(rule.deployments, revision.spec, nodes)
+def _is_meant(rule: PolicyRule, record: DeploymentRecord, others: Others) -> bool:
+    """Whether the rule concerns the newest revision of the deployment."""
+    revision, selector = record.revisions[-1], rule.deployments
+    key = (id(selector), record.key, revision.revision)
+    known: bool | None = others.memo.get(key)
+    if known is None:
+        reached = dict.fromkeys(one.node for one in revision.accepted_for)
+        nodes = (others.nodes[name] for name in reached if name in others.nodes)
+        known = others.memo[key] = concerns(selector, revision.spec, nodes)
+    return known
 
 
 def _room(rule: PolicyRule, others: Others) -> int | None:
     if rule.max_unavailable is None:
         return None
-    selector = rule.deployments.nodes
-    total = sum(_is_in(selector, one) for one in others.nodes.values())
-    return max(0, share_of(rule.max_unavailable, total) - _unavailable(rule, others))
+    allowed = share_of(rule.max_unavailable, len(_scope(rule, others)))
+    return max(0, allowed - _unavailable(rule, others))
 
 
 def _unavailable(rule: PolicyRule, others: Others) -> int:
+    return len(_scope(rule, others).intersection(others.unavailable))
+
+
+def _scope(rule: PolicyRule, others: Others) -> frozenset[str]:
+    """The nodes that the rule selects."""
     selector = rule.deployments.nodes
-    down = (others.nodes[name] for name in set(others.unavailable) if name in others.nodes)
-    return sum(_is_in(selector, one) for one in down)
+    known: frozenset[str] | None = others.memo.get((id(selector),))
+    if known is None:
+        known = frozenset(one.name for one in others.nodes.values() if _is_in(selector, one))
+        others.memo[(id(selector),)] = known
+    return known
 
 
 def _is_in(selector: NodeSelector, node: LabelledNode) -> bool:

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from services.scheduler.status import PlaceView
+from shared.contracts.desired import DesiredNode
+from shared.contracts.node import ObservedNode
 from shared.contracts.rollouts import RolloutState
 from shared.errors import Reason
 
@@ -33,11 +35,6 @@ class Standing:
 
     state: NodeState
     why: tuple[Reason, ...] = ()
-
-    @property
-    def answers(self) -> bool:
-        """Whether it can say how it is."""
-        return self.state not in ("silent", "gone")
 
 
 GONE: Final = Standing("gone")
@@ -70,6 +67,15 @@ def standing_of(
     if pending:
         return Standing("pending", _reasons(pending))
     return Standing("confirmed")
+
+
+def has_settled(desired: DesiredNode | None, observed: ObservedNode | None) -> bool:
+    """Whether a node acted upon all that it was told, and refused none of it."""
+    if desired is None:
+        return True
+    if observed is None or observed.desired_generation < desired.generation:
+        return False
+    return all(one.refusal is None for one in observed.chains)
 
 
 def released_nodes(state: RolloutState) -> tuple[str, ...]:
