@@ -76,11 +76,11 @@ def as_of(
     they read back; asking is recorded too.
     """
     with refusing(json=json):
-        at = _moment(time, path="TIME")
+        at = required_moment(time, path="TIME")
 
     async def asked() -> InventoryShown:
         async with connected(credentials) as bus:
-            return await _inventory(bus, at, node)
+            return await inventory_at(bus, at, node)
 
     names = read_names()
     emit(run(asked(), json=json), lambda shown: _render_inventory(shown, names), json=json)
@@ -97,11 +97,11 @@ def diff(
 ) -> None:
     """Hook points where something else ran at the second time than at the first."""
     with refusing(json=json):
-        moments = _moment(before, path="BEFORE"), _moment(after, path="AFTER")
+        moments = required_moment(before, path="BEFORE"), required_moment(after, path="AFTER")
 
     async def asked() -> InventoryDifference:
         async with connected(credentials) as bus:
-            old, new = [await _inventory(bus, at, node) for at in moments]
+            old, new = [await inventory_at(bus, at, node) for at in moments]
         return InventoryDifference(
             before=old.at,
             after=new.at,
@@ -141,7 +141,8 @@ def ran(
     emit(run(asked(), json=json), _render_runs, json=json)
 
 
-async def _inventory(bus: Bus, at: str, node: str) -> InventoryShown:
+async def inventory_at(bus: Bus, at: str, node: str) -> InventoryShown:
+    """What ran at a moment, all pages together."""
     request = convert_document({"at": at, "node": node}, GetInventory, what="audit as-of")
     pages = await _pages(bus, GET_INVENTORY, request, lambda page: len(page.hook_points))
     found = tuple(one for page in pages for one in page.hook_points)
@@ -164,7 +165,12 @@ async def _pages(
     return pages
 
 
-def _moment(text: str, *, path: str) -> str:
+def required_moment(text: str, *, path: str) -> str:
+    """The moment that a text means, RFC 3339.
+
+    Raises:
+        RefusedError: It means none, or is empty.
+    """
     moment = parse_moment(text, now=datetime.now(UTC), path=path)
     if not moment:
         raise RefusedError(f"{path}: cannot be read", [Reason(path=path, rule="is empty")])

@@ -15,11 +15,10 @@ from typing import Any
 from shared.contracts.sbom import BilledFile, BuildTool, PackageBill
 from shared.sbom.document import (
     PRODUCT,
-    is_expression,
+    as_cyclonedx,
+    cyclonedx_licences,
     last_publication,
-    number_of,
     package_url,
-    render,
     repository_url,
     tools_of,
 )
@@ -45,16 +44,7 @@ def cyclonedx_document(bills: Sequence[PackageBill], *, channel: str = "") -> st
         ],
         **_formulation(bills),
     }
-    return render(
-        {
-            "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
-            "bomFormat": "CycloneDX",
-            "specVersion": "1.6",
-            "serialNumber": number_of(content).urn,
-            "version": 1,
-            **content,
-        }
-    )
+    return as_cyclonedx(content)
 
 
 def _metadata(bills: Sequence[PackageBill], channel: str) -> dict[str, Any]:
@@ -83,11 +73,11 @@ def _package(bill: PackageBill) -> dict[str, Any]:
         "version": bill.version,
         "description": bill.summary,
         "hashes": [{"alg": "SHA-256", "content": bill.archive_sha256}],
-        "licenses": _licences(bill.declared, "declared"),
-        "purl": package_url(bill),
+        "licenses": cyclonedx_licences(bill.declared, "declared"),
+        "purl": package_url(bill.name, bill.version, bill.archive_sha256),
         **_places(bill),
         "components": _files(bill),
-        "evidence": {"licenses": _licences(bill.concluded, "concluded")},
+        "evidence": {"licenses": cyclonedx_licences(bill.concluded, "concluded")},
         "properties": list(_package_properties(bill)),
     }
 
@@ -106,9 +96,9 @@ def _file(bill: PackageBill, file: BilledFile) -> dict[str, Any]:
             {"alg": "SHA-256", "content": file.sha256},
             {"alg": "SHA-1", "content": file.sha1},
         ],
-        "licenses": _licences(file.declared, "declared"),
+        "licenses": cyclonedx_licences(file.declared, "declared"),
         "evidence": {
-            "licenses": _licences(file.concluded, "concluded"),
+            "licenses": cyclonedx_licences(file.concluded, "concluded"),
             **({"copyright": copyrights} if copyrights else {}),
         },
         "properties": [
@@ -142,12 +132,6 @@ def _package_properties(bill: PackageBill) -> Iterator[dict[str, str]]:
 
 def _property(name: str, value: str) -> dict[str, str]:
     return {"name": f"l3af:{name}", "value": value}
-
-
-def _licences(expression: str, acknowledgement: str) -> list[dict[str, Any]]:
-    if is_expression(expression):
-        return [{"expression": expression, "acknowledgement": acknowledgement}]
-    return [{"license": {"name": expression, "acknowledgement": acknowledgement}}]
 
 
 def _places(bill: PackageBill) -> dict[str, Any]:

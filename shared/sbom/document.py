@@ -18,8 +18,10 @@ from shared.canonical import canonical_digest
 from shared.contracts.package_manifest import SourceLocation
 from shared.contracts.sbom import BuildTool, PackageBill
 from shared.licensing.expressions import ExpressionError, is_known, parse_expression
+from shared.version import VERSION
 
 PRODUCT: Final = "l3af-bus"
+SPDX_DOCUMENT: Final = "SPDXRef-DOCUMENT"
 _FOREIGN: Final = "DocumentRef-"
 
 
@@ -38,10 +40,67 @@ def licences_in(expression: str) -> list[str]:
     return sorted({name for arm in parse_expression(expression, path="licence") for name in arm})
 
 
-def package_url(bill: PackageBill) -> str:
-    """As `pkg:generic/one@1.0.0?checksum=sha256:…` (package-url/purl-spec)."""
-    checksum = f"checksum=sha256:{bill.archive_sha256}"
-    return f"pkg:generic/{quote(bill.name)}@{quote(bill.version)}?{checksum}"
+def package_url(name: str, version: str, archive_sha256: str) -> str:
+    """As `pkg:generic/one@1.0.0?checksum=sha256:…` (package-url/purl-spec); a digest if known."""
+    checksum = f"?checksum=sha256:{archive_sha256}" if archive_sha256 else ""
+    return f"pkg:generic/{quote(name)}@{quote(version)}{checksum}"
+
+
+def as_cyclonedx(content: dict[str, Any]) -> str:
+    """The document whose members these are."""
+    return render(
+        {
+            "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
+            "bomFormat": "CycloneDX",
+            "specVersion": "1.6",
+            "serialNumber": number_of(content).urn,
+            "version": 1,
+            **content,
+        }
+    )
+
+
+def as_spdx(content: dict[str, Any], *, created: str, creators: Sequence[str] = ()) -> str:
+    """The document whose members these are.
+
+    Args:
+        content: Members.
+        created: The moment that it is of.
+        creators: Beside the product.
+    """
+    return render(
+        {
+            "spdxVersion": "SPDX-2.3",
+            "dataLicense": "CC0-1.0",
+            "SPDXID": SPDX_DOCUMENT,
+            "documentNamespace": number_of(content).urn,
+            "creationInfo": {
+                "created": created,
+                "creators": [f"Tool: {PRODUCT}-{VERSION}", *creators],
+            },
+            **content,
+        }
+    )
+
+
+def spdx_url(url: str) -> dict[str, Any]:
+    """Where SPDX says what a package's URL is."""
+    return {
+        "externalRefs": [
+            {
+                "referenceCategory": "PACKAGE-MANAGER",
+                "referenceType": "purl",
+                "referenceLocator": url,
+            }
+        ]
+    }
+
+
+def cyclonedx_licences(expression: str, acknowledgement: str) -> list[dict[str, Any]]:
+    """How CycloneDX says a licence, `declared` or `concluded`."""
+    if is_expression(expression):
+        return [{"expression": expression, "acknowledgement": acknowledgement}]
+    return [{"license": {"name": expression, "acknowledgement": acknowledgement}}]
 
 
 def tools_of(bills: Sequence[PackageBill]) -> list[BuildTool]:

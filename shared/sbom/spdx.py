@@ -17,19 +17,17 @@ from typing import Any, Final
 from shared.contracts.sbom import BilledFile, BuildTool, FileKind, PackageBill
 from shared.licensing.expressions import licences_named
 from shared.sbom.document import (
-    PRODUCT,
+    SPDX_DOCUMENT,
+    as_spdx,
     is_expression,
     last_publication,
     licences_in,
-    number_of,
     package_url,
-    render,
     repository_url,
+    spdx_url,
     tools_of,
 )
-from shared.version import VERSION
 
-_DOCUMENT: Final = "SPDXRef-DOCUMENT"
 _UNKNOWN: Final = "NOASSERTION"
 _OWN: Final = "LicenseRef-"
 _KINDS: Final[dict[FileKind, str]] = {
@@ -59,18 +57,8 @@ def spdx_document(bills: Sequence[PackageBill], *, channel: str = "") -> str:
         "relationships": [one for bill in bills for one in _relationships(bill)],
         **_own_licences(bills),
     }
-    creators = [f"Tool: {PRODUCT}-{VERSION}"]
-    creators += sorted({f"Organization: {bill.publisher}" for bill in bills})
-    return render(
-        {
-            "spdxVersion": "SPDX-2.3",
-            "dataLicense": "CC0-1.0",
-            "SPDXID": _DOCUMENT,
-            "documentNamespace": number_of(content).urn,
-            "creationInfo": {"created": last_publication(bills), "creators": creators},
-            **content,
-        }
-    )
+    creators = sorted({f"Organization: {bill.publisher}" for bill in bills})
+    return as_spdx(content, created=last_publication(bills), creators=creators)
 
 
 def _package(bill: PackageBill) -> dict[str, Any]:
@@ -92,13 +80,7 @@ def _package(bill: PackageBill) -> dict[str, Any]:
         "copyrightText": _copyrights([text for file in bill.files for text in file.copyrights]),
         "summary": bill.summary,
         "comment": "\n".join(_remarks(bill)),
-        "externalRefs": [
-            {
-                "referenceCategory": "PACKAGE-MANAGER",
-                "referenceType": "purl",
-                "referenceLocator": package_url(bill),
-            }
-        ],
+        **spdx_url(package_url(bill.name, bill.version, bill.archive_sha256)),
         "primaryPackagePurpose": "APPLICATION",
     }
 
@@ -176,7 +158,7 @@ def _tool(tool: BuildTool) -> dict[str, Any]:
 
 def _relationships(bill: PackageBill) -> Iterator[dict[str, str]]:
     package = _reference(bill)
-    yield _relationship(_DOCUMENT, "DESCRIBES", package)
+    yield _relationship(SPDX_DOCUMENT, "DESCRIBES", package)
     if bill.source:
         yield _relationship(package, "GENERATED_FROM", f"{package}-source")
     for tool in bill.tools:

@@ -26,6 +26,7 @@ from tests.support.auditing import (
     running_auditor,
     vkey,
 )
+from tests.support.bill_schemas import cyclonedx_problems, spdx_problems
 from tests.support.inventories import a_reading, at, chain_event, digest_of
 from tests.support.witnesses import a_witness
 
@@ -305,7 +306,7 @@ async def test_what_cannot_be_is_refused(ann: Person, words: list[str]) -> None:
 
 
 async def test_what_ran_is_shown_and_compared(ann: Person, buses: Buses) -> None:
-    """`as-of`, `diff` and `ran` print tables for people and whole answers as JSON."""
+    """`as-of`, `diff` and `ran` print tables for people and whole answers as JSON, `sbom` bills."""
     node = await buses.open("node", "n1")
     for event in (
         chain_event("chain.attach", a_reading("a"), node="n1", sequence=1, seconds=10),
@@ -325,6 +326,12 @@ async def test_what_ran_is_shown_and_compared(ann: Person, buses: Buses) -> None
     assert shown["hook_points"][0]["reading"]["running"][0]["package"] == "b"
     assert [one["place"]["interface"] for one in differing["differences"]] == ["eth0"]
     assert [(run["since"], run["until"]) for run in ran["runs"]] == [(at(10), at(20))]
+    status, out, _ = await ann.l3af("audit", "sbom", at(15), "--node", "n1")
+    assert (status, cyclonedx_problems(out)) == (0, [])
+    assert digest_of("archive a") in out
+    status, out, _ = await ann.l3af("audit", "sbom", at(25), "--format", "spdx")
+    assert (status, spdx_problems(out)) == (0, [])
+    assert digest_of("archive b") in out
     for words in (("diff", at(15), at(25)), ("ran", digest_of("archive a"))):
         status, out, _ = await ann.l3af("audit", *words)
         assert (status, "n1/eth0/xdp" in out) == (0, True)

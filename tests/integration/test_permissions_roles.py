@@ -168,12 +168,12 @@ _RATINGS = {"rate", "unrate"}
 
 @pytest.mark.parametrize("role", USER_ROLES)
 def test_every_command_is_denied_to_who_only_reads(role: UserRole) -> None:
-    """A viewer, code owner or approver has no command to nodes and deployments, but that approvers
-    let rollouts begin.
+    """A viewer, code owner or approver has no command to nodes and deployments.
 
-    Everybody but viewers and auditors rates.  Spaces are made by approvers and administrators
-    alone.  Code owners request licence waivers and approvers grant them: no role but the
-    administrator's has both.  Nor has another one both the approval of a version and its promotion.
+    But approvers let rollouts begin.  Everybody but viewers and auditors rates.  Spaces are made by
+    approvers and administrators alone.  Code owners request licence waivers and approvers grant
+    them: no role but the administrator's has both.  Nor has another one both the approval of a
+    version and its promotion.
     """
     commands = {
         endpoint.subject

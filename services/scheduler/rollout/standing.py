@@ -36,6 +36,11 @@ class Standing:
     state: NodeState
     why: tuple[Reason, ...] = ()
 
+    @property
+    def answers(self) -> bool:
+        """Whether it can say how it is."""
+        return self.state not in ("silent", "gone")
+
 
 GONE: Final = Standing("gone")
 IDLE: Final = Standing("idle")
