@@ -38,6 +38,8 @@ class RevisionTold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     command_id: str
     reason: str = ""
     rollback_of: int = 0
+    together: tuple[str, ...] = ()
+    """Other deployments that the same command changed."""
     changes: tuple[FieldChange, ...] | None = None
     """Against the one before; null: that is not kept, or there is none."""
 
@@ -114,10 +116,11 @@ def render_history(found: DeploymentHistory) -> RenderableType:
         said = {
             "version": one.version,
             "rollback of": str(one.rollback_of or ""),
+            "together with": ", ".join(one.together),
             "because": one.reason,
             "command": one.command_id,
         }
-        parts += [Text(f"  {word:<12} {plain(text)}") for word, text in said.items() if text]
+        parts += [Text(f"  {word:<13} {plain(text)}") for word, text in said.items() if text]
         if one.changes is None:
             parts.append(Text("  the one before is not kept", style="dim"))
         parts += [Text(f"  {_change_text(change)}", style="dim") for change in one.changes or ()]
@@ -148,6 +151,7 @@ def _told(key: str, old: DeploymentRevision | None, new: DeploymentRevision) -> 
         command_id=new.command_id,
         reason=new.reason,
         rollback_of=new.rollback_of,
+        together=tuple(one for one in new.together if one != key),
         changes=changes,
     )
 

@@ -124,7 +124,8 @@ def prepare(
     placing = place(
         spec,
         fleet.nodes.values(),
-        wanted_on=lambda node: wanted(applying(spec, node)),
+        wanted=demand_for(spec, resolved),
+        wanted_on=(lambda node: wanted(applying(spec, node))) if spec.overlays else None,
         running=_running_places(spec, package, resolved, fleet),
     )
     previous = fleet.deployments.get(spec.key)

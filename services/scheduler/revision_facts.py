@@ -33,6 +33,7 @@ class RevisionFacts:
         self.entrant: Final = entrant_of(revision)
         self.probes: Final = probe_targets(revision.spec)
         self.space: Final = revision.spec.space
+        self.has_overlays: Final = bool(revision.spec.overlays)
         self.is_by_name: Final = (
             not self.probes
             and not self.demand.is_about_drivers
@@ -47,7 +48,7 @@ class RevisionFacts:
 
     def on(self, node: NodeView) -> RevisionFacts:
         """The facts of what it is on the node; for the same overlays always the same object."""
-        which = applying(self.revision.spec, node) if self.revision.spec.overlays else ()
+        which = applying(self.revision.spec, node) if self.has_overlays else ()
         if not which:
             return self
         known = self._overlaid.get(which)

@@ -140,7 +140,7 @@ class SchedulerService:
             warnings=warnings,
         )
         draft = without_silent(draft, self._records.silence)
-        staged = await self._stage(draft, request.spec, sight, *resolved)
+        staged = await self._stage(draft, sight, *resolved)
         chains = tuple(with_trials(draft.plan.chains, staged))
         return msgspec.structs.replace(draft.plan, chains=chains)
 
@@ -174,7 +174,7 @@ class SchedulerService:
             draft = without_silent(draft, self._records.silence)
             drafted_ns = perf_counter_ns()
             sight = self._records.fleet.audiences.seen_in(spec.space)
-            await self._stage(draft, spec, sight, *resolved)
+            await self._stage(draft, sight, *resolved)
             _log.info(
                 "deployment_staged",
                 deployments=[one.key for one in specs],
@@ -212,7 +212,7 @@ class SchedulerService:
             )
             draft = without_silent(draft, self._records.silence)
             sight = fleet.audiences.seen_in(command.space)
-            await self._stage(draft, target.spec, sight, resolved)
+            await self._stage(draft, sight, resolved)
             return self._accepted("deployment.rollback", draft, facts, sequence)
 
         return await self._deciding.decided(
@@ -265,13 +265,14 @@ class SchedulerService:
         return resolved
 
     async def _stage(
-        self, draft: Draft, spec: DeploymentSpec, sight: Sight, *resolved: PackageResolved
+        self, draft: Draft, sight: Sight, *resolved: PackageResolved
     ) -> Mapping[str, tuple[StagedChain, ...]]:
         """What the nodes found when they tried their chains."""
         tickets = {one.package.signed.archive_sha256: one.ticket for one in resolved}
         members = self._records.fleet.audiences.members
+        name = ", ".join(record.name for record in draft.records)
         trials = await self._neighbours.stage(draft.staging, tickets, members)
-        judge_staging(spec, seen_errors(trials.errors, draft.staging, sight))
+        judge_staging(name, seen_errors(trials.errors, draft.staging, sight))
         return trials.staged
 
     def _accepted(

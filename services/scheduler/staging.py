@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from services.scheduler.audiences import Sight
-from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.desired import DesiredChain
 from shared.errors import FaultError, Reason, RefusedError
 from shared.identifiers import render_hook_point
@@ -37,8 +36,12 @@ def seen_errors(
     return {node: _seen(error, staging.get(node, ()), sight) for node, error in errors.items()}
 
 
-def judge_staging(spec: DeploymentSpec, errors: Mapping[str, RefusedError | FaultError]) -> None:
+def judge_staging(name: str, errors: Mapping[str, RefusedError | FaultError]) -> None:
     """Nothing, if every node could load its chains.
+
+    Args:
+        name: Of the deployment, or of all that are applied together.
+        errors: By node.
 
     Raises:
         StagingRefusedError: A node refused; the code is the first such node's.
@@ -50,13 +53,13 @@ def judge_staging(spec: DeploymentSpec, errors: Mapping[str, RefusedError | Faul
     if refused:
         first = next(iter(refused.values()))
         raise StagingRefusedError(
-            f"{spec.name}: {', '.join(refused)} refused: {first.message}",
+            f"{name}: {', '.join(refused)} refused: {first.message}",
             [reason for node, error in refused.items() for reason in _located(node, error)],
             code=first.refusal_code,
         )
     if errors:
         raise NodeAwayError(
-            f"{spec.name}: nothing was changed, because not every node could try it: "
+            f"{name}: nothing was changed, because not every node could try it: "
             + "; ".join(f"{node}: {error.message}" for node, error in sorted(errors.items())),
             [reason for node, error in sorted(errors.items()) for reason in _located(node, error)],
         )

@@ -50,7 +50,9 @@ def places_of(
         current: What the node is told to run.
         held: That by who holds what, if it is known already.
     """
-    facts = facts_of(revision).on(node)
+    facts = facts_of(revision)
+    if facts.has_overlays:
+        facts = facts.on(node)
     told = revision.revision
     if revision.resolved is not None:
         program = facts.program(node.platform)
@@ -127,7 +129,8 @@ def wanted_on(
         if one.is_whole:
             places = places_of(one.newest.revision, node, current, held=held)
             if places:
-                found.append((one.newest.on(node), tuple(places)))
+                there = one.newest.on(node) if one.newest.has_overlays else one.newest
+                found.append((there, tuple(places)))
         else:
             found += wanted_from(one, node, current, held=held)
     return tuple(found)

@@ -38,23 +38,27 @@ from tests.support.scheduler_neighbours import (
 MOST_WRITES = 40
 
 
+@pytest.mark.parametrize("beside", [(), ("guard",)], ids=["alone", "together"])
 async def test_a_leader_frozen_at_any_write_writes_nothing_after_the_next_one_leads(
-    buses: Buses,
+    buses: Buses, beside: tuple[str, ...]
 ) -> None:
-    """Held up before each of its writes in turn, until another has taken over and is done."""
+    """Held up before each of its writes in turn, until another has taken over and is done.
+
+    Of a command that changes two deployments, nodes are never told one.
+    """
     operator = await buses.open("operator")
     reader = await buses.open("service-scheduler")
     credentials = buses.server.credentials("service-scheduler")
     tokens = itertools.count(1)
     frozen_at = 0
+    names = ("edge", *beside)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(a_catalog(await buses.open("service-catalog"), a_package()))
         node = await stack.enter_async_context(a_test_node(await buses.open("node", "n1")))
         for number in range(1, MOST_WRITES):
-            name, frost = f"edge-{number}", Frost()
-            command = ApplyDeployment(
-                spec=a_spec(name, order=number), command_id=f"command-{number}"
-            )
+            frost = Frost()
+            first, *also = (a_spec(name, order=2 * number + at) for at, name in enumerate(names))
+            command = ApplyDeployment(spec=first, also=tuple(also), command_id=f"command-{number}")
             async with a_leader(credentials, next(tokens), frost) as (lead, writes):
                 frost.freeze_at(number)
                 asking = asyncio.create_task(_asked(operator, command))
@@ -65,7 +69,8 @@ async def test_a_leader_frozen_at_any_write_writes_nothing_after_the_next_one_le
                 lead.lost.set()  # no process answers without a fresh lease
                 async with a_leader(credentials, next(tokens), Frost()):
                     await _asked(operator, command)
-                    await until_running(operator, name)
+                    for name in names:
+                        await until_running(operator, name)
                     await until_settled(reader)
                     before = await _stored(reader)
                     frost.thawed.set()
@@ -85,6 +90,10 @@ async def test_a_leader_frozen_at_any_write_writes_nothing_after_the_next_one_le
     assert len({event.id for event in events}) == len(events)
     generations = [one.generation for one in node.told]
     assert generations == sorted(set(generations))
+    orders = [[one.order for one in told.chains[0].programs] for told in node.told]
+    assert [[one - found[0] for one in found] for found in orders] == (
+        [[*range(len(names))]] * len(orders)
+    )
 
 
 async def test_a_leader_that_comes_too_late_does_not_begin(buses: Buses) -> None:

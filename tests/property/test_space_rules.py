@@ -109,7 +109,7 @@ def staging_refusal(
         errors[node] = RefusedError(named, [Reason(path=named, rule=named)])
     sight = fleet.audiences.seen_in(spec.space)
     try:
-        judge_staging(spec, seen_errors(errors, staging, sight))
+        judge_staging(spec.name, seen_errors(errors, staging, sight))
     except RefusedError as error:
         return error.refusal()
     return None

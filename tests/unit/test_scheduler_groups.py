@@ -9,6 +9,7 @@ from itertools import combinations
 
 import pytest
 
+from cli.history import history_of
 from services.scheduler.completion import endings
 from services.scheduler.desired_state import Fleet, derive_desired
 from services.scheduler.groups import (
@@ -18,6 +19,7 @@ from services.scheduler.groups import (
 )
 from services.scheduler.joint_plan import draft_all
 from services.scheduler.service import planning
+from services.scheduler.status import deployment_status
 from shared.contracts.deployments import DeploymentRecord, DeploymentSpec
 from shared.errors import RefusedError
 from tests.fleets import a_fleet, a_node, a_package, a_spec, applied, removed
@@ -61,6 +63,16 @@ def test_every_revision_says_what_it_was_applied_with() -> None:
     assert [record.generation for record in records] == [2, 1]
     (alone,) = together(fleet, a_spec("edge", order=12))
     assert alone.revisions[-1].together == {}
+
+
+def test_the_history_says_what_a_revision_was_applied_with() -> None:
+    """The others by their keys."""
+    fleet = with_all(a_fleet(), together(a_fleet(), a_spec("edge"), a_spec("guard", order=9)))
+    status = deployment_status(fleet.deployments["guard"], fleet, {}, silences={})
+
+    (told,) = history_of(status).revisions
+
+    assert told.together == ("edge",)
 
 
 @pytest.mark.parametrize("there", [1, 2])

@@ -8,7 +8,6 @@ import pytest
 
 from services.scheduler.staging import NodeAwayError, StagingRefusedError, judge_staging
 from shared.errors import FaultError, Reason, RefusedError
-from tests.fleets import a_spec
 
 AWAY = FaultError("node n2 is not answering")
 REFUSED = RefusedError(
@@ -20,7 +19,7 @@ REFUSED = RefusedError(
 
 def test_no_errors_are_no_objection() -> None:
     """Every node could load its chains."""
-    judge_staging(a_spec(), {})
+    judge_staging("edge", {})
 
 
 def test_every_refusal_is_given_with_the_path_led_by_its_node() -> None:
@@ -28,7 +27,7 @@ def test_every_refusal_is_given_with_the_path_led_by_its_node() -> None:
     other = RefusedError("no rights", code="unsupported_by_kernel")
 
     with pytest.raises(StagingRefusedError, match="edge: n1, n3 refused: cannot link") as caught:
-        judge_staging(a_spec(), {"n3": other, "n1": REFUSED})
+        judge_staging("edge", {"n3": other, "n1": REFUSED})
 
     assert caught.value.refusal_code == "link_refused"
     assert [(one.path, one.rule, one.got) for one in caught.value.reasons] == [
@@ -43,7 +42,7 @@ def test_a_rule_does_not_repeat_the_path_before_it() -> None:
     busy = RefusedError("busy", [Reason(path="d3/xdp", rule="d3/xdp: is being changed")])
 
     with pytest.raises(StagingRefusedError) as caught:
-        judge_staging(a_spec(), {"n1": busy})
+        judge_staging("edge", {"n1": busy})
 
     assert [(one.path, one.rule) for one in caught.value.reasons] == [
         ("nodes.n1.d3/xdp", "is being changed")
@@ -53,7 +52,7 @@ def test_a_rule_does_not_repeat_the_path_before_it() -> None:
 def test_a_node_that_is_away_is_a_fault_that_names_it() -> None:
     """The same command may succeed later."""
     with pytest.raises(NodeAwayError, match="n2: node n2 is not answering") as caught:
-        judge_staging(a_spec(), {"n2": AWAY})
+        judge_staging("edge", {"n2": AWAY})
 
     assert [reason.path for reason in caught.value.reasons] == ["nodes.n2"]
 
@@ -61,4 +60,4 @@ def test_a_node_that_is_away_is_a_fault_that_names_it() -> None:
 def test_a_refusal_decides_even_if_another_node_is_away() -> None:
     """Waiting for the other would not help."""
     with pytest.raises(StagingRefusedError):
-        judge_staging(a_spec(), {"n1": REFUSED, "n2": AWAY})
+        judge_staging("edge", {"n1": REFUSED, "n2": AWAY})
