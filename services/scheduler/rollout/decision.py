@@ -22,7 +22,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -150,11 +150,7 @@ def due_at(rollout: RolloutSpec, state: RolloutState, known: Circumstances) -> d
     if state.phase == "waiting" and known.hold is not None:
         return known.hold.until
     if state.phase == "rolling-out" and state.released_at:
-        pending = [
-            _deadline(name, rollout, state, known)
-            for name in released_nodes(state)
-            if known.standings.get(name, GONE).state == "pending"
-        ]
+        pending = [when for _, when in _deadlines(rollout, state, known)]
         return min(pending, default=None)
     if state.phase == "baking":
         return read_time(state.healthy_since) + timedelta(seconds=rollout.bake_seconds)
@@ -280,23 +276,18 @@ def _failure(
         return Fail("it is not healthy", known.failure)
     if state.phase != "rolling-out" or not state.released_at:
         return None
-    pending = [
-        name
-        for name in told
-        if known.standings.get(name, GONE).state == "pending"
-        and now >= _deadline(name, rollout, state, known)
-    ]
+    pending = [name for name, when in _deadlines(rollout, state, known) if when <= now]
     if not pending:
         return None
     reasons = tuple(why for name in pending for why in known.standings[name].why)
     return Fail(f"not confirmed within {rollout.timeout_seconds} s: {named(pending)}", reasons)
 
 
-def _deadline(
-    name: str, rollout: RolloutSpec, state: RolloutState, known: Circumstances
-) -> datetime:
-    """Until when the node must be confirmed."""
-    since = read_time(state.released_at)
-    return max(since, known.returned_at.get(name, since)) + timedelta(
-        seconds=rollout.timeout_seconds
-    )
+def _deadlines(
+    rollout: RolloutSpec, state: RolloutState, known: Circumstances
+) -> Iterator[tuple[str, datetime]]:
+    """The changed nodes that are on their way, and until when each must be confirmed."""
+    since, allowed = read_time(state.released_at), timedelta(seconds=rollout.timeout_seconds)
+    for name in released_nodes(state):
+        if known.standings.get(name, GONE).state == "pending":
+            yield name, max(since, known.returned_at.get(name, since)) + allowed
