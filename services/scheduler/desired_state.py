@@ -17,8 +17,9 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Final
 
 import msgspec
@@ -27,7 +28,7 @@ from services.scheduler.audiences import Audiences
 from services.scheduler.chain_planning import plan_wanted
 from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.placement import NodeView
-from services.scheduler.rollout.assignment import Assignment, assignment
+from services.scheduler.rollout.assignment import Assignment, assignment, command_of
 from services.scheduler.wanted_places import Wanted, assignments_of, wanted_from, wanted_on
 from shared.contracts.deployments import DeploymentRecord
 from shared.contracts.desired import Cause, DesiredChain, DesiredNode, DesiredProgram
@@ -195,6 +196,8 @@ class _Change:
                 continue
             if any(facts.key == key for facts, _ in old.wanted):
                 return True
+            if old.derived is not current and _is_told(key, current):
+                return True
             if now is not None and wanted_from(now, node, current):
                 return True
         return False
@@ -256,7 +259,8 @@ def _derive(
     for point in sorted({*before, *planned.chains}):
         programs = planned.chains.get(point, ())
         interface, hook, netns = parse_hook_point(point, path="chains")
-        has_place = is_probe(hook) or render_place(interface, netns) in node.interfaces
+        place = render_place(interface, netns)
+        has_place = is_probe(hook) or place in node.interfaces
         if not programs and not has_place:
             continue
         old = before.get(point)
@@ -272,7 +276,14 @@ def _derive(
                     hook=hook,
                     netns=netns,
                     programs=programs,
-                    cause=_cause(old, programs, deployments, audiences),
+                    cause=_cause(
+                        old,
+                        programs,
+                        place=place,
+                        wanted=wanted,
+                        deployments=deployments,
+                        audiences=audiences,
+                    ),
                     link=link,
                     audience=audience,
                     target=target,
@@ -294,6 +305,10 @@ def _derive(
         members=members,
     )
     return derived, planned.conflicts
+
+
+def _is_told(key: str, current: DesiredNode | None) -> bool:
+    return current is not None and any(takes_part(key, chain) for chain in current.chains)
 
 
 def _without_old_probes(
@@ -360,18 +375,21 @@ def _told_to(chain: DesiredChain, audience: Audience, audiences: Audiences) -> D
 def _cause(
     old: DesiredChain | None,
     programs: Collection[DesiredProgram],
+    *,
+    place: str,
+    wanted: Wanted,
     deployments: Mapping[str, DeploymentRecord],
     audiences: Audiences,
 ) -> Cause:
     """The newest command of the deployments whose part in the chain is not what it was."""
     was = old.programs if old else ()
     differing = {one.deployment for one in (*was, *programs) if (one in was) != (one in programs)}
-    newest = _newest(deployments[name] for name in differing if name in deployments)
-    if newest is not None and newest.changed_by is not None:
-        audience = audiences.of(newest.space)
-        return msgspec.structs.replace(newest.changed_by, audience=audience)
-    return old.cause if old else Cause(command_id="")
-
-
-def _newest(records: Iterable[DeploymentRecord]) -> DeploymentRecord | None:
-    return max(records, key=lambda record: (record.changed_at, record.key), default=None)
+    said: list[tuple[str, str, Cause | None]] = []
+    for key in differing & deployments.keys():
+        there = (facts.revision for facts, places in wanted if facts.key == key and place in places)
+        at, cause = command_of(deployments[key], next(there, None))
+        said.append((at, key, cause))
+    _, newest, cause = max(said, key=itemgetter(0, 1), default=("", "", None))
+    if cause is None:
+        return old.cause if old else Cause(command_id="")
+    return msgspec.structs.replace(cause, audience=audiences.of(deployments[newest].space))

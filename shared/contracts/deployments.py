@@ -331,6 +331,10 @@ class EarlierRevision(Message, frozen=True, kw_only=True):
     packed_places: str = ""
     """Who has it (`shared.packed_places`), without an interface for all of a node; empty: it was
     everywhere, and is where no other revision is named."""
+    changed_by: Cause | None = None
+    """Who gave the command that it came by."""
+    changed_at: str = ""
+    """When that was accepted, RFC 3339 UTC."""
 
 
 class DeploymentRecord(Message, frozen=True, kw_only=True):

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is derived from what changed alone is what would be derived from everything."""
+"""What is derived from what changed alone is what would be derived from everything.
+
+Rollouts come as far as chance will have it.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,12 @@ from services.scheduler.placement import NodeView
 from services.scheduler.unfit import stays
 from shared.contracts.deployments import DeploymentRecord, DeploymentRevision, DeploymentSpec
 from shared.contracts.node_overlays import NodeOverlay
+from shared.contracts.rollouts import RolloutSpec
 from shared.contracts.selectors import NodeSelector
 from shared.errors import FaultError, RefusedError
 from shared.packed_places import pack_places, unpack_places
 from tests.fleets import a_command, a_node, a_package, a_spec
+from tests.support.rollout_progress import WAYS, Progress, progressed
 
 NAMES = ("aa", "bb", "cc")
 NODES = ("n1", "n2", "n3")
@@ -29,12 +34,19 @@ INTERFACES = ("eth0", "wan0")
 OVERLAY = NodeOverlay(
     name="as", nodes=NodeSelector(labels={"a": "1"}), config={"limits": {"80": 1}}
 )
+COLOURS = {"blue": "eth0", "green": "wan0"}
+ROLLOUTS = (
+    RolloutSpec(),
+    RolloutSpec(strategy="canary"),
+    RolloutSpec(strategy="waves", waves=("50%",)),
+    RolloutSpec(strategy="blue-green", blue="blue", green="green"),
+)
 
 labels = st.dictionaries(st.sampled_from(("a", "b")), st.just("1"))
 views = st.builds(
     lambda name, interfaces, found, forgotten, xdp: replace(
         a_node(name, *sorted(interfaces)),
-        labels=found,
+        labels=COLOURS | found,
         is_forgotten=forgotten,
         features={"xdp": xdp},
     ),
@@ -45,8 +57,14 @@ views = st.builds(
     st.sampled_from((True, True, False)),
 )
 specs = st.builds(
-    lambda name, order, interfaces, found, before, overlays: a_spec(
-        name, order=order, interfaces=interfaces, labels=found, before=before, overlays=overlays
+    lambda name, order, interfaces, found, before, overlays, rollout: a_spec(
+        name,
+        order=order,
+        interfaces=interfaces,
+        labels=found,
+        before=before,
+        overlays=overlays,
+        rollout=rollout,
     ),
     st.sampled_from(NAMES),
     st.one_of(st.none(), st.integers(0, 2)),
@@ -54,10 +72,13 @@ specs = st.builds(
     st.dictionaries(st.sampled_from(("a", "b")), st.just("1"), max_size=1),
     st.sampled_from(((), ("deployment:aa",), ("package:rate-limit",))),
     st.sampled_from(((), (OVERLAY,))),
+    st.sampled_from(ROLLOUTS),
 )
 audiences = st.sampled_from([Audiences(), Audiences(members={"p_acme": ("somebody",)})])
+progress = st.builds(Progress, st.sampled_from(NAMES), st.sampled_from(WAYS))
+told = st.sampled_from([1, 2, 3])
 steps = st.one_of(
-    specs, st.sampled_from(NAMES), views, audiences, st.sampled_from([1, 2, 3]), st.none()
+    specs, st.sampled_from(NAMES), views, audiences, told, st.none(), progress, progress
 )
 
 
@@ -67,10 +88,10 @@ def _changed(fleet: Fleet, step: object, number: int) -> Fleet:
         return fleet.with_deployment(
             draft_application(fleet, step, a_package(), a_command(number)).record
         )
+    if isinstance(step, Progress | NodeView):
+        return _moved(fleet, step, number)
     if isinstance(step, str):
         return fleet.with_deployment(draft_removal(fleet, step, a_command(number)).record)
-    if isinstance(step, NodeView):
-        return replace(fleet, nodes={**fleet.nodes, step.name: step})
     if isinstance(step, Audiences):
         return replace(fleet, audiences=step)
     if step is None:  # everything is read anew from the store
@@ -84,6 +105,12 @@ def _changed(fleet: Fleet, step: object, number: int) -> Fleet:
     derived = derive_desired(fleet)  # some nodes are told, and others could not be written yet
     told = dict(list(derived.changed.items())[:step])
     return replace(fleet, desired={**fleet.desired, **told}, known=derived.known)
+
+
+def _moved(fleet: Fleet, step: Progress | NodeView, number: int) -> Fleet:
+    if isinstance(step, Progress):
+        return progressed(fleet, step, number)
+    return replace(fleet, nodes={**fleet.nodes, step.name: step})
 
 
 @given(st.lists(steps, max_size=12))

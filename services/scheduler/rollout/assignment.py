@@ -29,6 +29,7 @@ from shared.contracts.deployments import (
     DeploymentRevision,
     EarlierRevision,
 )
+from shared.contracts.desired import Cause
 from shared.contracts.rollouts import RolloutWave
 from shared.identifiers import render_place, split_place
 from shared.packed_places import Place, pack_places, unpack_places
@@ -223,23 +224,39 @@ def earlier_when_next(
     now = assignment(record)
     if record is None or now is None:
         return ()
+    newest = EarlierRevision(
+        revision=record.revisions[-1], changed_by=record.changed_by, changed_at=record.changed_at
+    )
     if now.is_whole:
-        return (EarlierRevision(revision=record.revisions[-1]),)
+        return (newest,)
     held: dict[int, list[Place]] = {}
     for name, node in nodes.items():
         for place, facts in _had_on(now, node):
             interface, netns = split_place(place)
             held.setdefault(id(facts), []).append((name, interface, netns))
-    base = [one for one in record.earlier if not one.packed_places]
-    named = [one for one in now.revisions if all(one.revision is not b.revision for b in base)]
-    return (
-        *(
-            EarlierRevision(revision=facts.revision, packed_places=pack_places(held[id(facts)]))
-            for facts in named
-            if id(facts) in held
-        ),
-        *base,
-    )
+    known = {id(one.revision): one for one in (newest, *record.earlier)}
+    found: list[EarlierRevision] = []
+    for facts in now.revisions:
+        one = known[id(facts.revision)]
+        if one is not newest and not one.packed_places:
+            found.append(one)
+        elif id(facts) in held:
+            places = pack_places(held[id(facts)])
+            found.append(msgspec.structs.replace(one, packed_places=places))
+    return tuple(found)
+
+
+def command_of(
+    record: DeploymentRecord, revision: DeploymentRevision | None
+) -> tuple[str, Cause | None]:
+    """When the command was accepted that the revision came by, and who gave it.
+
+    Without a revision, of the newest command, which may be what took the deployment off.
+    """
+    for one in record.earlier if revision is not None and is_rolling(record) else ():
+        if revision is not None and one.revision.revision == revision.revision:
+            return one.changed_at, one.changed_by
+    return record.changed_at, record.changed_by
 
 
 def _had_on(now: Assignment, node: NodeView) -> Iterable[tuple[str, RevisionFacts]]:
