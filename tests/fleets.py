@@ -54,6 +54,8 @@ def a_spec(name: str = "edge", **fields: Any) -> DeploymentSpec:
         names=tuple(fields.pop("names", ("*",))),
         rules=fields.pop("rules", ()),
         percent=fields.pop("percent", None),
+        count=fields.pop("count", None),
+        spread=fields.pop("spread", None),
     )
     defaults: dict[str, Any] = {
         "package": "rate-limit",

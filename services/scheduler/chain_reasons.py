@@ -135,6 +135,8 @@ def _node_reasons(spec: DeploymentSpec, node: NodeView) -> Iterator[str]:
     if spec.nodes.percent is not None:
         found = place_in_share(spec.key, node.name)
         yield f"place {found:.1f} of 100 is below {spec.nodes.percent} percent"
+    if spec.nodes.count is not None:
+        yield f"it was chosen (count = {spec.nodes.count})"
 
 
 def _place_reasons(revision: DeploymentRevision) -> Iterator[str]:
@@ -190,6 +192,8 @@ def _why_not(revision: DeploymentRevision, node: NodeView, place: str, fleet: Fl
     mismatch = selector_mismatch(revision.spec, node)
     if mismatch is not None:
         return mismatch
+    if not facts_of(revision).is_chosen(node.name):
+        return f"it was not chosen (count = {revision.spec.nodes.count})"
     if place not in node.interfaces:
         return "the node has no such interface now"
     if selected_by(place, revision.spec, node) is None:

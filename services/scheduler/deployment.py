@@ -30,6 +30,7 @@ from shared.contracts.deployments import (
     DeploymentRecord,
     DeploymentRevision,
     DeploymentSpec,
+    NodeChoice,
     Placement,
     ResolvedProgram,
 )
@@ -102,6 +103,7 @@ def next_record(
     package: PackageVersion,
     resolved: ResolvedProgram,
     placements: tuple[Placement, ...],
+    choice: NodeChoice | None = None,
     facts: CommandFacts,
     rollback_of: DeploymentRevision | None = None,
 ) -> DeploymentRecord:
@@ -124,6 +126,7 @@ def next_record(
         rollback_of=rollback_of.revision if rollback_of else 0,
         instance=rollback_of.instance if rollback_of else _instance(previous, spec, number),
         resolved=resolved,
+        choice=choice,
         together=dict(facts.together),
     )
     return appended(previous, revision, facts)
@@ -134,7 +137,9 @@ def appended(
 ) -> DeploymentRecord:
     """The deployment with the revision as its newest, everywhere."""
     older = tuple(
-        msgspec.structs.replace(one, resolved=None, placements=(), packed_placements="")
+        msgspec.structs.replace(
+            one, resolved=None, placements=(), packed_placements="", choice=None
+        )
         for one in (previous.revisions if previous else ())
     )
     return DeploymentRecord(

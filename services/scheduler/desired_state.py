@@ -61,6 +61,8 @@ class Fleet:
     """Who sees which deployment."""
     policy: RolloutPolicy = NO_POLICY
     """What holds of every rollout."""
+    lost: frozenset[str] = frozenset()
+    """Nodes that were silent for so long that others may take their place."""
     known: Derivation | None = field(default=None, compare=False, repr=False)
     """What was derived before, of this or another moment: it saves work and decides nothing."""
 

@@ -24,6 +24,7 @@ import msgspec
 from services.scheduler.desired_state import Fleet
 from services.scheduler.liveness import Silence
 from services.scheduler.place_conflicts import PlaceConflict
+from services.scheduler.revision_facts import facts_of
 from services.scheduler.rollout.waves import share_of
 from services.scheduler.status import view_places
 from shared.contracts.cordons import Cordon, DrainWait
@@ -162,8 +163,9 @@ class _Budget:
                 self._away.setdefault(view.node, "is not confirmed")
         silent = {node for node in self._nodes if seen.silence(node).is_silent}
         self._away.update(dict.fromkeys(silent, "is silent"))
+        facts = facts_of(record.revisions[-1])
         for name, node in seen.fleet.nodes.items():
-            if record.key in node.left and not node.is_forgotten:
+            if record.key in node.left and not node.is_forgotten and facts.is_chosen(name):
                 self._nodes.add(name)
                 self._away[name] = "is drained"
 

@@ -10,11 +10,12 @@ Rules:
    gap for a while, which doubles with each further loss: who comes and goes is not lost and found
    each time.
  * Once back, it stays so until three heartbeats are missed again.
+ * One that does not come back for LOST_SECONDS is given up for a while: others take its place.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from shared.contracts.node import HEARTBEAT_SECONDS
@@ -24,6 +25,8 @@ RECENT_SECONDS: Final = 600.0
 """How long a loss counts."""
 STEADY_SECONDS: Final = 6.0 * HEARTBEAT_SECONDS
 """How long a node must be heard without a gap after its second loss to be back."""
+LOST_SECONDS: Final = 120.0
+"""After a node fell silent."""
 _MOST_LOSSES: Final = 5
 """That are kept: after as many, eight minutes of heartbeats are asked for."""
 
@@ -38,6 +41,8 @@ class Hearing:
     """When the first of the heartbeats came that end with it and have no gap."""
     lost_at: tuple[float, ...] = ()
     """When it was lost, oldest first; only what may still count."""
+    silent_since: float | None = None
+    """Since when it counts as silent, in spite of the last heartbeat; None: it did not then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,8 @@ class Silence:
     """How often it was lost in the last ten minutes, this time included."""
     steady_seconds: float = 0.0
     """How long it must be heard without a gap to be back; 0: the next heartbeat is enough."""
+    lasts_seconds: float = 0.0
+    """How long it has been silent."""
 
     @property
     def is_alive(self) -> bool:
@@ -63,6 +70,11 @@ class Silence:
     def is_unsteady(self) -> bool:
         """Whether it is heard, and was lost too often of late to count as back."""
         return self.is_silent and self.is_alive
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it has been silent for so long that others take its place."""
+        return self.is_silent and self.lasts_seconds >= LOST_SECONDS
 
     @property
     def why(self) -> str:
@@ -80,10 +92,16 @@ def heard(hearing: Hearing | None, *, at: float) -> Hearing:
     """What is known of the node once a heartbeat came."""
     if hearing is None:
         return Hearing(last_at=at, since_at=at)
+    since = hearing.silent_since
     if at - hearing.last_at <= SILENT_AFTER_SECONDS:
-        return Hearing(max(at, hearing.last_at), hearing.since_at, hearing.lost_at)
-    losses = (*_recent(hearing, now=at), hearing.last_at + SILENT_AFTER_SECONDS)
-    return Hearing(last_at=at, since_at=at, lost_at=losses[-_MOST_LOSSES:])
+        now = Hearing(max(at, hearing.last_at), hearing.since_at, hearing.lost_at, since)
+    else:
+        lost_at = hearing.last_at + SILENT_AFTER_SECONDS
+        losses = (*_recent(hearing, now=at), lost_at)[-_MOST_LOSSES:]
+        now = Hearing(at, at, losses, lost_at if since is None else since)
+    if now.silent_since is not None and not judge_silence(now, started_at=at, now=at).is_silent:
+        return replace(now, silent_since=None)
+    return now
 
 
 def judge_silence(hearing: Hearing | None, *, started_at: float, now: float) -> Silence:
@@ -97,17 +115,22 @@ def judge_silence(hearing: Hearing | None, *, started_at: float, now: float) -> 
         now: The moment.
     """
     if hearing is None:
-        return Silence(seconds=None, is_silent=now - started_at > SILENT_AFTER_SECONDS)
+        lasts_seconds = now - started_at - SILENT_AFTER_SECONDS
+        return Silence(None, is_silent=lasts_seconds > 0, lasts_seconds=max(0.0, lasts_seconds))
     seconds = now - hearing.last_at
     is_lost = seconds > SILENT_AFTER_SECONDS
     losses = len(_recent(hearing, now=now))
     steady_seconds = STEADY_SECONDS * 2 ** (losses - 2) if losses > 1 else 0.0
     is_unsteady = hearing.last_at - hearing.since_at < steady_seconds
+    since = hearing.silent_since
+    if since is None:
+        since = hearing.last_at + SILENT_AFTER_SECONDS if is_lost else now
     return Silence(
         seconds=seconds,
         is_silent=is_lost or is_unsteady,
         losses=losses + is_lost,
         steady_seconds=steady_seconds,
+        lasts_seconds=now - since if is_lost or is_unsteady else 0.0,
     )
 
 

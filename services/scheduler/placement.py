@@ -34,7 +34,7 @@ from services.scheduler.selection import (
     selector_mismatch,
     selector_text,
 )
-from shared.contracts.deployments import DeploymentSpec, Placement
+from shared.contracts.deployments import DeploymentSpec, NodeChoice, Placement
 from shared.contracts.errors import ErrorCode
 from shared.contracts.node import NodeRecord
 from shared.contracts.scheduler import ExcludedNode, NodeLabels
@@ -81,6 +81,7 @@ class NodeView:
     """Keys of the deployments that may be on it, since it is cordoned; None: all."""
     left: frozenset[str] = frozenset()
     """Keys of the deployments that a drain took off it."""
+    is_draining: bool = False
     waivers: tuple[Waiver, ...] = ()
     """In force anywhere."""
     kind: object = field(init=False, compare=False, repr=False)
@@ -106,6 +107,10 @@ class Placing:
     excluded: tuple[ExcludedNode, ...]
     kept: tuple[ExcludedNode, ...] = ()
     """Nodes that would be excluded, if the same program did not run there already."""
+    choice: NodeChoice | None = None
+    """Of a deployment for so many nodes, which."""
+    missing: int = 0
+    """How many nodes more it is for."""
 
 
 def view_node(
@@ -128,6 +133,7 @@ def view_node(
         is_forgotten=labels is not None and labels.forgotten,
         stays=frozenset(cordon.stays) if (cordon := labels and labels.cordon) else None,
         left=frozenset(cordon.left if cordon else ()),
+        is_draining=bool(cordon and cordon.drains),
         waivers=waivers,
     )
 

@@ -12,6 +12,7 @@ from functools import cache
 
 from services.scheduler.audiences import Sight
 from services.scheduler.chain_order import check_order
+from services.scheduler.choosing import choice_warnings, with_choice
 from services.scheduler.deployment import (
     CommandFacts,
     check_same_archive,
@@ -84,6 +85,7 @@ class Prepared:
             *order_warnings(self.previous, newest),
             *neighbour_warnings(newest, end.desired, sight),
             *verdict_warnings(self.resolved, self.spec.hook),
+            *choice_warnings(self.spec, self.placing),
             *overlay_warnings(self.spec, fleet.nodes.values()),
             *dict.fromkeys(
                 f"it stays on {one.node}, where it runs already, although {one.why}"
@@ -128,6 +130,7 @@ def prepare(
         wanted_on=(lambda node: wanted(applying(spec, node))) if spec.overlays else None,
         running=_running_places(spec, package, resolved, fleet),
     )
+    placing = with_choice(placing, spec, fleet)
     previous = fleet.deployments.get(spec.key)
     record = next_record(
         previous,
@@ -135,6 +138,7 @@ def prepare(
         package=package,
         resolved=resolved,
         placements=placing.places,
+        choice=placing.choice,
         facts=facts,
         rollback_of=rollback_of,
     )

@@ -40,6 +40,8 @@ class RevisionFacts:
             and all(isinstance(one, str) for one in revision.spec.interfaces)
         )
         """Whether names alone say which interfaces of a node that lacks nothing are meant."""
+        choice = revision.choice
+        self._chosen: Final = frozenset(choice.names) if choice is not None else None
         self._selected: Final[dict[tuple[str, ...], tuple[str, ...]]] = {}
         self._placed: dict[str, tuple[str, ...]] | None = None
         self._programs: Final[dict[str, DesiredProgram]] = {}
@@ -56,6 +58,10 @@ class RevisionFacts:
             there = overlaid_revision(self.revision, which)
             known = self._overlaid[which] = RevisionFacts(there)
         return known
+
+    def is_chosen(self, node: str) -> bool:
+        """Whether the node may have it, if it is for so many nodes."""
+        return self._chosen is None or node in self._chosen
 
     def placed_on(self, node: str) -> tuple[str, ...]:
         """The places of a node that it was accepted for."""

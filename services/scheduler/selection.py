@@ -18,7 +18,7 @@ Rules:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import ClassVar, Final, Protocol
 
@@ -41,6 +41,13 @@ class SelectorError(RefusedError):
     """What selects nodes or interfaces cannot mean anything."""
 
     code: ClassVar[ErrorCode] = "invalid_request"
+
+
+def _count_problems(spec: DeploymentSpec) -> Iterator[Reason]:
+    if spec.nodes.count is not None and spec.nodes.percent is not None:
+        yield Reason(path="nodes.percent", rule="excludes count", got=spec.nodes.percent)
+    if spec.nodes.count is None and spec.nodes.spread is not None:
+        yield Reason(path="nodes.spread", rule="needs count", got=spec.nodes.spread)
 
 
 class SelectableNode(Protocol):
@@ -81,7 +88,7 @@ def check_selectors(spec: DeploymentSpec) -> None:
     Raises:
         SelectorError: With every rule and selector that cannot.
     """
-    problems = rule_problems(spec.nodes, path="nodes")
+    problems = [*rule_problems(spec.nodes, path="nodes"), *_count_problems(spec)]
     problems += [
         Reason(
             path=f"interfaces[{index}]",

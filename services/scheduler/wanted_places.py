@@ -50,6 +50,19 @@ def places_of(
         current: What the node is told to run.
         held: That by who holds what, if it is known already.
     """
+    if not facts_of(revision).is_chosen(node.name):
+        return []
+    return possible_places(revision, node, current, held=held)
+
+
+def possible_places(
+    revision: DeploymentRevision,
+    node: NodeView,
+    current: DesiredNode | None,
+    *,
+    held: Holdings | None = None,
+) -> list[str]:
+    """As `places_of`, whether or not the node was chosen."""
     facts = facts_of(revision)
     if facts.has_overlays:
         facts = facts.on(node)

@@ -27,7 +27,7 @@ from shared.contracts.selectors import InterfaceGlob, InterfaceSelector, NetnsGl
 from shared.contracts.spaces import SpaceText
 from shared.deployment_keys import NEIGHBOUR_PATTERN, deployment_key
 from shared.identifiers import Hook, ProceedOn, Token, render_place
-from shared.packed_places import unpack_places
+from shared.packed_places import unpack_names, unpack_places
 
 DEFAULT_ORDER: Final = 500
 MAX_TARGETS: Final = 16
@@ -242,6 +242,21 @@ class ResolvedProgram(Message, frozen=True, kw_only=True):
         return {str(key): one for key, one in self.objects.items()}.get(platform, others)
 
 
+class NodeChoice(Message, frozen=True, kw_only=True):
+    """The nodes of a deployment that is for so many."""
+
+    nodes: tuple[str, ...] = ()
+    """Ascending; packed if they are many."""
+    packed_nodes: str = ""
+    changes: int = 0
+    """How often it became another one."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The nodes, packed or not."""
+        return _unpacked_names(self.packed_nodes) if self.packed_nodes else self.nodes
+
+
 class DeploymentRevision(Message, frozen=True, kw_only=True):
     """One accepted specification, resolved."""
 
@@ -269,6 +284,8 @@ class DeploymentRevision(Message, frozen=True, kw_only=True):
     under its own."""
     resolved: ResolvedProgram | None = None
     """Kept in the newest revision only: older ones are resolved again when brought back."""
+    choice: NodeChoice | None = None
+    """Of a revision for so many nodes, which; kept in the newest revision only."""
     together: dict[str, int] = {}
     """All deployments that its command changed as one, by key, with the generation that each has
     by it; empty: it changed this one alone."""
@@ -313,6 +330,11 @@ MAX_EARLIER: Final = 3
 """Revisions that are on their way to nodes, or stay until the newest one is everywhere."""
 PACKED_FROM: Final = 512
 """Placements; a record would have no room for ten thousand."""
+
+
+@lru_cache(maxsize=256)
+def _unpacked_names(packed: str) -> tuple[str, ...]:
+    return unpack_names(packed)
 
 
 @lru_cache(maxsize=256)

@@ -40,6 +40,10 @@ class NodeShare(NodeSelector, frozen=True, kw_only=True):
     percent: Annotated[int, Meta(ge=1, le=100)] | None = None
     """Of each hundred nodes about so many: which, a digest of the deployment's key and the node's
     name decides, so that no other node changes it, and a greater share holds the smaller one."""
+    count: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    """So many of those that can run it; who was chosen stays so until it is gone."""
+    spread: LabelKey | None = None
+    """Of `count`: label of nodes that fail together; the choice is spread over its values."""
 
 
 class InterfaceSelector(Document, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import pytest
 
 from services.scheduler.liveness import (
+    LOST_SECONDS,
     SILENT_AFTER_SECONDS,
     STEADY_SECONDS,
     Hearing,
@@ -83,3 +84,23 @@ def test_each_further_loss_doubles_what_is_asked_for() -> None:
 def test_losses_of_long_ago_do_not_count() -> None:
     """A node that was lost twice last night is back at once today."""
     assert not _judged([100.0, 140.0, 180.0, 1000.0, 1040.0], 1040.0).is_silent
+
+
+@pytest.mark.parametrize(
+    ("moments", "now", "lasts_seconds"),
+    [
+        ([], 10.0 + SILENT_AFTER_SECONDS + LOST_SECONDS, LOST_SECONDS),
+        ([100.0], 100.0 + SILENT_AFTER_SECONDS + 5, 5.0),
+        ([100.0, 500.0], 500.0, 0.0),
+        ([100.0, 140.0, 180.0, 220.0], 220.0, 50.0),
+        ([100.0, 140.0, 180.0, 220.0], 225.0, 55.0),
+    ],
+)
+def test_a_silence_lasts_until_the_node_counts_as_back(
+    moments: list[float], now: float, lasts_seconds: float
+) -> None:
+    """Also while it comes and goes; others take its place when that takes too long."""
+    silence = _judged(moments, now)
+
+    assert silence.lasts_seconds == pytest.approx(lasts_seconds)
+    assert silence.is_lost == (lasts_seconds >= LOST_SECONDS)

@@ -99,6 +99,8 @@ class FleetRecords:
         """The inventory, by node."""
         self.observed: Final[dict[str, ObservedNode]] = {}
         """What the nodes read back last, by node."""
+        self.lost: frozenset[str] = frozenset()
+        """Nodes that are silent for so long that others may take their place."""
 
     @property
     def fleet(self) -> Fleet:
@@ -111,6 +113,7 @@ class FleetRecords:
             desired=self._desired.taken(values),
             audiences=audiences_at(self.spaces.current, now=self._now()),
             policy=self.policies.policy,
+            lost=self.lost,
             known=self.known,
         )
 

@@ -26,10 +26,14 @@ from services.scheduler.draining import (
     is_drained,
 )
 from services.scheduler.execution import RETRY_SECONDS, Execution
+from services.scheduler.rebalancing import rebalance
 from shared.adapters.outbox import Outbox
+from shared.contracts.base import Accepted
+from shared.contracts.deployments import DEPLOYMENTS
 from shared.contracts.scheduler import NodeLabels
-from shared.errors import FaultError
+from shared.errors import FaultError, RefusedError
 from shared.moments import render_time
+from shared.outbox_records import Change, Decision
 
 LOOK_SECONDS: Final = 5.0
 """Nobody says that a node fell silent."""
@@ -60,7 +64,7 @@ class NodeUpkeep:
         self._outbox: Final = outbox
         self._execution: Final = execution
         self._now: Final = now
-        self._lost: frozenset[str] = frozenset()
+        self._silent: frozenset[str] = frozenset()
         self._pace: Final = Pace()
 
     async def keep(self) -> None:
@@ -88,15 +92,17 @@ class NodeUpkeep:
             self._note_lost()
         await self._prune()
         await self._drain()
+        await self._rebalance()
 
     def _note_lost(self) -> None:
         silences = self._records.silences()
-        lost = frozenset(node for node, one in silences.items() if one.is_silent)
-        for node in sorted(lost - self._lost):
-            _log.warning("node_lost", node=node, why=silences[node].why)
-        for node in sorted(self._lost - lost):
-            _log.info("node_found", node=node)
-        self._lost = lost
+        silent = frozenset(node for node, one in silences.items() if one.is_silent)
+        for node in sorted(silent - self._silent):
+            _log.warning("node_silent", node=node, why=silences[node].why)
+        for node in sorted(self._silent - silent):
+            _log.info("node_back", node=node)
+        self._silent = silent
+        self._records.lost = frozenset(node for node in silent if silences[node].is_lost)
 
     async def _prune(self) -> None:
         for record in self._records.cordoned():
@@ -122,6 +128,36 @@ class NodeUpkeep:
         for record in self._records.cordoned():
             if is_drained(record, self._execution.observation()):
                 await self._say_drained(record)
+
+    async def _rebalance(self) -> None:
+        for key, record in self._records.fleet.deployments.items():
+            if not record.removed and record.revisions[-1].choice is not None:
+                await self._rebalance_one(key)
+
+    async def _rebalance_one(self, key: str) -> None:
+        async with self._execution.change():
+            seen = self._execution.observation()
+            record = seen.fleet.deployments.get(key)
+            with self._pace.thinking():
+                step = rebalance(record, seen) if record is not None else None
+            if step is None:
+                return
+            decision = Decision(
+                reply=Accepted(command_id=step.step_id),
+                change=Change(
+                    DEPLOYMENTS, key, step.after, revision=self._records.revision_of(key)
+                ),
+                events=(step.event,),
+                audience=seen.fleet.audiences.of(step.before.space),
+            )
+            try:
+                await self._outbox.step(decision, step_id=step.step_id)
+            except RefusedError as error:
+                raise FaultError(f"{key}: nodes cannot be moved: {error.message}") from error
+            if self._records.fleet.deployments.get(key) is record:
+                await self._records.reread_deployments()
+        self._records.nodes_concerned.set()
+        _log.warning("deployment_rebalanced", deployment=key, added=list(step.added))
 
     async def _say_drained(self, record: NodeLabels) -> None:
         event_id, body = drained_event(record)

@@ -1,0 +1,154 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""The scheduler and nodes that are cordoned, drained, or lost by those who are so many."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from shared.contracts.cordons import (
+    CORDON_NODE,
+    DRAIN_NODE,
+    UNCORDON_NODE,
+    CordonNode,
+    CordonStatus,
+    DrainNode,
+    UncordonNode,
+)
+from shared.contracts.scheduler import (
+    GET_NODE,
+    LABEL_NODE,
+    REMOVE_DEPLOYMENT,
+    GetNode,
+    LabelNode,
+    RemoveDeployment,
+)
+from shared.errors import RefusedError
+from tests.fleets import a_spec
+from tests.support.event_stream import stored_events
+from tests.support.scheduler_neighbours import WAIT_SECONDS, until_running
+from tests.support.scheduler_system import System, system
+
+__all__ = ["system"]
+
+
+async def test_a_cordoned_node_keeps_what_it_has_and_gets_nothing_new(system: System) -> None:
+    """Until the cordon ends; both are in the log, and operators may."""
+    await system.catalog()
+    await system.node("n1")
+    late = await system.node("n2")
+    await system.apply(a_spec(order=10))
+    await until_running(system.operator, "edge")
+
+    await system.operator.request(CORDON_NODE, CordonNode(node="n2", command_id="cordon-001"))
+    accepted = await system.apply(a_spec("other", order=20))
+    await until_running(system.operator, "other")
+    shown = await system.operator.request(GET_NODE, GetNode(node="n2"))
+
+    assert [(one.node, one.why) for one in accepted.plan.excluded] == [("n2", "is cordoned")]
+    assert shown.cordon is not None
+    assert shown.cordon.stays == ("edge",)
+    assert [one.deployment for one in late.told[-1].chains[0].programs] == ["edge"]
+
+    await system.operator.request(UNCORDON_NODE, UncordonNode(node="n2", command_id="uncordon-1"))
+    async with asyncio.timeout(WAIT_SECONDS):
+        while [one.deployment for one in late.told[-1].chains[0].programs] != ["edge", "other"]:
+            await asyncio.sleep(0.005)
+    events = await system.events()
+    assert ("node.cordon", "accepted", "cordon-001") in events
+    assert ("node.uncordon", "accepted", "uncordon-1") in events
+
+
+async def test_a_removed_deployment_leaves_a_cordoned_node_for_good(system: System) -> None:
+    """Another one of its name does not come."""
+    await system.catalog()
+    await system.node("n1")
+    await system.apply(a_spec())
+    await until_running(system.operator, "edge")
+    await system.operator.request(CORDON_NODE, CordonNode(node="n1"))
+
+    await system.operator.request(REMOVE_DEPLOYMENT, RemoveDeployment(name="edge"))
+    async with asyncio.timeout(WAIT_SECONDS):
+        while True:
+            shown = await system.operator.request(GET_NODE, GetNode(node="n1"))
+            if shown.cordon is not None and not shown.cordon.stays:
+                break
+            await asyncio.sleep(0.005)
+
+    with pytest.raises(RefusedError, match="no node is eligible"):
+        await system.apply(a_spec())
+
+
+async def test_a_drained_node_is_empty_until_it_is_uncordoned(system: System) -> None:
+    """What it waits for is said meanwhile, and its end is in the log once."""
+    await system.catalog()
+    await system.node("n1")
+    node = await system.node("n2")
+    await system.apply(a_spec())
+    await until_running(system.operator, "edge")
+
+    async def cordon_once(why: str) -> CordonStatus:
+        async with asyncio.timeout(WAIT_SECONDS):
+            while True:
+                cordon = (await system.operator.request(GET_NODE, GetNode(node="n2"))).cordon
+                assert cordon is not None
+                if [one.why for one in cordon.waits] == ([why] if why else []):
+                    return cordon
+                await asyncio.sleep(0.005)
+
+    node.acts.clear()
+    await system.operator.request(DRAIN_NODE, DrainNode(node="n2", command_id="drain-0001"))
+    held = await cordon_once("it has not acted upon it yet")
+    assert (held.stays, held.left, held.drained_at) == ((), ("edge",), "")
+    node.acts.set()
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not (await cordon_once("")).drained_at:
+            await asyncio.sleep(0.005)
+    assert not node.told[-1].chains[0].programs
+    status = await until_running(system.operator, "edge")
+    assert [place.node for place in status.places] == ["n1"]
+
+    await system.operator.request(UNCORDON_NODE, UncordonNode(node="n2"))
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not node.told[-1].chains[0].programs:
+            await asyncio.sleep(0.005)
+    assert [one for one in await system.events() if one[0] == "node.drain"] == [
+        ("node.drain", "accepted", "drain-0001"),
+        ("node.drain", "succeeded", "drain-0001"),
+    ]
+
+
+async def test_a_lost_node_is_replaced_and_has_nothing_when_it_returns(system: System) -> None:
+    """Of so many nodes that a deployment is for; the log says who, by whom and why, once."""
+    await system.catalog()
+    nodes = {name: await system.node(name) for name in ("n1", "n2")}
+    await system.apply(a_spec(count=1))
+    status = await until_running(system.operator, "edge")
+    (lost,) = {place.node for place in status.places}
+    (other,) = set(nodes) - {lost}
+
+    system.ahead = timedelta(minutes=5)
+    await nodes[other].beat()
+    async with asyncio.timeout(WAIT_SECONDS):
+        while (await system.operator.request(GET_NODE, GetNode(node=other))).away:
+            await asyncio.sleep(0.005)
+    await system.operator.request(LABEL_NODE, LabelNode(node=other, set={"woken": "up"}))
+    async with asyncio.timeout(WAIT_SECONDS):
+        while {one.node for one in (await until_running(system.operator, "edge")).places} != {
+            other
+        }:
+            await asyncio.sleep(0.005)
+    async with asyncio.timeout(WAIT_SECONDS):
+        while nodes[lost].told[-1].chains[0].programs:
+            await asyncio.sleep(0.005)
+    moves = [
+        event.data
+        for event in await stored_events(system.auditor)
+        if event.data.action == "deployment.rebalance"
+    ]
+    assert [(one.details["added"], list(one.details["removed"])) for one in moves] == [
+        ([other], [lost])
+    ]
