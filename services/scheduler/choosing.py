@@ -26,7 +26,8 @@ from services.scheduler.desired_state import Fleet
 from services.scheduler.placement import NodeView, Placing
 from services.scheduler.selection import place_in_share
 from services.scheduler.wanted_places import current_revision
-from shared.contracts.deployments import DeploymentSpec, NodeChoice
+from shared.contracts.deployments import DeploymentSpec
+from shared.contracts.node_choice import NodeChoice
 from shared.contracts.scheduler import ExcludedNode
 from shared.packed_places import pack_names
 

@@ -30,13 +30,13 @@ from shared.contracts.deployments import (
     DeploymentRecord,
     DeploymentRevision,
     DeploymentSpec,
-    NodeChoice,
     Placement,
     ResolvedProgram,
 )
 from shared.contracts.desired import Cause
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import Actor, EventBody, Outcome
+from shared.contracts.node_choice import NodeChoice
 from shared.contracts.rollout_commands import RolloutCommand
 from shared.contracts.scheduler import RemoveDeployment, RollBackDeployment
 from shared.deployment_keys import deployment_key

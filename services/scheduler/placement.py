@@ -34,9 +34,10 @@ from services.scheduler.selection import (
     selector_mismatch,
     selector_text,
 )
-from shared.contracts.deployments import DeploymentSpec, NodeChoice, Placement
+from shared.contracts.deployments import DeploymentSpec, Placement
 from shared.contracts.errors import ErrorCode
 from shared.contracts.node import NodeRecord
+from shared.contracts.node_choice import NodeChoice
 from shared.contracts.scheduler import ExcludedNode, NodeLabels
 from shared.contracts.waivers import Waiver
 from shared.errors import Reason, RefusedError

@@ -29,8 +29,9 @@ from services.scheduler.selection import selector_mismatch
 from services.scheduler.status import view_places
 from services.scheduler.wanted_places import current_revision, places_of, possible_places
 from shared.canonical import canonical_digest
-from shared.contracts.deployments import DeploymentRecord, DeploymentRevision, NodeChoice
+from shared.contracts.deployments import DeploymentRecord, DeploymentRevision
 from shared.contracts.events import EventBody
+from shared.contracts.node_choice import NodeChoice
 
 ACTION: Final = "deployment.rebalance"
 NODES_IN_EVENT: Final = 100

@@ -17,6 +17,7 @@ from shared.contracts.health import HealthSpec
 from shared.contracts.licences import StatedLicence
 from shared.contracts.link_options import LinkWishes
 from shared.contracts.metrics import MetricSource
+from shared.contracts.node_choice import NodeChoice
 from shared.contracts.node_companions import CompanionWish, DesiredCompanion
 from shared.contracts.node_overlays import Overlays
 from shared.contracts.package_facts import ProgramRequirements
@@ -27,7 +28,7 @@ from shared.contracts.selectors import InterfaceGlob, InterfaceSelector, NetnsGl
 from shared.contracts.spaces import SpaceText
 from shared.deployment_keys import NEIGHBOUR_PATTERN, deployment_key
 from shared.identifiers import Hook, ProceedOn, Token, render_place
-from shared.packed_places import unpack_names, unpack_places
+from shared.packed_places import unpack_places
 
 DEFAULT_ORDER: Final = 500
 MAX_TARGETS: Final = 16
@@ -242,21 +243,6 @@ class ResolvedProgram(Message, frozen=True, kw_only=True):
         return {str(key): one for key, one in self.objects.items()}.get(platform, others)
 
 
-class NodeChoice(Message, frozen=True, kw_only=True):
-    """The nodes of a deployment that is for so many."""
-
-    nodes: tuple[str, ...] = ()
-    """Ascending; packed if they are many."""
-    packed_nodes: str = ""
-    changes: int = 0
-    """How often it became another one."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The nodes, packed or not."""
-        return _unpacked_names(self.packed_nodes) if self.packed_nodes else self.nodes
-
-
 class DeploymentRevision(Message, frozen=True, kw_only=True):
     """One accepted specification, resolved."""
 
@@ -330,11 +316,6 @@ MAX_EARLIER: Final = 3
 """Revisions that are on their way to nodes, or stay until the newest one is everywhere."""
 PACKED_FROM: Final = 512
 """Placements; a record would have no room for ten thousand."""
-
-
-@lru_cache(maxsize=256)
-def _unpacked_names(packed: str) -> tuple[str, ...]:
-    return unpack_names(packed)
 
 
 @lru_cache(maxsize=256)
