@@ -130,14 +130,13 @@ async def test_a_canary_is_confirmed_before_the_others_hear_of_it(system: System
 async def test_a_canary_that_refuses_brings_everything_back(system: System) -> None:
     """The others are never told anything, and the command ends with what the node said."""
     nodes = await _fleet(system, "n1", "n2", "n3")
-    nodes[0].refusal = REFUSED
+    nodes[0].refusal, nodes[0].refused_version = REFUSED, "1.1.0"
     before = [await _told(system, name) for name in ("n1", "n2", "n3")]
 
     await system.apply(
         a_spec(version="1.1.0", rollout=RolloutSpec(strategy="canary")), "command-bad"
     )
     record = await _until(system, _is("rolled-back"))
-    nodes[0].refusal = None
     status = await until_running(system.operator, "edge")
 
     assert (record.revisions[-1].version, record.revisions[-1].rollback_of) == ("1.0.0", 1)

@@ -96,6 +96,8 @@ class TestNode:
         """What staging is answered with."""
         self.refusal: Refusal | None = None
         """What it reports instead of running what it is told."""
+        self.refused_version = ""
+        """The version that it refuses so; empty: whatever it is told."""
         self.acts = asyncio.Event()
         """Cleared: it hears what it is told and does nothing."""
         self.acts.set()
@@ -170,7 +172,9 @@ class TestNode:
             return
         self.told.append(desired)
         await self.acts.wait()
-        observed = observing(desired, refusal=self.refusal)
+        versions = {one.version for chain in desired.chains for one in chain.programs}
+        is_refused = self.refused_version in {"", *versions}
+        observed = observing(desired, refusal=self.refusal if is_refused else None)
         await self.bus.bucket(OBSERVED).put(self.bus.name, observed)
 
 
