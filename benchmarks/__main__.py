@@ -18,6 +18,7 @@ NOT_BENCHMARKS: Final = {
     "__main__",
     "chain_variants",
     "executor_stage",
+    "many_nodes",
     "report",
     "services",
 }

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A thousand nodes with simulated kernels: from "accepted" until every node has confirmed.
 
-Everything runs on this machine: nats-server that syncs every write, catalog, scheduler, auditor, and
-the node executors in two processes, each node with its own connection, key and permissions.  It is
+Everything runs on this machine: nats-server that syncs every write, catalog, scheduler, auditor,
+and node executors in two processes, each node with its own connection, key and permissions.  It is
 over when the scheduler has read from each node's record that it runs the deployment.
 """
 

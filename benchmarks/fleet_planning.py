@@ -45,11 +45,11 @@ KERNELS: Final = {"5.4.0": "1-130", "5.15.0": "1-180", "6.12.0": "1-211"}
 
 def main() -> None:
     """Measure and print."""
-    nodes = [_node(number) for number in range(NODES)]
+    nodes = [a_node(number) for number in range(NODES)]
     view_ms = _median_ms(lambda: {one.node: view_node(one, None) for one in nodes})
     fleet = Fleet({}, {one.node: view_node(one, None) for one in nodes}, {})
     for number in range(DEPLOYMENTS):
-        fleet = _deployed(fleet, number)
+        fleet = deployed(fleet, number)
     everywhere, some = DEPLOYMENTS, DEPLOYMENTS + 1
     excluded = len(_draft(fleet, some).excluded)
     fresh = replace(fleet, known=None)
@@ -95,7 +95,8 @@ def _median_ms(work: Callable[[], object]) -> float:
     return statistics.median(spent)
 
 
-def _node(number: int) -> NodeRecord:
+def a_node(number: int) -> NodeRecord:
+    """One of a fleet with several kernels."""
     release, helpers = list(KERNELS.items())[number % len(KERNELS)]
     return NodeRecord(
         node=f"node-{number:05d}",
@@ -117,7 +118,7 @@ def _node(number: int) -> NodeRecord:
     )
 
 
-def _deployed(fleet: Fleet, number: int) -> Fleet:
+def deployed(fleet: Fleet, number: int) -> Fleet:
     """The deployment is accepted, and every node told."""
     accepted = fleet.with_deployment(_draft(fleet, number).record)
     derived = derive_desired(accepted)
