@@ -136,7 +136,9 @@ def _draft(fleet: Fleet, number: int) -> Any:
 
 def _package(*, needs_loop: bool) -> PackageVersion:
     envelope = DsseEnvelope(
-        payloadType="application/json", payload="", signatures=(DsseSignature(keyid="", sig=""),)
+        payloadType="application/json",
+        payload="0" * 2000,
+        signatures=(DsseSignature(keyid="", sig=""),),
     )
     helpers = (1, 44, 181) if needs_loop else (1, 44)
     program = ProgramFacts(

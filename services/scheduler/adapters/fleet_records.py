@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Final
@@ -20,6 +21,7 @@ import structlog
 
 from services.scheduler.adapters.policy_records import PolicyRecords
 from services.scheduler.adapters.read_records import Gathered, changed, is_own, newest, own, values
+from services.scheduler.adapters.shared_facts import SharedFacts
 from services.scheduler.audiences import audiences_at
 from services.scheduler.desired_state import Derivation, Fleet
 from services.scheduler.groups import still_to_come
@@ -92,6 +94,7 @@ class FleetRecords:
         """What each view was made of."""
         self.known: Derivation | None = None
         """What was derived last, so that only what changed since is derived anew."""
+        self._facts: Final = SharedFacts()
         self._hearings: Final[dict[str, Hearing]] = {}
         self._watched: tuple[asyncio.Event, ...] = ()
         """Set when all nodes, and all that they observe, were listed once."""
@@ -196,13 +199,18 @@ class FleetRecords:
             self.policies.reread(),
         )
         await self.reread_waivers()
-        self.nodes.update(changed(own(nodes), self.nodes))
-        self.observed.update(own(observed))
+        for name, record in changed(own(nodes), self.nodes).items():
+            self.nodes[name] = self._facts.node(record)
+        self.observed.update(changed(own(observed), self.observed))
         self._view_nodes()
 
     async def _reread_desired(self) -> None:
         desired = await self._desired_bucket.snapshot()
-        self._desired.put_all(newest(desired, self._desired.values))
+        found = newest(desired, self._desired.values)
+        for name, entry in found.items():
+            if entry is not self._desired.values.get(name):
+                found[name] = replace(entry, value=self._facts.desired(entry.value))
+        self._desired.put_all(found)
 
     async def reread_deployments(self) -> int:
         """Deployments are read anew; the last sequence of their bucket."""
@@ -345,7 +353,7 @@ class FleetRecords:
     async def _on_node(self, node: str, record: NodeRecord | None, _: int) -> None:
         if record is None or self.nodes.get(node) == record or not is_own(node, record):
             return
-        self.nodes[node] = record
+        self.nodes[node] = record = self._facts.node(record)
         self._view(record)
         self.nodes_concerned.set()
 

@@ -94,8 +94,6 @@ def newest(
     return {**read, **written}
 
 
-def changed(
-    read: Mapping[str, NodeRecord], known: Mapping[str, NodeRecord]
-) -> dict[str, NodeRecord]:
+def changed(read: Mapping[str, NodesOwnT], known: Mapping[str, NodesOwnT]) -> dict[str, NodesOwnT]:
     """What differs from what is known: everything else stays the object that it is."""
     return {name: record for name, record in read.items() if known.get(name) != record}
