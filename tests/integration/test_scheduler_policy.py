@@ -14,6 +14,12 @@ from services.scheduler.__main__ import scheduling
 from services.scheduler.adapters.fleet_records import FleetRecords
 from shared.contracts.deployments import DEPLOYMENTS
 from shared.contracts.events import Event
+from shared.contracts.rollout_commands import (
+    APPROVE_ROLLOUT,
+    RESUME_ROLLOUT,
+    ApproveRollout,
+    ResumeRollout,
+)
 from shared.contracts.rollout_policy import (
     GET_ROLLOUT_POLICY,
     SET_ROLLOUT_POLICY,
@@ -154,6 +160,40 @@ async def test_a_rollout_begins_when_a_freeze_is_over(system: System) -> None:
     system.ahead = timedelta(hours=1)
     await node.beat()
     await until_running(system.operator, "edge")
+
+
+async def test_four_eyes_and_a_freeze_are_got_over_by_those_who_may(system: System) -> None:
+    """Another operator approves, an administrator overrides with a reason; both are in the log."""
+    await system.catalog()
+    await system.node("n1")
+    freeze = ChangeWindow(start=render_time(system.now()), duration_seconds=3600)
+    rule = PolicyRule(name="year-end", freezes=(freeze,), approvals=1)
+    administrator = await system.buses.open("administrator")
+    policy = SetRolloutPolicy(policy=RolloutPolicy(rules=(rule,)))
+    await administrator.request(SET_ROLLOUT_POLICY, policy)
+    await system.apply(a_spec())
+
+    approval = ApproveRollout(name="edge", reason="looked at it")
+    with pytest.raises(RefusedError, match="cannot approve it"):
+        await system.operator.request(APPROVE_ROLLOUT, approval)
+    other = await system.buses.open("operator", "somebody-else")
+    await other.request(APPROVE_ROLLOUT, approval)
+    await _until_phase(system, lambda state: "approve" not in state.why and "frozen" in state.why)
+    override = ResumeRollout(name="edge", override=True, reason="the site is down")
+    with pytest.raises(RefusedError) as caught:
+        await other.request(RESUME_ROLLOUT, override)
+    assert [one.path for one in caught.value.reasons] == ["override"]
+    await administrator.request(RESUME_ROLLOUT, override)
+    await until_running(system.operator, "edge")
+
+    await until_settled(system.scheduler)
+    events = [one.data for one in await stored_events(system.auditor)]
+    (said,) = [one for one in events if one.action == "rollout.override"]
+    assert said.actor is not None
+    assert (said.actor.role, said.reason) == ("administrator", "the site is down")
+    assert said.details["rules"] == ["year-end"]
+    assert "frozen" in said.details["waited_for"]
+    assert read_time(said.details["until"]) > system.now()
 
 
 async def _until_phase(system: System, holds: Callable[[RolloutState], bool]) -> RolloutState:

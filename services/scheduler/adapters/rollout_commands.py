@@ -16,16 +16,18 @@ from services.scheduler.rollout.commands import (
     aborted,
     answer,
     approved,
+    override_event,
     paused,
     resumed,
     rolling_record,
     rollout_event,
 )
-from services.scheduler.rollout.policy import Others
+from services.scheduler.rollout.policy import Others, hold, rules_of
 from shared.adapters.callers import Caller
 from shared.adapters.service_layer import Handler
 from shared.contracts.base import Endpoint
 from shared.contracts.deployments import DEPLOYMENTS, DeploymentRecord
+from shared.contracts.events import EventBody
 from shared.contracts.rollout_commands import (
     ABORT_ROLLOUT,
     APPROVE_ROLLOUT,
@@ -82,7 +84,16 @@ class RolloutCommands:
                 others=self._others(),
             )
 
-        return await self._done("deployment.resume", command, caller, facts, go_on)
+        def overridden(record: DeploymentRecord) -> tuple[EventBody, ...]:
+            if not command.override:
+                return ()
+            policy, others = self._records.policies.policy, self._others()
+            rules = rules_of(record, policy, others)
+            return (override_event(record, facts, hold(record, policy, others, now), rules),)
+
+        return await self._done(
+            "deployment.resume", command, caller, facts, go_on, beside=overridden
+        )
 
     async def abort(
         self, command: AbortRollout, caller: Caller, command_id: str, now: datetime
@@ -115,6 +126,8 @@ class RolloutCommands:
         caller: Caller,
         facts: CommandFacts,
         change: Callable[[DeploymentRecord, CommandFacts], DeploymentRecord],
+        *,
+        beside: Callable[[DeploymentRecord], tuple[EventBody, ...]] = lambda _: (),
     ) -> Decision[RolloutAnswered]:
         async def accept() -> Decision[RolloutAnswered]:
             sequence = await self._records.reread_deployments()
@@ -126,7 +139,7 @@ class RolloutCommands:
             return Decision(
                 reply=answer(after, facts.command_id),
                 change=Change(DEPLOYMENTS, key, after, sequence),
-                events=(rollout_event(action, before, after, facts),),
+                events=(rollout_event(action, before, after, facts), *beside(before)),
                 audience=fleet.audiences.of(before.space),
             )
 

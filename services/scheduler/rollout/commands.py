@@ -14,6 +14,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -30,13 +31,15 @@ from services.scheduler.rollout.policy import (
     rules_of,
 )
 from services.scheduler.rollout.transitions import ended, state_of
+from shared.change_windows import Hold
 from shared.contracts.deployments import DeploymentRecord
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import EventBody
 from shared.contracts.rollout_commands import RolloutAnswered
-from shared.contracts.rollout_policy import RolloutPolicy
+from shared.contracts.rollout_policy import PolicyRule, RolloutPolicy
 from shared.contracts.rollouts import RolloutApproval, RolloutOverride, RolloutState
 from shared.errors import Reason, RefusedError
+from shared.moments import render_time
 
 OVERRIDING: Final = "administrator"
 """May let a rollout begin in spite of what its deployment says."""
@@ -205,6 +208,42 @@ def rollout_event(
         before=state_digest(before),
         after=state_digest(after),
         details=details,
+    )
+
+
+def override_event(
+    record: DeploymentRecord, facts: CommandFacts, held: Hold | None, rules: Iterable[PolicyRule]
+) -> EventBody:
+    """What the audit log says of windows and freezes that count for nothing from now on.
+
+    `details`: revision, waited_for (what the rollout waited for), until, and rules (of the rollout
+    policy, those with windows or freezes).
+
+    Args:
+        record: Before the command.
+        facts: Of who overrides.
+        held: What the rollout waited for; None: nothing.
+        rules: Of the policy, those that concern it.
+    """
+    revision = record.revisions[-1]
+    until = held.until if held is not None else None
+    return EventBody(
+        action="rollout.override",
+        outcome="accepted",
+        correlation=facts.command_id,
+        actor=facts.actor,
+        reason=facts.reason,
+        hook=revision.spec.hook,
+        deployment=record.key,
+        package=revision.spec.package,
+        version=revision.version,
+        details={
+            "revision": revision.revision,
+            "waited_for": held.why if held is not None else "",
+            "until": render_time(until) if until is not None else "",
+            "rules": [one.name for one in rules if one.windows or one.freezes],
+            **remarks(revision),
+        },
     )
 
 
