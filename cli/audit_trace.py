@@ -107,7 +107,10 @@ def trace_command(command_id: str, records: Sequence[AuditRecord]) -> CommandTra
             )
         )
         latest[place] = before = moment
-    ended = next((step for step in steps if step.stage == "ended"), None)
+    # A command that changes several deployments decides and ends once for each of them.
+    endings = [step for step in steps if step.stage == "ended"]
+    decisions = sum(step.stage == "decided" for step in steps)
+    ended = endings[-1] if len(endings) >= decisions else None
     return CommandTrace(
         command_id=command_id,
         action=first.data.action,
@@ -134,7 +137,8 @@ def _decision(believed: Sequence[tuple[int, Event]]) -> Event:
 
 def _stage(event: Event, decision: Event) -> Stage:
     action = event.data.action
-    if event.id == decision.id:
+    said = (event.emitter, action, event.data.outcome)
+    if said == (decision.emitter, decision.data.action, decision.data.outcome):
         return "decided"
     if action == BEGINS:
         return "begun"

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
@@ -18,12 +19,13 @@ from rich.text import Text
 
 from cli.console import CredentialsOption, JsonFlag, emit, refusing, run, say
 from cli.deploy_progress import following
-from cli.deployment_document import read_deployment
+from cli.deployment_files import read_deployments
 from cli.plan_view import render_plan
 from cli.rollout import CommandIdOption, ReasonOption, chosen_id, insist, named, until_over
 from cli.session import connected
 from shared.adapters.bus import Bus
 from shared.contracts.base import Command, Endpoint
+from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.scheduler import (
     APPLY_DEPLOYMENT,
     PLAN_DEPLOYMENT,
@@ -61,12 +63,13 @@ class CommandOptions:
     reason: ReasonOption = ""
     command_id: CommandIdOption = ""
     if_generation: Annotated[
-        int | None,
+        tuple[str, ...],
         Parameter(
             name="--if-generation",
-            help="Refuse unless the deployment's generation is this (`l3af status`); 0: none yet.",
+            help="Refuse unless the deployment's generation is this (`l3af status`); 0: none yet."
+            " Of several: NAME=N, once for each.",
         ),
-    ] = None
+    ] = ()
     json: JsonFlag = False
     credentials: CredentialsOption = None
 
@@ -83,13 +86,23 @@ class CommandDone(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     accepted: DeploymentAccepted
     status: DeploymentStatus | None = None
     """None: that was not waited for."""
+    also: tuple[DeploymentStatus, ...] = ()
+    """Of the other deployments of the command."""
 
 
 @app.default
 def deploy(
     file: Path,
     /,
-    *,
+    *more: Path,
+    together: Annotated[
+        bool,
+        Parameter(
+            name="--together",
+            negative=(),
+            help="Apply several deployments as one: all of them are accepted, or none.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, Parameter(name="--dry-run", negative=(), help="Only show what would change.")
     ] = False,
@@ -108,9 +121,20 @@ def deploy(
     Parameters
     ----------
     file
-        The deployment in TOML, YAML (.yaml, .yml) or JSON (.json), as docs/deployments.md has it.
+        The deployment in TOML, YAML (.yaml, .yml) or JSON (.json), as docs/deployments.md has it;
+        with --together also several in one file, or a directory of such files.
+    more
+        Further ones, with --together.
     """
-    run(_deploy(file, options, dry_run=dry_run, take_over=take_over), json=options.json)
+
+    def read() -> list[DeploymentSpec]:
+        specs = read_deployments((file, *more))
+        if len(specs) > 1 and not together:
+            rule = "there are several deployments: apply them as one with --together, or singly"
+            raise RefusedError(rule, [Reason(path="--together", rule=rule, got=len(specs))])
+        return [_taking_over(spec) for spec in specs] if take_over else specs
+
+    run(_deploy(read, options, dry_run=dry_run), json=options.json)
 
 
 def rollback(
@@ -129,8 +153,8 @@ def rollback(
     name
         The deployment; of another space than public SPACE.NAME.
     """
-    fields = {**named(name), "to_revision": to or 0, **_given(options)}
     with refusing(json=options.json):
+        fields = {**named(name), "to_revision": to or 0, **_given(options)}
         if to is not None and to < 1:
             reason = Reason(path="--to", rule="must be a revision, from 1", got=to)
             raise RefusedError(f"{reason.path} {reason.rule}", [reason])
@@ -146,15 +170,22 @@ def undeploy(name: str, /, *, options: CommandOptions = _DEFAULTS) -> None:
     name
         The deployment; of another space than public SPACE.NAME.
     """
-    fields = {**named(name), **_given(options)}
     with refusing(json=options.json):
+        fields = {**named(name), **_given(options)}
         message = convert_document(fields, RemoveDeployment, what="undeploy")
     run(_see_through(REMOVE_DEPLOYMENT, message, options), json=options.json)
 
 
 def render_done(done: CommandDone) -> RenderableType:
-    """One line, and a line for each place."""
-    accepted, status = done.accepted, done.status
+    """Of each deployment one line, and a line for each place."""
+    if not done.accepted.also:
+        return _rendered(done.accepted, done.status)
+    each = list(_each(done.accepted))
+    shown = [None] * len(each) if done.status is None else [done.status, *done.also]
+    return Group(*(_rendered(one, status) for one, status in zip(each, shown, strict=True)))
+
+
+def _rendered(accepted: DeploymentAccepted, status: DeploymentStatus | None) -> RenderableType:
     if status is None:
         how = f"`l3af status {accepted.key} --watch` shows how it comes on"
         which = f"{accepted.key} revision {accepted.revision}"
@@ -188,16 +219,24 @@ def render_done(done: CommandDone) -> RenderableType:
     return Group(Text(headline, style="bold green"), table, *silent)
 
 
-async def _deploy(file: Path, options: CommandOptions, *, dry_run: bool, take_over: bool) -> None:
-    spec = read_deployment(file)
-    if take_over:
-        if spec.link.take_over is False:
-            rule = "is false in the file, and --take-over says the contrary: leave one of them out"
-            reason = Reason(path="link.take_over", rule=rule)
-            raise RefusedError(f"{file}: {reason.path} {rule}", [reason])
-        link = msgspec.structs.replace(spec.link, take_over=True)
-        spec = msgspec.structs.replace(spec, link=link)
-    fields = {"spec": msgspec.to_builtins(spec), **_given(options)}
+def _taking_over(spec: DeploymentSpec) -> DeploymentSpec:
+    if spec.link.take_over is False:
+        rule = "is false in the file, and --take-over says the contrary: leave one of them out"
+        reason = Reason(path="link.take_over", rule=rule)
+        raise RefusedError(f"{spec.key}: {reason.path} {rule}", [reason])
+    link = msgspec.structs.replace(spec.link, take_over=True)
+    return msgspec.structs.replace(spec, link=link)
+
+
+async def _deploy(
+    read: Callable[[], list[DeploymentSpec]], options: CommandOptions, *, dry_run: bool
+) -> None:
+    spec, *also = read()
+    fields = {
+        "spec": msgspec.to_builtins(spec),
+        "also": [msgspec.to_builtins(one) for one in also],
+        **_given(options, has_several=bool(also)),
+    }
     message = convert_document(fields, ApplyDeployment, what="deploy")
     deadline = asyncio.get_running_loop().time() + options.timeout
     async with connected(options.credentials) as bus:
@@ -205,7 +244,7 @@ async def _deploy(file: Path, options: CommandOptions, *, dry_run: bool, take_ov
             plan = await insist(
                 bus,
                 PLAN_DEPLOYMENT,
-                PlanDeployment(spec=spec),
+                PlanDeployment(spec=spec, also=tuple(also)),
                 deadline=deadline,
                 waiting=lambda what: say(f"waiting: {what}", json=options.json),
             )
@@ -244,21 +283,57 @@ async def _give(
     if not options.wait:
         emit(CommandDone(accepted=accepted), render_done, json=json)
         return
+    first, *others = [
+        await _followed(bus, one, deadline=deadline, options=options) for one in _each(accepted)
+    ]
+    done = CommandDone(accepted=accepted, status=first, also=tuple(others))
+    emit(done, render_done, json=json)
+
+
+def _each(accepted: DeploymentAccepted) -> Iterator[DeploymentAccepted]:
+    """Of each deployment of the command, what was accepted."""
+    yield accepted
+    for one in accepted.also:
+        fields = {"name": one.name, "space": one.space, "revision": one.revision}
+        yield msgspec.structs.replace(accepted, **fields, also=())
+
+
+async def _followed(
+    bus: Bus, accepted: DeploymentAccepted, *, deadline: float, options: CommandOptions
+) -> DeploymentStatus:
+    """The deployment once it is as accepted."""
     with following(accepted.key, json=options.json) as progressed:
-        status = await until_over(
+        return await until_over(
             bus,
             accepted,
             deadline=deadline,
             patience_seconds=options.timeout,
             progressed=progressed,
         )
-    emit(CommandDone(accepted=accepted, status=status), render_done, json=json)
 
 
-def _given(options: CommandOptions) -> dict[str, Any]:
-    """What every command carries."""
+def _given(options: CommandOptions, *, has_several: bool = False) -> dict[str, Any]:
+    """What every command carries.
+
+    Raises:
+        RefusedError: `--if-generation` is none.
+    """
     return {
         "command_id": chosen_id(options.command_id),
         "reason": options.reason,
-        "if_generation": options.if_generation,
+        **_believed(options.if_generation, has_several=has_several),
     }
+
+
+def _believed(given: tuple[str, ...], *, has_several: bool) -> dict[str, Any]:
+    if not given:
+        return {}
+    parts = [one.rpartition("=") for one in given]
+    if all(number.isdigit() for _, _, number in parts):
+        if has_several and all(key for key, _, _ in parts):
+            return {"if_generations": {key: int(number) for key, _, number in parts}}
+        if not has_several and len(given) == 1 and not parts[0][0]:
+            return {"if_generation": int(given[0])}
+    rule = "is NAME=N for each of several" if has_several else "is one number, from 0"
+    reason = Reason(path="--if-generation", rule=rule, got=list(given))
+    raise RefusedError(f"{reason.path} {rule}", [reason])

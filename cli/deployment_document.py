@@ -27,7 +27,7 @@ def read_deployment(file: Path) -> DeploymentSpec:
     Raises:
         RefusedError: With every problem and its path.
     """
-    return _specification(read_written(file, DeploymentDocument, noun=NOUN))
+    return specification(read_written(file, DeploymentDocument, noun=NOUN))
 
 
 def parse_deployment(data: bytes, *, form: DocumentForm, what: str) -> DeploymentSpec:
@@ -41,9 +41,10 @@ def parse_deployment(data: bytes, *, form: DocumentForm, what: str) -> Deploymen
     Raises:
         RefusedError: With every problem and its path.
     """
-    return _specification(parse_written(data, DeploymentDocument, form=form, what=what, noun=NOUN))
+    return specification(parse_written(data, DeploymentDocument, form=form, what=what, noun=NOUN))
 
 
-def _specification(written: DeploymentDocument) -> DeploymentSpec:
+def specification(written: DeploymentDocument) -> DeploymentSpec:
+    """What a document says, without the version of its form."""
     names = DeploymentSpec.__struct_fields__
     return DeploymentSpec(**{name: getattr(written, name) for name in names})

@@ -11,7 +11,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from cli.console import CredentialsOption, JsonFlag, emit, run, say
-from cli.deployment_document import read_deployment
+from cli.deployment_files import read_deployments
 from cli.plan_view import render_plan
 from cli.rollout import insist
 from cli.session import connected
@@ -34,13 +34,13 @@ def plan(
     Parameters
     ----------
     file
-        A deployment.
+        A deployment, several of them, or a directory of such files.
     more
-        Further ones, as if applied after it, one after another.
+        Further ones, as if all were applied together.
     """
 
     async def planned() -> DeploymentPlan:
-        first, *also = (read_deployment(one) for one in (file, *more))
+        first, *also = read_deployments((file, *more))
         deadline = asyncio.get_running_loop().time() + timeout
         async with connected(credentials) as bus:
             return await insist(

@@ -11,6 +11,7 @@ import msgspec
 
 from cli.api_page import api_page
 from cli.deployment_document import DeploymentDocument
+from cli.deployment_files import DeploymentsDocument
 from cli.package_source import PackageSource
 from cli.policy_document import RolloutPolicyDocument
 from cli.watch_document import WatchRulesDocument
@@ -24,6 +25,7 @@ API_PAGE: Final = ROOT / "docs" / "api.md"
 SCHEMAS_DIR: Final = ROOT / "docs" / "schemas"
 WRITTEN_DOCUMENTS: Final[dict[str, type]] = {
     "deployment": DeploymentDocument,
+    "deployments": DeploymentsDocument,
     "rollout-policy": RolloutPolicyDocument,
     "watch-rules": WatchRulesDocument,
     "package.toml": PackageSource,

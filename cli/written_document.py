@@ -68,12 +68,17 @@ def parse_written(
     if len(data) > MAX_FILE_BYTES:
         reason = Reason(path="", rule="is too large", got=len(data), allowed=MAX_FILE_BYTES)
         raise RefusedError(f"{what}: too large for {noun}", [reason], code="too_large")
-    document = _plain(data, form, what)
+    document = plain_document(data, form, what=what)
     _refuse_unknown_version(document, what)
     return convert_document(document, kind, what=what)
 
 
-def _plain(data: bytes, form: DocumentForm, what: str) -> Any:
+def plain_document(data: bytes, form: DocumentForm, *, what: str) -> Any:
+    """What the bytes say, before anybody asks whether it may be said.
+
+    Raises:
+        RefusedError: They are not of that form.
+    """
     if form == "JSON":
         return decode_document(data, dict[str, Any], what=what)
     try:

@@ -4,8 +4,8 @@
 
 Rules:
  * `true`, `false`, `null` and `~` are what they say; `yes`, `on`, `2027-03-01`, `1:30` are texts.
- * A key that is given twice, a tag, an anchor, an alias, a merge, a second document, and a key that
-   is no text or number are refused, with their line.
+ * A key that is given twice, a tag, an anchor, an alias, a merge, a second document unless several
+   are asked for, and a key that is no text or number are refused, with their line.
 """
 
 from __future__ import annotations
@@ -41,8 +41,26 @@ def read_yaml(text: str, *, what: str) -> Any:
     Raises:
         RefusedError: It is not YAML, or has something that is not read, with its line.
     """
+    documents = _read(text, what, _Reader(what, has_several=False))
+    return documents[0] if documents else None
+
+
+def read_yaml_documents(text: str, *, what: str) -> list[Any]:
+    """All documents in `text`, as `read_yaml` reads one; empty ones between markers are left out.
+
+    Args:
+        text: YAML.
+        what: How a refusal names it.
+
+    Raises:
+        RefusedError: It is not YAML, or has something that is not read, with its line.
+    """
+    return [one for one in _read(text, what, _Reader(what, has_several=True)) if one is not None]
+
+
+def _read(text: str, what: str, reader: _Reader) -> list[Any]:
     try:
-        return _Reader(what).document(yaml.parse(text, Loader=yaml.SafeLoader))
+        return reader.documents(yaml.parse(text, Loader=yaml.SafeLoader))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         said = getattr(error, "problem", None) or str(error).partition("\n")[0]
@@ -52,22 +70,21 @@ def read_yaml(text: str, *, what: str) -> Any:
 class _Reader:
     """Builds values from the events of the parser."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, *, has_several: bool) -> None:
         self._what: Final = what
+        self._has_several: Final = has_several
         self._holders: Final[list[_Holder]] = []
-        self._documents = 0
-        self._value: Any = None
+        self._values: Final[list[Any]] = []
 
-    def document(self, events: Any) -> Any:
-        """The value; events that come are read up to the end."""
+    def documents(self, events: Any) -> list[Any]:
+        """The values; events that come are read up to the end."""
         for event in events:
             self._take(event)
-        return self._value
+        return self._values
 
     def _take(self, event: Any) -> None:
         if isinstance(event, yaml.DocumentStartEvent):
-            self._documents += 1
-            if self._documents > 1:
+            if self._values and not self._has_several:
                 raise self._refused("has a second document", event)
         elif isinstance(event, yaml.AliasEvent):
             raise self._refused("has an alias: write out what it stands for", event)
@@ -100,7 +117,7 @@ class _Reader:
 
     def _put(self, value: Any, event: Any) -> None:
         if not self._holders:
-            self._value = value
+            self._values.append(value)
             return
         holder = self._holders[-1]
         if isinstance(holder.value, list):

@@ -103,12 +103,17 @@ class OutboxRecord(Message, frozen=True, kw_only=True):
     at: str
 
 
+MAX_OUTBOX_BYTES: Final = 8 * 1024 * 1024
+"""Of one command with all that it changes; what a message of the bus takes is less."""
+
+
 def outbox_bucket(service: str) -> Bucket[OutboxRecord]:
     """The outbox of one service."""
     return Bucket(
         f"outbox_{service}",
         OutboxRecord,
         message_ttl=True,
+        max_value_bytes=MAX_OUTBOX_BYTES,
         is_fenced=service in LED_SERVICES,
     )
 

@@ -86,6 +86,34 @@ async def test_the_life_of_a_deployment_from_the_shell(shell: Shell, node: TestN
     assert "nothing is deployed" in (await shell.l3af("status")).output
 
 
+async def test_several_deployments_are_one_command_from_the_shell(
+    shell: Shell, node: TestNode
+) -> None:
+    """Files, or a directory: all of them or none, and never several without saying so."""
+    files = shell.document("base", order=1), shell.document("late", order=900)
+
+    unsaid = await shell.l3af("deploy", *files)
+    refused = await shell.l3af(
+        "deploy", *files, "--together", "--if-generation", "late=3", "--json"
+    )
+    unclear = await shell.l3af("deploy", *files, "--together", "--if-generation", "3")
+    assert (unsaid.status, "apply them as one with --together" in unsaid.message) == (2, True)
+    assert (refused.status, "its generation is 0 and not 3" in refused.message) == (2, True)
+    assert (unclear.status, "NAME=N for each of several" in unclear.message) == (2, True)
+    assert node.told == []
+
+    deployed = await shell.l3af("deploy", *files, "--together")
+    again = await shell.l3af("deploy", str(shell.folder), "--together", "--json")
+
+    assert deployed.status == 0, deployed
+    assert "base revision 1 runs" in deployed.output
+    assert "late revision 1 runs" in deployed.output
+    assert [one.deployment for one in node.told[0].chains[0].programs] == ["base", "late"]
+    assert again.status == 0, again
+    assert [one["revision"] for one in again.document["accepted"]["also"]] == [2]
+    assert [one["name"] for one in again.document["also"]] == ["late"]
+
+
 async def test_what_was_asked_for_is_told_from_the_shell(shell: Shell, node: TestNode) -> None:
     """A plan with what its nodes tried, revisions and what they changed, and why a chain is so."""
     await shell.l3af("deploy", shell.document("base", order=1))

@@ -107,6 +107,22 @@ async def test_state_that_moved_before_the_first_is_decided_again_as_a_whole(
         assert await revisions_of(bus, node) == {"a": "v", "rack": "r1"}
 
 
+async def test_several_values_may_have_more_room_than_one(buses: Buses) -> None:
+    """What bounds a command is what a message of the bus takes, not what one key takes."""
+    bus = await buses.open("service-scheduler")
+    handler, _, _ = await open_outbox(bus, beside=("n2",))
+    long = {"zone": "x" * (NODE_LABELS.max_value_bytes * 2 // 5)}
+
+    answer = await answer_of(handler, LabelNode(node="n1", set=long, command_id="command-1"))
+
+    print(
+        [e.data.reasons for e in await stored_events(await buses.open("service-auditor"))],
+        bus.max_payload_bytes,
+    )
+    assert answer == ("n1", frozenset({"zone"}))
+    assert await revisions_of(bus, "n2") == long
+
+
 async def test_what_has_no_room_beside_is_refused_before_anything_is_written(
     buses: Buses,
 ) -> None:

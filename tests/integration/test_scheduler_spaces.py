@@ -172,6 +172,34 @@ async def test_a_member_deploys_sees_rolls_back_and_removes(spaces: Spaces) -> N
     assert [one.key for one in listed.deployments] == [accepted.key]
 
 
+async def test_several_deployments_of_a_space_are_told_its_members_alone(spaces: Spaces) -> None:
+    """Accepted or refused; and with one of another space beside, not even by name."""
+    quiet = a_spec(SECRET, space=ACME, order=10)
+    louder, public = a_spec("louder", space=ACME, order=10), a_spec("open", order=30)
+    for first, second in ((quiet, louder), (quiet, public), (public, quiet)):
+        with pytest.raises(RefusedError):
+            await spaces.ann.request(APPLY_DEPLOYMENT, ApplyDeployment(spec=first, also=(second,)))
+    louder = a_spec("louder", space=ACME, order=20)
+    await spaces.ann.request(APPLY_DEPLOYMENT, ApplyDeployment(spec=quiet, also=(louder,)))
+    with pytest.raises(RefusedError, match="no such space") as unseen:
+        await spaces.bob.request(APPLY_DEPLOYMENT, ApplyDeployment(spec=quiet, also=(louder,)))
+
+    events = await spaces.events()
+    told = [(one.audience, one.data.outcome, one.data.deployment) for one in events]
+    assert [one for one in told if one[1] in ("refused", "accepted")] == [
+        (ACME, "refused", quiet.key),
+        (ACME, "refused", louder.key),
+        (ACME, "refused", quiet.key),
+        (PUBLIC, "refused", "open"),
+        (ACME, "accepted", quiet.key),
+        (ACME, "accepted", louder.key),
+        (PUBLIC, "refused", ""),
+    ]
+    of_all = [event for event in events if event.audience == PUBLIC]
+    assert not any(ACME.encode() in msgspec.json.encode(event) for event in of_all)
+    assert unseen.value.refusal_code == "not_found"
+
+
 async def test_a_name_that_is_taken_in_a_space_is_free_for_others(spaces: Spaces) -> None:
     """Both run; neither learns of the other."""
     await spaces.deploy()

@@ -96,6 +96,21 @@ def test_the_way_is_shown_with_its_end() -> None:
     assert "ended after 2.500 s; 2 of 2 hook points settled" in shown
 
 
+def test_a_command_of_several_deployments_ends_with_the_last_of_them() -> None:
+    """Each is decided and ends; until all have ended, the command has not."""
+    other = [
+        said(9, 1.0, emitter="scheduler", action="deployment.apply", outcome="accepted", actor=ANN,
+             deployment="guard"),
+        said(10, 4.0, emitter="scheduler", action="deployment.complete", deployment="guard"),
+    ]  # fmt: skip
+
+    half = trace_command("command-1", [*WAY, other[0]])
+    whole = trace_command("command-1", [*WAY, *other])
+
+    assert [step.stage for step in whole.steps].count("decided") == 2
+    assert (half.ended_at, whole.took_seconds) == ("", 3.0)
+
+
 def test_a_command_that_has_not_ended_and_one_that_claims_are_told_apart() -> None:
     """What was not believed is named and is no step."""
     forged = said(9, 4.0, emitter="scheduler", action="deployment.complete", is_believed=False)

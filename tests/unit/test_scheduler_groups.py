@@ -21,6 +21,7 @@ from services.scheduler.joint_plan import draft_all
 from services.scheduler.service import planning
 from services.scheduler.status import deployment_status
 from shared.contracts.deployments import DeploymentRecord, DeploymentSpec
+from shared.contracts.rollouts import RolloutSpec
 from shared.errors import RefusedError
 from tests.fleets import a_fleet, a_node, a_package, a_spec, applied, removed
 
@@ -73,6 +74,17 @@ def test_the_history_says_what_a_revision_was_applied_with() -> None:
     (told,) = history_of(status).revisions
 
     assert told.together == ("edge",)
+
+
+def test_each_deployment_of_a_command_has_a_rollout_of_its_own() -> None:
+    """One may go in waves beside one that goes at once."""
+    fleet = a_fleet(a_node("n1"), a_node("n2"))
+    canary = a_spec("edge", order=1, rollout=RolloutSpec(strategy="canary"))
+
+    first, second = together(fleet, canary, a_spec("guard", order=2))
+
+    assert first.rollout is not None
+    assert (len(first.rollout.waves), second.rollout) == (2, None)
 
 
 @pytest.mark.parametrize("there", [1, 2])
