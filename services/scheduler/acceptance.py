@@ -151,7 +151,7 @@ def draft_application(
         sight=sight,
         excluded=one.placing.excluded,
         warnings=(*warnings, *one.warnings(fleet, end, sight)),
-        overlaid=overlaid_nodes(spec, one.resolved, fleet.nodes.values()),
+        overlaid=overlaid_nodes(spec, one.resolved, one.nodes(fleet)),
         policy=effects_of([one.record], fleet, at=facts.at),
     )
     return Draft(

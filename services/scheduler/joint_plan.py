@@ -122,7 +122,7 @@ def draft_together(
             for shown in overlaid_nodes(
                 one.spec,
                 one.resolved,
-                [view for name, view in fleet.nodes.items() if node in ("", name)],
+                [view for view in one.nodes(fleet) if node in ("", view.name)],
             )
         ),
         generation=generation_of(fleet.deployments.get(names[0])) if len(names) == 1 else 0,

@@ -176,7 +176,13 @@ def settings(
 def overlaid_nodes(
     spec: DeploymentSpec, resolved: ResolvedProgram | None, nodes: Iterable[NodeView]
 ) -> tuple[OverlaidNodes, ...]:
-    """For every combination of overlays, its nodes and what is set there; the first of them."""
+    """For every combination of overlays, its nodes and what is set there; the first of them.
+
+    Args:
+        spec: The deployment.
+        resolved: What it was resolved to, if that is known.
+        nodes: Those that it has a place on.
+    """
     found = sorted((which, names) for which, names in combinations(spec, nodes).items() if which)
     return tuple(
         OverlaidNodes(

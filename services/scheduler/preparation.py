@@ -33,7 +33,7 @@ from services.scheduler.node_overlays import (
     overlay_warnings,
 )
 from services.scheduler.overlay_checks import refuse_unfit_overlays
-from services.scheduler.placement import Placing, place
+from services.scheduler.placement import NodeView, Placing, place
 from services.scheduler.plan_difference import (
     neighbour_warnings,
     order_warnings,
@@ -69,6 +69,10 @@ class Prepared:
     record: DeploymentRecord
     is_rollback: bool
 
+    def nodes(self, fleet: Fleet) -> list[NodeView]:
+        """Those where it has a place."""
+        return [fleet.nodes[name] for name in {one.node for one in self.placing.places}]
+
     def warnings(self, fleet: Fleet, end: Derived, sight: Sight) -> tuple[str, ...]:
         """What is allowed and yet worth a look.
 
@@ -86,7 +90,7 @@ class Prepared:
             *neighbour_warnings(newest, end.desired, sight),
             *verdict_warnings(self.resolved, self.spec.hook),
             *choice_warnings(self.spec, self.placing),
-            *overlay_warnings(self.spec, fleet.nodes.values()),
+            *overlay_warnings(self.spec, self.nodes(fleet)),
             *dict.fromkeys(
                 f"it stays on {one.node}, where it runs already, although {one.why}"
                 for one in self.placing.kept

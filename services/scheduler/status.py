@@ -133,6 +133,10 @@ def deployment_status(
     now = assignment(record)
     had = now.revisions if now is not None else ()
     targets = {place: target for one in had for place, target in one.probes.items()}
+    views = view_places(record, fleet, observed, conflicts, sight=sight)
+    there = [
+        fleet.nodes[name] for name in {view.node for view in views if view.node in fleet.nodes}
+    ]
     return DeploymentStatus(
         name=record.name,
         space=record.space,
@@ -144,12 +148,11 @@ def deployment_status(
         order=revision.order,
         spec=revision.spec,
         places=tuple(
-            _heard(_with_lack(view, now, fleet), silences.get(view.node), targets)
-            for view in view_places(record, fleet, observed, conflicts, sight=sight)
+            _heard(_with_lack(view, now, fleet), silences.get(view.node), targets) for view in views
         ),
         alarm=standing_alarm(record),
         violations=violations(record, fleet),
-        overlaid=overlaid_nodes(revision.spec, revision.resolved, fleet.nodes.values())
+        overlaid=overlaid_nodes(revision.spec, revision.resolved, there)
         if with_history and not record.removed
         else (),
         revisions=tuple(

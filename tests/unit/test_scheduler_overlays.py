@@ -27,7 +27,7 @@ from shared.contracts.desired import DesiredProgram
 from shared.contracts.link_options import LinkWishes
 from shared.contracts.metrics import MetricSource
 from shared.contracts.node_overlays import NodeOverlay, OverlaidSetting, SaidValue
-from shared.contracts.selectors import LabelRule, NodeSelector
+from shared.contracts.selectors import LabelRule, NodeSelector, NodeShare
 from shared.errors import RefusedError
 from tests.fleets import a_command, a_fleet, a_node, a_package, a_spec, applied, told
 from tests.support.configured_package import a_manifest, facts
@@ -174,6 +174,18 @@ def test_who_set_what_is_told_with_what_it_set_aside() -> None:
     assert status.overlaid == planned
     assert why.hooks[0].programs[0].settings == expected
     assert elsewhere.hooks[0].programs[0].settings == ()
+
+
+def test_of_so_many_nodes_those_that_were_chosen_are_listed() -> None:
+    """And an overlay that is for others of them alone is for none."""
+    counted = msgspec.structs.replace(LIMITS, nodes=NodeShare(count=1))
+    fleet = a_fleet(a_node("n1", role="edge"), a_node("n2", role="edge"))
+
+    plan = draft_application(fleet, counted, a_package(), a_command()).plan
+
+    (shown,) = plan.overlaid
+    assert (len(shown.nodes), shown.node_count) == (1, 1)
+    assert "the overlay busy is for none of its nodes" in plan.warnings
 
 
 def test_people_read_who_has_the_last_word() -> None:
