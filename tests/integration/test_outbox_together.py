@@ -115,10 +115,6 @@ async def test_several_values_may_have_more_room_than_one(buses: Buses) -> None:
 
     answer = await answer_of(handler, LabelNode(node="n1", set=long, command_id="command-1"))
 
-    print(
-        [e.data.reasons for e in await stored_events(await buses.open("service-auditor"))],
-        bus.max_payload_bytes,
-    )
     assert answer == ("n1", frozenset({"zone"}))
     assert await revisions_of(bus, "n2") == long
 
