@@ -8,8 +8,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from shared.contracts.deployments import DeploymentSpec
+from shared.contracts.deployments import DEPLOYMENTS, DeploymentSpec
 from shared.contracts.scheduler import APPLY_DEPLOYMENT, ApplyDeployment
+from shared.contracts.storage import outbox_bucket
 from shared.errors import RefusedError
 from tests.fleets import a_package, a_spec
 from tests.integration.conftest import Buses
@@ -27,6 +28,9 @@ __all__ = ["system"]
 
 WRITES_OF_A_PAIR = 22
 """As of one deployment, and of the second: change, event, the five of its ending, settling."""
+
+BEFORE_THE_SECOND = 4
+"""After one at the start, the pending record, and the first of two changes."""
 
 
 async def test_all_are_accepted_by_one_command(system: System) -> None:
@@ -148,3 +152,22 @@ async def test_a_pair_is_there_whole_whichever_write_the_scheduler_dies_at(
         for name in ("edge", "guard")
         for number in range(1, deaths + 2)
     )
+
+
+async def test_what_nobody_is_left_to_finish_counts_as_it_is(buses: Buses) -> None:
+    """As after a restore of a part: a scheduler that starts acts on what there is."""
+    operator, writer = await buses.open("operator"), await buses.open("service-scheduler")
+    command = ApplyDeployment(
+        spec=a_spec("edge", order=1), also=(a_spec("guard", order=2),), command_id="command-1"
+    )
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(a_catalog(await buses.open("service-catalog"), a_package()))
+        node = await stack.enter_async_context(a_test_node(await buses.open("node", "n1")))
+        assert await dies(buses, operator, command, Life(dies_at=BEFORE_THE_SECOND, lands=False))
+        assert [one.key for one in await writer.bucket(DEPLOYMENTS).entries()] == ["edge"]
+        await writer.bucket(outbox_bucket("scheduler")).delete("pending.command-1")
+
+        async with one_life(buses, Life(dies_at=0, lands=False)):
+            await until_running(operator, "edge")
+
+    assert [one.deployment for one in node.told[-1].chains[0].programs] == ["edge"]
