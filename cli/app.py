@@ -33,6 +33,7 @@ app.command("cli.rollout_control:approve", help="Let the next wave of a rollout 
 app.command("cli.rollout_control:abort", help="Bring back what was there before a rollout.")
 app.command("cli.status:status", help="What is wanted, and what the kernels hold.")
 app.command("cli.history:history", help="Who changed a deployment, why, and what.")
+app.command("cli.explain:explain", help="Why a node runs what it runs, and not the rest.")
 app.command("cli.why:why", help="Which deployments and rules made a chain what it is.")
 app.command(
     "cli.node:app", name="node", help="List, show, label and forget nodes; give and take keys."

@@ -114,7 +114,7 @@ def _program(
         package=program.package,
         version=program.version,
         archive_sha256=program.signed.archive_sha256,
-        node=tuple(_node_reasons(spec, node)),
+        node=tuple(node_reasons(spec, node)),
         interface=f"{by_selector}, and it is away" if is_away else by_selector,
         place=tuple(_place_reasons(revision)),
         rollout=rollout_reason(fleet.deployments[program.deployment], node, place),
@@ -127,7 +127,8 @@ def _program(
     )
 
 
-def _node_reasons(spec: DeploymentSpec, node: NodeView) -> Iterator[str]:
+def node_reasons(spec: DeploymentSpec, node: NodeView) -> Iterator[str]:
+    """What a deployment asks of nodes, and this one, where it is, meets."""
     if spec.nodes.names != ("*",):
         yield f"name matches {' or '.join(spec.nodes.names)}"
     yield from (f"label {key} is {value}" for key, value in sorted(spec.nodes.labels.items()))

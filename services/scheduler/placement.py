@@ -246,7 +246,7 @@ class _Placing:
             if is_selected(one, self._spec, node, is_held=one in running)
         )
         if not selected:
-            self._exclude(node, _no_interface(self._spec, node))
+            self._exclude(node, no_interface(self._spec, node))
         for place in selected:
             why = lack or interface_lack(wanted, node, place)
             if why is None or place in running:
@@ -268,7 +268,8 @@ def _is_literal(glob: str) -> bool:
     return not _WILDCARDS.intersection(glob)
 
 
-def _no_interface(spec: DeploymentSpec, node: NodeView) -> str:
+def no_interface(spec: DeploymentSpec, node: NodeView) -> str:
+    """Why the deployment has no place on a node that is meant."""
     has = ", ".join(node.interfaces) or "none"
     named = ", ".join(one or "its own" for one in spec.network_namespaces)
     within = "" if spec.network_namespaces == ("",) else f" in the network namespaces {named}"

@@ -26,7 +26,7 @@ from services.scheduler.draining import Observation
 from services.scheduler.fitness import demand_of, node_lack
 from services.scheduler.rollout.waves import share_of
 from services.scheduler.selection import selector_mismatch
-from services.scheduler.status import view_places
+from services.scheduler.status import each_place
 from services.scheduler.wanted_places import current_revision, places_of, possible_places
 from shared.canonical import canonical_digest
 from shared.contracts.deployments import DeploymentRecord, DeploymentRevision
@@ -156,7 +156,8 @@ def _why_gone(revision: DeploymentRevision, name: str, seen: Observation) -> str
 
 def _on_their_way(record: DeploymentRecord, seen: Observation) -> set[str]:
     """Nodes that do not run it yet, whatever the reason."""
-    views = view_places(record, seen.fleet, seen.observed, seen.conflicts)
+    chosen = [name for name in _choice(record.revisions[-1]).names if name in seen.fleet.nodes]
+    views = each_place(record, seen.fleet, seen.observed, seen.conflicts, names=chosen)
     return {one.node for one in views if one.state != "running"}
 
 

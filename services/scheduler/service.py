@@ -47,6 +47,7 @@ from shared.contracts.chain_reasons import WHY_CHAINS
 from shared.contracts.deployments import DEPLOYMENTS, DeploymentSpec
 from shared.contracts.events import Actor
 from shared.contracts.node import StagedChain
+from shared.contracts.node_reasons import EXPLAIN_NODE
 from shared.contracts.scheduler import (
     APPLY_DEPLOYMENT,
     GET_DEPLOYMENT,
@@ -120,6 +121,7 @@ class SchedulerService:
             LIST_NODES: self._questions.list_nodes,
             GET_NODE: self._questions.get_node,
             WHY_CHAINS: self._questions.why_chains,
+            EXPLAIN_NODE: self._questions.explain_node,
         }
 
     async def plan_deployment(self, request: PlanDeployment, caller: Caller) -> DeploymentPlan:

@@ -49,6 +49,7 @@ async def test_nodes_are_cordoned_and_drained_from_the_shell(system: System, she
     ignored = await shell.l3af("drain", "n2", "--no-wait")
     listed = await shell.l3af("node", "list")
     shown = await shell.l3af("node", "show", "n2")
+    explained = await shell.l3af("explain", "n1")
     opened = await shell.l3af("uncordon", "n1")
     again = await shell.l3af("uncordon", "n1")
 
@@ -61,4 +62,6 @@ async def test_nodes_are_cordoned_and_drained_from_the_shell(system: System, she
     assert (ignored.status, "n2 is being drained already" in ignored.message) == (2, True)
     assert ("(drained)" in listed.output, "(drains)" in listed.output) == (True, True)
     assert "it has not acted upon it yet" in shown.output
+    assert explained.status == 0, explained
+    assert "not here: edge (rate-limit): was drained" in explained.output
     assert (opened.status, again.status) == (0, 2)

@@ -155,6 +155,7 @@ ELSEWHERE: Final[dict[str, str]] = {
     "l3af.v1.api.scheduler.node.list": "tests/integration/test_scheduler_spaces.py",
     "l3af.v1.api.scheduler.node.get": "tests/integration/test_scheduler_spaces.py",
     "l3af.v1.api.scheduler.chain.why": "tests/unit/test_chain_reasons.py",
+    "l3af.v1.api.scheduler.node.explain": "tests/unit/test_node_explanation.py",
     "l3af.v1.api.scheduler.policy.get": "tests/unit/test_rollout_policy.py",
     "l3af.v1.api.scheduler.leader.get": "tests/integration/test_scheduler_leaders.py",
     "l3af.v1.api.auditor.record.prove": "tests/integration/test_auditor_spaces.py",

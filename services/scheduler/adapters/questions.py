@@ -17,6 +17,7 @@ from services.scheduler.deployment import known_record
 from services.scheduler.draining import drain_steps
 from services.scheduler.execution import Execution
 from services.scheduler.labelling import known_node
+from services.scheduler.node_explanation import explain_node
 from services.scheduler.status import (
     deployment_status,
     in_a_list,
@@ -26,6 +27,7 @@ from services.scheduler.unfit import unfit_deployments
 from shared.adapters.callers import Caller
 from shared.contracts.chain_reasons import ChainReasons, WhyChains
 from shared.contracts.cordons import DrainWait
+from shared.contracts.node_reasons import ExplainNode, NodeExplained
 from shared.contracts.scheduler import (
     DeploymentList,
     DeploymentStatus,
@@ -100,6 +102,19 @@ class Questions:
         status = self._node_status(node, sight, step.waits if step is not None else ())
         unfit_for = unfit_deployments(fleet.nodes[node], fleet, sight)
         return msgspec.structs.replace(status, unfit_for=unfit_for)
+
+    async def explain_node(self, request: ExplainNode, caller: Caller) -> NodeExplained:
+        """Why the node runs what it runs, and why it does not run the rest."""
+        node = known_node(self._records.nodes, request.node).node
+        seen = self._execution.observation()
+        labels = self._records.labels_of(node)
+        return explain_node(
+            seen.fleet.nodes[node],
+            seen,
+            self._seeing.sight(caller),
+            cordon=labels.cordon if labels is not None else None,
+            step=drain_steps(self._records.cordoned(), seen).get(node),
+        )
 
     async def why_chains(self, request: WhyChains, caller: Caller) -> ChainReasons:
         """Which deployments and rules made the chains of an interface what they are."""
