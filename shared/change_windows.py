@@ -10,7 +10,7 @@ Rules:
  * A time that clocks skip begins when they go on.  A time that they show twice counts the first
    time; both times if the hour field begins with `*`, as crontab(5) does.
  * Turns that touch or overlap are one.  The first second belongs to a turn, the one at which it
-   ends does not.
+   ends does not; of a moment that begins one, parts of a second count for nothing.
  * A window whose time zone this machine does not know is never open, and a freeze holds.
 """
 
@@ -20,6 +20,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -71,7 +72,14 @@ def hold_by_time(
         freezes: In none of which it may be.
         now: Aware.
     """
-    now = now.astimezone(UTC)
+    return _hold(tuple(windows), tuple(freezes), now.astimezone(UTC).replace(microsecond=0))
+
+
+@lru_cache(maxsize=1024)
+def _hold(
+    windows: tuple[ChangeWindow, ...], freezes: tuple[ChangeWindow, ...], now: datetime
+) -> Hold | None:
+    """At a whole second, as all turns begin and end at one."""
     if (unknown := _unknown(freezes)) is not None:
         return Hold(f"the time zone {unknown} of a freeze is not known to this machine")
     frozen = [one for one in freezes if end_of_turn(one, now) is not None]
@@ -205,7 +213,7 @@ def _once(window: ChangeWindow) -> datetime | None:
         start = read_time(window.start)
     except ValueError:
         return None
-    return start if _YEARS[0] <= start.year < _YEARS[1] else None
+    return start.replace(microsecond=0) if _YEARS[0] <= start.year < _YEARS[1] else None
 
 
 def _zone(name: str) -> ZoneInfo | None:

@@ -72,10 +72,15 @@ def seconds_to_next(fleet: Fleet, *, now: datetime) -> float | None:
 
 def _strict(fleet: Fleet) -> Iterator[tuple[DeploymentRecord, tuple[str, ...]]]:
     """Deployments that waivers excuse and that go without, and the rules of the policy that ask."""
+    is_asked = any(one.on_waiver_expired == "stop" for one in fleet.policy.rules)
     for _, record in sorted(fleet.deployments.items()):
         if record.removed or not record.revisions:
             continue
+        if not is_asked and record.revisions[-1].spec.on_waiver_expired != "stop":
+            continue
+        now = assignment(record)
+        if now is None or all(one.demand.excuses is None for one in now.revisions):
+            continue
         said = consequences(record, fleet.policy, fleet.nodes)
-        now = assignment(record) if said.on_waiver_expired == "stop" else None
-        if now is not None and any(one.demand.excuses is not None for one in now.revisions):
+        if said.on_waiver_expired == "stop":
             yield record, said.rules

@@ -7,7 +7,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.scheduler.placement import NodeView
@@ -77,6 +77,7 @@ def _situation(draw: st.DrawFn) -> tuple[list[DeploymentRecord], RolloutPolicy, 
     return records, RolloutPolicy(rules=tuple(rules)), others
 
 
+@settings(max_examples=50)
 @given(_situation(), st.integers(0, 48 * 60))
 def test_who_is_let_through_breaks_no_limit(
     situation: tuple[list[DeploymentRecord], RolloutPolicy, Others], minutes: int
@@ -101,6 +102,7 @@ def test_who_is_let_through_breaks_no_limit(
             assert rule.approvals <= 0
 
 
+@settings(max_examples=50)
 @given(_situation(), _rule(), st.integers(0, 48 * 60))
 def test_a_further_rule_never_lets_more_through(
     situation: tuple[list[DeploymentRecord], RolloutPolicy, Others], rule: PolicyRule, minutes: int
@@ -135,6 +137,7 @@ def test_limits_on_numbers_never_hold_all_of_those_that_began(
         assert any(hold(one, limits, others, NOW) is None for one in begun)
 
 
+@settings(max_examples=50)
 @given(_situation(), st.integers(0, 48 * 60))
 def test_until_is_when_time_no_longer_holds(
     situation: tuple[list[DeploymentRecord], RolloutPolicy, Others], minutes: int

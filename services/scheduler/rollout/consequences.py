@@ -49,7 +49,8 @@ def consequences(
     """
     spec = record.revisions[-1].spec
     revoked, waiver, asked = spec.on_revoked, spec.on_waiver_expired, list[str]()
-    for rule in rules_of(record, policy, Others(nodes=nodes)):
+    asking = tuple(one for one in policy.rules if one.on_revoked or one.on_waiver_expired)
+    for rule in rules_of(record, RolloutPolicy(rules=asking), Others(nodes=nodes)):
         is_graver = rule.on_revoked is not None and _gravity(rule.on_revoked) > _gravity(revoked)
         if is_graver and rule.on_revoked is not None:
             revoked = rule.on_revoked

@@ -326,7 +326,8 @@ class RolloutCore:
     def _known(self, record: DeploymentRecord, others: Others, now: datetime) -> Circumstances:
         views, standings = self._views[record.key], self._standings[record.key]
         health = self._watches.known(record, state_of(record), views, standings, now)
-        held = hold(record, self._policy, others, now)
+        is_waiting = state_of(record).phase == "waiting"
+        held = hold(record, self._policy, others, now) if is_waiting else None
         if held is None and health.hold:
             held = Hold(health.hold)
         return Circumstances(

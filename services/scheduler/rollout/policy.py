@@ -271,14 +271,19 @@ def _domain_holds(
             yield Hold(f"{what}, and {which}{_said_by([rule.name])}")
 
 
-def _domains(record: DeploymentRecord, label: str, others: Others) -> set[str]:
+def _domains(record: DeploymentRecord, label: str, others: Others) -> frozenset[str]:
     """Failure domains of the nodes of the wave that goes on, or is the next to begin."""
-    state = record.rollout
-    if state is not None and state.wave < len(state.waves):
-        names: Iterable[str] = state.waves[state.wave].names
-    else:
-        names = {one.node for one in record.revisions[-1].accepted_for}
-    return {others.nodes[one].labels.get(label, "") for one in names if one in others.nodes}
+    revision, state = record.revisions[-1], record.rollout
+    key = (label, record.key, revision.revision, state.wave if state is not None else None)
+    known: frozenset[str] | None = others.memo.get(key)
+    if known is None:
+        if state is not None and state.wave < len(state.waves):
+            names: Iterable[str] = state.waves[state.wave].names
+        else:
+            names = (one.node for one in revision.accepted_for)
+        found = (others.nodes[one].labels.get(label, "") for one in names if one in others.nodes)
+        known = others.memo[key] = frozenset(found)
+    return known
 
 
 def _is_meant(rule: PolicyRule, record: DeploymentRecord, others: Others) -> bool:
@@ -315,7 +320,9 @@ def _scope(rule: PolicyRule, others: Others) -> frozenset[str]:
 
 
 def _is_in(selector: NodeSelector, node: LabelledNode) -> bool:
-    if node.is_forgotten or not matches_any(node.name, selector.names):
+    if node.is_forgotten:
+        return False
+    if selector.names != _EVERY_NODE.names and not matches_any(node.name, selector.names):
         return False
     return label_mismatch(selector, node.labels) is None
 
