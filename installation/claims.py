@@ -25,6 +25,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from shared.contracts.base import API, EVENTS, GATES
+from shared.contracts.control_permissions import control_permissions
 from shared.contracts.events import Audience
 from shared.contracts.permissions import (
     CONTROL_ROLES,
@@ -34,7 +35,6 @@ from shared.contracts.permissions import (
     USER_ROLES,
     Permissions,
     Role,
-    control_permissions,
     user_permissions,
 )
 

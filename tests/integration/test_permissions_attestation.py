@@ -22,8 +22,9 @@ from shared.adapters.callers import Caller
 from shared.adapters.provisioning import provision
 from shared.adapters.service_layer import Handler
 from shared.contracts.base import API, EVENTS, Endpoint
+from shared.contracts.control_permissions import control_permissions
 from shared.contracts.events import PUBLIC
-from shared.contracts.permissions import CONTROL_ROLES, control_permissions
+from shared.contracts.permissions import CONTROL_ROLES
 from shared.contracts.scheduler import (
     APPLY_DEPLOYMENT,
     LIST_DEPLOYMENTS,

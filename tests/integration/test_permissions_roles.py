@@ -18,13 +18,13 @@ from shared.adapters.bus_errors import NobodyAnswersError, NotPermittedError
 from shared.adapters.provisioning import provision
 from shared.contracts import catalog, node, scheduler, verification
 from shared.contracts.base import EVENTS, Endpoint
+from shared.contracts.control_permissions import control_permissions
 from shared.contracts.events import PUBLIC
 from shared.contracts.permissions import (
     ALLOWED_ENDPOINTS,
     CONTROL_ROLES,
     USER_ROLES,
     UserRole,
-    control_permissions,
     inbox_prefix,
 )
 from shared.contracts.storage import artifact_subject, kv_stream, kv_subject, outbox_bucket

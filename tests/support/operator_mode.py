@@ -25,12 +25,12 @@ from installation.claims import (
     operator_claims,
     user_claims,
 )
+from shared.contracts.control_permissions import control_permissions
 from shared.contracts.permissions import (
     CONTROL_ROLES,
     USER_ROLES,
     ControlRole,
     Role,
-    control_permissions,
 )
 from shared.installation_facts import (
     CREDENTIALS_FILE,

@@ -13,10 +13,10 @@ from installation.claims import ACCOUNT_NAMES, AccountName, account_claims, acco
 from installation.keys import ROLES, InstallationKeys, new_keys
 from installation.registry import Member, Registry
 from shared.contracts.base import API, EVENTS
+from shared.contracts.control_permissions import control_permissions
 from shared.contracts.permissions import (
     CONTROL_ROLES,
     USER_ROLES,
-    control_permissions,
     user_permissions,
 )
 from shared.nkeys import parse_jwt
