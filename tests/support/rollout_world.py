@@ -141,6 +141,11 @@ class RolloutWorld:
                 return
         raise AssertionError("the rollout never comes to rest")
 
+    def join(self, node: NodeView) -> None:
+        """One more node is there."""
+        self.fleet = replace(self.fleet, nodes={**self.fleet.nodes, node.name: node})
+        self.handle(NodeSeen(node))
+
     def silence(self, *names: str) -> None:
         """These nodes are not heard any more."""
         self.silent.update(names)

@@ -250,6 +250,23 @@ def test_after_a_start_nothing_is_concluded_of_whom_nobody_heard_yet() -> None:
     assert "wait" not in world.actions()
 
 
+def test_nodes_that_come_meanwhile_are_the_last_wave() -> None:
+    """No more of them are changed at a time than may be unavailable."""
+    world = _running(RolloutSpec(strategy="canary", max_unavailable=1))
+    for name in ("n5", "n0"):
+        world.join(a_node(name))
+    world.act("n0", "n5")
+    assert world.versions()["n0"] == "1.0.0"
+    for name in ("n1", "n2", "n3", "n4"):
+        world.act(name)
+    assert (_on(world), world.state.wave) == (["n0", "n1", "n2", "n3", "n4"], 2)
+    world.act("n0")
+    assert (world.phase(), world.versions()["n5"]) == ("rolling-out", "1.1.0")
+    world.act("n5")
+    assert world.phase() == "complete"
+    assert [one.details["waves"] for one in world.events][-3:] == [3, 3, 3]
+
+
 def test_blue_green_changes_one_interface_of_every_node_first() -> None:
     """A place has one revision, a node may have two meanwhile."""
     world = a_world(a_node(name, "eth0", "eth1", b="eth0", g="eth1") for name in ("n1", "n2"))

@@ -20,30 +20,29 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from services.scheduler.desired_state import Fleet
 from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.placement import NodeView
 from services.scheduler.rollout.assignment import is_rolling
-from services.scheduler.rollout.decision import Circumstances, Fail, Release, decide, due_at
+from services.scheduler.rollout.decision import (
+    Advance,
+    Circumstances,
+    Fail,
+    Finish,
+    Release,
+    decide,
+    due_at,
+)
 from services.scheduler.rollout.health_watches import (
     GateAnswered,
     NodeMeasured,
     Question,
     Watches,
 )
+from services.scheduler.rollout.knowledge import Knowledge
 from services.scheduler.rollout.policy import Others, hold, room
-from services.scheduler.rollout.standing import (
-    GONE,
-    SILENT,
-    UNHEARD,
-    Standing,
-    has_settled,
-    released_nodes,
-    standing_of,
-)
+from services.scheduler.rollout.standing import Standing, released_nodes
 from services.scheduler.rollout.transitions import apply_step, state_of
-from services.scheduler.status import PlaceView, view_places
-from services.scheduler.wanted_places import places_of
+from services.scheduler.rollout.waves import late_waves
 from shared.canonical import canonical_digest
 from shared.change_windows import Hold
 from shared.contracts.deployments import DeploymentRecord
@@ -161,22 +160,10 @@ class RolloutCore:
             actor: The scheduler, who goes back in its own name.
         """
         self._actor: Final = actor
-        self._rolling: Final[dict[str, DeploymentRecord]] = {}
-        self._nodes: Final[dict[str, NodeView]] = {}
-        self._desired: Final[dict[str, DesiredNode]] = {}
-        self._observed: Final[dict[str, ObservedNode]] = {}
-        self._silent: Final[dict[str, Standing]] = {}
-        self._returned_at: Final[dict[str, datetime]] = {}
-        self._conflicts: tuple[PlaceConflict, ...] = ()
+        self._fleet: Final = Knowledge()
         self._policy = NO_POLICY
         self._memo: Final[dict[tuple[object, ...], Any]] = {}
         """What was worked out of the nodes and the policy."""
-        self._unsettled: Final[set[str]] = set()
-        """Nodes that did not confirm what they were told, whatever deployment it is of."""
-        self._views: Final[dict[str, dict[str, list[PlaceView]]]] = {}
-        self._standings: Final[dict[str, dict[str, Standing]]] = {}
-        self._unclear: Final[dict[str, set[str]]] = {}
-        """By deployment, nodes of which something changed since their standing was worked out."""
         self._watches: Final = Watches()
         self.due: datetime | None = None
         """When there may be something to do though nothing happens; None: never."""
@@ -195,12 +182,11 @@ class RolloutCore:
                 self._note(event, now)
         found: list[Instruction] = []
         dues: list[datetime] = []
+        fleet = self._fleet
         records = sorted(
-            self._rolling.values(), key=lambda one: (state_of(one).started_at, one.key)
+            fleet.rolling.values(), key=lambda one: (state_of(one).started_at, one.key)
         )
-        for record in records:
-            self._clear_up(record)
-        others = Others(self._nodes, dict(self._rolling), self._unavailable(), self._memo)
+        others = Others(fleet.nodes, dict(fleet.rolling), self._unavailable(), self._memo)
         for record in records:
             instruction = self._next(record, others, now)
             if instruction is not None:
@@ -218,113 +204,52 @@ class RolloutCore:
 
     def questions(self, now: datetime) -> tuple[Question, ...]:
         """What is to be asked for the sake of health; it is held to be asked from then on."""
+        fleet = self._fleet
         found = (
             self._watches.question(
-                record, state_of(record), self._views[key], self._standings[key], now
+                record, state_of(record), fleet.views(record), fleet.standings(record), now
             )
-            for key, record in sorted(self._rolling.items())
+            for _, record in sorted(fleet.rolling.items())
         )
         return tuple(one for one in found if one is not None)
 
     def standings(self, key: str) -> Mapping[str, Standing]:
         """How the nodes of a rollout that goes on stand, as far as they are in its waves."""
-        return self._standings.get(key, {})
+        record = self._fleet.rolling.get(key)
+        return self._fleet.standings(record) if record is not None else {}
 
     def _note(self, event: FleetEvent, now: datetime) -> None:
         match event:
             case DeploymentStored(record):
                 self._store(record)
             case NodeSeen(view):
-                self._nodes[view.name] = view
+                self._fleet.see(view)
                 self._memo.clear()
-                self._touch(view.name)
             case NodeTold(desired):
-                self._desired[desired.node] = desired
-                self._settle(desired.node)
+                self._fleet.tell(desired)
             case NodeObserved(observed):
-                self._observed[observed.node] = observed
-                self._settle(observed.node)
+                self._fleet.observe(observed)
             case NodeSilent(node, is_known):
-                self._silent[node] = SILENT if is_known else UNHEARD
-                self._touch(node)
+                self._fleet.miss(node, is_known=is_known)
             case NodeHeard(node):
-                self._silent.pop(node, None)
-                self._returned_at[node] = now
-                self._touch(node)
+                self._fleet.hear(node, now)
             case PlacesContested(conflicts):
-                self._contest(conflicts)
+                self._fleet.contest(conflicts)
             case PolicyStored(policy):
                 self._policy = policy
                 self._memo.clear()
             case Ticked():
                 pass
 
-    def _contest(self, conflicts: tuple[PlaceConflict, ...]) -> None:
-        for one in {*conflicts} ^ {*self._conflicts}:
-            self._touch(one.node)
-        self._conflicts = conflicts
-
-    def _settle(self, node: str) -> None:
-        is_settled = has_settled(self._desired.get(node), self._observed.get(node))
-        (self._unsettled.discard if is_settled else self._unsettled.add)(node)
-        self._touch(node)
-
-    def _touch(self, node: str) -> None:
-        for unclear in self._unclear.values():
-            unclear.add(node)
-
     def _store(self, record: DeploymentRecord) -> None:
-        key = record.key
-        before = self._rolling.pop(key, None)
-        if not is_rolling(record):
-            for known in (self._views, self._standings, self._unclear):
-                known.pop(key, None)
-            self._watches.drop(key)
-            return
-        self._rolling[key] = record
-        self._watches.store(record)
-        state = state_of(record)
-        if before is None or before.revisions[-1].revision != record.revisions[-1].revision:
-            self._views[key], self._standings[key] = {}, {}
-            self._unclear[key] = {name for wave in state.waves for name in wave.names}
-            return
-        was = state_of(before)
-        if (was.wave, was.released) != (state.wave, state.released):
-            first, last = sorted((was.wave, state.wave))
-            self._unclear[key] |= {
-                name for wave in state.waves[first : last + 1] for name in wave.names
-            }
-
-    def _clear_up(self, record: DeploymentRecord) -> None:
-        """The standing of every node of the rollout is that of now."""
-        unclear, views = self._unclear[record.key], self._views[record.key]
-        if not unclear:
-            return
-        members = {name for wave in state_of(record).waves for name in wave.names}
-        for name in unclear & members:
-            views[name] = self._view(record, name)
-            self._standings[record.key][name] = standing_of(
-                views[name],
-                silence=self._silent.get(name),
-                is_meant=bool(views[name]) or self._is_meant(record, name),
-            )
-        unclear.clear()
-
-    def _view(self, record: DeploymentRecord, name: str) -> list[PlaceView]:
-        node = self._nodes.get(name)
-        if node is None:
-            return []
-        fleet = Fleet({record.key: record}, {name: node}, self._desired)
-        return view_places(record, fleet, self._observed, self._conflicts)
-
-    def _is_meant(self, record: DeploymentRecord, name: str) -> bool:
-        node = self._nodes.get(name)
-        if node is None or node.is_forgotten:
-            return False
-        return bool(places_of(record.revisions[-1], node, self._desired.get(name)))
+        self._fleet.store(record)
+        if is_rolling(record):
+            self._watches.store(record)
+        else:
+            self._watches.drop(record.key)
 
     def _known(self, record: DeploymentRecord, others: Others, now: datetime) -> Circumstances:
-        views, standings = self._views[record.key], self._standings[record.key]
+        views, standings = self._fleet.views(record), self._fleet.standings(record)
         health = self._watches.known(record, state_of(record), views, standings, now)
         is_waiting = state_of(record).phase == "waiting"
         held = hold(record, self._policy, others, now) if is_waiting else None
@@ -332,7 +257,7 @@ class RolloutCore:
             held = Hold(health.hold)
         return Circumstances(
             standings=standings,
-            returned_at=self._returned_at,
+            returned_at=self._fleet.returned_at,
             hold=held,
             room=room(record, self._policy, others),
             is_healthy=health.is_healthy,
@@ -345,13 +270,7 @@ class RolloutCore:
         """The nodes that are, if a rule of the policy asks for it; also those not yet told."""
         if all(rule.max_unavailable is None for rule in self._policy.rules):
             return set()
-        found = self._unsettled.union(self._silent)
-        for key, record in self._rolling.items():
-            state, standings = state_of(record), self._standings[key]
-            names = state.waves[state.wave].names if state.waves else ()
-            told = names[: state.released]
-            found.update(one for one in told if standings.get(one, GONE).state == "pending")
-        return found
+        return self._fleet.unavailable()
 
     def _next(self, before: DeploymentRecord, others: Others, now: datetime) -> Instruction | None:
         step_id = _step_id(before, state_of(before))
@@ -361,6 +280,9 @@ class RolloutCore:
             step = decide(rollout, state_of(record), self._known(record, others, now), now)
             if step is None:
                 break
+            if isinstance(step, Finish):
+                late = self._fleet.latecomers(record)
+                step = Advance(late_waves(rollout, late)) if late else step
             applied = apply_step(
                 record,
                 step,
@@ -370,7 +292,8 @@ class RolloutCore:
             )
             record = applied.record
             events += applied.events
-            if isinstance(step, Release | Fail) or not is_rolling(record):
+            is_further = isinstance(step, Advance) and step.further
+            if isinstance(step, Release | Fail) or is_further or not is_rolling(record):
                 break
         return None if record is before else Instruction(before, record, tuple(events), step_id)
 

@@ -36,7 +36,7 @@ from services.scheduler.rollout.standing import (
 )
 from services.scheduler.rollout.waves import share_of
 from shared.change_windows import Hold
-from shared.contracts.rollouts import RolloutSpec, RolloutState
+from shared.contracts.rollouts import RolloutSpec, RolloutState, RolloutWave
 from shared.errors import Reason
 from shared.moments import read_time
 
@@ -94,6 +94,9 @@ class Unconfirm:
 @dataclass(frozen=True, slots=True)
 class Advance:
     """The wave is through: the next one is to begin."""
+
+    further: tuple[RolloutWave, ...] = ()
+    """Of nodes that came meanwhile, if it was the last one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,9 @@ def apply_step(
 
 
 def _fields(
-    step: Wait | Confirm | Unconfirm | Count | Advance | Finish, state: RolloutState, at: str
+    step: Wait | Confirm | Unconfirm | Count | Advance | Finish,
+    state: RolloutState,
+    at: str,
 ) -> dict[str, Any]:
     """What is otherwise in the state of the rollout."""
     match step:
@@ -109,8 +111,9 @@ def _fields(
             return {"phase": "rolling-out", "healthy_since": "", "released_at": at, "why": why}
         case Count(bad_periods):
             return {"bad_periods": bad_periods}
-        case Advance():
-            return _before_wave() | {"wave": state.wave + 1}
+        case Advance(further):
+            waves = (*state.waves, *further)
+            return _before_wave() | {"wave": state.wave + 1, "waves": waves}
         case Finish():
             return {"phase": "complete", "ended_at": at, "why": ""}
 

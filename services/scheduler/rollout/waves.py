@@ -12,6 +12,8 @@ Rules:
    number each domain has its part, to less than one node; `one-by-one` takes the domains by name.
    Nodes without the label are a domain of their own.
  * The order in which nodes are given decides nothing.
+ * Nodes that came while the rollout went on are its last wave, so that they too are changed no more
+   at a time than may be unavailable.
 """
 
 from __future__ import annotations
@@ -55,6 +57,13 @@ def plan_waves(rollout: RolloutSpec, members: Iterable[Member]) -> tuple[Rollout
     if rollout.across == "each":
         return tuple(map(_wave, _split(_names(_spread(ordered)), _shares(rollout))))
     return tuple(_one_by_one(rollout, ordered))
+
+
+def late_waves(rollout: RolloutSpec, names: Iterable[str]) -> tuple[RolloutWave, ...]:
+    """The last steps, of nodes that came after the first ones were made."""
+    labels = (rollout.green or "", rollout.blue or "") if rollout.blue else ("",)
+    ordered = sorted(names)
+    return tuple(_wave(ordered, interface_label=label) for label in labels)
 
 
 def _shares(rollout: RolloutSpec) -> tuple[Share, ...]:
