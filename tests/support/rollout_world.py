@@ -156,6 +156,11 @@ class RolloutWorld:
         self.silent.difference_update(names)
         self.handle(*(NodeHeard(name) for name in names))
 
+    def see(self, view: NodeView) -> None:
+        """The node is like this now."""
+        self.fleet = replace(self.fleet, nodes={**self.fleet.nodes, view.name: view})
+        self.handle(NodeSeen(view), *self._tell())
+
     def wait(self, seconds: float) -> None:
         """Time goes on."""
         self.now += timedelta(seconds=seconds)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from services.scheduler.rollout.core import NodeHeard, NodeSilent
@@ -95,6 +96,23 @@ def test_a_silent_node_counts_as_unavailable_and_is_not_waited_for() -> None:
     world.act("n3")
     assert _on(world) == ["n1", "n2", "n3", "n4"], "n4 is unavailable, whether it is changed or not"
     assert world.phase() == "complete"
+
+
+def test_a_drained_node_counts_as_unavailable() -> None:
+    """It is in no wave, and down by somebody's doing until it is uncordoned."""
+    world = a_world()
+    world.apply(a_spec())
+    world.until_quiet()
+    world.see(replace(world.fleet.nodes["n4"], stays=frozenset(), left=frozenset({"edge"})))
+    world.act()
+
+    world.apply(a_spec(rollout=RolloutSpec(max_unavailable=1)), version="1.1.0")
+    assert _on(world) == []
+    assert world.state.why == "1 of 4 nodes are unavailable and no more than 1 may be: n4"
+
+    world.see(a_node("n4"))
+    world.until_quiet()
+    assert (world.phase(), _on(world)) == ("complete", ["n1", "n2", "n3", "n4"])
 
 
 def test_the_wave_of_a_silent_node_goes_on_without_it() -> None:

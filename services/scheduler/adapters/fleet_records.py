@@ -310,6 +310,7 @@ class FleetRecords:
         self._labels = {**self._labels, labels.node: Entry(labels.node, labels, revision)}
         self._view_nodes()
         self.nodes_concerned.set()
+        self.rollouts_concerned.set()
         return True
 
     async def _tell_node(self, node: DesiredNode) -> bool:

@@ -257,6 +257,7 @@ class RolloutCore:
             held = Hold(health.hold)
         return Circumstances(
             standings=standings,
+            drained=self._fleet.drained(record),
             returned_at=self._fleet.returned_at,
             hold=held,
             room=room(record, self._policy, others),

@@ -46,6 +46,8 @@ class Circumstances:
     """What is known of the nodes of a rollout, and what else decides."""
 
     standings: Mapping[str, Standing]
+    drained: frozenset[str] = frozenset()
+    """Nodes that a drain took the deployment off: they are unavailable by somebody's doing."""
     returned_at: Mapping[str, datetime] = field(default_factory=dict)
     """When nodes that were silent were heard again."""
     hold: Hold | None = None
@@ -194,7 +196,8 @@ def _next_count(rollout: RolloutSpec, state: RolloutState, known: Circumstances)
     told = released_nodes(state)
     away = unavailable(state, known.standings, told)
     ours = away.intersection(told)
-    total = len({name for wave in state.waves for name in wave.names})
+    away |= known.drained
+    total = len(known.drained.union(*(wave.names for wave in state.waves)))
     allowed = share_of(rollout.max_unavailable, total)
     room = total if known.room is None else known.room
     down = len(away)

@@ -14,6 +14,7 @@ from typing import Final
 from services.scheduler.desired_state import Fleet
 from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.placement import NodeView
+from services.scheduler.revision_facts import facts_of
 from services.scheduler.rollout.assignment import is_rolling
 from services.scheduler.rollout.standing import (
     GONE,
@@ -41,6 +42,8 @@ class Knowledge:
         self.nodes: Final[dict[str, NodeView]] = {}
         self.returned_at: Final[dict[str, datetime]] = {}
         """When nodes that were silent were heard again."""
+        self._drained: Final[dict[str, set[str]]] = {}
+        """By deployment, the nodes that a drain took it off."""
         self._desired: Final[dict[str, DesiredNode]] = {}
         self._observed: Final[dict[str, ObservedNode]] = {}
         self._silent: Final[dict[str, Standing]] = {}
@@ -54,6 +57,11 @@ class Knowledge:
 
     def see(self, view: NodeView) -> None:
         """A node is like this."""
+        before = self.nodes.get(view.name)
+        for key in before.left if before is not None else ():
+            self._drained[key].discard(view.name)
+        for key in view.left:
+            self._drained.setdefault(key, set()).add(view.name)
         self.nodes[view.name] = view
         self._touch(view.name)
 
@@ -130,6 +138,15 @@ class Knowledge:
         """The nodes that the newest revision is for and that are in no wave."""
         members = _members(record)
         return [name for name in self.nodes if name not in members and self._is_meant(record, name)]
+
+    def drained(self, record: DeploymentRecord) -> frozenset[str]:
+        """The nodes of the deployment that a drain took it off."""
+        facts = facts_of(record.revisions[-1])
+        return frozenset(
+            name
+            for name in self._drained.get(record.key, ())
+            if facts.is_chosen(name) and not self.nodes[name].is_forgotten
+        )
 
     def _settle(self, node: str) -> None:
         is_settled = has_settled(self._desired.get(node), self._observed.get(node))
