@@ -14,6 +14,7 @@ from typing import Final
 
 from services.scheduler.audiences import Sight
 from services.scheduler.chain_planning import NodeChains, plan_node
+from services.scheduler.choosing import why_not_chosen
 from services.scheduler.desired_state import Fleet
 from services.scheduler.fitness import interface_lack, node_lack
 from services.scheduler.node_overlays import applying, settings
@@ -193,8 +194,9 @@ def _why_not(revision: DeploymentRevision, node: NodeView, place: str, fleet: Fl
     mismatch = selector_mismatch(revision.spec, node)
     if mismatch is not None:
         return mismatch
-    if not facts_of(revision).is_chosen(node.name):
-        return f"it was not chosen (count = {revision.spec.nodes.count})"
+    not_chosen = why_not_chosen(revision, node.name)
+    if not_chosen:
+        return not_chosen
     if place not in node.interfaces:
         return "the node has no such interface now"
     if selected_by(place, revision.spec, node) is None:

@@ -26,7 +26,7 @@ from services.scheduler.desired_state import Fleet
 from services.scheduler.placement import NodeView, Placing
 from services.scheduler.selection import place_in_share
 from services.scheduler.wanted_places import current_revision
-from shared.contracts.deployments import DeploymentSpec
+from shared.contracts.deployments import DeploymentRevision, DeploymentSpec
 from shared.contracts.node_choice import NodeChoice
 from shared.contracts.scheduler import ExcludedNode
 from shared.packed_places import pack_names
@@ -106,6 +106,18 @@ def choice_warnings(spec: DeploymentSpec, placing: Placing) -> list[str]:
     return [
         f"{chosen} of {spec.nodes.count} nodes can run it; others get it as soon as there are any"
     ]
+
+
+def why_not_chosen(revision: DeploymentRevision, node: str) -> str:
+    """Why the revision is not on the node; empty: it was chosen, or nobody chooses."""
+    choice = revision.choice
+    if choice is None or node in choice.names:
+        return ""
+    refused = next((one for one in choice.refusals if one.node == node), None)
+    if refused is None:
+        return f"it was not chosen (count = {revision.spec.nodes.count})"
+    times = "once" if refused.times == 1 else f"{refused.times} times"
+    return f"it refused it {times} and is not chosen before {refused.until}: {refused.why}"
 
 
 def is_sound(fleet: Fleet, name: str) -> bool:

@@ -14,6 +14,7 @@ from itertools import chain
 
 from services.scheduler.audiences import Sight
 from services.scheduler.chain_reasons import node_reasons
+from services.scheduler.choosing import why_not_chosen
 from services.scheduler.draining import DrainStep, Observation
 from services.scheduler.fitness import interface_lack
 from services.scheduler.placement import NodeView, candidate_places, no_interface
@@ -144,6 +145,4 @@ def _unmet(newest: RevisionFacts, node: NodeView) -> str:
     lacks = [interface_lack(facts.demand, node, one) for one in meant]
     if all(lacks):
         return lacks[0] or ""
-    if not newest.is_chosen(node.name):
-        return f"it was not chosen (count = {spec.nodes.count})"
-    return ""
+    return why_not_chosen(newest.revision, node.name)

@@ -6,7 +6,11 @@ Pure.
 
 Rules:
  * Who is replaced: a node that was lost and did not come back for LOST_SECONDS, was forgotten or
-   drained, or is not meant or not able any more.  A node that is only silent, or refuses, is not.
+   drained, or is not meant or not able any more.  A node that is only silent is not.
+ * So is one that refuses the revision; it is not chosen again for REFUSED_SECONDS, twice as long
+   with each further time, and MOST_REFUSED_SECONDS at most.  If MOST_REFUSING nodes refused it of
+   late, no further one is tried: it is not the nodes' fault.  While a rollout goes on, what a
+   refusal leads to is the rollout's to say.
  * Of nodes that run nothing of it yet, no more are on their way at a time than `max_unavailable`.
  * Without another node that could, everything stays as it is: who returns goes on.
  * A node that was replaced and returns takes what it has off again.
@@ -15,8 +19,9 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -24,16 +29,22 @@ import msgspec
 from services.scheduler.choosing import Wish, choice_of, choose_more, is_sound, wish_of
 from services.scheduler.draining import Observation
 from services.scheduler.fitness import demand_of, node_lack
+from services.scheduler.rollout.assignment import is_rolling
 from services.scheduler.rollout.waves import share_of
 from services.scheduler.selection import selector_mismatch
-from services.scheduler.status import each_place
+from services.scheduler.status import PlaceView, each_place
 from services.scheduler.wanted_places import current_revision, places_of, possible_places
 from shared.canonical import canonical_digest
 from shared.contracts.deployments import DeploymentRecord, DeploymentRevision
 from shared.contracts.events import EventBody
-from shared.contracts.node_choice import NodeChoice
+from shared.contracts.node_choice import NodeChoice, NodeRefusal
+from shared.moments import read_time, render_time
 
 ACTION: Final = "deployment.rebalance"
+REFUSED_SECONDS: Final = 600
+MOST_REFUSED_SECONDS: Final = 24 * 3600
+MOST_REFUSING: Final = 3
+_WHY_CHARACTERS: Final = 300
 NODES_IN_EVENT: Final = 100
 
 
@@ -82,30 +93,38 @@ class Rebalance:
         )
 
 
-def rebalance(record: DeploymentRecord, seen: Observation) -> Rebalance | None:
+def rebalance(record: DeploymentRecord, seen: Observation, *, now: datetime) -> Rebalance | None:
     """What is to be moved now; None: nothing."""
     revision = current_revision(record)
     wish = wish_of(revision.spec) if revision is not None else None
     if revision is None or wish is None or revision.choice is None:
         return None
     chosen = revision.choice.names
+    open_refusals = [one for one in revision.choice.refusals if read_time(one.until) > now]
+    refusing = _refusing(record, seen) if len(open_refusals) < MOST_REFUSING else {}
     gone = {name: why for name in chosen if (why := _why_gone(revision, name, seen))}
+    gone |= {name: f"refuses it: {why}" for name, why in refusing.items() if name not in gone}
     vacant = max(0, wish.count - len(chosen))
     if not gone and not vacant:
         return None
     room = share_of(revision.spec.rollout.max_unavailable, wish.count)
     room -= len(_on_their_way(record, seen) - gone.keys())
-    added = _added(revision, wish, seen, gone, number=min(room, len(gone) + vacant))
+    kept_off = {one.node for one in open_refusals}
+    number = min(room, len(gone) + vacant)
+    added = _added(revision, wish, seen, gone, kept_off=kept_off, number=number)
     if not added:
         return None
     removed = dict(sorted(gone.items())[: max(0, len(added) - vacant)])
-    moved = _moved(revision, removed, added)
+    refused = {name: why for name, why in refusing.items() if name in removed}
+    moved = _moved(revision, removed, added, refused, now=now)
     after = msgspec.structs.replace(
         record,
         revisions=(*record.revisions[:-1], moved),
         written_by=f"{record.key}.choice.{moved.revision}.{_choice(moved).changes}",
         earlier=tuple(
-            msgspec.structs.replace(one, revision=_moved(one.revision, removed, added))
+            msgspec.structs.replace(
+                one, revision=_moved(one.revision, removed, added, refused, now=now)
+            )
             for one in record.earlier
         ),
     )
@@ -118,12 +137,13 @@ def _added(
     seen: Observation,
     gone: Mapping[str, str],
     *,
+    kept_off: Collection[str],
     number: int,
 ) -> list[str]:
     fleet, chosen = seen.fleet, _choice(revision).names
     if number < 1:
         return []
-    known = frozenset(chosen)
+    known = frozenset((*chosen, *kept_off))
     possible = {
         name: wish.domain(node)
         for name, node in fleet.nodes.items()
@@ -154,23 +174,56 @@ def _why_gone(revision: DeploymentRevision, name: str, seen: Observation) -> str
     return mismatch or node_lack(demand_of(revision), node) or "has no interface for it any more"
 
 
+def _refusing(record: DeploymentRecord, seen: Observation) -> dict[str, str]:
+    """By node, why it refuses the revision; nothing while a rollout goes on."""
+    if is_rolling(record):
+        return {}
+    return {
+        one.node: one.why[0].rule[:_WHY_CHARACTERS] if one.why else "it does not say why"
+        for one in _views(record, seen)
+        if one.state == "failed"
+    }
+
+
 def _on_their_way(record: DeploymentRecord, seen: Observation) -> set[str]:
     """Nodes that do not run it yet, whatever the reason."""
+    return {one.node for one in _views(record, seen) if one.state != "running"}
+
+
+def _views(record: DeploymentRecord, seen: Observation) -> Iterator[PlaceView]:
     chosen = [name for name in _choice(record.revisions[-1]).names if name in seen.fleet.nodes]
-    views = each_place(record, seen.fleet, seen.observed, seen.conflicts, names=chosen)
-    return {one.node for one in views if one.state != "running"}
+    return each_place(record, seen.fleet, seen.observed, seen.conflicts, names=chosen)
 
 
 def _moved(
-    revision: DeploymentRevision, removed: Mapping[str, str], added: list[str]
+    revision: DeploymentRevision,
+    removed: Mapping[str, str],
+    added: list[str],
+    refused: Mapping[str, str],
+    *,
+    now: datetime,
 ) -> DeploymentRevision:
     """The revision on the other nodes, if it is for so many."""
     choice = revision.choice
     if choice is None:
         return revision
     names = ({*choice.names} - removed.keys()) | {*added}
-    changed = choice_of(names, changes=choice.changes + 1)
+    refusals = {one.node: one for one in choice.refusals}
+    for name, why in refused.items():
+        times = refusals[name].times + 1 if name in refusals else 1
+        refusals[name] = NodeRefusal(
+            node=name, times=times, until=render_time(now + _kept_off_for(times)), why=why
+        )
+    changed = msgspec.structs.replace(
+        choice_of(names, changes=choice.changes + 1),
+        refusals=tuple(one for _, one in sorted(refusals.items())),
+    )
     return msgspec.structs.replace(revision, choice=changed)
+
+
+def _kept_off_for(times: int) -> timedelta:
+    doubled = REFUSED_SECONDS * 2 ** min(times - 1, 20)
+    return timedelta(seconds=min(doubled, MOST_REFUSED_SECONDS))
 
 
 def _digest(record: DeploymentRecord) -> str:

@@ -10,6 +10,17 @@ from shared.contracts.base import Message
 from shared.packed_places import unpack_names
 
 
+class NodeRefusal(Message, frozen=True, kw_only=True):
+    """A node that was chosen, refused the revision, and was replaced."""
+
+    node: str
+    times: int
+    """How often, since the revision was accepted."""
+    until: str
+    """When it may be chosen again, RFC 3339 UTC."""
+    why: str
+
+
 class NodeChoice(Message, frozen=True, kw_only=True):
     """The nodes of a deployment that is for so many."""
 
@@ -18,6 +29,8 @@ class NodeChoice(Message, frozen=True, kw_only=True):
     packed_nodes: str = ""
     changes: int = 0
     """How often it became another one."""
+    refusals: tuple[NodeRefusal, ...] = ()
+    """By node."""
 
     @property
     def names(self) -> tuple[str, ...]:

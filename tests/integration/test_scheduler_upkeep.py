@@ -18,6 +18,7 @@ from shared.contracts.cordons import (
     DrainNode,
     UncordonNode,
 )
+from shared.contracts.rollouts import RolloutSpec
 from shared.contracts.scheduler import (
     GET_NODE,
     LABEL_NODE,
@@ -119,6 +120,39 @@ async def test_a_drained_node_is_empty_until_it_is_uncordoned(system: System) ->
         ("node.drain", "accepted", "drain-0001"),
         ("node.drain", "succeeded", "drain-0001"),
     ]
+
+
+async def test_nodes_are_drained_one_after_another(system: System) -> None:
+    """As the deployment allows: the second waits until the first is back."""
+    await system.catalog()
+    nodes = [await system.node(name) for name in ("n1", "n2")]
+    await system.apply(a_spec(rollout=RolloutSpec(max_unavailable=1)))
+    async with asyncio.timeout(WAIT_SECONDS):
+        while len((await until_running(system.operator, "edge")).places) < len(nodes):
+            await asyncio.sleep(0.005)
+
+    async def until_drained(node: str) -> None:
+        async with asyncio.timeout(WAIT_SECONDS):
+            while True:
+                cordon = (await system.operator.request(GET_NODE, GetNode(node=node))).cordon
+                if cordon is not None and cordon.drained_at:
+                    return
+                await asyncio.sleep(0.005)
+
+    await system.operator.request(DRAIN_NODE, DrainNode(node="n1"))
+    await until_drained("n1")
+    await system.operator.request(DRAIN_NODE, DrainNode(node="n2"))
+    held = (await system.operator.request(GET_NODE, GetNode(node="n2"))).cordon
+    assert held is not None
+    assert [(one.deployment, one.why) for one in held.waits] == [
+        ("edge", "1 of its 2 nodes are away and no more than 1 may be: n1 is drained")
+    ]
+    assert nodes[1].told[-1].chains[0].programs
+
+    await system.operator.request(UNCORDON_NODE, UncordonNode(node="n1"))
+    await until_drained("n2")
+    assert not nodes[1].told[-1].chains[0].programs
+    assert nodes[0].told[-1].chains[0].programs
 
 
 async def test_a_lost_node_is_replaced_and_has_nothing_when_it_returns(system: System) -> None:

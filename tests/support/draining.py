@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from services.scheduler.desired_state import Fleet
@@ -36,6 +37,7 @@ class DrainingFleet:
         self.silent: set[str] = set()
         self.observed: dict[str, ObservedNode] = all_observing(self.fleet)
         self.commands = 10
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
 
     def _record(self, name: str) -> NodeRecord:
         return a_node_record(name, zone=f"z{int(name[1:]) % self._zones}")
@@ -80,7 +82,7 @@ class DrainingFleet:
         """What is moved is, and the nodes are told; they have not acted upon it yet."""
         found = []
         for record in self.fleet.deployments.values():
-            step = rebalance(record, self.seen)
+            step = rebalance(record, self.seen, now=self.now)
             if step is not None:
                 found.append(step)
                 self.fleet = told(self.fleet.with_deployment(step.after))

@@ -5,16 +5,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
+from services.scheduler.choosing import why_not_chosen
 from services.scheduler.cordoning import drain_node, uncordon_node
+from services.scheduler.rebalancing import MOST_REFUSING
 from services.scheduler.status import deployment_status
-from shared.contracts.rollouts import RolloutSpec
+from shared.contracts.node_choice import NodeChoice
+from shared.contracts.rollouts import RolloutSpec, RolloutState, RolloutWave
 from shared.errors import Refusal
-from tests.fleets import a_spec, observing
+from tests.fleets import a_spec, applied, observing
 from tests.support.draining import DrainingFleet
+
+
+def _choice(world: DrainingFleet) -> NodeChoice:
+    choice = world.fleet.deployments["edge"].revisions[-1].choice
+    assert choice is not None
+    return choice
 
 
 def _world(count: int = 3, share: int | str = "100%", *, zones: int = 1) -> DrainingFleet:
@@ -54,14 +65,77 @@ def test_a_lost_node_is_replaced_and_said_so() -> None:
 
 
 def test_what_is_gone_for_a_moment_is_waited_for() -> None:
-    """Silent is not lost, and a node that refuses would not be helped by another."""
+    """Silent is not lost."""
     world = _world()
-    first, second, _ = sorted(world.chosen())
-    world.silent.add(first)
-    refusal = Refusal(code="verifier_rejected", message="no")
-    world.observed[second] = observing(world.fleet.desired[second], refusal=refusal)
+    world.silent.add(min(world.chosen()))
 
     assert world.rebalance() == []
+
+
+def _refusing(world: DrainingFleet, *nodes: str) -> None:
+    for node in nodes:
+        refusal = Refusal(code="verifier_rejected", message="invalid access")
+        world.observed[node] = observing(world.fleet.desired[node], refusal=refusal)
+
+
+def test_a_node_that_refuses_is_replaced_and_left_alone_for_longer_each_time() -> None:
+    """Ten minutes, then twenty; it says so, and why."""
+    world = _world(5)
+    (other,) = set(world.fleet.nodes) - world.chosen()
+    first = min(world.chosen())
+    _refusing(world, first)
+
+    (step,) = world.rebalance()
+    assert step.removed == {first: "refuses it: invalid access"}
+    revision = step.after.revisions[-1]
+    why = "it refused it once and is not chosen before 2026-01-01T00:10:00.000000Z: invalid access"
+    assert why_not_chosen(revision, first) == why
+
+    world.act()
+    world.lose(other)
+    assert world.rebalance() == [], "nobody else is left"
+    world.now += timedelta(minutes=10)
+    (back,) = world.rebalance()
+    assert back.added == (first,)
+    world.find(other)
+    _refusing(world, first)
+    world.rebalance()
+    (refusal,) = _choice(world).refusals
+    assert (refusal.times, refusal.until) == (2, "2026-01-01T00:30:00.000000Z")
+
+
+def test_what_every_node_refuses_is_not_tried_on_all_of_them() -> None:
+    """After a few it is not the nodes' fault, and stays where it is."""
+    world = _world(1)
+    for _ in range(MOST_REFUSING):
+        _refusing(world, *world.chosen())
+        assert len(world.rebalance()) == 1
+
+    _refusing(world, *world.chosen())
+    assert world.rebalance() == []
+
+
+def test_while_a_rollout_goes_on_it_decides_what_a_refusal_leads_to() -> None:
+    """A canary is not taken from its node because it is bad."""
+    world = _world(2)
+    record = world.fleet.deployments["edge"]
+    state = RolloutState(revision=1, phase="rolling-out", waves=(RolloutWave(nodes=("n1",)),))
+    rolling = msgspec.structs.replace(record, rollout=state)
+    _refusing(world, *world.chosen())
+    world.fleet = replace(world.fleet, deployments={"edge": rolling})
+
+    assert world.rebalance() == []
+
+
+def test_a_new_revision_is_tried_where_the_one_before_was_refused() -> None:
+    """It may be what mends it."""
+    world = _world(5)
+    _refusing(world, min(world.chosen()))
+    world.rebalance()
+
+    world.fleet = applied(world.fleet, a_spec(count=6), version="1.1.0", at=50)
+
+    assert (len(world.chosen()), _choice(world).refusals) == (6, ())
 
 
 def test_no_more_nodes_are_on_their_way_than_may_be() -> None:

@@ -139,7 +139,7 @@ class NodeUpkeep:
             seen = self._execution.observation()
             record = seen.fleet.deployments.get(key)
             with self._pace.thinking():
-                step = rebalance(record, seen) if record is not None else None
+                step = rebalance(record, seen, now=self._now()) if record is not None else None
             if step is None:
                 return
             decision = Decision(
