@@ -5,33 +5,37 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from shared.adapters.bus import Bus
-from shared.contracts.deployments import DEPLOYMENTS, DeploymentSpec
+from shared.contracts.deployments import DEPLOYMENTS
+from shared.contracts.events import EventBody
+from shared.contracts.leadership import Leader
 from shared.contracts.rollouts import RolloutSpec, RolloutState
-from shared.contracts.scheduler import APPLY_DEPLOYMENT, ApplyDeployment
-from shared.errors import FaultError
 from tests.fleets import a_package, a_spec
 from tests.integration.conftest import Buses
 from tests.support.event_stream import stored_events
-from tests.support.scheduler_neighbours import a_catalog, a_test_node, until_settled
-from tests.support.scheduler_process import PATIENCE_SECONDS, scheduler_processes, the_leader
+from tests.support.scheduler_neighbours import (
+    TestNode,
+    a_catalog,
+    a_test_node,
+    until_accepted,
+    until_settled,
+)
+from tests.support.scheduler_process import (
+    PATIENCE_SECONDS,
+    SchedulerProcess,
+    Schedulers,
+    scheduler_processes,
+    the_leader,
+)
 
 NODES = ("n1", "n2", "n3", "n4", "n5")
-
-
-async def _apply(operator: Bus, spec: DeploymentSpec, command_id: str) -> None:
-    request = ApplyDeployment(spec=spec, command_id=command_id)
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while True:
-            try:
-                await operator.request(APPLY_DEPLOYMENT, request, timeout_seconds=2.0)
-            except FaultError:
-                await asyncio.sleep(0.02)
-            else:
-                return
 
 
 async def _until_released(scheduler: Bus, count: int) -> RolloutState:
@@ -45,10 +49,44 @@ async def _until_released(scheduler: Bus, count: int) -> RolloutState:
             await asyncio.sleep(0.01)
 
 
-async def test_another_scheduler_goes_on_in_the_middle_of_a_rollout(
-    buses: Buses, tmp_path: Path
-) -> None:
-    """Killed twice, once with a standby and once without: each step happened once."""
+@dataclass
+class World:
+    """Five nodes that run 1.0.0, a leader and a standby, and 1.1.0 on its way, one by one."""
+
+    operator: Bus
+    scheduler: Bus
+    auditor: Bus
+    nodes: list[TestNode]
+    schedulers: Schedulers
+    first: SchedulerProcess
+    second: SchedulerProcess
+    before: Leader
+
+    async def let(self, *numbers: int) -> None:
+        """These nodes, and whoever else lives, are heard; these do what they are told."""
+        for node in self.nodes:
+            await node.beat()
+        for number in numbers:
+            self.nodes[number].acts.set()
+
+    async def steps(self) -> list[EventBody]:
+        """What was said of the rollout, once everything is done; nothing twice."""
+        await until_settled(self.scheduler)
+        events = await stored_events(self.auditor)
+        own = [event for event in events if event.emitter == "scheduler"]
+        assert [event.sequence for event in own] == list(range(1, len(own) + 1))
+        endings = [
+            (event.data.correlation, event.data.outcome)
+            for event in own
+            if event.data.action == "deployment.complete"
+        ]
+        assert endings == [("command-1", "succeeded"), ("command-2", "succeeded")]
+        return [event.data for event in own if event.data.action.startswith("rollout.")]
+
+
+@pytest.fixture
+async def world(buses: Buses, tmp_path: Path) -> AsyncIterator[World]:
+    """Nobody acts upon the new revision yet."""
     operator, scheduler = await buses.open("operator"), await buses.open("service-scheduler")
     async with AsyncExitStack() as stack:
         versions = a_package(version="1.0.0"), a_package(version="1.1.0")
@@ -63,47 +101,57 @@ async def test_another_scheduler_goes_on_in_the_middle_of_a_rollout(
         before = await the_leader(operator)
         second = schedulers.start("second")
         await the_leader(operator, standbys=1)
-        await _apply(operator, a_spec(version="1.0.0"), "command-1")
+        await until_accepted(operator, a_spec(version="1.0.0"), "command-1")
         await until_settled(scheduler)
         for node in nodes:
             node.acts.clear()
             await node.beat()
         rollout = RolloutSpec(max_unavailable=1)
-        await _apply(operator, a_spec(version="1.1.0", rollout=rollout), "command-2")
-
+        await until_accepted(operator, a_spec(version="1.1.0", rollout=rollout), "command-2")
         await _until_released(scheduler, 1)
-        first.kill()
-        after = await the_leader(operator, other_than=before.pid)
-        for node in nodes[:2]:
-            node.acts.set()
-        await _until_released(scheduler, 3)
-        second.kill()
-        schedulers.start("second")
-        await the_leader(operator, other_than=after.pid)
-        for node in nodes:
-            await node.beat()
-        nodes[2].acts.set()
-        await _until_released(scheduler, 4)
-        assert [len(node.told) for node in nodes[4:]] == [1]
-        for node in nodes:
-            node.acts.set()
-        assert (await _until_released(scheduler, 6)).phase == "complete"
-        await until_settled(scheduler)
+        auditor = await buses.open("service-auditor")
+        yield World(operator, scheduler, auditor, nodes, schedulers, first, second, before)
 
-        events = await stored_events(await buses.open("service-auditor"))
-        own = [event for event in events if event.emitter == "scheduler"]
-        assert [event.sequence for event in own] == list(range(1, len(own) + 1))
-        steps = [event.data for event in own if event.data.action.startswith("rollout.")]
-        assert [one.details.get("nodes") for one in steps] == [
-            *([name] for name in NODES),
-            None,
-            None,
-        ]
-        assert [one.action for one in steps[-2:]] == ["rollout.confirm", "rollout.complete"]
-        assert [len(node.told) for node in nodes] == [2] * 5
-        endings = [
-            (event.data.correlation, event.data.outcome)
-            for event in own
-            if event.data.action == "deployment.complete"
-        ]
-        assert endings == [("command-1", "succeeded"), ("command-2", "succeeded")]
+
+async def test_another_scheduler_goes_on_in_the_middle_of_a_rollout(world: World) -> None:
+    """Killed twice, once with a standby and once without: each step happened once."""
+    world.first.kill()
+    after = await the_leader(world.operator, other_than=world.before.pid)
+    await world.let(0, 1)
+    await _until_released(world.scheduler, 3)
+    world.second.kill()
+    world.schedulers.start("second")
+    await the_leader(world.operator, other_than=after.pid)
+    await world.let(2)
+    await _until_released(world.scheduler, 4)
+    assert [len(node.told) for node in world.nodes[4:]] == [1]
+    await world.let(3, 4)
+    assert (await _until_released(world.scheduler, 6)).phase == "complete"
+
+    steps = await world.steps()
+    assert [one.details.get("nodes") for one in steps] == [
+        *([name] for name in NODES),
+        None,
+        None,
+    ]
+    assert [one.action for one in steps[-2:]] == ["rollout.confirm", "rollout.complete"]
+    assert [len(node.told) for node in world.nodes] == [2] * 5
+
+
+async def test_a_leader_that_stood_still_meanwhile_changes_nothing(world: World) -> None:
+    """SIGSTOP in the middle, another one brings the rollout to its end; SIGCONT: it stands by."""
+    world.first.freeze()
+    after = await the_leader(world.operator, other_than=world.before.pid)
+    await world.let(0, 1)
+    await _until_released(world.scheduler, 3)
+    world.first.thaw()
+    await world.first.until_said("standing_by")
+    await world.let(2, 3, 4)
+    assert (await _until_released(world.scheduler, 6)).phase == "complete"
+
+    assert [one.details["nodes"] for one in await world.steps() if "nodes" in one.details] == [
+        [name] for name in NODES
+    ]
+    assert [len(node.told) for node in world.nodes] == [2] * 5
+    assert after.token > world.before.token
+    assert [world.first.status, world.second.status] == [None, None]

@@ -22,14 +22,19 @@ from shared.canonical import canonical_digest
 from shared.contracts.deployments import DEPLOYMENTS
 from shared.contracts.desired import DESIRED
 from shared.contracts.leadership import LEADER_TAKE, LEASES, Fence, fence_subject
-from shared.contracts.scheduler import APPLY_DEPLOYMENT, NODE_LABELS, ApplyDeployment, NodeLabels
+from shared.contracts.scheduler import NODE_LABELS, NodeLabels
 from shared.contracts.storage import FENCED_BUCKETS, kv_stream, outbox_bucket
-from shared.errors import FaultError
 from tests.fleets import a_package, a_spec
 from tests.integration.conftest import Buses
 from tests.support.cut_line import a_line
 from tests.support.event_stream import stored_events
-from tests.support.scheduler_neighbours import TestNode, a_catalog, a_test_node, until_settled
+from tests.support.scheduler_neighbours import (
+    TestNode,
+    a_catalog,
+    a_test_node,
+    until_accepted,
+    until_settled,
+)
 from tests.support.scheduler_process import (
     PATIENCE_SECONDS,
     Schedulers,
@@ -54,17 +59,9 @@ class World:
 
     async def command(self, number: int) -> None:
         """One deployment, asked for until it is answered."""
-        spec = a_spec(f"edge-{number}", order=number)
-        request = ApplyDeployment(spec=spec, command_id=f"command-{number}")
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while True:
-                try:
-                    await self.operator.request(APPLY_DEPLOYMENT, request, timeout_seconds=1.0)
-                except FaultError:
-                    await asyncio.sleep(0.02)
-                    continue
-                self.answered.append(request.command_id)
-                return
+        command_id = f"command-{number}"
+        await until_accepted(self.operator, a_spec(f"edge-{number}", order=number), command_id)
+        self.answered.append(command_id)
 
     async def until_answered(self, count: int) -> None:
         """So many commands were answered."""

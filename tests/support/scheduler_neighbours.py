@@ -22,7 +22,7 @@ from shared.contracts.catalog import (
     PackageVersion,
     ResolvePackage,
 )
-from shared.contracts.deployments import DEPLOYMENTS
+from shared.contracts.deployments import DEPLOYMENTS, DeploymentSpec
 from shared.contracts.desired import DESIRED, DesiredChain, DesiredNode, DesiredProgram
 from shared.contracts.events import PUBLIC
 from shared.contracts.inspection import SlotCounters
@@ -38,8 +38,14 @@ from shared.contracts.node import (
 )
 from shared.contracts.node_health import READ_HEALTH, NodeHealth, PlaceHealth, ReadHealth
 from shared.contracts.reviews import FIND_REVOKED, FindRevoked, RevokedVersion, RevokedVersions
-from shared.contracts.scheduler import GET_DEPLOYMENT, DeploymentStatus, GetDeployment
-from shared.errors import Reason, Refusal, RefusedError
+from shared.contracts.scheduler import (
+    APPLY_DEPLOYMENT,
+    GET_DEPLOYMENT,
+    ApplyDeployment,
+    DeploymentStatus,
+    GetDeployment,
+)
+from shared.errors import FaultError, Reason, Refusal, RefusedError
 from tests.fleets import a_node_record, observing
 
 WAIT_SECONDS = 30.0
@@ -205,6 +211,19 @@ async def a_test_node(
         tokens={"node": bus.name},
     ):
         yield node
+
+
+async def until_accepted(operator: Bus, spec: DeploymentSpec, command_id: str) -> None:
+    """One deployment, asked for until it is answered: whoever should may be away, or busy."""
+    request = ApplyDeployment(spec=spec, command_id=command_id)
+    async with asyncio.timeout(WAIT_SECONDS):
+        while True:
+            try:
+                await operator.request(APPLY_DEPLOYMENT, request, timeout_seconds=1.0)
+            except FaultError:
+                await asyncio.sleep(0.02)
+            else:
+                return
 
 
 async def until_running(asker: Bus, name: str, *, space: str = PUBLIC) -> DeploymentStatus:
