@@ -337,6 +337,24 @@ async def test_what_ran_is_shown_and_compared(ann: Person, buses: Buses) -> None
         assert (status, "n1/eth0/xdp" in out) == (0, True)
 
 
+async def test_a_checklist_says_what_there_is_to_show(ann: Person, buses: Buses) -> None:
+    """What should not be there is to be looked at, and the question that found it is said."""
+    catalog = EmittingBus(await buses.open("service-catalog"), "catalog")
+    await catalog.emit(outcome="accepted")
+    await until_recorded(ann, 1, "--action", "package.publish")
+
+    status, out, _ = await ann.l3af(
+        "audit", "evidence", "pci-dss", "--since", "2020-01-01", "--json"
+    )
+
+    found = {one["number"]: one for one in json.loads(out)["items"]}
+    assert status == 1
+    assert (found["10.2.2"]["verdict"], found["10.2.2"]["records"]) == ("look", 1)
+    assert "not has actor" in found["10.2.2"]["command"]
+    assert (found["10.2.1.3"]["verdict"], found["10.3.1"]["verdict"]) == ("shown", "people")
+    assert found["10.2.1.7"]["verdict"] == "nothing"
+
+
 @pytest.mark.parametrize(
     "words",
     [("verify", "/dev/zero"), ("verify", "--store", "{log}", "--checkpoint", "/dev/zero")],
