@@ -10,6 +10,9 @@ plan     one more deployment: placed, chains of the nodes it reaches derived, pl
 start    the records of all nodes from all deployments, as when a scheduler starts
 label    one node is another: the records of all nodes, of what was derived before
 report   what runs where it could not be put now, of all nodes
+waves    the next revision of one of the deployments, which comes in waves: as plan
+release  one node of it gets the revision, of a record that was read anew: as label
+cross    one more deployment while that rollout goes on: as plan
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from dataclasses import replace
 from time import perf_counter_ns
 from typing import Any, Final
 
+import msgspec
+
 from benchmarks.report import Row, report
 from services.scheduler.acceptance import draft_application
 from services.scheduler.deployment import CommandFacts
@@ -28,18 +33,21 @@ from services.scheduler.placement import view_node
 from services.scheduler.unfit import stays
 from shared.contracts.capabilities import Capabilities, ProgramTypeSupport
 from shared.contracts.catalog import DsseEnvelope, DsseSignature, PackageVersion, SignedPackage
-from shared.contracts.deployments import DeploymentSpec
+from shared.contracts.deployments import DeploymentRecord, DeploymentSpec
 from shared.contracts.events import Actor
 from shared.contracts.interfaces import Interface
 from shared.contracts.node import NodeRecord
 from shared.contracts.package_facts import ElfFacts, ProgramFacts, ProgramRequirements
 from shared.contracts.package_manifest import PackageManifest, ProgramEntry
+from shared.contracts.rollouts import RolloutSpec
 
 NODES: Final = 10_000
 DEPLOYMENTS: Final = 20
 ROUNDS: Final = 5
 TARGET_MS: Final = 1000.0
 LABEL_TARGET_MS: Final = 5.0
+AT_ONCE: Final = RolloutSpec()
+WAVES: Final = RolloutSpec(strategy="canary", waves=("10%", "50%"))
 KERNELS: Final = {"5.4.0": "1-130", "5.15.0": "1-180", "6.12.0": "1-211"}
 
 
@@ -75,8 +83,26 @@ def main() -> None:
             Row("start", _median_ms(lambda: derive_desired(fresh)), "ms", TARGET_MS),
             Row("label", _median_ms(lambda: derive_desired(next(after))), "ms", LABEL_TARGET_MS),
             Row("report", _median_ms(lambda: list(stays(fleet))), "ms"),
+            *_rollout_rows(fleet, everywhere),
         ],
     )
+
+
+def _rollout_rows(fleet: Fleet, further: int) -> list[Row]:
+    """What a rollout of the first deployment costs, and what it costs the `further` one."""
+    waves_ms = _median_ms(lambda: _draft(fleet, 0, WAVES))
+    fleet = deployed(fleet, 0, WAVES)
+    record = fleet.deployments["deployment-0"]
+    if record.rollout is None:
+        raise AssertionError("unreachable: it comes in waves")
+    rollout = msgspec.structs.replace(record.rollout, phase="rolling-out", released=1)
+    data = msgspec.json.encode(msgspec.structs.replace(record, rollout=rollout))
+    released = fleet.with_deployment(msgspec.json.decode(data, type=DeploymentRecord))
+    return [
+        Row("waves", waves_ms, "ms", TARGET_MS),
+        Row("release", _median_ms(lambda: derive_desired(released)), "ms"),
+        Row("cross", _median_ms(lambda: _draft(fleet, further)), "ms", TARGET_MS),
+    ]
 
 
 def _relabelled(fleet: Fleet, number: int) -> Fleet:
@@ -118,16 +144,21 @@ def a_node(number: int) -> NodeRecord:
     )
 
 
-def deployed(fleet: Fleet, number: int) -> Fleet:
+def deployed(fleet: Fleet, number: int, rollout: RolloutSpec = AT_ONCE) -> Fleet:
     """The deployment is accepted, and every node told."""
-    accepted = fleet.with_deployment(_draft(fleet, number).record)
+    accepted = fleet.with_deployment(_draft(fleet, number, rollout).record)
     derived = derive_desired(accepted)
     return replace(accepted, desired=derived.desired, known=derived.known)
 
 
-def _draft(fleet: Fleet, number: int) -> Any:
+def _draft(fleet: Fleet, number: int, rollout: RolloutSpec = AT_ONCE) -> Any:
     spec = DeploymentSpec(
-        name=f"deployment-{number}", package="one", hook="xdp", interfaces=("eth*",), order=number
+        name=f"deployment-{number}",
+        package="one",
+        hook="xdp",
+        interfaces=("eth*",),
+        order=number,
+        rollout=rollout,
     )
     actor = Actor(key="U", role="operator", attested=True)
     facts = CommandFacts(f"command-{number:04d}", actor, "2026-01-01T00:00:00.000000Z")

@@ -387,10 +387,14 @@ def _cause(
     was = old.programs if old else ()
     differing = {one.deployment for one in (*was, *programs) if (one in was) != (one in programs)}
     said: list[tuple[str, str, Cause | None]] = []
-    for key in differing & deployments.keys():
-        there = (facts.revision for facts, places in wanted if facts.key == key and place in places)
-        at, cause = command_of(deployments[key], next(there, None))
-        said.append((at, key, cause))
+    for key in differing:
+        record = deployments.get(key)
+        if record is not None and record.earlier:
+            there = (one.revision for one, places in wanted if one.key == key and place in places)
+            at, cause = command_of(record, next(there, None))
+            said.append((at, key, cause))
+        elif record is not None:
+            said.append((record.changed_at, key, record.changed_by))
     _, newest, cause = max(said, key=itemgetter(0, 1), default=("", "", None))
     if cause is None:
         return old.cause if old else Cause(command_id="")
