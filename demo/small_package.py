@@ -12,7 +12,7 @@ from demo.stage import ROOT
 LICENCE = "GPL-2.0-only OR BSD-2-Clause"
 
 
-def write_package(parent: Path, *, name: str, source: str) -> Path:
+def write_package(parent: Path, *, name: str, source: str, version: str = "1.0.0") -> Path:
     """A package folder for one XDP program, whose function is the name with `_` for `-`."""
     folder = parent / name
     function = name.replace("-", "_")
@@ -21,7 +21,7 @@ def write_package(parent: Path, *, name: str, source: str) -> Path:
         shutil.copy(ROOT / "LICENSES" / f"{licence}.txt", folder / "LICENSES")
     (folder / f"{function}.bpf.c").write_text(source)
     (folder / "package.toml").write_text(
-        f'[package]\nname = "{name}"\nversion = "1.0.0"\nsummary = "{name}"\n'
+        f'[package]\nname = "{name}"\nversion = "{version}"\nsummary = "{name}"\n'
         f'licence = "{LICENCE}"\n[[programs]]\nname = "{name}"\n'
         f'source = "{function}.bpf.c"\nfunction = "{function}"\nhooks = ["xdp"]\n'
     )

@@ -23,6 +23,8 @@ from lab.hosts import DATA_INTERFACE, PEER_INTERFACE, Host, LabError
 from lab.traffic import READY, Counted, Sent
 
 FINISH_SECONDS: Final = 10.0
+_WITHOUT_END: Final = 10**9
+"""Packets; a sender is ended before."""
 
 
 class Arrivals:
@@ -69,6 +71,18 @@ def counting(
             yield arrivals
         finally:
             arrivals.stop()
+
+
+@contextmanager
+def sending(host: Host, *, port: int = 80, rate: float = 1000.0) -> Iterator[None]:
+    """SYNs flow from the peer to the host, at most so many a second, while the block runs."""
+    options = ("--to", host.data_address, "--rate", str(rate), "--count", str(_WITHOUT_END))
+    command = host.peer_command(*_module("syn", *options, "--port", str(port)))
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.kill()
 
 
 def send(

@@ -8,7 +8,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,29 +19,35 @@ from demo.stage import ROOT, Stage, running_services
 from lab.hosts import create_lab
 
 
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Two hosts with executors, labelled; `port-count` and `rate-limit` 1.0.0 are published."""
+@contextmanager
+def a_system(folder: Path, *, hosts: int) -> Iterator[Stage]:
+    """So many hosts with executors; nothing is published."""
     prefix = f"e{uuid.uuid4().hex[:7]}"
     pins = Path(f"/sys/fs/bpf/{prefix}")
     before = os.environ.get("NODE_EXECUTOR_BPFFS_DIR")
     os.environ["NODE_EXECUTOR_BPFFS_DIR"] = str(pins)
     with ExitStack() as cleanup:
         cleanup.callback(shutil.rmtree, pins, ignore_errors=True)
-        lab = cleanup.enter_context(create_lab(prefix, 2))
-        folder = tmp_path_factory.mktemp("system")
+        lab = cleanup.enter_context(create_lab(prefix, hosts))
         narrator = Narrator(Console(quiet=True), steps=1)
         stage = Stage(folder=folder, lab=lab, narrator=narrator)
         stage.must("init", str(stage.installation), "--listen", f"{lab.management_address}:4222")
         cleanup.enter_context(running_services(stage))
-        stage.must("node", "label", "host-1", "role=edge")
-        for name in ("port-count", "rate-limit"):
-            stage.must("package", "publish", str(ROOT / "packages" / name))
         yield stage
     if before is None:
         del os.environ["NODE_EXECUTOR_BPFFS_DIR"]
     else:
         os.environ["NODE_EXECUTOR_BPFFS_DIR"] = before
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Two hosts with executors, labelled; `port-count` and `rate-limit` 1.0.0 are published."""
+    with a_system(tmp_path_factory.mktemp("system"), hosts=2) as stage:
+        stage.must("node", "label", "host-1", "role=edge")
+        for name in ("port-count", "rate-limit"):
+            stage.must("package", "publish", str(ROOT / "packages" / name))
+        yield stage
 
 
 DeploymentText = Callable[..., str]

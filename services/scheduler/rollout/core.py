@@ -198,7 +198,8 @@ class RolloutCore:
                 state_of(record),
                 self._known(record, others, now),
             )
-            dues += [one for one in (due, self._watches.due(record.key, now)) if one is not None]
+            looked = self._watches.due(record.key, state_of(record), now)
+            dues += [one for one in (due, looked) if one is not None]
         self.due = min(dues, default=None)
         return tuple(found)
 

@@ -137,6 +137,12 @@ class HealthWatch:
             self._of(name).in_vain += 1
         return asked
 
+    def due(self, state: RolloutState, now: datetime) -> datetime:
+        """When somebody is to be asked, or something may be known, at the latest in a second."""
+        asked = (self._of(name).asked_at for name in self._meant(state))
+        times = (at + self._period for at in (*asked, self._wave.gate_asked_at) if at is not None)
+        return min((at for at in times if at > now), default=now + ASKED_AGAIN)
+
     def note(self, reading: NodeHealth, now: datetime) -> None:
         """A node said this."""
         node = self._of(reading.node)

@@ -167,9 +167,12 @@ class Watches:
             about=_about(record.key, revision, state) if asks_gate else None,
         )
 
-    def due(self, key: str, now: datetime) -> datetime | None:
+    def due(self, key: str, state: RolloutState, now: datetime) -> datetime | None:
         """When the deployment is to be looked at again; None: its health asks for nothing."""
-        return now + LOOKED_AT_EVERY if key in self._held else None
+        held = self._held.get(key)
+        if held is None:
+            return None
+        return min(held.watch.due(state, now), now + LOOKED_AT_EVERY)
 
 
 def _is_watched(revision: DeploymentRevision) -> bool:
