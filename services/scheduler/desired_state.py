@@ -25,6 +25,7 @@ from typing import Final
 import msgspec
 
 from services.scheduler.audiences import Audiences
+from services.scheduler.chain_changes import takes_part, what_runs
 from services.scheduler.chain_planning import plan_wanted
 from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.placement import NodeView
@@ -37,7 +38,6 @@ from shared.contracts.link_options import LinkOptions
 from shared.contracts.rollout_policy import NO_POLICY, RolloutPolicy
 from shared.identifiers import (
     Hook,
-    HookPoint,
     is_probe,
     parse_hook_point,
     render_hook_point,
@@ -299,7 +299,7 @@ def _derive(
         return (derived if chains else None), planned.conflicts
     if (tuple(chains), members) == (current.chains, current.members):
         return current, planned.conflicts
-    is_same = list(map(_what_runs, chains)) == list(map(_what_runs, current.chains))
+    is_same = list(map(what_runs, chains)) == list(map(what_runs, current.chains))
     derived = msgspec.structs.replace(
         current,
         generation=current.generation + (not is_same),
@@ -327,42 +327,6 @@ def _without_old_probes(
 
     old = sorted(emptied, key=changed_at)[: len(emptied) - EMPTY_PROBES]
     return [one for one in chains if one not in old]
-
-
-def changed_chains(
-    before: DesiredNode | None, after: DesiredNode | None
-) -> dict[HookPoint, tuple[DesiredChain | None, DesiredChain | None]]:
-    """The hook points that run something else, with the chain before and after."""
-    olds, news = _by_point(before), _by_point(after)
-    return {
-        point: (olds.get(point), news.get(point))
-        for point in sorted({*olds, *news})
-        if _what_runs(olds.get(point)) != _what_runs(news.get(point))
-    }
-
-
-def takes_part(key: str, *chains: DesiredChain | None) -> bool:
-    """Whether the deployment is in any of the chains."""
-    for chain in chains:
-        for program in chain.programs if chain is not None else ():
-            if program.deployment == key:
-                return True
-    return False
-
-
-def _by_point(node: DesiredNode | None) -> dict[HookPoint, DesiredChain]:
-    return {
-        render_hook_point(chain.interface, chain.hook, chain.netns): chain
-        for chain in (node.chains if node else ())
-    }
-
-
-def _what_runs(chain: DesiredChain | None) -> DesiredChain | None:
-    """The chain, whoever may see it."""
-    if chain is None or (chain.audience, chain.cause.audience) == (PUBLIC, PUBLIC):
-        return chain
-    cause = msgspec.structs.replace(chain.cause, audience=PUBLIC)
-    return msgspec.structs.replace(chain, audience=PUBLIC, cause=cause)
 
 
 def _told_to(chain: DesiredChain, audience: Audience, audiences: Audiences) -> DesiredChain:

@@ -10,7 +10,7 @@ from typing import Final, Literal
 import msgspec
 
 from services.scheduler.audiences import Sight
-from services.scheduler.desired_state import changed_chains, takes_part
+from services.scheduler.chain_changes import changed_chains, takes_part
 from shared.contracts.catalog import PackageVersion
 from shared.contracts.deployments import DeploymentRevision, DeploymentSpec
 from shared.contracts.desired import DesiredChain, DesiredNode, DesiredProgram
