@@ -118,8 +118,9 @@ class Rollouts:
                 instructions = self._core.handle(events, self._now())
             if not instructions:
                 break
-            for one in instructions:
-                await self._perform(one)
+            is_done = [await self._perform(one) for one in instructions]
+            if not all(is_done):
+                raise FaultError("a step is still to be written")
         for question in self._core.questions(self._now()):
             self._bus.spawn(self._ask(question))
 
@@ -132,14 +133,13 @@ class Rollouts:
 
         await self._questions.ask(question, self._records.fleet.audiences, tell)
 
-    async def _perform(self, one: Instruction) -> None:
-        """The step is written, if the record still is what it was decided from."""
+    async def _perform(self, one: Instruction) -> bool:
+        """Whether the step is written, or its record is not any more what it was decided from."""
         async with self._execution.change():
             if self._known(one) is not one.before:
-                return
+                return True
             if not one.events:
-                await self._records.rewrite_deployment(one.after)
-                return
+                return await self._records.rewrite_deployment(one.after)
             decision = Decision(
                 reply=Accepted(command_id=one.step_id),
                 change=Change(
@@ -149,12 +149,13 @@ class Rollouts:
                 audience=self._records.fleet.audiences.of(one.before.space),
             )
             try:
-                await self._outbox.step(decision, step_id=one.step_id)
+                is_done = await self._outbox.step(decision, step_id=one.step_id)
             except RefusedError as error:
-                raise FaultError(f"{one.key}: a step has no room: {error.message}") from error
+                _log.error("rollout_step_refused", deployment=one.key, why=error.message)
+                return False
             if self._known(one) is one.before:
                 await self._records.reread_deployments()
-        for event in one.events:
+        for event in one.events if is_done else ():
             _log.info(
                 "rollout_step",
                 deployment=one.key,
@@ -162,6 +163,7 @@ class Rollouts:
                 why=event.reason,
                 wave=event.details["wave"],
             )
+        return is_done
 
     def _known(self, one: Instruction) -> object:
         return self._records.fleet.deployments.get(one.key)
