@@ -23,11 +23,11 @@ from cli.console import (
     refusing,
     run,
 )
+from cli.node_pages import all_nodes
 from cli.node_request import request_of_node
 from cli.session import connected
 from shared.adapters.bus import Bus
 from shared.contracts.log_heads import GET_KNOWN_HEAD, GetKnownHead, KnownHead
-from shared.contracts.scheduler import LIST_NODES, ListNodes
 from shared.errors import FaultError, RefusedError
 
 Standing = Literal["held", "contradicted", "silent", "none", "unknown"]
@@ -84,7 +84,7 @@ def render_heads(found: list[HeadOfNode]) -> Table:
 
 
 async def _every_node(bus: Bus) -> list[str]:
-    listed = await bus.request(LIST_NODES, ListNodes())
+    listed = await all_nodes(bus)
     return [one.node for one in listed.nodes]
 
 

@@ -11,8 +11,9 @@ from typing import Annotated, Final, NamedTuple
 from cyclopts import Parameter
 
 from cli.deployment_document import read_deployment
+from cli.node_pages import all_nodes
 from shared.adapters.bus import Bus
-from shared.contracts.scheduler import LIST_NODES, PLAN_DEPLOYMENT, ListNodes, PlanDeployment
+from shared.contracts.scheduler import PLAN_DEPLOYMENT, PlanDeployment
 from shared.errors import Reason, RefusedError
 from shared.identifiers import Hook, parse_token, split_place
 
@@ -60,7 +61,7 @@ async def asked_nodes(bus: Bus, node: str) -> list[str]:
     """
     if node:
         return [parse_token(node, path="--node")]
-    listed = await bus.request(LIST_NODES, ListNodes())
+    listed = await all_nodes(bus)
     alive = [one.node for one in listed.nodes if one.alive]
     if not alive:
         rule = "no node is alive; `l3af node list` shows when each was last heard"

@@ -212,6 +212,8 @@ def _rendered(accepted: DeploymentAccepted, status: DeploymentStatus | None) -> 
             chain.program_tag if chain else "",
             str(chain.generation if chain else ""),
         )
+    if status.more_places:
+        table.add_row("", f"and {status.more_places} more places")
     headline = (
         f"{accepted.key} revision {accepted.revision} runs: {status.package} {status.version} "
         f"(command {accepted.command_id})"

@@ -42,6 +42,6 @@ def following(key: str, *, json: bool) -> Iterator[Callable[[DeploymentStatus], 
 
 
 def _drawn(status: DeploymentStatus, spinner: Spinner) -> RenderableType:
-    done = sum(place.state == "running" for place in status.places)
-    spinner.text = Text(plain(f"{status.key}: {done} of {len(status.places)} places as wanted"))
+    done = status.count_of("running")
+    spinner.text = Text(plain(f"{status.key}: {done} of {status.place_count} places as wanted"))
     return spinner if status.rollout is None else Group(spinner, render_progress(status))

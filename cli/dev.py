@@ -214,7 +214,7 @@ async def _roll_out(
         )
         status = await until_over(bus, accepted, deadline=deadline, progressed=lambda _: None)
         watch.step("deploy")
-    return len(status.places)
+    return status.place_count
 
 
 class _Watch:

@@ -19,19 +19,18 @@ from cli.companion import companion_line
 from cli.console import CredentialsOption, JsonFlag, NodeArgument, emit, plain, run
 from cli.drain import wait_line
 from cli.node_capabilities import capability_rows, hook_points_row, slot_words, xdp_words
+from cli.node_pages import all_nodes
 from cli.probe_view import target_text
 from cli.rollout import CommandIdOption, ReasonOption, chosen_id
-from cli.session import ask, connected
+from cli.session import connected
 from shared.contracts.cordons import CordonStatus
 from shared.contracts.node import NodeRecord
 from shared.contracts.scheduler import (
     FORGET_NODE,
     GET_NODE,
     LABEL_NODE,
-    LIST_NODES,
     GetNode,
     LabelNode,
-    ListNodes,
     NodeForgotten,
     NodeLabelled,
     NodeList,
@@ -62,8 +61,12 @@ def list_nodes(
     credentials: CredentialsOption = None,
 ) -> None:
     """The nodes that registered and were not forgotten."""
-    wanted = ListNodes(forgotten=forgotten)
-    emit(run(ask(LIST_NODES, wanted, credentials), json=json), render_list, json=json)
+
+    async def listed() -> NodeList:
+        async with connected(credentials) as bus:
+            return await all_nodes(bus, forgotten=forgotten)
+
+    emit(run(listed(), json=json), render_list, json=json)
 
 
 @app.command

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, TypeVar
 
+from cli.node_pages import all_nodes
 from shared.adapters.bus import Bus
 from shared.contracts.base import Endpoint, Message, Request
 from shared.contracts.errors import ErrorCode
-from shared.contracts.scheduler import LIST_NODES, ListNodes
 from shared.errors import FaultError, Reason, RefusedError
 
 RequestT = TypeVar("RequestT", bound=Request)
@@ -58,7 +58,7 @@ def unknown_node(node: str, known: list[str]) -> UnknownNodeError:
 async def _known_nodes(bus: Bus) -> list[str] | None:
     """All that ever registered; None if nobody can say."""
     try:
-        listed = await bus.request(LIST_NODES, ListNodes(forgotten=True))
+        listed = await all_nodes(bus, forgotten=True)
     except FaultError:
         return None
     return [one.node for one in listed.nodes]

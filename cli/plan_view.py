@@ -17,8 +17,9 @@ from cli.console import plain
 from cli.moments import shown_moment
 from cli.node_overlay_view import overlay_lines
 from cli.rollout_view import rollout_lines
+from shared.contracts.planned_chains import PlannedChain, ProgramPlace
 from shared.contracts.rollout_policy import PolicyEffect
-from shared.contracts.scheduler import DeploymentPlan, PlannedChain, ProgramPlace
+from shared.contracts.scheduler import DeploymentPlan
 from shared.identifiers import is_probe
 from shared.probe_targets import describe_target
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, ClassVar, Final, TypeVar
 
 from cyclopts import Parameter
@@ -33,6 +33,8 @@ LONGEST_REQUEST_SECONDS: Final = 30.0
 """Longer than the scheduler waits for its nodes."""
 FIRST_WAIT_SECONDS: Final = 0.01
 LONGEST_WAIT_SECONDS: Final = 0.5
+NAMED: Final = 20
+"""Of the nodes that something is said of; of the others, how many there are."""
 
 SpaceOption = Annotated[
     str, Parameter(name="--space", help="Where the version is; left out: wherever you see it.")
@@ -168,12 +170,13 @@ def is_over(status: DeploymentStatus) -> bool:
     """Whether everything that was accepted is done, as far as nodes can be heard."""
     if status.rollout is not None and status.rollout.phase not in OVER:
         return False
-    return all(place.state in ("running", "node-silent") for place in status.places)
+    over = status.count_of("running") + status.count_of("node-silent")
+    return over == status.place_count
 
 
 def progress_of(status: DeploymentStatus) -> Progress:
     """What changes whenever a rollout comes further."""
-    running = sum(place.state == "running" for place in status.places)
+    running = status.count_of("running")
     state = status.rollout
     if state is None:
         return "", 0, 0, running
@@ -199,7 +202,7 @@ def refuse_failed(status: DeploymentStatus, accepted: DeploymentAccepted) -> Non
     failed = [place for place in status.places if place.state == "failed"]
     is_going_on = status.rollout is not None and status.rollout.phase not in OVER
     if failed and not is_going_on:
-        nodes = ", ".join(sorted({place.node for place in failed}))
+        nodes = _some(place.node for place in failed)
         raise DeploymentFailedError(
             f"{status.key} revision {status.revision} is refused on {nodes}; "
             "what ran there before still runs",
@@ -236,7 +239,7 @@ def _not_over(
     accepted: DeploymentAccepted, status: DeploymentStatus | None, problem: str
 ) -> FaultError:
     places = [place for place in (status.places if status else ()) if place.state != "running"]
-    away = ", ".join(sorted({f"{place.node} ({place.state})" for place in places})) or problem
+    away = _some(f"{place.node} ({place.state})" for place in places) or problem
     if status is not None and status.rollout is not None and status.rollout.phase not in OVER:
         away = "; ".join(filter(None, (rollout_line(status.rollout), away)))
     return FaultError(
@@ -244,6 +247,13 @@ def _not_over(
         f"but not in time: {away}",
         [reason for place in places for reason in _located(place)],
     )
+
+
+def _some(said: Iterable[str]) -> str:
+    """The first of them, and how many more there are."""
+    every = sorted(set(said))
+    more = f" and {len(every) - NAMED} more" if len(every) > NAMED else ""
+    return ", ".join(every[:NAMED]) + more
 
 
 def _located(place: DeploymentPlaceStatus) -> list[Reason]:

@@ -49,12 +49,17 @@ class WaveLine:
     """How many of those that were told are in each of STATES."""
 
 
-def wave_lines(state: RolloutState, places: Iterable[DeploymentPlaceStatus]) -> list[WaveLine]:
-    """Every wave, with what is known of its nodes by the deployment's places."""
+def wave_lines(
+    state: RolloutState, places: Iterable[DeploymentPlaceStatus], *, rest: str = ""
+) -> list[WaveLine]:
+    """Every wave, with what is known of its nodes by the deployment's places.
+
+    `rest` is the state of those that were told and have no place there.
+    """
     worst: dict[str, str] = {}
     for place in places:
         worst[place.node] = max(worst.get(place.node, STATES[0]), place.state, key=STATES.index)
-    return [_line(state, number, wave, worst) for number, wave in enumerate(state.waves)]
+    return [_line(state, number, wave, worst, rest) for number, wave in enumerate(state.waves)]
 
 
 def render_rollout(status: DeploymentStatus) -> RenderableType:
@@ -65,7 +70,7 @@ def render_rollout(status: DeploymentStatus) -> RenderableType:
     table = Table(box=None, pad_edge=False)
     for heading in ("wave", "nodes", "told", *STATES, ""):
         table.add_column(heading, header_style="bold")
-    for line in wave_lines(state, status.places):
+    for line in wave_lines(state, status.places, rest="running" if status.more_places else ""):
         table.add_row(
             f"{line.number + 1}",
             f"{line.nodes}",
@@ -83,8 +88,9 @@ def render_progress(status: DeploymentStatus) -> RenderableType:
         Text(f"{one.node} {one.place}: {one.state}{_first(one.why)}", style="dim")
         for one in open_places[:PLACES_SHOWN]
     ]
-    if len(open_places) > PLACES_SHOWN:
-        lines.append(Text(f"and {len(open_places) - PLACES_SHOWN} more places", style="dim"))
+    more = status.place_count - status.count_of("running") - PLACES_SHOWN
+    if more > 0:
+        lines.append(Text(f"and {more} more places", style="dim"))
     head = Text(status.key, style="bold")
     return Group(head, render_rollout(status), *lines)
 
@@ -116,10 +122,12 @@ def rollout_line(state: RolloutState) -> str:
     return "".join(parts)
 
 
-def _line(state: RolloutState, number: int, wave: RolloutWave, worst: dict[str, str]) -> WaveLine:
+def _line(
+    state: RolloutState, number: int, wave: RolloutWave, worst: dict[str, str], rest: str
+) -> WaveLine:
     names = wave.names
     told = names[: _told(state, number, len(names))]
-    found = Counter(worst[name] for name in told if name in worst)
+    found = Counter(worst.get(name, rest) for name in told)
     return WaveLine(
         number=number,
         about=plain(wave.domain or wave.interface_label),

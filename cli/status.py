@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from typing import Annotated, Final
 
@@ -64,6 +65,7 @@ def status(
         str,
         Parameter(name="--space", help="Those of this space alone, as `l3af space list` has it."),
     ] = "",
+    node: Annotated[str, Parameter(name="--node", help="The places of this node alone.")] = "",
     watching: Watching = ONCE,
     json: JsonFlag = False,
     credentials: CredentialsOption = None,
@@ -83,12 +85,13 @@ def status(
     async def shown() -> None:
         async with connected(credentials) as bus:
             if name:
-                one = convert_document(named(name), GetDeployment, what="status")
+                fields = {**named(name), "node": node}
+                one = convert_document(fields, GetDeployment, what="status")
                 look = partial(bus.request, GET_DEPLOYMENT, one)
                 await show(look, render_deployment, watching, json=json)
             else:
-                fields = {"removed": True, "space": space or None}
-                every = convert_document(fields, ListDeployments, what="status")
+                wanted = {"removed": True, "space": space or None}
+                every = convert_document(wanted, ListDeployments, what="status")
                 overview = partial(_overview, bus, every, removed=removed)
                 await show(overview, render_overview, watching, json=json)
 
@@ -104,7 +107,7 @@ async def _overview(bus: Bus, request: ListDeployments, *, removed: bool) -> Ove
 def without_gone(listed: DeploymentList) -> DeploymentList:
     """All but those that were removed and are on no node: what still runs is shown."""
     return DeploymentList(
-        deployments=tuple(one for one in listed.deployments if one.places or not one.removed)
+        deployments=tuple(one for one in listed.deployments if one.place_count or not one.removed)
     )
 
 
@@ -137,7 +140,7 @@ def render_list(listed: DeploymentList) -> RenderableType:
             deployment.hook,
             "" if is_probe(deployment.hook) else place_text(deployment.spec, deployment.order),
         )
-        if not deployment.places:
+        if not deployment.place_count:
             table.add_row(*head, "", "", "removed" if deployment.removed else "on no node")
         for index, place in enumerate(deployment.places):
             table.add_row(
@@ -151,7 +154,17 @@ def render_list(listed: DeploymentList) -> RenderableType:
                     style=STATE_STYLES[place.state],
                 ),
             )
+        if deployment.more_places:
+            table.add_row(*(("",) * len(head)), "", "", Text(more_line(deployment), style="dim"))
     return table
+
+
+def more_line(deployment: DeploymentStatus) -> str:
+    """What is not listed, by the state that it is in."""
+    listed = Counter[str](place.state for place in deployment.places)
+    left = {state: count - listed[state] for state, count in deployment.states.items()}
+    by_state = ", ".join(f"{count} {state}" for state, count in left.items() if count)
+    return f"and {deployment.more_places} more: {by_state}"
 
 
 def render_deployment(deployment: DeploymentStatus) -> RenderableType:

@@ -17,9 +17,10 @@ from shared.contracts.desired import DesiredChain, DesiredNode, DesiredProgram
 from shared.contracts.link_options import LinkOptions
 from shared.contracts.node import StagedChain
 from shared.contracts.node_overlays import OverlaidNodes
+from shared.contracts.planned_chains import PlannedChain, ProgramPlace
 from shared.contracts.probes import ProbeTarget
 from shared.contracts.rollout_policy import PolicyEffect
-from shared.contracts.scheduler import DeploymentPlan, ExcludedNode, PlannedChain, ProgramPlace
+from shared.contracts.scheduler import DeploymentPlan, ExcludedNode
 from shared.versions import parse_version
 
 ChangedChain = tuple[str, DesiredChain | None, DesiredChain | None]

@@ -24,9 +24,9 @@ from shared.contracts.deployments import (
     RevocationAlarm,
 )
 from shared.contracts.events import PUBLIC, Audience
-from shared.contracts.link_options import LinkOptions
 from shared.contracts.node import Labels, NodeRecord, ObservedChain
 from shared.contracts.node_overlays import OverlaidNodes
+from shared.contracts.planned_chains import PlannedChain
 from shared.contracts.probes import ProbeTarget
 from shared.contracts.rollout_policy import PolicyEffect
 from shared.contracts.rollouts import PlannedRollout, RolloutState
@@ -49,56 +49,6 @@ class NodeLabels(Message, frozen=True, kw_only=True):
 
 
 NODE_LABELS: Final = Bucket("node_labels", NodeLabels, is_fenced=True)
-
-
-class ProgramPlace(Message, frozen=True, kw_only=True):
-    """One program in a planned chain."""
-
-    deployment: str
-    package: str
-    version: str
-    order: int
-    has_packages_order: bool = False
-    """Whether its deployment leaves the place to the package, which says so."""
-    proceed_on: tuple[str, ...]
-    change: Literal["kept", "added", "changed", "removed"]
-    archive_sha256: str = ""
-    instructions: int = 0
-    """As the node linked it for the plan; 0: it was not tried."""
-    object_sha256: str = ""
-    """Of the object that the node took from the archive; empty: it was not tried."""
-    restricted: bool = False
-    """Whether it is only said that there is one: it is in a space that whoever asked does not see.
-    """
-
-
-class PlannedChain(Message, frozen=True, kw_only=True):
-    """One hook point after the change, first program first; removed ones last."""
-
-    node: str
-    interface: str
-    hook: Hook
-    programs: tuple[ProgramPlace, ...]
-    link: LinkOptions = LinkOptions()
-    """How the chain is linked and attached, from what all its deployments ask for."""
-    verified_instructions: int = 0
-    """What the node's verifier walked when it tried the chain; 0: it was not tried, or is not seen
-    whole."""
-    configuration_only: bool = False
-    """Whether only map entries, variables, metrics and arguments of companions change, so that
-    nothing is linked anew."""
-    draft: str = ""
-    """Under which the node keeps the staged chain for some minutes, to be explained or tried;
-    empty: the chain was not staged."""
-    netns: str = ""
-    """Network namespace by its name below /run/netns; empty: the executor's own."""
-    target: ProbeTarget | None = None
-    """What the probe is attached to; null: it is a chain of a network hook, or is taken off."""
-
-    @property
-    def place(self) -> str:
-        """Interface and namespace in their one written form."""
-        return render_place(self.interface, self.netns)
 
 
 class ExcludedNode(Message, frozen=True, kw_only=True):
@@ -226,6 +176,8 @@ class GetDeployment(Request, frozen=True, kw_only=True):
 
     name: Token
     space: SpaceText = PUBLIC
+    node: Annotated[str, Meta(max_length=63)] = ""
+    """Whose places are listed; empty: those of every node."""
 
 
 class DeploymentPlaceStatus(Message, frozen=True, kw_only=True):
@@ -272,10 +224,18 @@ class DeploymentStatus(Message, frozen=True, kw_only=True):
     order: int
     spec: DeploymentSpec
     places: tuple[DeploymentPlaceStatus, ...]
+    """By node, as many as have room in a message: those that run are left out first."""
+    more_places: int = 0
+    """That are not listed."""
+    states: dict[str, int] = {}
+    """How many of the places that were asked for are in each state, listed or not; empty: of a
+    scheduler of an earlier release, which listed all."""
     alarm: RevocationAlarm | None = None
     """What it runs was revoked."""
     violations: tuple[LicenceViolation, ...] = ()
     """By node; empty: what it was excused from is covered by waivers in force."""
+    more_violations: int = 0
+    """That are not listed."""
     overlaid: tuple[OverlaidNodes, ...] = ()
     """Nodes that overlays are for, and what these set there; empty in lists of deployments."""
     revisions: tuple[DeploymentRevision, ...] = ()
@@ -289,6 +249,16 @@ class DeploymentStatus(Message, frozen=True, kw_only=True):
     def key(self) -> str:
         """What it is known by."""
         return deployment_key(self.space, self.name)
+
+    @property
+    def place_count(self) -> int:
+        """How many places there are, listed or not."""
+        return len(self.places) + self.more_places
+
+    def count_of(self, state: str) -> int:
+        """How many places are in the state, listed or not."""
+        listed = sum(place.state == state for place in self.places)
+        return self.states.get(state, 0) if self.states else listed
 
 
 class DeploymentList(Message, frozen=True, kw_only=True):
@@ -331,6 +301,8 @@ class ListNodes(Request, frozen=True, kw_only=True):
     """All nodes that ever registered, without those that were forgotten unless asked for."""
 
     forgotten: bool = False
+    after: Annotated[str, Meta(max_length=63)] = ""
+    """Those whose names come after this one; empty: from the first on."""
 
 
 class GetNode(Request, frozen=True, kw_only=True):
@@ -372,9 +344,11 @@ class NodeStatus(Message, frozen=True, kw_only=True):
 
 
 class NodeList(Message, frozen=True, kw_only=True):
-    """By name, ascending."""
+    """By name, ascending, as many as have room in a message."""
 
     nodes: tuple[NodeStatus, ...]
+    has_more: bool = False
+    """Whether there are more after the last one listed."""
 
 
 PLAN_DEPLOYMENT: Final = Endpoint(

@@ -17,7 +17,8 @@ from shared.contracts.inspection import (
     PlaceExplained,
 )
 from shared.contracts.package_manifest import Needs, SourceLocation
-from shared.contracts.scheduler import DeploymentPlan, PlannedChain, ProgramPlace
+from shared.contracts.planned_chains import PlannedChain, ProgramPlace
+from shared.contracts.scheduler import DeploymentPlan
 from tests.package_builders import a_manifest, a_program
 
 

@@ -41,6 +41,8 @@ from shared.errors import FaultError, RefusedError
 from shared.licensing.waivers import expiry_of, in_force
 
 WRITES_AT_ONCE: Final = 32
+SPARE_BYTES: Final = 16 * 1024
+"""Of a message, for its headers."""
 LISTED_SECONDS: Final = 60.0
 """How long listing all nodes may take."""
 
@@ -119,6 +121,11 @@ class FleetRecords:
             lost=self.lost,
             known=self.known,
         )
+
+    @property
+    def max_reply_bytes(self) -> int:
+        """What a reply may take."""
+        return self._bus.max_payload_bytes - SPARE_BYTES
 
     def labels_of(self, node: str) -> NodeLabels | None:
         """What operators set."""

@@ -14,10 +14,16 @@ from services.scheduler.adapters.seeing import Seeing
 from services.scheduler.audiences import Sight
 from services.scheduler.chain_reasons import chain_reasons
 from services.scheduler.deployment import known_record
+from services.scheduler.desired_state import Fleet
 from services.scheduler.draining import drain_steps
 from services.scheduler.execution import Execution
 from services.scheduler.labelling import known_node
 from services.scheduler.node_explanation import explain_node
+from services.scheduler.reply_room import (
+    deployment_with_room,
+    list_with_room,
+    nodes_with_room,
+)
 from services.scheduler.status import (
     deployment_status,
     in_a_list,
@@ -55,29 +61,28 @@ class Questions:
         """By key, those that the caller sees."""
         fleet, silences = self._records.fleet, self._records.silences()
         sight = self._seeing.sight(caller)
-        return DeploymentList(
-            deployments=tuple(
-                deployment_status(
-                    record,
-                    fleet,
-                    self._records.observed,
-                    silences=silences,
-                    sight=sight,
-                    conflicts=self._execution.conflicts,
-                    with_history=False,
-                )
-                for _, record in sorted(fleet.deployments.items())
-                if sight.sees(record.space)
-                and request.space in (None, record.space)
-                and (request.removed or not record.removed)
+        found = [
+            deployment_status(
+                record,
+                fleet,
+                self._records.observed,
+                silences=silences,
+                sight=sight,
+                conflicts=self._execution.conflicts,
+                with_history=False,
             )
-        )
+            for _, record in sorted(fleet.deployments.items())
+            if sight.sees(record.space)
+            and request.space in (None, record.space)
+            and (request.removed or not record.removed)
+        ]
+        return list_with_room(found, limit_bytes=self._records.max_reply_bytes)
 
     async def get_deployment(self, request: GetDeployment, caller: Caller) -> DeploymentStatus:
-        """With its history."""
+        """With its history, and places as far as there is room."""
         fleet = await self._seeing.fleet(caller, request.space)
         record = fleet.deployments.get(deployment_key(request.space, request.name))
-        return deployment_status(
+        status = deployment_status(
             known_record(record, name=request.name),
             fleet,
             self._records.observed,
@@ -85,13 +90,20 @@ class Questions:
             sight=self._seeing.sight(caller),
             conflicts=self._execution.conflicts,
         )
+        if request.node:
+            places = tuple(place for place in status.places if place.node == request.node)
+            status = msgspec.structs.replace(status, places=places)
+        return deployment_with_room(status, limit_bytes=self._records.max_reply_bytes)
 
     async def list_nodes(self, request: ListNodes, caller: Caller) -> NodeList:
-        """By name."""
+        """By name, a page of them."""
+        fleet = self._records.fleet
         sight = self._seeing.sight(caller)
-        nodes = (in_a_list(self._node_status(node, sight)) for node in sorted(self._records.nodes))
-        return NodeList(
-            nodes=tuple(node for node in nodes if request.forgotten or not node.forgotten)
+        names = sorted(name for name in self._records.nodes if name > request.after)
+        nodes = (in_a_list(self._node_status(name, fleet, sight)) for name in names)
+        return nodes_with_room(
+            (node for node in nodes if request.forgotten or not node.forgotten),
+            limit_bytes=self._records.max_reply_bytes,
         )
 
     async def get_node(self, request: GetNode, caller: Caller) -> NodeStatus:
@@ -99,7 +111,7 @@ class Questions:
         node, fleet = known_node(self._records.nodes, request.node).node, self._records.fleet
         sight = self._seeing.sight(caller)
         step = drain_steps(self._records.cordoned(), self._execution.observation()).get(node)
-        status = self._node_status(node, sight, step.waits if step is not None else ())
+        status = self._node_status(node, fleet, sight, step.waits if step is not None else ())
         unfit_for = unfit_deployments(fleet.nodes[node], fleet, sight)
         return msgspec.structs.replace(status, unfit_for=unfit_for)
 
@@ -123,11 +135,13 @@ class Questions:
         sight = self._seeing.sight(caller)
         return chain_reasons(fleet, fleet.nodes[node], place, hook=request.hook, sight=sight)
 
-    def _node_status(self, node: str, sight: Sight, waits: Iterable[DrainWait] = ()) -> NodeStatus:
+    def _node_status(
+        self, node: str, fleet: Fleet, sight: Sight, waits: Iterable[DrainWait] = ()
+    ) -> NodeStatus:
         labels = self._records.labels_of(node)
         return node_status(
             self._records.nodes[node],
-            self._records.fleet,
+            fleet,
             self._records.observed.get(node),
             self._records.silence(node),
             sight,
