@@ -212,7 +212,13 @@ async def _roll_out(
             deadline=deadline,
             waiting=lambda _: None,
         )
-        status = await until_over(bus, accepted, deadline=deadline, progressed=lambda _: None)
+        status = await until_over(
+            bus,
+            accepted,
+            deadline=deadline,
+            patience_seconds=DEPLOYING_SECONDS,
+            progressed=lambda _: None,
+        )
         watch.step("deploy")
     return status.place_count
 

@@ -37,7 +37,7 @@ def _document(folder: Path, version: str, gate: str = "automatic") -> str:
 async def test_a_rollout_is_seen_through_to_its_end(
     system: System, buses: Buses, tmp_path: Path
 ) -> None:
-    """Status 0 of what goes well, 2 of what went back, 3 of what waits for people; each says why."""
+    """Status 0 of what goes well, 2 of what went back, 3 of what waits for people; with reasons."""
     await system.catalog()
     nodes = [await system.node(name) for name in ("n1", "n2", "n3")]
     await system.apply(a_spec(version="1.0.0"))

@@ -29,6 +29,7 @@ from hypothesis.stateful import (
 
 from services.scheduler.deployment import UnknownDeploymentError
 from services.scheduler.rollout.core import Ticked
+from shared.contracts.rollout_policy import PolicyRule, RolloutPolicy
 from shared.contracts.rollouts import RolloutSpec
 from shared.errors import RefusedError
 from tests.fleets import a_node, a_spec
@@ -78,6 +79,11 @@ blue_green = st.builds(
     green=st.just("g"),
     **terms,
 )
+policies = st.builds(
+    lambda **limits: RolloutPolicy(rules=(PolicyRule(name="all", **limits),)),
+    max_rollouts=st.sampled_from((None, None, 1, 2)),
+    max_unavailable=st.sampled_from((None, None, 1, "50%")),
+)
 anyhow = st.one_of(st.just(RolloutSpec()), st.builds(RolloutSpec, max_unavailable=limits), staged)
 
 
@@ -93,12 +99,13 @@ class Histories(RuleBasedStateMachine):
         super().__init__()
         self.history = KeptPromises(())
 
-    @initialize(found=st.dictionaries(names, racks, min_size=2))
-    def begin(self, found: dict[str, str]) -> None:
-        """Some nodes are there."""
-        self.history = KeptPromises(
+    @initialize(found=st.dictionaries(names, racks, min_size=2), policy=policies)
+    def begin(self, found: dict[str, str], policy: RolloutPolicy) -> None:
+        """Some nodes are there, and something may hold of every rollout."""
+        views = (
             a_node(name, "eth0", "eth1", **labelled(rack)) for name, rack in sorted(found.items())
         )
+        self.history = KeptPromises(views, policy)
 
     @rule(key=keys, version=st.sampled_from(GOOD), rollout=anyhow)
     def deploy(self, key: str, version: str, rollout: RolloutSpec) -> None:

@@ -37,6 +37,7 @@ from services.scheduler.rollout.core import (
     NodeSeen,
     NodeSilent,
     NodeTold,
+    PolicyStored,
     RolloutCore,
     Ticked,
 )
@@ -45,7 +46,7 @@ from shared.contracts.deployments import DeploymentRecord, DeploymentSpec
 from shared.contracts.desired import DesiredChain, DesiredNode
 from shared.contracts.events import Actor, EventBody
 from shared.contracts.node import ObservedNode
-from shared.contracts.rollout_policy import NO_POLICY
+from shared.contracts.rollout_policy import NO_POLICY, RolloutPolicy
 from shared.errors import Refusal
 from shared.moments import render_time
 from tests.fleets import a_command, a_package, observing
@@ -129,7 +130,13 @@ class Scheduler:
 
     def fleet(self) -> Fleet:
         """As it knows it."""
-        return Fleet(self.deployments, self.nodes, self.desired, known=self._known)
+        return Fleet(
+            self.deployments,
+            self.nodes,
+            self.desired,
+            policy=self._fleet.policy,
+            known=self._known,
+        )
 
     def think(self) -> None:
         """It hears all that happened, and knows what is to be written."""
@@ -190,9 +197,10 @@ class Scheduler:
 class History:
     """Everything that happened so far; subclasses check what must always hold."""
 
-    def __init__(self, views: Iterable[NodeView]) -> None:
-        """Nodes that run nothing, and one scheduler."""
+    def __init__(self, views: Iterable[NodeView], policy: RolloutPolicy = NO_POLICY) -> None:
+        """Nodes that run nothing, one scheduler, and what holds of every rollout."""
         self.now = START
+        self.policy: Final = policy
         self.store = Store()
         self.nodes = {view.name: Node(view) for view in views}
         self.commands = 0
@@ -201,7 +209,8 @@ class History:
 
     def facts(self) -> list[Event]:
         """What is so now, as whoever begins is told."""
-        found: list[Event] = [NodeSeen(one.view) for one in self.nodes.values()]
+        found: list[Event] = [PolicyStored(self.policy)]
+        found += [NodeSeen(one.view) for one in self.nodes.values()]
         found += [NodeTold(one) for one in self.store.desired.values()]
         found += [NodeObserved(one.observed) for one in self.nodes.values() if one.observed]
         found += [NodeSilent(name) for name, one in self.nodes.items() if one.is_dead]
@@ -267,7 +276,7 @@ class History:
         facts = replace(self.facts_of_command(), actor=OTHER)
         fleet = self.leader.fleet()
         before = rolling_record(fleet.deployments.get(key), name=key)
-        everything: dict[str, Any] = {"policy": NO_POLICY, "others": others_in(fleet)}
+        everything: dict[str, Any] = {"policy": self.policy, "others": others_in(fleet)}
         match how:
             case "pause":
                 after = paused(before, facts)

@@ -22,6 +22,7 @@ from shared.contracts.deployments import DeploymentRecord
 from shared.contracts.desired import DesiredNode, DesiredProgram
 from shared.contracts.events import EventBody
 from shared.contracts.node import ObservedNode
+from shared.contracts.rollout_policy import NO_POLICY, RolloutPolicy
 from tests.support.rollout_histories import BAD, History, Scheduler
 
 ValueT = TypeVar("ValueT")
@@ -30,7 +31,7 @@ ValueT = TypeVar("ValueT")
 class KeptPromises(History):
     """A history in which each write is held against what was promised."""
 
-    def __init__(self, views: Iterable[NodeView]) -> None:
+    def __init__(self, views: Iterable[NodeView], policy: RolloutPolicy = NO_POLICY) -> None:
         """Nothing was broken yet."""
         self._reached: dict[str, set[str]] = {}
         """By deployment, nodes that were ever released to its newest revision, or one that is
@@ -39,7 +40,7 @@ class KeptPromises(History):
         """By deployment that went back, to what, and nodes that never had anything else since."""
         self._first: dict[str, set[str]] = {}
         """By deployment, nodes of first waves of a revision that is bad."""
-        super().__init__(views)
+        super().__init__(views, policy)
 
     def stored(self, record: DeploymentRecord, events: tuple[EventBody, ...], step: str) -> None:
         """Steps follow one another, and what goes back leaves others alone."""
@@ -104,15 +105,29 @@ class KeptPromises(History):
             return
         members = {name for wave in after.rollout.waves for name in wave.names}
         running = {name for name in members if runs_newest(after, process.observed.get(name))}
-        failed = {name for name in members if _fails(process, before, name)}
-        down = (members & process.silent) | failed | (told - running)
+        down = _down(process, before)
         allowed = share_of(after.revisions[-1].spec.rollout.max_unavailable, len(members))
         further = new - down
         assert not further or len(down) + len(further) <= allowed, (
             f"{sorted(further)} are changed while {sorted(down)} are down, of {allowed}"
         )
+        self._check_policy(process, before, new)
         earlier = {n for wave in after.rollout.waves[: after.rollout.wave] for n in wave.names}
         assert earlier <= running | process.silent, "a wave begins before the one before is well"
+
+    def _check_policy(self, process: Scheduler, before: DeploymentRecord, new: set[str]) -> None:
+        """Of the fleet no more nodes and rollouts are on their way than the policy says."""
+        rolling = {
+            key: one for key, one in process.deployments.items() if is_rolling(one) and one.rollout
+        }
+        others = [key for key, one in rolling.items() if key != before.key and _has_begun(one)]
+        down = process.silent.union(*(_down(process, one) for one in rolling.values()))
+        for one in self.policy.rules:
+            if one.max_rollouts is not None and not _has_begun(before):
+                assert len(others) < one.max_rollouts, f"{others} are on their way"
+            if one.max_unavailable is not None and new - down:
+                allowed = share_of(one.max_unavailable, len(process.nodes))
+                assert len(down | new) <= allowed, "the policy allows less"
 
     def check_rest(self) -> None:
         """What nodes are told at rest is what each has by its place, derived in any order."""
@@ -156,6 +171,27 @@ def runs_newest(record: DeploymentRecord, observed: ObservedNode | None) -> bool
         if program.deployment == record.key
     ]
     return any((one.revision, one.archive_sha256) == revision.told_on("") for one in found)
+
+
+def _down(process: Scheduler, record: DeploymentRecord) -> set[str]:
+    """Nodes of its rollout that are silent, refuse what they have, or changed and do not run it."""
+    state = record.rollout
+    assert state is not None
+    members = {name for wave in state.waves for name in wave.names}
+    failed = {name for name in members if _fails(process, record, name)}
+    late = {
+        name
+        for name in released_nodes(state)
+        if not runs_newest(record, process.observed.get(name))
+    }
+    return (members & process.silent) | failed | late
+
+
+def _has_begun(record: DeploymentRecord) -> bool:
+    """Whether a node was ever told its newest revision."""
+    state = record.rollout
+    assert state is not None
+    return state.wave > 0 or state.released > 0 or bool(state.wave_started_at)
 
 
 def _fails(process: Scheduler, record: DeploymentRecord, name: str) -> bool:
