@@ -67,7 +67,14 @@ from shared.contracts.scheduler import (
     RollBackDeployment,
 )
 from shared.contracts.usage import FIND_IMPACT, FIND_USERS, FindImpact, FindUsers
-from shared.contracts.watching import SET_WATCH_RULES, SetWatchRules, WatchRule, WatchRules
+from shared.contracts.watching import (
+    GET_WATCH_RULES,
+    SET_WATCH_RULES,
+    GetWatchRules,
+    SetWatchRules,
+    WatchRule,
+    WatchRules,
+)
 from shared.deployment_keys import deployment_key
 from tests.fleets import a_spec
 from tests.support.secret_questions import VERSION, Kind, Row
@@ -140,7 +147,11 @@ ROWS: Final[dict[str, Row]] = {
     "records of space": (LIST_RECORDS, lambda kind: ListRecords(space=kind.space)),
     "stream": (STREAM_RECORDS, lambda kind: StreamRecords(deployment=kind.quiet)),
     "stream where": (STREAM_RECORDS, _where),
-    "set watch rules": (SET_WATCH_RULES, lambda kind: SetWatchRules(watch=_watch(kind))),
+    "set watch rules": (
+        SET_WATCH_RULES,
+        lambda kind: SetWatchRules(watch=_watch(kind), if_generation=99),
+    ),
+    "watch rules": (GET_WATCH_RULES, lambda _: GetWatchRules()),
     "as of": (GET_INVENTORY, lambda kind: GetInventory(at=LATER, node=kind.package)),
     "ran": (FIND_RUNS, lambda kind: FindRuns(digest=kind.archive)),
     "subscribe": (

@@ -57,7 +57,7 @@ HIDDEN: Final = "hidden-a"
 QUIET: Final = "hidden-z"
 MISSING: Final = "absent-a"
 SECONDS: Final = 30.0
-_LOG_SIZE: Final = re.compile(r'"(?:tree_size|scanned|position)":\d+')
+_LOG_SIZE: Final = re.compile(r'"(?:tree_size|scanned|position|behind)":\d+')
 """How large the log is, how much of it was looked through and where to go on: asking the auditor
 changes all three."""
 
