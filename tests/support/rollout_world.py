@@ -25,6 +25,7 @@ from services.scheduler.rollout.core import (
     NodeTold,
     PolicyStored,
     RolloutCore,
+    SpacesSeen,
     Ticked,
 )
 from services.scheduler.rollout.policy import Others
@@ -58,11 +59,13 @@ class RolloutWorld:
     events: list[EventBody] = field(default_factory=list)
     told: dict[str, list[DesiredNode]] = field(default_factory=dict)
     commands: int = 0
+    key: str = "edge"
+    """Of the one deployment."""
 
     @property
     def record(self) -> DeploymentRecord:
         """Of the one deployment."""
-        return self.fleet.deployments["edge"]
+        return self.fleet.deployments[self.key]
 
     @property
     def state(self) -> RolloutState:
@@ -204,6 +207,7 @@ class RolloutWorld:
             *map(NodeTold, self.fleet.desired.values()),
             *map(NodeObserved, self.observed.values()),
             *map(NodeSilent, sorted(self.silent)),
+            SpacesSeen(self.fleet.audiences),
             PolicyStored(self.fleet.policy),
             *map(DeploymentStored, self.fleet.deployments.values()),
         )

@@ -7,9 +7,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from services.scheduler.rollout.core import NodeHeard, NodeSilent
+from services.scheduler.rollout.core import NodeHeard, NodeSilent, SpacesSeen
 from shared.contracts.rollouts import ChangeWindow, RolloutSpec
-from tests.fleets import a_node, a_spec
+from tests.fleets import a_node, a_spec, opened, seen_by
 from tests.support.rollout_world import RolloutWorld, a_world
 
 CANARY = RolloutSpec(strategy="canary")
@@ -283,6 +283,33 @@ def test_nodes_that_come_meanwhile_are_the_last_wave() -> None:
     world.act("n5")
     assert world.phase() == "complete"
     assert [one.details["waves"] for one in world.events][-3:] == [3, 3, 3]
+
+
+def test_the_rollout_of_a_deployment_in_a_space_sees_what_its_members_see() -> None:
+    """Also when the space opens meanwhile."""
+    world = a_world()
+    world.fleet, world.key = seen_by(world.fleet, r_1=["somebody"]), "r_1.edge"
+    world.handle(SpacesSeen(world.fleet.audiences))
+    world.apply(a_spec(space="r_1"))
+    world.until_quiet()
+    world.apply(a_spec(space="r_1", rollout=CANARY), version="1.1.0")
+    world.act("n1")
+    assert _on(world) == ["n1", "n2", "n3", "n4"]
+    world.fleet = opened(world.fleet, "r_1")
+    world.handle(SpacesSeen(world.fleet.audiences))
+    world.until_quiet()
+    assert world.phase() == "complete"
+
+
+def test_a_wait_is_said_once_however_the_numbers_change() -> None:
+    """They are in the record."""
+    world = _running(RolloutSpec(max_unavailable=1, timeout_seconds=3600))
+    world.act("n1")
+    world.silence("n2")
+    world.silence("n3")
+    world.silence("n4")
+    assert world.state.why.startswith("3 of 4 nodes are unavailable")
+    assert world.actions().count("wait") == 1
 
 
 def test_blue_green_changes_one_interface_of_every_node_first() -> None:

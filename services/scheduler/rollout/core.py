@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from services.scheduler.audiences import Audiences
 from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.placement import NodeView
 from services.scheduler.rollout.assignment import is_rolling
@@ -109,6 +110,13 @@ class PlacesContested:
 
 
 @dataclass(frozen=True, slots=True)
+class SpacesSeen:
+    """This is who sees what."""
+
+    audiences: Audiences
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyStored:
     """This holds of every rollout."""
 
@@ -128,6 +136,7 @@ FleetEvent = (
     | NodeSilent
     | NodeHeard
     | PlacesContested
+    | SpacesSeen
     | PolicyStored
     | Ticked
 )
@@ -234,13 +243,21 @@ class RolloutCore:
                 self._fleet.miss(node, is_known=is_known)
             case NodeHeard(node):
                 self._fleet.hear(node, now)
+            case PlacesContested() | SpacesSeen() | PolicyStored():
+                self._note_common(event)
+            case Ticked():
+                pass
+
+    def _note_common(self, event: PlacesContested | SpacesSeen | PolicyStored) -> None:
+        """What is about no node or deployment alone."""
+        match event:
             case PlacesContested(conflicts):
                 self._fleet.contest(conflicts)
+            case SpacesSeen(audiences):
+                self._fleet.show(audiences)
             case PolicyStored(policy):
                 self._policy = policy
                 self._memo.clear()
-            case Ticked():
-                pass
 
     def _store(self, record: DeploymentRecord) -> None:
         self._fleet.store(record)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
+from services.scheduler.audiences import Audiences
 from services.scheduler.desired_state import Fleet
 from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.placement import NodeView
@@ -48,6 +49,7 @@ class Knowledge:
         self._observed: Final[dict[str, ObservedNode]] = {}
         self._silent: Final[dict[str, Standing]] = {}
         self._conflicts: tuple[PlaceConflict, ...] = ()
+        self._audiences = Audiences()
         self._unsettled: Final[set[str]] = set()
         """Nodes that did not confirm what they were told, whatever deployment it is of."""
         self._views: Final[dict[str, dict[str, list[PlaceView]]]] = {}
@@ -91,6 +93,12 @@ class Knowledge:
         for one in {*conflicts} ^ {*self._conflicts}:
             self._touch(one.node)
         self._conflicts = conflicts
+
+    def show(self, audiences: Audiences) -> None:
+        """This is who sees what; of a chain no more is known than those see who see the rollout."""
+        self._audiences = audiences
+        for key, record in self.rolling.items():
+            self._unclear[key] |= _members(record)
 
     def store(self, record: DeploymentRecord) -> None:
         """The record of a deployment is this."""
@@ -175,7 +183,8 @@ class Knowledge:
         if node is None:
             return []
         fleet = Fleet({record.key: record}, {name: node}, self._desired)
-        return view_places(record, fleet, self._observed, self._conflicts)
+        sight = self._audiences.seen_in(record.space)
+        return view_places(record, fleet, self._observed, self._conflicts, sight=sight)
 
     def _is_meant(self, record: DeploymentRecord, name: str) -> bool:
         node = self.nodes.get(name)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from services.scheduler.audiences import Audiences
 from services.scheduler.desired_state import Fleet
 from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.rollout.core import (
@@ -23,6 +24,7 @@ from services.scheduler.rollout.core import (
     NodeTold,
     PlacesContested,
     PolicyStored,
+    SpacesSeen,
 )
 from shared.contracts.node import ObservedNode
 from shared.contracts.rollout_policy import NO_POLICY
@@ -40,6 +42,7 @@ class News:
         self._silent: Mapping[str, bool] = {}
         self._conflicts: tuple[PlaceConflict, ...] = ()
         self._policy = NO_POLICY
+        self._audiences = Audiences()
 
     def since(
         self,
@@ -68,6 +71,8 @@ class News:
         events += (NodeHeard(one) for one in sorted(self._silent.keys() - silent.keys()))
         if tuple(conflicts) != self._conflicts:
             events.append(PlacesContested(tuple(conflicts)))
+        if fleet.audiences != self._audiences:
+            events.append(SpacesSeen(fleet.audiences))
         if fleet.policy is not self._policy:
             events.append(PolicyStored(fleet.policy))
         events += (DeploymentStored(one) for one in _changed(self._deployments, fleet.deployments))
@@ -75,6 +80,7 @@ class News:
         self._observed, self._deployments = dict(observed), fleet.deployments
         self._silent = silent
         self._conflicts, self._policy = tuple(conflicts), fleet.policy
+        self._audiences = fleet.audiences
         return events
 
 

@@ -6,11 +6,14 @@ Pure.
 
 Rules:
  * Every step that nodes or people notice has one event; the record and the event are one write.
+ * What a rollout waits for is said once, and again when it is something else; how many and which
+   nodes it is by now is in the record alone.
  * Reasons travel short and not all of them: the node's own events have them whole.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -85,7 +88,8 @@ def apply_step(
     )
     match step:
         case Wait(why):
-            events.append(_said(record, after, "wait", "observed", why=why))
+            if _in_kind(why) != _in_kind(state_of(record).why):
+                events.append(_said(record, after, "wait", "observed", why=why))
         case Confirm():
             events.append(_said(record, after, "confirm", "succeeded"))
         case Finish():
@@ -182,6 +186,11 @@ def ended(state: RolloutState, phase: Phase, *, at: str, **fields: Any) -> Rollo
 
 def _shown(nodes: Sequence[str]) -> dict[str, Any]:
     return {"node_count": len(nodes), "nodes": list(nodes[:NODES_IN_EVENT])}
+
+
+def _in_kind(why: str) -> str:
+    """What is waited for, whatever the numbers and the nodes are by now."""
+    return re.sub(r"\d+", "", why.partition(": ")[0])
 
 
 def _before_wave() -> dict[str, Any]:
