@@ -16,7 +16,10 @@ from services.scheduler.liveness import (
 )
 
 STEP = 5
-GAPS = st.lists(st.sampled_from([5, 10, 25, 30, 40, 70, 200, 700]), max_size=40)
+GAPS = st.one_of(
+    st.lists(st.sampled_from([5, 10, 25, 30, 40, 70, 200, 700]), max_size=40),
+    st.lists(st.sampled_from([40, 45, 50, 70]), min_size=15, max_size=40),
+)
 MOST_RETURNS = 6
 """In ten minutes: two at once, then after 60, 120, 240 s."""
 

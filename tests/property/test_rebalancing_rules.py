@@ -61,13 +61,13 @@ def _not_running(world: DrainingFleet) -> set[str]:
 
 
 @settings(max_examples=60)
-@given(st.integers(1, 6), st.integers(1, 3), DEEDS)
+@given(st.integers(1, 6), st.integers(1, 3), st.sets(st.sampled_from(NODES), max_size=4), DEEDS)
 def test_moves_put_no_more_nodes_on_their_way_than_may_be(
-    count: int, limit: int, deeds: list[tuple[str, str]]
+    count: int, limit: int, lost: set[str], deeds: list[tuple[str, str]]
 ) -> None:
     """And never is a deployment for more nodes than it says."""
     world = _world(count, limit)
-    for deed, node in deeds:
+    for deed, node in [*(("lose", node) for node in sorted(lost)), ("move", ""), *deeds]:
         before = _not_running(world)
         _do(world, deed, node)
         after = _not_running(world)

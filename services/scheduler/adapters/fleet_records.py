@@ -315,7 +315,8 @@ class FleetRecords:
             await self.reread_labels()
             return False
         self._labels = {**self._labels, labels.node: Entry(labels.node, labels, revision)}
-        self._view_nodes()
+        if labels.node in self.nodes:
+            self._view(self.nodes[labels.node])
         self.nodes_concerned.set()
         self.rollouts_concerned.set()
         return True
