@@ -133,7 +133,9 @@ def cordon_status(
         left=tuple(filter(sight.sees_deployment, cordon.left)),
         drained_at=cordon.drained_at,
         waits=tuple(
-            one for one in waits if not one.deployment or sight.sees_deployment(one.deployment)
+            one
+            for one in (waits if cordon.drains else ())
+            if not one.deployment or sight.sees_deployment(one.deployment)
         ),
     )
 

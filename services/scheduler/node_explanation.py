@@ -9,13 +9,13 @@ that keeps it out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from services.scheduler.audiences import Sight
 from services.scheduler.chain_reasons import node_reasons
 from services.scheduler.choosing import why_not_chosen
-from services.scheduler.draining import DrainStep, Observation
+from services.scheduler.draining import Observation
 from services.scheduler.fitness import interface_lack
 from services.scheduler.placement import NodeView, candidate_places, no_interface
 from services.scheduler.revision_facts import RevisionFacts, facts_of
@@ -23,7 +23,7 @@ from services.scheduler.rollout.assignment import Assignment, assignment
 from services.scheduler.rollout.description import rollout_reason
 from services.scheduler.selection import is_selected, probe_targets, selector_mismatch
 from services.scheduler.status import each_place
-from shared.contracts.cordons import Cordon
+from shared.contracts.cordons import Cordon, DrainWait
 from shared.contracts.deployments import DeploymentRecord
 from shared.contracts.node_reasons import DeploymentOnNode, ExplainedPlace, NodeExplained
 
@@ -34,7 +34,7 @@ def explain_node(
     sight: Sight,
     *,
     cordon: Cordon | None,
-    step: DrainStep | None,
+    waits: Iterable[DrainWait] = (),
 ) -> NodeExplained:
     """What is so of a node, and of every deployment in `sight` there.
 
@@ -43,7 +43,7 @@ def explain_node(
         seen: What is known of it and of the others.
         sight: As far as is told.
         cordon: What operators said of it.
-        step: What its drain does now; None: it is not drained.
+        waits: What its drain waits for.
     """
     deployments = [
         _on_node(record, now, node, seen, sight)
@@ -56,7 +56,7 @@ def explain_node(
         node=node.name,
         standing=(
             *_standing(node, seen),
-            *(_cordoned(cordon, step, sight) if cordon is not None else ()),
+            *(_cordoned(cordon, waits, sight) if cordon is not None else ()),
         ),
         deployments=tuple(sorted(deployments, key=lambda one: not one.places)),
         unseen=any(not sight.sees_deployment(one.deployment) for one in running),
@@ -77,7 +77,7 @@ def _standing(node: NodeView, seen: Observation) -> Iterator[str]:
         yield "it was forgotten: nothing is placed on it and nothing waits for it"
 
 
-def _cordoned(cordon: Cordon, step: DrainStep | None, sight: Sight) -> Iterator[str]:
+def _cordoned(cordon: Cordon, waits: Iterable[DrainWait], sight: Sight) -> Iterator[str]:
     why = f": {cordon.reason}" if cordon.reason else ""
     if not cordon.drains:
         yield f"it is cordoned since {cordon.at}, so nothing new is put on it{why}"
@@ -85,7 +85,7 @@ def _cordoned(cordon: Cordon, step: DrainStep | None, sight: Sight) -> Iterator[
         yield f"it was drained at {cordon.drained_at}{why}"
     else:
         yield f"it is being drained since {cordon.at}{why}"
-    for one in step.waits if step is not None else ():
+    for one in waits if cordon.drains else ():
         if not one.deployment:
             yield one.why
         elif sight.sees_deployment(one.deployment):

@@ -142,8 +142,12 @@ async def test_nodes_are_drained_one_after_another(system: System) -> None:
     await system.operator.request(DRAIN_NODE, DrainNode(node="n1"))
     await until_drained("n1")
     await system.operator.request(DRAIN_NODE, DrainNode(node="n2"))
-    held = (await system.operator.request(GET_NODE, GetNode(node="n2"))).cordon
-    assert held is not None
+    async with asyncio.timeout(WAIT_SECONDS):
+        while True:
+            held = (await system.operator.request(GET_NODE, GetNode(node="n2"))).cordon
+            if held is not None and held.waits:
+                break
+            await asyncio.sleep(0.005)
     assert [(one.deployment, one.why) for one in held.waits] == [
         ("edge", "1 of its 2 nodes are away and no more than 1 may be: n1 is drained")
     ]

@@ -29,7 +29,9 @@ def _explained(
 ) -> NodeExplained:
     cordon = world.labels.get(node, NodeLabels(node=node, labels={})).cordon
     step = drain_steps(world.labels.values(), world.seen).get(node)
-    return explain_node(world.fleet.nodes[node], world.seen, sight, cordon=cordon, step=step)
+    return explain_node(
+        world.fleet.nodes[node], world.seen, sight, cordon=cordon, waits=step.waits if step else ()
+    )
 
 
 def _shown(found: NodeExplained) -> str:

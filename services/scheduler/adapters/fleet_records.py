@@ -31,6 +31,7 @@ from shared.adapters.bus import Bus
 from shared.adapters.kv import Entry, KeyValue, RevisionConflictError
 from shared.adapters.spaces import KnownSpaces
 from shared.adapters.watched_bus import StoredChange
+from shared.contracts.cordons import DrainWait
 from shared.contracts.deployments import DEPLOYMENTS, DeploymentRecord
 from shared.contracts.desired import DESIRED, DesiredNode
 from shared.contracts.node import HEARTBEAT, NODES, OBSERVED, NodeRecord, ObservedNode
@@ -106,6 +107,8 @@ class FleetRecords:
         """What the nodes read back last, by node."""
         self.lost: frozenset[str] = frozenset()
         """Nodes that are silent for so long that others may take their place."""
+        self.drain_waits: Mapping[str, tuple[DrainWait, ...]] = {}
+        """By node that is drained, what that waited for when it was looked at last."""
 
     @property
     def fleet(self) -> Fleet:

@@ -116,14 +116,18 @@ class NodeUpkeep:
 
     async def _drain(self) -> None:
         if not any(one.cordon and one.cordon.drains for one in self._records.cordoned()):
+            self._records.drain_waits = {}
             return
         async with self._execution.change():
             nodes = self._records.cordoned()
-            steps = drain_steps(nodes, self._execution.observation())
+            with self._pace.thinking():
+                steps = drain_steps(nodes, self._execution.observation())
+            self._records.drain_waits = {node: step.waits for node, step in steps.items()}
             for record in nodes:
                 step = steps.get(record.node)
                 if step is not None and step.leaves:
                     await self._records.rewrite_labels(after_step(record, step))
+                    self._records.upkeep_concerned.set()
                     _log.info("node_drains", node=record.node, deployments=len(step.leaves))
         for record in self._records.cordoned():
             if is_drained(record, self._execution.observation()):

@@ -15,7 +15,6 @@ from services.scheduler.audiences import Sight
 from services.scheduler.chain_reasons import chain_reasons
 from services.scheduler.deployment import known_record
 from services.scheduler.desired_state import Fleet
-from services.scheduler.draining import drain_steps
 from services.scheduler.execution import Execution
 from services.scheduler.labelling import known_node
 from services.scheduler.node_explanation import explain_node
@@ -110,8 +109,7 @@ class Questions:
         """Inventory, liveness, chains."""
         node, fleet = known_node(self._records.nodes, request.node).node, self._records.fleet
         sight = self._seeing.sight(caller)
-        step = drain_steps(self._records.cordoned(), self._execution.observation()).get(node)
-        status = self._node_status(node, fleet, sight, step.waits if step is not None else ())
+        status = self._node_status(node, fleet, sight, self._records.drain_waits.get(node, ()))
         unfit_for = unfit_deployments(fleet.nodes[node], fleet, sight)
         return msgspec.structs.replace(status, unfit_for=unfit_for)
 
@@ -125,7 +123,7 @@ class Questions:
             seen,
             self._seeing.sight(caller),
             cordon=labels.cordon if labels is not None else None,
-            step=drain_steps(self._records.cordoned(), seen).get(node),
+            waits=self._records.drain_waits.get(node, ()),
         )
 
     async def why_chains(self, request: WhyChains, caller: Caller) -> ChainReasons:
