@@ -28,9 +28,11 @@ from services.scheduler.status import deployment_status, node_status
 from shared.adapters.bus import Bus
 from shared.contracts.link_options import LinkWishes
 from shared.contracts.node import ChainShown, ChainsShown, MetricValue
+from shared.contracts.rollout_policy import PolicyEffect
 from shared.contracts.scheduler import (
     LIST_DEPLOYMENTS,
     DeploymentList,
+    DeploymentPlan,
     DeploymentStatus,
     ListDeployments,
     NodeList,
@@ -324,3 +326,22 @@ def test_a_file_that_says_no_and_a_flag_that_says_yes_contradict_each_other(
 
     assert ended.value.code == 2
     assert "link.take_over" in capsys.readouterr().err
+
+
+def test_a_plan_says_what_would_hold_the_rollout() -> None:
+    """Until when at the earliest, why, and by which rules; and that nothing does."""
+    held = PolicyEffect(
+        deployment="edge", rules=("night",), why="it is outside", until="2026-12-24T21:00:00Z"
+    )
+    free = PolicyEffect(deployment="other", approvals=0, rules=("night", "eyes"))
+    plan = DeploymentPlan(
+        deployment="edge", version="1.0.0", archive_sha256="a" * 64, chains=(), policy=(held, free)
+    )
+    shown = _shown(render_plan(plan))
+    assert (
+        "rollout of edge would wait, until 2026-12-24 21:00 UTC at the earliest: it is outside "
+        "(rules of the rollout policy: night)"
+    ) in shown
+    assert "rollout of other: nothing holds it now (rules of the rollout policy: night, eyes)" in (
+        shown
+    )

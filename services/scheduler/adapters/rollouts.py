@@ -9,7 +9,7 @@ record and its events are one write of the outbox, so neither is there without t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
 from typing import Final
@@ -29,6 +29,7 @@ from shared.adapters.outbox import Outbox
 from shared.contracts.base import Accepted
 from shared.contracts.deployments import DEPLOYMENTS
 from shared.contracts.events import Actor
+from shared.contracts.rollout_policy import RolloutPolicy
 from shared.errors import FaultError, RefusedError
 from shared.outbox_records import Change, Decision
 
@@ -118,9 +119,7 @@ class Rollouts:
                 instructions = self._core.handle(events, self._now())
             if not instructions:
                 break
-            is_done = [await self._perform(one) for one in instructions]
-            if not all(is_done):
-                raise FaultError("a step is still to be written")
+            await self._perform_all(instructions, fleet.policy)
         for question in self._core.questions(self._now()):
             self._bus.spawn(self._ask(question))
 
@@ -133,28 +132,41 @@ class Rollouts:
 
         await self._questions.ask(question, self._records.fleet.audiences, tell)
 
+    async def _perform_all(self, steps: Iterable[Instruction], policy: RolloutPolicy) -> None:
+        """The steps are written in their order; from one on whose record or policy moved, none is.
+
+        Raises:
+            FaultError: One could not be written.
+        """
+        is_undone = False
+        for one in steps:
+            async with self._execution.change():
+                is_current = self._records.policies.policy is policy
+                if not is_current or self._known(one) is not one.before:
+                    break
+                is_undone |= not await self._perform(one)
+        if is_undone:
+            raise FaultError("a step is still to be written")
+
     async def _perform(self, one: Instruction) -> bool:
-        """Whether the step is written, or its record is not any more what it was decided from."""
-        async with self._execution.change():
-            if self._known(one) is not one.before:
-                return True
-            if not one.events:
-                return await self._records.rewrite_deployment(one.after)
-            decision = Decision(
-                reply=Accepted(command_id=one.step_id),
-                change=Change(
-                    DEPLOYMENTS, one.key, one.after, revision=self._records.revision_of(one.key)
-                ),
-                events=one.events,
-                audience=self._records.fleet.audiences.of(one.before.space),
-            )
-            try:
-                is_done = await self._outbox.step(decision, step_id=one.step_id)
-            except RefusedError as error:
-                _log.error("rollout_step_refused", deployment=one.key, why=error.message)
-                return False
-            if self._known(one) is one.before:
-                await self._records.reread_deployments()
+        """Whether the step is written; nobody else changes the record meanwhile."""
+        if not one.events:
+            return await self._records.rewrite_deployment(one.after)
+        decision = Decision(
+            reply=Accepted(command_id=one.step_id),
+            change=Change(
+                DEPLOYMENTS, one.key, one.after, revision=self._records.revision_of(one.key)
+            ),
+            events=one.events,
+            audience=self._records.fleet.audiences.of(one.before.space),
+        )
+        try:
+            is_done = await self._outbox.step(decision, step_id=one.step_id)
+        except RefusedError as error:
+            _log.error("rollout_step_refused", deployment=one.key, why=error.message)
+            return False
+        if self._known(one) is one.before:
+            await self._records.reread_deployments()
         for event in one.events if is_done else ():
             _log.info(
                 "rollout_step",
