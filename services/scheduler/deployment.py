@@ -323,6 +323,9 @@ def accepted_event(
         details["expiry"] = revision.spec.expiry
     if revision.together and not record.removed:
         details["together"] = [key for key in revision.together if key != record.key]
+    if record.rollout is not None and is_rolling(record):
+        details["waves"] = [len(wave.names) for wave in record.rollout.waves]
+        details["base_revision"] = record.rollout.base_revision
     if revision.rollback_of and not record.removed:
         details["rollback_of"] = revision.rollback_of
     return EventBody(

@@ -21,6 +21,7 @@ from services.scheduler.deployment import CommandFacts
 from services.scheduler.desired_state import Fleet, derive_node
 from services.scheduler.place_conflicts import ChainConflictError, PlaceConflict
 from services.scheduler.placement import NodeView
+from services.scheduler.rollout.assignment import at_end
 from shared.canonical import canonical_digest
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import PUBLIC, EventBody
@@ -107,6 +108,8 @@ def refuse_label_conflicts(fleet: Fleet, record: NodeRecord, labels: NodeLabels)
 def refuse_new_conflicts(fleet: Fleet, node: NodeView, why: str, *, path: str) -> None:
     """Nothing, if every chain of the node, were it as given, is without a new contest.
 
+    Neither now nor once the rollouts that go on are over.
+
     Args:
         fleet: As it is.
         node: One of it as it would be.
@@ -118,10 +121,17 @@ def refuse_new_conflicts(fleet: Fleet, node: NodeView, why: str, *, path: str) -
             them: so it is recorded.
     """
     desired = fleet.desired.get(node.name)
-    _, before = derive_node(fleet.nodes[node.name], fleet.deployments, desired, fleet.audiences)
-    _, after = derive_node(node, fleet.deployments, desired, fleet.audiences)
+    over = {key: at_end(one) for key, one in fleet.deployments.items()}
+    before, after = (
+        [
+            conflict
+            for deployments in (fleet.deployments, over)
+            for conflict in derive_node(view, deployments, desired, fleet.audiences)[1]
+        ]
+        for view in (fleet.nodes[node.name], node)
+    )
     sight = fleet.audiences.seen_in(PUBLIC)
-    new = [conflict for conflict in after if conflict not in before]
+    new = [one for one in dict.fromkeys(after) if one not in before]
     if new:
         raise ChainConflictError(
             f"{why} two deployments cannot be in one chain",

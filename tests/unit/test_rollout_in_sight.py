@@ -18,11 +18,13 @@ from cli.why import render_reasons
 from services.scheduler.acceptance import draft_application
 from services.scheduler.audiences import EVERYTHING
 from services.scheduler.chain_reasons import chain_reasons
+from services.scheduler.deployment import accepted_event
 from services.scheduler.desired_state import Fleet
 from services.scheduler.joint_plan import draft_together
 from services.scheduler.licence_standing import use_events, violations
 from services.scheduler.revocation import affected, packages_in_use, standing_alarm
 from services.scheduler.rollout.assignment import at_end
+from services.scheduler.rollout.description import NODES_SHOWN
 from services.scheduler.status import deployment_status
 from services.scheduler.unfit import stays, unfit_deployments
 from services.scheduler.usage import concerned
@@ -171,6 +173,27 @@ def test_a_plan_of_one_node_shows_its_wave() -> None:
     (planned,) = draft.plan.rollouts
     assert (planned.deployment, planned.base_revision) == ("edge", 0)
     assert [(one.nodes, one.more_nodes) for one in planned.waves] == [((), 1), (("n2",), 1)]
+
+
+def test_a_plan_lists_so_many_nodes_of_all_waves() -> None:
+    """Of all its deployments; how many more there are is said."""
+    many = [a_node(f"n{number:04d}") for number in range(NODES_SHOWN)]
+    specs = [a_spec(rollout=CANARY), a_spec("other", order=9, rollout=CANARY)]
+
+    plan = draft_together(a_fleet(*many), [(one, a_package()) for one in specs], a_command()).plan
+
+    listed = [[(len(one.nodes), one.more_nodes) for one in each.waves] for each in plan.rollouts]
+    assert listed == [[(1, 0), (NODES_SHOWN - 1, 0)], [(0, 1), (0, NODES_SHOWN - 1)]]
+
+
+def test_what_was_accepted_says_its_waves() -> None:
+    """In the audit log."""
+    fleet = applied(a_fleet(*NODES), a_spec())
+    record = draft_application(fleet, a_spec(rollout=CANARY), a_package(), a_command(2)).record
+
+    details = accepted_event("deployment.apply", record, None, a_command(2)).details
+
+    assert (details["waves"], details["base_revision"]) == ([1, 2], 1)
 
 
 def test_a_version_that_some_nodes_have_still_is_in_use() -> None:

@@ -18,6 +18,7 @@ from services.scheduler.labelling import (
     refuse_label_conflicts,
 )
 from services.scheduler.place_conflicts import ChainConflictError
+from shared.contracts.rollouts import RolloutSpec
 from shared.contracts.scheduler import NodeLabels
 from tests.fleets import a_command, a_fleet, a_node, a_node_record, a_spec, applied, rules
 
@@ -99,6 +100,19 @@ def test_labels_that_would_make_two_claim_one_place_are_refused() -> None:
         refuse_label_conflicts(fleet, record, _given(b="1"))
 
     assert caught.value.reasons[0].rule == "place 500 of eth0/xdp is claimed by left and right"
+
+
+def test_labels_that_would_make_two_meet_when_a_rollout_is_over_are_refused() -> None:
+    """Although the node would not have its revision yet."""
+    fleet = a_fleet(a_node("n1", a="1"), a_node("n2", b="1"))
+    fleet = applied(fleet, a_spec("left", labels={"a": "1"}), at=1)
+    fleet = applied(fleet, a_spec("right", labels={"b": "1"}, order=7), at=2)
+    canary = RolloutSpec(strategy="canary")
+    fleet = applied(fleet, a_spec("right", labels={"b": "1"}, rollout=canary), at=3)
+    record = a_node_record("n1", "eth0", a="1")
+
+    with pytest.raises(ChainConflictError):
+        refuse_label_conflicts(fleet, record, _given(b="1"))
 
 
 def test_a_contest_that_was_there_before_does_not_forbid_a_label() -> None:

@@ -15,23 +15,27 @@ from services.scheduler.rollout.assignment import WHOLE, assignment, is_rolling
 from shared.contracts.deployments import DeploymentRecord
 from shared.contracts.rollouts import PlannedRollout, PlannedWave, RolloutWave
 
-NODES_SHOWN: Final = 4000
-"""Of all waves of one deployment, at some 64 bytes each."""
+NODES_SHOWN: Final = 1000
+"""Of all waves of a plan, at up to 66 bytes each."""
 
 
 def planned_rollouts(
     records: Iterable[DeploymentRecord], *, node: str = ""
 ) -> tuple[PlannedRollout, ...]:
     """How each of them would reach its nodes, if not at once; of a node that is named."""
-    return tuple(
-        PlannedRollout(
-            deployment=record.key,
-            base_revision=record.rollout.base_revision,
-            waves=tuple(_planned(record.rollout.waves, node)),
+    found: list[PlannedRollout] = []
+    room = NODES_SHOWN
+    for record in records:
+        if record.rollout is None or not is_rolling(record):
+            continue
+        waves = tuple(_planned(record.rollout.waves, node, room))
+        room -= sum(len(one.nodes) for one in waves)
+        found.append(
+            PlannedRollout(
+                deployment=record.key, base_revision=record.rollout.base_revision, waves=waves
+            )
         )
-        for record in records
-        if record.rollout is not None and is_rolling(record)
-    )
+    return tuple(found)
 
 
 def overtaken_sentences(previous: DeploymentRecord | None) -> tuple[str, ...]:
@@ -59,8 +63,7 @@ def rollout_reason(record: DeploymentRecord, node: NodeView, place: str = WHOLE)
     return f"{said.format('comes')}; {state.phase} at {_at(state.wave, count)}{why}"
 
 
-def _planned(waves: Iterable[RolloutWave], node: str) -> Iterator[PlannedWave]:
-    room = NODES_SHOWN
+def _planned(waves: Iterable[RolloutWave], node: str, room: int) -> Iterator[PlannedWave]:
     for wave in waves:
         names = wave.names
         shown = names[:room] if not node else tuple(one for one in names if one == node)
