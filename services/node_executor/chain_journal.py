@@ -39,6 +39,7 @@ from shared.contracts.desired import DesiredChain
 from shared.contracts.drift import DriftPolicy, ObservedDrift
 from shared.contracts.events import PUBLIC
 from shared.contracts.node import ObservedChain, OfflineMode
+from shared.contracts.node_actions import ChainAction
 from shared.errors import FaultError, Refusal, RefusedError
 
 
@@ -335,7 +336,7 @@ class ChainJournal:
         self.keep(point, self.memory(point), [Said(event_id, body, audience)])
 
     def _see(
-        self, action: events.ChainAction, point: Point, hook: ObservedHook, seen: ObservedChain
+        self, action: ChainAction, point: Point, hook: ObservedHook, seen: ObservedChain
     ) -> None:
         current = self.memory(point).current
         self._sights += 1
@@ -390,7 +391,7 @@ def _drift_after(
     return record.after_attaching(tuple(sorted(beside)), interface_index or 0)
 
 
-_CONFIRMATIONS: dict[ChangeKind, events.ChainAction] = {
+_CONFIRMATIONS: dict[ChangeKind, ChainAction] = {
     "attach": "chain.attach",
     "configure": "chain.configure",
     "detach": "chain.detach",

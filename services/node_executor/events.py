@@ -10,7 +10,7 @@ same id.  Every body fits into an event of the audit log.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
 import msgspec
 
@@ -18,9 +18,9 @@ from services.node_executor.generations import Generation, Point, plan_digest
 from shared.canonical import canonical_bytes, canonical_digest, sha256_hex
 from shared.contracts.desired import Cause, DesiredChain, DesiredProgram
 from shared.contracts.events import Actor, EventBody, Outcome
-from shared.contracts.inventory import SNAPSHOT, RunningProgram
+from shared.contracts.inventory import RunningProgram
 from shared.contracts.node import NodeRecord, ObservedChain
-from shared.contracts.node_companions import COMPANION_ACTIONS
+from shared.contracts.node_actions import ChainAction
 from shared.contracts.trust import TrustDocument
 from shared.errors import Reason, Refusal
 from shared.event_size import fit_event_body
@@ -28,31 +28,6 @@ from shared.identifiers import Digest
 from shared.trust.documents import document_digest
 from shared.trust.receipts import unverified
 
-ChainAction = Literal[
-    "chain.request",
-    "chain.attach",
-    "chain.configure",
-    "chain.detach",
-    "chain.change",
-    "chain.adopt",
-    "chain.drift",
-    "chain.orphan",
-]
-ACTIONS: Final = (
-    *get_args(ChainAction),
-    "node.register",
-    "node.drift",
-    "node.mode",
-    SNAPSHOT,
-    "artifact.damage",
-    "state.rebuild",
-    "journal.resume",
-    "pins.restore",
-    "trust.learn",
-    "trust.refuse",
-    *COMPANION_ACTIONS,
-)
-"""Everything that a node says: a lost journal goes on behind the newest of them."""
 MAX_REFUSAL_BYTES: Final = 4096
 """A refusal in the observed record, in JSON: those of 64 hook points take half of the record."""
 MAX_REASONS: Final = 32

@@ -32,6 +32,7 @@ from services.node_executor.observed_hook import ObservedHook
 from services.node_executor.preparation import GenerationConflictError
 from shared.contracts.desired import DesiredChain
 from shared.contracts.node import ObservedChain
+from shared.contracts.node_actions import ChainAction
 from shared.errors import FaultError, RefusedError
 
 PATIENCE_SECONDS: Final = 10.0
@@ -233,7 +234,7 @@ class Following:
         went = str(stray.at) if stray.at else "a network namespace without a name"
         self._say("chain.detach", point, {"interface_went": went})
 
-    def _say(self, action: events.ChainAction, point: Point, details: dict[str, str]) -> None:
+    def _say(self, action: ChainAction, point: Point, details: dict[str, str]) -> None:
         memory = self._journal.memory(point)
         current = memory.current
         chain = current.chain if current else None

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from services.node_executor.events import (
     MAX_REFUSAL_BYTES,
-    ChainAction,
     bounded,
     chain_body,
     registration_body,
@@ -23,6 +22,7 @@ from shared.contracts.desired import Cause, DesiredChain
 from shared.contracts.events import MAX_EVENT_BYTES, EventBody, draft_event
 from shared.contracts.interfaces import Interface
 from shared.contracts.node import NodeRecord
+from shared.contracts.node_actions import ChainAction
 from shared.errors import Reason, Refusal
 from tests.unit.test_reconciliation import a_program
 

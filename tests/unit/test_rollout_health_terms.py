@@ -12,6 +12,7 @@ from services.scheduler.program_choice import ProgramChoiceError, resolve_progra
 from services.scheduler.rollout.health_terms import health_problems
 from shared.contracts.health import (
     COUNTED,
+    AbsentEvent,
     CpuGuard,
     DropGuard,
     HealthSpec,
@@ -49,6 +50,7 @@ def refused(health: HealthSpec, **fields: Any) -> list[tuple[str, str]]:
         (HealthSpec(), {}),
         (HealthSpec(drops=DropGuard(max_share=0.1)), {}),
         (HealthSpec(cpu=CpuGuard(max_share=0.9)), {}),
+        (HealthSpec(absent=(AbsentEvent(action="companion.oom"),)), {}),
         (HealthSpec(cpu=CpuGuard(max_nanoseconds=500)), {"link": TIMED}),
         (a_condition(), {}),
         (a_condition("by-port", key="80", per_second=True), {}),
@@ -106,6 +108,11 @@ def test_what_can_be_looked_at_is_taken(health: HealthSpec, fields: dict[str, An
             a_condition("l3af.dropped", per_second=True, key="1"),
             "health.metrics[0].key",
             "l3af.dropped has no keys",
+        ),
+        (
+            HealthSpec(absent=(AbsentEvent(action="chain.drfit"),)),
+            "health.absent[0].action",
+            "is nothing that a node says",
         ),
         (
             a_condition(compare="factor"),

@@ -18,7 +18,6 @@ from typing import Any, Final, TypeVar
 import msgspec
 import structlog
 
-from services.node_executor.events import ACTIONS
 from shared.adapters.bus import Bus, connect
 from shared.adapters.bus_errors import BusUnreachableError
 from shared.adapters.direct_get import get_last
@@ -27,6 +26,7 @@ from shared.adapters.identity import Identity
 from shared.adapters.kv import KeyValue
 from shared.contracts.base import Bucket, Endpoint, Message, Request, Topic
 from shared.contracts.events import Audience, Event, EventBody, event_subject
+from shared.contracts.node_actions import NODE_ACTIONS
 from shared.contracts.storage import EVENT_STREAM
 from shared.errors import FaultError, RefusedError
 
@@ -120,7 +120,7 @@ class NodeBus:
         await self.arrival()
         connection, emitter = self._there().connection, f"node/{self.name}"
         sequences = [0]
-        for action in ACTIONS:
+        for action in NODE_ACTIONS:
             body = EventBody(action=action, outcome="observed")
             subject = event_subject(audience=audience, emitter=emitter, body=body)
             stored = await get_last(connection, EVENT_STREAM, subject)

@@ -280,6 +280,7 @@ class RolloutCore:
             hold=held,
             room=room(record, self._policy, others),
             is_healthy=health.is_healthy,
+            unknown=health.why,
             failure=health.failure,
             bad_periods=health.bad_periods,
             baseline=health.baseline,

@@ -56,6 +56,8 @@ class Circumstances:
     """How many further nodes may be changed for the sake of others; None: any number."""
     is_healthy: bool = True
     """Whether what is asked of its health beside that it runs is known to be so."""
+    unknown: str = ""
+    """What of its health is not known for long, as a sentence."""
     failure: tuple[Reason, ...] = ()
     """What of its health was bad for too long."""
     bad_periods: int = 0
@@ -227,7 +229,8 @@ def _confirmed(state: RolloutState, known: Circumstances) -> Step | None:
     problem = _open(state, known)
     if not problem:
         return Confirm()
-    return Wait(problem) if _is_nobody_there(state, known) and problem != state.why else None
+    why = problem if _is_nobody_there(state, known) else known.unknown
+    return Wait(why) if why not in ("", state.why) else None
 
 
 def _baked(
@@ -239,8 +242,10 @@ def _baked(
     if problem:
         return Unconfirm(problem)
     end = read_time(state.healthy_since) + timedelta(seconds=rollout.bake_seconds)
-    if now < end or not known.is_healthy:
+    if now < end:
         return None
+    if not known.is_healthy:
+        return Wait(known.unknown) if known.unknown not in ("", state.why) else None
     return Finish() if state.wave + 1 == len(state.waves) else Advance()
 
 

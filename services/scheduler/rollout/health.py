@@ -119,7 +119,11 @@ def _wave(
     wave = Wave(
         periods={node: world.periods[node] for node in sorted(nodes & world.periods.keys())},
         places=[one for one in found if told.get((one.node, one.place)) == one.revision],
-        rest=[one for one in found if one.node not in nodes and one.revision != world.revision],
+        rest=[
+            one
+            for one in found
+            if (one.node, one.place) not in told and one.revision != world.revision
+        ],
     )
     known = {(one.node, one.place) for one in wave.places}
     waiting = [

@@ -47,7 +47,7 @@ class Wave:
     places: Sequence[PlaceNumbers]
     """That run what they were told."""
     rest: Sequence[PlaceNumbers]
-    """Places of other nodes that still have an earlier revision."""
+    """Places that still have an earlier revision."""
 
 
 def bad_programs(spec: HealthSpec, running: Sequence[PlaceView]) -> list[Reason]:

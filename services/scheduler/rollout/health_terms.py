@@ -7,6 +7,7 @@ Pure.
 Rules:
  * A guard or a condition without a bound means nothing, and is refused.
  * A metric must be one of the deployment or of its package, with a number; a key one of many.
+ * An event must be one that nodes say: a misspelt one would be absent for ever.
  * A program that sees no packets drops none; the time of packets is known where it is taken.
 """
 
@@ -18,6 +19,7 @@ from typing import Final
 from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.health import COUNTED, OF_NODES, CpuGuard, MetricCondition
 from shared.contracts.metrics import MetricSource
+from shared.contracts.node_actions import NODE_ACTIONS
 from shared.errors import Reason
 from shared.identifiers import is_probe
 
@@ -31,7 +33,7 @@ def health_problems(spec: DeploymentSpec, metrics: Mapping[str, MetricSource]) -
         spec: The deployment.
         metrics: All that it has, those of its package included.
     """
-    return [*_guards(spec), *_conditions(spec, metrics)]
+    return [*_guards(spec), *_conditions(spec, metrics), *_events(spec)]
 
 
 def _guards(spec: DeploymentSpec) -> Iterator[Reason]:
@@ -116,6 +118,14 @@ def _own(one: MetricCondition, metrics: Mapping[str, MetricSource], path: str) -
     elif one.per_second and source.aggregation != "scalar":
         rule = f"{one.metric} is a {source.aggregation}, which does not grow"
         yield Reason(path=f"{path}.per_second", rule=rule, got=True)
+
+
+def _events(spec: DeploymentSpec) -> Iterator[Reason]:
+    for index, one in enumerate(spec.health.absent):
+        if one.action not in NODE_ACTIONS:
+            rule = "is nothing that a node says"
+            path = f"health.absent[{index}].action"
+            yield Reason(path=path, rule=rule, got=one.action, allowed=list(NODE_ACTIONS))
 
 
 def _boundless(path: str, *names: str) -> Reason:

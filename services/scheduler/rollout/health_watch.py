@@ -60,7 +60,7 @@ class Known:
     hold: str = ""
     """Why the wave may not begin yet; empty: as far as its health is concerned it may."""
     why: str = ""
-    """What is not known of a wave that is not healthy."""
+    """What is not known of it for longer than FORGOTTEN_AFTER periods."""
 
 
 @dataclass(slots=True)
@@ -197,12 +197,14 @@ class HealthWatch:
         )
         verdict = judge(self._spec, nodes, world, state.baseline)
         bad_periods, has_failed = self._weighed(verdict, state.bad_periods, now)
-        too_long = self._unknown_for_too_long(verdict, places, nodes, now)
+        unknown, unknown_for = self._unknown(verdict, places, nodes, now)
+        is_too_long = unknown_for >= timedelta(seconds=self._rollout.timeout_seconds)
+        is_long = unknown_for >= FORGOTTEN_AFTER * self._period
         return Known(
             is_healthy=verdict.state == "healthy",
-            failure=verdict.reasons if has_failed else too_long,
+            failure=verdict.reasons if has_failed else unknown if is_too_long else (),
             bad_periods=bad_periods,
-            why="" if verdict.state == "healthy" else verdict.reasons[0].rule,
+            why=f"its health is not known: {unknown[0].rule}" if unknown and is_long else "",
         )
 
     @property
@@ -269,22 +271,24 @@ class HealthWatch:
             self._wave.count, _ = weigh(verdict, before, self._spec)
         return self._wave.count, self._wave.count >= self._spec.bad_periods
 
-    def _unknown_for_too_long(
+    def _unknown(
         self,
         verdict: Verdict,
         places: Sequence[PlaceView],
         nodes: Collection[str],
         now: datetime,
-    ) -> tuple[Reason, ...]:
-        """Places that are on their way have a deadline of their own."""
+    ) -> tuple[tuple[Reason, ...], timedelta]:
+        """What of places that run is not known, and for how long something was not.
+
+        Places that are on their way have a deadline of their own.
+        """
         is_on_its_way = any(one.node in nodes and one.state == "pending" for one in places)
         unknown = tuple(one for one in verdict.reasons if one.path != "health.gate")
         if verdict.state != "undecided" or is_on_its_way or not unknown:
             self._wave.unknown_since = None
-            return ()
+            return (), timedelta()
         self._wave.unknown_since = self._wave.unknown_since or now
-        allowed = timedelta(seconds=self._rollout.timeout_seconds)
-        return unknown if now - self._wave.unknown_since >= allowed else ()
+        return unknown, now - self._wave.unknown_since
 
 
 def _revisions(reading: NodeHealth) -> dict[tuple[str, str], int]:

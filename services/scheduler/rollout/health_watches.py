@@ -24,6 +24,7 @@ from services.scheduler.status import PlaceView
 from shared.contracts.deployments import DeploymentRecord, DeploymentRevision
 from shared.contracts.gates import NODES_ASKED_ABOUT, AskGate
 from shared.contracts.health import ExternalGate
+from shared.contracts.node import ObservedProgram
 from shared.contracts.node_health import NodeHealth
 from shared.contracts.rollouts import RolloutState
 
@@ -131,7 +132,7 @@ class Watches:
         is_old = held.at is None or now - held.at >= LOOKED_AT_EVERY
         if held.known is None or held.of is not state or is_old:
             names = _names(state)
-            places = [view for name in names for view in views.get(name, ())]
+            places = _places(record, state, views)
             answering = [name for name in names if standings.get(name, GONE).answers]
             held.known = held.watch.known(state, places, answering, now)
             held.of, held.at = state, now
@@ -150,7 +151,7 @@ class Watches:
         if held is None or not state.waves:
             return None
         names = _names(state)
-        places = [view for name in names for view in views.get(name, ())]
+        places = _places(record, state, views)
         answering = [name for name in names if standings.get(name, GONE).answers]
         nodes = held.watch.ask(state, places, answering, now)
         asks_gate = held.watch.ask_gate(state, places, now)
@@ -182,6 +183,26 @@ def _is_watched(revision: DeploymentRevision) -> bool:
 def _names(state: RolloutState) -> list[str]:
     """The nodes of the wave and of later ones, which it is compared with."""
     return list(dict.fromkeys(name for wave in state.waves[state.wave :] for name in wave.names))
+
+
+def _places(
+    record: DeploymentRecord, state: RolloutState, views: Mapping[str, Sequence[PlaceView]]
+) -> list[PlaceView]:
+    """The places that the wave is about; of a blue/green one not those of the other interface."""
+    found = [view for name in _names(state) for view in views.get(name, ())]
+    if not state.waves[state.wave].interface_label:
+        return found
+    newest = record.revisions[-1].revision
+    return [
+        view
+        for view in found
+        if view.state != "running" or newest in {one.revision for one in _own(view, record.key)}
+    ]
+
+
+def _own(view: PlaceView, key: str) -> list[ObservedProgram]:
+    programs = view.chain.programs if view.chain is not None else ()
+    return [one for one in programs if one.deployment == key]
 
 
 def _about(key: str, revision: DeploymentRevision, state: RolloutState) -> AskGate:
