@@ -47,9 +47,15 @@ async def until_over(system: System) -> DeploymentRecord:
 
 
 async def rollout_events(system: System) -> list[Event]:
-    """What was said of the rollout."""
-    events = await stored_events(system.auditor)
-    return [event for event in events if event.data.action.startswith("rollout.")]
+    """What was said of the rollout, once its end was."""
+    found: list[Event] = []
+    async with asyncio.timeout(WAIT_SECONDS):
+        while True:
+            events = await stored_events(system.auditor)  # those that are new
+            found += [event for event in events if event.data.action.startswith("rollout.")]
+            if found and found[-1].data.action in ("rollout.rollback", "rollout.complete"):
+                return found
+            await asyncio.sleep(0.01)
 
 
 async def test_a_canary_that_drops_everything_is_taken_back(system: System) -> None:

@@ -46,6 +46,8 @@ WHOLE: Final = 0.9
 FORGOTTEN_AFTER: Final = 3
 """Periods after which what a node said is not the present any more."""
 
+SAID_AFTER: Final = timedelta(seconds=30)
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -60,7 +62,7 @@ class Known:
     hold: str = ""
     """Why the wave may not begin yet; empty: as far as its health is concerned it may."""
     why: str = ""
-    """What is not known of it for longer than FORGOTTEN_AFTER periods."""
+    """What is not known of it for three periods, and for SAID_AFTER."""
 
 
 @dataclass(slots=True)
@@ -199,7 +201,7 @@ class HealthWatch:
         bad_periods, has_failed = self._weighed(verdict, state.bad_periods, now)
         unknown, unknown_for = self._unknown(verdict, places, nodes, now)
         is_too_long = unknown_for >= timedelta(seconds=self._rollout.timeout_seconds)
-        is_long = unknown_for >= FORGOTTEN_AFTER * self._period
+        is_long = unknown_for >= max(FORGOTTEN_AFTER * self._period, SAID_AFTER)
         return Known(
             is_healthy=verdict.state == "healthy",
             failure=verdict.reasons if has_failed else unknown if is_too_long else (),
