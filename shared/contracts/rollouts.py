@@ -56,8 +56,8 @@ class RolloutSpec(Document, frozen=True, kw_only=True):
     green: LabelKey | None = None
     """The label of the interface that gets it first."""
     max_unavailable: Share = "100%"
-    """How many nodes of the deployment may be changed and not confirmed, failed or silent at a
-    time, for a further one to be changed."""
+    """How many nodes of the deployment may be changed and not confirmed, failed, silent or drained
+    at a time, for a further one to be changed or drained."""
     bake_seconds: Annotated[int, Meta(ge=0, le=30 * 86_400)] = 0
     """How long a wave must be healthy before the next; the last one too."""
     timeout_seconds: Annotated[int, Meta(ge=10, le=7 * 86_400)] = 600

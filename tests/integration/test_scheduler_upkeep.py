@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 
 import pytest
@@ -20,17 +21,29 @@ from shared.contracts.cordons import (
 )
 from shared.contracts.rollouts import RolloutSpec
 from shared.contracts.scheduler import (
+    APPLY_DEPLOYMENT,
     GET_NODE,
     LABEL_NODE,
+    NODE_LABELS,
     REMOVE_DEPLOYMENT,
+    ApplyDeployment,
     GetNode,
     LabelNode,
     RemoveDeployment,
 )
-from shared.errors import RefusedError
-from tests.fleets import a_spec
+from shared.errors import FaultError, RefusedError
+from tests.fleets import a_package, a_spec
+from tests.integration.conftest import Buses
 from tests.support.event_stream import stored_events
-from tests.support.scheduler_neighbours import WAIT_SECONDS, until_running
+from tests.support.mortal_bus import ProcessDiedError
+from tests.support.mortal_scheduler import Life, one_life, until_known
+from tests.support.scheduler_neighbours import (
+    WAIT_SECONDS,
+    a_catalog,
+    a_test_node,
+    until_running,
+    until_settled,
+)
 from tests.support.scheduler_system import System, system
 
 __all__ = ["system"]
@@ -190,3 +203,59 @@ async def test_a_lost_node_is_replaced_and_has_nothing_when_it_returns(system: S
     assert [(one.details["added"], list(one.details["removed"])) for one in moves] == [
         ([other], [lost])
     ]
+
+
+async def test_a_drain_ends_once_whichever_write_the_scheduler_dies_at(buses: Buses) -> None:
+    """Killed at each write in turn, before it or after it; the next scheduler goes on there."""
+    operator = await buses.open("operator")
+    catalog = await buses.open("service-catalog")
+    labels = (await buses.open("service-scheduler")).bucket(NODE_LABELS)
+    deaths = 0
+
+    async def until_drained() -> None:
+        async with asyncio.timeout(WAIT_SECONDS):
+            while True:
+                entry = await labels.get("n1")
+                if entry and entry.value.cordon and entry.value.cordon.drained_at:
+                    return
+                await asyncio.sleep(0.005)
+
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(a_catalog(catalog, a_package()))
+        await stack.enter_async_context(a_test_node(await buses.open("node", "n1")))
+        async with one_life(buses, Life(dies_at=0, lands=False)) as scheduler:
+            await until_known(operator)
+            await operator.request(APPLY_DEPLOYMENT, ApplyDeployment(spec=a_spec()))
+            await until_running(operator, "edge")
+            await until_settled(scheduler)
+        for dies_at in range(2, 40):
+            command = DrainNode(node="n1", command_id=f"drain-{dies_at:04d}")
+            life = Life(dies_at=dies_at, lands=dies_at % 2 == 0)
+            try:
+                async with one_life(buses, life):
+                    await until_known(operator)
+                    with suppress(FaultError):
+                        await operator.request(DRAIN_NODE, command, timeout_seconds=2.0)
+                    await until_drained()
+            except* ProcessDiedError:
+                deaths += 1
+            async with one_life(buses, Life(dies_at=0, lands=False)):
+                await until_known(operator)
+                await operator.request(DRAIN_NODE, command)
+                await until_drained()
+                await operator.request(UNCORDON_NODE, UncordonNode(node="n1"))
+                await until_running(operator, "edge")
+            if life.writes < dies_at:
+                break
+
+    assert deaths > 5
+    drains = [
+        (event.data.outcome, event.data.correlation)
+        for event in await stored_events(await buses.open("service-auditor"))
+        if event.data.action == "node.drain"
+    ]
+    assert sorted(drains) == sorted(
+        (outcome, f"drain-{number:04d}")
+        for number in range(2, deaths + 3)
+        for outcome in ("accepted", "succeeded")
+    )
