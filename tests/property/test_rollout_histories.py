@@ -203,6 +203,11 @@ class Histories(RuleBasedStateMachine):
         """It tells some of the nodes."""
         self.history.leader.tell(count)
 
+    @rule(settles=st.booleans())
+    def say(self, settles: bool) -> None:
+        """It says what is over, and may die before it notes that."""
+        self.history.leader.say(settles=settles)
+
     @rule(freeze=st.booleans())
     def take_over(self, freeze: bool) -> None:
         """Another scheduler leads, while the old one is dead or stands still."""

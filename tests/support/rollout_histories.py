@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from services.scheduler.acceptance import draft_application, draft_removal
+from services.scheduler.completion import endings, settle
 from services.scheduler.deployment import CommandFacts
 from services.scheduler.desired_state import Derivation, Fleet, derive_desired
 from services.scheduler.placement import NodeView
@@ -68,6 +69,8 @@ class Store:
     desired: dict[str, DesiredNode] = field(default_factory=dict)
     said: dict[str, tuple[EventBody, ...]] = field(default_factory=dict)
     """By the step that says it, in the write that makes it so."""
+    ended: dict[str, EventBody] = field(default_factory=dict)
+    """How commands ended, by the event's id: the first that is said of it counts."""
     sequence: int = 0
 
     def fence(self) -> int:
@@ -182,6 +185,19 @@ class Scheduler:
             self.desired[node.node] = node
             self._fleet.told(node)
 
+    def say(self, *, settles: bool) -> None:
+        """Commands that are over are said to be, and, if it does not die before, owed no more."""
+        for record in list(self.deployments.values()):
+            over = endings(record, self.fleet(), self.observed)
+            for one in over:
+                if not self._write():
+                    return
+                self._fleet.store.ended.setdefault(one.event_id, one.body)
+            if over and settles and self._write():
+                after = settle(record, [one.command_id for one in over])
+                self.deployments[record.key] = self._fleet.store.deployments[record.key] = after
+                self._fleet.happens(DeploymentStored(after))
+
     def _write(self) -> bool:
         if self.is_deposed or not self._fleet.store.write(self._expected):
             self.is_deposed = True
@@ -204,6 +220,8 @@ class History:
         self.store = Store()
         self.nodes = {view.name: Node(view) for view in views}
         self.commands = 0
+        self.accepted: dict[str, DeploymentRecord] = {}
+        """By command, what it made."""
         self.frozen: list[Scheduler] = []
         self.leader = Scheduler(self)
 
@@ -254,6 +272,7 @@ class History:
             self.leader.fleet(), spec, a_package(spec.package, version), facts
         )
         assert self.leader.store(draft.record, (), facts.command_id)
+        self.accepted[facts.command_id] = draft.record
 
     def remove(self, key: str) -> None:
         """The leader takes it off.
@@ -265,6 +284,7 @@ class History:
         facts = self.facts_of_command()
         draft = draft_removal(self.leader.fleet(), key, facts)
         assert self.leader.store(draft.record, (), facts.command_id)
+        self.accepted[facts.command_id] = draft.record
 
     def steer(self, key: str, how: Steering) -> None:
         """Somebody else than who deployed speaks to the rollout.
@@ -336,15 +356,19 @@ class History:
 
     def wake(self) -> None:
         """Whoever stood still goes on with what it was about to do: nothing of it is taken."""
-        before = dict(self.store.deployments), dict(self.store.desired), len(self.store.said)
+        before = self._stored()
         for old in self.frozen:
             old.perform(len(old.waiting))
             old.think()
             old.perform(len(old.waiting))
             old.tell(len(self.nodes))
+            old.say(settles=True)
         self.frozen.clear()
-        after = dict(self.store.deployments), dict(self.store.desired), len(self.store.said)
-        assert after == before, "a leader that was superseded wrote"
+        assert self._stored() == before, "a leader that was superseded wrote"
+
+    def _stored(self) -> tuple[object, ...]:
+        store = self.store
+        return dict(store.deployments), dict(store.desired), len(store.said), len(store.ended)
 
     def settle(self) -> None:
         """The leader does all that it can for now, and the nodes that live do what they are told.
@@ -358,6 +382,7 @@ class History:
             self.leader.think()
             self.leader.perform(len(self.leader.waiting))
             self.leader.tell(len(self.nodes))
+            self.leader.say(settles=True)
             for name in self.nodes:
                 self.act(name)
             if not self.leader.inbox and self.store.sequence == before:

@@ -157,8 +157,17 @@ class KeptPromises(History):
             if is_rolling(record) and record.rollout is not None:
                 assert record.rollout.why, f"{record.rollout.phase}, and nobody knows why"
                 continue
+            assert not record.unfinished, "a command has no end"
             for view in view_places(record, fleet, observed):
                 assert view.state == "running" or (view.state == "failed" and view.why), view
+        for command_id, made in self.accepted.items():
+            ending = self.store.ended.get(f"{command_id}.complete")
+            if ending is None:
+                newest = self.store.deployments[made.key]
+                assert is_rolling(newest), "a command has no end, and nothing goes on"
+                assert command_id in newest.unfinished, "a command was forgotten"
+            elif not made.removed and made.revisions[-1].version == BAD:
+                assert ending.outcome == "failed", "what is bad succeeded"
 
 
 def runs_newest(record: DeploymentRecord, observed: ObservedNode | None) -> bool:
@@ -200,13 +209,15 @@ def _fails(process: Scheduler, record: DeploymentRecord, name: str) -> bool:
     had = assignment(record)
     if desired is None or observed is None or had is None:
         return False
-    revision = had.on(process.nodes[name])
-    if revision is None or observed.desired_generation < desired.generation:
+    if observed.desired_generation < desired.generation:
         return False
+    node = process.nodes[name]
     places = {
         place
         for (key, place), program in _programs(desired).items()
-        if key == record.key and program.revision == revision.told_on("")[0]
+        if key == record.key
+        and (revision := had.on(node, place)) is not None
+        and program.revision == revision.told_on("")[0]
     }
     return any(one.state == "failed" and one.place in places for one in observed.chains)
 
