@@ -166,10 +166,11 @@ class Scheduler:
         return True
 
     def perform(self, count: int) -> None:
-        """The first so many of what is to be written."""
+        """The first so many of what is to be written; from one on whose record moved, none is."""
         for one in self.waiting[:count]:
             if self.deployments.get(one.key) != one.before:
-                continue
+                self.waiting = ()
+                return
             self._fleet.check_step(self, one)
             if not self.store(one.after, one.events, one.step_id):
                 return
