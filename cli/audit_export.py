@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Annotated, Final
+from typing import IO, Annotated
 
 import msgspec
 from cyclopts import Parameter
@@ -20,13 +20,11 @@ from cli.audit_forms import FORMS, Form, FormName, form_of
 from cli.audit_log import NO_FILTERS, ScanLimitOption, searching
 from cli.audit_query import SCAN_LIMIT, Answer, Filters, requests_of
 from cli.console import CredentialsOption, JsonFlag, emit, refusing, run
+from cli.line_files import cut_torn_line
 from cli.people import read_names
 from cli.session import connected
 from shared.contracts.audit import AuditRecord
 from shared.errors import FaultError, RefusedError
-
-LONGEST_LINE_BYTES: Final = 4 * 1024 * 1024
-"""No record's line is longer."""
 
 
 class Exported(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -124,7 +122,7 @@ def _opened(file: Path, form: Form, *, resume: bool) -> Iterator[tuple[IO[str], 
     """
     try:
         with file.open("r+b" if resume else "xb") as raw:
-            last = _cut_torn_line(raw, form, file=file) if resume else None
+            last = cut_torn_line(raw, form, file=file) if resume else None
             with os.fdopen(os.dup(raw.fileno()), "w", encoding="utf-8", newline="") as opened:
                 if raw.tell() == 0:
                     opened.write(form.heading)
@@ -141,24 +139,6 @@ def _opened(file: Path, form: Form, *, resume: bool) -> Iterator[tuple[IO[str], 
         raise RefusedError(f"{file}: there is nothing to go on with, or no such place") from error
     except OSError as error:
         raise FaultError(f"{file}: cannot be written: {error.strerror}") from error
-
-
-def _cut_torn_line(raw: IO[bytes], form: Form, *, file: Path) -> int | None:
-    """What was being written last is gone if it is no whole line; the last record's number."""
-    size = raw.seek(0, os.SEEK_END)
-    start = raw.seek(max(0, size - LONGEST_LINE_BYTES))
-    tail = raw.read()
-    whole = tail[: tail.rfind(b"\n") + 1]
-    raw.truncate(start + len(whole))
-    raw.seek(start + len(whole))
-    if not whole:
-        if start:
-            raise RefusedError(f"{file}: its last line is no record of an export")
-        return None
-    line = whole[:-1].rpartition(b"\n")[2].decode(errors="replace").rstrip("\r")
-    if form.heading and line == form.heading.rstrip():
-        return None
-    return form.record_of(line)
 
 
 def _render(done: Exported) -> Text:
