@@ -131,6 +131,20 @@ def test_the_wave_of_a_silent_node_goes_on_without_it() -> None:
     assert world.versions()["n4"] == "1.1.0"
 
 
+def test_the_last_wave_needs_nobody_who_answers() -> None:
+    """Those who are away get the revision when they return; a wave before others is waited for."""
+    world = _running(RolloutSpec(strategy="canary", waves=(1,)))
+    world.silence("n2", "n3", "n4")
+    world.act("n1")
+    assert (world.state.wave, world.state.why) == (1, "no node of wave 2 answers")
+    world.hear("n2")
+    world.act("n2")
+    assert world.phase() == "complete"
+    world.hear("n3", "n4")
+    world.act()
+    assert _on(world) == ["n1", "n2", "n3", "n4"]
+
+
 def test_a_refusal_of_the_canary_brings_everything_back() -> None:
     """As a new revision; the others never saw the bad one, and the canary has its old instance."""
     world = _running(CANARY)

@@ -10,7 +10,8 @@ Rules:
    room.  One that is unavailable anyhow is changed while fewer than that were changed and are not
    confirmed: when nodes return together, no more than that have something new to do.
  * A wave is confirmed when all its nodes were changed, every one that answers is confirmed, at
-   least one does (or all are gone), and its health is known to be good.
+   least one does (or all are gone, or it is the last wave of several), and its health is known to
+   be good.
  * It is through once it was so for `bake_seconds` without a break.  Nodes of which nobody knows yet
    whether they are heard (after a start of the scheduler) are waited for, and break nothing.
  * It failed when a changed node refuses, when its health was bad for as many periods as said, or
@@ -268,9 +269,10 @@ def _open(state: RolloutState, known: Circumstances, *, with_health: bool = True
 
 
 def _is_nobody_there(state: RolloutState, known: Circumstances) -> bool:
-    """Whether the wave has nodes and none of those that are left answers."""
+    """Whether none of the wave answers, and that matters: it is the first, or more are to come."""
     states = {one.state for one in _of_wave(state, known)}
-    return "silent" in states and states <= {"silent", "gone"}
+    matters = state.wave == 0 or state.wave + 1 < len(state.waves)
+    return matters and "silent" in states and states <= {"silent", "gone"}
 
 
 def _failure(
