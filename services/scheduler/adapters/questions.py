@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Final
 
@@ -60,21 +61,25 @@ class Questions:
         """By key, those that the caller sees."""
         fleet, silences = self._records.fleet, self._records.silences()
         sight = self._seeing.sight(caller)
-        found = [
-            deployment_status(
-                record,
-                fleet,
-                self._records.observed,
-                silences=silences,
-                sight=sight,
-                conflicts=self._execution.conflicts,
-                with_history=False,
+        found: list[DeploymentStatus] = []
+        for _, record in sorted(fleet.deployments.items()):
+            is_meant = request.space in (None, record.space)
+            if not sight.sees(record.space) or not is_meant:
+                continue
+            if record.removed and not request.removed:
+                continue
+            found.append(
+                deployment_status(
+                    record,
+                    fleet,
+                    self._records.observed,
+                    silences=silences,
+                    sight=sight,
+                    conflicts=self._execution.conflicts,
+                    with_history=False,
+                )
             )
-            for _, record in sorted(fleet.deployments.items())
-            if sight.sees(record.space)
-            and request.space in (None, record.space)
-            and (request.removed or not record.removed)
-        ]
+            await asyncio.sleep(0)  # each looks at every node, and others wait for their turn
         return list_with_room(found, limit_bytes=self._records.max_reply_bytes)
 
     async def get_deployment(self, request: GetDeployment, caller: Caller) -> DeploymentStatus:
