@@ -15,7 +15,7 @@ from typing import Final
 
 from installation.layout import Layout
 
-READY_SECONDS: Final = 30.0
+READY_SECONDS: Final = 60.0
 
 
 @contextmanager

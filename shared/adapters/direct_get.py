@@ -7,6 +7,7 @@ Nobody needs the right to create a consumer, and the server can check by subject
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -63,37 +64,63 @@ async def get_last_of_each(
 ) -> list[Stored]:
     """The newest message of every subject that matches, in stream order.
 
-    The server gives at most 1,024 subjects that way; when there are more, the stream is read.
+    Raises:
+        As `take_last_of_each`.
+    """
+    newest: dict[str, Stored] = {}
+
+    def take(stored: Stored) -> None:
+        newest[stored.subject] = stored
+
+    await take_last_of_each(connection, stream, filter_subject, take)
+    return sorted(newest.values(), key=lambda stored: stored.sequence)
+
+
+async def take_last_of_each(
+    connection: Connection, stream: str, filter_subject: str, take: Callable[[Stored], None]
+) -> None:
+    """`take` was called with the newest message of every subject that matches, as they came.
+
+    In stream order; of one subject it may be called with older ones before.  The server gives at
+    most 1,024 subjects that way; when there are more, the stream is read.
 
     Raises:
         FaultError: The server cannot say.
         NotPermittedError: The stream is not this user's to read.
     """
-    found: list[Stored] = []
     question: dict[str, Any] = {"multi_last": [filter_subject]}
     while True:
         *batch, end = await _batch(connection, stream, question)
         if status_of(end) == _TOO_MANY:
-            return await _read_all(connection, stream, filter_subject)
-        found += [_stored(message) for message in batch]
+            await _take_all(connection, stream, filter_subject, take)
+            return
+        last = _take_batch(batch, take)
         if status_of(end) == _NOT_FOUND or _pending(end) == 0:
-            return found
+            return
         upper = int((end.headers or {})["Nats-UpTo-Sequence"])
-        question = question | {"seq": found[-1].sequence + 1, "up_to_seq": upper}
+        question = question | {"seq": last + 1, "up_to_seq": upper}
 
 
-async def _read_all(connection: Connection, stream: str, filter_subject: str) -> list[Stored]:
-    newest: dict[str, Stored] = {}
+async def _take_all(
+    connection: Connection, stream: str, filter_subject: str, take: Callable[[Stored], None]
+) -> None:
     sequence = 1
     while True:
         question = {"next_by_subj": filter_subject, "seq": sequence, "batch": BATCH_MESSAGES}
         *batch, end = await _batch(connection, stream, question)
-        for message in batch:
-            stored = _stored(message)
-            newest[stored.subject] = stored
-            sequence = stored.sequence + 1
+        sequence = max(sequence, _take_batch(batch, take) + 1)
         if status_of(end) == _NOT_FOUND or _pending(end) == 0:
-            return sorted(newest.values(), key=lambda stored: stored.sequence)
+            return
+
+
+def _take_batch(batch: list[Msg], take: Callable[[Stored], None]) -> int:
+    """The sequence of the last one; 0: there is none."""
+    last = 0
+    for message in batch:
+        stored = _stored(message)
+        last = stored.sequence
+        take(stored)
+    return last
 
 
 async def _batch(connection: Connection, stream: str, question: dict[str, Any]) -> list[Msg]:

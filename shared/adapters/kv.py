@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import msgspec
@@ -22,7 +22,7 @@ import structlog
 
 from shared.adapters.bus_errors import MessageTooLargeError
 from shared.adapters.connection import Connection
-from shared.adapters.direct_get import Stored, get_last, get_last_of_each
+from shared.adapters.direct_get import Stored, get_last, get_last_of_each, take_last_of_each
 from shared.adapters.fencing import FencedWrites
 from shared.adapters.following import Follower
 from shared.adapters.stored_publish import Acknowledged, ExpectationFailedError, publish_stored
@@ -103,15 +103,19 @@ class KeyValue(Generic[RecordT]):
         stored = await self._last(key)
         return None if stored is None else self._entry(stored)
 
-    async def snapshot(self) -> Snapshot[RecordT]:
+    async def snapshot(
+        self, *, kept_as: Callable[[RecordT], RecordT] = lambda record: record
+    ) -> Snapshot[RecordT]:
         """All keys, and the sequence that `update_in_bucket` takes.
 
-        In a bucket where each key has its own writer, an unreadable record is logged and left out.
+        Each record is what `kept_as` makes of it, asked as records come: of many large ones no more
+        is held at a time than that, and what has just come.  In a bucket where each key has its own
+        writer, an unreadable record is logged and left out.
 
         Raises:
             UnreadableRecordError: In any other bucket.
         """
-        return await self._snapshot(">")
+        return await self._snapshot(">", kept_as)
 
     async def entries(self, prefix: str = "") -> list[Entry[RecordT]]:
         """All keys that start with the tokens of `prefix`, by key.
@@ -119,7 +123,7 @@ class KeyValue(Generic[RecordT]):
         Args:
             prefix: Empty, or whole tokens with a final `.`.
         """
-        found = await self._snapshot(f"{prefix}>")
+        found = await self._snapshot(f"{prefix}>", lambda record: record)
         return sorted(found.entries.values(), key=lambda entry: entry.key)
 
     async def create(self, key: str, value: RecordT, *, ttl_seconds: int | None = None) -> int:
@@ -215,13 +219,23 @@ class KeyValue(Generic[RecordT]):
         self._spawn(follower.run())
         return follower.has_listed
 
-    async def _snapshot(self, key_filter: str) -> Snapshot[RecordT]:
-        stored = await self._stored(f"{self._prefix}{key_filter}")
-        entries = [entry for entry in map(self._listed, stored) if entry is not None]
-        return Snapshot(
-            {entry.key: entry for entry in entries},
-            max((message.sequence for message in stored), default=0),
-        )
+    async def _snapshot(
+        self, key_filter: str, kept_as: Callable[[RecordT], RecordT]
+    ) -> Snapshot[RecordT]:
+        entries: dict[str, Entry[RecordT]] = {}
+        sequence = 0
+
+        def take(stored: Stored) -> None:
+            nonlocal sequence
+            sequence = max(sequence, stored.sequence)
+            entry = self._listed(stored)
+            entries.pop(self._key(stored), None)
+            if entry is not None:
+                entries[entry.key] = replace(entry, value=kept_as(entry.value))
+
+        subject = f"{self._prefix}{key_filter}"
+        await take_last_of_each(self._connection, self._stream, subject, take)
+        return Snapshot(entries, sequence)
 
     async def _stored(self, subject: str) -> list[Stored]:
         if "*" in subject or subject.endswith(">"):

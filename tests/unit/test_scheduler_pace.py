@@ -14,7 +14,8 @@ from services.scheduler.adapters.shared_facts import SharedFacts
 from services.scheduler.desired_state import Fleet
 from shared.contracts.capabilities import Capabilities
 from shared.contracts.desired import DesiredNode
-from tests.fleets import a_fleet, a_node, a_node_record, a_spec, applied
+from shared.contracts.node import ObservedNode
+from tests.fleets import a_fleet, a_node, a_node_record, a_spec, all_observing, applied
 
 
 def test_what_was_taken_stays_and_is_made_once_for_each_change() -> None:
@@ -47,7 +48,13 @@ def test_what_many_nodes_have_alike_is_one_object_and_nothing_else_changes() -> 
     ]
 
     assert desired == [fleet.desired["n1"], fleet.desired["n2"]]
-    assert len({id(one.chains[0].programs[0].signed) for one in desired}) == 1
+    assert len({id(one.chains[0].programs[0]) for one in desired}) == 1
+    seen = [
+        facts.observed(msgspec.json.decode(msgspec.json.encode(one), type=ObservedNode))
+        for one in all_observing(fleet).values()
+    ]
+    assert seen == list(all_observing(fleet).values())
+    assert len({id(one.chains[0].programs[0]) for one in seen}) == 1
     assert [one.capabilities for one in records] == kernels
     assert records[0].capabilities is records[1].capabilities
     assert facts.node(a_node_record("n3")) == a_node_record("n3")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Final
@@ -201,26 +200,21 @@ class FleetRecords:
     async def reread(self) -> None:
         """Everything is read anew."""
         nodes, observed, _, _, _, _ = await asyncio.gather(
-            self._nodes_bucket.snapshot(),
-            self._observed_bucket.snapshot(),
+            self._nodes_bucket.snapshot(kept_as=self._facts.node),
+            self._observed_bucket.snapshot(kept_as=self._facts.observed),
             self._reread_desired(),
             self.reread_labels(),
             self.reread_deployments(),
             self.policies.reread(),
         )
         await self.reread_waivers()
-        for name, record in changed(own(nodes), self.nodes).items():
-            self.nodes[name] = self._facts.node(record)
+        self.nodes.update(changed(own(nodes), self.nodes))
         self.observed.update(changed(own(observed), self.observed))
         self._view_nodes()
 
     async def _reread_desired(self) -> None:
-        desired = await self._desired_bucket.snapshot()
-        found = newest(desired, self._desired.values)
-        for name, entry in found.items():
-            if entry is not self._desired.values.get(name):
-                found[name] = replace(entry, value=self._facts.desired(entry.value))
-        self._desired.put_all(found)
+        desired = await self._desired_bucket.snapshot(kept_as=self._facts.desired)
+        self._desired.put_all(newest(desired, self._desired.values))
 
     async def reread_deployments(self) -> int:
         """Deployments are read anew; the last sequence of their bucket."""
@@ -372,7 +366,7 @@ class FleetRecords:
     async def _on_observed(self, node: str, observed: ObservedNode | None, _: int) -> None:
         if observed is None or self.observed.get(node) == observed or not is_own(node, observed):
             return
-        self.observed[node] = observed
+        self.observed[node] = self._facts.observed(observed)
         self.endings_concerned.set()
         self.upkeep_concerned.set()
         self.rollouts_concerned.set()

@@ -13,9 +13,9 @@ import msgspec
 
 from shared.contracts.capabilities import Capabilities
 from shared.contracts.catalog import SignedPackage
-from shared.contracts.desired import DesiredChain, DesiredNode, DesiredProgram
+from shared.contracts.desired import Cause, DesiredNode, DesiredProgram
 from shared.contracts.interfaces import Interface
-from shared.contracts.node import NodeRecord
+from shared.contracts.node import NodeRecord, ObservedNode, ObservedProgram
 
 KEPT: Final = 4096
 """Of each kind; when there are more, it begins anew."""
@@ -24,6 +24,8 @@ ValueT = TypeVar("ValueT")
 
 
 class _Known(Generic[ValueT]):
+    """Values that can be compared by their hash."""
+
     def __init__(self) -> None:
         self._values: Final[dict[ValueT, ValueT]] = {}
 
@@ -41,7 +43,11 @@ class SharedFacts:
         """Nothing is known."""
         self._capabilities: Final[_Known[Capabilities]] = _Known()
         self._interfaces: Final[_Known[tuple[Interface, ...]]] = _Known()
+        self._causes: Final[_Known[Cause]] = _Known()
         self._packages: Final[_Known[SignedPackage]] = _Known()
+        self._observed: Final[_Known[ObservedProgram]] = _Known()
+        self._programs: Final[dict[bytes, DesiredProgram]] = {}
+        """By what they are written as: they hold what has no hash."""
 
     def node(self, record: NodeRecord) -> NodeRecord:
         """The same record."""
@@ -54,10 +60,34 @@ class SharedFacts:
 
     def desired(self, record: DesiredNode) -> DesiredNode:
         """The same record."""
-        return msgspec.structs.replace(record, chains=tuple(map(self._chain, record.chains)))
+        chains = tuple(
+            msgspec.structs.replace(
+                chain,
+                programs=tuple(map(self._program, chain.programs)),
+                cause=self._causes.one(chain.cause),
+            )
+            for chain in record.chains
+        )
+        return msgspec.structs.replace(record, chains=chains)
 
-    def _chain(self, chain: DesiredChain) -> DesiredChain:
-        return msgspec.structs.replace(chain, programs=tuple(map(self._program, chain.programs)))
+    def observed(self, record: ObservedNode) -> ObservedNode:
+        """The same record."""
+        chains = tuple(
+            msgspec.structs.replace(
+                chain,
+                programs=tuple(map(self._observed.one, chain.programs)),
+                cause=None if chain.cause is None else self._causes.one(chain.cause),
+            )
+            for chain in record.chains
+        )
+        return msgspec.structs.replace(record, chains=chains)
 
     def _program(self, program: DesiredProgram) -> DesiredProgram:
-        return msgspec.structs.replace(program, signed=self._packages.one(program.signed))
+        written = msgspec.json.encode(program)
+        known = self._programs.get(written)
+        if known is None:
+            if len(self._programs) >= KEPT:
+                self._programs.clear()
+            signed = self._packages.one(program.signed)
+            known = self._programs[written] = msgspec.structs.replace(program, signed=signed)
+        return known
