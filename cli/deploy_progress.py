@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
@@ -18,13 +18,20 @@ from shared.contracts.scheduler import DeploymentStatus
 
 
 @contextmanager
-def following(key: str, *, json: bool) -> Iterator[Callable[[DeploymentStatus], None]]:
+def following(
+    key: str, *, json: bool, console: Console | None = None
+) -> Iterator[Callable[[DeploymentStatus], None]]:
     """Call what is yielded with each status, and it is shown.
 
     On a terminal, waves, nodes and reasons are drawn in one place and gone at the end; elsewhere a
     rollout has a line whenever it comes further, with `--json` none.
+
+    Args:
+        key: Of the deployment.
+        json: Whether nothing is to be said.
+        console: Where to; None: where remarks go.
     """
-    console, said = remark_terminal(), ""
+    console, said = console or remark_terminal(), ""
     if not console.is_terminal:
 
         def tell(status: DeploymentStatus) -> None:

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Iterable
 from typing import Any, cast
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from cli.deploy import CommandDone, render_done
 from cli.deploy_progress import following
@@ -136,6 +138,23 @@ def test_off_a_terminal_each_step_has_one_line(capsys: pytest.CaptureFixture[str
         "edge revision 2: rolling-out, wave 2 of 3",
         "edge revision 2: rolling-out, wave 3 of 3",
     ]
+
+
+def test_on_a_terminal_all_is_drawn_in_one_place() -> None:
+    """Waves, nodes and reasons, as they come; a deployment without a rollout has its count."""
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=True, width=120, height=40, color_system=None)
+    going = of(a_state(), a_place("n1", "running"), a_place("n2", "pending", "not read back yet"))
+
+    with following("edge", json=False, console=console) as draw:
+        draw(msgspec.structs.replace(going, rollout=None))
+        draw(going)
+
+    drawn = text.getvalue()
+    assert "edge: 1 of 2 places as wanted" in drawn
+    assert "revision 2: rolling-out, wave 2 of 3" in drawn
+    assert "n2 eth0: pending, not read back yet" in drawn
+    assert drawn.rstrip().endswith("\x1b[2K"), "at the end nothing of it is left"
 
 
 def test_who_does_not_wait_is_told_how_to_look() -> None:
