@@ -7,13 +7,13 @@ from __future__ import annotations
 from rich.text import Text
 
 from cli.commanding import issue
-from cli.console import CredentialsOption, JsonFlag
+from cli.console import CredentialsOption, JsonFlag, NodeArgument
 from cli.rollout import CommandIdOption, ReasonOption, chosen_id
 from shared.contracts.cordons import CORDON_NODE, UNCORDON_NODE, NodeCordoned
 
 
 def cordon(
-    node: str,
+    node: NodeArgument,
     /,
     *,
     reason: ReasonOption = "",
@@ -21,19 +21,13 @@ def cordon(
     json: JsonFlag = False,
     credentials: CredentialsOption = None,
 ) -> None:
-    """Put nothing new on a node; what is there stays, and follows its deployments.
-
-    Parameters
-    ----------
-    node
-        Its name.
-    """
+    """Put nothing new on a node; what is there stays, and follows its deployments."""
     fields = {"node": node, "reason": reason, "command_id": chosen_id(command_id)}
     issue(CORDON_NODE, fields, render_cordoned, credentials, what="cordon", json=json)
 
 
 def uncordon(
-    node: str,
+    node: NodeArgument,
     /,
     *,
     reason: ReasonOption = "",
@@ -41,13 +35,7 @@ def uncordon(
     json: JsonFlag = False,
     credentials: CredentialsOption = None,
 ) -> None:
-    """Put on a node again whatever means it, at once.
-
-    Parameters
-    ----------
-    node
-        Its name.
-    """
+    """Put on a node again whatever means it, at once."""
     fields = {"node": node, "reason": reason, "command_id": chosen_id(command_id)}
     issue(UNCORDON_NODE, fields, render_cordoned, credentials, what="uncordon", json=json)
 

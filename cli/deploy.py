@@ -21,7 +21,15 @@ from cli.console import CredentialsOption, JsonFlag, emit, refusing, run, say
 from cli.deploy_progress import following
 from cli.deployment_files import read_deployments
 from cli.plan_view import render_plan
-from cli.rollout import CommandIdOption, ReasonOption, chosen_id, insist, named, until_over
+from cli.rollout import (
+    CommandIdOption,
+    DeploymentArgument,
+    ReasonOption,
+    chosen_id,
+    insist,
+    named,
+    until_over,
+)
 from cli.session import connected
 from shared.adapters.bus import Bus
 from shared.contracts.base import Command, Endpoint
@@ -138,7 +146,7 @@ def deploy(
 
 
 def rollback(
-    name: str,
+    name: DeploymentArgument,
     /,
     *,
     to: Annotated[
@@ -146,13 +154,7 @@ def rollback(
     ] = None,
     options: CommandOptions = _DEFAULTS,
 ) -> None:
-    """Bring an earlier revision of a deployment back, as a new revision.
-
-    Parameters
-    ----------
-    name
-        The deployment; of another space than public SPACE.NAME.
-    """
+    """Bring an earlier revision of a deployment back, as a new revision."""
     with refusing(json=options.json):
         fields = {**named(name), "to_revision": to or 0, **_given(options)}
         if to is not None and to < 1:
@@ -162,14 +164,8 @@ def rollback(
     run(_see_through(ROLL_BACK_DEPLOYMENT, message, options), json=options.json)
 
 
-def undeploy(name: str, /, *, options: CommandOptions = _DEFAULTS) -> None:
-    """Take a deployment off every node; its history stays.
-
-    Parameters
-    ----------
-    name
-        The deployment; of another space than public SPACE.NAME.
-    """
+def undeploy(name: DeploymentArgument, /, *, options: CommandOptions = _DEFAULTS) -> None:
+    """Take a deployment off every node; its history stays."""
     with refusing(json=options.json):
         fields = {**named(name), **_given(options)}
         message = convert_document(fields, RemoveDeployment, what="undeploy")

@@ -12,7 +12,7 @@ import msgspec
 from cyclopts import Parameter
 from rich.text import Text
 
-from cli.console import CredentialsOption, JsonFlag, emit, plain, progress, run, say
+from cli.console import CredentialsOption, JsonFlag, NodeArgument, emit, plain, progress, run, say
 from cli.rollout import (
     FIRST_WAIT_SECONDS,
     LONGEST_WAIT_SECONDS,
@@ -47,7 +47,7 @@ class DrainDone(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def drain(
-    node: str,
+    node: NodeArgument,
     /,
     *,
     no_wait: Annotated[
@@ -65,11 +65,6 @@ def drain(
 
     A deployment leaves while fewer of its nodes are away than its rollout.max_unavailable.
     `l3af uncordon` brings everything back.
-
-    Parameters
-    ----------
-    node
-        Its name.
     """
     fields = {"node": node, "reason": reason, "command_id": chosen_id(command_id)}
     run(

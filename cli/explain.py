@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from cli.console import CredentialsOption, JsonFlag, emit, plain, run
+from cli.console import CredentialsOption, JsonFlag, NodeArgument, emit, plain, run
 from cli.probe_view import target_text
 from cli.session import connected
 from cli.status import STATE_STYLES
@@ -23,14 +23,10 @@ from shared.contracts.node_reasons import (
 from shared.validation import convert_document
 
 
-def explain(node: str, /, *, json: JsonFlag = False, credentials: CredentialsOption = None) -> None:
-    """Why a node runs what it runs, and why it does not run the rest.
-
-    Parameters
-    ----------
-    node
-        Its name.
-    """
+def explain(
+    node: NodeArgument, /, *, json: JsonFlag = False, credentials: CredentialsOption = None
+) -> None:
+    """Why a node runs what it runs, and why it does not run the rest."""
 
     async def asked() -> NodeExplained:
         request = convert_document({"node": node}, ExplainNode, what="explain")

@@ -19,7 +19,7 @@ from cli.revision_difference import (
     kept_revision,
     revision_difference,
 )
-from cli.rollout import named
+from cli.rollout import DeploymentArgument, named
 from cli.session import connected
 from shared.contracts.deployments import DeploymentRevision
 from shared.contracts.scheduler import GET_DEPLOYMENT, DeploymentStatus, GetDeployment
@@ -53,14 +53,10 @@ class DeploymentHistory(msgspec.Struct, frozen=True, kw_only=True):
     revisions: tuple[RevisionTold, ...]
 
 
-def history(name: str, /, *, json: JsonFlag = False, credentials: CredentialsOption = None) -> None:
-    """Who changed a deployment, when, why, and what; of the kept revisions, newest first.
-
-    Parameters
-    ----------
-    name
-        The deployment; of another space than public SPACE.NAME.
-    """
+def history(
+    name: DeploymentArgument, /, *, json: JsonFlag = False, credentials: CredentialsOption = None
+) -> None:
+    """Who changed a deployment, when, why, and what; of the kept revisions, newest first."""
 
     async def told() -> DeploymentHistory:
         return history_of(await _status(name, credentials))
@@ -69,7 +65,7 @@ def history(name: str, /, *, json: JsonFlag = False, credentials: CredentialsOpt
 
 
 def diff(
-    name: str,
+    name: DeploymentArgument,
     before: RevisionArgument,
     after: RevisionArgument,
     /,
@@ -77,13 +73,7 @@ def diff(
     json: JsonFlag = False,
     credentials: CredentialsOption = None,
 ) -> None:
-    """What differs between two revisions of a deployment.
-
-    Parameters
-    ----------
-    name
-        The deployment; of another space than public SPACE.NAME.
-    """
+    """What differs between two revisions of a deployment."""
 
     async def compared() -> RevisionDifference:
         status = await _status(name, credentials)

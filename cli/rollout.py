@@ -36,6 +36,9 @@ LONGEST_WAIT_SECONDS: Final = 0.5
 NAMED: Final = 20
 """Of the nodes that something is said of; of the others, how many there are."""
 
+DeploymentArgument = Annotated[
+    str, Parameter(help="The deployment; of another space than public SPACE.NAME.")
+]
 SpaceOption = Annotated[
     str, Parameter(name="--space", help="Where the version is; left out: wherever you see it.")
 ]

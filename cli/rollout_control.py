@@ -13,7 +13,7 @@ from rich.text import Text
 
 from cli.commanding import issue
 from cli.console import CredentialsOption, JsonFlag, emit, plain, run
-from cli.rollout import CommandIdOption, ReasonOption, chosen_id, named
+from cli.rollout import CommandIdOption, DeploymentArgument, ReasonOption, chosen_id, named
 from cli.rollout_view import PHASE_STYLES, render_progress
 from cli.session import ask
 from shared.contracts.base import Endpoint
@@ -56,20 +56,14 @@ app = cyclopts.App(name="rollout")
 
 
 @app.command
-def pause(name: str, /, *, options: RolloutOptions = _DEFAULTS) -> None:
-    """Change no further node; what has the new revision keeps it, until `resume` or `abort`.
-
-    Parameters
-    ----------
-    name
-        The deployment; of another space than public SPACE.NAME.
-    """
+def pause(name: DeploymentArgument, /, *, options: RolloutOptions = _DEFAULTS) -> None:
+    """Change no further node; what has the new revision keeps it, until `resume` or `abort`."""
     _issue(PAUSE_ROLLOUT, name, options)
 
 
 @app.command
 def resume(
-    name: str,
+    name: DeploymentArgument,
     /,
     *,
     override: Annotated[
@@ -83,31 +77,19 @@ def resume(
     ] = False,
     options: RolloutOptions = _DEFAULTS,
 ) -> None:
-    """Go on with a rollout that is paused; a wave that was baking bakes anew.
-
-    Parameters
-    ----------
-    name
-        The deployment; of another space than public SPACE.NAME.
-    """
+    """Go on with a rollout that is paused; a wave that was baking bakes anew."""
     _issue(RESUME_ROLLOUT, name, options, override=override)
 
 
 @app.command
-def abort(name: str, /, *, options: RolloutOptions = _DEFAULTS) -> None:
-    """Bring back what was everywhere before; a deployment that was nowhere is removed.
-
-    Parameters
-    ----------
-    name
-        The deployment; of another space than public SPACE.NAME.
-    """
+def abort(name: DeploymentArgument, /, *, options: RolloutOptions = _DEFAULTS) -> None:
+    """Bring back what was everywhere before; a deployment that was nowhere is removed."""
     _issue(ABORT_ROLLOUT, name, options)
 
 
 @app.command
 def approve(
-    name: str,
+    name: DeploymentArgument,
     /,
     *,
     wave: Annotated[
@@ -116,25 +98,15 @@ def approve(
     ] = None,
     options: RolloutOptions = _DEFAULTS,
 ) -> None:
-    """Let the next wave begin, where a gate or the rollout policy asks for somebody's approval.
-
-    Parameters
-    ----------
-    name
-        The deployment; of another space than public SPACE.NAME.
-    """
+    """Let the next wave begin, where a gate or the rollout policy asks for somebody's approval."""
     _issue(APPROVE_ROLLOUT, name, options, wave=None if wave is None else wave - 1)
 
 
 @app.command
-def show(name: str, /, *, json: JsonFlag = False, credentials: CredentialsOption = None) -> None:
-    """How far a rollout came, wave by wave, what it waits for and what failed.
-
-    Parameters
-    ----------
-    name
-        The deployment; of another space than public SPACE.NAME.
-    """
+def show(
+    name: DeploymentArgument, /, *, json: JsonFlag = False, credentials: CredentialsOption = None
+) -> None:
+    """How far a rollout came, wave by wave, what it waits for and what failed."""
 
     async def got() -> DeploymentStatus:
         request = convert_document(named(name), GetDeployment, what="rollout")
