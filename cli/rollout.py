@@ -199,6 +199,9 @@ def refuse_failed(status: DeploymentStatus, accepted: DeploymentAccepted) -> Non
         DeploymentFailedError: It cannot; with the reasons.
     """
     _refuse_ended(status, accepted)
+    if status.removed and any(one.command_id == accepted.command_id for one in status.revisions):
+        reason = Reason(path="", rule="it was taken off every node meanwhile")
+        raise DeploymentFailedError(f"{status.key}: revision {accepted.revision} is over", [reason])
     if status.revision > accepted.revision:
         reason = Reason(path="", rule="a later revision overtook this one", got=status.revision)
         raise DeploymentFailedError(f"{status.key}: revision {accepted.revision} is over", [reason])
@@ -243,13 +246,15 @@ def _not_over(
 ) -> FaultError:
     places = [place for place in (status.places if status else ()) if place.state != "running"]
     away = _some(f"{place.node} ({place.state})" for place in places) or problem
+    reasons = [reason for place in places for reason in _located(place)]
+    which = f"{accepted.key} revision {accepted.revision} is accepted"
     if status is not None and status.rollout is not None and status.rollout.phase not in OVER:
-        away = "; ".join(filter(None, (rollout_line(status.rollout), away)))
-    return FaultError(
-        f"{accepted.key} revision {accepted.revision} is accepted and will be done, "
-        f"but not in time: {away}",
-        [reason for place in places for reason in _located(place)],
-    )
+        where = "; ".join(filter(None, (rollout_line(status.rollout), away)))
+        how = f"`l3af status {accepted.key} --watch` shows how it comes on"
+        return FaultError(
+            f"{which}, and its rollout goes on without this command: {where}; {how}", reasons
+        )
+    return FaultError(f"{which} and will be done, but not in time: {away}", reasons)
 
 
 def _some(said: Iterable[str]) -> str:

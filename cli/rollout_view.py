@@ -66,7 +66,7 @@ def render_rollout(status: DeploymentStatus) -> RenderableType:
     """The rollout of a deployment that has one: where it is, wave by wave, and why."""
     state = status.rollout
     if state is None:
-        return Text("it went everywhere at once")
+        return Text("it is on no node" if status.removed else "it went everywhere at once")
     table = Table(box=None, pad_edge=False)
     for heading in ("wave", "nodes", "told", *STATES, ""):
         table.add_column(heading, header_style="bold")

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -12,10 +13,14 @@ from services.scheduler.rollout.commands import (
     OverrideRefusedError,
     RolloutConflictError,
     aborted,
+    answer,
+    approved,
     paused,
     rolling_record,
     rollout_event,
 )
+from services.scheduler.rollout.policy import Others
+from services.scheduler.rollout.transitions import state_of
 from shared.contracts.events import Actor
 from shared.contracts.rollout_policy import PolicyRule, RolloutPolicy
 from shared.contracts.rollouts import ChangeWindow, RolloutSpec
@@ -138,6 +143,19 @@ def test_nobody_approves_what_waits_for_no_approval() -> None:
     begun.act()
     begun.approve(by=FIRST)
     assert _new(begun) == 4, "a gate is an operator's, whoever asked"
+
+
+def test_what_was_approved_is_not_said_to_wait_for_it() -> None:
+    """Whoever approves is told how the rollout is then; one that is paused stays so."""
+    gated = _running(RolloutSpec(strategy="canary", gate="manual"))
+    gated.act()
+    assert "waits for an operator" in gated.state.why
+    everything: dict[str, Any] = {"policy": gated.fleet.policy, "others": Others(nodes=gated.fleet.nodes)}
+    facts = a_command(9, actor=ADMINISTRATOR)
+    assert answer(approved(gated.record, facts, wave=1, **everything), "").why == ""
+
+    gated.command(paused, reason="lunch")
+    assert state_of(approved(gated.record, facts, wave=1, **everything)).why == gated.state.why
 
 
 def test_an_administrator_overrides_windows_with_a_reason() -> None:

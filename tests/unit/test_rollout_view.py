@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console, RenderableType
 
@@ -88,6 +89,16 @@ def test_a_list_says_what_is_on_its_way_and_nothing_of_what_is_over() -> None:
 
     assert "edge revision 2: rolling-out, wave 2 of 3" in going
     assert "complete" not in over
+
+
+def test_what_was_removed_is_not_said_to_be_everywhere() -> None:
+    """Without a rollout, a deployment that is there went everywhere at once."""
+    status = msgspec.structs.replace(a_status(a_state()), rollout=None)
+
+    assert "it went everywhere at once" in shown(render_progress(status))
+    assert "it is on no node" in shown(
+        render_progress(msgspec.structs.replace(status, removed=True))
+    )
 
 
 def test_progress_names_places_that_are_not_as_wanted() -> None:

@@ -17,7 +17,7 @@ from cli.deploy import CommandDone, render_done
 from cli.deploy_progress import following
 from cli.rollout import DeploymentFailedError, bake_seconds, until_over
 from shared.adapters.bus import Bus
-from shared.contracts.deployments import DeploymentSpec
+from shared.contracts.deployments import DeploymentRevision, DeploymentSpec
 from shared.contracts.rollouts import RolloutSpec, RolloutState
 from shared.contracts.scheduler import DeploymentAccepted, DeploymentPlan, DeploymentStatus
 from shared.errors import FaultError, Reason
@@ -94,6 +94,38 @@ async def test_what_went_back_failed_with_its_evidence(removed: bool, says: str)
         await seen_through(of(a_state()), of(over, revision=3, removed=removed))
 
     assert refused.value.reasons == EVIDENCE
+
+
+async def test_who_waits_for_an_approval_is_told_how_to_go_on() -> None:
+    """It is not said to be done by itself."""
+    standing = of(a_state(phase="waiting", why="waits for an operator (l3af approve)"))
+
+    with pytest.raises(FaultError, match=r"\(l3af approve\).*l3af status edge --watch") as waited:
+        await seen_through(standing, patience_seconds=0.0)
+
+    assert "will be done" not in waited.value.message
+
+
+async def test_what_was_taken_off_meanwhile_does_not_run() -> None:
+    """Though nothing of it is pending any more; of an undeployment that is the end."""
+    gone = msgspec.structs.replace(of(a_state()), removed=True, rollout=None, places=())
+    revision = DeploymentRevision(
+        revision=2,
+        spec=gone.spec,
+        version="1.0.0",
+        archive_sha256="",
+        placements=(),
+        command_id=ACCEPTED.command_id,
+        actor_key="U",
+        actor_role="operator",
+        at="2026-01-01T00:00:00Z",
+    )
+
+    with pytest.raises(DeploymentFailedError, match="revision 2 is over") as over:
+        await seen_through(of(a_state()), msgspec.structs.replace(gone, revisions=(revision,)))
+
+    assert [one.rule for one in over.value.reasons] == ["it was taken off every node meanwhile"]
+    assert len(await seen_through(msgspec.structs.replace(gone, states={}))) == 1
 
 
 async def test_what_is_paused_waits_for_somebody_else() -> None:

@@ -169,7 +169,8 @@ def approved(
         wave=number,
         reason=facts.reason,
     )
-    return _commanded(record, facts, approvals=(*state.approvals, approval))
+    still = state.why if state.phase == "paused" else ""
+    return _commanded(record, facts, approvals=(*state.approvals, approval), why=still)
 
 
 def aborted(record: DeploymentRecord, facts: CommandFacts) -> DeploymentRecord:
