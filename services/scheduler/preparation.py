@@ -7,8 +7,9 @@ Pure.  Of other deployments nothing is said here; `acceptance` judges what all o
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 from services.scheduler.audiences import Sight
 from services.scheduler.chain_order import check_order
@@ -55,6 +56,7 @@ from shared.contracts.deployments import (
     DeploymentSpec,
     ResolvedProgram,
 )
+from shared.errors import Reason, RefusedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +113,9 @@ def prepare(
     Raises:
         RefusedError: It fits the package or the nodes badly.
     """
-    refuse_unfit_terms(spec)
-    check_selectors(spec)
-    check_overlays(spec)
-    check_order(spec)
-    check_on_revoked(spec)
-    check_expiry(spec, at=facts.at)
-    check_rollout(spec.rollout, name=spec.key)
     if rollback_of is not None:
         check_same_archive(rollback_of, package)
-    resolved = resolve_program(spec, package)
+    resolved = _resolved(spec, package, at=facts.at)
     refuse_unfit_overlays(spec, resolved, package, fleet.nodes.values())
 
     @cache
@@ -156,6 +151,49 @@ def prepare(
         record=begun(record, previous, fleet.nodes, is_looked_at=has_rules(record, fleet)),
         is_rollback=rollback_of is not None,
     )
+
+
+def _resolved(spec: DeploymentSpec, package: PackageVersion, *, at: str) -> ResolvedProgram:
+    """The program, if the deployment and its package go together, whatever the nodes are.
+
+    Raises:
+        RefusedError: They do not; with every reason of every rule, and the code of the first.
+    """
+    refused: list[RefusedError] = []
+    for check in (
+        partial(refuse_unfit_terms, spec),
+        partial(check_selectors, spec),
+        partial(check_overlays, spec),
+        partial(check_order, spec),
+        partial(check_on_revoked, spec),
+        partial(check_expiry, spec, at=at),
+        partial(check_rollout, spec.rollout, name=spec.key),
+    ):
+        try:
+            check()
+        except RefusedError as error:
+            refused.append(error)
+    try:
+        resolved = resolve_program(spec, package)
+    except RefusedError as error:
+        refused.append(error)
+    else:
+        if not refused:
+            return resolved
+    if len(refused) == 1:
+        raise refused[0]
+    said = "; ".join(one.message for one in refused)
+    raise RefusedError(said, _distinct(refused), code=refused[0].refusal_code)
+
+
+def _distinct(refused: Iterable[RefusedError]) -> list[Reason]:
+    """All reasons in their order; what two rules say alike is said once."""
+    found: list[Reason] = []
+    for error in refused:
+        for one in error.reasons or (Reason(path="", rule=error.message),):
+            if all((one.path, one.rule) != (known.path, known.rule) for known in found):
+                found.append(one)
+    return found
 
 
 def _platforms(record: DeploymentRecord, fleet: Fleet) -> set[str]:

@@ -22,7 +22,11 @@ from services.scheduler.deployment import (
 )
 from services.scheduler.desired_state import Fleet
 from shared.contracts.deployments import KEPT_REVISIONS, DeploymentSpec
-from shared.errors import Reason, Refusal, VerificationError
+from shared.contracts.health import HealthSpec, MetricCondition
+from shared.contracts.node_overlays import NodeOverlay
+from shared.contracts.rollouts import ChangeWindow, RolloutSpec
+from shared.contracts.selectors import NodeSelector
+from shared.errors import Reason, Refusal, RefusedError, VerificationError
 from tests.fleets import (
     a_command,
     a_fleet,
@@ -318,3 +322,26 @@ def test_the_refused_event_keeps_the_reasons() -> None:
 
     assert (event.outcome, event.reasons) == ("refused", refusal.reasons)
     assert event.details == {"code": "conflict", "message": "no"}
+
+
+def test_everything_that_is_wrong_with_a_deployment_is_said_at_once() -> None:
+    """Of its order, its expiry, its rollout, its overlays and its package, each with its path."""
+    night = ChangeWindow(cron="0 2 * * *", duration_seconds=60, time_zone="Mars/Phobos")
+    spec = a_spec(
+        expiry="2020-01-01T00:00:00Z",
+        rollout=RolloutSpec(canary=1, windows=(night,)),
+        health=HealthSpec(metrics=(MetricCondition(metric="nope", maximum=1),)),
+        overlays=(NodeOverlay(name="x", nodes=NodeSelector(labels={"rack": "1"})),),
+        config={"nomap": {"1": 1}},
+    )
+    with pytest.raises(RefusedError) as refused:
+        draft_application(a_fleet(a_node()), spec, a_package(), a_command())
+    assert [one.path for one in refused.value.reasons] == [
+        "overlays[0]",
+        "expiry",
+        "rollout.windows[0].time_zone",
+        "rollout.canary",
+        "config.nomap",
+        "health.metrics[0].metric",
+    ]
+    assert "its rollout contradicts itself" in refused.value.message
