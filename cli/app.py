@@ -31,6 +31,7 @@ app.command("cli.rollout_control:pause", help="Let a rollout change no further n
 app.command("cli.rollout_control:resume", help="Let a paused rollout go on.")
 app.command("cli.rollout_control:approve", help="Let the next wave of a rollout begin.")
 app.command("cli.rollout_control:abort", help="Bring back what was there before a rollout.")
+app.command("cli.gate:gate", help="Answer, by a program of yours, whether waves are well.")
 app.command("cli.status:status", help="What is wanted, and what the kernels hold.")
 app.command("cli.history:history", help="Who changed a deployment, why, and what.")
 app.command("cli.explain:explain", help="Why a node runs what it runs, and not the rest.")

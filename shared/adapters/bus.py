@@ -35,6 +35,7 @@ from shared.contracts.events import Event
 from shared.errors import FaultError, Refusal, RefusedError
 from shared.installation_facts import InstallationFacts
 from shared.refusals import parse_refusal
+from shared.validation import decode_document
 
 RequestT = TypeVar("RequestT", bound=Request)
 ReplyT = TypeVar("ReplyT", bound=Message)
@@ -184,6 +185,30 @@ class Bus:
             await handler(message.subject, message.data)
 
         await self.connection.subscribe(subject, on_message)
+
+    async def answer(
+        self,
+        endpoint: Endpoint[RequestT, ReplyT],
+        handler: Callable[[RequestT], Awaitable[ReplyT]],
+    ) -> None:
+        """From now on `handler` answers what is asked there, one question after another.
+
+        For whoever is no service: a question that cannot be read gets no answer, and is logged.
+
+        Raises:
+            RefusedError: `not_permitted`.
+        """
+
+        async def on_question(message: Msg) -> None:
+            try:
+                question = decode_document(message.data, endpoint.request, what=endpoint.subject)
+            except RefusedError as error:
+                _log.warning("question_not_read", subject=message.subject, why=error.message)
+                return
+            data = msgspec.json.encode(await handler(question))
+            await self.connection.publish(message.reply, data)
+
+        await self.connection.subscribe(endpoint.subject, on_question)
 
     def bucket(self, bucket: Bucket[MessageT]) -> KeyValue[MessageT]:
         """A key-value bucket."""

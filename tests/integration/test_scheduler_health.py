@@ -6,9 +6,6 @@ from __future__ import annotations
 
 import asyncio
 
-import msgspec
-from nats.aio.msg import Msg
-
 from shared.contracts.deployments import DEPLOYMENTS, DeploymentRecord
 from shared.contracts.events import Event
 from shared.contracts.gates import ASK_GATE, AskGate, GateSaid
@@ -104,14 +101,12 @@ async def test_a_gate_decides_wave_by_wave(system: System) -> None:
     asked: list[AskGate] = []
     bus = await system.buses.open("viewer", "slo")
 
-    async def answer(message: Msg) -> None:
-        asked.append(msgspec.json.decode(message.data, type=AskGate))
-        is_first = asked[-1].wave == 1
-        said = GateSaid(well=is_first, reason="" if is_first else "error budget spent")
-        await message.respond(msgspec.json.encode(said))
+    async def answer(question: AskGate) -> GateSaid:
+        asked.append(question)
+        is_first = question.wave == 1
+        return GateSaid(well=is_first, reason="" if is_first else "error budget spent")
 
-    await bus.connection.subscribe(ASK_GATE.at(name="slo").subject, answer)
-    await bus.connection.flush()
+    await bus.answer(ASK_GATE.at(name="slo"), answer)
     gated = HealthSpec(period_seconds=1, gate=ExternalGate(name="slo"))
     await system.apply(a_spec(version="1.1.0", rollout=CANARY, health=gated))
     record = await until_over(system)
