@@ -161,7 +161,7 @@ async def test_a_canary_that_refuses_brings_everything_back(system: System) -> N
 
 
 async def test_no_more_nodes_are_away_than_the_deployment_allows(system: System) -> None:
-    """At no time are two of them told and not confirmed."""
+    """At no time are two of them told and not confirmed, in this rollout and in the next."""
     nodes = await _fleet(system, "n1", "n2", "n3")
     for node in nodes:
         node.acts.clear()
@@ -174,6 +174,13 @@ async def test_no_more_nodes_are_away_than_the_deployment_allows(system: System)
         assert [len(one.told) for one in nodes[count:]] == [1] * (3 - count)
         node.acts.set()
     await _until(system, _is("complete"))
+    nodes[1].acts.clear()
+    await system.apply(a_spec(version="1.0.0", rollout=RolloutSpec(max_unavailable=1)))
+    await _until(system, _has_released(2))
+    nodes[1].acts.set()
+    record = await _until(system, _is("complete"))
+    assert record.rollout is not None
+    assert record.rollout.revision == 3
 
 
 async def test_a_wave_bakes_by_the_schedulers_clock(system: System) -> None:

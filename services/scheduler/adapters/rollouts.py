@@ -66,15 +66,17 @@ class Rollouts:
         self._outbox: Final = outbox
         self._execution: Final = execution
         self._now: Final = now
-        self._core: Final = RolloutCore(
-            actor=Actor(key=bus.key, role=bus.role, attested=False),
-        )
-        self._news: Final = News()
         self._bus: Final = bus
+        self._core, self._news = self._begun()
         self._questions: Final = HealthQuestions(bus)
         self._answers: Final[list[Answer]] = []
         self._is_rolling = False
         self._pace: Final = Pace()
+
+    def _begun(self) -> tuple[RolloutCore, News]:
+        """Knowing nothing: what was known would be held on to while nothing needs it."""
+        actor = Actor(key=self._bus.key, role=self._bus.role, attested=False)
+        return RolloutCore(actor=actor), News()
 
     async def keep_acting(self) -> None:
         """For ever: every rollout goes on as soon as it may."""
@@ -103,7 +105,9 @@ class Rollouts:
             fleet = self._records.fleet
             was_rolling = self._is_rolling
             self._is_rolling = any(map(is_rolling, fleet.deployments.values()))
-            if not (self._is_rolling or was_rolling):
+            if not self._is_rolling:
+                if was_rolling:
+                    self._core, self._news = self._begun()
                 return
             with self._pace.thinking():
                 silent = {
