@@ -33,7 +33,7 @@ from services.scheduler.rollout.assignment import is_rolling
 from services.scheduler.rollout.waves import share_of
 from services.scheduler.selection import selector_mismatch
 from services.scheduler.status import PlaceView, each_place
-from services.scheduler.wanted_places import current_revision, places_of, possible_places
+from services.scheduler.wanted_places import current_revision, places_of
 from shared.canonical import canonical_digest
 from shared.contracts.deployments import DeploymentRecord, DeploymentRevision
 from shared.contracts.events import EventBody
@@ -150,7 +150,7 @@ def _added(
         if name not in known
         and is_sound(fleet, name)
         and not seen.silence(name).is_silent
-        and possible_places(revision, node, fleet.desired.get(name))
+        and places_of(revision, node, fleet.desired.get(name), only_chosen=False)
     }
     beside = [
         wish.domain(fleet.nodes[name])

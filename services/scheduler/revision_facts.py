@@ -41,7 +41,8 @@ class RevisionFacts:
         )
         """Whether names alone say which interfaces of a node that lacks nothing are meant."""
         choice = revision.choice
-        self._chosen: Final = frozenset(choice.names) if choice is not None else None
+        self.chosen: Final = frozenset(choice.names) if choice is not None else None
+        """The nodes that may have it, if it is for so many; None: all."""
         self._selected: Final[dict[tuple[str, ...], tuple[str, ...]]] = {}
         self._placed: dict[str, tuple[str, ...]] | None = None
         self._programs: Final[dict[str, DesiredProgram]] = {}
@@ -61,7 +62,7 @@ class RevisionFacts:
 
     def is_chosen(self, node: str) -> bool:
         """Whether the node may have it, if it is for so many nodes."""
-        return self._chosen is None or node in self._chosen
+        return self.chosen is None or node in self.chosen
 
     def placed_on(self, node: str) -> tuple[str, ...]:
         """The places of a node that it was accepted for."""

@@ -39,6 +39,7 @@ def places_of(
     current: DesiredNode | None,
     *,
     held: Holdings | None = None,
+    only_chosen: bool = True,
 ) -> list[str]:
     """The places of `node` that the revision runs on now, those away for a while included.
 
@@ -49,21 +50,11 @@ def places_of(
         node: Where.
         current: What the node is told to run.
         held: That by who holds what, if it is known already.
+        only_chosen: Whether one for so many nodes has none on others; else where it could be.
     """
-    if not facts_of(revision).is_chosen(node.name):
-        return []
-    return possible_places(revision, node, current, held=held)
-
-
-def possible_places(
-    revision: DeploymentRevision,
-    node: NodeView,
-    current: DesiredNode | None,
-    *,
-    held: Holdings | None = None,
-) -> list[str]:
-    """As `places_of`, whether or not the node was chosen."""
     facts = facts_of(revision)
+    if facts.chosen is not None and only_chosen and node.name not in facts.chosen:
+        return []
     if facts.has_overlays:
         facts = facts.on(node)
     told = revision.revision
