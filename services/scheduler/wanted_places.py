@@ -65,15 +65,19 @@ def places_of(
         told = program.revision
     spec = facts.revision.spec
     if held is None:
-        there: Iterable[str] = _held(current, facts.key, told, spec.hook)
+        there: Sequence[str] = tuple(_held(current, facts.key, told, spec.hook))
     else:
         there = held.get((facts.key, told, spec.hook), ())
-    holds = {*facts.placed_on(node.name), *there}
+    placed = facts.placed_on(node.name)
     if not facts.is_by_name:
+        holds = {*placed, *there}
         return places_on(spec, node, held=holds, wanted=facts.demand, lack=facts.lack)
     if selector_mismatch(spec, node) is not None:
         return []
     free = () if facts.lack(node) else facts.selected(node)
+    if placed in ((), free) and (not there or tuple(there) == free):
+        return list(free)
+    holds = {*placed, *there}
     away = [one for one in holds.difference(free) if is_selected(one, spec, node, is_held=True)]
     return sorted((*free, *away)) if away else list(free)
 
