@@ -33,6 +33,10 @@ LONGEST_REQUEST_SECONDS: Final = 30.0
 """Longer than the scheduler waits for its nodes."""
 FIRST_WAIT_SECONDS: Final = 0.01
 LONGEST_WAIT_SECONDS: Final = 0.5
+REST: Final = 4
+"""So many times as long as an answer took, the scheduler is left alone: of thousands of nodes it
+looks at every one for it."""
+LONGEST_REST_SECONDS: Final = 2.0
 NAMED: Final = 20
 """Of the nodes that something is said of; of the others, how many there are."""
 
@@ -146,7 +150,9 @@ async def until_over(
     wait_seconds = FIRST_WAIT_SECONDS
     came: Progress | None = None
     while True:
+        asked = loop.time()
         status, problem = await _look(bus, accepted)
+        rest_seconds = min(REST * (loop.time() - asked), LONGEST_REST_SECONDS)
         if status is not None:
             refuse_failed(status, accepted)
             progressed(status)
@@ -157,7 +163,7 @@ async def until_over(
                 wait_seconds = FIRST_WAIT_SECONDS
         if loop.time() + wait_seconds > deadline:
             raise _not_over(accepted, status, problem)
-        await asyncio.sleep(wait_seconds)
+        await asyncio.sleep(max(wait_seconds, rest_seconds))
         wait_seconds = min(1.5 * wait_seconds, LONGEST_WAIT_SECONDS)
 
 
