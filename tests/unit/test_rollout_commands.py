@@ -150,7 +150,10 @@ def test_what_was_approved_is_not_said_to_wait_for_it() -> None:
     gated = _running(RolloutSpec(strategy="canary", gate="manual"))
     gated.act()
     assert "waits for an operator" in gated.state.why
-    everything: dict[str, Any] = {"policy": gated.fleet.policy, "others": Others(nodes=gated.fleet.nodes)}
+    everything: dict[str, Any] = {
+        "policy": gated.fleet.policy,
+        "others": Others(nodes=gated.fleet.nodes),
+    }
     facts = a_command(9, actor=ADMINISTRATOR)
     assert answer(approved(gated.record, facts, wave=1, **everything), "").why == ""
 

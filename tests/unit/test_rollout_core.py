@@ -277,6 +277,7 @@ def test_after_a_start_nothing_is_concluded_of_whom_nobody_heard_yet() -> None:
     world.handle(*(NodeSilent(name, is_known=False) for name in world.fleet.nodes))
     world.wait(1000)
     assert (world.phase(), world.state.healthy_since, _on(world)) == ("baking", since, ["n1", "n2"])
+    assert world.core.due is None, "time alone brings nothing any more"
     world.handle(*(NodeHeard(name) for name in world.fleet.nodes))
     assert _on(world) == ["n1", "n2", "n3", "n4"]
     assert "wait" not in world.actions()

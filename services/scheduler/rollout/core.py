@@ -208,7 +208,10 @@ class RolloutCore:
                 self._known(record, others, now),
             )
             looked = self._watches.due(record.key, state_of(record), now)
-            dues += [one for one in (due, looked) if one is not None]
+            if due is not None and due > now:  # what has passed brings nothing by itself any more
+                dues.append(due)
+            if looked is not None:
+                dues.append(looked)
         self.due = min(dues, default=None)
         return tuple(found)
 
