@@ -170,6 +170,12 @@ class Histories(RuleBasedStateMachine):
         if name in self.history.nodes:
             self.history.relabel(name, labelled(rack))
 
+    @rule(name=names, undo=st.booleans())
+    def forget(self, name: str, undo: bool) -> None:
+        """A node is given up for lost, or taken back."""
+        if name in self.history.nodes:
+            self.history.forget(name, undo=undo)
+
     @rule(name=names)
     def join(self, name: str) -> None:
         """A node comes that was not there."""

@@ -333,9 +333,15 @@ class History:
 
     def relabel(self, name: str, labels: dict[str, str]) -> None:
         """It has these labels from now on."""
-        node = self.nodes[name]
-        node.view = replace(node.view, labels=labels)
-        self.happens(NodeSeen(node.view))
+        self._see(replace(self.nodes[name].view, labels=labels))
+
+    def forget(self, name: str, *, undo: bool) -> None:
+        """It is given up, or taken back."""
+        self._see(replace(self.nodes[name].view, is_forgotten=not undo))
+
+    def _see(self, view: NodeView) -> None:
+        self.nodes[view.name].view = view
+        self.happens(NodeSeen(view))
 
     def join(self, view: NodeView) -> None:
         """A node that was not there is."""

@@ -107,13 +107,14 @@ class KeptPromises(History):
         running = {name for name in members if runs_newest(after, process.observed.get(name))}
         down = _down(process, before)
         allowed = share_of(after.revisions[-1].spec.rollout.max_unavailable, len(members))
-        further = new - down
+        further = new - down - _given_up(process)
         assert not further or len(down) + len(further) <= allowed, (
             f"{sorted(further)} are changed while {sorted(down)} are down, of {allowed}"
         )
         self._check_policy(process, before, new)
         earlier = {n for wave in after.rollout.waves[: after.rollout.wave] for n in wave.names}
-        assert earlier <= running | process.silent, "a wave begins before the one before is well"
+        proven = running | process.silent | _given_up(process)
+        assert earlier <= proven, "a wave begins before the one before is well"
 
     def _check_policy(self, process: Scheduler, before: DeploymentRecord, new: set[str]) -> None:
         """Of the fleet no more nodes and rollouts are on their way than the policy says."""
@@ -121,13 +122,14 @@ class KeptPromises(History):
             key: one for key, one in process.deployments.items() if is_rolling(one) and one.rollout
         }
         others = [key for key, one in rolling.items() if key != before.key and _has_begun(one)]
-        down = process.silent.union(*(_down(process, one) for one in rolling.values()))
+        lost = _given_up(process)
+        down = (process.silent - lost).union(*(_down(process, one) for one in rolling.values()))
         for one in self.policy.rules:
             if one.max_rollouts is not None and not _has_begun(before):
                 assert len(others) < one.max_rollouts, f"{others} are on their way"
-            if one.max_unavailable is not None and new - down:
-                allowed = share_of(one.max_unavailable, len(process.nodes))
-                assert len(down | new) <= allowed, "the policy allows less"
+            if one.max_unavailable is not None and new - down - lost:
+                allowed = share_of(one.max_unavailable, len(process.nodes.keys() - lost))
+                assert len(down | new - lost) <= allowed, "the policy allows less"
 
     def check_rest(self) -> None:
         """What nodes are told at rest is what each has by its place, derived in any order."""
@@ -137,6 +139,8 @@ class KeptPromises(History):
         turned = Fleet(_turned(fleet.deployments), _turned(fleet.nodes), _turned(fleet.desired))
         assert derive_desired(turned).desired == derived.desired, "the order of input decides"
         for name, desired in self.store.desired.items():
+            if self.nodes[name].view.is_forgotten:
+                continue
             for (key, place), program in _programs(desired).items():
                 had = assignment(self.store.deployments[key])
                 assert had is not None
@@ -186,14 +190,19 @@ def _down(process: Scheduler, record: DeploymentRecord) -> set[str]:
     """Nodes of its rollout that are silent, refuse what they have, or changed and do not run it."""
     state = record.rollout
     assert state is not None
-    members = {name for wave in state.waves for name in wave.names}
+    members = {name for wave in state.waves for name in wave.names} - _given_up(process)
     failed = {name for name in members if _fails(process, record, name)}
     late = {
         name
         for name in released_nodes(state)
-        if not runs_newest(record, process.observed.get(name))
+        if name in members and not runs_newest(record, process.observed.get(name))
     }
     return (members & process.silent) | failed | late
+
+
+def _given_up(process: Scheduler) -> set[str]:
+    """Nodes that count for nothing, as far as the process knows."""
+    return {name for name, node in process.nodes.items() if node.is_forgotten}
 
 
 def _has_begun(record: DeploymentRecord) -> bool:

@@ -224,6 +224,26 @@ def test_a_node_that_fails_while_its_wave_bakes_fails_the_wave() -> None:
         assert world.phase() == "rolled-back"
 
 
+def test_a_canary_that_is_forgotten_proves_nothing() -> None:
+    """What it had goes back, whether it was confirmed or not; a later wave does not need all."""
+    for bake_seconds in (0, 60):
+        world = _running(RolloutSpec(strategy="canary", bake_seconds=bake_seconds))
+        others = {name: one for name, one in world.fleet.desired.items() if name != "n1"}
+        if bake_seconds:
+            world.act()
+            assert world.phase() == "baking"
+        world.see(replace(world.fleet.nodes["n1"], is_forgotten=True))
+        assert (world.phase(), world.state.why) == ("rolled-back", "no node of wave 1 is left: n1")
+        assert world.state.evidence[0].path == "nodes.n1"
+        assert {name: world.fleet.desired[name] for name in others} == others
+
+    world = _running(RolloutSpec(strategy="canary", waves=(1,)))
+    world.act("n1")
+    world.see(replace(world.fleet.nodes["n2"], is_forgotten=True))
+    world.until_quiet()
+    assert world.phase() == "complete"
+
+
 def test_a_gate_waits_for_an_operator() -> None:
     """`canary` once, `manual` before every wave but the first."""
     canary = RolloutSpec(strategy="canary", waves=(1,), gate="canary")

@@ -16,7 +16,8 @@ Rules:
    whether they are heard (after a start of the scheduler) are waited for, and break nothing.
  * It failed when a changed node refuses, when its health was bad for as many periods as said, or
    when `timeout_seconds` passed since a node was changed last, and one is pending that was heard
-   all that time.
+   all that time.  The first of several waves failed when no node of it is left: it would have
+   proved something to the others.  (Where all are changed at once, there is nothing to prove.)
  * Who paused it, or what failed while `on_failure` is `pause`, holds everything until somebody
    resumes.
 """
@@ -287,13 +288,27 @@ def _failure(
         return Fail(f"refused on {named(failed)}", reasons)
     if known.failure:
         return Fail("it is not healthy", known.failure)
-    if state.phase != "rolling-out" or not state.released_at:
-        return None
-    pending = [name for name, when in _deadlines(rollout, state, known) if when <= now]
+    if rollout.strategy != "all-at-once" and _is_unproved(state, known):
+        lost = state.waves[0].names
+        rule = "was forgotten, or is not meant any more, before it was confirmed"
+        evidence = tuple(Reason(path=f"nodes.{name}", rule=rule) for name in lost)
+        return Fail(f"no node of wave 1 is left: {named(lost)}", evidence)
+    pending: list[str] = []
+    if state.phase == "rolling-out" and state.released_at:
+        pending = [name for name, when in _deadlines(rollout, state, known) if when <= now]
     if not pending:
         return None
     reasons = tuple(why for name in pending for why in known.standings[name].why)
     return Fail(f"not confirmed within {rollout.timeout_seconds} s: {named(pending)}", reasons)
+
+
+def _is_unproved(state: RolloutState, known: Circumstances) -> bool:
+    """Whether nobody of the first wave is left, though others are to follow what it proves."""
+    return (
+        state.wave == 0
+        and len(state.waves) > 1
+        and all(one.state == "gone" for one in _of_wave(state, known))
+    )
 
 
 def _deadlines(
