@@ -342,7 +342,8 @@ class NodesThatAnswer:
     async def request(self, endpoint: Any, _request: Any, **_: Any) -> Any:
         """The list of nodes, or nobody's answer."""
         if endpoint is LIST_NODES and self._known is not None:
-            return SimpleNamespace(nodes=[SimpleNamespace(node=name) for name in self._known])
+            nodes = [SimpleNamespace(node=name) for name in self._known]
+            return SimpleNamespace(nodes=nodes, has_more=False)
         raise FaultError("nobody answers")
 
 
