@@ -347,6 +347,20 @@ def test_a_wait_is_said_once_however_the_numbers_change() -> None:
     assert world.actions().count("wait") == 1
 
 
+def test_a_label_that_names_no_interface_any_more_is_not_waited_for() -> None:
+    """What it named follows when the rollout is over, also of a deployment that is new there."""
+    world = a_world(a_node(name, "eth0", "eth1", b="eth0", g="eth1") for name in ("n1", "n2"))
+    colours = RolloutSpec(strategy="blue-green", blue="b", green="g")
+    world.apply(a_spec(interfaces=("eth0", "eth1"), rollout=colours))
+    world.act("n1")
+    assert (world.phase(), world.state.wave) == ("rolling-out", 0)
+    world.see(a_node("n2", "eth0", "eth1", b="eth0"))
+    assert world.state.wave == 1
+    world.until_quiet()
+    assert world.phase() == "complete"
+    assert len(world.fleet.desired["n2"].chains) == 2
+
+
 def test_blue_green_changes_one_interface_of_every_node_first() -> None:
     """A place has one revision, a node may have two meanwhile."""
     world = a_world(a_node(name, "eth0", "eth1", b="eth0", g="eth1") for name in ("n1", "n2"))

@@ -259,10 +259,13 @@ def _open(state: RolloutState, known: Circumstances, *, with_health: bool = True
     """What is missing for the wave to be confirmed; empty: nothing."""
     if _is_nobody_there(state, known):
         return f"no node of wave {state.wave + 1} answers"
+    wave = state.waves[state.wave]
+    # Of interfaces: what its label does not name any more follows when the rollout is over.
+    open_states = {"pending", "failed", *(() if wave.interface_label else ("idle",))}
     pending = [
         name
-        for name, one in zip(state.waves[state.wave].names, _of_wave(state, known), strict=True)
-        if one.state in ("pending", "failed", "idle")
+        for name, one in zip(wave.names, _of_wave(state, known), strict=True)
+        if one.state in open_states
     ]
     if pending:
         return f"not confirmed: {named(pending)}"
