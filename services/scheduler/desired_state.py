@@ -140,25 +140,20 @@ def derive_desired(fleet: Fleet) -> Derived:
         }
     change = _Change(fleet, assignments, differing)
     kept = dict(before)
-    renewed: list[str] = []
-    current_of, old_of = fleet.desired.get, before.get
-    for name, node in fleet.nodes.items():
-        current, old = current_of(name), old_of(name)
-        if (
-            old is None
-            or old.node is not node
-            or (current is not old.derived and current is not old.current)
-        ):
-            kept[name] = change.derived(node, current)
-            renewed.append(name)
-        elif differing and change.concerns(old, current):
-            kept[name] = change.derived(node, current, old)
-            renewed.append(name)
+    renewed = _not_as_before(fleet, before)
+    for name in renewed:
+        kept[name] = change.derived(fleet.nodes[name], fleet.desired.get(name))
+    if differing and before:
+        anew = frozenset(renewed)
+        for name, node in fleet.nodes.items():
+            current = fleet.desired.get(name)
+            if name not in anew and change.concerns(before[name], current):
+                kept[name] = change.derived(node, current, before[name])
+                renewed.append(name)
     if len(kept) != len(fleet.nodes):
         kept = {name: one for name, one in kept.items() if name in fleet.nodes}
-    looked_at = sorted(
-        {*(known.open if known is not None and before else ()), *renewed} & set(kept)
-    )
+    still_open = known.open if known is not None and before else ()
+    looked_at = sorted(name for name in {*still_open, *renewed} if name in kept)
     changed = {
         name: derived
         for name in looked_at
@@ -173,6 +168,21 @@ def derive_desired(fleet: Fleet) -> Derived:
             assignments, fleet.audiences, kept, frozenset((*changed, *lost)), frozenset(renewed)
         ),
     )
+
+
+def _not_as_before(fleet: Fleet, before: Mapping[str, NodeDerivation]) -> list[str]:
+    """Nodes that are otherwise, or were told otherwise, than what was derived of them says.
+
+    The one loop over all nodes that a change of one of them costs.
+    """
+    current_of, old_of = fleet.desired.get, before.get
+    return [
+        name
+        for name, node in fleet.nodes.items()
+        if (old := old_of(name)) is None
+        or old.node is not node
+        or ((current := current_of(name)) is not old.derived and current is not old.current)
+    ]
 
 
 class _Change:
