@@ -13,7 +13,7 @@ import pytest
 from services.scheduler.acceptance import Draft, draft_application
 from services.scheduler.audiences import EVERYTHING, Sight
 from services.scheduler.desired_state import EMPTY_PROBES, Fleet
-from services.scheduler.hook_terms import UnfitTermsError
+from services.scheduler.hook_terms import UnfitTermsError, refuse_unfit_terms
 from services.scheduler.liveness import Silence
 from services.scheduler.placement import NodeView, NoEligibleNodeError
 from services.scheduler.program_choice import ProgramChoiceError
@@ -32,6 +32,7 @@ from shared.contracts.probes import (
     TracepointTarget,
     UprobeTarget,
 )
+from shared.errors import RefusedError
 from shared.identifiers import ProbeHook
 from shared.kernel_abilities import kernel_abilities
 from shared.probe_targets import probe_places
@@ -155,9 +156,12 @@ def test_a_deployment_says_what_its_hook_takes_and_nothing_else(
 ) -> None:
     """Interfaces or targets, exactly one of both; every problem is named at once."""
     with pytest.raises(UnfitTermsError) as error:
-        drafted(a_fleet(a_probing_node()), a_probe(**fields))
+        refuse_unfit_terms(a_probe(**fields))
 
     assert set(rules(error)) == paths
+    with pytest.raises(RefusedError) as refused:
+        drafted(a_fleet(a_probing_node()), a_probe(**fields))
+    assert set(rules(refused)) >= paths
 
 
 def test_a_probe_runs_on_every_node_that_can_have_it_whatever_its_interfaces() -> None:
