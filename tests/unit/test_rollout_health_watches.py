@@ -105,11 +105,11 @@ def test_a_gates_word_on_another_wave_is_not_taken() -> None:
     question = gated.question()
     gated.known()
     gated.watches.note(GateAnswered(KEY, NEWEST, 1, GateAnswer(is_well=True)), NOW)
-    other = gated.known()
+    other = gated.known(0.1)
     gated.watches.note(GateAnswered(KEY, NEWEST, 0, GateAnswer(is_well=True)), NOW)
 
     assert (question.gate.name, question.about.nodes, question.about.wave) == ("slo", ("n1",), 1)
-    assert (other.is_healthy, gated.known().is_healthy) == (False, True)
+    assert (other.is_healthy, gated.known(0.2).is_healthy) == (False, True)
 
 
 def test_what_follows_is_worked_out_once_a_second_or_when_somebody_spoke() -> None:
@@ -119,8 +119,22 @@ def test_what_follows_is_worked_out_once_a_second_or_when_somebody_spoke() -> No
     again = looked.known(0.5)
     looked.read(0.6, dropped=0)
 
+    soon, later = looked.known(0.6), looked.known(2.0)
+
     assert again is first
-    assert looked.known(0.7) is not first
+    assert soon is not first
+    assert later is not soon
+
+
+def test_a_wave_of_thousands_is_judged_less_often() -> None:
+    """However many of them say something in one moment."""
+    names = tuple(f"n{number}" for number in range(5000))
+    many = Asked(a_record(DROPS, nodes=names), [a_view("n1")])
+    first = many.known()
+    many.read(0.1, dropped=0)
+
+    assert many.known(0.9) is first
+    assert many.known(1.0) is not first
 
 
 def test_of_a_blue_green_wave_only_its_own_interface_is_judged() -> None:

@@ -73,8 +73,9 @@ def judge(
         world: What is known.
         baseline: What `health_numbers.baseline_of` made before the wave.
     """
+    wave_nodes = frozenset(nodes)
     views = sorted(
-        (one for one in world.places if one.node in nodes),
+        (one for one in world.places if one.node in wave_nodes),
         key=lambda one: (one.node, one.interface),
     )
     bad = [reason for view in views if view.state == "failed" for reason in _located(view)]
@@ -82,7 +83,7 @@ def judge(
     running = [view for view in views if view.state == "running"]
     bad += bad_programs(spec, running)
     if spec.asks_nodes:
-        wave, waiting = _wave(frozenset(nodes), running, world)
+        wave, waiting = _wave(wave_nodes, running, world)
         bad += bad_numbers(spec, wave, baseline)
         unknown += [*waiting, *_unread(spec, wave)]
     if spec.gate is not None:
