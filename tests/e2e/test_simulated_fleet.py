@@ -9,9 +9,19 @@ from pathlib import Path
 import pytest
 
 from services.node_executor.actions import EntryChange
+from services.node_executor.generations import Point
+from services.node_executor.simulation.adapters.archives import MemoryCache, Shelf
+from services.node_executor.simulation.adapters.machine import NoMachine
 from services.node_executor.simulation.kernel import SimulatedKernel
-from services.node_executor.simulation.maps import SimulatedFaultError
+from services.node_executor.simulation.maps import NotSimulatedError, SimulatedFaultError
 from services.node_executor.simulation.troubles import Troubles
+from shared.canonical import sha256_hex
+from shared.contracts.ebpf import ListEbpf
+from shared.contracts.inspection import TryPackets
+from shared.contracts.link_options import LinkOptions
+from shared.contracts.map_reading import ReadMap
+from shared.contracts.probes import KprobeTarget
+from shared.errors import VerificationError
 from tests.support.command_line import run_l3af
 
 NODES = 10
@@ -77,3 +87,40 @@ def test_latencies_are_what_was_asked_for_on_average(latency_ms: float) -> None:
     mean_ms = sum(troubles.latency_seconds(rng) for _ in range(5000)) / 5
 
     assert mean_ms == pytest.approx(latency_ms, rel=0.1)
+
+
+async def test_what_is_not_simulated_is_refused_by_name() -> None:
+    """No packet, no map with types, no host, no verifier: each is said, and none is invented."""
+    machine = NoMachine("sim-00001")
+
+    with pytest.raises(NotSimulatedError, match="sim-00001 is simulated and tries no packets"):
+        machine.chain(TryPackets(interface="eth0", hook="xdp", packets=()))
+    with pytest.raises(NotSimulatedError, match="shows no maps"):
+        machine.read(ReadMap(interface="eth0", hook="xdp", program="one", map="limits"))
+    with pytest.raises(NotSimulatedError, match="has no host"):
+        await machine.list(ListEbpf())
+
+
+def test_a_kernel_takes_no_probe() -> None:
+    """A deployment of one is refused where it would be attached."""
+    with pytest.raises(NotSimulatedError, match="no probes"):
+        SimulatedKernel().check(
+            Point("one", "kprobe"), LinkOptions(), KprobeTarget(function="do_unlinkat")
+        )
+
+
+async def test_an_archive_is_fetched_by_each_node_and_kept_once() -> None:
+    """A node has what it fetched itself, with the digest that it asked for."""
+    shelf, data = Shelf(), b"an archive"
+    digest = sha256_hex(data)
+    first, second = MemoryCache(shelf), MemoryCache(shelf)
+    part = first.begin(digest, len(data))
+    part.append(data)
+    part.finish()
+
+    assert (first.read(digest), second.read(digest)) == (data, None)
+    assert second.missing([digest])[0] == {digest}
+    wrong = second.begin("0" * 64, len(data))
+    wrong.append(data)
+    with pytest.raises(VerificationError):
+        wrong.finish()
