@@ -8,8 +8,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from msgspec.structs import replace
+
+from services.scheduler.rollout.decision import Circumstances, Fail, decide
 from services.scheduler.rollout.health import GateAnswer
 from services.scheduler.rollout.health_watch import HealthWatch, Known
+from services.scheduler.rollout.standing import Standing
 from services.scheduler.status import PlaceView
 from shared.contracts.deployments import DeploymentRevision
 from shared.contracts.health import DropGuard, ExternalGate, HealthSpec, MetricCondition
@@ -200,6 +204,31 @@ def test_what_nobody_can_say_is_a_failure_after_the_waves_time() -> None:
     assert [one.rule for one in last.failure] == ["errors cannot be read on n1/eth0"]
     said = [one.why for one in known]
     assert said == [""] * 30 + ["its health is not known: errors cannot be read on n1/eth0"] * 30
+
+
+def test_a_node_that_cannot_count_is_named_with_its_reason() -> None:
+    """Also when the wave's time is over before that would be said otherwise."""
+    rollout = Watched(DROPS, timeout_seconds=20)
+    rollout.release()
+    for second in range(1, 40):
+        reading = a_reading("n1", 1000 + second)
+        (place,) = reading.places
+        uncounted = replace(place, counters=None, problem="no map of counters")
+        rollout.seconds += 1
+        rollout.watch.note(replace(reading, places=(uncounted,)), rollout.now)
+        known = rollout.watch.known(rollout.state, rollout.views, NODES, rollout.now)
+        if known.failure:
+            break
+    why = "does not count its packets: no map of counters"
+    assert [(one.path, one.rule) for one in known.failure] == [("nodes.n1.eth0", why)]
+    assert known.why == f"its health is not known: n1.eth0 {why}"
+    failed = decide(
+        RolloutSpec(),
+        rollout.state,
+        Circumstances({"n1": Standing("confirmed")}, unknown=known.why, failure=known.failure),
+        rollout.now,
+    )
+    assert failed == Fail(known.why, known.failure)
 
 
 def test_a_wave_is_compared_with_some_of_the_later_ones() -> None:

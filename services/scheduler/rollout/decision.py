@@ -311,7 +311,7 @@ def _failure(
         reasons = tuple(why for name in failed for why in known.standings[name].why)
         return Fail(f"refused on {named(failed)}", reasons)
     if known.failure:
-        return Fail("it is not healthy", known.failure)
+        return Fail(known.unknown or "it is not healthy", known.failure)
     if rollout.strategy != "all-at-once" and _is_unproved(state, known):
         lost = state.waves[0].names
         rule = "was forgotten, or is not meant any more, before it was confirmed"

@@ -18,7 +18,12 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from services.scheduler.rollout.health_guards import Wave, bad_numbers, bad_programs
-from services.scheduler.rollout.health_numbers import Period, number_name, place_numbers
+from services.scheduler.rollout.health_numbers import (
+    Period,
+    PlaceNumbers,
+    number_name,
+    place_numbers,
+)
 from services.scheduler.status import PlaceView
 from shared.contracts.health import HealthSpec
 from shared.errors import Reason
@@ -148,7 +153,7 @@ def _told(world: World, view: PlaceView) -> int:
 def _unread(spec: HealthSpec, wave: Wave) -> list[Reason]:
     """Counters and metrics that are needed and not there; of a key, nothing may have come."""
     uncounted = [
-        Reason(path=f"nodes.{one.node}.{one.place}", rule="its packets are not counted")
+        Reason(path=f"nodes.{one.node}.{one.place}", rule=_uncounted(one))
         for one in wave.places
         if spec.needs_counters and not one.has_counters
     ]
@@ -163,6 +168,11 @@ def _unread(spec: HealthSpec, wave: Wave) -> list[Reason]:
         for one in wave.places
         if name not in one.numbers
     ]
+
+
+def _uncounted(one: PlaceNumbers) -> str:
+    rule = "does not count its packets"
+    return f"{rule}: {one.problem}" if one.problem else rule
 
 
 def _gate(spec: HealthSpec, answer: GateAnswer | None) -> tuple[list[Reason], bool]:

@@ -59,6 +59,8 @@ class PlaceNumbers:
     """That `samples` packets took together."""
     samples: int = 0
     has_counters: bool = False
+    problem: str = ""
+    """Why it has none."""
     numbers: Mapping[str, float] = field(default_factory=dict)
     """By name, as `number_name` makes it."""
 
@@ -164,7 +166,11 @@ def _numbers(period: Period, before: PlaceHealth, now: PlaceHealth) -> PlaceNumb
         numbers[CPU_SHARE] = share
     if before.counters is None or now.counters is None:
         return PlaceNumbers(
-            node=period.later.node, place=now.place, revision=now.revision, numbers=numbers
+            node=period.later.node,
+            place=now.place,
+            revision=now.revision,
+            problem=now.problem or before.problem,
+            numbers=numbers,
         )
     packets, dropped, went_on, nanoseconds, samples = map(
         _grown, _counted(before.counters), _counted(now.counters)

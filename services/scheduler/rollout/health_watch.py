@@ -206,7 +206,7 @@ class HealthWatch:
             is_healthy=verdict.state == "healthy",
             failure=verdict.reasons if has_failed else unknown if is_too_long else (),
             bad_periods=bad_periods,
-            why=f"its health is not known: {unknown[0].rule}" if unknown and is_long else "",
+            why=_not_known(unknown[0]) if unknown and (is_long or is_too_long) else "",
         )
 
     @property
@@ -291,6 +291,13 @@ class HealthWatch:
             return (), timedelta()
         self._wave.unknown_since = self._wave.unknown_since or now
         return unknown, now - self._wave.unknown_since
+
+
+def _not_known(reason: Reason) -> str:
+    """That it is so, and on which node."""
+    where = reason.path.removeprefix("nodes.")
+    named = reason.rule if where.startswith("health.") else f"{where} {reason.rule}"
+    return f"its health is not known: {named}"
 
 
 def _revisions(reading: NodeHealth) -> dict[tuple[str, str], int]:
