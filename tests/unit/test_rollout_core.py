@@ -347,26 +347,6 @@ def test_a_wait_is_said_once_however_the_numbers_change() -> None:
     assert world.actions().count("wait") == 1
 
 
-def test_a_canary_that_is_given_up_proves_nothing() -> None:
-    """What would come to everybody untried waits for an operator, who may let it go on."""
-    world = _running(CANARY)
-    world.silence("n1")
-    world.see(replace(world.fleet.nodes["n1"], is_forgotten=True))
-    assert (world.phase(), world.state.wave, _on(world)) == ("waiting", 1, ["n1"])
-    assert world.state.why.startswith("no node is left that had it before")
-    world.approve()
-    world.until_quiet()
-    assert (world.phase(), _on(world)) == ("complete", ["n1", "n2", "n3", "n4"])
-
-
-def test_where_nobody_is_left_at_all_a_rollout_comes_to_its_end() -> None:
-    """There is nobody to protect."""
-    world = _running(CANARY)
-    for name in ("n1", "n2", "n3", "n4"):
-        world.see(replace(world.fleet.nodes[name], is_forgotten=True))
-    assert world.phase() == "complete"
-
-
 def test_a_label_that_names_no_interface_any_more_is_not_waited_for() -> None:
     """What it named follows when the rollout is over, also of a deployment that is new there."""
     world = a_world(a_node(name, "eth0", "eth1", b="eth0", g="eth1") for name in ("n1", "n2"))

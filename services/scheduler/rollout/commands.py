@@ -22,7 +22,7 @@ import msgspec
 from services.scheduler.deployment import CommandFacts, known_record, state_digest
 from services.scheduler.remarks import remarks
 from services.scheduler.rollout.assignment import is_rolling
-from services.scheduler.rollout.decision import gate_problem, is_unproven
+from services.scheduler.rollout.decision import gate_problem
 from services.scheduler.rollout.going_back import gone_back
 from services.scheduler.rollout.policy import (
     Others,
@@ -155,8 +155,7 @@ def approved(
         raise _conflict(record, "wave", rule, number, allowed=state.wave)
     needed = approvals_needed(revision.spec, rules_of(record, policy, others))
     is_first = number == 0
-    is_asked = is_unproven(state) or gate_problem(revision.spec.rollout, state)
-    if not (needed if is_first else is_asked):
+    if not (needed if is_first else gate_problem(revision.spec.rollout, state)):
         raise _conflict(record, "wave", "it waits for nobody's approval", number)
     if is_first and facts.actor.key == revision.actor_key:
         rule = "who asked for the revision cannot approve it"

@@ -6,8 +6,6 @@ Pure.
 
 Rules:
  * A wave begins when nothing holds it: approvals, windows, limits of the policy, the gate.
- * Of a revision that nobody has any more (those of its first waves were forgotten, drained or are
-   not meant) nothing is known: a further wave waits for an operator.
  * A node is changed only while fewer than `max_unavailable` are unavailable, and the policy has
    room.  One that is unavailable anyhow is changed while fewer than that were changed and are not
    confirmed: when nodes return together, no more than that have something new to do.
@@ -29,7 +27,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
 
 from services.scheduler.rollout.standing import (
     GONE,
@@ -44,8 +41,6 @@ from shared.change_windows import Hold
 from shared.contracts.rollouts import RolloutSpec, RolloutState, RolloutWave
 from shared.errors import Reason
 from shared.moments import read_time
-
-NOBODY_LEFT: Final = "no node is left that had it before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,24 +174,8 @@ def gate_problem(rollout: RolloutSpec, state: RolloutState) -> str:
     return f"wave {state.wave + 1} of {len(state.waves)} waits for an operator (l3af approve)"
 
 
-def is_unproven(state: RolloutState) -> bool:
-    """Whether the wave waits since nobody who had the revision is left, and an operator may say."""
-    return state.phase == "waiting" and NOBODY_LEFT in state.why
-
-
-def _proof_problem(state: RolloutState, known: Circumstances) -> str:
-    """Why nothing is known of the revision, though waves are through; empty: it is."""
-    told = [known.standings.get(name, GONE) for name in released_nodes(state)]
-    to_come = [known.standings.get(name, GONE) for name in state.waves[state.wave].names]
-    is_approved = any(one.wave == state.wave for one in state.approvals)
-    if not told or is_approved or {*told} != {GONE} or {*to_come} == {GONE}:
-        return ""
-    return f"{NOBODY_LEFT}, and waits for an operator (l3af approve)"
-
-
 def _begun(rollout: RolloutSpec, state: RolloutState, known: Circumstances) -> Step | None:
-    gates = gate_problem(rollout, state) or _proof_problem(state, known)
-    holds = [gates, known.hold.why if known.hold is not None else ""]
+    holds = [gate_problem(rollout, state), known.hold.why if known.hold is not None else ""]
     why = "; ".join(filter(None, holds))
     if why:
         return Wait(why) if why != state.why else None
