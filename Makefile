@@ -23,7 +23,7 @@ help: ## this list
 demo: $(READY) ## the whole product in two minutes, on this kernel (root); ARGS=--keep leaves it running
 	@$(AS_ROOT) $(BIN)/python -m demo $(ARGS)
 
-lab: $(READY) ## two test hosts as network namespaces (root); ARGS='down' removes them
+lab: $(READY) ## three test hosts as network namespaces (root); ARGS='down' removes them
 	@$(AS_ROOT) $(BIN)/python -m lab $(or $(ARGS),up)
 
 up: $(READY) ## nats-server and the four services on this machine (root)

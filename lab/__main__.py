@@ -16,7 +16,7 @@ def main() -> int:
     """Exit status 0: done; 1: `show` found none; 3: the kernel or the arguments said no."""
     parser = argparse.ArgumentParser(prog="python -m lab", description=__doc__)
     parser.add_argument("action", choices=("up", "down", "show"))
-    parser.add_argument("--hosts", type=int, default=2)
+    parser.add_argument("--hosts", type=int, default=3)
     parser.add_argument("--prefix", default="lab")
     arguments = parser.parse_args()
     try:
