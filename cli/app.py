@@ -34,6 +34,7 @@ app.command("cli.rollout_control:abort", help="Bring back what was there before 
 app.command("cli.gate:gate", help="Answer, by a program of yours, whether waves are well.")
 app.command("cli.status:status", help="What is wanted, and what the kernels hold.")
 app.command("cli.history:history", help="Who changed a deployment, why, and what.")
+app.command("cli.history:diff", help="What differs between two revisions of a deployment.")
 app.command("cli.explain:explain", help="Why a node runs what it runs, and not the rest.")
 app.command("cli.why:why", help="Which deployments and rules made a chain what it is.")
 app.command(

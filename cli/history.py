@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""`l3af history` and `l3af deploy diff`: who changed a deployment, why, and what."""
+"""`l3af history` and `l3af diff`: who changed a deployment, why, and what."""
 
 from __future__ import annotations
 
@@ -25,7 +25,13 @@ from shared.contracts.deployments import DeploymentRevision
 from shared.contracts.scheduler import GET_DEPLOYMENT, DeploymentStatus, GetDeployment
 from shared.validation import convert_document
 
-RevisionArgument = Annotated[int, Parameter(help="A kept revision, as `l3af history` lists them.")]
+RevisionArgument = Annotated[
+    int,
+    Parameter(
+        help="A kept revision, as `l3af history` lists them; without it, the newest, and before "
+        "that the one before it."
+    ),
+]
 
 
 class RevisionTold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -66,8 +72,8 @@ def history(
 
 def diff(
     name: DeploymentArgument,
-    before: RevisionArgument,
-    after: RevisionArgument,
+    before: RevisionArgument = 0,
+    after: RevisionArgument = 0,
     /,
     *,
     json: JsonFlag = False,
@@ -77,8 +83,9 @@ def diff(
 
     async def compared() -> RevisionDifference:
         status = await _status(name, credentials)
-        old = kept_revision(status, before, path="before")
-        return revision_difference(status.key, old, kept_revision(status, after, path="after"))
+        new = kept_revision(status, after or status.revisions[-1].revision, path="after")
+        old = kept_revision(status, before or new.revision - 1, path="before")
+        return revision_difference(status.key, old, new)
 
     emit(run(compared(), json=json), render_difference, json=json)
 

@@ -122,8 +122,10 @@ async def test_what_was_asked_for_is_told_from_the_shell(shell: Shell, node: Tes
     late = await shell.l3af("deploy", shell.document(version="1.1.0"), "--if-generation", "0")
     await shell.l3af("deploy", shell.document(version="1.1.0"), "--reason", "faster")
 
-    differing = await shell.l3af("deploy", "diff", "edge", "1", "2", "--json")
-    none_kept = await shell.l3af("deploy", "diff", "edge", "1", "7")
+    differing = await shell.l3af("diff", "edge", "1", "2", "--json")
+    newest = await shell.l3af("diff", "edge", "--json")
+    below_deploy = await shell.l3af("deploy", "diff", "edge", "1", "2", "--json")
+    none_kept = await shell.l3af("diff", "edge", "1", "7")
     told = await shell.l3af("history", "edge")
     why = await shell.l3af("why", "n1", "eth0")
     nowhere = await shell.l3af("why", "n1", "eth9", "--json")
@@ -134,6 +136,8 @@ async def test_what_was_asked_for_is_told_from_the_shell(shell: Shell, node: Tes
     assert (late.status, "its generation is 1 and not 0" in late.message) == (2, True)
     changes = {one["path"]: one for one in differing.document["changes"]}
     assert (changes["version"]["before"], changes["version"]["after"]) == ("1.0.0", "1.1.0")
+    assert (newest.document["before"], newest.document["after"]) == (1, 2)
+    assert below_deploy.document == differing.document
     assert (none_kept.status, "7 is not a kept revision" in none_kept.message) == (2, True)
     assert told.status == 0, told
     assert ("faster" in told.output, "version: 1.0.0 -> 1.1.0" in told.output) == (True, True)
