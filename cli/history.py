@@ -25,13 +25,11 @@ from shared.contracts.deployments import DeploymentRevision
 from shared.contracts.scheduler import GET_DEPLOYMENT, DeploymentStatus, GetDeployment
 from shared.validation import convert_document
 
-RevisionArgument = Annotated[
+BeforeArgument = Annotated[
     int,
-    Parameter(
-        help="A kept revision, as `l3af history` lists them; without it, the newest, and before "
-        "that the one before it."
-    ),
+    Parameter(help="A kept revision (`l3af history`).", show_default=lambda _: "the one before"),
 ]
+AfterArgument = Annotated[int, Parameter(help="Another one.", show_default=lambda _: "the newest")]
 
 
 class RevisionTold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -72,8 +70,8 @@ def history(
 
 def diff(
     name: DeploymentArgument,
-    before: RevisionArgument = 0,
-    after: RevisionArgument = 0,
+    before: BeforeArgument = 0,
+    after: AfterArgument = 0,
     /,
     *,
     json: JsonFlag = False,

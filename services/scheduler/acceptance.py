@@ -26,6 +26,7 @@ from services.scheduler.desired_state import (
     derive_desired,
 )
 from services.scheduler.groups import Refusals
+from services.scheduler.misfits import Misfit, misfit_warnings, misfits, refuse_misfits
 from services.scheduler.node_overlays import (
     overlaid_nodes,
 )
@@ -142,7 +143,7 @@ def draft_application(
     """
     sight = sight or fleet.audiences.seen_in(spec.space)
     one = prepare(fleet, spec, package, facts, rollback_of=rollback_of)
-    end = judge_end(fleet, [one], sight)
+    end, unfit = judge_end(fleet, [one], sight)
     changes = chains_with((spec.key,), fleet.desired, end.changed)
     plan = describe_plan(
         spec,
@@ -150,7 +151,7 @@ def draft_application(
         changes=changes,
         sight=sight,
         excluded=one.placing.excluded,
-        warnings=(*warnings, *one.warnings(fleet, end, sight)),
+        warnings=(*warnings, *one.warnings(fleet, end, sight), *misfit_warnings(unfit, sight)),
         overlaid=overlaid_nodes(spec, one.resolved, one.nodes(fleet)),
         policy=effects_of([one.record], fleet, at=facts.at),
     )
@@ -164,8 +165,12 @@ def draft_application(
     )
 
 
-def judge_end(fleet: Fleet, prepared: Sequence[Prepared], sight: Sight) -> Derived:
+def judge_end(
+    fleet: Fleet, prepared: Sequence[Prepared], sight: Sight
+) -> tuple[Derived, tuple[Misfit, ...]]:
     """What the nodes are told once all of `prepared` are accepted, and their rollouts over.
+
+    With it, what does not go well together there and is allowed.
 
     Raises:
         RefusedError: They cannot be there with the other deployments, or with each other, or have
@@ -176,18 +181,25 @@ def judge_end(fleet: Fleet, prepared: Sequence[Prepared], sight: Sight) -> Deriv
         ahead = ahead.with_deployment(at_end(one.record))
     derived = derive_desired(ahead)
     untold = conflicts_to_come(fleet, [one.record for one in prepared], derived)
-    conflicting, large = Refusals(), Refusals()
+    unfit = misfits(fleet, ahead, derived, [one.spec.key for one in prepared])
+    untried = list(unfit)
+    conflicting, unfitting, large = Refusals(), Refusals(), Refusals()
     for one in prepared:
         key = one.spec.key
         mine = [conflict for conflict in untold if key in conflict.between]
         untold = [conflict for conflict in untold if conflict not in mine]
         with conflicting.of(key):
             refuse_conflicts(one.spec, mine, sight)
+        pairs = [pair for pair in untried if key in pair.between]
+        untried = [pair for pair in untried if pair not in pairs]
+        with unfitting.of(key):
+            refuse_misfits(one.spec, pairs, sight)
         with large.of(key):
             _refuse_too_large(one.record, derived.changed)
     conflicting.tell()
+    unfitting.tell()
     large.tell()
-    return derived
+    return derived, unfit
 
 
 def draft_removal(fleet: Fleet, key: str, facts: CommandFacts) -> Draft:

@@ -24,6 +24,7 @@ from services.scheduler.audiences import EVERYBODYS, Sight
 from services.scheduler.deployment import CommandFacts, generation_of
 from services.scheduler.desired_state import Fleet
 from services.scheduler.groups import Refusals, check_named_once, facts_together
+from services.scheduler.misfits import misfit_warnings
 from services.scheduler.node_overlays import overlaid_nodes
 from services.scheduler.plan_difference import (
     EXCLUDED_SHOWN,
@@ -82,7 +83,7 @@ def draft_together(
     names = [spec.key for spec in specs]
     check_named_once(specs)
     prepared = _prepared(fleet, specified, facts_together(facts, specs, fleet.deployments))
-    end = judge_end(fleet, prepared, sight)
+    end, unfit = judge_end(fleet, prepared, sight)
     changes = chains_with(names, fleet.desired, end.changed)
     staging = staging_of(changes)
     listed = [one for one in changes if node in ("", one[0])]
@@ -114,6 +115,7 @@ def draft_together(
         warnings=(
             *warnings,
             *(said for one in prepared for said in one.warnings(fleet, end, sight)),
+            *misfit_warnings(unfit, sight),
         ),
         rollouts=planned_rollouts((one.record for one in prepared), node=node),
         overlaid=tuple(

@@ -44,7 +44,7 @@ from shared.contracts.licences import StatedLicence
 from shared.contracts.metrics import MetricSource
 from shared.contracts.node import DEFAULT_PROCEED_ON, terminal_verdicts, verdicts_of
 from shared.contracts.node_companions import DesiredCompanion
-from shared.contracts.package_facts import ProgramRequirements
+from shared.contracts.package_facts import MapFacts, ProgramRequirements
 from shared.contracts.package_manifest import MapEntry, MapPolicy, PackageManifest, ProgramEntry
 from shared.errors import Reason, RefusedError
 from shared.identifiers import Hook
@@ -124,6 +124,7 @@ def resolve_program(spec: DeploymentSpec, package: PackageVersion) -> ResolvedPr
         grace=_grace(package),
         signed=package.signed,
         licences={path: _stated(package, path) for path in program.all_objects},
+        shared_maps=_shared_maps(program, package),
     )
 
 
@@ -152,6 +153,18 @@ def _stated(package: PackageVersion, path: str) -> StatedLicence:
         findings=tuple(sorted({f"{one.rule}: {one.outcome}" for one in told})),
         waivers=tuple(sorted({one.waiver for one in told if one.waiver})),
     )
+
+
+def _shared_maps(program: ProgramEntry, package: PackageVersion) -> tuple[MapFacts, ...]:
+    """Of the objects that nodes may get, without what configuration needs to know of them."""
+    found = {
+        one.name: msgspec.structs.replace(one, key=None, value=None, inner=None)
+        for facts in package.elf
+        if facts.path in program.all_objects
+        for one in facts.maps
+        if one.is_pinned_by_name
+    }
+    return tuple(found[name] for name in sorted(found))
 
 
 def _grace(package: PackageVersion) -> Grace | None:

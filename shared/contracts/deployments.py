@@ -20,7 +20,7 @@ from shared.contracts.metrics import MetricSource
 from shared.contracts.node_choice import NodeChoice
 from shared.contracts.node_companions import CompanionWish, DesiredCompanion
 from shared.contracts.node_overlays import Overlays
-from shared.contracts.package_facts import ProgramRequirements
+from shared.contracts.package_facts import MapFacts, ProgramRequirements
 from shared.contracts.package_manifest import MapPolicy, PlaceInChain, PlatformKey, Symbol
 from shared.contracts.probes import ProbeTarget
 from shared.contracts.rollouts import RolloutSpec, RolloutState
@@ -233,7 +233,8 @@ class ResolvedProgram(Message, frozen=True, kw_only=True):
     licences: dict[str, StatedLicence] = {}
     """What was stated of each object that nodes may get; empty: accepted by a release that did not
     keep it."""
-
+    shared_maps: tuple[MapFacts, ...] = ()
+    """Maps that its objects declare to be one for all who declare them, by name."""
     kept: dict[str, KeptArtifact] = {}
     """Platform to what its nodes run on; not named: they get this version."""
 

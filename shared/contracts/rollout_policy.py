@@ -71,6 +71,9 @@ class PolicyRule(Document, frozen=True, kw_only=True):
     """What happens at least when the version that runs is revoked, as a deployment says it."""
     on_waiver_expired: OnWaiverExpired | None = None
     """What happens at least when the waiver ends that it runs by the grace of."""
+    mixed_licences: Literal["warn", "refuse"] = "warn"
+    """What becomes of a deployment that would bring code under the GPL alone and code that is not
+    GPL-compatible into one chain: the plan says so, or it is refused."""
     reason: Annotated[str, Meta(max_length=1000)] = ""
     """Why there is the rule; shown where it holds something."""
 

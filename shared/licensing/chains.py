@@ -30,6 +30,13 @@ class ChainMember:
     """What its package offers; none if nobody can tell."""
 
 
+def is_gpl_alone(member: ChainMember) -> bool:
+    """Whether its package offers nothing but licences of the GPL family."""
+    return bool(member.arms) and all(
+        any("GPL" in licence for licence in bare(arm)) for arm in member.arms
+    )
+
+
 def segments_by_licence(members: Sequence[ChainMember]) -> tuple[tuple[ChainMember, ...], ...]:
     """The fewest kernel programs that never join GPL-compatible programs and others."""
     groups = groupby(members, key=lambda one: is_gpl_compatible(one.licence))
@@ -78,11 +85,7 @@ def _of_chain(segments: Sequence[Sequence[ChainMember]]) -> Iterator[LicenceFind
     """Tail calls and replaced functions join what the kernel checked apart."""
     members = [one for segment in segments for one in segment]
     closed = [one.name for one in members if not is_gpl_compatible(one.licence)]
-    copyleft = [
-        one.name
-        for one in members
-        if one.arms and all(any("GPL" in licence for licence in bare(arm)) for arm in one.arms)
-    ]
+    copyleft = [one.name for one in members if is_gpl_alone(one)]
     if closed and copyleft:
         yield finding(
             "chain-mixed",
