@@ -181,7 +181,7 @@ def judge_end(
         ahead = ahead.with_deployment(at_end(one.record))
     derived = derive_desired(ahead)
     untold = conflicts_to_come(fleet, [one.record for one in prepared], derived)
-    unfit = misfits(fleet, ahead, derived, [one.spec.key for one in prepared])
+    unfit = misfits(fleet, ahead, derived.changed, [one.spec.key for one in prepared])
     untried = list(unfit)
     conflicting, unfitting, large = Refusals(), Refusals(), Refusals()
     for one in prepared:

@@ -19,6 +19,7 @@ import msgspec
 from services.scheduler.audiences import Sight
 from services.scheduler.deployment import CommandFacts
 from services.scheduler.desired_state import Fleet, derive_node
+from services.scheduler.misfits import misfits
 from services.scheduler.place_conflicts import ChainConflictError, PlaceConflict
 from services.scheduler.placement import NodeView
 from services.scheduler.rollout.assignment import at_end
@@ -108,7 +109,7 @@ def refuse_label_conflicts(fleet: Fleet, record: NodeRecord, labels: NodeLabels)
 def refuse_new_conflicts(fleet: Fleet, node: NodeView, why: str, *, path: str) -> None:
     """Nothing, if every chain of the node, were it as given, is without a new contest.
 
-    Neither now nor once the rollouts that go on are over.
+    Neither now nor once the rollouts that go on are over; and without two that do not go together.
 
     Args:
         fleet: As it is.
@@ -137,6 +138,12 @@ def refuse_new_conflicts(fleet: Fleet, node: NodeView, why: str, *, path: str) -
             f"{why} two deployments cannot be in one chain",
             [_conflict_reason(conflict, sight, path=path) for conflict in new],
         )
+    ahead = replace(fleet, deployments=over)
+    told, _ = derive_node(node, over, desired, fleet.audiences)
+    unfit = misfits(fleet, ahead, {node.name: told} if told is not None else {}, over)
+    refused = [Reason(path=path, rule=one.told(sight)) for one in unfit if one.is_refused]
+    if refused:
+        raise ChainConflictError(f"{why} two deployments do not go into one chain", refused)
 
 
 def labelled_event(

@@ -25,13 +25,13 @@ from itertools import combinations
 from typing import Final, Literal
 
 from services.scheduler.audiences import Sight
-from services.scheduler.desired_state import Derived, Fleet
+from services.scheduler.desired_state import Fleet
 from services.scheduler.place_conflicts import ChainConflictError
 from services.scheduler.revision_facts import RevisionFacts, facts_of
 from services.scheduler.rollout.policy import Others, rules_of
 from shared.bytecode.licences import is_gpl_compatible
 from shared.contracts.deployments import DeploymentSpec, ResolvedProgram
-from shared.contracts.desired import DesiredChain
+from shared.contracts.desired import DesiredChain, DesiredNode
 from shared.contracts.node import terminal_verdicts
 from shared.contracts.package_facts import MapFacts
 from shared.errors import Reason
@@ -96,20 +96,20 @@ class Misfit:
 
 
 def misfits(
-    fleet: Fleet, ahead: Fleet, derived: Derived, keys: Collection[str]
+    fleet: Fleet, ahead: Fleet, changed: Mapping[str, DesiredNode], keys: Collection[str]
 ) -> tuple[Misfit, ...]:
     """What does not go together with these deployments and is not together yet.
 
     Args:
         fleet: As it is.
         ahead: As it is once the commands are carried out.
-        derived: What nodes are told then.
+        changed: What nodes are told then, of those that are told anything else.
         keys: The deployments that the commands change.
     """
     found: dict[Misfit, Misfit] = {}
     judged: dict[int, tuple[Misfit, ...]] = {}
-    for name in sorted(derived.changed):
-        for chain in derived.changed[name].chains:
+    for name in sorted(changed):
+        for chain in changed[name].chains:
             # Of ten thousand nodes most have the same chain, which is one object.
             known = judged.get(id(chain.programs))
             if known is None:

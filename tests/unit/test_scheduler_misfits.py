@@ -13,13 +13,26 @@ import pytest
 from services.scheduler.acceptance import Draft, draft_application
 from services.scheduler.desired_state import Fleet
 from services.scheduler.joint_plan import draft_all
+from services.scheduler.labelling import refuse_label_conflicts
 from services.scheduler.place_conflicts import ChainConflictError
 from shared.contracts.catalog import PackageVersion
 from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.package_facts import MapFacts, ProgramFacts, ProgramRequirements
 from shared.contracts.rollout_policy import DeploymentSelector, PolicyRule, RolloutPolicy
+from shared.contracts.scheduler import NodeLabels
 from shared.errors import RefusedError
-from tests.fleets import a_command, a_fleet, a_node, a_package, a_spec, opened, rules, seen_by, told
+from tests.fleets import (
+    a_command,
+    a_fleet,
+    a_node,
+    a_node_record,
+    a_package,
+    a_spec,
+    opened,
+    rules,
+    seen_by,
+    told,
+)
 
 FLOWS = MapFacts(
     name="flows",
@@ -188,6 +201,26 @@ def test_what_is_together_already_stays_so() -> None:
     assert told_of.programs
     assert changed.staging
     assert not changed.plan.warnings
+
+
+@pytest.mark.parametrize("is_allowed", [False, True])
+def test_a_label_brings_nobody_together_who_does_not_go_together(is_allowed: bool) -> None:
+    """The refusal names both, as that of a deployment does."""
+    words = ("deployment:guard",) if is_allowed else ()
+    fleet = a_fleet(a_node("n1"), a_node("n2", role="edge"))
+    fleet = after(fleet, a_spec("guard", order=1, proceed_on=("drop",), names=("n1",)))
+    fleet = after(fleet, a_spec("limit", order=2, after=words, labels={"role": "edge"}))
+    labels = NodeLabels(node="n1", labels={"role": "edge"})
+
+    if is_allowed:
+        refuse_label_conflicts(fleet, a_node_record("n1"), labels)
+        return
+    with pytest.raises(ChainConflictError) as caught:
+        refuse_label_conflicts(fleet, a_node_record("n1"), labels)
+    assert caught.value.message == (
+        "n1: with these labels two deployments do not go into one chain"
+    )
+    assert rules(caught.value.reasons)["set"].startswith("guard goes on only after drop, so limit")
 
 
 def test_each_pair_is_told_once_with_how_many_places() -> None:
