@@ -12,6 +12,7 @@ Rules:
    alarm too, and is tried again.
  * While a newer revision replaces the revoked version everywhere, nothing else does, but what is to
    stop stops.
+ * What was revoked while its rollout goes on reaches no further node, whatever the deployment says.
  * An alarm is given once for each revision and version that was revoked.
  * What was revoked in a space says nothing to those who do not see it: it concerns deployments of
    that space, and once it is open all.
@@ -157,6 +158,19 @@ def standing_alarm(record: DeploymentRecord) -> RevocationAlarm | None:
         return None
     in_use = (*_archives(revision), *_earlier(record))
     return alarm if alarm.archive_sha256 in in_use else None
+
+
+def revoked_newly(record: DeploymentRecord) -> str:
+    """Why the newest revision, which brings what was revoked, is to reach no further node.
+
+    Empty: it may.  One that changes only how a version runs that nodes have anyhow brings nothing.
+    """
+    alarm = record.alarm
+    if alarm is None or alarm.archive_sha256 != record.revisions[-1].archive_sha256:
+        return ""
+    if any(alarm.archive_sha256 in _archives(one.revision) for one in record.earlier):
+        return ""
+    return f"{alarm.version} was revoked, abort it or deploy another version: {alarm.why}"
 
 
 def _archives(revision: DeploymentRevision) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from typing import Any, Final
 from services.scheduler.audiences import Audiences
 from services.scheduler.place_conflicts import PlaceConflict
 from services.scheduler.placement import NodeView
+from services.scheduler.revocation import revoked_newly
 from services.scheduler.rollout.assignment import is_rolling
 from services.scheduler.rollout.decision import (
     Advance,
@@ -281,6 +282,7 @@ class RolloutCore:
             drained=self._fleet.drained(record),
             returned_at=self._fleet.returned_at,
             hold=held,
+            stop=revoked_newly(record),
             room=room(record, self._policy, others),
             is_healthy=health.is_healthy,
             unknown=health.why,

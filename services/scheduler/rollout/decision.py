@@ -6,6 +6,7 @@ Pure.
 
 Rules:
  * A wave begins when nothing holds it: approvals, windows, limits of the policy, the gate.
+ * No further node is changed for a revision of what was revoked meanwhile.
  * A node is changed only while fewer than `max_unavailable` are unavailable, and the policy has
    room.  One that is unavailable anyhow is changed while fewer than that were changed and are not
    confirmed: when nodes return together, no more than that have something new to do.
@@ -54,6 +55,8 @@ class Circumstances:
     """When nodes that were silent were heard again."""
     hold: Hold | None = None
     """What the next wave waits for, beside its gate."""
+    stop: str = ""
+    """Why no further node may have the revision, whatever else is so; empty: they may."""
     room: int | None = None
     """How many further nodes may be changed for the sake of others; None: any number."""
     is_healthy: bool = True
@@ -175,8 +178,8 @@ def gate_problem(rollout: RolloutSpec, state: RolloutState) -> str:
 
 
 def _begun(rollout: RolloutSpec, state: RolloutState, known: Circumstances) -> Step | None:
-    holds = [gate_problem(rollout, state), known.hold.why if known.hold is not None else ""]
-    why = "; ".join(filter(None, holds))
+    held = known.hold.why if known.hold is not None else ""
+    why = known.stop or "; ".join(filter(None, (gate_problem(rollout, state), held)))
     if why:
         return Wait(why) if why != state.why else None
     count, held_by = _next_count(rollout, state, known)
@@ -186,6 +189,8 @@ def _begun(rollout: RolloutSpec, state: RolloutState, known: Circumstances) -> S
 
 
 def _released(rollout: RolloutSpec, state: RolloutState, known: Circumstances) -> Step | None:
+    if known.stop:
+        return Wait(known.stop) if known.stop != state.why else None
     count, held_by = _next_count(rollout, state, known)
     if count > state.released:
         return Release(count, begins=False)
