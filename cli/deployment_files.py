@@ -16,8 +16,15 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from cli.deployment_document import DeploymentDocument, read_deployment, specification
-from cli.written_document import MAX_FILE_BYTES, ApiVersion, form_of, plain_document
+from cli.deployment_document import DeploymentDocument, parse_deployment, specification
+from cli.written_document import (
+    MAX_FILE_BYTES,
+    ApiVersion,
+    DocumentForm,
+    form_of,
+    plain_document,
+    read_bytes,
+)
 from cli.yaml_documents import read_yaml_documents
 from shared.contracts.base import Document
 from shared.contracts.deployments import DeploymentSpec
@@ -56,33 +63,29 @@ def _files(path: Path) -> list[Path]:
 
 
 def _deployments(file: Path) -> list[DeploymentSpec]:
-    document = _several(file)
+    data, form, what = read_bytes(file), form_of(file), str(file)
+    document = _several(data, form, what=what)
     if document is None:
-        return [read_deployment(file)]
-    written = convert_document(document, DeploymentsDocument, what=str(file))
+        return [parse_deployment(data, form=form, what=what)]
+    written = convert_document(document, DeploymentsDocument, what=what)
     return [specification(one) for one in written.deployments]
 
 
-def _several(file: Path) -> dict[str, Any] | None:
-    """What the file holds, if that is several deployments; None: it is one, or cannot be read.
+def _several(data: bytes, form: DocumentForm, *, what: str) -> dict[str, Any] | None:
+    """What the bytes hold, if that is several deployments; None: it is one, or cannot be read.
 
     Raises:
-        RefusedError: It is not of the form that its name says.
+        RefusedError: It is not of that form.
     """
-    try:
-        data = file.read_bytes()
-    except OSError:
-        return None
-    document = None if len(data) > MAX_FILE_BYTES else _plain(data, file)
+    document = None if len(data) > MAX_FILE_BYTES else _plain(data, form, what=what)
     return document if isinstance(document, dict) and "deployments" in document else None
 
 
-def _plain(data: bytes, file: Path) -> Any:
-    form = form_of(file)
+def _plain(data: bytes, form: DocumentForm, *, what: str) -> Any:
     if form != "YAML":
-        return plain_document(data, form, what=str(file))
+        return plain_document(data, form, what=what)
     try:
-        documents = read_yaml_documents(data.decode(), what=str(file))
+        documents = read_yaml_documents(data.decode(), what=what)
     except UnicodeDecodeError:
         return None
     return {"deployments": documents} if len(documents) > 1 else next(iter(documents), None)

@@ -38,11 +38,19 @@ def read_written(file: Path, kind: type[DocumentT], *, noun: str) -> DocumentT:
     Raises:
         RefusedError: With every problem and its path.
     """
+    return parse_written(read_bytes(file), kind, form=form_of(file), what=str(file), noun=noun)
+
+
+def read_bytes(file: Path) -> bytes:
+    """What a file holds.
+
+    Raises:
+        RefusedError: It cannot be read.
+    """
     try:
-        data = file.read_bytes()
+        return file.read_bytes()
     except OSError as error:
         raise RefusedError(f"{file}: cannot be read: {error.strerror}") from error
-    return parse_written(data, kind, form=form_of(file), what=str(file), noun=noun)
 
 
 def form_of(file: PurePath) -> DocumentForm:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,20 @@ def test_what_is_no_list_of_deployments_is_refused(
         read_deployments([file])
 
     assert said in f"{refused.value.message} {refused.value.reasons}"
+
+
+@pytest.mark.parametrize("text", [ONE, f"[[deployments]]\n{ONE}"], ids=["one", "list"])
+def test_what_can_be_read_once_is_read_once(text: str) -> None:
+    """A pipe, as a shell makes one for the output of a program."""
+    reader, writer = os.pipe()
+    try:
+        os.write(writer, text.encode())
+        os.close(writer)
+        (spec,) = read_deployments([Path(f"/dev/fd/{reader}")])
+    finally:
+        os.close(reader)
+
+    assert spec.name == "edge"
 
 
 def test_a_directory_without_documents_is_refused(tmp_path: Path) -> None:
