@@ -36,8 +36,8 @@ from tests.fleets import a_node, a_spec
 from tests.support.rollout_histories import BAD, Steering
 from tests.support.rollout_promises import KeptPromises
 
-SOAK_SECONDS: Final = float(os.environ.get("L3AF_SOAK_SECONDS", "20"))
-BATCH: Final = 200
+SOAK_SECONDS: Final = float(os.environ.get("L3AF_SOAK_SECONDS", "4"))
+BATCH: Final = 25
 """Histories of one seed."""
 NODES: Final = tuple(f"n{number}" for number in range(1, 7))
 KEYS: Final = {"aa": ("eth0",), "bb": ("eth0", "eth1"), "cc": ("eth1",)}
@@ -253,7 +253,7 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=250, stateful_step_count=40, deadline=None)
+TestHistories.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
 @pytest.mark.soak
