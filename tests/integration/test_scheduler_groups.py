@@ -17,6 +17,7 @@ from tests.integration.conftest import Buses
 from tests.support.event_stream import stored_events
 from tests.support.mortal_scheduler import Life, dies, one_life, until_known
 from tests.support.scheduler_neighbours import (
+    WAIT_SECONDS,
     a_catalog,
     a_test_node,
     until_running,
@@ -132,7 +133,7 @@ async def test_a_pair_is_there_whole_whichever_write_the_scheduler_dies_at(
             deaths += died
             async with one_life(buses, Life(dies_at=0, lands=False)) as scheduler:
                 await until_known(operator)
-                await operator.request(APPLY_DEPLOYMENT, command, timeout_seconds=2.0)
+                await operator.request(APPLY_DEPLOYMENT, command, timeout_seconds=WAIT_SECONDS)
                 both = [await until_running(operator, name) for name in ("edge", "guard")]
                 await until_settled(scheduler)
             assert [one.revision for one in both] == [dies_at, dies_at]

@@ -235,7 +235,7 @@ async def test_a_drain_ends_once_whichever_write_the_scheduler_dies_at(buses: Bu
                 async with one_life(buses, life):
                     await until_known(operator)
                     with suppress(FaultError):
-                        await operator.request(DRAIN_NODE, command, timeout_seconds=2.0)
+                        await operator.request(DRAIN_NODE, command, timeout_seconds=WAIT_SECONDS)
                     await until_drained()
             except* ProcessDiedError:
                 deaths += 1

@@ -92,7 +92,7 @@ async def one_life(buses: Buses, life: Life) -> AsyncIterator[Bus]:
 async def give(operator: Bus, command: ApplyDeployment | RemoveDeployment) -> None:
     """The command is answered."""
     endpoint: Any = APPLY_DEPLOYMENT if isinstance(command, ApplyDeployment) else REMOVE_DEPLOYMENT
-    await operator.request(endpoint, command, timeout_seconds=2.0)
+    await operator.request(endpoint, command, timeout_seconds=WAIT_SECONDS)
 
 
 async def until_known(operator: Bus) -> None:
