@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import monotonic, sleep
 from typing import Any
 
@@ -42,6 +42,8 @@ min_packets = 10
 """
 DEADLINE_SECONDS = 60.0
 HOSTS = ("host-1", "host-2", "host-3")
+ATTACHED = len(HOSTS) + 2
+"""The first version on each host, then the bad one on the first, and back."""
 
 
 @pytest.fixture(scope="module")
@@ -80,15 +82,16 @@ def running(stage: Stage) -> dict[str, tuple[str, int, int]]:
     }
 
 
-def wait_for_packets(stage: Stage) -> None:
-    """They come to host-1: what drops them is seen to."""
+def until(is_so: Callable[[], bool]) -> None:
+    """It comes to be so."""
     deadline = monotonic() + DEADLINE_SECONDS
-    while not _packets(stage):
+    while not is_so():
         assert monotonic() < deadline
         sleep(0.05)
 
 
-def _packets(stage: Stage) -> int:
+def packets(stage: Stage) -> int:
+    """That came to host-1: what drops them is seen to."""
     (chain,) = stage.must("chain", "show", "--node", "host-1", show=False)["chains"]
     return sum(slot["packets_in"] for slot in chain["counters"]["slots"])
 
@@ -109,8 +112,10 @@ def test_a_version_that_drops_everything_goes_no_further_than_the_canary(
     with sending(first, rate=500):
         good = deployed(stage, "1.0.0")
         before = running(stage)
-        wait_for_packets(stage)
+        until(lambda: packets(stage) > 0)
         bad = deployed(stage, "2.0.0")
+        # That it goes back is decided when the command ends; the host may still have to follow.
+        until(lambda: running(stage)["host-1"][1] >= before["host-1"][1] + 2)
     after = running(stage)
 
     assert good.status == 0, good.message
@@ -122,6 +127,7 @@ def test_a_version_that_drops_everything_goes_no_further_than_the_canary(
     assert {host: after[host] for host in HOSTS[1:]} == {host: before[host] for host in HOSTS[1:]}
     assert after["host-1"][1] == before["host-1"][1] + 2
 
+    until(lambda: len(said(stage, "--action", "chain.attach")) >= ATTACHED)
     attached = [one["node"] for one in said(stage, "--action", "chain.attach")]
     assert attached[0] == "host-1"
     assert sorted(attached[1:3]) == ["host-2", "host-3"]
