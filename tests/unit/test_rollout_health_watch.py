@@ -219,6 +219,8 @@ def test_a_node_that_cannot_count_is_named_with_its_reason() -> None:
         known = rollout.watch.known(rollout.state, rollout.views, NODES, rollout.now)
         if known.failure:
             break
+    else:
+        raise AssertionError("nothing was said in time")
     why = "does not count its packets: no map of counters"
     assert [(one.path, one.rule) for one in known.failure] == [("nodes.n1.eth0", why)]
     assert known.why == f"its health is not known: n1.eth0 {why}"
