@@ -210,6 +210,7 @@ def test_a_node_that_cannot_count_is_named_with_its_reason() -> None:
     """Also when the wave's time is over before that would be said otherwise."""
     rollout = Watched(DROPS, timeout_seconds=20)
     rollout.release()
+    known = Known()
     for second in range(1, 40):
         reading = a_reading("n1", 1000 + second)
         (place,) = reading.places
