@@ -157,7 +157,10 @@ async def test_a_killed_leader_is_followed_by_the_standby(world: World) -> None:
     assert (await world.check(12))[:2] == [before.instance, after.instance]
 
 
-async def test_a_frozen_leader_writes_nothing_when_it_wakes(world: World) -> None:
+@pytest.mark.parametrize("further_seconds", [0, pytest.param(60, marks=pytest.mark.soak)])
+async def test_a_frozen_leader_writes_nothing_when_it_wakes(
+    world: World, further_seconds: float
+) -> None:
     """SIGSTOP with commands in flight, another leads; after SIGCONT the first one stands by."""
     first = world.schedulers.start("first")
     before = await the_leader(world.operator)
@@ -171,6 +174,7 @@ async def test_a_frozen_leader_writes_nothing_when_it_wakes(world: World) -> Non
         after = await the_leader(world.operator, other_than=before.pid)
         commanding += [tasks.create_task(world.command(number)) for number in range(5, 9)]
         await world.until_answered(6)
+        await asyncio.sleep(further_seconds)
         first.thaw()
         await first.until_said("standing_by")
         commanding += [tasks.create_task(world.command(number)) for number in range(9, 11)]
