@@ -330,6 +330,8 @@ class FleetRecords:
                 self._desired.put(node.node, stored)
             return False
         self._desired.put(node.node, Entry(node.node, node, revision))
+        if node.node in self.drain_waits:
+            self.upkeep_concerned.set()  # it waits for something else now
         return True
 
     def _view_nodes(self) -> None:
