@@ -48,7 +48,7 @@ async def test_nodes_are_cordoned_and_drained_from_the_shell(system: System, she
 
     cordoned = await shell.l3af("cordon", "n1", "--reason", "new disks")
     drained = await shell.l3af("drain", "n1", "--json")
-    held = await shell.l3af("drain", "n2", "--timeout", "0.5")
+    held = await shell.l3af("drain", "n2", "--timeout", "2")
     async with asyncio.timeout(WAIT_SECONDS):
         while True:
             cordon = (await system.operator.request(GET_NODE, GetNode(node="n2"))).cordon
