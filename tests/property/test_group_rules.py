@@ -7,7 +7,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from random import Random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.scheduler.desired_state import Fleet, derive_desired
@@ -55,6 +55,7 @@ def _with_all(fleet: Fleet, records: tuple[DeploymentRecord, ...]) -> Fleet:
     return fleet
 
 
+@settings(max_examples=60)
 @given(st.lists(SPECS, max_size=4), COMMANDS, st.randoms(use_true_random=False))
 def test_the_order_within_a_command_means_nothing(
     there: list[DeploymentSpec], specs: list[DeploymentSpec], random: Random
@@ -73,6 +74,7 @@ def test_the_order_within_a_command_means_nothing(
         assert told.conflicts == ()
 
 
+@settings(max_examples=60)
 @given(st.lists(SPECS, max_size=4), COMMANDS, st.data())
 def test_a_part_is_never_taken_for_the_whole(
     there: list[DeploymentSpec], specs: list[DeploymentSpec], data: st.DataObject
