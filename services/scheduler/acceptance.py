@@ -8,7 +8,7 @@ node must prove it can load before the command may be accepted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
@@ -256,8 +256,10 @@ def _refuse_too_large(record: DeploymentRecord, desired: Mapping[str, DesiredNod
         rest = CHAIN_BYTES * (len(node.chains) + len(node.members) + 1)
         return programs + members + rest <= DESIRED.max_value_bytes
 
+    too_large = _size_problems("deployment", DEPLOYMENTS, record, spare_bytes=SPARE_BYTES)
     problems = [
-        *_size_problems("deployment", DEPLOYMENTS, record, spare_bytes=SPARE_BYTES),
+        *too_large,
+        *(_names_again(record) if too_large else ()),
         *(
             problem
             for name, node in sorted(desired.items())
@@ -267,6 +269,18 @@ def _refuse_too_large(record: DeploymentRecord, desired: Mapping[str, DesiredNod
     ]
     if problems:
         raise RecordTooLargeError(f"{record.key}: too large to be stored", problems)
+
+
+def _names_again(record: DeploymentRecord) -> Iterator[Reason]:
+    """What a rollout takes of a record that is too large."""
+    bare = msgspec.structs.replace(record, rollout=None, earlier=())
+    size_bytes = len(msgspec.json.encode(record)) - len(msgspec.json.encode(bare))
+    if record.rollout is not None:
+        rule = (
+            "its waves and what it may go back to name the nodes again and take so many bytes of"
+            " it: make several deployments of it by labels, or none with waves"
+        )
+        yield Reason(path="rollout", rule=rule, got=size_bytes)
 
 
 def _size_problems(

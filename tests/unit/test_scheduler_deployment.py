@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 import pytest
 
@@ -283,6 +285,19 @@ def test_a_record_over_the_limit_of_its_bucket_is_refused() -> None:
 
     assert caught.value.refusal_code == "too_large"
     assert caught.value.reasons[0].path == "nodes.n1"
+
+
+def test_of_a_rollout_that_is_too_large_it_is_said_what_takes_the_room() -> None:
+    """Names without a pattern, of which nothing can be compressed; all at once they fit."""
+    names = [hashlib.sha256(f"{number}".encode()).hexdigest() for number in range(4000)]
+    fleet = applied(a_fleet(*map(a_node, names)), a_spec())
+
+    with pytest.raises(RecordTooLargeError) as caught:
+        _draft(fleet, a_spec(rollout=RolloutSpec(strategy="canary")), version="1.1.0")
+
+    assert [one.path for one in caught.value.reasons] == ["deployment", "rollout"]
+    assert caught.value.reasons[1].got > caught.value.reasons[0].allowed / 2
+    assert _draft(fleet, a_spec(), version="1.1.0").record.rollout is None
 
 
 def test_the_reply_names_the_generation_that_holds_the_change() -> None:
