@@ -101,6 +101,12 @@ def _order(chain: PlannedChain, place: ProgramPlace) -> str:
     return order_text(place.order, has_packages=place.has_packages_order)
 
 
+def _instructions(place: ProgramPlace) -> str:
+    """Those that are counted in the object alone are marked."""
+    about = "~" if place.is_estimate else ""
+    return f"{about}{place.instructions}" if place.instructions else ""
+
+
 def _add_chain(table: Table, chain: PlannedChain) -> None:
     note = " (only map entries, variables and arguments)" if chain.configuration_only else ""
     for index, place in enumerate(chain.programs):
@@ -111,7 +117,7 @@ def _add_chain(table: Table, chain: PlannedChain) -> None:
             program_text(place.deployment, restricted=place.restricted),
             f"{place.package} {place.version}".strip(),
             place.archive_sha256[:12],
-            str(place.instructions or ""),
+            _instructions(place),
             ", ".join(place.proceed_on),
             place.change + (note if place.change == "changed" else ""),
             style=CHANGE_STYLES[place.change],

@@ -11,8 +11,9 @@ import msgspec
 
 from services.scheduler.audiences import Sight
 from services.scheduler.chain_changes import changed_chains, takes_part
+from services.scheduler.placement import NodeView
 from shared.contracts.catalog import PackageVersion
-from shared.contracts.deployments import DeploymentRevision, DeploymentSpec
+from shared.contracts.deployments import DeploymentRecord, DeploymentRevision, DeploymentSpec
 from shared.contracts.desired import DesiredChain, DesiredNode, DesiredProgram
 from shared.contracts.link_options import LinkOptions
 from shared.contracts.node import StagedChain
@@ -119,6 +120,39 @@ def _with_trial(chain: PlannedChain, trial: StagedChain) -> PlannedChain:
     is_whole = not any(place.restricted for place in programs)
     verified = trial.verified_instructions if is_whole else 0
     return msgspec.structs.replace(chain, programs=programs, verified_instructions=verified)
+
+
+def with_estimates(
+    chains: Iterable[PlannedChain],
+    deployments: Mapping[str, DeploymentRecord],
+    nodes: Mapping[str, NodeView],
+) -> Iterable[PlannedChain]:
+    """The chains with what is known of programs that no node tried.
+
+    Args:
+        chains: Of a plan, with what nodes found.
+        deployments: As they will be, by key.
+        nodes: By name; what each gets is for its platform.
+    """
+    for chain in chains:
+        programs = tuple(
+            place
+            if place.instructions or place.restricted or chain.node not in nodes
+            else _with_estimate(place, deployments, nodes[chain.node].platform)
+            for place in chain.programs
+        )
+        yield msgspec.structs.replace(chain, programs=programs)
+
+
+def _with_estimate(
+    place: ProgramPlace, deployments: Mapping[str, DeploymentRecord], platform: str
+) -> ProgramPlace:
+    record = deployments.get(place.deployment)
+    resolved = record.revisions[-1].resolved if record is not None else None
+    if resolved is None or place.change == "removed":
+        return place
+    count = resolved.instructions.get(resolved.on_platform(platform).object, 0)
+    return msgspec.structs.replace(place, instructions=count, is_estimate=count > 0)
 
 
 def version_warnings(

@@ -125,6 +125,7 @@ def resolve_program(spec: DeploymentSpec, package: PackageVersion) -> ResolvedPr
         signed=package.signed,
         licences={path: _stated(package, path) for path in program.all_objects},
         shared_maps=_shared_maps(program, package),
+        instructions=_instructions(program, package),
     )
 
 
@@ -165,6 +166,15 @@ def _shared_maps(program: ProgramEntry, package: PackageVersion) -> tuple[MapFac
         if one.is_pinned_by_name
     }
     return tuple(found[name] for name in sorted(found))
+
+
+def _instructions(program: ProgramEntry, package: PackageVersion) -> dict[str, int]:
+    return {
+        facts.path: one.instructions
+        for facts in package.elf
+        for one in facts.programs
+        if facts.path in program.all_objects and one.function == program.function
+    }
 
 
 def _grace(package: PackageVersion) -> Grace | None:

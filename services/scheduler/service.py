@@ -35,7 +35,7 @@ from services.scheduler.execution import Execution
 from services.scheduler.groups import Refusals, check_generations, check_one_space
 from services.scheduler.joint_plan import draft_all, draft_together
 from services.scheduler.licence_standing import use_events
-from services.scheduler.plan_difference import with_trials
+from services.scheduler.plan_difference import with_estimates, with_trials
 from services.scheduler.rollout.going_back import is_where_it_began, rolled_back
 from services.scheduler.staging import judge_staging, seen_errors
 from shared.adapters.callers import Caller
@@ -143,8 +143,13 @@ class SchedulerService:
         )
         draft = without_silent(draft, self._records.silence)
         staged = await self._stage(draft, sight, *resolved)
-        chains = tuple(with_trials(draft.plan.chains, staged))
-        return msgspec.structs.replace(draft.plan, chains=chains)
+        fleet = self._records.fleet
+        chains = with_estimates(
+            with_trials(draft.plan.chains, staged),
+            {**fleet.deployments, **{one.key: one for one in draft.records}},
+            fleet.nodes,
+        )
+        return msgspec.structs.replace(draft.plan, chains=tuple(chains))
 
     async def apply_deployment(
         self, command: ApplyDeployment, caller: Caller, command_id: str, now: datetime

@@ -235,6 +235,8 @@ class ResolvedProgram(Message, frozen=True, kw_only=True):
     keep it."""
     shared_maps: tuple[MapFacts, ...] = ()
     """Maps that its objects declare to be one for all who declare them, by name."""
+    instructions: dict[str, int] = {}
+    """Of each object that nodes may get, as its bytes say; of a source nobody knows."""
     kept: dict[str, KeptArtifact] = {}
     """Platform to what its nodes run on; not named: they get this version."""
 

@@ -25,7 +25,10 @@ class ProgramPlace(Message, frozen=True, kw_only=True):
     change: Literal["kept", "added", "changed", "removed"]
     archive_sha256: str = ""
     instructions: int = 0
-    """As the node linked it for the plan; 0: it was not tried."""
+    """As the node linked it for the plan, or as is said below; 0: not known."""
+    is_estimate: bool = False
+    """Whether the node did not try it, and `instructions` are those that the object's bytes have;
+    linking adds some."""
     object_sha256: str = ""
     """Of the object that the node took from the archive; empty: it was not tried."""
     restricted: bool = False

@@ -18,10 +18,11 @@ from services.scheduler.acceptance import draft_application
 from services.scheduler.audiences import EVERYBODYS, EVERYTHING, Audiences
 from services.scheduler.chain_reasons import chain_reasons
 from services.scheduler.desired_state import Fleet
-from services.scheduler.plan_difference import with_trials
+from services.scheduler.plan_difference import with_estimates, with_trials
 from services.scheduler.status import deployment_status
 from shared.contracts.link_options import LinkWishes
 from shared.contracts.node import StagedChain
+from shared.contracts.package_facts import ProgramFacts
 from shared.contracts.scheduler import DeploymentStatus
 from shared.contracts.selectors import InterfaceSelector, LabelRule
 from shared.errors import RefusedError
@@ -223,3 +224,36 @@ def test_a_plan_has_what_nodes_found_when_they_tried_it() -> None:
     assert whole.verified_instructions == 700
     assert [one.instructions for one in part.programs] == [0, 7]
     assert (part.verified_instructions, untried.verified_instructions) == (0, 0)
+
+
+def test_what_no_node_tried_has_what_its_bytes_say() -> None:
+    """Marked as such; what was tried, removed or is of a source has what it had."""
+    program = ProgramFacts(function="limiter", section="xdp", instructions=190, helpers=())
+    plain = a_package()
+    (facts,) = plain.elf
+    counted = msgspec.structs.replace(
+        plain, elf=(msgspec.structs.replace(facts, programs=(program,)),)
+    )
+    fleet = applied(a_fleet(), a_spec("base", order=1))
+    draft = draft_application(fleet, a_spec(), counted, a_command(2))
+    deployments = {**fleet.deployments, draft.record.key: draft.record}
+    (chain,) = draft.plan.chains
+    tried = msgspec.structs.replace(
+        chain,
+        programs=tuple(msgspec.structs.replace(one, instructions=7) for one in chain.programs),
+    )
+    gone = msgspec.structs.replace(
+        chain,
+        programs=tuple(msgspec.structs.replace(one, change="removed") for one in chain.programs),
+    )
+
+    found = [
+        [(one.instructions, one.is_estimate) for one in shown.programs]
+        for shown in with_estimates((chain, tried, gone), deployments, fleet.nodes)
+    ]
+
+    assert found == [
+        [(0, False), (190, True)],
+        [(7, False), (7, False)],
+        [(0, False), (0, False)],
+    ]
