@@ -24,7 +24,7 @@ from cli.console import JsonFlag, plain
 from cli.deployment_document import read_deployment
 from cli.package_new import begin_package
 from cli.simulated_deployment import Converged, deploy_to
-from cli.simulated_nodes import FleetWish, ProcessUse, simulated_system
+from cli.simulated_nodes import Absences, FleetWish, ProcessUse, simulated_system
 from shared.contracts.base import Message
 
 PACKAGE: Final = "simulated"
@@ -44,6 +44,7 @@ class FleetSimulated(Message, frozen=True, kw_only=True):
     registered_seconds: float
     """From the start of the nodes until the bus had the inventory of each."""
     deployed: Converged
+    absences: Absences
     used: dict[str, ProcessUse]
     """By process, from its start."""
 
@@ -55,6 +56,8 @@ def fleet(
     seed: int = 0,
     failure_rate: Share = 0.0,
     latency_ms: Milliseconds = 0.0,
+    vanish_rate: Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1))] = 0.0,
+    away_seconds: Annotated[float, Parameter(validator=validators.Number(gt=0, lte=3600))] = 60.0,
     processes: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=64))] = 1,
     package: Path | None = None,
     deployment: Path | None = None,
@@ -74,11 +77,18 @@ def fleet(
     nodes
         How many.  Each is named sim-00001 and so on, with labels `zone` (4) and `rack` (12).
     seed
-        Decides what fails and how long things take; the same seed, the same troubles.
+        Decides what fails, how long things take and who goes away; the same seed, the same
+        troubles.
     failure_rate
         Share of the calls to kernels that fail; nodes try again.
     latency_ms
         How long each step that blocks takes on average.
+    vanish_rate
+        Share of the nodes whose connection is cut just before the deployment; all come back, about
+        half of them with an executor that started anew over the same disk and kernel.
+    away_seconds
+        How long they are away on average.  One that was not heard for 30 s counts as silent, and
+        the deployment is accepted without it; until then it is asked for again and again.
     processes
         Over how many processes the nodes are spread.
     package
@@ -97,6 +107,8 @@ def fleet(
         seed=seed,
         failure_rate=failure_rate,
         latency_ms=latency_ms,
+        vanish_rate=vanish_rate,
+        away_seconds=away_seconds if vanish_rate else 0.0,
         processes=processes,
     )
     with ExitStack() as held:
@@ -115,13 +127,20 @@ def fleet(
                 async with simulated_system(place, wish, stop=stop, told=told) as system:
                     registered = loop.time() - began
                     deployed = await deploy_to(
-                        system, source, spec, wait_seconds=wait_seconds, stop=stop, told=told
+                        system,
+                        source,
+                        spec,
+                        wait_seconds=wait_seconds,
+                        stop=stop,
+                        told=told,
+                        sends_away=vanish_rate > 0,
                     )
                     done = FleetSimulated(
                         installation=str(place / "installation"),
                         fleet=wish,
                         registered_seconds=round(registered, 3),
                         deployed=deployed,
+                        absences=system.absences,
                         used=system.used(),
                     )
                     if stay and not stop.is_set():
@@ -172,6 +191,13 @@ def _render(done: FleetSimulated) -> RenderableType:
         )
     ]
     lines += [Text(plain(one), style="red") for one in found.reasons]
+    if (gone := done.absences).away:
+        lines.append(
+            Text(
+                f"{gone.away} nodes went away, {gone.restarted} of them started anew, "
+                f"{gone.returned} came back; accepted without {found.silent} of them"
+            )
+        )
     table = Table(box=None, pad_edge=False)
     for heading in ("process", "CPU s", "of these to converge", "MiB"):
         table.add_column(heading, header_style="bold", justify="right" if table.columns else "left")

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,7 +40,20 @@ class FleetWish(Message, frozen=True, kw_only=True):
     seed: int = 0
     failure_rate: float = 0.0
     latency_ms: float = 0.0
+    vanish_rate: float = 0.0
+    away_seconds: float = 0.0
     processes: int = 1
+
+
+class Absences(Message, frozen=True, kw_only=True):
+    """Nodes that went away."""
+
+    away: int = 0
+    """How many went."""
+    restarted: int = 0
+    """How many of these had their executor started anew meanwhile."""
+    returned: int = 0
+    """How many of these are connected again."""
 
 
 class ProcessUse(Message, frozen=True, kw_only=True):
@@ -54,8 +68,54 @@ class SimulatedSystem:
     """Services, bus and nodes that run."""
 
     system: System
-    fleets: Mapping[str, int]
-    """Processes of simulated nodes: name to id."""
+    children: Sequence[Child]
+    """Processes of simulated nodes."""
+    told: Callable[[str, int], None]
+
+    @property
+    def fleets(self) -> Mapping[str, int]:
+        """Processes of simulated nodes: name to id."""
+        return {_name(part): child.pid for part, child in enumerate(self.children)}
+
+    @property
+    def absences(self) -> Absences:
+        """As they are now."""
+        found = [_progress(self.system.layout, part) for part in range(len(self.children))]
+        return Absences(
+            away=sum(one.get("away", 0) for one in found),
+            restarted=sum(one.get("restarted", 0) for one in found),
+            returned=sum(one.get("returned", 0) for one in found),
+        )
+
+    async def send_away(self, stop: asyncio.Event) -> None:
+        """The nodes that go away are away.
+
+        Raises:
+            FaultError: A process ended, or it was stopped.
+        """
+        for child in self.children:
+            with suppress(ProcessLookupError):  # it ended, which is said below
+                os.kill(child.pid, signal.SIGUSR1)
+        await self._reached("away", "sending nodes away", stop)
+
+    async def wait_for_return(self, stop: asyncio.Event) -> None:
+        """The nodes that went away are connected again.
+
+        Raises:
+            FaultError: A process ended, or it was stopped.
+        """
+        await self._reached("returned", "waiting for nodes that are away", stop)
+
+    async def _reached(self, what: str, doing: str, stop: asyncio.Event) -> None:
+        self.told(doing, 0)
+        await _reached(
+            self.system.layout,
+            self.children,
+            stop,
+            lambda count: self.told(doing, count),
+            what=what,
+            of="vanishing",
+        )
 
     @property
     def credentials(self) -> Path:
@@ -102,9 +162,15 @@ async def simulated_system(
             raise FaultError("stopped before it was ready")
         told("registering nodes", 0)
         children = [await _start(layout, wish, part, stack) for part in range(wish.processes)]
-        await _registered(layout, children, stop, lambda count: told("registering nodes", count))
-        fleets = {_name(part): child.pid for part, child in enumerate(children)}
-        yield SimulatedSystem(system, fleets)
+        await _reached(
+            layout,
+            children,
+            stop,
+            lambda count: told("registering nodes", count),
+            what="registered",
+            of="nodes",
+        )
+        yield SimulatedSystem(system, children, told)
 
 
 async def _start(layout: Layout, wish: FleetWish, part: int, stack: AsyncExitStack) -> Child:
@@ -116,6 +182,8 @@ async def _start(layout: Layout, wish: FleetWish, part: int, stack: AsyncExitSta
         "SIMULATION_SEED": str(wish.seed),
         "SIMULATION_FAILURE_RATE": str(wish.failure_rate),
         "SIMULATION_LATENCY_MS": str(wish.latency_ms),
+        "SIMULATION_VANISH_RATE": str(wish.vanish_rate),
+        "SIMULATION_AWAY_SECONDS": str(wish.away_seconds),
     }
     log = layout.logs / f"{_name(part)}.log"
     child = await start_child((sys.executable, "-m", MODULE), environment=environment, log=log)
@@ -125,10 +193,16 @@ async def _start(layout: Layout, wish: FleetWish, part: int, stack: AsyncExitSta
     return child
 
 
-async def _registered(
-    layout: Layout, children: Sequence[Child], stop: asyncio.Event, told: Callable[[int], None]
+async def _reached(
+    layout: Layout,
+    children: Sequence[Child],
+    stop: asyncio.Event,
+    told: Callable[[int], None],
+    *,
+    what: str,
+    of: str,
 ) -> None:
-    """Every node of these processes is registered.
+    """In every process, as many nodes are `what` as are `of`; both are counts of its progress.
 
     Raises:
         FaultError: A process ended, or it was stopped.
@@ -136,9 +210,9 @@ async def _registered(
     ends = [asyncio.create_task(child.ended()) for child in children]
     try:
         while not stop.is_set():
-            found = [_progress(_progress_file(layout, part)) for part in range(len(children))]
-            told(sum(one["registered"] for one in found))
-            if all(one["registered"] == one["nodes"] for one in found):
+            found = [_progress(layout, part) for part in range(len(children))]
+            told(sum(one.get(what, 0) for one in found))
+            if all(one and one.get(what, 0) == one.get(of, 0) for one in found):
                 return
             await asyncio.wait(ends, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             for part, end in enumerate(ends):
@@ -148,7 +222,7 @@ async def _registered(
     finally:
         for end in ends:
             end.cancel()
-    raise FaultError("stopped before every node was registered")
+    raise FaultError(f"stopped before every node was {what}")
 
 
 def _name(part: int) -> str:
@@ -159,10 +233,11 @@ def _progress_file(layout: Layout, part: int) -> Path:
     return layout.run / f"{_name(part)}.json"
 
 
-def _progress(path: Path) -> dict[str, int]:
-    """How far a process is; before it said anything, it has not begun."""
+def _progress(layout: Layout, part: int) -> dict[str, int]:
+    """How far a process is; empty: it has not said anything yet."""
+    path = _progress_file(layout, part)
     if not path.exists():
-        return {"nodes": 1, "registered": 0}
+        return {}
     return msgspec.json.decode(path.read_bytes(), type=dict[str, int])
 
 

@@ -25,6 +25,7 @@ from shared.errors import VerificationError
 from tests.support.command_line import run_l3af
 
 NODES = 10
+SEED = 7
 
 
 async def test_a_fleet_with_troubles_runs_what_is_deployed(tmp_path: Path) -> None:
@@ -40,6 +41,26 @@ async def test_a_fleet_with_troubles_runs_what_is_deployed(tmp_path: Path) -> No
     assert done["deployed"]["places"] == NODES
     assert {"nats-server", "scheduler", "nodes-1"} <= done["used"].keys()
     assert (tmp_path / "fleet" / "installation" / "logs" / "nodes-1.log").exists()
+
+
+async def test_nodes_that_were_away_follow_when_they_are_back(tmp_path: Path) -> None:
+    """Some are cut off and some start anew; all are back and run the deployment at its end."""
+    troubles = Troubles(seed=SEED, vanish_rate=0.4, away_seconds=2)
+    absences = [troubles.absence(f"sim-{number:05d}") for number in range(1, NODES + 1)]
+    restarts = [one.restarts for one in absences if one is not None]
+    assert set(restarts) == {True, False}
+
+    answer = await run_l3af(
+        *("sim", "fleet", "--nodes", str(NODES), "--seed", str(SEED), "--vanish-rate", "0.4"),
+        *("--away-seconds", "2", "--folder", str(tmp_path / "fleet"), "--json"),
+    )
+
+    assert answer.status == 0, answer.message
+    done = answer.document
+    assert done["deployed"]["outcome"] == "succeeded"
+    assert done["deployed"]["places"] == NODES
+    gone = len(restarts)
+    assert done["absences"] == {"away": gone, "restarted": sum(restarts), "returned": gone}
 
 
 async def test_an_occupied_folder_is_refused(tmp_path: Path) -> None:
@@ -87,6 +108,19 @@ def test_latencies_are_what_was_asked_for_on_average(latency_ms: float) -> None:
     mean_ms = sum(troubles.latency_seconds(rng) for _ in range(5000)) / 5
 
     assert mean_ms == pytest.approx(latency_ms, rel=0.1)
+
+
+def test_who_goes_away_follows_from_the_seed() -> None:
+    """As many as asked for, for about as long; the same seed, the same ones; otherwise nobody."""
+    troubles = Troubles(seed=1, vanish_rate=0.2, away_seconds=10)
+    names = [f"sim-{number:05d}" for number in range(2000)]
+    found = {name: one for name in names if (one := troubles.absence(name)) is not None}
+
+    assert len(found) == pytest.approx(400, rel=0.15)
+    assert all(5 <= one.seconds <= 15 for one in found.values())
+    assert sum(one.restarts for one in found.values()) == pytest.approx(200, rel=0.25)
+    assert all(troubles.absence(name) == one for name, one in found.items())
+    assert not any(Troubles(seed=1).absence(name) for name in names)
 
 
 async def test_what_is_not_simulated_is_refused_by_name() -> None:

@@ -18,6 +18,7 @@ from services.node_executor.adapters.state_file import (
     JournalUnwritableError,
     StateInUseError,
     StateStoreError,
+    open_in_memory,
 )
 from services.node_executor.adapters.state_store import StateStore
 from services.node_executor.adapters.state_waiting import open_when_free
@@ -48,6 +49,16 @@ class World:
             new_salt=lambda: next(self._ticks).to_bytes(16, "big"),
             on_event=self.told.append,
             max_bytes=max_bytes,
+        )
+
+    def over(self, connection: sqlite3.Connection) -> StateStore:
+        """As a start of a simulated node does."""
+        return StateStore.in_memory(
+            connection,
+            emitter="node/n1",
+            now=lambda: f"2026-01-01T00:00:00.{next(self._ticks):06}Z",
+            new_salt=lambda: next(self._ticks).to_bytes(16, "big"),
+            on_event=self.told.append,
         )
 
     def filled(self) -> None:
@@ -93,6 +104,21 @@ def test_what_was_written_is_there_again(world: World) -> None:
     assert not store.unnumbered()
     assert (store.has_published("a"), store.has_published("c")) == (True, False)
     assert world.set_aside() == []
+
+
+def test_a_state_in_memory_outlives_its_store(world: World) -> None:
+    """The next one over the same connection remembers, and counts on."""
+    connection = open_in_memory()
+    first = world.over(connection)
+    assert first.number(PUBLIC, 0) == []
+    first.journal([("a", a_body("chain.attach"))], MEMORY)
+
+    second = world.over(connection)
+    second.journal([("b", a_body("chain.detach"))])
+
+    assert second.remembered() == {POINT: MEMORY}
+    assert said(second.unpublished()) == [(1, "chain.attach"), (2, "chain.detach")]
+    connection.close()
 
 
 def _rewrite(statement: str) -> Callable[[Path], None]:

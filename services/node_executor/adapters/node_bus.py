@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -41,20 +42,32 @@ RequestT = TypeVar("RequestT", bound=Request)
 ReplyT = TypeVar("ReplyT", bound=Message)
 MessageT = TypeVar("MessageT", bound=msgspec.Struct)
 
+Connecting = Callable[[Path], AbstractAsyncContextManager[Bus]]
+
 log = structlog.get_logger()
+
+
+def connect_node(credentials_dir: Path) -> AbstractAsyncContextManager[Bus]:
+    """As `connect`, with the credentials of a node."""
+    return connect(credentials_dir, role=ROLE)
 
 
 class NodeBus:
     """The connection of one node, whenever there is one."""
 
-    def __init__(self, credentials_dir: Path) -> None:
+    def __init__(self, credentials_dir: Path, *, connecting: Connecting = connect_node) -> None:
         """Nothing is connected.
+
+        Args:
+            credentials_dir: The node's own.
+            connecting: Makes a connection with them, for the length of a block.
 
         Raises:
             RefusedError: The credentials directory holds something malformed.
             FaultError: It cannot be read.
         """
         self._credentials_dir: Final = credentials_dir
+        self._connecting: Final = connecting
         identity = Identity(credentials_dir, role=ROLE)
         self.name: Final = identity.name
         self.trust_root: Final = bytes.fromhex(identity.facts.trust_root)
@@ -152,7 +165,7 @@ class NodeBus:
         pause_seconds = FIRST_RETRY_SECONDS
         while True:
             try:
-                async with connect(self._credentials_dir, role=ROLE) as bus:
+                async with self._connecting(self._credentials_dir) as bus:
                     self._bus = bus
                     self._arrived.set()
                     pause_seconds = FIRST_RETRY_SECONDS

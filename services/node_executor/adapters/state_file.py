@@ -140,9 +140,9 @@ def open_state(path: Path, *, now: str) -> Opened:
         raise opening_failed(path, error) from error
 
 
-def open_in_memory() -> Opened:
-    """A new state that ends with this process."""
-    return Opened(_connect(":memory:"), is_new=True)
+def open_in_memory() -> sqlite3.Connection:
+    """A new state that ends with this connection."""
+    return _connect(":memory:")
 
 
 def opening_failed(path: Path, error: OSError | sqlite3.Error) -> StateStoreError:

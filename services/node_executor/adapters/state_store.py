@@ -31,7 +31,6 @@ from services.node_executor.adapters.state_file import (
     cannot_write,
     make_tables,
     mark_made,
-    open_in_memory,
     open_state,
     opening_failed,
 )
@@ -116,18 +115,21 @@ class StateStore:
     @classmethod
     def in_memory(
         cls,
+        connection: sqlite3.Connection,
         *,
         emitter: str,
         now: Callable[[], str],
         new_salt: Callable[[], bytes],
         on_event: Callable[[Event], object],
     ) -> StateStore:
-        """A new store that ends with this process; arguments as those of `open`."""
-        opened = open_in_memory()
-        store = cls(
-            opened.connection, emitter=emitter, now=now, new_salt=new_salt, on_event=on_event
-        )
-        store._begin(opened)
+        """A store over what `open_in_memory` gave, with all that an earlier one wrote there.
+
+        The other arguments are those of `open`.
+        """
+        store = cls(connection, emitter=emitter, now=now, new_salt=new_salt, on_event=on_event)
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if not version:
+            store._begin(Opened(connection, is_new=True))
         return store
 
     def close(self) -> None:

@@ -33,6 +33,10 @@ class SimulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Share of the calls to kernels that fail."""
     latency_ms: Annotated[float, Meta(ge=0, le=10_000)] = 0.0
     """How long a step that blocks takes on average."""
+    vanish_rate: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    """Share of the nodes that go away once, when SIGUSR1 comes."""
+    away_seconds: Annotated[float, Meta(ge=0, le=3600)] = 0.0
+    """For how long on average."""
     period_seconds: Annotated[float, Meta(ge=1, le=3600)] = 15.0
     """As NODE_EXECUTOR_PERIOD_SECONDS."""
     log_level: LogLevel = "error"
@@ -43,3 +47,11 @@ class FleetProgress(Message, frozen=True, kw_only=True):
 
     nodes: int
     registered: int
+    vanishing: int = 0
+    """That go away when they are told to."""
+    away: int = 0
+    """That went, whether they are back or not."""
+    restarted: int = 0
+    """Of these: whose executor started anew meanwhile."""
+    returned: int = 0
+    """Of these: that are connected again."""

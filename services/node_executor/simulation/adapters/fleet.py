@@ -14,9 +14,11 @@ import msgspec
 import structlog
 
 from services.node_executor.simulation.adapters.archives import Shelf
+from services.node_executor.simulation.adapters.host import SimulatedHost
+from services.node_executor.simulation.adapters.line import Line
 from services.node_executor.simulation.adapters.node import SimulatedNode
 from services.node_executor.simulation.config import FleetProgress
-from services.node_executor.simulation.troubles import Troubles
+from services.node_executor.simulation.troubles import Absence, Troubles
 from shared.adapters.exception_groups import plain_task_group
 from shared.errors import FaultError
 
@@ -46,7 +48,7 @@ class SimulatedFleet:
             credentials_dir: Has a folder for each of them.
             troubles: What goes wrong.
             period_seconds: Of each node's rounds.
-            told: Hears how many are registered.
+            told: Hears how many are registered, away and back.
         """
         self._numbers: Final = nodes
         self._credentials_dir: Final = credentials_dir
@@ -55,34 +57,78 @@ class SimulatedFleet:
         self._told: Final = told
         self._shelf: Final = Shelf()
         self._gate: Final = asyncio.Semaphore(JOINING_AT_ONCE)
+        self._lines: Final = {name: Line() for name in nodes}
+        self._ends: Final[dict[str, asyncio.Event]] = {}
+        self._absences: Final = {
+            name: absence for name in nodes if (absence := troubles.absence(name)) is not None
+        }
+        self._leaving: Final = asyncio.Event()
         self._registered: Final[set[str]] = set()
+        self._away: Final[set[str]] = set()
+        self._returned: Final[set[str]] = set()
+
+    def send_away(self) -> None:
+        """The nodes that go away go now, once."""
+        self._leaving.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """All of them serve until `stop` is set; one that fails is started again."""
         async with plain_task_group() as tasks:
             for name in self._numbers:
                 tasks.create_task(self._keep(name, stop))
+            leaving = [
+                tasks.create_task(self._go_away(name, absence))
+                for name, absence in self._absences.items()
+            ]
+            await stop.wait()
+            for task in leaving:
+                task.cancel()
+            for ends in self._ends.values():
+                ends.set()
 
     async def _keep(self, name: str, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            try:
-                await self._run(name, stop)
-            except FaultError as fault:
-                log.warning("node_failed", node=name, why=fault.message)
-                await asyncio.sleep(AGAIN_SECONDS)
-
-    async def _run(self, name: str, stop: asyncio.Event) -> None:
-        async with self._gate:
-            if stop.is_set():
-                return
-            node = SimulatedNode(
-                self._credentials_dir / name,
+            host = SimulatedHost(
+                name,
                 self._numbers[name],
                 troubles=self._troubles,
                 shelf=self._shelf,
-                period_seconds=self._period_seconds,
+                line=self._lines[name],
             )
-            running = asyncio.create_task(node.run(stop))
+            try:
+                while not stop.is_set():
+                    await self._run(host)
+            except FaultError as fault:
+                log.warning("node_failed", node=name, why=fault.message)
+                await asyncio.sleep(AGAIN_SECONDS)
+            finally:
+                host.close()
+
+    async def _go_away(self, name: str, absence: Absence) -> None:
+        await self._leaving.wait()
+        line = self._lines[name]
+        line.cut()
+        if absence.restarts:
+            self._ends[name].set()
+        self._away.add(name)
+        self._tell()
+        await asyncio.sleep(absence.seconds)
+        line.mend()
+        await line.connection()
+        self._returned.add(name)
+        self._tell()
+
+    async def _run(self, host: SimulatedHost) -> None:
+        name, ends = host.name, asyncio.Event()
+        self._ends[name] = ends
+        if name in self._registered:
+            await self._node(host).run(ends)
+            return
+        async with self._gate:
+            if ends.is_set():
+                return
+            node = self._node(host)
+            running = asyncio.create_task(node.run(ends))
             registered = asyncio.create_task(node.registered())
             try:
                 await asyncio.wait((running, registered), return_when=asyncio.FIRST_COMPLETED)
@@ -92,8 +138,29 @@ class SimulatedFleet:
             if len(self._registered) == len(self._numbers):
                 gc.collect()
                 gc.freeze()  # a collection would look at what all nodes have, for the sake of one
-            self._told(FleetProgress(nodes=len(self._numbers), registered=len(self._registered)))
+            self._tell()
         await running
+
+    def _node(self, host: SimulatedHost) -> SimulatedNode:
+        return SimulatedNode(
+            self._credentials_dir / host.name,
+            host,
+            troubles=self._troubles,
+            period_seconds=self._period_seconds,
+        )
+
+    def _tell(self) -> None:
+        restarting = {name for name, absence in self._absences.items() if absence.restarts}
+        self._told(
+            FleetProgress(
+                nodes=len(self._numbers),
+                registered=len(self._registered),
+                vanishing=len(self._absences),
+                away=len(self._away),
+                restarted=len(self._away & restarting),
+                returned=len(self._returned),
+            )
+        )
 
 
 def write_progress(path: Path, progress: FleetProgress) -> None:

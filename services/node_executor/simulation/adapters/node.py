@@ -46,14 +46,13 @@ from services.node_executor.metric_windows import MetricWindows
 from services.node_executor.metrics_sampling import Sampler
 from services.node_executor.resting import Resting
 from services.node_executor.service import NodeExecutorService
-from services.node_executor.simulation.adapters.archives import MemoryCache, Shelf
+from services.node_executor.simulation.adapters.host import SimulatedHost
 from services.node_executor.simulation.adapters.machine import (
     NoCompiler,
     NoMachine,
     SimulatedThread,
 )
-from services.node_executor.simulation.inventory import INTERFACES, SimulatedInventory
-from services.node_executor.simulation.kernel import SimulatedKernel
+from services.node_executor.simulation.inventory import SimulatedInventory
 from services.node_executor.simulation.linking import linker_of
 from services.node_executor.simulation.troubles import Troubles
 from services.node_executor.snapshots import Snapshots
@@ -65,39 +64,32 @@ PLATFORM = "linux-x86_64"
 
 
 class SimulatedNode:
-    """From its start to its end; started again it is a node that lost its disk."""
+    """One run of its executor, from its start to its end."""
 
     def __init__(
         self,
         credentials_dir: Path,
-        number: int,
+        host: SimulatedHost,
         *,
         troubles: Troubles,
-        shelf: Shelf,
         period_seconds: float,
     ) -> None:
         """Nothing is connected.
 
         Args:
             credentials_dir: Its own.
-            number: Among the nodes of its fleet; decides its labels.
+            host: What earlier runs left; no other run is over it now.
             troubles: What goes wrong.
-            shelf: Where the bytes of archives lie.
             period_seconds: How often everything is compared without anybody asking.
 
         Raises:
             RefusedError: The credentials directory holds something malformed.
             FaultError: It cannot be read.
         """
-        bus = NodeBus(credentials_dir)
+        bus = NodeBus(credentials_dir, connecting=host.line.connected)
         self.name = bus.name
-        boot_id, start = secrets.token_hex(16), secrets.token_hex(16)
-        kernel = SimulatedKernel(
-            failure_rate=troubles.failure_rate, rng=troubles.rng(bus.name, "failures")
-        )
-        for interface in INTERFACES:
-            kernel.add_interface(interface)
-        self.kernel = kernel
+        boot_id, start = host.boot_id, secrets.token_hex(16)
+        kernel = host.kernel
         thread = SimulatedThread(troubles, troubles.rng(bus.name, "latency"))
         journaled = asyncio.Queue[Event]()
         tally = EventTally()
@@ -106,7 +98,8 @@ class SimulatedNode:
             journaled.put_nowait(event)
             tally.note(event)
 
-        self._store = store = StateStore.in_memory(
+        store = StateStore.in_memory(
+            host.state,
             emitter=f"node/{bus.name}",
             now=_now,
             new_salt=partial(secrets.token_bytes, 16),
@@ -120,7 +113,7 @@ class SimulatedNode:
         )
         archives = Archives(
             bus=bus,
-            cache=MemoryCache(shelf),
+            cache=host.cache,
             disk=thread,
             thread=thread,
             journal=store,
@@ -173,7 +166,7 @@ class SimulatedNode:
             thread=thread,
             store=store,
             inventory=SimulatedInventory(
-                bus.name, number, kernel=kernel, boot_id=boot_id, at=_now()
+                bus.name, host.number, kernel=kernel, boot_id=boot_id, at=_now()
             ),
             now=_now,
         )
@@ -244,11 +237,8 @@ class SimulatedNode:
         Raises:
             FaultError: Something that it cannot do without failed.
         """
-        try:
-            await self._trust.open()
-            await self._service.run(stop)
-        finally:
-            self._store.close()
+        await self._trust.open()
+        await self._service.run(stop)
 
 
 def _utc_now() -> datetime:
