@@ -6,8 +6,12 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
+import msgspec
 import pytest
 
+from services.scheduler.adapters.fleet_records import FleetRecords
+from shared.adapters.kv import RevisionConflictError
+from shared.adapters.watched_bus import StoredChange
 from shared.contracts.deployments import DEPLOYMENTS, DeploymentSpec
 from shared.contracts.scheduler import APPLY_DEPLOYMENT, ApplyDeployment
 from shared.contracts.storage import outbox_bucket
@@ -172,3 +176,26 @@ async def test_what_nobody_is_left_to_finish_counts_as_it_is(buses: Buses) -> No
             await until_running(operator, "edge")
 
     assert [one.deployment for one in node.told[-1].chains[0].programs] == ["edge"]
+
+
+async def test_what_is_there_in_part_is_not_written_over(system: System) -> None:
+    """A step that was decided without it finds that the record is another one."""
+    await system.catalog()
+    await system.node("n1")
+    await system.apply(a_spec("edge", order=10))
+    await until_running(system.operator, "edge")
+    await until_settled(system.scheduler)
+    records, bucket = FleetRecords(system.scheduler), system.scheduler.bucket(DEPLOYMENTS)
+    await records.reread()
+    known = records.fleet.deployments["edge"]
+    newest = msgspec.structs.replace(
+        known.revisions[-1], revision=2, together={"edge": 2, "guard": 1}
+    )
+    part = msgspec.structs.replace(known, revisions=(*known.revisions, newest), generation=2)
+    revision = await bucket.update("edge", part, revision=records.revision_of("edge"))
+
+    records.note(StoredChange(DEPLOYMENTS.name, "edge", msgspec.json.encode(part), revision))
+
+    assert records.fleet.deployments["edge"] is known
+    with pytest.raises(RevisionConflictError):
+        await bucket.update("edge", known, revision=records.revision_of("edge"))

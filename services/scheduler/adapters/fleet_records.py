@@ -153,8 +153,12 @@ class FleetRecords:
         return [one.value for _, one in sorted(self._labels.items()) if one.value.cordon]
 
     def revision_of(self, deployment: str) -> int:
-        """Of its record in the bucket, by key; 0: there is none."""
-        entry = self._stored.get(deployment)
+        """Of its record in the fleet, by key; 0: there is none.
+
+        Not of one that is stored and not acted upon yet: whoever decided without it must not
+        write over it.
+        """
+        entry = self._deployments.get(deployment)
         return entry.revision if entry is not None else 0
 
     async def watch(self) -> None:
