@@ -34,6 +34,10 @@ class _Kind(NamedTuple):
     hook: str = ""
 
 
+_NAMED: Final = 3
+"""From which field on a kind is of something that an event names."""
+
+
 @dataclass(slots=True)
 class _Said:
     count: int = 0
@@ -102,9 +106,11 @@ class EventTally:
 
     def _forget(self) -> None:
         """The kind that was not said for longest names nothing any more."""
-        oldest = next(kind for kind in self._kinds if kind.interface or kind.deployment)
+        oldest = next((kind for kind in self._kinds if any(kind[_NAMED:])), None)
+        if oldest is None:  # as many as there are actions in the spaces that are told of them
+            return
         said = self._kinds.pop(oldest)
-        kept = self._kinds.setdefault(_Kind(*oldest[:3]), _Said())
+        kept = self._kinds.setdefault(_Kind(*oldest[:_NAMED]), _Said())
         kept.count += said.count
         if said.number > kept.number:
             kept.newest, kept.number = said.newest, said.number

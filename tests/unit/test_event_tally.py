@@ -65,6 +65,15 @@ def test_however_many_places_come_and_go_the_node_counts_all() -> None:
     assert [one[:2] for one in counted(tally)] == [(False, 100), (True, 1)]
 
 
+def test_events_that_name_nothing_are_counted_however_many_kinds_there_are() -> None:
+    """There is nothing that they could lose, and they are as few as what a node can say."""
+    tally = EventTally(max_kinds=1)
+    for number, action in enumerate(("node.register", "node.mode", "node.register"), start=1):
+        tally.note(an_event(number, action=action, outcome="observed"))
+
+    assert [one[:2] for one in counted(tally)] == [(False, 1), (False, 2)]
+
+
 def test_the_kernels_count_of_processor_time_is_read(tmp_path: Path) -> None:
     """All but idle and waiting is work; time of guests is not counted twice."""
     stat = tmp_path / "stat"
