@@ -35,7 +35,7 @@ class Threshold(Document, frozen=True, kw_only=True):
 
     count: Annotated[int, Meta(ge=2, le=1000)]
     within_seconds: Annotated[int, Meta(ge=1, le=86_400)]
-    """By the emitters' clocks."""
+    """By when the log received them."""
     by: Annotated[str, Meta(max_length=200)] = ""
     """Field whose values are counted apart, as `actor.key`; a record without it does not count.
     Empty: all are counted together."""

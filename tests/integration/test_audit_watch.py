@@ -83,6 +83,29 @@ async def test_rules_of_the_release_find_what_goes_wrong(buses: Buses, tmp_path:
     assert found[1]["record"] - found[0]["record"] == 10
 
 
+async def test_what_somebody_else_noted_is_read_and_gone_on_from(
+    buses: Buses, tmp_path: Path
+) -> None:
+    """As after a write that was given up and came late: nothing is missed, or said twice."""
+    administrator = await buses.open("administrator")
+    catalog = EmittingBus(await buses.open("service-catalog"), "catalog")
+    async with running_auditor(buses.server, tmp_path / "auditor") as own:
+        await administrator.request(SET_WATCH_RULES, SetWatchRules(watch=EVERY_PUBLICATION))
+        await catalog.emit_many(5)
+        await told(administrator, 5)
+        state = await own.bucket(WATCH_STATE).get("state")
+        assert state is not None
+        await own.bucket(WATCH_STATE).put("state", state.value)
+        await catalog.emit_many(5)
+        await told(administrator, 10)
+        await catalog.emit_many(5)
+        found = await told(administrator, 15)
+        await looked_at(administrator, 15)
+        assert len(await alerts(administrator)) == 15
+
+    assert len({one["record"] for one in found}) == 15
+
+
 async def test_every_alert_is_said_once_whoever_looks_again(buses: Buses, tmp_path: Path) -> None:
     """An auditor that starts anew, and one that does not know what was looked at since."""
     administrator = await buses.open("administrator")

@@ -23,7 +23,7 @@ from services.auditor.store import LogStore, SupersededError
 from services.auditor.watching.alerts import alert_event
 from services.auditor.watching.evaluation import Alert, Watcher, seen_stored
 from services.auditor.watching.rules import DEFAULT_RULES, ReadyRule, ready_rules
-from shared.adapters.kv import Entry, KeyValue
+from shared.adapters.kv import Entry, KeyValue, RevisionConflictError
 from shared.contracts.events import Audience
 from shared.contracts.watching import (
     RULES_KEY,
@@ -88,8 +88,8 @@ class WatchedLog:
                 pause_seconds = 0.0 if is_looking else PAUSE_SECONDS
             except SupersededError:
                 raise
-            except FaultError as fault:
-                _log.warning("watching_delayed", why=fault.message)
+            except (FaultError, RevisionConflictError) as error:  # what is noted is read anew
+                _log.warning("watching_delayed", why=error.message)
                 self._watcher, pause_seconds = None, RETRY_SECONDS
             except RefusedError as error:  # credentials of an earlier release
                 _log.warning("nothing_is_watched", why=error.message)
