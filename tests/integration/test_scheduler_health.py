@@ -6,12 +6,18 @@ from __future__ import annotations
 
 import asyncio
 
+from services.scheduler.adapters.health_questions import Answer, HealthQuestions
+from services.scheduler.audiences import Audiences
+from services.scheduler.rollout.health_watches import Question
+from shared.adapters.callers import Caller
 from shared.contracts.deployments import DEPLOYMENTS, DeploymentRecord
 from shared.contracts.events import Event
 from shared.contracts.gates import ASK_GATE, AskGate, GateSaid
 from shared.contracts.health import DropGuard, ExternalGate, HealthSpec
+from shared.contracts.node_health import READ_HEALTH, NodeHealth, ReadHealth
 from shared.contracts.rollouts import RolloutSpec
 from tests.fleets import a_spec
+from tests.integration.conftest import Buses
 from tests.support.event_stream import stored_events
 from tests.support.scheduler_neighbours import WAIT_SECONDS, TestNode, until_running
 from tests.support.scheduler_system import System, system
@@ -120,3 +126,38 @@ async def test_a_gate_decides_wave_by_wave(system: System) -> None:
     assert [(one.path, one.rule) for one in rollback.reasons] == [
         ("health.gate", "slo says no: error budget spent")
     ]
+
+
+async def test_who_owes_an_answer_is_not_asked_once_more(buses: Buses) -> None:
+    """However often there is a question: else questions pile up behind a node that hangs."""
+    asked, released = asyncio.Event(), asyncio.Event()
+    questions_taken: list[ReadHealth] = []
+    told: list[Answer] = []
+
+    async def read(request: ReadHealth, _: Caller) -> NodeHealth:
+        questions_taken.append(request)
+        asked.set()
+        await released.wait()
+        return NodeHealth(
+            node="n1",
+            boot_id="boot-1",
+            uptime_seconds=1.0,
+            start="start-1",
+            cpu_seconds=1.0,
+            cpu_busy_seconds=0.0,
+        )
+
+    node = await buses.open("node", "n1")
+    questions = HealthQuestions(await buses.open("service-scheduler"))
+    question = Question(deployment="edge", revision=2, nodes=("n1",), metrics=(), wave=0)
+    async with node.serve("node", {READ_HEALTH: read}, version="0.1.0", tokens={"node": "n1"}):
+        first = asyncio.create_task(questions.ask(question, Audiences(), told.append))
+        async with asyncio.timeout(WAIT_SECONDS):
+            await asked.wait()
+            await questions.ask(question, Audiences(), told.append)
+            assert (len(questions_taken), told) == (1, [])
+            released.set()
+            await first
+            await questions.ask(question, Audiences(), told.append)
+
+    assert (len(questions_taken), len(told)) == (2, 2)

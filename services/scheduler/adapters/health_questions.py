@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import structlog
@@ -35,11 +36,15 @@ class HealthQuestions:
         """Nobody is asked."""
         self._bus: Final = bus
         self._few: Final = asyncio.Semaphore(NODES_AT_ONCE)
+        self._awaited: Final[set[tuple[str, int, int, str]]] = set()
+        """Deployment, revision, wave and whose answer."""
 
     async def ask(
         self, question: Question, audiences: Audiences, tell: Callable[[Answer], None]
     ) -> None:
         """Everybody was asked; what was said in time was told as it came.
+
+        Whose answer to the same question is still awaited is not asked once more.
 
         Args:
             question: Whom to ask what.
@@ -48,12 +53,24 @@ class HealthQuestions:
         """
         async with asyncio.TaskGroup() as group:
             for name in question.nodes:
-                group.create_task(self._read(name, question, tell))
+                reading = partial(self._read, name, question, tell)
+                group.create_task(self._once(question, f"node/{name}", reading))
             if question.gate is not None and question.about is not None:
-                asked = self._ask_gate(question.gate, question.about, audiences)
-                tell(
-                    GateAnswered(question.deployment, question.revision, question.wave, await asked)
-                )
+                gate, about = question.gate, question.about
+                asking = partial(self._ask_gate, gate, about, question, audiences, tell)
+                group.create_task(self._once(question, f"gate/{gate.name}", asking))
+
+    async def _once(
+        self, question: Question, whom: str, asking: Callable[[], Awaitable[None]]
+    ) -> None:
+        same = (question.deployment, question.revision, question.wave, whom)
+        if same in self._awaited:
+            return
+        self._awaited.add(same)
+        try:
+            await asking()
+        finally:
+            self._awaited.discard(same)
 
     async def _read(self, node: str, question: Question, tell: Callable[[Answer], None]) -> None:
         request = ReadHealth(deployment=question.deployment, metrics=question.metrics)
@@ -71,6 +88,17 @@ class HealthQuestions:
             _log.warning("health_not_read", node=node, why="it speaks of another node")
 
     async def _ask_gate(
+        self,
+        gate: ExternalGate,
+        about: AskGate,
+        question: Question,
+        audiences: Audiences,
+        tell: Callable[[Answer], None],
+    ) -> None:
+        answer = await self._gate_answer(gate, about, audiences)
+        tell(GateAnswered(question.deployment, question.revision, question.wave, answer))
+
+    async def _gate_answer(
         self, gate: ExternalGate, about: AskGate, audiences: Audiences
     ) -> GateAnswer:
         if not audiences.seen_by(gate.name).sees(space_of(about.deployment)):
