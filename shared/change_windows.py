@@ -31,8 +31,8 @@ from shared.errors import Reason
 from shared.moments import read_time, render_time
 
 CRON_FIELDS: Final = 5
-MAX_TURNS: Final = 400
-"""Looked at one after the other for a moment when a rollout may go on."""
+MAX_LOOKS: Final = 1000
+"""At one window after the other, for a moment when a rollout may go on: a tenth of a second."""
 _YEARS: Final = (1980, 2400)
 """Of a time that comes once, and of what is computed with."""
 _SECOND: Final = timedelta(seconds=1)
@@ -134,7 +134,7 @@ def _first_opening(
 ) -> datetime | None:
     """The first moment from now on that is inside a window and in no freeze."""
     at: datetime | None = now
-    for _ in range(MAX_TURNS):
+    for _ in range(MAX_LOOKS // max(1, len(windows) + len(freezes))):
         if at is None or at.year >= _YEARS[1]:
             return None
         ends = [end for one in freezes if (end := end_of_turn(one, at)) is not None]

@@ -197,6 +197,20 @@ def test_a_time_that_comes_once_is_open_from_its_first_second_to_its_last() -> N
     assert past.until is None
 
 
+def test_a_moment_in_sight_is_looked_for_no_longer_with_many_windows() -> None:
+    """Half a year ahead behind two of them; behind 64 nobody can say, and they hold all the same."""
+    nightly = [ChangeWindow(cron="0 0 * * *", duration_seconds=60 + one) for one in range(32)]
+    frozen = [ChangeWindow(cron="0 0 * 1-11 *", duration_seconds=3600 + one) for one in range(32)]
+    at = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+    few, many = hold_by_time(nightly[:1], frozen[:1], at), hold_by_time(nightly, frozen, at)
+
+    assert few is not None
+    assert few.until == datetime(2026, 12, 1, tzinfo=UTC)
+    assert many is not None
+    assert many.until is None
+
+
 def test_a_zone_that_is_not_known_holds() -> None:
     """What was stored where the zone was known lets nothing through where it is not."""
     strange = ChangeWindow(cron="0 0 1 1 *", time_zone="Mars/Olympus", duration_seconds=60)

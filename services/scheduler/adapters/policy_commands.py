@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
@@ -73,7 +74,8 @@ class PolicyCommands:
         sight = self._seeing.sight(caller)
         if request.policy is not None:
             check_policy(request.policy, sight)
-        return try_policy(
+        return await asyncio.to_thread(  # a hundred rules with windows take seconds
+            try_policy,
             self._records.fleet,
             request.policy or self._records.policies.policy,
             sight,
