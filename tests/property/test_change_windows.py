@@ -198,7 +198,7 @@ def test_a_time_that_comes_once_is_open_from_its_first_second_to_its_last() -> N
 
 
 def test_a_moment_in_sight_is_looked_for_no_longer_with_many_windows() -> None:
-    """Half a year ahead behind two of them; behind 64 nobody can say, and they hold all the same."""
+    """Half a year ahead behind two; behind 64 nobody can say, and they hold all the same."""
     nightly = [ChangeWindow(cron="0 0 * * *", duration_seconds=60 + one) for one in range(32)]
     frozen = [ChangeWindow(cron="0 0 * 1-11 *", duration_seconds=3600 + one) for one in range(32)]
     at = datetime(2026, 6, 1, 12, tzinfo=UTC)
