@@ -23,14 +23,14 @@ from services.scheduler.deployment import CommandFacts, known_record, state_dige
 from services.scheduler.remarks import remarks
 from services.scheduler.rollout.assignment import is_rolling
 from services.scheduler.rollout.decision import gate_problem
-from services.scheduler.rollout.going_back import gone_back
+from services.scheduler.rollout.going_back import ended, gone_back
 from services.scheduler.rollout.policy import (
     Others,
     approvals_needed,
     override_problems,
     rules_of,
 )
-from services.scheduler.rollout.transitions import ended, state_of
+from services.scheduler.rollout.transitions import state_of
 from shared.change_windows import Hold
 from shared.contracts.deployments import DeploymentRecord
 from shared.contracts.errors import ErrorCode

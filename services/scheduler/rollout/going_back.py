@@ -14,12 +14,14 @@ Rules:
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from services.scheduler.deployment import CommandFacts, appended, removed_record
 from services.scheduler.rollout.assignment import base_of, is_rolling
 from shared.contracts.deployments import DeploymentRecord, DeploymentRevision
-from shared.contracts.rollouts import RolloutState
+from shared.contracts.rollouts import Phase, RolloutState
 
 
 def gone_back(
@@ -50,6 +52,13 @@ def gone_back(
     return msgspec.structs.replace(appended(record, revision, facts), rollout=state)
 
 
+def ended(state: RolloutState, phase: Phase, *, at: str, **fields: Any) -> RolloutState:
+    """The rollout once it is over."""
+    return msgspec.structs.replace(
+        state, phase=phase, ended_at=at, step=state.step + 1, baseline={}, **fields
+    )
+
+
 def is_where_it_began(record: DeploymentRecord, revision: DeploymentRevision) -> bool:
     """Whether a rollout goes on, and the revision is the one that it would go back to."""
     base = base_of(record) if is_rolling(record) else None
@@ -61,10 +70,5 @@ def rolled_back(record: DeploymentRecord, facts: CommandFacts) -> DeploymentReco
     if record.rollout is None:
         raise AssertionError("unreachable: only a rollout that goes on goes back")
     why = "an operator rolled it back"
-    state = msgspec.structs.replace(
-        record.rollout,
-        phase="rolled-back",
-        why=f"{why}: {facts.reason}" if facts.reason else why,
-        ended_at=facts.at,
-    )
-    return gone_back(record, state, facts)
+    why = f"{why}: {facts.reason}" if facts.reason else why
+    return gone_back(record, ended(record.rollout, "rolled-back", at=facts.at, why=why), facts)

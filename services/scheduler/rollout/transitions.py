@@ -33,12 +33,12 @@ from services.scheduler.rollout.decision import (
     Unconfirm,
     Wait,
 )
-from services.scheduler.rollout.going_back import gone_back
+from services.scheduler.rollout.going_back import ended, gone_back
 from services.scheduler.rollout.standing import released_nodes
 from services.scheduler.short_reasons import short_reason
 from shared.contracts.deployments import DeploymentRecord
 from shared.contracts.events import Actor, EventBody, Outcome
-from shared.contracts.rollouts import Phase, RolloutState
+from shared.contracts.rollouts import RolloutState
 from shared.errors import Reason
 
 EVIDENCE_KEPT: Final = 20
@@ -175,13 +175,6 @@ def _failed(
         record, after, "rollback", "failed", why=step.why, reasons=evidence, details=details
     )
     return Applied(after, (said,))
-
-
-def ended(state: RolloutState, phase: Phase, *, at: str, **fields: Any) -> RolloutState:
-    """The rollout once it is over."""
-    return msgspec.structs.replace(
-        state, phase=phase, ended_at=at, step=state.step + 1, baseline={}, **fields
-    )
 
 
 def _shown(nodes: Sequence[str]) -> dict[str, Any]:
