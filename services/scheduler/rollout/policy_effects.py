@@ -89,12 +89,12 @@ def effects_of(
     Of deployments that no rule concerns, and that have neither windows nor approvals of their own,
     nothing is said.
     """
-    said = []
+    said, others = [], others_in(fleet)
     for record in records:
         own = record.revisions[-1].spec.rollout
         if not (fleet.policy.rules or own.windows or own.freezes or own.approvals):
             continue
-        found = effect(record, fleet.policy, others_in(fleet), read_time(at))
+        found = effect(record, fleet.policy, others, read_time(at))
         if found.rules or found.approvals or found.why:
             said.append(found)
     return tuple(said)
