@@ -28,7 +28,7 @@ from shared.contracts.node import (
     ObservedNode,
     ObservedProgram,
 )
-from shared.contracts.package_facts import ElfFacts, MapFacts
+from shared.contracts.package_facts import ElfFacts, MapFacts, ProgramFacts
 from shared.contracts.package_manifest import (
     MapEntry,
     MetricEntry,
@@ -112,6 +112,18 @@ def a_package(
         ),
         published_at="2026-01-01T00:00:00.000000Z",
         published_by="U",
+    )
+
+
+def counted(package: PackageVersion, instructions: int) -> PackageVersion:
+    """The version, of whose program it is known how large it is."""
+    (facts,) = package.elf
+    (program,) = package.manifest.programs
+    found = ProgramFacts(
+        function=program.function, section="xdp", instructions=instructions, helpers=()
+    )
+    return msgspec.structs.replace(
+        package, elf=(msgspec.structs.replace(facts, programs=(found,)),)
     )
 
 

@@ -19,18 +19,21 @@ from shared.contracts.scheduler import (
     GET_DEPLOYMENT,
     LABEL_NODE,
     LIST_NODES,
+    PLAN_DEPLOYMENT,
     REMOVE_DEPLOYMENT,
     ForgetNode,
     GetDeployment,
     LabelNode,
     ListNodes,
+    PlanDeployment,
     RemoveDeployment,
 )
 from shared.errors import FaultError, Refusal, RefusedError
-from tests.fleets import a_node_record, a_spec
+from tests.fleets import a_node_record, a_package, a_spec, counted
 from tests.support.scheduler_neighbours import (
     WAIT_SECONDS,
     TestNode,
+    a_catalog,
     a_test_node,
     until_running,
 )
@@ -62,8 +65,9 @@ async def test_a_node_that_is_down_makes_a_fault_that_names_it_and_changes_nothi
 
 
 async def test_a_silent_node_stops_nobody_and_catches_up_when_it_returns(system: System) -> None:
-    """It is not asked to try; the command ends when it runs there too."""
-    await system.catalog()
+    """It is not asked to try; plans say what is known; the command ends when it runs there too."""
+    packages = a_catalog(await system.buses.open("service-catalog"), counted(a_package(), 190))
+    await system.stack.enter_async_context(packages)
     node = await system.node("n1")
     bus = await system.buses.open("node", "n2")
     away = TestNode(bus, labels={})
@@ -74,8 +78,12 @@ async def test_a_silent_node_stops_nobody_and_catches_up_when_it_returns(system:
     await node.beat()
     await _until_alive(system, n1=True, n2=False)
 
+    plan = await system.operator.request(PLAN_DEPLOYMENT, PlanDeployment(spec=a_spec()))
     accepted = await system.apply(a_spec(), "command-1")
     status = await system.operator.request(GET_DEPLOYMENT, GetDeployment(name="edge"))
+    told = {one.node: one.programs[0] for one in plan.chains}
+    assert {name: one.is_estimate for name, one in told.items()} == {"n1": False, "n2": True}
+    assert told["n2"].instructions == 190
     assert [one for one in accepted.plan.warnings if one.startswith("n2 is silent for")]
     assert {one.node: one.state for one in status.places}["n2"] == "node-silent"
 

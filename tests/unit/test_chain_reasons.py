@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from cli.history import history_of, render_difference, render_history
+from cli.plan_view import render_plan
 from cli.revision_difference import kept_revision, revision_difference
 from cli.why import render_reasons
 from services.scheduler.acceptance import draft_application
@@ -22,7 +23,6 @@ from services.scheduler.plan_difference import with_estimates, with_trials
 from services.scheduler.status import deployment_status
 from shared.contracts.link_options import LinkWishes
 from shared.contracts.node import StagedChain
-from shared.contracts.package_facts import ProgramFacts
 from shared.contracts.scheduler import DeploymentStatus
 from shared.contracts.selectors import InterfaceSelector, LabelRule
 from shared.errors import RefusedError
@@ -33,6 +33,7 @@ from tests.fleets import (
     a_package,
     a_spec,
     applied,
+    counted,
     observing,
     removed,
     told,
@@ -228,14 +229,8 @@ def test_a_plan_has_what_nodes_found_when_they_tried_it() -> None:
 
 def test_what_no_node_tried_has_what_its_bytes_say() -> None:
     """Marked as such; what was tried, removed or is of a source has what it had."""
-    program = ProgramFacts(function="limiter", section="xdp", instructions=190, helpers=())
-    plain = a_package()
-    (facts,) = plain.elf
-    counted = msgspec.structs.replace(
-        plain, elf=(msgspec.structs.replace(facts, programs=(program,)),)
-    )
     fleet = applied(a_fleet(), a_spec("base", order=1))
-    draft = draft_application(fleet, a_spec(), counted, a_command(2))
+    draft = draft_application(fleet, a_spec(), counted(a_package(), 190), a_command(2))
     deployments = {**fleet.deployments, draft.record.key: draft.record}
     (chain,) = draft.plan.chains
     tried = msgspec.structs.replace(
@@ -257,3 +252,6 @@ def test_what_no_node_tried_has_what_its_bytes_say() -> None:
         [(7, False), (7, False)],
         [(0, False), (0, False)],
     ]
+    (untried, *_) = with_estimates((chain,), deployments, fleet.nodes)
+    said = render_plan(msgspec.structs.replace(draft.plan, chains=(untried,)))
+    assert "~190" in _shown(said)
