@@ -198,16 +198,12 @@ class RolloutCore:
         )
         others = Others(fleet.nodes, dict(fleet.rolling), self._unavailable(), self._memo)
         for record in records:
-            instruction = self._next(record, others, now)
+            instruction, known = self._next(record, others, now)
             if instruction is not None:
                 found.append(instruction)
                 others = _with(others, instruction)
                 continue
-            due = due_at(
-                record.revisions[-1].spec.rollout,
-                state_of(record),
-                self._known(record, others, now),
-            )
+            due = due_at(record.revisions[-1].spec.rollout, state_of(record), known)
             looked = self._watches.due(record.key, state_of(record), now)
             if due is not None and due > now:  # what has passed brings nothing by itself any more
                 dues.append(due)
@@ -297,12 +293,16 @@ class RolloutCore:
             return set()
         return self._fleet.unavailable()
 
-    def _next(self, before: DeploymentRecord, others: Others, now: datetime) -> Instruction | None:
+    def _next(
+        self, before: DeploymentRecord, others: Others, now: datetime
+    ) -> tuple[Instruction | None, Circumstances]:
+        """What is to be written, if anything is, and by what that was decided last."""
         step_id = _step_id(before, state_of(before))
         record, events = before, list[EventBody]()
+        rollout = before.revisions[-1].spec.rollout
+        known = self._known(record, others, now)
         for _ in range(STEPS_AT_ONCE):
-            rollout = before.revisions[-1].spec.rollout
-            step = decide(rollout, state_of(record), self._known(record, others, now), now)
+            step = decide(rollout, state_of(record), known, now)
             if step is None:
                 break
             if isinstance(step, Finish):
@@ -320,7 +320,10 @@ class RolloutCore:
             is_further = isinstance(step, Advance) and step.further
             if isinstance(step, Release | Fail) or is_further or not is_rolling(record):
                 break
-        return None if record is before else Instruction(before, record, tuple(events), step_id)
+            known = self._known(record, others, now)
+        if record is before:
+            return None, known
+        return Instruction(before, record, tuple(events), step_id), known
 
 
 def _with(others: Others, done: Instruction) -> Others:
