@@ -195,6 +195,7 @@ async def test_a_lost_node_is_replaced_and_has_nothing_when_it_returns(system: S
     async with asyncio.timeout(WAIT_SECONDS):
         while nodes[lost].told[-1].chains[0].programs:
             await asyncio.sleep(0.005)
+    await until_settled(system.scheduler)
     moves = [
         event.data
         for event in await stored_events(system.auditor)
