@@ -16,7 +16,7 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from cli.audit_export_proof import proof_path, write_proof
-from cli.audit_forms import FORMS, Form, FormName, form_of
+from cli.audit_forms import FORMS, Form, FormName, form_name
 from cli.audit_log import NO_FILTERS, ScanLimitOption, searching
 from cli.audit_query import SCAN_LIMIT, Answer, Filters, requests_of
 from cli.console import CredentialsOption, JsonFlag, emit, refusing, run
@@ -73,7 +73,7 @@ def export(
         It is made; with --resume it is gone on with.
     """
     names = read_names()
-    form = FORMS[format] if format is not None else form_of(file)
+    form = FORMS[format or form_name(file)]
 
     with refusing(json=json):
         questions = requests_of(filters, names, now=datetime.now(UTC), order="oldest")

@@ -64,6 +64,6 @@ _ENDINGS: Final[Mapping[str, FormName]] = {
 }
 
 
-def form_of(file: Path) -> Form:
+def form_name(file: Path) -> FormName:
     """The form that the file's name ends with; else NDJSON."""
-    return FORMS[_ENDINGS.get(file.suffix, "ndjson")]
+    return _ENDINGS.get(file.suffix, "ndjson")

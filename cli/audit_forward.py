@@ -19,7 +19,7 @@ import msgspec
 from cyclopts import Parameter
 from rich.text import Text
 
-from cli.audit_forms import FORMS, Form, FormName, form_of
+from cli.audit_forms import FORMS, Form, FormName, form_name
 from cli.audit_log import NO_FILTERS
 from cli.audit_query import CHUNK_SCANNED, PATIENCE_SECONDS, Filters, requests_of
 from cli.console import CredentialsOption, JsonFlag, emit, refusing, run, say
@@ -107,7 +107,7 @@ def forward(
     with refusing(json=json):
         address = parse_sink(sink)
         chosen = format or _usual(address, sink)
-        (question,) = _one(requests_of(filters, names, now=datetime.now(UTC), order="oldest"))
+        question = _only(requests_of(filters, names, now=datetime.now(UTC), order="oldest"))
         tls = _tls(ca, cert, key)
         token = _token(token_file)
         place = _sink(address, sink, chosen, tls=tls, token=token)
@@ -286,18 +286,15 @@ class Forwarding:
 def _usual(address: SplitResult, sink: str) -> FormName:
     if address.scheme.startswith("syslog"):
         return "syslog"
-    if address.scheme:
-        return "ndjson"
-    found = form_of(Path(sink))
-    return next(name for name, form in FORMS.items() if form is found)
+    return "ndjson" if address.scheme else form_name(Path(sink))
 
 
-def _one(questions: list[StreamRecords]) -> list[StreamRecords]:
-    """The question; a name that had several keys makes several, which no position is of."""
+def _only(questions: list[StreamRecords]) -> StreamRecords:
+    """The one question; a name that had several keys makes several, which no position is of."""
     if len(questions) != 1:
         rule = "had several keys: name one"
         raise RefusedError(f"--actor {rule}", [Reason(path="--actor", rule=rule)])
-    return questions
+    return questions[0]
 
 
 def _token(file: Path | None) -> str:
