@@ -32,8 +32,7 @@ def sbom(
 ) -> None:
     """Print a bill of materials of what ran then: packages, objects, licences, hook points.
 
-    It is rebuilt from the audit log alone; the same moment of the same log gives the same bytes.
-    Asking is recorded too.
+    It is rebuilt from the audit log alone, and says how large that was.  Asking is recorded too.
 
     Parameters
     ----------
