@@ -89,11 +89,6 @@ def all_of(expressions: Iterable[str]) -> str:
     return " AND ".join(f"({one})" if " OR " in one.upper() else one for one in parts)
 
 
-def _shared_maps(version: PackageVersion) -> list[str]:
-    maps = [one for facts in version.elf for one in facts.maps]
-    return sorted({one.name for one in maps if one.is_pinned_by_name})
-
-
 def _files(
     package: LicensedPackage, files: Mapping[str, bytes], elections: Sequence[LicenceElection]
 ) -> Iterator[BilledFile]:
