@@ -8,24 +8,26 @@ import asyncio
 import os
 import secrets
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from time import monotonic
 
-from services.node_executor.adapters.archives import Archives
 from services.node_executor.adapters.artifact_cache import ArtifactCache
+from services.node_executor.adapters.assembly import (
+    Grounds,
+    Machine,
+    Workshop,
+    assembled,
+    now_text,
+    utc_now,
+)
 from services.node_executor.adapters.bcc_sources import SourceCompiler
 from services.node_executor.adapters.bcc_toolchain import ToolchainProbe
 from services.node_executor.adapters.capabilities import KernelCapabilities
-from services.node_executor.adapters.companion_desk import CompanionDesk
 from services.node_executor.adapters.companion_files import CompanionFiles
-from services.node_executor.adapters.companion_keeper import CompanionKeeper
 from services.node_executor.adapters.companion_line import supervisor_line
 from services.node_executor.adapters.compilation_cache import CompilationCache
-from services.node_executor.adapters.event_publisher import EventPublisher
 from services.node_executor.adapters.grace_periods import ExpeditedGracePeriods
-from services.node_executor.adapters.health_desk import HealthDesk
-from services.node_executor.adapters.heartbeats import Heartbeats, say_unreadable
 from services.node_executor.adapters.hook_points import HookPointKernel
 from services.node_executor.adapters.host_programs import HostPrograms
 from services.node_executor.adapters.inventory import Inventory, read_boot_id, seconds_since_boot
@@ -33,23 +35,17 @@ from services.node_executor.adapters.kernel_facts import own_platform
 from services.node_executor.adapters.kernel_thread import KernelThread
 from services.node_executor.adapters.link_monitor import LinkMonitor
 from services.node_executor.adapters.linker import link
-from services.node_executor.adapters.log_memory import LogMemory
 from services.node_executor.adapters.metrics_endpoint import MetricsEndpoint
 from services.node_executor.adapters.netlink import Netlink
 from services.node_executor.adapters.network_namespaces import names, no_names
 from services.node_executor.adapters.node_bus import NodeBus
-from services.node_executor.adapters.node_records import NodeRecords
 from services.node_executor.adapters.package_verification import PackageVerification
 from services.node_executor.adapters.packet_runner import PacketRunner
-from services.node_executor.adapters.preparer import Preparer
 from services.node_executor.adapters.processor_time import read_processor_time
-from services.node_executor.adapters.rounds import Rounds
-from services.node_executor.adapters.settling import Settling
 from services.node_executor.adapters.state_store import StateStore
 from services.node_executor.adapters.state_waiting import open_when_free
 from services.node_executor.adapters.trust_keeper import TrustKeeper
 from services.node_executor.adapters.unmanaged_programs import UnmanagedPrograms
-from services.node_executor.artifact_eviction import archive_audience
 from services.node_executor.chain_journal import ChainJournal
 from services.node_executor.changes import HookPoints
 from services.node_executor.companion_set import CompanionNode
@@ -59,22 +55,11 @@ from services.node_executor.config import (
     check_labels,
     check_listen,
 )
-from services.node_executor.disclosure import Readers
-from services.node_executor.drafts import Drafts
 from services.node_executor.event_tally import EventTally
 from services.node_executor.events import pins_restored_body
 from services.node_executor.execution import Steps
-from services.node_executor.fetching import Fetching
-from services.node_executor.following import Following
-from services.node_executor.inspection import Inspection
 from services.node_executor.l3afd_names import L3afdCounts
 from services.node_executor.map_reading import MapReading
-from services.node_executor.metric_windows import MetricWindows
-from services.node_executor.metrics_sampling import Sampler
-from services.node_executor.resting import Resting
-from services.node_executor.service import NodeExecutorService
-from services.node_executor.snapshots import Snapshots
-from services.node_executor.staging import Staging
 from services.node_executor.trials import Trials
 from shared.adapters import lifecycle
 from shared.adapters.logs import configure_logs
@@ -83,18 +68,10 @@ from shared.contracts.events import PUBLIC, Event
 from shared.moments import render_time
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _now() -> str:
-    return render_time(_utc_now())
-
-
 def _moment(boot_seconds: float) -> str:
     """When that many seconds have passed since the kernel started, to the second."""
     away = timedelta(seconds=boot_seconds - seconds_since_boot())
-    return render_time((datetime.now(UTC) + away).replace(microsecond=0))
+    return render_time((utc_now() + away).replace(microsecond=0))
 
 
 async def main(stop: asyncio.Event) -> None:
@@ -113,13 +90,13 @@ async def main(stop: asyncio.Event) -> None:
             journaled.put_nowait(event)
             tally.note(event)
             if l3afd is not None and event.audience == PUBLIC:
-                l3afd.note(event.data, at_seconds=datetime.now(UTC).timestamp())
+                l3afd.note(event.data, at_seconds=utc_now().timestamp())
 
         open_state = partial(
             StateStore.open,
             config.state_dir / "state.sqlite",
             emitter=f"node/{bus.name}",
-            now=_now,
+            now=now_text,
             new_salt=lambda: secrets.token_bytes(16),
             on_event=lambda event: loop.call_soon_threadsafe(on_event, event),
             max_bytes=config.journal_bytes,
@@ -167,50 +144,48 @@ async def main(stop: asyncio.Event) -> None:
         await trust.open()
         disk = KernelThread()
         held.callback(disk.close)
-        archives = Archives(
-            bus=bus,
-            cache=ArtifactCache(config.state_dir / "artifacts", max_bytes=config.cache_bytes),
-            disk=disk,
-            thread=thread,
-            journal=store,
-            audience_of=lambda sha256: archive_audience(sha256, points.memories()),
-        )
         compilers = ToolchainProbe(config.bcc_python)
-        preparer = Preparer(
-            archives=archives,
-            compiler=SourceCompiler(
-                node=bus.name,
+        runner, boot_id = PacketRunner(), read_boot_id()
+        folder = config.state_dir / "companions"
+        shop = Workshop(
+            Grounds(
+                bus=bus,
                 thread=thread,
-                probe=compilers,
-                cache=CompilationCache(config.state_dir / "compilations"),
-            ),
-            link=link,
-            thread=thread,
-            trust=trust.trust,
-            now=_utc_now,
-        )
-        staging = Staging(
-            points=points, reader=kernel, preparer=preparer, thread=thread, clock=monotonic
-        )
-        runner, drafts, readers = PacketRunner(), Drafts(), Readers(points.memory)
-        sampler = Sampler(
-            points=points,
-            reader=kernel,
-            counters=runner,
-            moment=_moment,
-            on_unreadable=say_unreadable,
-            windows=MetricWindows(),
+                disk=disk,
+                kernel=kernel,
+                steps=Steps(kernel),
+                counters=runner,
+                store=store,
+                journal=journal,
+                points=points,
+                trust=trust,
+                cache=ArtifactCache(config.state_dir / "artifacts", max_bytes=config.cache_bytes),
+                compiler=SourceCompiler(
+                    node=bus.name,
+                    thread=thread,
+                    probe=compilers,
+                    cache=CompilationCache(config.state_dir / "compilations"),
+                ),
+                link=link,
+                companions=CompanionNode(bus.name, own_platform(), folder),
+                companion_files=CompanionFiles(folder),
+                supervisor=supervisor_line(config.companions_socket),
+                listener=supervisor_line(config.companions_socket),
+                boot_id=boot_id,
+                uptime=seconds_since_boot,
+                moment=_moment,
+            )
         )
         host = HostPrograms(
             node=bus.name,
             base=base,
-            boot_id=read_boot_id(),
+            boot_id=boot_id,
             points=points,
-            staged=staging,
+            staged=shop.staging,
         )
         unmanaged = UnmanagedPrograms(
             node=bus.name,
-            boot_id=read_boot_id(),
+            boot_id=boot_id,
             base=base,
             path=config.state_dir / "programs.json",
             host=host,
@@ -218,35 +193,7 @@ async def main(stop: asyncio.Event) -> None:
             thread=thread,
             policy=config.unmanaged,
         )
-        folder = config.state_dir / "companions"
-        supervisor = supervisor_line(config.companions_socket)
-        keeper = CompanionKeeper(
-            node=CompanionNode(bus.name, own_platform(), folder),
-            boot_id=read_boot_id(),
-            supervisor=supervisor,
-            listener=supervisor_line(config.companions_socket),
-            archives=archives,
-            files=CompanionFiles(folder),
-            points=points,
-            journal=store,
-            thread=thread,
-            disk=disk,
-        )
-        companions = CompanionDesk(
-            node=bus.name,
-            keeper=keeper,
-            supervisor=supervisor,
-            readers=readers,
-            journal=store,
-            thread=thread,
-            new_id=lambda: secrets.token_hex(16),
-        )
-        records = NodeRecords(
-            node=bus.name,
-            bus=bus,
-            thread=thread,
-            store=store,
-            offline_mode=config.offline_mode,
+        machine = Machine(
             inventory=Inventory(
                 node=bus.name,
                 labels=labels,
@@ -255,99 +202,51 @@ async def main(stop: asyncio.Event) -> None:
                 netlink=netlink,
                 compilers=compilers,
                 capabilities=KernelCapabilities(
-                    config.state_dir / "capabilities.json",
-                    boot_id=read_boot_id(),
-                    thread=thread,
+                    config.state_dir / "capabilities.json", boot_id=boot_id, thread=thread
                 ),
                 own_programs=host.own_programs,
-                companions=keeper,
-                now=_now,
+                companions=shop.keeper,
+                now=now_text,
             ),
-            now=_now,
-        )
-        keeper.tell(report=records.observe, register=records.look_again)
-        service = NodeExecutorService(
-            bus=bus,
-            thread=thread,
-            points=points,
-            fetching=Fetching(archives=archives, offers=preparer, points=points),
-            staging=staging,
-            sampler=sampler,
+            host=host,
             maps=MapReading(node=bus.name, points=points, contents=kernel),
-            inspection=Inspection(
-                node=bus.name, points=points, staging=staging, drafts=drafts, clock=monotonic
-            ),
             trials=Trials(
                 node=bus.name,
                 points=points,
-                preparer=preparer,
+                preparer=shop.preparer,
                 kernel=kernel,
                 runner=runner,
-                drafts=drafts,
+                drafts=shop.drafts,
                 thread=thread,
                 clock=monotonic,
             ),
-            host=host,
-            publisher=EventPublisher(bus=bus, thread=thread, store=store, journaled=journaled),
-            snapshots=Snapshots(node=bus.name, points=points, store=store),
-            records=records,
-            following=Following(
-                node=bus.name,
-                start=secrets.token_hex(16),
-                kernel=kernel,
-                steps=Steps(kernel),
-                journal=journal,
-                points=points,
-                clock=monotonic,
-            ),
-            resting=Resting(
-                kernel=kernel,
-                journal=journal,
-                drift=points.drift,
-                clock=seconds_since_boot,
-            ),
-            settling=Settling(thread=thread, points=points, staging=staging, journal=journal),
             links=LinkMonitor(first=netlink.forget, named=named),
-            readers=readers,
             metrics=MetricsEndpoint(
                 node=bus.name,
                 thread=thread,
-                sampler=sampler,
-                readers=readers,
-                companions=companions.usage,
+                sampler=shop.sampler,
+                readers=shop.readers,
+                companions=shop.companions.usage,
                 l3afd=l3afd,
             ),
             listen=listen,
-            log_memory=LogMemory(bus=bus, thread=thread, store=store, now=_now),
-            heartbeats=Heartbeats(
-                bus=bus,
-                thread=thread,
-                sampler=sampler,
-                readers=readers,
-                companions=companions.usage,
-                now=_now,
-            ),
-            rounds=Rounds(period_seconds=config.period_seconds),
             verification=PackageVerification(
                 bus=bus,
-                archives=archives,
+                archives=shop.archives,
                 thread=disk,
                 bcc_python=config.bcc_python,
                 trust=trust.trust,
-                now=_now,
+                now=now_text,
             ),
-            trust=trust,
-            companions=companions,
-            health=HealthDesk(
-                node=bus.name,
-                boot_id=read_boot_id(),
-                start=secrets.token_hex(16),
-                thread=thread,
-                sampler=sampler,
-                tally=tally,
-                uptime=seconds_since_boot,
-                processors=read_processor_time,
-            ),
+            processors=read_processor_time,
+        )
+        service, _ = assembled(
+            shop,
+            machine,
+            journaled=journaled,
+            tally=tally,
+            offline_mode=config.offline_mode,
+            period_seconds=config.period_seconds,
         )
         async with unmanaged.watched():
             await service.run(stop)
