@@ -18,9 +18,9 @@ from rich.text import Text
 from cli.audit_log import NO_FILTERS, ScanLimitOption, searching
 from cli.audit_query import SCAN_LIMIT, Answer, Filters, requests_of
 from cli.console import CredentialsOption, JsonFlag, emit, plain, refusing, run
+from cli.kept_documents import SETTING_DEFAULTS, SettingOptions, setting, who_set
 from cli.moments import shown_moment
 from cli.people import read_names
-from cli.rollout import CommandIdOption, ReasonOption, chosen_id
 from cli.session import ask, connected
 from cli.watch_document import read_watch_rules
 from services.auditor.records import render_time_us
@@ -35,7 +35,6 @@ from shared.contracts.watching import (
     WatchRulesSet,
     WatchRulesShown,
 )
-from shared.validation import convert_document
 
 ALERTS_SHOWN = 200
 """In a table; --json has all."""
@@ -79,17 +78,7 @@ def show(*, json: JsonFlag = False, credentials: CredentialsOption = None) -> No
 
 
 @app.command(name="set")
-def set_(
-    file: Path,
-    *,
-    if_generation: Annotated[
-        int | None, Parameter(help="Refuse if the rules are of another generation, as shown.")
-    ] = None,
-    reason: ReasonOption = "",
-    command_id: CommandIdOption = "",
-    json: JsonFlag = False,
-    credentials: CredentialsOption = None,
-) -> None:
+def set_(file: Path, *, options: SettingOptions = SETTING_DEFAULTS) -> None:
     """Watch for what a file says from now on, and for nothing else (administrators).
 
     Parameters
@@ -97,17 +86,12 @@ def set_(
     file
         TOML, or YAML or JSON by the end of its name.  It replaces all rules.
     """
-    with refusing(json=json):
+    with refusing(json=options.json):
         watch = read_watch_rules(file)
         ready_rules(watch)
-        fields = {
-            "if_generation": if_generation,
-            "reason": reason,
-            "command_id": chosen_id(command_id),
-        }
-        command = convert_document(fields | {"watch": {}}, SetWatchRules, what="watch rules")
-    command = msgspec.structs.replace(command, watch=watch)
-    emit(run(ask(SET_WATCH_RULES, command, credentials), json=json), _set, json=json)
+        command = setting(SetWatchRules, options, what="watch rules", watch=watch)
+    answer = run(ask(SET_WATCH_RULES, command, options.credentials), json=options.json)
+    emit(answer, _set, json=options.json)
 
 
 @app.command(name="test")
@@ -185,11 +169,7 @@ def _set(reply: WatchRulesSet) -> RenderableType:
 
 def _shown(shown: WatchRulesShown) -> RenderableType:
     if shown.generation:
-        why = f": {plain(shown.reason)}" if shown.reason else ""
-        head = Text(
-            f"generation {shown.generation}, set {shown_moment(shown.at)} by "
-            f"{plain(shown.actor_key)} ({plain(shown.actor_role)}){why}"
-        )
+        head = Text(who_set(shown))
     else:
         head = Text("nobody set any: these are the rules of this release")
     table = Table("rule", "severity", "actions", "where", "threshold", "means", box=None)

@@ -17,9 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.console import CredentialsOption, JsonFlag, emit, plain, refusing, run
+from cli.kept_documents import SETTING_DEFAULTS, SettingOptions, setting, who_set
 from cli.moments import parse_moment, shown_moment
 from cli.policy_document import read_policy
-from cli.rollout import CommandIdOption, ReasonOption, chosen_id
 from cli.session import ask
 from shared.contracts.rollout_policy import (
     GET_ROLLOUT_POLICY,
@@ -53,17 +53,7 @@ def show(*, json: JsonFlag = False, credentials: CredentialsOption = None) -> No
 
 
 @rollout.command(name="set")
-def set_(
-    file: Path,
-    *,
-    if_generation: Annotated[
-        int | None, Parameter(help="Refuse if the policy is of another generation, as shown.")
-    ] = None,
-    reason: ReasonOption = "",
-    command_id: CommandIdOption = "",
-    json: JsonFlag = False,
-    credentials: CredentialsOption = None,
-) -> None:
+def set_(file: Path, *, options: SettingOptions = SETTING_DEFAULTS) -> None:
     """Make the policy what a file says, for rollouts that go on too (administrators).
 
     Parameters
@@ -71,16 +61,11 @@ def set_(
     file
         TOML, or YAML or JSON by the end of its name.  Without rules nothing holds.
     """
-    with refusing(json=json):
+    with refusing(json=options.json):
         policy = read_policy(file)
-        fields = {
-            "if_generation": if_generation,
-            "reason": reason,
-            "command_id": chosen_id(command_id),
-        }
-        command = convert_document(fields | {"policy": {}}, SetRolloutPolicy, what="policy")
-    command = msgspec.structs.replace(command, policy=policy)
-    emit(run(ask(SET_ROLLOUT_POLICY, command, credentials), json=json), _set, json=json)
+        command = setting(SetRolloutPolicy, options, what="policy", policy=policy)
+    answer = run(ask(SET_ROLLOUT_POLICY, command, options.credentials), json=options.json)
+    emit(answer, _set, json=options.json)
 
 
 @rollout.command(name="test")
@@ -117,9 +102,7 @@ def _set(reply: RolloutPolicySet) -> RenderableType:
 def _shown(shown: RolloutPolicyShown) -> RenderableType:
     if not shown.generation:
         return Text("no rollout policy was ever set: every deployment decides alone")
-    who = f"{plain(shown.actor_key)} ({plain(shown.actor_role)})"
-    why = f": {plain(shown.reason)}" if shown.reason else ""
-    head = Text(f"generation {shown.generation}, set {shown_moment(shown.at)} UTC by {who}{why}")
+    head = Text(who_set(shown))
     if not shown.policy.rules:
         return Group(head, Text("it has no rules: every deployment decides alone"))
     return Group(head, *(one for rule in shown.policy.rules for one in _rule(rule)))
