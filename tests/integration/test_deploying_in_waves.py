@@ -58,7 +58,7 @@ async def test_a_rollout_is_seen_through_to_its_end(
     file = _document(tmp_path, "1.0.0", "manual")
     waits = await run_l3af("deploy", file, "--timeout", "8", credentials=who)
     assert waits.status == 3
-    assert "waiting, wave 2 of 2: wave 2 of 2 waits for an operator" in waits.message
+    assert "waiting, wave 2 of 2: it waits for an operator" in waits.message
     seen = await run_l3af("status", "edge", "--watch", "--looks", "1", credentials=who)
     lines = [line.split()[:4] for line in seen.output.splitlines()]
     assert ["1", "1", "1", "1"] in lines, seen

@@ -174,7 +174,7 @@ def gate_problem(rollout: RolloutSpec, state: RolloutState) -> str:
     is_asked = rollout.gate == "manual" or (rollout.gate == "canary" and state.wave == 1)
     if not is_asked or state.wave == 0 or any(one.wave == state.wave for one in state.approvals):
         return ""
-    return f"wave {state.wave + 1} of {len(state.waves)} waits for an operator (l3af approve)"
+    return "it waits for an operator (l3af approve)"
 
 
 def _begun(rollout: RolloutSpec, state: RolloutState, known: Circumstances) -> Step | None:
