@@ -49,6 +49,7 @@ app.command("cli.audit_key:app", name="key", help="Change the key that signs the
 app.command("cli.audit_backup:backup", help="Copy the log while the auditor writes it.")
 app.command("cli.audit_evidence:evidence", help="What a standard asks, and what shows it.")
 app.command("cli.audit_forward:forward", help="Send records to a file, syslog or a web server.")
+app.command("cli.audit_report:app", name="report", help="Reports from the log alone.")
 app.command("cli.audit_sbom:sbom", help="Bill of materials of what ran at a moment.")
 app.command("cli.audit_watch:app", name="watch", help="What the log is watched for.")
 app.command("cli.audit_check:check", help="What about the log needs attention.")

@@ -13,14 +13,12 @@ Rules:
 from __future__ import annotations
 
 import csv
-import io
 import re
-from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
-from cli.console import plain
+from shared.audit_formats.tables import cell, csv_row
 from shared.contracts.audit import AuditRecord
 
 COLUMNS: Final = (
@@ -28,8 +26,6 @@ COLUMNS: Final = (
     "interface", "hook", "deployment", "package", "version", "correlation", "emitter", "sequence",
     "event", "reason", "reasons", "details", "problem",
 )  # fmt: skip
-_FORMULA: Final = tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20")
-"""What makes a spreadsheet take a cell for a formula (OWASP, CSV injection)."""
 _UNSAFE: Final = re.compile(r"[^\x20-\x7e]|[<>&]")
 
 
@@ -40,7 +36,7 @@ def json_line(record: AuditRecord) -> str:
 
 def csv_heading() -> str:
     """The names of the columns."""
-    return _csv_line(COLUMNS)
+    return csv_row(COLUMNS)
 
 
 def csv_line(record: AuditRecord) -> str:
@@ -67,13 +63,7 @@ def csv_line(record: AuditRecord) -> str:
             "reasons": msgspec.json.encode(body.reasons).decode() if body.reasons else "",
             "details": msgspec.json.encode(body.details).decode() if body.details else "",
         }
-    return _csv_line(cell(str(cells.get(name, ""))) for name in COLUMNS)
-
-
-def cell(text: str) -> str:
-    """The text as a cell may hold it: in one line, and no formula."""
-    shown = plain(text).replace("\n", "\\n").replace("\t", "\\t")
-    return f"'{shown}" if text.startswith(_FORMULA) else shown
+    return csv_row(cell(str(cells.get(name, ""))) for name in COLUMNS)
 
 
 def csv_record(line: str) -> int:
@@ -96,12 +86,6 @@ def json_record(line: str) -> int:
         ValueError: It holds none.
     """
     return msgspec.json.decode(line, type=AuditRecord).index
-
-
-def _csv_line(cells: Iterable[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line, quoting=csv.QUOTE_ALL, lineterminator="\r\n").writerow(cells)
-    return line.getvalue()
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import unicodedata
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +26,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.text import Text
 
 from shared.adapters.logs import silence_tls_endings
+from shared.audit_formats.tables import without_controls
 from shared.errors import FaultError, Reason, RefusedError
 
 REFUSED: Final = 2
@@ -49,6 +49,9 @@ CredentialsOption = Annotated[
 
 PIPED_COLUMNS: Final = 200
 """Off a terminal nothing is squeezed: digests, keys and command ids stay in one piece."""
+
+plain: Final = without_controls
+"""Texts of others as they are shown."""
 
 _out: Final = Console(
     markup=False,
@@ -136,19 +139,6 @@ def progress(description: str, *, total: int | None = None) -> Iterator[Callable
     with Progress(*columns, console=_error, transient=True, disable=not _error.is_terminal) as bars:
         task = bars.add_task(plain(description), total=total)
         yield lambda done: bars.update(task, completed=done)
-
-
-def plain(text: str) -> str:
-    """`text` without anything a terminal would act upon: control and format characters escaped.
-
-    Line ends and tabs stay, because a verifier's log has lines.
-    """
-    return "".join(
-        letter
-        if letter in "\n\t" or unicodedata.category(letter) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}
-        else letter.encode("unicode_escape", "surrogatepass").decode()
-        for letter in text
-    )
 
 
 def _reason_line(reason: Reason) -> Text:

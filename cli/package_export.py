@@ -21,6 +21,7 @@ from cli.package_transfer import carry_out, find_version
 from cli.rollout import SpaceOption
 from shared.bytecode.elf import read_elf_facts
 from shared.contracts.base import Message
+from shared.contracts.distribution import MAX_DESTINATION
 from shared.dsse import manifest_digest
 from shared.errors import Reason, RefusedError
 from shared.oci.bpfman import bytecode_content
@@ -90,7 +91,8 @@ def export(
             raise RefusedError(rule, [Reason(path="oci", rule=rule)])
         if oci:
             parse_reference(oci)
-    package = console.run(_fetched(name, version, space, credentials), json=json)
+    goes_to = "a folder in OCI layout" if layout is not None else oci[:MAX_DESTINATION]
+    package = console.run(_fetched(name, version, space, goes_to, credentials), json=json)
     with console.refusing(json=json):
         content = _content(package, format, program)
         total = sum(map(len, content.blobs.values()))
@@ -113,7 +115,9 @@ def export(
     console.emit(exported, _render, json=json)
 
 
-async def _fetched(name: str, version: str, space: str, credentials: Path | None) -> CarriedPackage:
+async def _fetched(
+    name: str, version: str, space: str, destination: str, credentials: Path | None
+) -> CarriedPackage:
     async with session.connected(credentials) as bus:
         found = await find_version(bus, name, version, space=space)
         if found is None:
@@ -123,7 +127,11 @@ async def _fetched(name: str, version: str, space: str, credentials: Path | None
         size_bytes = sum(one.size_bytes for one in found.manifest.files)
         with console.progress("fetching", total=size_bytes) as show_progress:
             return await carry_out(
-                bus, found, trust_root=bus.facts.trust_root, show_progress=show_progress
+                bus,
+                found,
+                trust_root=bus.facts.trust_root,
+                destination=destination,
+                show_progress=show_progress,
             )
 
 

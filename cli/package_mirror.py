@@ -165,7 +165,11 @@ class _Copying:
         root = self.there.facts.trust_root
         with console.progress(f"{label}: fetching", total=total) as show_progress:
             package = await carry_out(
-                self.there, found, trust_root=root, show_progress=show_progress
+                self.there,
+                found,
+                trust_root=root,
+                destination=f"installation {self.here.facts.trust_root}",
+                show_progress=show_progress,
             )
         total = len(package.archive)
         with console.progress(f"{label}: publishing", total=total) as show_progress:

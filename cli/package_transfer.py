@@ -70,6 +70,7 @@ async def carry_out(
     found: PackageVersion,
     *,
     trust_root: str,
+    destination: str = "",
     show_progress: Progress = lambda _: None,
 ) -> CarriedPackage:
     """A published version with its archive, everything about it checked again.
@@ -78,6 +79,7 @@ async def carry_out(
         bus: To the catalog where it is.
         found: As that shows it.
         trust_root: Of that installation, 64 hexadecimal digits.
+        destination: Where it goes from here, for that installation's audit log.
         show_progress: Told how many bytes of the archive are there.
 
     Raises:
@@ -88,7 +90,9 @@ async def carry_out(
     signed = found.signed
     manifest, _ = verify_signed_package(signed, trust_root=bytes.fromhex(trust_root))
     check_origins(signed)
-    first = ReadArchive(name=manifest.name, version=found.version, space=found.space)
+    first = ReadArchive(
+        name=manifest.name, version=found.version, space=found.space, destination=destination
+    )
     archive = await _read(bus, first, show_progress)
     digest = await asyncio.to_thread(lambda: hashlib.sha256(archive).hexdigest())
     if digest != signed.archive_sha256:

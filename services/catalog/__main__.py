@@ -134,7 +134,7 @@ async def main(stop: asyncio.Event) -> None:
             | waivers.endpoints()
             | notices.endpoints()
             | Bills(packages, artifacts, policy).endpoints()
-            | ArchiveReading(packages, artifacts).endpoints()
+            | ArchiveReading(packages, artifacts, outbox, now=_now).endpoints()
             | owners.endpoints()
             | trust.endpoints()
             | spaces.endpoints()

@@ -18,6 +18,7 @@ from shared.contracts.base import (
     Message,
     Request,
 )
+from shared.contracts.distribution import MAX_DESTINATION
 from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.licences import LicenceVerdict
 from shared.contracts.lifecycle import Lifecycle
@@ -281,6 +282,8 @@ class ReadArchive(Request, frozen=True, kw_only=True):
     space: SpaceOrAny = ""
     offset_bytes: Annotated[int, Meta(ge=0, le=MAX_ARTIFACT_BYTES)] = 0
     """A multiple of CHUNK_BYTES."""
+    destination: Annotated[str, Meta(max_length=MAX_DESTINATION)] = ""
+    """Where it goes from there, in the caller's words; goes into the audit log."""
 
 
 class ReadArtifact(Request, frozen=True, kw_only=True):

@@ -17,10 +17,11 @@ from rich.console import Console
 
 from cli.audit_forms import FORMS
 from cli.audit_history import render_line
-from cli.audit_lines import COLUMNS, cell, csv_heading, csv_line, csv_record, json_line, json_record
+from cli.audit_lines import COLUMNS, csv_heading, csv_line, csv_record, json_line, json_record
 from cli.audit_view import render_records
 from services.auditor.query import StoredRecord, render_record
 from services.auditor.records import read_message
+from shared.audit_formats.tables import cell
 from shared.contracts.audit import AuditRecord
 from shared.contracts.events import Actor
 from shared.errors import Reason, RefusedError

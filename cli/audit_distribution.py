@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""`l3af audit report distribution`: which archives were handed out, and to whom."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from cyclopts import Parameter
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cli.audit_log import searching
+from cli.audit_query import Answer, Filters, requests_of
+from cli.console import CredentialsOption, JsonFlag, emit, plain, refusing, run
+from cli.moments import shown_moment
+from cli.package_notice import hand_out
+from cli.people import Names, read_names, render_actor
+from cli.session import connected
+from services.auditor.reporting.distribution import distribution_csv, distribution_report
+from shared.adapters.bus import Bus
+from shared.contracts.audit import StreamRecords
+from shared.contracts.distribution import DISTRIBUTE, DistributionReport
+from shared.contracts.events import Actor
+from shared.moments import render_time
+
+SHOWN_DIGITS = 12
+
+SinceOption = Annotated[str, Parameter(help="From then on: 90d, 2026-01-01, RFC 3339.")]
+UntilOption = Annotated[str, Parameter(help="Before then; else up to now.")]
+ZoneOption = Annotated[str, Parameter(help="Time zone of times without one; else UTC.")]
+
+
+def distribution(
+    *,
+    since: SinceOption = "",
+    until: UntilOption = "",
+    zone: ZoneOption = "",
+    package: Annotated[str, Parameter(help="Only this package.")] = "",
+    format: Literal["table", "csv"] = "table",  # noqa: A002 because it is the option's name
+    out: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
+    json: JsonFlag = False,
+    credentials: CredentialsOption = None,
+) -> None:
+    """Which archives the catalog gave to people and systems: exports, mirrors, any other reader.
+
+    What nodes fetch in order to run it is not among them.  Asking is recorded too.
+
+    Parameters
+    ----------
+    out
+        A file to write the CSV to, or with --json the JSON, instead of printing it.
+    """
+    with refusing(json=json):
+        question = range_question(since, until, zone=zone, package=package)
+
+    async def asked() -> DistributionReport:
+        async with connected(credentials) as bus:
+            return await distributed(bus, question)
+
+    report = run(asked(), json=json)
+    if json or format == "csv":
+        text = msgspec.json.encode(report).decode() + "\n" if json else distribution_csv(report)
+        hand_out(text, out, json=json)
+        return
+    names = read_names()
+    emit(report, lambda found: _render(found, names), json=False)
+
+
+def range_question(since: str, until: str, *, zone: str = "", package: str = "") -> StreamRecords:
+    """What asks for everything that was handed out in a range, whose end is now if none is given.
+
+    Raises:
+        RefusedError: A time cannot be read.
+    """
+    now = datetime.now(UTC)
+    filters = Filters(
+        since=since, until=until or render_time(now), zone=zone, package=package, action=DISTRIBUTE
+    )
+    (question,) = requests_of(filters, {}, now=now, order="oldest")
+    return question
+
+
+async def distributed(bus: Bus, question: StreamRecords) -> DistributionReport:
+    """What was handed out.
+
+    Args:
+        bus: Where.
+        question: As `range_question` makes it.
+
+    Raises:
+        FaultError: The auditor does not answer.
+    """
+    with searching() as advance:
+        answer = Answer(bus, [question], advance=advance)
+        records = [record async for record in answer.records()]
+    return distribution_report(
+        records, since=question.since, until=question.until, tree_size=answer.tree_size
+    )
+
+
+def _render(report: DistributionReport, names: Names) -> RenderableType:
+    since = f"since {report.since} " if report.since else ""
+    end = Text(f"{since}until {report.until}, {report.tree_size} records in the log", style="dim")
+    if not report.versions:
+        return Group(Text("nothing was handed out"), end)
+    table = Table("package", "archive", "licence", "to", "destination", "times", "last", box=None)
+    for one in report.versions:
+        name = f"{one.package} {one.version}" + (f" ({one.space})" if one.space else "")
+        cells = (name, one.archive_sha256[:SHOWN_DIGITS], one.licence)
+        for to in one.recipients:
+            who = render_actor(Actor(key=to.key, role=to.role, attested=True), names)
+            times = f"{to.times} (record {to.last_record})"
+            row = (*cells, who, to.destination, times, shown_moment(to.last_at))
+            table.add_row(*map(plain, row))
+            cells = ("", "", "")
+    return Group(table, end)

@@ -1,0 +1,10 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""`l3af audit report`: reports from the log alone."""
+
+from __future__ import annotations
+
+import cyclopts
+
+app = cyclopts.App(name="report", help="Reports from the log alone.")
+app.command("cli.audit_distribution:distribution", help="What was handed out, and to whom.")
