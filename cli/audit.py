@@ -51,6 +51,7 @@ app.command("cli.audit_evidence:evidence", help="What a standard asks, and what 
 app.command("cli.audit_forward:forward", help="Send records to a file, syslog or a web server.")
 app.command("cli.audit_report:app", name="report", help="Reports from the log alone.")
 app.command("cli.audit_sbom:sbom", help="Bill of materials of what ran at a moment.")
+app.command("cli.audit_hold:app", name="hold", help="Records that nobody may remove.")
 app.command("cli.audit_watch:app", name="watch", help="What the log is watched for.")
 app.command("cli.audit_check:check", help="What about the log needs attention.")
 app.command("cli.audit_heads:heads", help="Which heads of the log the nodes know.")

@@ -26,6 +26,7 @@ from services.auditor.health.adapters.database_disk import disk_of
 from services.auditor.health.execution import Watch, Watched, watching
 from services.auditor.health.limits import parse_limits
 from services.auditor.publication.execution import Publication, checked, published, say_keys
+from services.auditor.retention.service import HoldDesk
 from services.auditor.service import CONCURRENCY, AuditorService
 from services.auditor.watching.execution import WatchedLog, alerting
 from services.auditor.watching.service import WatchDesk
@@ -98,10 +99,16 @@ async def auditing(
             compare=publication.compare,
             witnesses=publication.seen,
         )
+
+        async def recorded() -> None:
+            await recording.reached(await places.newest_sequence())
+
+        holds = HoldDesk(store, outbox, spaces, recorded=recorded)
         endpoints = service.endpoints() | WatchDesk(watched_log, outbox).endpoints()
+        endpoints |= holds.endpoints()
         async with at_work(recording), published(publication, outbox), watching(watch):
             await outbox.open()
-            await recording.reached(await places.newest_sequence())
+            await recorded()
             await say_keys(store, keys.chain, outbox)
             await service.open()
             async with (

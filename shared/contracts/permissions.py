@@ -20,6 +20,7 @@ from shared.contracts import (
     cordons,
     ebpf,
     gates,
+    holds,
     inspection,
     inventory,
     leadership,
@@ -156,6 +157,9 @@ _AUDIT: Final = (
     inventory.GET_INVENTORY,
     inventory.FIND_RUNS,
     watching.GET_WATCH_RULES,
+    holds.PLACE_HOLD,
+    holds.RELEASE_HOLD,
+    holds.LIST_HOLDS,
 )
 
 ALLOWED_ENDPOINTS: Final[dict[UserRole, tuple[Endpoint[Any, Any], ...]]] = {

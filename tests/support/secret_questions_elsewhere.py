@@ -28,6 +28,15 @@ from shared.contracts.cordons import (
     UncordonNode,
 )
 from shared.contracts.deployments import DeploymentSpec
+from shared.contracts.holds import (
+    LIST_HOLDS,
+    PLACE_HOLD,
+    RELEASE_HOLD,
+    HoldSelection,
+    ListHolds,
+    PlaceHold,
+    ReleaseHold,
+)
 from shared.contracts.inventory import FIND_RUNS, GET_INVENTORY, FindRuns, GetInventory
 from shared.contracts.rollout_commands import (
     ABORT_ROLLOUT,
@@ -151,6 +160,12 @@ ROWS: Final[dict[str, Row]] = {
         SET_WATCH_RULES,
         lambda kind: SetWatchRules(watch=_watch(kind), if_generation=99),
     ),
+    "place hold": (
+        PLACE_HOLD,
+        lambda kind: PlaceHold(selection=HoldSelection(package=kind.quiet, space=kind.space)),
+    ),
+    "release hold": (RELEASE_HOLD, lambda kind: ReleaseHold(hold=kind.package)),
+    "holds": (LIST_HOLDS, lambda _: ListHolds(released=True)),
     "watch rules": (GET_WATCH_RULES, lambda _: GetWatchRules()),
     "as of": (GET_INVENTORY, lambda kind: GetInventory(at=LATER, node=kind.package)),
     "ran": (FIND_RUNS, lambda kind: FindRuns(digest=kind.archive)),
