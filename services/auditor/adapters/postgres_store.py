@@ -10,10 +10,10 @@ has the session back, or another one, and reads how far the log is before it wri
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, suppress
 from datetime import datetime
-from typing import Final, TypeVar, cast
+from typing import Final, TypeVar
 
 import asyncpg
 from asyncpg import Connection, Pool, Record
@@ -21,8 +21,8 @@ from asyncpg import Connection, Pool, Record
 from services.auditor.adapters import postgres_inventory as inventory
 from services.auditor.adapters import postgres_rows as rows
 from services.auditor.adapters.log_batches import Batch, Batches, Given
-from services.auditor.adapters.log_rows import Row, read_gap
-from services.auditor.adapters.postgres_pages import read_page
+from services.auditor.adapters.log_rows import Row
+from services.auditor.adapters.postgres_reading import PostgresReading, reading_pool
 from services.auditor.adapters.postgres_schema import (
     MONTHS_AHEAD,
     make_partition,
@@ -30,38 +30,27 @@ from services.auditor.adapters.postgres_schema import (
     months_from,
 )
 from services.auditor.adapters.postgres_session import (
-    ANSWER_SECONDS,
-    CONNECT_SECONDS,
     Address,
     Session,
     begin,
     committing,
     demand_own,
     resume,
-    settings,
     translated,
 )
 from services.auditor.admission import (
     EMPTY_LOG,
     Admission,
-    Gap,
     LogState,
     event_keys,
     rewind,
 )
 from services.auditor.checkpoint import TreeHead
-from services.auditor.inventory import FoundRuns, FoundSightings
 from services.auditor.merkle import (
     Frontier,
     Hash,
-    HashReader,
-    Node,
     leaf_hash,
-    prove_consistency,
-    prove_inclusion,
-    tree_root,
 )
-from services.auditor.query import RecordQuery, StoredRecord
 from services.auditor.records import Draft, time_us_of
 from services.auditor.store import (
     DamagedLogError,
@@ -71,10 +60,7 @@ from services.auditor.store import (
     check_size,
 )
 from services.auditor.tiles import Tile, extend_tiles, tail_tiles
-from shared.contracts.events import Audience
-from shared.contracts.inventory import HookPlace
 
-READERS: Final = 4
 BEATS: Final = 4
 """How often a holder says that it lives while it would be taken for dead."""
 LEAVES_AT_ONCE: Final = 5_000
@@ -82,13 +68,13 @@ LEAVES_AT_ONCE: Final = 5_000
 ResultT = TypeVar("ResultT")
 
 
-class PostgresStore:
+class PostgresStore(PostgresReading):
     """The log of one origin."""
 
     def __init__(self, address: Address, session: Session, pool: Pool[Record]) -> None:
+        super().__init__(pool)
         self._address: Final = address
         self._fence: Final = session.fence
-        self._pool: Final = pool
         self._session: Session | None = session
         self._state = EMPTY_LOG
         self._tails: dict[Tile, bytes] = {}
@@ -114,15 +100,7 @@ class PostgresStore:
         """
         with translated():
             session = await begin(address, origin=origin, stop=stop)
-            pool = asyncpg.create_pool(
-                address.url,
-                min_size=0,
-                max_size=READERS,
-                timeout=CONNECT_SECONDS,
-                command_timeout=ANSWER_SECONDS,
-                server_settings=settings(is_writing=False),
-            )
-            store = cls(address, session, await pool)
+            store = cls(address, session, await reading_pool(address))
         async with AsyncExitStack() as undo:
             undo.push_async_callback(store.aclose)
             await store._check_parts()
@@ -171,81 +149,6 @@ class PostgresStore:
         """The gap with this number was said."""
         await self._change("UPDATE gaps SET is_announced = true WHERE number = $1", number)
 
-    async def unannounced_gaps(self) -> list[tuple[int, Gap]]:
-        """Gaps that were not said yet, with their numbers, oldest first."""
-        async with self._reading() as db:
-            found = await db.fetch(
-                "SELECT number, gap FROM gaps WHERE NOT is_announced ORDER BY number"
-            )
-        return [(number, read_gap(text)) for number, text in found]
-
-    async def newest_checkpoint(self) -> tuple[int, str] | None:
-        """Size and note of the newest checkpoint."""
-        async with self._reading() as db:
-            found = await db.fetchrow(
-                "SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1"
-            )
-        return (found[0], found[1]) if found is not None else None
-
-    async def page(self, query: RecordQuery) -> tuple[list[StoredRecord], int, bool]:
-        """Matching records in the query's order; the tree's size; and whether more match."""
-        async with self._reading() as db:
-            return await read_page(db, query)
-
-    async def record(self, index: int) -> StoredRecord | None:
-        """One record; None if there is none at this index."""
-        async with self._reading() as db:
-            found = await db.fetchrow(f"{rows.SELECT_STORED} WHERE idx = $1", index)
-        return rows.read_record(found) if found is not None else None
-
-    async def of_emitter(self, emitter: str, actions: Sequence[str]) -> list[StoredRecord]:
-        """Believed records of one emitter with one of the actions, oldest first."""
-        async with self._reading() as db:
-            found = await db.fetch(
-                f"{rows.SELECT_STORED} WHERE action = ANY($1) AND emitter = $2 "
-                "AND problem = '' ORDER BY idx",
-                list(actions),
-                emitter,
-            )
-        return [rows.read_record(row) for row in found]
-
-    async def leaves(self, first: int, stop: int) -> list[bytes]:
-        """The leaves from index `first` to before `stop`, which is at most the tree's size."""
-        async with self._reading() as db:
-            return await rows.read_leaves(db, first, stop)
-
-    async def hashes(self, nodes: Sequence[Node]) -> list[Hash]:
-        """Hashes of complete subtrees, in the order asked."""
-        return await self._from_tree(lambda read: list(read(nodes)))
-
-    async def sightings(
-        self, at_us: int, *, audiences: frozenset[Audience], node: str, after: HookPlace | None
-    ) -> FoundSightings:
-        """The newest words on hook points up to a moment, the tree's size, whether that is all."""
-        async with self._reading() as db:
-            return await inventory.read_sightings(
-                db, at_us, audiences=audiences, node=node, after=after
-            )
-
-    async def runs(
-        self, digest: str, *, audiences: frozenset[Audience], after: HookPlace | None
-    ) -> FoundRuns:
-        """Every sighting of a digest on the next places, the tree's size, whether that is all."""
-        async with self._reading() as db:
-            return await inventory.read_runs(db, digest, audiences=audiences, after=after)
-
-    async def root(self, size: int) -> Hash:
-        """Root of the first `size` leaves, `size` being at most the tree's."""
-        return await self._from_tree(lambda read: tree_root(size, read))
-
-    async def inclusion(self, index: int, size: int) -> tuple[Hash, ...]:
-        """Audit path of a leaf in the tree of the first `size` leaves."""
-        return await self._from_tree(lambda read: prove_inclusion(index, size, read))
-
-    async def consistency(self, old_size: int, new_size: int) -> tuple[Hash, ...]:
-        """Proof that the smaller tree is a prefix of the larger one."""
-        return await self._from_tree(lambda read: prove_consistency(old_size, new_size, read))
-
     async def check_against(self, head: TreeHead) -> None:
         """The log still begins with what `head` committed to."""
         check_size(head, size=self.size)
@@ -280,10 +183,6 @@ class PostgresStore:
         self._batches.close()
         self._lose_session()
         self._pool.terminate()
-
-    async def _from_tree(self, work: Callable[[HashReader], ResultT]) -> ResultT:
-        async with self._reading() as db:
-            return await rows.with_hashes(db, work)
 
     async def _append(self, session: Session, given: Given, made: Batch | None) -> Admission:
         batch = self._batches.settled(self._state, given, made)
@@ -386,13 +285,3 @@ class PostgresStore:
         session, self._session = self._session, None
         if session is not None:
             session.connection.terminate()
-
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[Connection[Record]]:
-        """A connection that shows one moment."""
-        with translated():
-            async with (
-                self._pool.acquire(timeout=CONNECT_SECONDS) as connection,
-                connection.transaction(isolation="repeatable_read", readonly=True),
-            ):
-                yield cast("Connection[Record]", connection)

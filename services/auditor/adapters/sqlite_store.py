@@ -13,7 +13,6 @@ import gc
 import os
 import sqlite3
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -24,12 +23,11 @@ from typing import Final, TypeVar
 
 from services.auditor.adapters import sqlite_rows as rows
 from services.auditor.adapters.log_batches import Batch, Batches, Given
-from services.auditor.adapters.log_rows import STORED, Row, read_gap, record_row, stored_record
+from services.auditor.adapters.log_rows import Row, record_row
 from services.auditor.adapters.sqlite_database import (
     check_file,
     connect,
     prepare,
-    snapshot,
     take_lock,
     transaction,
     translated,
@@ -37,31 +35,22 @@ from services.auditor.adapters.sqlite_database import (
 from services.auditor.adapters.sqlite_inventory import (
     add_sightings,
     catch_up,
-    read_runs,
-    read_sightings,
 )
-from services.auditor.adapters.sqlite_pages import read_page
+from services.auditor.adapters.sqlite_reading import SqliteReading, stored_hashes
 from services.auditor.admission import (
     Admission,
     EventKey,
-    Gap,
     LogState,
     event_keys,
     rewind,
 )
 from services.auditor.checkpoint import TreeHead
-from services.auditor.inventory import FoundRuns, FoundSightings
 from services.auditor.merkle import (
     Frontier,
     Hash,
-    Node,
     leaf_hash,
-    prove_consistency,
-    prove_inclusion,
     read_frontier,
-    tree_root,
 )
-from services.auditor.query import RecordQuery, StoredRecord
 from services.auditor.records import Draft, time_us_of
 from services.auditor.store import (
     DamagedLogError,
@@ -69,11 +58,7 @@ from services.auditor.store import (
     check_root,
     check_size,
 )
-from services.auditor.tiles import extend_tiles, hash_reader, tail_tiles
-from shared.contracts.events import Audience
-from shared.contracts.inventory import HookPlace
-
-READERS: Final = 2
+from services.auditor.tiles import extend_tiles, tail_tiles
 
 LOCK_SECONDS: Final = 0.0002
 """How long a thread may keep the interpreter from the others.  The writer gives the lock away at
@@ -92,20 +77,17 @@ def share_interpreter() -> None:
     gc.set_threshold(OBJECTS_MADE)
 
 
-class SqliteStore:
+class SqliteStore(SqliteReading):
     """The log of one origin."""
 
     def __init__(self, writer: sqlite3.Connection, path: Path, lock: int) -> None:
+        super().__init__(path)
         self._writer: Final = writer
-        self._path: Final = path
         self._lock: Final = lock
         self._state = _load(writer)
         self._tails = rows.read_tiles(writer, tail_tiles(self._state.frontier.size))
         self._batches: Final = Batches(record_row)
         self._writing: Final = ThreadPoolExecutor(1, thread_name_prefix="log-writer")
-        self._reading: Final = ThreadPoolExecutor(READERS, thread_name_prefix="log-reader")
-        self._local: Final = threading.local()
-        self._readers: Final[list[sqlite3.Connection]] = []
 
     @classmethod
     def open(cls, directory: Path, *, origin: str) -> SqliteStore:
@@ -186,91 +168,6 @@ class SqliteStore:
         """The gap with this number was said."""
         await self._change("UPDATE gaps SET is_announced = 1 WHERE number = ?", (number,))
 
-    async def unannounced_gaps(self) -> list[tuple[int, Gap]]:
-        """Gaps that were not said yet, with their numbers, oldest first."""
-        found = await self._read(
-            lambda db: db.execute(
-                "SELECT number, gap FROM gaps WHERE is_announced = 0 ORDER BY number"
-            ).fetchall()
-        )
-        return [(number, read_gap(text)) for number, text in found]
-
-    async def newest_checkpoint(self) -> tuple[int, str] | None:
-        """Size and note of the newest checkpoint."""
-
-        def read(connection: sqlite3.Connection) -> tuple[int, str] | None:
-            found: tuple[int, str] | None = connection.execute(
-                "SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1"
-            ).fetchone()
-            return found
-
-        return await self._read(read)
-
-    async def page(self, query: RecordQuery) -> tuple[list[StoredRecord], int, bool]:
-        """Matching records in the query's order; the tree's size; and whether more match."""
-        return await self._read(lambda connection: read_page(connection, query))
-
-    async def record(self, index: int) -> StoredRecord | None:
-        """One record; None if there is none at this index."""
-        found = await self._read(
-            lambda db: db.execute(
-                f"SELECT {STORED} FROM records WHERE idx = ?",  # noqa: S608 # a constant
-                (index,),
-            ).fetchone()
-        )
-        return stored_record(found) if found else None
-
-    async def of_emitter(self, emitter: str, actions: Sequence[str]) -> list[StoredRecord]:
-        """Believed records of one emitter with one of the actions, oldest first."""
-        marks = ",".join("?" * len(actions))
-        found = await self._read(
-            lambda db: db.execute(
-                f"SELECT {STORED} FROM records WHERE action IN ({marks}) "  # noqa: S608
-                "AND emitter = ? AND problem = '' ORDER BY idx",
-                (*actions, emitter),
-            ).fetchall()
-        )
-        return [stored_record(row) for row in found]
-
-    async def leaves(self, first: int, stop: int) -> list[bytes]:
-        """The leaves from index `first` to before `stop`, which is at most the tree's size."""
-        found = await self._read(
-            lambda db: db.execute(
-                "SELECT leaf FROM records WHERE idx >= ? AND idx < ? ORDER BY idx", (first, stop)
-            ).fetchall()
-        )
-        return [leaf.encode() for (leaf,) in found]
-
-    async def hashes(self, nodes: Sequence[Node]) -> list[Hash]:
-        """Hashes of complete subtrees, in the order asked."""
-        return await self._read(lambda db: list(_hashes(db)(nodes)))
-
-    async def sightings(
-        self, at_us: int, *, audiences: frozenset[Audience], node: str, after: HookPlace | None
-    ) -> FoundSightings:
-        """The newest words on hook points up to a moment, the tree's size, whether that is all."""
-        return await self._read(
-            lambda db: read_sightings(db, at_us, audiences=audiences, node=node, after=after)
-        )
-
-    async def runs(
-        self, digest: str, *, audiences: frozenset[Audience], after: HookPlace | None
-    ) -> FoundRuns:
-        """Every sighting of a digest on the next places, the tree's size, whether that is all."""
-        return await self._read(lambda db: read_runs(db, digest, audiences=audiences, after=after))
-
-    async def root(self, size: int) -> Hash:
-        """Root of the first `size` leaves, `size` being at most the tree's."""
-        return await self._read(lambda db: tree_root(size, _hashes(db)))
-
-    async def inclusion(self, index: int, size: int) -> tuple[Hash, ...]:
-        """Audit path of a leaf in the tree of the first `size` leaves."""
-        return await self._read(lambda db: prove_inclusion(index, size, _hashes(db)))
-
-    async def consistency(self, old_size: int, new_size: int) -> tuple[Hash, ...]:
-        """Proof that the smaller tree is a prefix of the larger one."""
-        return await self._read(lambda db: prove_consistency(old_size, new_size, _hashes(db)))
-
     async def check_against(self, head: TreeHead) -> None:
         """The log still begins with what `head` committed to.
 
@@ -308,9 +205,8 @@ class SqliteStore:
         """Finish what is being written, and let go of the store."""
         self._batches.close()
         self._writing.shutdown()
-        self._reading.shutdown()
-        for connection in (*self._readers, self._writer):
-            connection.close()
+        self.close_reading()
+        self._writer.close()
         os.close(self._lock)
 
     def _append(self, given: Given, made: Batch | None) -> Admission:
@@ -363,31 +259,14 @@ class SqliteStore:
         with translated():
             return await asyncio.get_running_loop().run_in_executor(self._writing, work)
 
-    async def _read(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
-        def read() -> ResultT:
-            connection = getattr(self._local, "connection", None)
-            if connection is None:
-                connection = self._local.connection = connect(self._path)
-                connection.execute("PRAGMA query_only = ON")
-                self._readers.append(connection)
-            with snapshot(connection):
-                return work(connection)
-
-        with translated():
-            return await asyncio.get_running_loop().run_in_executor(self._reading, read)
-
 
 def _load(connection: sqlite3.Connection) -> LogState:
     """The state, once the parts of the store are known to belong together."""
     _, size, root, state = rows.read_state(connection)
     count, last = connection.execute("SELECT count(*), max(idx) FROM records").fetchone()
     try:
-        frontier = read_frontier(size, _hashes(connection))
+        frontier = read_frontier(size, stored_hashes(connection))
     except LookupError as error:
         raise DamagedLogError(f"the tree has a hole: {error}") from error
     check_parts(size=size, root=Hash(root), count=count, last=last, frontier=frontier)
     return replace(state, frontier=frontier)
-
-
-def _hashes(connection: sqlite3.Connection) -> Callable[..., Sequence[Hash]]:
-    return hash_reader(lambda tiles: rows.read_tiles(connection, tiles))
