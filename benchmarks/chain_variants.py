@@ -128,16 +128,16 @@ def _choices(kind: Kind, hook: Hook) -> tuple[tuple[bytes, str], ...]:
         return ((_compiled(), f"passes_{end}"),)
     if kind == "counting":
         return ((_compiled(), f"counts_{end}"),)
-    counting = (_packaged("port-count"), f"port_count_{end}")
+    counting = (packaged("port-count"), f"port_count_{end}")
     return (_packaged_limit(), counting) if hook == "xdp" else (counting,)
 
 
 def _packaged_limit() -> tuple[bytes, str]:
-    return _packaged("rate-limit"), "rate_limit"
+    return packaged("rate-limit"), "rate_limit"
 
 
 @cache
-def _packaged(package: str) -> bytes:
+def packaged(package: str) -> bytes:
     """The object file of a first-party package."""
     built = build_package(PACKAGES / package)
     return unpack_archive(built.archive)[built.manifest.programs[0].object]

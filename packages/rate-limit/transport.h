@@ -83,30 +83,45 @@ static __always_inline void *after_ipv6(void *start, void *end, __u8 *protocol)
 	return cursor;
 }
 
-/* The transport header and its protocol (IPPROTO_...), or 0 if the packet has none that can be
- * found.  The caller still has to compare the header's size with `end`. */
-static __always_inline void *find_transport(void *start, void *end, __u8 *protocol)
+/* The header after Ethernet and at most one VLAN tag, and what it is (ETH_P_... in network order); 0
+ * if the packet ends before.  The caller still has to compare the header's size with `end`. */
+static __always_inline void *find_network(void *start, void *end, __be16 *kind)
 {
 	struct ethhdr *ethernet = start;
 	void *cursor = ethernet + 1;
-	__be16 kind;
 
 	if (cursor > end)
 		return 0;
-	kind = ethernet->h_proto;
-	if (kind == bpf_htons(ETH_P_8021Q) || kind == bpf_htons(ETH_P_8021AD)) {
+	*kind = ethernet->h_proto;
+	if (*kind == bpf_htons(ETH_P_8021Q) || *kind == bpf_htons(ETH_P_8021AD)) {
 		struct vlan_tag *tag = cursor;
 
 		cursor = tag + 1;
 		if (cursor > end)
 			return 0;
-		kind = tag->protocol;
+		*kind = tag->protocol;
 	}
+	return cursor;
+}
+
+/* The transport header behind the network header at `network`, and its protocol (IPPROTO_...), or 0
+ * if there is none that can be found.  The caller still has to compare its size with `end`. */
+static __always_inline void *after_network(void *network, void *end, __be16 kind, __u8 *protocol)
+{
 	if (kind == bpf_htons(ETH_P_IP))
-		return after_ipv4(cursor, end, protocol);
+		return after_ipv4(network, end, protocol);
 	if (kind == bpf_htons(ETH_P_IPV6))
-		return after_ipv6(cursor, end, protocol);
+		return after_ipv6(network, end, protocol);
 	return 0;
+}
+
+/* The transport header of a packet, as `after_network` has it. */
+static __always_inline void *find_transport(void *start, void *end, __u8 *protocol)
+{
+	__be16 kind = 0;
+	void *network = find_network(start, end, &kind);
+
+	return network ? after_network(network, end, kind, protocol) : 0;
 }
 
 #endif

@@ -30,6 +30,10 @@ pytestmark = pytest.mark.kernel
 
 L3AF = Path(sys.executable).parent / "l3af"
 RATE_LIMIT = Path(__file__).parents[2] / "packages" / "rate-limit"
+RATE_LIMIT_MAPS = {
+    *("rl_limits", "rl_sources_v4", "rl_sources_v6", "rl_windows", "rl_networks", "rl_seed"),
+    *("rl_received", "rl_dropped", "rl_src_dropped", "rl_port_dropped"),
+}
 
 
 def l3af(*words: str, cwd: Path) -> tuple[int, Any]:
@@ -87,14 +91,14 @@ def test_an_archive_is_built_again_byte_for_byte(tmp_path: Path) -> None:
     status, checked = l3af("build", "rate-limit", "--check", cwd=tmp_path)
     assert (status, checked["is_reproducible"], len(checked["compared_with"])) == (0, True, 2)
 
-    source = folder / "rate_limit.bpf.c"
-    source.write_text(source.read_text().replace("#define SLOTS 32", "#define SLOTS 16"))
+    source = folder / "window.h"
+    source.write_text(source.read_text().replace("#define SLOTS 128", "#define SLOTS 64"))
     status, checked = l3af("build", "rate-limit", "--check", cwd=tmp_path)
     assert (status, checked["is_reproducible"]) == (2, False)
     assert [one["path"] for one in checked["differences"]] == [
         "archive.sha256",
-        "files.rate_limit.bpf.c",
         "files.rate_limit.bpf.o",
+        "files.window.h",
     ]
 
 
@@ -159,7 +163,7 @@ def test_an_upgrade_that_changes_code_alone_keeps_everything(tmp_path: Path) -> 
     folder = _changed(
         tmp_path,
         ("package.toml", 'version = "1.0.0"', 'version = "1.0.1"'),
-        ("rate_limit.bpf.c", "return XDP_DROP", "return bpf_get_prandom_u32() ? XDP_DROP : 1"),
+        ("rate_limit.bpf.c", "return XDP_DROP", "return bpf_get_smp_processor_id() ? XDP_DROP : 1"),
     )
     found = package_difference(
         describe_built(build_package(RATE_LIMIT), "old"),
@@ -179,8 +183,8 @@ def test_what_an_upgrade_would_lose_is_told(tmp_path: Path) -> None:
         tmp_path,
         (
             "rate_limit.bpf.c",
-            "	__u32 total;		/* sum of all slots */\n	__u64 newest;",
-            "	__u32 sum;\n	__u64 newest;",
+            "struct bpf_spin_lock lock;\n	__u32 total;\n	__u64 newest;",
+            "struct bpf_spin_lock lock;\n	__u32 sum;\n	__u64 newest;",
         ),
         ("rate_limit.bpf.c", "window->total", "window->sum"),
         ("rate_limit.bpf.c", "rl_dropped", "rl_lost"),
@@ -200,10 +204,9 @@ def test_what_an_upgrade_would_lose_is_told(tmp_path: Path) -> None:
     assert status == 0
     assert fates == {
         "rl_dropped": "gone",
-        "rl_limits": "kept",
         "rl_lost": "migrated",
-        "rl_received": "kept",
         "rl_windows": "refused",
+        **dict.fromkeys(RATE_LIMIT_MAPS - {"rl_dropped", "rl_windows"}, "kept"),
     }
     assert found["do_maps_carry_over"] is False
     assert [one["path"] for one in found["configuration"]] == ["config.rl_limits.value_maximum"]

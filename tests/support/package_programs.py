@@ -4,15 +4,20 @@
 
 from __future__ import annotations
 
+import socket
 import struct
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 from cli.package_build import BuiltPackage, build_package
+from lab.hosts import DATA_INTERFACE, Host, create_lab
+from services.node_executor.adapters import hooks
 from services.node_executor.adapters.chain import LinkedChain, link_chain
 from services.node_executor.adapters.map_access import entries, read_number, update
+from services.node_executor.adapters.network_namespaces import inside
 from services.node_executor.adapters.programs import run_packet
 from services.node_executor.kernel_types import Handle, ProgramSource
 from shared.contracts.node import DEFAULT_PROCEED_ON, verdicts_of
@@ -78,3 +83,17 @@ def running(package: str, program: str, hook: Hook) -> Iterator[RunningProgram]:
     )
     with link_chain([source], hook, name=program) as chain:
         yield RunningProgram(chain, hook)
+
+
+@contextmanager
+def on_a_host(program: RunningProgram) -> Iterator[Host]:
+    """A host of a lab with the program on the interface that its peer's packets come in by."""
+    with create_lab(f"p{uuid.uuid4().hex[:7]}", 1) as lab:
+        (host,) = lab.hosts
+        with inside(host.namespace):
+            index = socket.if_nametoindex(DATA_INTERFACE)
+            attached = hooks.attach(
+                program.chain.program, index, program.hook, hook_point=host.namespace
+            )
+        with attached.link:
+            yield host

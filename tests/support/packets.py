@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import struct
+from ipaddress import ip_address
 
 SYN, ACK = 0x02, 0x10
 TCP, UDP, ICMP = 6, 17, 1
@@ -28,19 +29,26 @@ def icmp_echo(payload: bytes = b"", *, kind: int = 8) -> bytes:
 
 
 def ipv4(
-    payload: bytes, protocol: int = TCP, *, options: bytes = b"", fragment_offset: int = 0
+    payload: bytes,
+    protocol: int = TCP,
+    *,
+    source: str = "198.19.0.1",
+    options: bytes = b"",
+    fragment_offset: int = 0,
 ) -> bytes:
     """An IPv4 packet (RFC 791) in an Ethernet frame; the offset is in units of 8 bytes."""
     words = 5 + len(options) // 4
     header = struct.pack(
         "!BBHHHBBH4s4s",
         *(4 << 4 | words, 0, 4 * words + len(payload), 1, fragment_offset, 64, protocol, 0),
-        *(bytes((198, 19, 0, 1)), bytes((198, 19, 0, 2))),
+        *(ip_address(source).packed, bytes((198, 19, 0, 2))),
     )
     return ethernet(header + options + payload, 0x0800)
 
 
-def ipv6(payload: bytes, protocol: int = TCP, *, extensions: tuple[int, ...] = ()) -> bytes:
+def ipv6(
+    payload: bytes, protocol: int = TCP, *, source: str = "::", extensions: tuple[int, ...] = ()
+) -> bytes:
     """An IPv6 packet (RFC 8200) in an Ethernet frame, with these extension headers in order."""
     kinds = (*extensions, protocol)
     headers = b"".join(
@@ -48,7 +56,8 @@ def ipv6(payload: bytes, protocol: int = TCP, *, extensions: tuple[int, ...] = (
         for kind, following in zip(extensions, kinds[1:], strict=True)
     )
     size = len(headers) + len(payload)
-    header = struct.pack("!IHBB16s16s", 6 << 28, size, kinds[0], 64, bytes(16), bytes(16))
+    addresses = (ip_address(source).packed, bytes(16))
+    header = struct.pack("!IHBB16s16s", 6 << 28, size, kinds[0], 64, *addresses)
     return ethernet(header + headers + payload, 0x86DD)
 
 

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -15,8 +17,10 @@ from cli.package_build import build_package
 from cli.package_source import parse_source
 from services.catalog.manifest import manifest_reasons
 from services.catalog.publication import MAX_VERSION_BYTES, draft_version
+from services.node_executor.exposition import family_name
 from shared.adapters.licence_policies import load_policy
 from shared.contracts.deployments import DeploymentSpec
+from shared.contracts.node import MetricValue
 from shared.errors import RefusedError
 from shared.licensing.package import LicensedPackage
 from shared.licensing.policies import SHIPPED
@@ -30,6 +34,7 @@ PACKAGES = Path(__file__).parents[2] / "packages"
 NAMES = ("exec-count", "port-count", "rate-limit")
 PACKETS = ("port-count", "rate-limit")
 """Those that packets test."""
+DASHBOARDS = sorted(PACKAGES.glob("*/dashboards/*.json"))
 EXAMPLES = sorted(PACKAGES.glob("*/examples/*.toml"))
 
 
@@ -59,7 +64,9 @@ def test_a_package_holds_all_that_its_licences_ask_for(name: str) -> None:
         "package.toml",
         f"{stem}.bpf.c",
         f"{stem}.bpf.o",
-        *(("tests.json", "transport.h") if name in PACKETS else ()),
+        *(("tests.json",) if name in PACKETS else ()),
+        *(path.name for path in (PACKAGES / name).glob("*.h")),
+        *(f"dashboards/{path.name}" for path in (PACKAGES / name).glob("dashboards/*.json")),
     }
 
 
@@ -107,6 +114,31 @@ def test_an_example_is_a_deployment_of_its_package(path: Path) -> None:
     assert spec.package == source.package.name
     assert len(fitting) == 1
     assert spec.config.keys() <= source.maps.keys()
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
+def test_a_dashboard_asks_for_what_nodes_serve(path: Path) -> None:
+    """Every metric that a panel names is one of the package or of programs as such."""
+    source = parse_source((path.parents[1] / "package.toml").read_text())
+    own = {
+        family_name(
+            source.package.name,
+            MetricValue(deployment="", metric=name, map=one.map, key=one.key or "0"),
+        )
+        for name, one in source.metrics.items()
+    }
+
+    dashboard = json.loads(path.read_text())
+    asked = {
+        name
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"\bl3af_\w+", target["expr"])
+    }
+
+    assert dashboard["uid"] == f"l3af-{source.package.name}"
+    assert own <= asked
+    assert all(name in own or name.startswith("l3af_program_") for name in asked)
 
 
 def test_a_package_without_its_licence_texts_is_not_built(tmp_path: Path) -> None:
