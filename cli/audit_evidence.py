@@ -177,7 +177,7 @@ def _verdict(item: Item, found: Found | None, facts: LogFacts) -> tuple[Verdict,
 
 async def _found(bus: Bus, item: Item, asked: StreamRecords) -> Found:
     question = msgspec.structs.replace(
-        asked, action=item.action, outcome=item.outcome, where=item.where
+        asked, action=item.action, outcome=item.outcome, where=item.expression
     )
     answer = Answer(bus, [question], limit=MOST, scan_limit=SCAN_LIMIT)
     records = [record.index async for record in answer.records()]

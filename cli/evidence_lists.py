@@ -9,6 +9,7 @@ Rules:
  * `some`: there should be such records.  `none`: there should be none.  `any`: whatever there is,
    here it is.
  * A question is one that `l3af audit log` takes, so that whoever checks can ask it again.
+ * A message that was not believed answers nothing, whatever it claims to be.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Final, Literal
 
 from shared.contracts.log_health import Condition
 
+_BELIEVED: Final = 'problem == ""'
 Expectation = Literal["some", "none", "any"]
 StandardName = Literal["pci-dss", "openchain"]
 
@@ -43,18 +45,25 @@ class Item:
     """How old the oldest record should be at least, once the log has been kept for as long."""
 
     @property
+    def expression(self) -> str:
+        """What is asked of each record beside action and outcome."""
+        return f"{_BELIEVED} and ({self.where})" if self.where else _BELIEVED
+
+    @property
     def command(self) -> str:
         """The question, as it is asked again; empty: there is none."""
+        if not (self.action or self.outcome or self.where):
+            return ""
         words = [
             f"--{name} '{value}'"
             for name, value in (
                 ("action", self.action),
                 ("outcome", self.outcome),
-                ("where", self.where),
+                ("where", self.expression),
             )
             if value
         ]
-        return " ".join(["l3af audit log", *words]) if words else ""
+        return " ".join(["l3af audit log", *words])
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +223,7 @@ OPENCHAIN: Final = Standard(
             "obligations of each licence are known",
             "each publication has declared and chosen licences, findings and obligations",
             action="package.publish",
-            outcome="succeeded",
+            outcome="accepted",
             expects="some",
         ),
         Item("3.2.1", "a way to ask", "people's; `contact` of the installation's own pages"),
@@ -235,7 +244,7 @@ OPENCHAIN: Final = Standard(
             "a bill of materials for what is supplied",
             "l3af package sbom; of what ran at a moment l3af audit sbom",
             action="package.publish",
-            outcome="succeeded",
+            outcome="accepted",
             expects="some",
         ),
         Item(
@@ -250,7 +259,7 @@ OPENCHAIN: Final = Standard(
             "what licences ask for is prepared and kept",
             "l3af package notice; archives hold texts and sources, by digest, for ever",
             action="package.publish",
-            outcome="succeeded",
+            outcome="accepted",
             expects="some",
         ),
         Item("3.5.1", "contributions", "people's"),

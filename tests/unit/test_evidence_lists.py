@@ -36,10 +36,9 @@ def facts(*, unwell: str = "") -> LogFacts:
 @pytest.mark.parametrize("item", ITEMS)
 def test_every_question_can_be_asked_and_every_item_says_who_shows_it(item: Item) -> None:
     """Its filters are those of the log; without one, either the log or people show it."""
-    fields = {"action": item.action, "outcome": item.outcome, "where": item.where}
+    fields = {"action": item.action, "outcome": item.outcome, "where": item.expression}
     convert_document(fields, StreamRecords, what="question")
-    if item.where:
-        parse_expression(item.where)
+    parse_expression(item.expression)
     assert item.asks
     assert item.shows
     assert (item.expects == "any") or item.command
@@ -71,7 +70,7 @@ def test_what_is_found_is_judged(expects: str, count: int, verdict: str) -> None
     said = judged(item, found, facts())
 
     assert (said.verdict, said.records) == (verdict, count)
-    assert said.command == "l3af audit log --action 'a.b'"
+    assert said.command == "l3af audit log --action 'a.b' --where 'problem == \"\"'"
 
 
 def test_a_condition_of_the_log_counts_whatever_was_found() -> None:
