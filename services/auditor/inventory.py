@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 
 from services.auditor.query import FOLLOW_LAPSE, MAX_PAGE_BYTES
 from services.auditor.records import parse_time_us, render_time_us, try_event
-from services.auditor.sightings import place_of, programs_of, readings
+from services.auditor.sightings import is_newer, place_of, programs_of, readings
 from shared.contracts.events import Audience, Event
 from shared.contracts.inventory import (
     FindRuns,
@@ -132,7 +132,7 @@ def hook_runs(stored: Iterable[StoredSighting]) -> list[HookRun]:
         run = _run(
             place,
             *(
-                word if word and (since is None or _is_newer(word, since)) else None
+                word if word and (since is None or is_newer(word, since)) else None
                 for word in _both(words)
             ),
         )
@@ -233,7 +233,7 @@ def _run(
     place: HookPlace, change: StoredSighting | None, observation: StoredSighting | None
 ) -> HookRun | None:
     made, found = _said(place, change), _said(place, observation)
-    if observation is None or found is None or _is_newer(change, observation):
+    if observation is None or found is None or is_newer(change, observation):
         return _made(place, change, made) if change and made else None
     if change is None or made is None or identity(made[1]) != identity(found[1]):
         why = "" if change is None else _difference(made[1] if made else None, found[1])
@@ -258,15 +258,6 @@ _KEPT: Final = (
     "correlation",
     "reading",
 )
-
-
-def _is_newer(one: StoredSighting | None, other: StoredSighting) -> bool:
-    """Whether there is the one and it was said after the other."""
-    if one is None:
-        return False
-    if one.audience == other.audience:
-        return (one.sequence, one.record) > (other.sequence, other.record)
-    return (one.from_us, one.audience) > (other.from_us, other.audience)
 
 
 def _in_order(sights: Iterable[StoredRun]) -> list[StoredRun]:

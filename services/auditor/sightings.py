@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -40,7 +40,7 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}|[0-9a-f]{16}")
 
 
 class Sighting(NamedTuple):
-    """One record's word on one hook point, without the word itself."""
+    """One record's word on one hook point."""
 
     place: HookPlace
     """Without a hook: on the whole node."""
@@ -53,6 +53,28 @@ class Sighting(NamedTuple):
     time_us: int
     digests: frozenset[str]
     """Of everything that runs there."""
+    reading: HookReading
+    """The word itself."""
+
+
+class Said(Protocol):
+    """Where one word stands among all that were said of a place."""
+
+    @property
+    def audience(self) -> Audience:
+        """To whom it was told."""
+
+    @property
+    def sequence(self) -> int:
+        """Of its emitter and audience."""
+
+    @property
+    def record(self) -> int:
+        """Its index in the log."""
+
+    @property
+    def from_us(self) -> int:
+        """From when on it holds."""
 
 
 class _OldDetails(Message, frozen=True, kw_only=True):
@@ -93,6 +115,7 @@ def event_sightings(event: Event, *, index: int, time_us: int) -> Iterator[Sight
             index,
             time_us,
             _digests(reading),
+            reading,
         )
 
 
@@ -104,6 +127,15 @@ def kept_sightings(kept: Iterable[tuple[int, int, bytes | None]]) -> list[Sighti
         if event is not None:
             found += event_sightings(event, index=index, time_us=time_us)
     return found
+
+
+def is_newer(one: Said | None, other: Said) -> bool:
+    """Whether there is the one and it was said after the other."""
+    if one is None:
+        return False
+    if one.audience == other.audience:
+        return (one.sequence, one.record) > (other.sequence, other.record)
+    return (one.from_us, one.audience) > (other.from_us, other.audience)
 
 
 def readings(body: EventBody) -> tuple[HookReading, ...]:

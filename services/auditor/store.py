@@ -13,7 +13,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from services.auditor.inventory import FoundRuns, FoundSightings
 from services.auditor.merkle import Frontier, Hash, Node
 from services.auditor.query import RecordQuery, StoredRecord
 from services.auditor.records import Draft
+from services.auditor.told_places import Range, RanSpans
 from shared.contracts.events import Audience
 from shared.contracts.inventory import HookPlace
 from shared.errors import FaultError, VerificationError
@@ -129,6 +130,19 @@ class LogStore(Protocol):
         self, digest: str, *, audiences: frozenset[Audience], after: HookPlace | None
     ) -> FoundRuns:
         """Every sighting of a digest on the next places, the tree's size, whether that is all."""
+
+    async def spans(
+        self, asked: Range, *, audiences: frozenset[Audience], wanted: Callable[[str], bool]
+    ) -> RanSpans:
+        """What ran within a range of time, as these audiences were told.
+
+        At each moment it is what `sightings` of that moment come to.
+
+        Args:
+            asked: By the emitters' clocks.
+            audiences: It is as if nothing else had been said.
+            wanted: Whether a node of this name is meant.
+        """
 
     async def root(self, size: int) -> Hash:
         """Root of the first `size` leaves, `size` being at most the tree's."""

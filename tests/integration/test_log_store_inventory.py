@@ -4,10 +4,7 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
-from itertools import product
-from typing import Any
 
 import pytest
 
@@ -16,61 +13,21 @@ from services.auditor.store import LogStore
 from shared.contracts.events import PUBLIC, Event
 from shared.contracts.inventory import HookPlace
 from tests.support.inventories import (
+    SPACE,
     ModelIndex,
     a_reading,
     at,
     chain_event,
     digest_of,
     key_of,
-    snapshot_event,
+    random_events,
     time_us,
 )
 from tests.support.log_stores import LogPlace, append
 from tests.support.records import an_event, message_of
 
-PLACES = (("eth0", "xdp"), ("eth0", "tc-ingress"), ("\N{PILE OF POO}' OR 1=1; --", "xdp"))
-SPACE = "r_0123456789abcdef"
 ALL = frozenset({PUBLIC, SPACE})
 TABLES = ("hook_points", "sightings", "sighted_digests")
-
-
-def random_events(count: int, *, seed: int) -> list[Event]:
-    """What nodes tell two audiences, with clocks that jump, in an order that is not theirs."""
-    rng = random.Random(seed)
-    events = []
-    sequences = dict.fromkeys(product(("n1", "n2", "n3"), (PUBLIC, SPACE)), 0)
-    for number in range(count):
-        node, audience = rng.choice(sorted(sequences))
-        sequences[node, audience] += 1
-        sequence = sequences[node, audience]
-        seconds = number * 10 + rng.choice([0, 0, 0, -300, 300])
-        told: dict[str, Any] = {"node": node, "sequence": sequence, "audience": audience}
-        told["seconds"] = seconds
-        programs = [f"p{one}" for one in rng.sample(range(4), rng.choice([0, 1, 1, 2, 3]))]
-        reading = a_reading(*programs, place=rng.choice(PLACES))
-        kind = rng.choice(["change", "change", "change", "sight", "snapshot", "other", "rebuilt"])
-        if kind == "change":
-            action = "chain.attach" if programs else "chain.detach"
-            events.append(chain_event(action, reading, **told))
-        elif kind == "sight":
-            events.append(chain_event("chain.drift", reading, **told))
-        elif kind == "snapshot":
-            events.append(snapshot_event(reading, a_reading("p0", place=PLACES[1]), **told))
-        else:
-            action = "node.register" if kind == "other" or rng.random() < 0.5 else "state.rebuild"
-            events.append(
-                an_event(
-                    sequence,
-                    emitter=f"node/{node}",
-                    action=action,
-                    outcome="observed",
-                    time=at(seconds),
-                    audience=audience,
-                )
-            )
-    late = rng.sample(range(count), count // 5)
-    prompt = [event for number, event in enumerate(events) if number not in late]
-    return prompt + [events[number] for number in rng.sample(late, len(late))]
 
 
 async def everything(

@@ -30,6 +30,7 @@ LET_ANYTHING_IN = (
     "ALTER TABLE log DROP CONSTRAINT log_one_check",
     "ALTER TABLE inventory DROP CONSTRAINT inventory_one_check",
     "ALTER TABLE hook_points ALTER number DROP IDENTITY",
+    "ALTER TABLE ran_chains ALTER number DROP IDENTITY",
 )
 COLUMNS = """
 SELECT table_name, column_name FROM information_schema.columns

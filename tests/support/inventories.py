@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -22,6 +24,8 @@ from tests.support.records import an_event
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 _PUBLIC = frozenset({PUBLIC})
+PLACES = (("eth0", "xdp"), ("eth0", "tc-ingress"), ("\N{PILE OF POO}' OR 1=1; --", "xdp"))
+SPACE = "r_0123456789abcdef"
 OUTCOMES = {
     "chain.attach": "succeeded",
     "chain.configure": "succeeded",
@@ -99,6 +103,45 @@ def snapshot_event(
     )
 
 
+def random_events(count: int, *, seed: int) -> list[Event]:
+    """What nodes tell two audiences, with clocks that jump, in an order that is not theirs."""
+    rng = random.Random(seed)
+    events = []
+    sequences = dict.fromkeys(product(("n1", "n2", "n3"), (PUBLIC, SPACE)), 0)
+    for number in range(count):
+        node, audience = rng.choice(sorted(sequences))
+        sequences[node, audience] += 1
+        sequence = sequences[node, audience]
+        seconds = number * 10 + rng.choice([0, 0, 0, -300, 300])
+        told: dict[str, Any] = {"node": node, "sequence": sequence, "audience": audience}
+        told["seconds"] = seconds
+        programs = [f"p{one}" for one in rng.sample(range(4), rng.choice([0, 1, 1, 2, 3]))]
+        reading = a_reading(*programs, place=rng.choice(PLACES))
+        kind = rng.choice(["change", "change", "change", "sight", "snapshot", "other", "rebuilt"])
+        if kind == "change":
+            action = "chain.attach" if programs else "chain.detach"
+            events.append(chain_event(action, reading, **told))
+        elif kind == "sight":
+            events.append(chain_event("chain.drift", reading, **told))
+        elif kind == "snapshot":
+            events.append(snapshot_event(reading, a_reading("p0", place=PLACES[1]), **told))
+        else:
+            action = "node.register" if kind == "other" or rng.random() < 0.5 else "state.rebuild"
+            events.append(
+                an_event(
+                    sequence,
+                    emitter=f"node/{node}",
+                    action=action,
+                    outcome="observed",
+                    time=at(seconds),
+                    audience=audience,
+                )
+            )
+    late = rng.sample(range(count), count // 5)
+    prompt = [event for number, event in enumerate(events) if number not in late]
+    return prompt + [events[number] for number in rng.sample(late, len(late))]
+
+
 def time_us(event: Event) -> int:
     """The event's time, microseconds since 1970."""
     return (datetime.fromisoformat(event.time) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(
@@ -127,14 +170,14 @@ class ModelIndex:
         """The newest words of each kind on each place, up to a moment."""
         told: dict[tuple[Any, bool, str], StoredSighting] = {}
         for one in sorted(self.sightings, key=lambda one: (one.sequence, one.record)):
-            if self._from_us(one) <= at_us:
+            if self.from_us(one) <= at_us:
                 told[key_of(one.place), one.is_observed, one.audience] = StoredSighting(
                     one.place,
                     one.audience,
                     one.is_observed,
                     one.sequence,
                     one.record,
-                    self._from_us(one),
+                    self.from_us(one),
                     canonical_bytes(self.events[one.record]),
                 )
         newest: dict[tuple[Any, bool], StoredSighting] = {}
@@ -147,8 +190,8 @@ class ModelIndex:
         found = []
         for one in sorted(self.sightings, key=lambda one: (key_of(one.place), one.sequence)):
             if digest in one.digests:
-                since = self._from_us(one)
-                ends = [(max(self._from_us(end), since), end) for end in self._ends(one)]
+                since = self.from_us(one)
+                ends = [(max(self.from_us(end), since), end) for end in self._ends(one)]
                 ends.sort(key=lambda end: (end[0], *self._order(end[1])[1:]))
                 following = (ends[0][1].sequence, ends[0][1].record, ends[0][0]) if ends else None
                 found.append(
@@ -182,9 +225,10 @@ class ModelIndex:
                 yield min(found, key=self._order)
 
     def _order(self, one: Sighting) -> tuple[int, str, int, int]:
-        return self._from_us(one), one.audience, one.sequence, one.record
+        return self.from_us(one), one.audience, one.sequence, one.record
 
-    def _from_us(self, sighting: Sighting) -> int:
+    def from_us(self, sighting: Sighting) -> int:
+        """From when on a word holds."""
         key = (key_of(sighting.place), sighting.sequence, sighting.record)
         if key not in self._known:
             self._known[key] = min(

@@ -23,6 +23,8 @@ PARTS = {
     "hook_points": {"hook point", "sighting"},
     "sightings": {"sighting"},
     "sighted_digests": {"digest"},
+    "ran_chains": {"chain", "sighting", "chain span"},
+    "chain_spans": {"chain span"},
     "event_ids": {"event id"},
 }
 """Of each table; a table that is not here is one that `verify` does not look at."""

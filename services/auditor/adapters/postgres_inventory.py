@@ -13,6 +13,7 @@ from typing import Any, Final
 from asyncpg import Connection
 from asyncpg import Record as Row
 
+from services.auditor.adapters.postgres_timelines import TABLES, keep_spans, number_chains
 from services.auditor.admission import Record
 from services.auditor.inventory import (
     PAGE_PLACES,
@@ -23,6 +24,7 @@ from services.auditor.inventory import (
     StoredSighting,
 )
 from services.auditor.sightings import ACTIONS, Sighting, kept_sightings, sightings
+from services.auditor.timelines import chain_text
 from shared.contracts.events import Audience
 from shared.contracts.inventory import HookPlace
 
@@ -145,6 +147,8 @@ async def catch_up(connection: Connection[Row]) -> None:
     """The index covers every record that there is; in the open transaction."""
     covered = await connection.fetchval("SELECT size FROM inventory")
     size = await connection.fetchval("SELECT size FROM log")
+    if not covered:
+        await connection.execute(f"TRUNCATE {TABLES}, sighted_digests, sightings, hook_points")
     while covered < size:
         until = min(covered + REBUILT_AT_ONCE, size)
         kept = await connection.fetch(
@@ -216,11 +220,16 @@ async def _add(connection: Connection[Row], found: Sequence[Sighting]) -> None:
     )
     numbers = {tuple(row)[:5]: row[5] for row in numbered}
     rows = [(numbers[_point(one)], one) for one in found]
+    texts = [chain_text(one.reading) for one in found]
+    chains = await number_chains(connection, texts)
     await connection.executemany(
         "INSERT INTO sightings SELECT $1::bigint, $2::boolean, $3::bigint, $4::bigint, "
         "least($5::bigint, (SELECT min(from_us) FROM sightings WHERE point = $1::bigint "
-        "AND sequence > $3::bigint))",
-        [(point, one.is_observed, one.sequence, one.record, one.time_us) for point, one in rows],
+        "AND sequence > $3::bigint)), $6::bigint",
+        [
+            (point, one.is_observed, one.sequence, one.record, one.time_us, chains[text])
+            for (point, one), text in zip(rows, texts, strict=True)
+        ],
     )
     await connection.executemany(
         "UPDATE sightings SET from_us = $1 WHERE point = $2 AND is_observed IN (false, true) "
@@ -235,6 +244,7 @@ async def _add(connection: Connection[Row], found: Sequence[Sighting]) -> None:
             for digest in sorted(one.digests)
         ],
     )
+    await keep_spans(connection, [(point, one.sequence, one.record) for point, one in rows])
 
 
 def _point(sighting: Sighting) -> tuple[str, str, str, str, str]:

@@ -22,6 +22,7 @@ from services.auditor.adapters.postgres_session import (
     settings,
     translated,
 )
+from services.auditor.adapters.postgres_timelines import read_spans
 from services.auditor.admission import Gap
 from services.auditor.inventory import FoundRuns, FoundSightings
 from services.auditor.merkle import (
@@ -33,6 +34,7 @@ from services.auditor.merkle import (
     tree_root,
 )
 from services.auditor.query import RecordQuery, StoredRecord
+from services.auditor.told_places import Range, RanSpans
 from shared.contracts.events import Audience
 from shared.contracts.inventory import HookPlace
 
@@ -121,6 +123,13 @@ class PostgresReading:
         """Every sighting of a digest on the next places, the tree's size, whether that is all."""
         async with self._reading() as db:
             return await inventory.read_runs(db, digest, audiences=audiences, after=after)
+
+    async def spans(
+        self, asked: Range, *, audiences: frozenset[Audience], wanted: Callable[[str], bool]
+    ) -> RanSpans:
+        """What ran within a range of time on the nodes that are wanted."""
+        async with self._reading() as db:
+            return await read_spans(db, asked, audiences=audiences, wanted=wanted)
 
     async def root(self, size: int) -> Hash:
         """Root of the first `size` leaves, `size` being at most the tree's."""

@@ -21,6 +21,7 @@ from services.auditor.adapters.log_rows import ARRIVAL_RUNS, licence_of, numbere
 from services.auditor.adapters.postgres_inventory import SCHEMA as INVENTORY_SCHEMA
 from services.auditor.adapters.postgres_inventory import TO_AUDIENCES, catch_up
 from services.auditor.adapters.postgres_rows import key_text
+from services.auditor.adapters.postgres_timelines import TO_TIMELINES
 from services.auditor.receipts import NO_RECEIPTS, extend_head, receipts_of_rows
 from services.auditor.records import time_us_of, try_event
 from shared.errors import RefusedError
@@ -166,6 +167,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     TO_AUDIENCES,
     _TO_FORMAT_5,
     _TO_FORMAT_6,
+    TO_TIMELINES,
 )
 """What makes of each format the next one: the first of format 1 format 2."""
 FORMAT: Final = 1 + len(MIGRATIONS)

@@ -15,6 +15,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from services.auditor.adapters.log_rows import json_text
+from services.auditor.adapters.sqlite_timelines import TABLES, keep_spans, number_chains
 from services.auditor.admission import Record
 from services.auditor.inventory import (
     PAGE_PLACES,
@@ -25,6 +26,7 @@ from services.auditor.inventory import (
     StoredSighting,
 )
 from services.auditor.sightings import ACTIONS, Sighting, kept_sightings, sightings
+from services.auditor.timelines import chain_text
 from shared.contracts.events import Audience
 from shared.contracts.inventory import HookPlace
 
@@ -151,6 +153,8 @@ def catch_up(connection: sqlite3.Connection) -> None:
     """The index covers every record that there is; in the open transaction."""
     (covered,) = connection.execute("SELECT size FROM inventory").fetchone()
     (size,) = connection.execute("SELECT size FROM log").fetchone()
+    for table in (*TABLES, "sighted_digests", "sightings", "hook_points") if not covered else ():
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608 # constants
     while covered < size:
         until = min(covered + REBUILT_AT_ONCE, size)
         kept = connection.execute(
@@ -224,10 +228,15 @@ def _add(connection: sqlite3.Connection, found: Sequence[Sighting]) -> None:
     )
     numbers = {key: connection.execute(f"SELECT {_POINT}", key).fetchone()[0] for key in points}
     rows = [(numbers[_key(one)], one) for one in found]
+    texts = [chain_text(one.reading) for one in found]
+    chains = number_chains(connection, texts)
     connection.executemany(
         "INSERT INTO sightings VALUES (?1, ?2, ?3, ?4, min(?5, coalesce((SELECT "
-        "min(from_us) FROM sightings WHERE point = ?1 AND sequence > ?3), ?5)))",
-        [(point, one.is_observed, one.sequence, one.record, one.time_us) for point, one in rows],
+        "min(from_us) FROM sightings WHERE point = ?1 AND sequence > ?3), ?5)), ?6)",
+        [
+            (point, one.is_observed, one.sequence, one.record, one.time_us, chains[text])
+            for (point, one), text in zip(rows, texts, strict=True)
+        ],
     )
     connection.executemany(
         "UPDATE sightings SET from_us = ?1 WHERE point = ?2 AND is_observed IN (0, 1) "
@@ -242,6 +251,7 @@ def _add(connection: sqlite3.Connection, found: Sequence[Sighting]) -> None:
             for digest in one.digests
         ),
     )
+    keep_spans(connection, [(point, one.sequence, one.record) for point, one in rows])
 
 
 def _key(sighting: Sighting) -> tuple[str, str, str, str, str]:

@@ -17,11 +17,13 @@ from services.auditor.adapters.log_rows import STORED, read_gap, stored_record
 from services.auditor.adapters.sqlite_database import connect, snapshot, translated
 from services.auditor.adapters.sqlite_inventory import read_runs, read_sightings
 from services.auditor.adapters.sqlite_pages import read_page
+from services.auditor.adapters.sqlite_timelines import read_spans
 from services.auditor.admission import Gap
 from services.auditor.inventory import FoundRuns, FoundSightings
 from services.auditor.merkle import Hash, Node, prove_consistency, prove_inclusion, tree_root
 from services.auditor.query import RecordQuery, StoredRecord
 from services.auditor.tiles import hash_reader
+from services.auditor.told_places import Range, RanSpans
 from shared.contracts.events import Audience
 from shared.contracts.inventory import HookPlace
 
@@ -111,6 +113,14 @@ class SqliteReading:
     ) -> FoundRuns:
         """Every sighting of a digest on the next places, the tree's size, whether that is all."""
         return await self._read(lambda db: read_runs(db, digest, audiences=audiences, after=after))
+
+    async def spans(
+        self, asked: Range, *, audiences: frozenset[Audience], wanted: Callable[[str], bool]
+    ) -> RanSpans:
+        """What ran within a range of time on the nodes that are wanted."""
+        return await self._read(
+            lambda db: read_spans(db, asked, audiences=audiences, wanted=wanted)
+        )
 
     async def root(self, size: int) -> Hash:
         """Root of the first `size` leaves, `size` being at most the tree's."""

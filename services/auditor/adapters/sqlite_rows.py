@@ -23,6 +23,7 @@ from services.auditor.adapters.log_rows import (
 )
 from services.auditor.adapters.sqlite_inventory import SCHEMA as INVENTORY_SCHEMA
 from services.auditor.adapters.sqlite_inventory import TO_AUDIENCES
+from services.auditor.adapters.sqlite_timelines import TO_TIMELINES
 from services.auditor.admission import Channel, Gap, LogState
 from services.auditor.merkle import Frontier
 from services.auditor.receipts import (
@@ -160,6 +161,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     TO_AUDIENCES,
     _TO_VERSION_5,
     _TO_VERSION_6,
+    TO_TIMELINES,
 )
 """What makes of each version the next one: the first of version 1 version 2."""
 SCHEMA_VERSION: Final = 1 + len(MIGRATIONS)

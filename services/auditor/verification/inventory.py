@@ -16,9 +16,13 @@ from operator import le, lt
 from typing import Final, NamedTuple
 
 from services.auditor.sightings import Sighting
+from services.auditor.timelines import NOTHING, Span, Word, chain_text, identity_text, timeline
 from services.auditor.verification.problems import Problem, shown
+from shared.canonical import sha256_hex
 
-ROW_NUMBERS: Final = 6
+ROW_NUMBERS: Final = 7
+UNKNOWN_CHAIN: Final = -1
+"""Stands for a number under which no chain is kept that the records speak of."""
 
 
 class Point(NamedTuple):
@@ -41,6 +45,17 @@ class KeptSighting(NamedTuple):
     sequence: int
     record: int
     from_us: int
+    chain: int
+    """As `InventoryReplay` numbers it."""
+
+
+class KeptChain(NamedTuple):
+    """One row of `ran_chains`, without its number."""
+
+    sha256: str
+    same: str
+    """What other readings of the same chain have as well."""
+    facts: str
 
 
 class SightingColumns(NamedTuple):
@@ -48,9 +63,10 @@ class SightingColumns(NamedTuple):
 
     points: list[Point]
     digests: list[frozenset[str]]
+    chains: list[str]
     rows: array[int]
-    """Of each sighting the numbers of its point and of its digests, sequence, record, time, and
-    whether it was found so: ROW_NUMBERS after one another."""
+    """Of each sighting the numbers of its point, of its digests and of its chain, sequence, record,
+    time, and whether it was found so: ROW_NUMBERS after one another."""
 
 
 def in_columns(found: Iterable[Sighting]) -> SightingColumns:
@@ -58,6 +74,7 @@ def in_columns(found: Iterable[Sighting]) -> SightingColumns:
     points: dict[tuple[object, str], int] = {}
     named: list[Point] = []
     sets: dict[frozenset[str], int] = {}
+    chains: dict[str, int] = {}
     rows = array("q")
     for one in found:
         place = one.place
@@ -65,8 +82,10 @@ def in_columns(found: Iterable[Sighting]) -> SightingColumns:
         if point == len(named):
             named.append(Point(place.node, place.netns, place.interface, place.hook, one.audience))
         digests = sets.setdefault(one.digests, len(sets))
-        rows.extend((point, digests, one.sequence, one.record, one.time_us, one.is_observed))
-    return SightingColumns(named, list(sets), rows)
+        chain = chains.setdefault(chain_text(one.reading), len(chains))
+        word = (one.sequence, one.record, one.time_us, one.is_observed)
+        rows.extend((point, digests, chain, *word))
+    return SightingColumns(named, list(sets), list(chains), rows)
 
 
 class InventoryReplay:
@@ -76,14 +95,96 @@ class InventoryReplay:
         self._points: Final[dict[Point, _Told]] = {}
         self._sets: Final[dict[frozenset[str], int]] = {}
         self._digests: Final[list[frozenset[str]]] = []
+        self._chains: Final[dict[str, int]] = {"": NOTHING}
+        self._same: Final[list[str]] = [""]
 
     def take(self, found: SightingColumns) -> None:
         """What the records that come next say."""
         numbers = [self._number(digests) for digests in found.digests]
+        chains = [self._chain(text) for text in found.chains]
         told = [self._points.setdefault(point, _Told()) for point in found.points]
         columns = (found.rows[at::ROW_NUMBERS] for at in range(ROW_NUMBERS))
-        for point, digests, sequence, record, time_us, kind in zip(*columns, strict=True):
-            told[point].add(sequence, record, time_us, kind, numbers[digests])
+        for point, digests, chain, sequence, record, time_us, kind in zip(*columns, strict=True):
+            told[point].add(sequence, record, time_us, kind, (numbers[digests], chains[chain]))
+
+    def _chain(self, text: str) -> int:
+        number = self._chains.setdefault(text, len(self._chains))
+        if number == len(self._same):
+            self._same.append(identity_text(text))
+        return number
+
+    def chain_numbers(self, kept: Mapping[int, KeptChain]) -> dict[int, int]:
+        """The number that a chain has here, by the one under which it is kept."""
+        digests: dict[str, int] = {
+            sha256_hex(text.encode()): number for text, number in self._chains.items()
+        }
+        numbers = {
+            number: self._chains.get(one.facts, digests.get(one.sha256, UNKNOWN_CHAIN))
+            for number, one in kept.items()
+        }
+        return {**numbers, NOTHING: NOTHING}
+
+    def check_chains(self, kept: Mapping[int, KeptChain]) -> Iterator[Problem]:
+        """Chains that are kept and not told of, or otherwise, and the other way round.
+
+        Args:
+            kept: By number.
+        """
+        missing: dict[str, str] = {sha256_hex(text.encode()): text for text in self._chains if text}
+        for number, one in kept.items():
+            digest: str = sha256_hex(one.facts.encode())
+            text = missing.pop(digest if digest in missing else one.sha256, "")
+            if not text or number == NOTHING:
+                why = "no record speaks of it, or it is kept twice"
+                yield Problem("chain", str(number), "", why)
+                continue
+            expected = KeptChain(sha256_hex(text.encode()), self._same[self._chains[text]], text)
+            for field, got, right in zip(KeptChain._fields, one, expected, strict=True):
+                if got != right:
+                    why = f"it is {shown(got)} where the records say {shown(right)}"
+                    yield Problem("chain", str(number), field, why)
+        for digest in sorted(missing):
+            yield Problem("chain", digest, "", "it is not kept")
+
+    def check_spans(self, point: Point, kept: Iterable[Span]) -> Iterator[Problem]:
+        """Spans of one hook point that are not those of its sightings.
+
+        Args:
+            point: Any; of a whole node there are none.
+            kept: By their begin, chains as they are numbered here.
+        """
+        wanted = {one.from_us: one for one in self._spans(point)}
+        for row in kept:
+            expected = wanted.pop(row.from_us, None)
+            at = f"of {point} from {row.from_us}"
+            if expected is None:
+                yield Problem("chain span", at, "", "the records say no such thing")
+                continue
+            for field, got, right in zip(Span._fields, row, expected, strict=True):
+                if got != right:
+                    why = f"it is {shown(got)} where the records say {shown(right)}"
+                    yield Problem("chain span", at, field, why)
+        for from_us in wanted:
+            yield Problem("chain span", f"of {point} from {from_us}", "", "it is not kept")
+
+    def _spans(self, point: Point) -> list[Span]:
+        if not point.hook:
+            return []
+        node = Point(point.node, "", "", "", point.audience)
+        return timeline(
+            Word(
+                "lost" if each is node else "found" if row.is_observed else "change",
+                point.audience,
+                row.sequence,
+                row.record,
+                row.from_us,
+                row.chain,
+                self._same[row.chain],
+            )
+            for each in (point, node)
+            if (told := self._points.get(each)) is not None
+            for row in told.rows().values()
+        )
 
     def _number(self, digests: frozenset[str]) -> int:
         number = self._sets.setdefault(digests, len(self._digests))
@@ -165,14 +266,18 @@ class _Told:
         self.seen: Final = array("h")
         self._times: Final = array("q")
         self._kinds: Final = bytearray()
+        self._chains: Final = array("q")
 
-    def add(self, sequence: int, record: int, time_us: int, kind: int, digests: int) -> None:
-        """The next one."""
+    def add(
+        self, sequence: int, record: int, time_us: int, kind: int, named: tuple[int, int]
+    ) -> None:
+        """The next one, with the numbers of its digests and of its chain."""
         self.sequences.append(sequence)
         self.records.append(record)
         self._times.append(time_us)
         self._kinds.append(kind)
-        self.digests.append(digests)
+        self.digests.append(named[0])
+        self._chains.append(named[1])
         self.seen.append(0)
 
     def place_of(self, record: int) -> int | None:
@@ -186,9 +291,9 @@ class _Told:
         sequences, times = self.sequences, self._times
         return all(map(lt, sequences, sequences[1:])) and all(map(le, times, times[1:]))
 
-    def rows_in_order(self) -> list[tuple[int, int, int, int]]:
+    def rows_in_order(self) -> list[tuple[int, int, int, int, int]]:
         """As they must be kept, by sequence; only if they are in order."""
-        columns = (self._kinds, self.sequences, self.records, self._times)
+        columns = (self._kinds, self.sequences, self.records, self._times, self._chains)
         return list(zip(*columns, strict=True))
 
     def rows(self) -> dict[int, KeptSighting]:
@@ -204,5 +309,6 @@ class _Told:
                 earliest = from_us if earliest is None else min(earliest, from_us)
                 record = self.records[place]
                 kind = bool(self._kinds[place])
-                found[record] = KeptSighting(kind, sequence, record, from_us)
+                chain = self._chains[place]
+                found[record] = KeptSighting(kind, sequence, record, from_us, chain)
         return found

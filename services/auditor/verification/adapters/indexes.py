@@ -8,9 +8,16 @@ from collections.abc import Iterator
 from typing import Final
 
 from services.auditor.adapters.postgres_rows import plain_text
+from services.auditor.timelines import Span
 from services.auditor.verification.adapters.sources import LogSource
-from services.auditor.verification.inventory import InventoryReplay, KeptSighting, Point
-from services.auditor.verification.problems import Problem, shown
+from services.auditor.verification.inventory import (
+    UNKNOWN_CHAIN,
+    InventoryReplay,
+    KeptChain,
+    KeptSighting,
+    Point,
+)
+from services.auditor.verification.problems import Part, Problem, shown
 
 MAX_NAMED: Final = 100
 FEW_DIGESTS: Final = 100_000
@@ -31,24 +38,57 @@ def check_indexes(source: LogSource, replay: InventoryReplay, *, size: int) -> I
         )
     }
     yield from replay.check_points(points)
+    kept = {
+        number: KeptChain(*columns)
+        for number, *columns in source.query(
+            "SELECT number, sha256, same, facts FROM ran_chains ORDER BY number"
+        )
+    }
+    yield from replay.check_chains(kept)
+    numbers = replay.chain_numbers(kept)
     for number, point in points.items():
         # Sorted here and not by the index in that order, which holds only a part of each row.
         rows = source.query(
-            "SELECT is_observed, sequence, idx, from_us FROM sightings WHERE point = {:d} "
+            "SELECT is_observed, sequence, idx, from_us, chain FROM sightings WHERE point = {:d} "
             "ORDER BY +sequence, +idx",
             number,
         )
-        yield from replay.check_sightings(point, map(KeptSighting._make, rows))
-    for number, record in source.query(
-        "SELECT point, idx FROM sightings WHERE point NOT IN (SELECT number FROM hook_points) "
-        "LIMIT {:d}",
-        MAX_NAMED,
-    ):
-        at = f"of hook point {number} by record {record}"
-        yield Problem("sighting", at, "point", "there is no such hook point")
+        yield from replay.check_sightings(
+            point,
+            (KeptSighting._make((*row[:4], numbers.get(row[4], UNKNOWN_CHAIN))) for row in rows),
+        )
+        rows = source.query(
+            "SELECT from_us, until_us, chain, idx FROM chain_spans WHERE point = {:d} "
+            "ORDER BY from_us",
+            number,
+        )
+        yield from replay.check_spans(
+            point,
+            (
+                Span(from_us, until_us, numbers.get(chain, UNKNOWN_CHAIN), record)
+                for from_us, until_us, chain, record in rows
+            ),
+        )
+    yield from _pointless(source)
     yield from replay.check_digests(points, _digests(source))
     if EVENT_IDS in source.tables:
         yield from _check_ids(source)
+
+
+def _pointless(source: LogSource) -> Iterator[Problem]:
+    """Rows of hook points that there are not."""
+    tables: tuple[tuple[str, Part], ...] = (
+        ("sightings", "sighting"),
+        ("chain_spans", "chain span"),
+    )
+    for table, part in tables:
+        for number, record in source.query(
+            f"SELECT point, idx FROM {table} WHERE point NOT IN "  # noqa: S608 # constants
+            "(SELECT number FROM hook_points) LIMIT {:d}",
+            MAX_NAMED,
+        ):
+            at = f"of hook point {number} by record {record}"
+            yield Problem(part, at, "point", "there is no such hook point")
 
 
 def _check_inventory(source: LogSource, size: int) -> Iterator[Problem]:
