@@ -23,9 +23,11 @@ import pytest
 from cli.evidence_lists import STANDARDS, Item
 from services.auditor.inventory import inventory_page, runs_page
 from services.auditor.records import parse_time_us
+from services.auditor.reporting.distribution import distribution_report
 from services.auditor.searching import Chunk, parse_search
 from services.auditor.store import LogStore
-from shared.contracts.audit import StreamRecords
+from shared.contracts.audit import AuditRecord, StreamRecords
+from shared.contracts.distribution import DISTRIBUTE
 from shared.contracts.events import PUBLIC
 from shared.contracts.inventory import FindRuns, HookPlace, HookRun, Run
 from shared.sbom.running import ran_then
@@ -38,6 +40,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.year_of_history.emitters import END, START
 from tests.support.year_of_history.history import AUDIENCES, EMBARGO, FULL, SMALL, year_of_history
 from tests.support.year_of_history.kept import KeptYear, keep
+from tests.support.year_of_history.recomputed_distribution import handed_out
 from tests.support.year_of_history.recomputed_evidence import answering
 from tests.support.year_of_history.recomputed_log import (
     Place,
@@ -227,17 +230,42 @@ async def test_bills_of_materials_hold_what_the_second_reading_says_ran(year: Ke
 async def test_every_requirement_finds_the_records_that_the_second_reading_finds(
     year: KeptYear,
 ) -> None:
-    """Of both checklists, in two ranges, to whoever sees all, and to everybody."""
-    ranges = [(START, END), (START + timedelta(days=100), START + timedelta(days=190))]
+    """Of both checklists: a year to whoever sees all, and a quarter to everybody."""
+    quarter = START + timedelta(days=100), START + timedelta(days=190)
     async with year.place.open() as store:
-        for audiences in (AUDIENCES, frozenset({PUBLIC})):
+        for audiences, days in ((AUDIENCES, (START, END)), (frozenset({PUBLIC}), quarter)):
             seen = seen_by(year.records, audiences)
-            for since, until in (map(instant, one) for one in ranges):
-                for standard, item in asked_items():
-                    wanted = answering(seen, standard, item.number, since=since, until=until)
-                    found = await answer(store, item, audiences, since=since, until=until)
+            since, until = map(instant, days)
+            for standard, item in asked_items():
+                wanted = answering(seen, standard, item.number, since=since, until=until)
+                found = await answer(store, item, audiences, since=since, until=until)
 
-                    assert found == wanted, (standard, item.number)
+                assert found == wanted, (standard, item.number)
+
+
+@pytest.mark.parametrize("audiences", [AUDIENCES, frozenset({PUBLIC})], ids=["all", "public"])
+async def test_what_was_handed_out_is_the_second_readings(
+    year: KeptYear, audiences: frozenset[str]
+) -> None:
+    """Each archive, to whom, how often, when, and by which records; of a year and of a quarter."""
+    for first_day, last_day in ((0, 365), (100, 190)):
+        since, until = (instant(START + timedelta(days=one)) for one in (first_day, last_day))
+        asked = StreamRecords(action=DISTRIBUTE, since=since, until=until, limit=500)
+        async with year.place.open() as store:
+            found = await all_records(store, asked, audiences)
+        report = distribution_report(found, since=since, until=until, tree_size=1)
+
+        assert {
+            (one.package, one.version, one.archive_sha256, one.space): {
+                (to.key, to.destination): {
+                    "times": to.times,
+                    "first": (to.first_at, to.first_record),
+                    "last": (to.last_at, to.last_record),
+                }
+                for to in one.recipients
+            }
+            for one in report.versions
+        } == handed_out(seen_by(year.records, audiences), since=since, until=until)
 
 
 def asked_items() -> list[tuple[str, Item]]:
@@ -255,14 +283,21 @@ async def answer(
     asked = convert_document(
         {**fields, "since": since, "until": until, "limit": 500}, StreamRecords, what="question"
     )
-    found: list[int] = []
+    return [one.index for one in await all_records(store, asked, audiences)]
+
+
+async def all_records(
+    store: LogStore, asked: StreamRecords, audiences: frozenset[str]
+) -> list[AuditRecord]:
+    """Whatever matches, newest first, chunk by chunk."""
+    found: list[AuditRecord] = []
     while True:
         chunk = Chunk(parse_search(asked, audiences=audiences))
         while (query := chunk.next_page()) is not None:
             page, tree_size, more = await store.page(query)
             chunk.take(page, tree_size, more=more)
         shown = chunk.render()
-        found += [one.index for one in shown.records]
+        found += shown.records
         if shown.position is None:
             return found
         asked = msgspec.structs.replace(asked, before_index=shown.position)

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from services.catalog.handing_out import handing_event
 from services.catalog.publication import (
     ManifestError,
     decide_publication,
@@ -141,6 +142,13 @@ class CatalogSide:
             event_of(REVOKE, version, version), reason="it drops what it should not"
         )
         self._say(body, now, version)
+
+    def hand_out(
+        self, version: PackageVersion, actor: Actor, *, destination: str, now: datetime
+    ) -> None:
+        """Somebody is given the archive."""
+        body = handing_event(version, size_bytes=400, destination=destination, actor=actor)
+        self.emitters.say("catalog", body, at=now, audience=version.space)
 
     def request(self, rule: str, version: PackageVersion, *, days: int, now: datetime) -> Waiver:
         """Somebody asks for a waiver of a rule for exactly this version."""

@@ -89,17 +89,12 @@ class FleetSide:
         self.deployments[deployment.name] = deployment
         deployment.version = version
         deployment.revision += 1
-        self._scheduler("deployment.apply", "accepted", deployment, command, now)
+        self._accepted("deployment.apply", deployment, command, now)
         for waiver, rules in waivers_of(version).items():
             details = {"waiver": waiver, "rules": rules, "nodes": list(deployment.nodes)}
+            count = len(deployment.nodes)
             self._scheduler(
-                "waiver.use",
-                "observed",
-                deployment,
-                command,
-                now,
-                node_count=len(deployment.nodes),
-                **details,
+                "waiver.use", "observed", deployment, command, now, node_count=count, **details
             )
         for number, node in enumerate(deployment.nodes):
             place = (node, deployment.interface)
@@ -114,13 +109,15 @@ class FleetSide:
     def remove(self, deployment: Deployment, *, now: datetime) -> None:
         """It runs nowhere any more."""
         command = self._command()
-        self._scheduler("deployment.remove", "accepted", deployment, command, now)
+        self._accepted("deployment.remove", deployment, command, now)
         for number, node in enumerate(deployment.nodes):
             place = (node, deployment.interface)
             if deployment.name in self.chains.get(place, []):
                 self.chains[place].remove(deployment.name)
                 action = "chain.attach" if self.chains[place] else "chain.detach"
                 self._change(action, place, deployment, command, at=_reached(now, number))
+        end = now + timedelta(seconds=90)
+        self._scheduler("deployment.complete", "succeeded", deployment, command, end)
         del self.deployments[deployment.name]
 
     def snapshot(self, node: str, *, now: datetime) -> None:
@@ -294,6 +291,20 @@ class FleetSide:
             details={"revision": deployment.revision, **details},
         )
         self.emitters.say("scheduler", body, at=at, audience=deployment.space)
+
+    def _accepted(self, action: str, deployment: Deployment, command: str, now: datetime) -> None:
+        """As the scheduler says a command that it takes, with every place that it is for."""
+        assert deployment.version is not None
+        self._scheduler(
+            action,
+            "accepted",
+            deployment,
+            command,
+            now,
+            archive_sha256=deployment.version.signed.archive_sha256,
+            place_count=len(deployment.nodes),
+            places=[[node, deployment.interface] for node in deployment.nodes],
+        )
 
     def _audience_of(self, chain: list[str]) -> Audience:
         spaces = {self.deployments[name].space for name in chain} - {PUBLIC}

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 from services.auditor.records import StreamMessage
 from shared.contracts.catalog import PackageVersion
-from shared.contracts.events import PUBLIC, Actor, EventBody
+from shared.contracts.events import PUBLIC, Actor, Audience, EventBody
 from shared.licensing.waivers import covers, subject_of
 from tests.support.records import altered, message_of
 from tests.support.year_of_history.catalog_side import (
@@ -206,6 +206,8 @@ class Year:
                 version,
                 licence,
             )
+        for _ in range(self.rng.randrange(6)):
+            self.plan(self.some_time(20), self._handed_out, space, name)
         if number % 6 == 5:
             self.plan(self.some_time(250), self._removed, deployment)
         if number % 9 == 7:
@@ -270,6 +272,13 @@ class Year:
     def _removed(self, deployment: Deployment, *, now: datetime) -> None:
         if deployment.name in self.fleet.deployments:
             self.fleet.remove(deployment, now=now)
+
+    def _handed_out(self, space: Audience, name: str, *, now: datetime) -> None:
+        newest = self.catalog.newest.get((space, name))
+        if newest is not None:
+            reader = Actor(key=f"U{self.rng.choice('XYZ') * 55}", role="viewer", attested=True)
+            destination = self.rng.choice(["", "", "oci://registry.example/filters"])
+            self.catalog.hand_out(newest, reader, destination=destination, now=now)
 
     def _revoked(self, deployment: Deployment, *, now: datetime) -> None:
         if deployment.version is not None:
