@@ -61,6 +61,16 @@ class Habits:
         return moment
 
 
+class Word(NamedTuple):
+    """What an emitter comes to say."""
+
+    at: datetime
+    order: int
+    emitter: str
+    audience: Audience
+    body: EventBody
+
+
 class Said(NamedTuple):
     """One event on its way."""
 
@@ -78,25 +88,29 @@ class Emitters:
 
     rng: Random
     habits: dict[str, Habits] = field(default_factory=dict)
-    said: list[Said] = field(default_factory=list)
-    _sequences: dict[tuple[str, Audience], int] = field(default_factory=dict)
+    words: list[Word] = field(default_factory=list)
 
     def say(
         self, emitter: str, body: EventBody, *, at: datetime, audience: Audience = PUBLIC
-    ) -> Event:
-        """The event, which arrives some day."""
-        habits = self.habits.setdefault(emitter, Habits())
-        number = self._sequences[emitter, audience] = (
-            self._sequences.get((emitter, audience), 0) + 1
-        )
-        event = draft_event(
-            body,
-            event_id=f"{emitter.replace('/', '.')}.{audience}.{number}",
-            emitter=emitter,
-            sequence=number,
-            time=render_time(habits.clock_at(at)),
-            salt=self.rng.randbytes(16),
-            audience=audience,
-        )
-        self.said.append(Said(habits.arrival(at, self.rng), len(self.said), event))
-        return event
+    ) -> None:
+        """It is said then, whatever else is said before."""
+        self.words.append(Word(at, len(self.words), emitter, audience, body))
+
+    def said(self) -> list[Said]:
+        """Every event in the order of arrival; each emitter counts in its own order."""
+        sequences: dict[tuple[str, Audience], int] = {}
+        found: list[Said] = []
+        for at, order, emitter, audience, body in sorted(self.words):
+            habits = self.habits.setdefault(emitter, Habits())
+            number = sequences[emitter, audience] = sequences.get((emitter, audience), 0) + 1
+            event = draft_event(
+                body,
+                event_id=f"{emitter.replace('/', '.')}.{audience}.{number}",
+                emitter=emitter,
+                sequence=number,
+                time=render_time(habits.clock_at(at)),
+                salt=self.rng.randbytes(16),
+                audience=audience,
+            )
+            found.append(Said(habits.arrival(at, self.rng), order, event))
+        return sorted(found)

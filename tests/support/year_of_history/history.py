@@ -320,9 +320,8 @@ def year_of_history(scale: Scale = SMALL, *, seed: int = 0) -> History:
     """The year of this seed, always the same."""
     year = Year(scale, Random(seed))
     year.run()
-    said = sorted(year.emitters.said)
     stream: list[Arrived] = []
-    for number, one in enumerate(said):
+    for number, one in enumerate(year.emitters.said()):
         message = message_of(one.event, len(stream) + 1)
         stream.append(Arrived(one.arrives, message))
         if number % 97 == 50:  # a message comes twice

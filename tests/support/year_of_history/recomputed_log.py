@@ -19,6 +19,11 @@ Word = dict[str, Any]
 Place = tuple[str, str, str, str]
 """Node, network namespace, interface, hook; of a whole node the last three are empty."""
 
+Said = dict[Place, dict[str, list[Word]]]
+"""Of each place and audience what was said, oldest first."""
+Ran = dict[str, Any]
+"""What ran on a place, since when, and which record says so."""
+
 _MADE = ("chain.attach", "chain.configure", "chain.detach")
 _FOUND = ("chain.adopt", "chain.drift", "chain.orphan", "node.snapshot", "state.rebuild")
 
@@ -56,9 +61,9 @@ def seen_by(records: Sequence[Record], audiences: Iterable[str]) -> list[Record]
     return [one for one in records if one["believed"] and one["event"]["audience"] in allowed]
 
 
-def words_of(records: Sequence[Record]) -> dict[Place, dict[str, list[Word]]]:
+def words_of(records: Sequence[Record]) -> Said:
     """Of each place and audience what was said, oldest first, with the moment it holds from."""
-    said: dict[Place, dict[str, list[Word]]] = {}
+    said: Said = {}
     for record in records:
         event = record["event"]
         body = event["data"]
@@ -92,22 +97,22 @@ def words_of(records: Sequence[Record]) -> dict[Place, dict[str, list[Word]]]:
     return said
 
 
-def ran_at(said: dict[Place, dict[str, list[Word]]], moment: str) -> dict[Place, dict[str, Any]]:
+def ran_at(said: Said, moment: str) -> dict[Place, Ran]:
     """What ran at a moment (RFC 3339 UTC with microseconds) on each place where something did."""
-    ran: dict[Place, dict[str, Any]] = {}
-    for place, told in said.items():
-        if not place[3]:
-            continue
-        lost = _last(said.get((place[0], "", "", ""), {}), moment, found=True)
-        made = _since(_last(told, moment, found=False), lost)
-        found = _since(_last(told, moment, found=True), lost)
-        answer = _answer(made, found)
-        if answer is not None:
-            ran[place] = answer
-    return ran
+    places = (place for place in said if place[3])
+    found = {place: ran_on(said, place, moment) for place in places}
+    return {place: ran for place, ran in found.items() if ran is not None}
 
 
-def runs_of(said: dict[Place, dict[str, list[Word]]], digest: str) -> list[tuple[Any, ...]]:
+def ran_on(said: Said, place: Place, moment: str) -> Ran | None:
+    """What ran then on one place; None: nothing of ours."""
+    lost = _last(said.get((place[0], "", "", ""), {}), moment, found=True)
+    made = _since(_last(said[place], moment, found=False), lost)
+    found = _since(_last(said[place], moment, found=True), lost)
+    return _answer(made, found)
+
+
+def runs_of(said: Said, digest: str) -> list[tuple[Any, ...]]:
     """Place, since, until, record and ending record of each run of a digest; of one audience."""
     runs: list[tuple[Any, ...]] = []
     for place, told in sorted(said.items()):
@@ -184,7 +189,7 @@ def _follows(word: Word, other: Word) -> bool:
     return bool((word["from"], word["audience"]) > (other["from"], other["audience"]))
 
 
-def _answer(made: Word | None, found: Word | None) -> dict[str, Any] | None:
+def _answer(made: Word | None, found: Word | None) -> Ran | None:
     if found is not None and made is not None and _follows(made, found):
         found = None
     if found is None:
@@ -210,7 +215,7 @@ def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return bool(chain(one) == chain(other))
 
 
-def _entry(word: Word, source: str) -> dict[str, Any]:
+def _entry(word: Word, source: str) -> Ran:
     return {
         "source": source,
         "since": word["from"],
