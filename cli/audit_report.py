@@ -8,3 +8,6 @@ import cyclopts
 
 app = cyclopts.App(name="report", help="Reports from the log alone.")
 app.command("cli.audit_distribution:distribution", help="What was handed out, and to whom.")
+app.command("cli.report_schedules:app", name="schedule", help="Reports made by themselves.")
+app.command("cli.kept_reports:list_", name="list", help="Reports that were made by a schedule.")
+app.command("cli.kept_reports:get", help="One of them.")

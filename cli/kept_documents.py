@@ -82,9 +82,9 @@ def setting(
         "if_generation": options.if_generation,
         "reason": options.reason,
         "command_id": chosen_id(options.command_id),
-        **{name: {} for name in document},
+        **{name: msgspec.to_builtins(one) for name, one in document.items()},
     }
-    return msgspec.structs.replace(convert_document(fields, kind, what=what), **document)
+    return convert_document(fields, kind, what=what)
 
 
 def who_set(shown: Setting) -> str:

@@ -97,7 +97,7 @@ def _hold(
 
 def end_of_turn(window: ChangeWindow, at: datetime) -> datetime | None:
     """When the turn that goes on then ends; None: none does."""
-    begun = _last_start(window, at)
+    begun = last_start(window, at)
     if begun is None:
         return None
     end = begun + timedelta(seconds=window.duration_seconds)
@@ -119,6 +119,23 @@ def next_start(window: ChangeWindow, after: datetime) -> datetime | None:
         for fold in _folds(window)
     )
     return min((one for one in starts if one is not None), default=None)
+
+
+def last_start(window: ChangeWindow, at: datetime) -> datetime | None:
+    """When its newest turn up to then began; None: it had none, or none within fifty years."""
+    if not window.cron:
+        start = _once(window)
+        return start if start is not None and start <= at else None
+    zone = _zone(window.time_zone)
+    if zone is None:
+        return None
+    longest = max(_offset(at + shift, zone) for shift in (-_DAY, timedelta(), _DAY))
+    clock = _naive(at + longest) + _SECOND
+    starts = (
+        next((one for one in _moments(window, clock, zone, fold, back=True) if one <= at), None)
+        for fold in _folds(window)
+    )
+    return max((one for one in starts if one is not None), default=None)
 
 
 def window_text(window: ChangeWindow) -> str:
@@ -146,22 +163,6 @@ def _first_opening(
         else:
             return at
     return None
-
-
-def _last_start(window: ChangeWindow, at: datetime) -> datetime | None:
-    if not window.cron:
-        start = _once(window)
-        return start if start is not None and start <= at else None
-    zone = _zone(window.time_zone)
-    if zone is None:
-        return None
-    longest = max(_offset(at + shift, zone) for shift in (-_DAY, timedelta(), _DAY))
-    clock = _naive(at + longest) + _SECOND
-    starts = (
-        next((one for one in _moments(window, clock, zone, fold, back=True) if one <= at), None)
-        for fold in _folds(window)
-    )
-    return max((one for one in starts if one is not None), default=None)
 
 
 def _moments(

@@ -26,6 +26,8 @@ from services.auditor.health.adapters.database_disk import disk_of
 from services.auditor.health.execution import Watch, Watched, watching
 from services.auditor.health.limits import parse_limits
 from services.auditor.publication.execution import Publication, checked, published, say_keys
+from services.auditor.reporting.execution import ReportBuckets, ReportMaker, making_reports
+from services.auditor.reporting.service import ReportDesk
 from services.auditor.retention.service import HoldDesk
 from services.auditor.service import CONCURRENCY, AuditorService
 from services.auditor.watching.execution import WatchedLog, alerting
@@ -89,6 +91,11 @@ async def auditing(
             emitter=outbox,
             spaces=spaces,
         )
+        buckets = ReportBuckets.of(bus)
+        maker = ReportMaker(
+            log=store, buckets=buckets, outbox=outbox, spaces=spaces, health=watch.health
+        )
+        desk = ReportDesk(maker, outbox, buckets=buckets, spaces=spaces, emitter=outbox)
         service = AuditorService(
             log=store,
             heads=heads,
@@ -105,7 +112,7 @@ async def auditing(
 
         holds = HoldDesk(store, outbox, spaces, recorded=recorded)
         endpoints = service.endpoints() | WatchDesk(watched_log, outbox).endpoints()
-        endpoints |= holds.endpoints()
+        endpoints |= desk.endpoints() | holds.endpoints()
         async with at_work(recording), published(publication, outbox), watching(watch):
             await outbox.open()
             await recorded()
@@ -113,6 +120,7 @@ async def auditing(
             await service.open()
             async with (
                 alerting(watched_log),
+                making_reports(maker),
                 bus.serve(
                     "auditor",
                     endpoints,

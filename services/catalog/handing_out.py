@@ -13,8 +13,7 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
 from shared.contracts.catalog import PackageVersion
@@ -23,6 +22,7 @@ from shared.contracts.events import Actor, EventBody
 from shared.dsse import manifest_digest
 
 LAPSE: Final = timedelta(minutes=5)
+"""Whoever asked for no chunk for longer begins anew."""
 
 
 class Handing(NamedTuple):
@@ -32,28 +32,6 @@ class Handing(NamedTuple):
     """Key."""
     archive_sha256: str
     destination: str
-
-
-@dataclass(slots=True)
-class HandingsOut:
-    """Those that were recorded, and when a chunk was asked for last.
-
-    Kept in memory: after a restart the next chunk is recorded once more.
-    """
-
-    _begun: dict[Handing, datetime] = field(default_factory=dict)
-
-    def goes_on(self, handing: Handing, *, now: datetime) -> bool:
-        """Whether it was recorded, and this chunk goes on with it."""
-        self._begun = {one: last for one, last in self._begun.items() if now - last <= LAPSE}
-        if handing not in self._begun:
-            return False
-        self._begun[handing] = now
-        return True
-
-    def note(self, handing: Handing, *, now: datetime) -> None:
-        """It was recorded."""
-        self._begun[handing] = now
 
 
 def handing_event(

@@ -33,6 +33,7 @@ from shared.contracts import (
     overlays,
     ratings,
     reconciliation,
+    reports,
     reviews,
     rollout_commands,
     rollout_policy,
@@ -160,6 +161,9 @@ _AUDIT: Final = (
     holds.PLACE_HOLD,
     holds.RELEASE_HOLD,
     holds.LIST_HOLDS,
+    reports.LIST_SCHEDULES,
+    reports.LIST_REPORTS,
+    reports.GET_REPORT,
 )
 
 ALLOWED_ENDPOINTS: Final[dict[UserRole, tuple[Endpoint[Any, Any], ...]]] = {
@@ -195,6 +199,8 @@ ALLOWED_ENDPOINTS: Final[dict[UserRole, tuple[Endpoint[Any, Any], ...]]] = {
         scheduler.FORGET_NODE,
         rollout_policy.SET_ROLLOUT_POLICY,
         watching.SET_WATCH_RULES,
+        reports.SET_SCHEDULE,
+        reports.REMOVE_SCHEDULE,
         log_health.GET_HEALTH,
     ),
 }

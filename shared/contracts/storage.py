@@ -21,6 +21,7 @@ from shared.contracts.log_heads import CHECKPOINTS
 from shared.contracts.node import NODES, OBSERVED
 from shared.contracts.package_records import CATALOG
 from shared.contracts.ratings import PACKAGE_RATINGS
+from shared.contracts.reports import REPORT_PARTS, REPORT_SCHEDULES, REPORTS
 from shared.contracts.reviews import CODE_OWNERS
 from shared.contracts.rollout_policy import ROLLOUT_POLICY
 from shared.contracts.scheduler import NODE_LABELS
@@ -138,6 +139,9 @@ BUCKETS: Final[tuple[Bucket[Any], ...]] = (
     CHECKPOINTS,
     WATCH_RULES,
     WATCH_STATE,
+    REPORT_SCHEDULES,
+    REPORTS,
+    REPORT_PARTS,
     LEASES,
     STANDBYS,
     *(outbox_bucket(service) for service in OUTBOX_SERVICES),

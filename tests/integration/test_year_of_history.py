@@ -20,10 +20,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from cli.evidence_lists import STANDARDS, Item
 from services.auditor.inventory import inventory_page, runs_page
 from services.auditor.records import parse_time_us
 from services.auditor.reporting.distribution import distribution_report
+from services.auditor.reporting.evidence_lists import STANDARDS, Item
 from services.auditor.searching import Chunk, parse_search
 from services.auditor.store import LogStore
 from shared.contracts.audit import AuditRecord, StreamRecords

@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.auditor.reporting.distribution import distribution_csv, distribution_report
-from services.catalog.handing_out import LAPSE, Handing, HandingsOut
+from services.catalog.handing_out import LAPSE, Handing
 from shared.contracts.audit import AuditRecord
 from shared.contracts.distribution import DistributionReport
 from shared.contracts.events import Actor
+from shared.ongoing import Ongoing
 from tests.support.handed_out import handed_out
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -108,7 +109,7 @@ def test_no_cell_of_the_table_is_a_formula() -> None:
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=20))
 def test_chunks_that_follow_one_another_are_one_handing_out(gaps: list[int]) -> None:
     """It is begun anew exactly where more than LAPSE passed since the chunk before."""
-    handings, now, begun = HandingsOut(), NOW, 0
+    handings, now, begun = Ongoing[Handing](LAPSE), NOW, 0
     handing = Handing("UA", "a" * 64, "")
     for gap in gaps:
         now += timedelta(seconds=gap)
@@ -121,7 +122,7 @@ def test_chunks_that_follow_one_another_are_one_handing_out(gaps: list[int]) -> 
 
 def test_another_place_reader_or_archive_is_another_handing_out() -> None:
     """And one whose recording failed was none."""
-    handings = HandingsOut()
+    handings = Ongoing[Handing](LAPSE)
     one = Handing("UA", "a" * 64, "")
     assert not handings.goes_on(one, now=NOW)
     assert not handings.goes_on(one, now=NOW)

@@ -38,6 +38,20 @@ from shared.contracts.holds import (
     ReleaseHold,
 )
 from shared.contracts.inventory import FIND_RUNS, GET_INVENTORY, FindRuns, GetInventory
+from shared.contracts.reports import (
+    GET_REPORT,
+    LIST_REPORTS,
+    LIST_SCHEDULES,
+    REMOVE_SCHEDULE,
+    SET_SCHEDULE,
+    BillOptions,
+    GetReport,
+    ListReports,
+    ListSchedules,
+    RemoveSchedule,
+    ReportSchedule,
+    SetSchedule,
+)
 from shared.contracts.rollout_commands import (
     ABORT_ROLLOUT,
     APPROVE_ROLLOUT,
@@ -108,6 +122,15 @@ def _watch(kind: Kind) -> WatchRules:
     return WatchRules(rules=(rule,))
 
 
+def _schedule(kind: Kind) -> ReportSchedule:
+    return ReportSchedule(
+        name=kind.package,
+        space=kind.space,
+        report=BillOptions(node=kind.package),
+        cron="0 6 1 * *",
+    )
+
+
 def _policy(kind: Kind) -> RolloutPolicy:
     selector = DeploymentSelector(spaces=(kind.space,))
     return RolloutPolicy(rules=(PolicyRule(name="rule", deployments=selector, approvals=1),))
@@ -167,6 +190,11 @@ ROWS: Final[dict[str, Row]] = {
     "release hold": (RELEASE_HOLD, lambda kind: ReleaseHold(hold=kind.package)),
     "holds": (LIST_HOLDS, lambda _: ListHolds(released=True)),
     "watch rules": (GET_WATCH_RULES, lambda _: GetWatchRules()),
+    "report schedules": (LIST_SCHEDULES, lambda _: ListSchedules()),
+    "set report schedule": (SET_SCHEDULE, lambda kind: SetSchedule(schedule=_schedule(kind))),
+    "remove report schedule": (REMOVE_SCHEDULE, lambda kind: RemoveSchedule(**_named(kind))),
+    "reports": (LIST_REPORTS, lambda kind: ListReports(**_named(kind))),
+    "report": (GET_REPORT, lambda kind: GetReport(**_named(kind))),
     "as of": (GET_INVENTORY, lambda kind: GetInventory(at=LATER, node=kind.package)),
     "ran": (FIND_RUNS, lambda kind: FindRuns(digest=kind.archive)),
     "subscribe": (

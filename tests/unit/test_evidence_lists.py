@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cli.audit_evidence import Found, LogFacts, judged
-from cli.evidence_lists import STANDARDS, Item
 from services.auditor.expressions import parse_expression
+from services.auditor.reporting.evidence import Found, LogFacts, judged
+from services.auditor.reporting.evidence_lists import STANDARDS, Item
 from shared.contracts.audit import StreamRecords
 from shared.contracts.log_health import CONDITIONS, ConditionSeen, LogHealth
 from shared.validation import convert_document

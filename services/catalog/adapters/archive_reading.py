@@ -16,7 +16,7 @@ from typing import Any, Final
 from services.catalog.adapters.artifacts import Artifacts
 from services.catalog.adapters.packages import Packages
 from services.catalog.chunks import chunk_number
-from services.catalog.handing_out import Handing, HandingsOut, handing_event
+from services.catalog.handing_out import LAPSE, Handing, handing_event
 from services.catalog.package_places import Held
 from services.catalog.resolution import chosen_version
 from shared.adapters.callers import Caller
@@ -27,6 +27,7 @@ from shared.contracts.catalog import READ_ARCHIVE, ArtifactChunk, ReadArchive
 from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES
 from shared.contracts.package_records import VersionEntry
 from shared.errors import FaultError
+from shared.ongoing import Ongoing
 
 
 class ArchiveReading:
@@ -44,7 +45,7 @@ class ArchiveReading:
         self._artifacts: Final = artifacts
         self._outbox: Final = outbox
         self._now: Final = now
-        self._handings: Final = HandingsOut()
+        self._handings: Final = Ongoing[Handing](LAPSE)
         self._turn: Final = asyncio.Lock()
 
     def endpoints(self) -> dict[Endpoint[Any, Any], Handler]:

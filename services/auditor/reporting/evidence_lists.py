@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from shared.contracts.log_health import Condition
+from shared.contracts.reports import StandardName
 
 _BELIEVED: Final = 'problem == ""'
 Expectation = Literal["some", "none", "any"]
-StandardName = Literal["pci-dss", "openchain"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,240 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Plans reports, and gives out those that were made."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Protocol
+
+from services.auditor.execution import Emitter
+from services.auditor.reporting.execution import ReportBuckets, ReportMaker
+from services.auditor.reporting.keeping import key_of, part_key, part_keys, report_key
+from services.auditor.reporting.schedules import (
+    next_record,
+    removed_record,
+    schedule_event,
+    schedule_key,
+    unknown_schedule,
+)
+from services.auditor.reporting.shown import (
+    newest_made,
+    report_page,
+    report_readings,
+    schedule_view,
+)
+from services.auditor.sight import SeenSpaces
+from shared.adapters.callers import Caller
+from shared.adapters.outbox import Outbox
+from shared.adapters.service_layer import Handler
+from shared.contracts.base import Endpoint
+from shared.contracts.events import Audience, EventBody
+from shared.contracts.reports import (
+    GET_REPORT,
+    LIST_REPORTS,
+    LIST_SCHEDULES,
+    REMOVE_SCHEDULE,
+    REPORT_SCHEDULES,
+    SET_SCHEDULE,
+    GetReport,
+    KeptReport,
+    ListReports,
+    ListSchedules,
+    RemoveSchedule,
+    ReportList,
+    ReportShown,
+    ScheduleList,
+    ScheduleRemoved,
+    ScheduleSet,
+    SetSchedule,
+)
+from shared.errors import FaultError, Reason, RefusedError
+from shared.moments import read_time, render_time
+from shared.ongoing import Ongoing
+from shared.outbox_records import Change, Decision
+
+READING_LAPSE: Final = timedelta(minutes=5)
+"""Whoever asked for no part for longer begins a new reading."""
+
+
+class Telling(SeenSpaces, Protocol):
+    """Who sees which audience, and who is told what."""
+
+    def concerned(self, audience: Audience, name: str) -> Audience:
+        """To whom it is told what the principal of that name says of an audience."""
+
+
+class ReportDesk:
+    """Plans reports, and gives them out."""
+
+    def __init__(
+        self,
+        maker: ReportMaker,
+        outbox: Outbox,
+        *,
+        buckets: ReportBuckets,
+        spaces: Telling,
+        emitter: Emitter,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Nothing is served yet."""
+        self._maker: Final = maker
+        self._buckets: Final = buckets
+        self._spaces: Final = spaces
+        self._emitter: Final = emitter
+        self._now: Final = now
+        self._readings: Final = Ongoing[tuple[str, str]](READING_LAPSE)
+        self._set: Final = outbox.command(
+            SET_SCHEDULE, self._decide_setting, concerned=self._told_of_setting
+        )
+        self._remove: Final = outbox.command(
+            REMOVE_SCHEDULE, self._decide_removal, concerned=self._told_of_removal
+        )
+
+    def endpoints(self) -> dict[Endpoint[Any, Any], Handler]:
+        """What is served, and by which method."""
+        return {
+            LIST_SCHEDULES: self.list_schedules,
+            SET_SCHEDULE: self.set_schedule,
+            REMOVE_SCHEDULE: self.remove_schedule,
+            LIST_REPORTS: self.list_reports,
+            GET_REPORT: self.get_report,
+        }
+
+    async def list_schedules(self, _: ListSchedules, caller: Caller) -> ScheduleList:
+        """Every schedule of what the caller sees."""
+        seen, now = self._spaces.visible_to(caller.name), self._now()
+        entries = await self._buckets.schedules.entries()
+        views = (schedule_view(one.value, now=now) for one in entries if one.value.space in seen)
+        found = (one for one in views if one is not None)
+        ordered = sorted(found, key=lambda one: (one.schedule.space, one.schedule.name))
+        return ScheduleList(schedules=tuple(ordered))
+
+    async def set_schedule(self, command: SetSchedule, caller: Caller) -> ScheduleSet:
+        """A report is made by this plan from now on, or the refusal why not."""
+        reply = await self._set(command, caller)
+        assert isinstance(reply, ScheduleSet)
+        self._maker.reread()
+        return reply
+
+    async def remove_schedule(self, command: RemoveSchedule, caller: Caller) -> ScheduleRemoved:
+        """It is made no more, or the refusal why not."""
+        reply = await self._remove(command, caller)
+        assert isinstance(reply, ScheduleRemoved)
+        self._maker.reread()
+        return reply
+
+    async def list_reports(self, request: ListReports, caller: Caller) -> ReportList:
+        """Reports that were made, a page of them."""
+        seen = self._spaces.visible_to(caller.name)
+        entries = await self._buckets.reports.entries()
+        return report_page((one.value for one in entries if one.value.space in seen), request)
+
+    async def get_report(self, request: GetReport, caller: Caller) -> ReportShown:
+        """A part of one report."""
+        if not await self._spaces.sees(caller.name, request.space):
+            raise unknown_schedule(request.name)
+        report = await self._found(request)
+        keys = part_keys(report)
+        if request.part >= len(keys):
+            rule = "the report has no such part"
+            reason = Reason(path="part", rule=rule, got=request.part, allowed=len(keys) - 1)
+            raise RefusedError(rule, [reason])
+        part = await self._buckets.parts.get(part_key(report, request.part))
+        if part is None:
+            raise FaultError(f"a part of the report {report.name} of {report.due} is not stored")
+        reading = (caller.key, key_of(report))
+        if request.part == 0 or not self._readings.goes_on(reading, now=self._now()):
+            await self._note_reading(report, caller)
+            self._readings.note(reading, now=self._now())
+        return ReportShown(report=report, data=part.value.data)
+
+    async def _found(self, request: GetReport) -> KeptReport:
+        if request.due:
+            try:
+                due = read_time(request.due)
+            except ValueError as error:
+                reason = Reason(path="due", rule="is no moment, as RFC 3339", got=request.due)
+                raise RefusedError("the time cannot be read", [reason]) from error
+            entry = await self._buckets.reports.get(report_key(request.space, request.name, due))
+            found = entry.value if entry is not None else None
+        else:
+            prefix = f"{schedule_key(request.space, request.name)}."
+            made = await self._buckets.reports.entries(prefix)
+            found = newest_made(one.value for one in made)
+        if found is None:
+            raise unknown_schedule(request.name)
+        if not found.sha256:
+            reason = Reason(path="due", rule=found.problem, got=found.due)
+            raise RefusedError(f"the report {found.name} of {found.due} was not made", [reason])
+        return found
+
+    async def _decide_setting(
+        self, command: SetSchedule, caller: Caller, command_id: str, now: datetime
+    ) -> Decision[ScheduleSet]:
+        schedule = command.schedule
+        if not await self._spaces.sees(caller.name, schedule.space):
+            rule = "is no space that you see"
+            reason = Reason(path="schedule.space", rule=rule, got=schedule.space)
+            raise RefusedError("there is no such space", [reason], code="not_found")
+        key = schedule_key(schedule.space, schedule.name)
+        known = await self._buckets.schedules.entries(f"{schedule.space}.")
+        entries = {one.key: one for one in known}
+        stored = entries.pop(key, None)
+        before, actor = (stored.value if stored is not None else None), caller.actor()
+        record = next_record(
+            before,
+            command,
+            others=sum(one.value.schedule is not None for one in entries.values()),
+            command_id=command_id,
+            actor=actor,
+            at=render_time(now),
+        )
+        revision = stored.revision if stored is not None else 0
+        return Decision(
+            reply=ScheduleSet(command_id=command_id, generation=record.generation),
+            change=Change(REPORT_SCHEDULES, key, record, revision=revision),
+            events=(schedule_event(record, before, actor=actor),),
+            audience=await self._told_of_setting(command, caller),
+        )
+
+    async def _decide_removal(
+        self, command: RemoveSchedule, caller: Caller, command_id: str, now: datetime
+    ) -> Decision[ScheduleRemoved]:
+        if not await self._spaces.sees(caller.name, command.space):
+            raise unknown_schedule(command.name)
+        key = schedule_key(command.space, command.name)
+        stored = await self._buckets.schedules.get(key)
+        before, actor = (stored.value if stored is not None else None), caller.actor()
+        record = removed_record(
+            before,
+            command,
+            has_reports=bool(await self._buckets.reports.entries(f"{key}.")),
+            command_id=command_id,
+            actor=actor,
+            at=render_time(now),
+        )
+        return Decision(
+            reply=ScheduleRemoved(command_id=command_id, generation=record.generation),
+            change=Change(REPORT_SCHEDULES, key, record, revision=stored.revision if stored else 0),
+            events=(schedule_event(record, before, actor=actor),),
+            audience=await self._told_of_removal(command, caller),
+        )
+
+    async def _told_of_setting(self, command: SetSchedule, caller: Caller) -> Audience:
+        return self._spaces.concerned(command.schedule.space, caller.name)
+
+    async def _told_of_removal(self, command: RemoveSchedule, caller: Caller) -> Audience:
+        return self._spaces.concerned(command.space, caller.name)
+
+    async def _note_reading(self, report: KeptReport, caller: Caller) -> None:
+        """That a report is read is recorded before anything of it is given away."""
+        is_open = report.space in self._spaces.open_to_all()
+        for told, audience in report_readings(report, is_open=is_open):
+            body = EventBody(
+                action="log.read", outcome="accepted", actor=caller.actor(), details=told
+            )
+            event_id = f"log-read-{secrets.token_hex(16)}"
+            await self._emitter.emit(body, event_id=event_id, audience=audience)

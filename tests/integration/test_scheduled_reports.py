@@ -1,0 +1,360 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Reports that the auditor makes by itself: each once, whoever dies, for those who may see it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.auditor.reporting.execution import ReportBuckets, ReportMaker
+from services.auditor.store import LogStore
+from shared.adapters.bus import Bus
+from shared.adapters.outbox import Outbox
+from shared.adapters.outbox_bus import OutboxBus
+from shared.contracts.audit import LIST_RECORDS, ListRecords
+from shared.contracts.base import Endpoint, Request
+from shared.contracts.distribution import DISTRIBUTE, DistributionReport
+from shared.contracts.events import PUBLIC, Audience, Event
+from shared.contracts.log_health import LogHealth
+from shared.contracts.reports import (
+    GET_REPORT,
+    LIST_REPORTS,
+    LIST_SCHEDULES,
+    MAKE,
+    REPORT_PARTS,
+    REPORT_SCHEDULES,
+    REPORTS,
+    SET_SCHEDULE,
+    BillOptions,
+    DistributionOptions,
+    EvidenceOptions,
+    GetReport,
+    KeptReport,
+    ListReports,
+    ListSchedules,
+    ReportOptions,
+    ReportSchedule,
+    ReportScheduleRecord,
+    SetSchedule,
+)
+from shared.errors import FaultError, RefusedError
+from shared.moments import render_time
+from tests.integration.conftest import Buses
+from tests.support.auditing import EmittingBus, eventually, running_auditor
+from tests.support.command_line import Answer, run_l3af
+from tests.support.event_stream import stored_events
+from tests.support.log_stores import LogPlace, append
+from tests.support.mortal_bus import MortalBus, ProcessDiedError
+from tests.support.records import an_event, message_of
+from tests.support.space_stage import EMBARGO, Stage, space_stage
+
+YEARLY = "0 6 1 1 *"
+LONG_AGO = "2024-01-01T00:00:00.000000Z"
+LAST_YEAR = "2025-05-05T05:05:05.000005Z"
+DETAILS = {"archive_sha256": "a" * 64, "licence": "MIT", "size_bytes": 7}
+
+
+class EverybodySees:
+    """No spaces."""
+
+    def audience_now(self, audience: Audience) -> Audience:
+        """The same."""
+        return audience
+
+    def open_to_all(self) -> frozenset[Audience]:
+        """One."""
+        return frozenset({PUBLIC})
+
+
+async def nobody_ill() -> LogHealth:
+    """A log that needs nothing."""
+    return LogHealth(at=LONG_AGO, tree_size=1, conditions=())
+
+
+def a_schedule(name: str, report: ReportOptions, **fields: Any) -> ReportSchedule:
+    """Of the year, on the first of January."""
+    return ReportSchedule(
+        **{"name": name, "report": report, "covers": "year", "cron": YEARLY, **fields}
+    )
+
+
+def set_long_ago(schedule: ReportSchedule, at: str = LONG_AGO) -> ReportScheduleRecord:
+    """As an administrator's command stored it."""
+    return ReportScheduleRecord(
+        name=schedule.name,
+        space=schedule.space,
+        schedule=schedule,
+        generation=1,
+        command_id="c1",
+        actor_key="U" + "A" * 55,
+        actor_role="administrator",
+        at=at,
+    )
+
+
+def a_maker(log: LogStore, bus: OutboxBus, outbox: Outbox, now: datetime) -> ReportMaker:
+    """One that was just started, at a moment."""
+    return ReportMaker(
+        log=log,
+        buckets=ReportBuckets.of(bus),
+        outbox=outbox,
+        spaces=EverybodySees(),
+        health=nobody_ill,
+        now=lambda: now,
+    )
+
+
+def at_a_desk(credentials: Path, folder: Path) -> Callable[..., Awaitable[Answer]]:
+    """Runs `l3af audit report …`, which must work."""
+
+    async def l3af(*words: str) -> Answer:
+        said = await run_l3af("audit", "report", *words, credentials=credentials, folder=folder)
+        assert said.status == 0, said.message
+        return said
+
+    return l3af
+
+
+async def plan(bus: Bus, *schedules: ReportSchedule) -> None:
+    """They have been in force for long."""
+    for one in schedules:
+        key = f"{one.space}.{one.name}"
+        await bus.bucket(REPORT_SCHEDULES).put(key, set_long_ago(one))
+
+
+async def made(bus: Bus, count: int, **fields: Any) -> Sequence[KeptReport]:
+    """So many reports, once there are as many."""
+
+    async def enough() -> Sequence[KeptReport]:
+        found = (await bus.request(LIST_REPORTS, ListReports(**fields))).reports
+        return found if len(found) >= count else ()
+
+    found: Sequence[KeptReport] = await eventually(enough)
+    return found
+
+
+async def told(bus: Bus, action: str) -> list[Event]:
+    """What the log says with this action, to who asks, oldest first."""
+    found = (await bus.request(LIST_RECORDS, ListRecords(action=action, limit=1000))).records
+    return [one.event for one in reversed(found) if one.event is not None]
+
+
+async def has_read(bus: Bus, names: list[str]) -> bool:
+    """Whether the log says that these reports were read, in this order."""
+    read = [one.data.details.get("report") for one in await told(bus, "log.read")]
+    return [one["name"] for one in read if one] == names
+
+
+async def test_killed_at_any_write_each_report_is_made_once(buses: Buses, place: LogPlace) -> None:
+    """Its record, its event and its content are there in the end, and of those missed the last."""
+    bus = await buses.open("service-auditor")
+    schedule = a_schedule("handed", DistributionOptions(), covers="month", cron="0 6 1 * *", keep=2)
+    await plan(bus, schedule)
+    handed = an_event(
+        1, action=DISTRIBUTE, package="one", version="1.0.0", details=DETAILS, time=LAST_YEAR
+    )
+    now, died = datetime(2025, 6, 1, 6, tzinfo=UTC), 0
+    months, kept = list[str](), dict[str, KeptReport]()
+    async with place.open() as log:
+        await append(log, [message_of(handed, 1)])
+        for lands in (False, True):
+            for dies_at in range(2, 40):  # opening an outbox is a write of its own
+                months.append(render_time(now))
+                mortal = MortalBus(bus, dies_at=dies_at, lands=lands)
+                outbox = Outbox(mortal, "auditor")
+                await outbox.open()
+                try:
+                    await a_maker(log, mortal, outbox, now).make_due()
+                    is_whole = True
+                except ProcessDiedError:
+                    is_whole = False
+                    died += 1
+                    restarted = Outbox(bus, "auditor")
+                    await restarted.open()
+                    await a_maker(log, bus, restarted, now + timedelta(minutes=5)).make_due()
+                kept = {one.value.due: one.value for one in await bus.bucket(REPORTS).entries()}
+                assert sorted(kept) == months[-2:]
+                now = (now + timedelta(days=70)).replace(day=1)
+                if is_whole:
+                    break
+        events = await stored_events(bus)
+        parts = {one.key for one in await bus.bucket(REPORT_PARTS).entries()}
+
+    assert died > 10
+    said = [one.data.details["due"] for one in events if one.data.action == MAKE]
+    assert said == months  # every other month: of two that were due, the last is made
+    assert parts == {f"{one.sha256}.0" for one in kept.values()}
+    first = next(one for one in events if one.data.action == MAKE)
+    assert first.data.details["since"] == "2025-05-01T00:00:00.000000Z"
+    assert first.data.details["tree_size"] == 1
+
+
+async def test_one_that_cannot_be_kept_holds_up_no_other(buses: Buses, place: LogPlace) -> None:
+    """The other is made all the same, and the first once it can be."""
+    bus = await buses.open("service-auditor")
+    await plan(bus, a_schedule("one", DistributionOptions()), a_schedule("two", BillOptions()))
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    async with place.open() as log:
+        await append(log, [message_of(an_event(1), 1)])
+        ill = MortalBus(bus, dies_at=2, error=FaultError)
+        outbox = Outbox(bus, "auditor")
+        await outbox.open()
+        maker = a_maker(log, ill, outbox, now)
+        ill.writes = 1
+        with pytest.raises(FaultError):
+            await maker.make_due()
+        after_fault = [one.value.name for one in await bus.bucket(REPORTS).entries()]
+        maker.reread()
+        await maker.make_due()
+        in_the_end = [one.value.name for one in await bus.bucket(REPORTS).entries()]
+
+    assert (after_fault, in_the_end) == (["two"], ["one", "two"])
+
+
+async def test_reports_of_a_running_auditor(buses: Buses, tmp_path: Path) -> None:
+    """Every kind, as the log says it; listed, given out whole, read on record, removed."""
+    bus = await buses.open("service-auditor")
+    catalog = EmittingBus(await buses.open("service-catalog"), "catalog")
+    kinds: dict[str, ReportOptions] = {
+        "bill": BillOptions(format="spdx"),
+        "evidence": EvidenceOptions(standard="pci-dss"),
+        "handed": DistributionOptions(),
+        "table": DistributionOptions(format="csv"),
+    }
+    l3af = at_a_desk(buses.server.credentials("administrator", "adam"), tmp_path)
+    async with running_auditor(buses.server, tmp_path / "auditor"):
+        catalog.time = LAST_YEAR
+        await catalog.emit(DISTRIBUTE, package="one", version="1.0.0", details=DETAILS)
+        reader = await buses.open("auditor", "ann")
+        await eventually(lambda: told(reader, DISTRIBUTE))
+    await plan(bus, *(a_schedule(name, options) for name, options in kinds.items()))
+    for _ in range(2):  # whoever starts again makes nothing again
+        async with running_auditor(buses.server, tmp_path / "auditor"):
+            reports = await made(reader, len(kinds))
+
+            async def all_said() -> bool:
+                return len(await told(reader, MAKE)) >= len(kinds)
+
+            await eventually(all_said)
+            events = await told(reader, MAKE)
+            assert [one.name for one in reports] == sorted(kinds)
+            assert sorted(one.data.details["name"] for one in events) == sorted(kinds)
+
+    async with running_auditor(buses.server, tmp_path / "auditor"):
+        listed = (await l3af("list", "--json")).document["reports"]
+        digests = {one["name"]: one["sha256"] for one in listed}
+        for name in kinds:
+            await l3af("get", name, "-o", f"{name}.out")
+            content = (tmp_path / f"{name}.out").read_bytes()
+            assert hashlib.sha256(content).hexdigest() == digests[name]
+        found = msgspec.json.decode((tmp_path / "handed.out").read_bytes(), type=DistributionReport)
+        assert [one.package for one in found.versions] == ["one"]
+        assert (found.since, found.until) == (
+            "2025-01-01T00:00:00.000000Z",
+            "2026-01-01T00:00:00.000000Z",
+        )
+        assert '"one"' in (tmp_path / "table.out").read_text()
+        assert "requirement 10" in (await l3af("get", "evidence")).output
+        await eventually(lambda: has_read(reader, [*kinds, "evidence"]))
+
+
+async def test_what_is_made_is_planned_by_administrators(buses: Buses, tmp_path: Path) -> None:
+    """A file says it; a plan goes with its reports, or without; who has no right is refused."""
+    bus = await buses.open("service-auditor")
+    await plan(bus, a_schedule("handed", DistributionOptions()), a_schedule("bill", BillOptions()))
+    l3af = at_a_desk(buses.server.credentials("administrator", "adam"), tmp_path)
+    (tmp_path / "plan.toml").write_text(
+        'apiVersion = "l3af/v1"\nname = "quarterly"\ncovers = "quarter"\n'
+        'cron = "0 6 1 1,4,7,10 *"\ntime_zone = "Europe/Berlin"\n'
+        '[report]\nkind = "evidence"\nstandard = "openchain"\n'
+    )
+    async with running_auditor(buses.server, tmp_path / "auditor"):
+        reader = await buses.open("auditor", "ann")
+        await made(reader, 2)
+        await l3af("schedule", "set", "plan.toml", "--reason", "for the auditors")
+        shown = (await l3af("schedule", "show", "--json")).document["schedules"]
+        (quarterly,) = [one for one in shown if one["schedule"]["name"] == "quarterly"]
+        assert quarterly["next_due"].endswith(("T04:00:00.000000Z", "T05:00:00.000000Z"))
+        await l3af("schedule", "remove", "bill")
+        await l3af("schedule", "remove", "handed", "--with-reports")
+
+        async def is_gone() -> bool:
+            found = (await reader.request(LIST_REPORTS, ListReports())).reports
+            return [one.name for one in found] == ["bill"]
+
+        await eventually(is_gone)
+        viewer = await buses.open("viewer", "vera")
+        wanted = SetSchedule(schedule=a_schedule("mine", DistributionOptions()))
+        refused: list[tuple[Bus, Endpoint[Any, Any], Request]] = [
+            (viewer, GET_REPORT, GetReport(name="bill")),
+            (reader, GET_REPORT, GetReport(name="no")),
+            (reader, SET_SCHEDULE, wanted),
+        ]
+        for who, endpoint, request in refused:
+            with pytest.raises(RefusedError):
+                await who.request(endpoint, request)
+        accepted = [one for one in await told(reader, "schedule.set") if one.data.details]
+    assert [one.data.reason for one in accepted] == ["for the auditors"]
+
+
+async def test_a_report_of_a_space_is_its_members(buses: Buses, tmp_path: Path) -> None:
+    """It holds what the space was told, and to strangers neither plan nor report exists."""
+    async with space_stage(buses, tmp_path) as stage:
+        await _fill(stage)
+    bus = await buses.open("service-auditor")
+    await plan(
+        bus,
+        a_schedule("handed", DistributionOptions(), space=EMBARGO),
+        a_schedule("handed", DistributionOptions()),
+    )
+    async with space_stage(buses, tmp_path) as stage:
+        reports = await made(stage.member, 2)
+        others = (await stage.stranger.request(LIST_REPORTS, ListReports())).reports
+        seen = [
+            (await who.request(LIST_SCHEDULES, ListSchedules())).schedules
+            for who in (stage.member, stage.stranger)
+        ]
+        contents = []
+        for space in (EMBARGO, PUBLIC):
+            shown = await stage.member.request(GET_REPORT, GetReport(name="handed", space=space))
+            contents.append(msgspec.json.decode(shown.data, type=DistributionReport))
+        refusals = []
+        for space in (EMBARGO, "r_0000000000000000"):
+            with pytest.raises(RefusedError) as caught:
+                await stage.stranger.request(GET_REPORT, GetReport(name="handed", space=space))
+            refusals.append(caught.value.refusal())
+        to_members, to_strangers = [
+            [(one.audience, one.data.details) for one in await told(who, MAKE)]
+            for who in (stage.member, stage.stranger)
+        ]
+        reads = [one.data.details for one in await told(stage.stranger, "log.read")]
+
+    assert {one.space for one in reports} == {EMBARGO, PUBLIC}
+    assert [one.space for one in others] == [PUBLIC]
+    spaces = [[one.schedule.space for one in found] for found in seen]
+    assert spaces == [[PUBLIC, EMBARGO], [PUBLIC]]
+    assert [[one.package for one in found.versions] for found in contents] == [
+        ["known", "quiet"],
+        ["known"],
+    ]
+    assert refusals[0] == refusals[1]
+    assert {audience for audience, _ in to_members} == {EMBARGO, PUBLIC}
+    assert {audience for audience, _ in to_strangers} == {PUBLIC}
+    assert {"withheld": ["report"]} in reads
+    assert EMBARGO not in str(reads)
+
+
+async def _fill(stage: Stage) -> None:
+    stage.catalog.time = LAST_YEAR
+    await stage.catalog.emit(DISTRIBUTE, package="known", version="1.0.0", details=DETAILS)
+    secret = await stage.catalog.emit(
+        DISTRIBUTE, package="quiet", version="1.0.0", details=DETAILS, audience=EMBARGO
+    )
+    await stage.recorded(secret)
