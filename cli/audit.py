@@ -53,6 +53,7 @@ app.command("cli.audit_report:app", name="report", help="Reports from the log al
 app.command("cli.audit_sbom:sbom", help="Bill of materials of what ran at a moment.")
 app.command("cli.audit_hold:app", name="hold", help="Records that nobody may remove.")
 app.command("cli.audit_watch:app", name="watch", help="What the log is watched for.")
+app.command("cli.audit_findings:app", name="finding", help="One finding of compliance.")
 app.command("cli.audit_check:check", help="What about the log needs attention.")
 app.command("cli.audit_heads:heads", help="Which heads of the log the nodes know.")
 app.command("cli.audit_inventory:as_of", name="as-of", help="What ran at a moment, and where.")

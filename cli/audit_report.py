@@ -11,3 +11,4 @@ app.command("cli.audit_distribution:distribution", help="What was handed out, an
 app.command("cli.report_schedules:app", name="schedule", help="Reports made by themselves.")
 app.command("cli.kept_reports:list_", name="list", help="Reports that were made by a schedule.")
 app.command("cli.kept_reports:get", help="One of them.")
+app.command("cli.audit_findings:findings", help="What is not as the licence policy wants it.")

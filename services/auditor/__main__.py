@@ -20,6 +20,8 @@ from services.auditor.adapters.signing_key import read_signing_keys
 from services.auditor.adapters.sqlite_store import share_interpreter
 from services.auditor.adapters.tile_directory import TileDirectory
 from services.auditor.adapters.witness_client import WitnessClient
+from services.auditor.compliance.execution import ComplianceLog
+from services.auditor.compliance.service import FindingDesk
 from services.auditor.config import AuditorConfig, parse_witnesses
 from services.auditor.execution import Heads, Recording, at_work
 from services.auditor.health.adapters.database_disk import disk_of
@@ -113,6 +115,8 @@ async def auditing(
         holds = HoldDesk(store, outbox, spaces, recorded=recorded)
         endpoints = service.endpoints() | WatchDesk(watched_log, outbox).endpoints()
         endpoints |= desk.endpoints() | holds.endpoints()
+        findings = ComplianceLog(store, now=lambda: datetime.now(UTC))
+        endpoints |= FindingDesk(findings, store, outbox, spaces=spaces).endpoints()
         async with at_work(recording), published(publication, outbox), watching(watch):
             await outbox.open()
             await recorded()

@@ -14,13 +14,11 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
 from heapq import merge
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-from services.auditor.query import FOLLOW_LAPSE, MAX_PAGE_BYTES
+from services.auditor.query import MAX_PAGE_BYTES
 from services.auditor.records import parse_time_us, render_time_us, try_event
 from services.auditor.sightings import is_newer, place_of, programs_of, readings
 from shared.contracts.events import Audience, Event
@@ -71,28 +69,6 @@ class StoredRun(NamedTuple):
 FoundSightings = tuple[list[StoredSighting], int, bool]
 """By place, the tree's size, and whether there are no more places."""
 FoundRuns = tuple[list[StoredRun], int, bool]
-
-
-@dataclass(slots=True)
-class InventoryReadings:
-    """Who is going through the pages of which answer: that is one reading, recorded once.
-
-    Kept in memory: after a restart the next page is recorded once more.
-    """
-
-    _begun: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
-
-    def begins(self, request: GetInventory | FindRuns, *, caller: str, now: datetime) -> bool:
-        """Whether this request begins a reading; no means that it goes on with one."""
-        what = (
-            (request.at, request.node)
-            if isinstance(request, GetInventory)
-            else (request.digest, "")
-        )
-        self._begun = {key: last for key, last in self._begun.items() if now - last <= FOLLOW_LAPSE}
-        is_continued = request.after is not None and (caller, *what) in self._begun
-        self._begun[caller, *what] = now
-        return not is_continued
 
 
 def inventory_reading(request: GetInventory | FindRuns) -> dict[str, Any]:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
@@ -13,12 +12,12 @@ from services.auditor.checkpoint import render_verifier_key
 from services.auditor.disclosure import shown
 from services.auditor.execution import Heads
 from services.auditor.inventory import (
-    InventoryReadings,
     inventory_page,
     inventory_reading,
     parse_at,
     runs_page,
 )
+from services.auditor.page_readings import PageReadings
 from services.auditor.proofs import render_bundle
 from services.auditor.query import (
     Readings,
@@ -26,6 +25,7 @@ from services.auditor.query import (
     reading_details,
     render_page,
 )
+from services.auditor.reading.execution import ReadingNotes
 from services.auditor.records import Draft, render_time_us, time_us_of, try_event
 from services.auditor.searching import Chunk, StreamReadings, parse_search, search_details
 from services.auditor.sight import SeenSpaces, Sight
@@ -42,10 +42,10 @@ from services.auditor.subscriptions import (
     named_spaces,
     plan_subscription,
 )
-from services.auditor.told_readings import told_readings
 from shared.adapters.callers import Caller
 from shared.adapters.outbox import Outbox
 from shared.adapters.service_layer import Handler
+from shared.canonical import canonical_digest
 from shared.contracts.audit import (
     CREATE_SUBSCRIPTION,
     DELETE_SUBSCRIPTION,
@@ -71,7 +71,7 @@ from shared.contracts.audit import (
     SubscriptionDeleted,
 )
 from shared.contracts.base import Endpoint
-from shared.contracts.events import PUBLIC, Audience, EventBody
+from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.inventory import (
     FIND_RUNS,
     GET_INVENTORY,
@@ -139,9 +139,10 @@ class AuditorService:
         self._health: Final = health
         self._compare: Final = compare
         self._witnesses: Final = witnesses
+        self._notes: Final = ReadingNotes(outbox, spaces)
         self._readings: Final = Readings()
         self._stream_readings: Final = StreamReadings()
-        self._inventory_readings: Final = InventoryReadings()
+        self._inventory_readings: Final = PageReadings()
         self._live: dict[str, Subscription] = {}
         self._create: Final = outbox.command(
             CREATE_SUBSCRIPTION, self._decide_creation, concerned=self._told_of_creation
@@ -170,7 +171,7 @@ class AuditorService:
         Raises:
             FaultError: The stream cannot be reached.
         """
-        stored = await self._log.of_emitter("auditor", (CREATED, DELETED))
+        stored = await self._log.of_actions((CREATED, DELETED), emitter="auditor")
         events = [try_event(record.body or b"") for record in stored]
         self._live, gone = live_subscriptions(event for event in events if event is not None)
         for subscription in self._live.values():
@@ -185,7 +186,7 @@ class AuditorService:
             request, caller=caller.key, tree_size=self._log.size, now=datetime.now(UTC)
         )
         if begins:
-            await self._note_reading(caller, reading_details(request))
+            await self._notes.note(caller, reading_details(request))
         stored, tree_size, more = await self._log.page(query)
         return render_page(stored, tree_size=tree_size, more=more)
 
@@ -194,7 +195,7 @@ class AuditorService:
         audiences = await self._sight.of(caller.name)
         chunk = Chunk(parse_search(request, audiences=audiences))
         if self._stream_readings.begins(request, caller=caller.key, now=datetime.now(UTC)):
-            await self._note_reading(caller, search_details(request))
+            await self._notes.note(caller, search_details(request))
         while (query := chunk.next_page()) is not None:
             page, tree_size, more = await self._log.page(query)
             chunk.take(page, tree_size, more=more)
@@ -206,7 +207,7 @@ class AuditorService:
         if stored is None:
             reason = Reason(path="index", rule="the log has no such record", got=request.index)
             raise RefusedError(f"there is no record {request.index}", [reason], code="not_found")
-        await self._note_reading(caller, {"proved_index": request.index})
+        await self._notes.note(caller, {"proved_index": request.index})
         head, note = await self._heads.for_proof(request.index + 1)
         inclusion = await self._log.inclusion(request.index, head.size)
         return render_bundle(
@@ -349,16 +350,12 @@ class AuditorService:
             await self._places.ensure(subscription)
 
     async def _note_inventory(self, request: GetInventory | FindRuns, caller: Caller) -> None:
-        now = datetime.now(UTC)
-        if self._inventory_readings.begins(request, caller=caller.key, now=now):
-            await self._note_reading(caller, inventory_reading(request))
-
-    async def _note_reading(self, caller: Caller, details: dict[str, Any]) -> None:
-        """That the log is read is recorded before anything of it is given away."""
-        spaces = self._spaces.visible_to(caller.name) - self._spaces.open_to_all()
-        for told, audience in told_readings(details, spaces=spaces):
-            body = EventBody(
-                action="log.read", outcome="accepted", actor=caller.actor(), details=told
-            )
-            event_id = f"log-read-{secrets.token_hex(16)}"
-            await self._outbox.emit(body, event_id=event_id, audience=audience)
+        details = inventory_reading(request)
+        begins = self._inventory_readings.begins(
+            canonical_digest(details),
+            is_first=request.after is None,
+            caller=caller.key,
+            now=datetime.now(UTC),
+        )
+        if begins:
+            await self._notes.note(caller, details)

@@ -102,8 +102,17 @@ class LogStore(Protocol):
     async def record(self, index: int) -> StoredRecord | None:
         """One record; None if there is none at this index."""
 
-    async def of_emitter(self, emitter: str, actions: Sequence[str]) -> list[StoredRecord]:
-        """Believed records of one emitter with one of the actions, oldest first."""
+    async def of_actions(
+        self, actions: Sequence[str], *, emitter: str = "", first: int = 0, stop: int | None = None
+    ) -> list[StoredRecord]:
+        """Believed records with one of the actions, oldest first.
+
+        Args:
+            actions: Each exactly.
+            emitter: Of this one alone; empty: of all.
+            first: Only indexes from here.
+            stop: Only indexes before this one; None: all.  The range bounds what is read at once.
+        """
 
     async def leaves(self, first: int, stop: int) -> list[bytes]:
         """The leaves from index `first` to before `stop`, which is at most the tree's size."""

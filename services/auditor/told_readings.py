@@ -22,6 +22,8 @@ NAMING: Final = frozenset(
     {"package", "deployment", "correlation", "event_id", "licence", "space", "where", "text"}
 )
 """Filters whose values may be names that a space has."""
+_WITHHELD: Final = NAMING | {"finding"}
+"""The id of a finding follows from names."""
 DIGEST: Final = "runs_of"
 
 
@@ -35,12 +37,12 @@ def told_readings(
         spaces: Those that the reader sees and not everybody does.
     """
     filters = dict(details.get("filters", {}))
-    withheld = sorted({*(NAMING & filters.keys()), *({DIGEST} & details.keys())})
+    withheld = sorted({*(_WITHHELD & filters.keys()), *({DIGEST} & details.keys())})
     if not spaces or not withheld:
         return [(dict(details), PUBLIC)]
     told = {name: value for name, value in details.items() if name not in {DIGEST, "filters"}}
     if filters:
-        told["filters"] = {name: value for name, value in filters.items() if name not in NAMING}
+        told["filters"] = {name: value for name, value in filters.items() if name not in _WITHHELD}
     named = filters.get("space", "")
     readers = [named] if named in spaces else sorted(spaces)
     whole = [(dict(details), readers[0])] if len(readers) == 1 else []

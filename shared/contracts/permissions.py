@@ -19,6 +19,7 @@ from shared.contracts import (
     chain_reasons,
     cordons,
     ebpf,
+    findings,
     gates,
     holds,
     inspection,
@@ -164,6 +165,10 @@ _AUDIT: Final = (
     reports.LIST_SCHEDULES,
     reports.LIST_REPORTS,
     reports.GET_REPORT,
+    findings.LIST_FINDINGS,
+    findings.GET_FINDING,
+    findings.RESOLVE_FINDING,
+    findings.ANNOTATE_FINDING,
 )
 
 ALLOWED_ENDPOINTS: Final[dict[UserRole, tuple[Endpoint[Any, Any], ...]]] = {

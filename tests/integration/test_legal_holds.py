@@ -139,11 +139,11 @@ async def test_holds_are_what_the_log_says(place: LogPlace) -> None:
     forged = an_event(1, emitter="node/h1", **release)
     async with place.open() as store:
         await append(store, [*events, message_of(forged, 3)])
-        kept = holds_of(await store.of_emitter("auditor", HOLD_ACTIONS))
+        kept = holds_of(await store.of_actions(HOLD_ACTIONS, emitter="auditor"))
         assert [one.id for one in kept.holds] == ["one", "two"]
         true = an_event(3, emitter="auditor", actor=BOB, **release)
         await append(store, [message_of(true, 4)])
-        kept = holds_of(await store.of_emitter("auditor", HOLD_ACTIONS))
+        kept = holds_of(await store.of_actions(HOLD_ACTIONS, emitter="auditor"))
     assert [one.id for one in kept.holds] == ["two"]
     assert [(one.hold, one.released_record) for one in kept.shown] == [("one", 3), ("two", None)]
 

@@ -9,6 +9,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -207,8 +208,8 @@ async def test_hostile_text_is_kept_and_found_to_the_letter(place: LogPlace) -> 
         await store.check_every_leaf()
 
 
-async def test_an_emitters_own_records_are_given_oldest_first(place: LogPlace) -> None:
-    """Only believed ones, and only of the actions that were asked for."""
+async def test_records_of_some_actions_are_given_oldest_first(place: LogPlace) -> None:
+    """Only believed ones, of one emitter or of all, and of a range alone if one is named."""
     actions = ("package.publish", "package.mark", "package.release")
     batch = [
         message_of(an_event(number, action=actions[number % 3]), number) for number in range(1, 10)
@@ -216,8 +217,16 @@ async def test_an_emitters_own_records_are_given_oldest_first(place: LogPlace) -
     batch.append(altered(message_of(an_event(10, action=actions[0]), 10), id="another"))
     async with place.open() as store:
         await append(store, batch)
-        found = await store.of_emitter("catalog", actions[:2])
-        assert [record.index for record in found] == [0, 2, 3, 5, 6, 8]
+        await append(store, [message_of(an_event(1, emitter="scheduler", action=actions[0]), 11)])
+
+        async def indexes(**asked: Any) -> list[int]:
+            return [one.index for one in await store.of_actions(actions[:2], **asked)]
+
+        assert await indexes(emitter="catalog") == [0, 2, 3, 5, 6, 8]
+        assert await indexes() == [0, 2, 3, 5, 6, 8, 10]
+        assert await indexes(first=3, stop=8) == [3, 5, 6]
+        assert await indexes(emitter="scheduler", first=4) == [10]
+        assert await indexes(emitter="nobody") == []
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from services.auditor.compliance.cases import About
 from shared.contracts.audit import (
     CREATE_SUBSCRIPTION,
     DELETE_SUBSCRIPTION,
@@ -28,6 +29,16 @@ from shared.contracts.cordons import (
     UncordonNode,
 )
 from shared.contracts.deployments import DeploymentSpec
+from shared.contracts.findings import (
+    ANNOTATE_FINDING,
+    GET_FINDING,
+    LIST_FINDINGS,
+    RESOLVE_FINDING,
+    AnnotateFinding,
+    GetFinding,
+    ListFindings,
+    ResolveFinding,
+)
 from shared.contracts.holds import (
     LIST_HOLDS,
     PLACE_HOLD,
@@ -131,6 +142,13 @@ def _schedule(kind: Kind) -> ReportSchedule:
     )
 
 
+def _finding(kind: Kind) -> str:
+    """The id that a finding about the package would have."""
+    found = About("version-rule", "texts-present", kind.package, VERSION, home=kind.space).id
+    kind.names[found] = "<finding>"
+    return found
+
+
 def _policy(kind: Kind) -> RolloutPolicy:
     selector = DeploymentSelector(spaces=(kind.space,))
     return RolloutPolicy(rules=(PolicyRule(name="rule", deployments=selector, approvals=1),))
@@ -179,6 +197,17 @@ ROWS: Final[dict[str, Row]] = {
     "records of space": (LIST_RECORDS, lambda kind: ListRecords(space=kind.space)),
     "stream": (STREAM_RECORDS, lambda kind: StreamRecords(deployment=kind.quiet)),
     "stream where": (STREAM_RECORDS, _where),
+    "findings": (LIST_FINDINGS, lambda kind: ListFindings(package=kind.quiet, at=LATER)),
+    "findings of space": (LIST_FINDINGS, lambda kind: ListFindings(space=kind.space, at=LATER)),
+    "finding": (GET_FINDING, lambda kind: GetFinding(finding=_finding(kind), at=LATER)),
+    "resolve finding": (
+        RESOLVE_FINDING,
+        lambda kind: ResolveFinding(finding=_finding(kind), reason="why"),
+    ),
+    "annotate finding": (
+        ANNOTATE_FINDING,
+        lambda kind: AnnotateFinding(finding=_finding(kind), reason="why"),
+    ),
     "set watch rules": (
         SET_WATCH_RULES,
         lambda kind: SetWatchRules(watch=_watch(kind), if_generation=99),

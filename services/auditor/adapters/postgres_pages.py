@@ -11,6 +11,7 @@ from the block of records on in which the times first occur.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 from asyncpg import Connection, Record
@@ -134,6 +135,26 @@ def glob_pattern(glob: str) -> str:
         pattern += {"*": ".*", "?": "."}.get(letter) or _literal(letter)
         place += 1
     return f"^{pattern}$"
+
+
+async def read_actions(
+    connection: Connection[Record],
+    actions: Sequence[str],
+    emitter: str,
+    first: int,
+    stop: int | None,
+) -> list[StoredRecord]:
+    """Believed records with one of the actions, oldest first; of one emitter, if it is named."""
+    found = await connection.fetch(
+        f"SELECT {STORED} FROM records WHERE action = ANY($1) AND idx >= $2 "  # noqa: S608
+        "AND ($3::bigint IS NULL OR idx < $3) AND ($4 = '' OR emitter = $4) AND problem = '' "
+        "ORDER BY idx",
+        [key_text(one) for one in actions],
+        first,
+        stop,
+        emitter,
+    )
+    return [read_record(row) for row in found]
 
 
 def _bracket_pattern(bracket: str) -> str:

@@ -14,7 +14,7 @@ from asyncpg import Connection, Pool, Record
 from services.auditor.adapters import postgres_inventory as inventory
 from services.auditor.adapters import postgres_rows as rows
 from services.auditor.adapters.log_rows import read_gap
-from services.auditor.adapters.postgres_pages import read_page
+from services.auditor.adapters.postgres_pages import read_actions, read_page
 from services.auditor.adapters.postgres_session import (
     ANSWER_SECONDS,
     CONNECT_SECONDS,
@@ -88,16 +88,12 @@ class PostgresReading:
             found = await db.fetchrow(f"{rows.SELECT_STORED} WHERE idx = $1", index)
         return rows.read_record(found) if found is not None else None
 
-    async def of_emitter(self, emitter: str, actions: Sequence[str]) -> list[StoredRecord]:
-        """Believed records of one emitter with one of the actions, oldest first."""
+    async def of_actions(
+        self, actions: Sequence[str], *, emitter: str = "", first: int = 0, stop: int | None = None
+    ) -> list[StoredRecord]:
+        """Believed records with one of the actions, oldest first."""
         async with self._reading() as db:
-            found = await db.fetch(
-                f"{rows.SELECT_STORED} WHERE action = ANY($1) AND emitter = $2 "
-                "AND problem = '' ORDER BY idx",
-                list(actions),
-                emitter,
-            )
-        return [rows.read_record(row) for row in found]
+            return await read_actions(db, actions, emitter, first, stop)
 
     async def leaves(self, first: int, stop: int) -> list[bytes]:
         """The leaves from index `first` to before `stop`, which is at most the tree's size."""

@@ -12,6 +12,7 @@ does it know how rare a value is: of several filters the index with the fewest r
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Any, Final
 
 from services.auditor.adapters.log_rows import STORED, json_text, stored_record
@@ -57,6 +58,8 @@ _IS_SEEN: Final = (
 """Of a message whose subject is no event's, the leaf has the subject (`disclosure.audience_of`)."""
 
 _Clauses = list[tuple[str, Any]]
+_ALL: Final = 2**62
+"""More records than a log has."""
 
 
 def read_page(
@@ -124,6 +127,24 @@ def page_statement(
         f"SELECT {STORED} FROM records WHERE idx IN ({parts}) {order}",  # noqa: S608 # constants
         [one for own in part_values for one in (*own, *values)],
     )
+
+
+def read_actions(
+    connection: sqlite3.Connection,
+    actions: Sequence[str],
+    emitter: str,
+    first: int,
+    stop: int | None,
+) -> list[StoredRecord]:
+    """Believed records with one of the actions, oldest first; of one emitter, if it is named."""
+    # Else SQLite would go through all records of a range, because they are in order there.
+    found = connection.execute(
+        f"SELECT {STORED} FROM records INDEXED BY records_action "  # noqa: S608 # a constant
+        "WHERE action IN (SELECT value FROM json_each(?)) AND idx >= ? AND idx < ? "
+        "AND (? = '' OR emitter = ?) AND problem = '' ORDER BY idx",
+        (json_text(list(actions)), first, _ALL if stop is None else stop, emitter, emitter),
+    )
+    return [stored_record(row) for row in found.fetchall()]
 
 
 def _named_parts(query: RecordQuery, shortest: str) -> _Parts | None:

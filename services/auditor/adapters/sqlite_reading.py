@@ -16,7 +16,7 @@ from services.auditor.adapters import sqlite_rows as rows
 from services.auditor.adapters.log_rows import STORED, read_gap, stored_record
 from services.auditor.adapters.sqlite_database import connect, snapshot, translated
 from services.auditor.adapters.sqlite_inventory import read_runs, read_sightings
-from services.auditor.adapters.sqlite_pages import read_page
+from services.auditor.adapters.sqlite_pages import read_actions, read_page
 from services.auditor.adapters.sqlite_timelines import read_spans
 from services.auditor.admission import Gap
 from services.auditor.inventory import FoundRuns, FoundSightings
@@ -75,17 +75,11 @@ class SqliteReading:
         )
         return stored_record(found) if found else None
 
-    async def of_emitter(self, emitter: str, actions: Sequence[str]) -> list[StoredRecord]:
-        """Believed records of one emitter with one of the actions, oldest first."""
-        marks = ",".join("?" * len(actions))
-        found = await self._read(
-            lambda db: db.execute(
-                f"SELECT {STORED} FROM records WHERE action IN ({marks}) "  # noqa: S608
-                "AND emitter = ? AND problem = '' ORDER BY idx",
-                (*actions, emitter),
-            ).fetchall()
-        )
-        return [stored_record(row) for row in found]
+    async def of_actions(
+        self, actions: Sequence[str], *, emitter: str = "", first: int = 0, stop: int | None = None
+    ) -> list[StoredRecord]:
+        """Believed records with one of the actions, oldest first."""
+        return await self._read(lambda db: read_actions(db, actions, emitter, first, stop))
 
     async def leaves(self, first: int, stop: int) -> list[bytes]:
         """The leaves from index `first` to before `stop`, which is at most the tree's size."""

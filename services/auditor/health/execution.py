@@ -149,7 +149,8 @@ class Watch:
         if self._recalls_until is None:
             self._recalls_until = (await self._watched.stream_end()).sequence
         is_complete = log.state.stream_sequence >= self._recalls_until
-        said = [_event(one) for one in await log.of_emitter("auditor", (ALARM, RECOVER))]
+        recorded = await log.of_actions((ALARM, RECOVER), emitter="auditor")
+        said = [_event(one) for one in recorded]
         self._alarms = self._alarms.recall(recorded_occurrences(filter(None, said)))
         self._is_recalled = is_complete
 

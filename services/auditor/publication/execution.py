@@ -319,7 +319,7 @@ async def say_keys(log: LogStore, chain: Sequence[str], emitter: Emitter) -> Non
     """Each change of key is in the event stream, once; the log must be up to date."""
     recorded = {
         msgspec.json.decode(record.leaf)["id"]
-        for record in await log.of_emitter("auditor", (KEY_ACTION,))
+        for record in await log.of_actions((KEY_ACTION,), emitter="auditor")
     }
     for note in chain:
         body, event_id = key_event(note)

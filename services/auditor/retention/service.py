@@ -40,7 +40,7 @@ from shared.outbox_records import Decision
 
 async def read_holds(log: LogStore) -> KeptHolds:
     """The holds that the log speaks of; what it has recorded holds."""
-    return holds_of(await log.of_emitter("auditor", HOLD_ACTIONS))
+    return holds_of(await log.of_actions(HOLD_ACTIONS, emitter="auditor"))
 
 
 class HoldDesk:
