@@ -47,6 +47,7 @@ from shared.validation import convert_document
 app = cyclopts.App(name="audit", help="Ask the log, prove records, verify proofs.")
 app.command("cli.audit_key:app", name="key", help="Change the key that signs the log.")
 app.command("cli.audit_backup:backup", help="Copy the log while the auditor writes it.")
+app.command("cli.audit_bundle:app", name="bundle", help="What goes with what was handed out.")
 app.command("cli.audit_evidence:evidence", help="What a standard asks, and what shows it.")
 app.command("cli.audit_forward:forward", help="Send records to a file, syslog or a web server.")
 app.command("cli.audit_report:app", name="report", help="Reports from the log alone.")

@@ -103,24 +103,35 @@ def copyright_lines(files: Mapping[str, bytes]) -> Iterator[CopyrightLine]:
         yield CopyrightLine(text=text, files=tuple(paths))
 
 
-def _lines(notice: PackageNotice) -> Iterator[str]:
-    yield from _heading(f"{notice.name} {notice.version}", "=")
+def notice_facts(notice: PackageNotice) -> Iterator[str]:
+    """The lines of the bundle before its texts: licences, copyright, and where the source is."""
+    yield from heading(f"{notice.name} {notice.version}", "=")
     yield notice.summary
-    yield from _heading("Licences", "-")
+    yield from heading("Licences", "-")
     for group, expression in notice.expressions.items():
         yield f"{group}: {expression}"
     for one in notice.elections:
         yield f"{one.file} is taken under {one.elected}"
     if notice.copyrights:
-        yield from _heading("Copyright", "-")
+        yield from heading("Copyright", "-")
         for line in notice.copyrights:
             yield line.text
     yield from _source_lines(notice)
+
+
+def heading(text: str, line: str) -> tuple[str, ...]:
+    """The text as a heading, of the first (`=`) or of the second rank."""
+    above = (line * _WIDTH,) if line == "=" else ()
+    return ("", *above, text, line * (_WIDTH if above else len(text)), "")
+
+
+def _lines(notice: PackageNotice) -> Iterator[str]:
+    yield from notice_facts(notice)
     for text in (*notice.notices, *notice.licences):
-        yield from _heading(text.path, "=")
+        yield from heading(text.path, "=")
         yield text.text.rstrip("\n")
     if notice.missing:
-        yield from _heading("Not in the package", "=")
+        yield from heading("Not in the package", "=")
         for licence in notice.missing:
             yield f"the text of {licence}"
 
@@ -128,7 +139,7 @@ def _lines(notice: PackageNotice) -> Iterator[str]:
 def _source_lines(notice: PackageNotice) -> Iterator[str]:
     if not notice.objects and notice.source is None:
         return
-    yield from _heading("Source", "-")
+    yield from heading("Source", "-")
     for one in notice.objects:
         where = f"in the package: {', '.join(one.sources)}" if one.sources else "not in the package"
         yield f"{one.file} ({one.elected}): {where}"
@@ -139,11 +150,6 @@ def _source_lines(notice: PackageNotice) -> Iterator[str]:
             yield f"folder: {notice.source.path}"
         if notice.source.archive_sha256:
             yield f"source archive, SHA-256: {notice.source.archive_sha256}"
-
-
-def _heading(text: str, line: str) -> tuple[str, ...]:
-    above = (line * _WIDTH,) if line == "=" else ()
-    return ("", *above, text, line * (_WIDTH if above else len(text)), "")
 
 
 def _texts(files: Mapping[str, bytes], is_meant: Callable[[str], bool]) -> Iterator[NoticeText]:

@@ -99,7 +99,7 @@ def _files(
     for line in copyright_lines(files):
         for path in line.files:
             copyrights.setdefault(path, []).append(line.text)
-    kinds = _kinds(manifest)
+    kinds = stated_kinds(manifest)
     for file in sorted(manifest.files, key=lambda one: one.path):
         group = package.group_of(file.path)
         declared = package.expressions.get(group, package.declared)
@@ -120,7 +120,8 @@ def _files(
         )
 
 
-def _kinds(manifest: PackageManifest) -> dict[str, FileKind]:
+def stated_kinds(manifest: PackageManifest) -> dict[str, FileKind]:
+    """What the manifest says that files are, of those that it says something of."""
     found: dict[str, FileKind] = {}
     for program in manifest.programs:
         kind: FileKind = "source" if program.compiler else "object"

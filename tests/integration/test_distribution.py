@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -62,7 +63,12 @@ async def test_whoever_is_given_an_archive_is_in_the_log(buses: Buses, tmp_path:
         words = ("audit", "report", "distribution")
         told = await run_l3af(*words, "--json", credentials=credentials)
         table = await run_l3af(*words, credentials=credentials)
-        earlier = await run_l3af(*words, "--until", "2020-01-01", "--json", credentials=credentials)
+        bundles = [
+            await bundle(place, credentials) for place in (tmp_path / "b", tmp_path / "b.tgz")
+        ]
+        verified = await run_l3af("audit", "bundle", "verify", str(tmp_path / "b"), "--json")
+        (tmp_path / "b" / "NOTICE.txt").write_text("nothing")
+        damaged = await run_l3af("audit", "bundle", "verify", str(tmp_path / "b"))
 
     (version,) = told.document["versions"]
     assert version["package"] == "rate-limit"
@@ -76,4 +82,19 @@ async def test_whoever_is_given_an_archive_is_in_the_log(buses: Buses, tmp_path:
         (viewer.key, "a folder in OCI layout", 1),
     ]
     assert "a folder in OCI layout" in table.output
-    assert earlier.document["versions"] == []
+    assert bundles[0]["manifest_sha256"] == bundles[1]["manifest_sha256"]
+    assert verified.document == bundles[0]
+    assert (damaged.status, "NOTICE.txt" in damaged.message) == (2, True)
+    (package,) = bundles[0]["bundle"]["packages"]
+    assert package["archive_sha256"] == version["archive_sha256"]
+    assert any(path.endswith("/rate_limit.bpf.c") for path in package["sources"])
+    assert viewer.key not in str(bundles[0])
+
+
+async def bundle(place: Path, credentials: Path) -> Any:
+    """What was made there, of all that was handed out this century."""
+    write_trust_root(credentials, TRUST_SEED)
+    words = ("audit", "bundle", "notices", str(place), "--until", "2099-01-01", "--json")
+    made = await run_l3af(*words, credentials=credentials)
+    assert made.status == 0, made.message
+    return {**made.document, "place": str(place.with_suffix(""))}
