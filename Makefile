@@ -59,7 +59,7 @@ schema: $(READY) ## write the contract's JSON Schema to docs/schemas and the sna
 
 constraints: ## pin the newest libraries anew (needs uv)
 	@head -5 constraints.txt >constraints.new
-	@uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	@uv pip compile pyproject.toml --extra dev --extra parquet --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --only-binary :all: --no-header -q >>constraints.new
 	@mv constraints.new constraints.txt
 

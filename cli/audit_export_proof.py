@@ -56,18 +56,31 @@ def proof_path(file: Path) -> Path:
     return file.with_name(file.name + PROOF_SUFFIX)
 
 
-async def write_proof(bus: Bus, file: Path) -> bool:
-    """The proof of an export lies beside it; whether it shows that the records are the log's.
+def lines_of(file: Path) -> Lines:
+    """What the lines come to that are in an export already.
 
     Raises:
-        FaultError: It cannot be read, proved or written.
+        RefusedError: One of them is no record.
+        FaultError: It cannot be read.
     """
     lines = Lines()
     try:
         with file.open("rb") as opened:
             for line in opened:
                 lines.take(FORMS["ndjson"].record_of(line.decode()), line)
-        ends = await _prove_ends(bus, lines) if lines.is_whole else (None, None)
+    except OSError as error:
+        raise FaultError(f"{file}: cannot be read: {error.strerror}") from error
+    return lines
+
+
+async def write_proof(bus: Bus, file: Path, lines: Lines) -> bool:
+    """The proof of an export lies beside it; whether it shows that the records are the log's.
+
+    Raises:
+        FaultError: It cannot be proved or written.
+    """
+    ends = await _prove_ends(bus, lines) if lines.is_whole else (None, None)
+    try:
         proof_path(file).write_bytes(lines.proof(*ends))
     except OSError as error:
         raise FaultError(f"{proof_path(file)}: cannot be written: {error.strerror}") from error
@@ -113,7 +126,10 @@ def verify_export(file: Path, *, key: str, limit: int, json: bool) -> None:
             known = parse_verifier_key(trusted or bundle.verifier_key)
             return follow_keys(known, bundle.key_chain)[-1]
 
-        checker = ExportChecker(proof, key_of=key_of, spelled=json_line, limit=limit)
+        def spelled(record: msgspec.Struct) -> bytes:
+            return json_line(msgspec.json.encode(record))
+
+        checker = ExportChecker(proof, key_of=key_of, spelled=spelled, limit=limit)
         with progress("verifying", total=proof.records) as advance, file.open("rb") as opened:
             for number, line in enumerate(opened, 1):
                 checker.take(number, line)

@@ -19,7 +19,7 @@ import msgspec
 from cyclopts import Parameter
 from rich.text import Text
 
-from cli.audit_forms import FORMS, Form, FormName, form_name
+from cli.audit_forms import FORMS, Form, LineFormName, line_form_name
 from cli.audit_log import NO_FILTERS
 from cli.audit_query import CHUNK_SCANNED, PATIENCE_SECONDS, Filters, requests_of
 from cli.console import CredentialsOption, JsonFlag, emit, refusing, run, say
@@ -36,9 +36,10 @@ from cli.forwarding import (
     received,
 )
 from cli.people import read_names
+from cli.raw_records import STREAM_RAW_RECORDS, RawChunk
 from cli.session import connected
 from services.auditor.adapters.durable_files import replace_file
-from shared.contracts.audit import STREAM_RECORDS, RecordChunk, StreamRecords
+from shared.contracts.audit import StreamRecords
 from shared.contracts.base import Endpoint
 from shared.errors import FaultError, Reason, RefusedError
 from shared.validation import decode_document
@@ -68,7 +69,7 @@ def forward(
     ],
     filters: Filters = NO_FILTERS,
     format: Annotated[  # noqa: A002 # the option is called so
-        FormName | None,
+        LineFormName | None,
         Parameter(help="Else syslog for syslog, for a file by its name, and NDJSON."),
     ] = None,
     after: Annotated[
@@ -181,11 +182,11 @@ class Asked(Protocol):
 
     async def request(
         self,
-        endpoint: Endpoint[StreamRecords, RecordChunk],
+        endpoint: Endpoint[StreamRecords, RawChunk],
         request: StreamRecords,
         *,
         timeout_seconds: float,
-    ) -> RecordChunk:
+    ) -> RawChunk:
         """The next chunk."""
 
 
@@ -255,11 +256,11 @@ class Forwarding:
         self._stored.write(self.state)
         self.count += len(batch.lines)
 
-    async def _next(self, bus: Asked) -> RecordChunk:
+    async def _next(self, bus: Asked) -> RawChunk:
         """What comes next."""
         return await self._ask(bus, next_question(self.state, self._question))
 
-    async def _all_of_it(self, bus: Asked) -> RecordChunk:
+    async def _all_of_it(self, bus: Asked) -> RawChunk:
         """The batch that may have been received, however many chunks it is in."""
         question = next_question(self.state, self._question)
         chunk = await self._ask(bus, question)
@@ -270,23 +271,25 @@ class Forwarding:
             records += chunk.records
         return msgspec.structs.replace(chunk, records=tuple(records))
 
-    async def _ask(self, bus: Asked, question: StreamRecords) -> RecordChunk:
+    async def _ask(self, bus: Asked, question: StreamRecords) -> RawChunk:
         """The answer; the auditor is waited for."""
         asked = msgspec.structs.replace(question, scan_limit=CHUNK_SCANNED)
         pause_seconds = self._pause_seconds
         while True:
             try:
-                return await bus.request(STREAM_RECORDS, asked, timeout_seconds=PATIENCE_SECONDS)
+                return await bus.request(
+                    STREAM_RAW_RECORDS, asked, timeout_seconds=PATIENCE_SECONDS
+                )
             except FaultError as fault:
                 say(f"{fault.message}; it is asked again", json=False)
                 await asyncio.sleep(pause_seconds)
                 pause_seconds = min(LAST_RETRY_SECONDS, pause_seconds * 2)
 
 
-def _usual(address: SplitResult, sink: str) -> FormName:
+def _usual(address: SplitResult, sink: str) -> LineFormName:
     if address.scheme.startswith("syslog"):
         return "syslog"
-    return "ndjson" if address.scheme else form_name(Path(sink))
+    return "ndjson" if address.scheme else line_form_name(Path(sink))
 
 
 def _only(questions: list[StreamRecords]) -> StreamRecords:
@@ -320,7 +323,7 @@ def _tls(ca: Path | None, cert: Path | None, key: Path | None) -> ssl.SSLContext
 
 
 def _sink(
-    address: SplitResult, text: str, form: FormName, *, tls: ssl.SSLContext, token: str
+    address: SplitResult, text: str, form: LineFormName, *, tls: ssl.SSLContext, token: str
 ) -> Sink:
     if not address.scheme:
         return FileSink(Path(text), FORMS[form])

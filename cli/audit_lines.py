@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -27,11 +28,26 @@ COLUMNS: Final = (
     "event", "reason", "reasons", "details", "problem",
 )  # fmt: skip
 _UNSAFE: Final = re.compile(r"[^\x20-\x7e]|[<>&]")
+_UNSAFE_IN_ASCII: Final = (b"<", b">", b"&", b"\x7f", b"\n", b"\r", b"\t")
+"""Of what JSON in ASCII may hold: other control characters it has as escapes alone."""
 
 
-def json_line(record: AuditRecord) -> str:
-    """The record as one line of JSON, whose characters are those of ASCII without `<`, `>`, `&`."""
-    return _UNSAFE.sub(_escaped, msgspec.json.encode(record).decode()) + "\n"
+def json_line(record: bytes) -> bytes:
+    """A record in JSON as one line, whose characters are those of ASCII without `<`, `>`, `&`."""
+    return json_lines((record,))[0]
+
+
+def json_lines(records: Sequence[bytes]) -> list[bytes]:
+    """Each of some records in JSON as one such line."""
+    text = b"".join(records)
+    if text.isascii() and not any(one in text for one in _UNSAFE_IN_ASCII):
+        return [b"%b\n" % record for record in records]
+    return [_safe(bytes(record)) + b"\n" for record in records]
+
+
+def _safe(record: bytes) -> bytes:
+    minified = msgspec.json.format(record, indent=-1)
+    return _UNSAFE.sub(_escaped, minified.decode()).encode()
 
 
 def csv_heading() -> str:

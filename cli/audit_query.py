@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final
@@ -16,8 +17,9 @@ from cyclopts import Parameter
 
 from cli.moments import parse_moment, parse_zone
 from cli.people import Names, keys_of
+from cli.raw_records import STREAM_RAW_RECORDS, RawChunk, number_of, read_record
 from shared.adapters.bus import Bus
-from shared.contracts.audit import STREAM_RECORDS, AuditRecord, RecordChunk, StreamRecords
+from shared.contracts.audit import AuditRecord, StreamRecords
 from shared.errors import FaultError
 from shared.validation import convert_document
 
@@ -27,7 +29,7 @@ SCAN_LIMIT: Final = 1_000_000
 PATIENCE_SECONDS: Final = 30.0
 RETRY_SECONDS: Final = 1.0
 
-_Head = tuple[int, bool, int, AuditRecord | None]
+_Head = tuple[int, bool, int, bytes | None]
 """What comes next of one question: place in the order, whether its scan stopped there, which."""
 Advance = Callable[[int, int], None]
 """Told how many records were passed, and of how many."""
@@ -140,6 +142,31 @@ class Answer:
         Raises:
             FaultError: The auditor did not answer for a while; `position` says where to go on.
         """
+        async for record in self._merged():
+            yield read_record(record)
+
+    async def batches(self) -> AsyncGenerator[Sequence[bytes], None]:
+        """The same in JSON, many at once; while one is dealt with, the next is asked for.
+
+        Raises:
+            FaultError: As `records`.
+        """
+        if len(self._parts) == 1 and self._limit is None:
+            async with aclosing(self._parts[0].chunks(ahead=True)) as chunks:
+                async for chunk in chunks:
+                    self.count += len(chunk.records)
+                    self.position = chunk.position
+                    yield chunk.records
+            return
+        batch: list[bytes] = []
+        async for record in self._merged():
+            batch.append(record)
+            if len(batch) == CHUNK_RECORDS:
+                yield batch
+                batch = []
+        yield batch
+
+    async def _merged(self) -> AsyncIterator[bytes]:
         streams = [part.items() for part in self._parts]
         heads: list[_Head] = []
         for number in range(len(streams)):
@@ -160,7 +187,7 @@ class Answer:
 
     async def _pull(
         self,
-        streams: Sequence[AsyncIterator[tuple[int, AuditRecord | None]]],
+        streams: Sequence[AsyncIterator[tuple[int, bytes | None]]],
         number: int,
         heads: list[_Head],
     ) -> None:
@@ -192,25 +219,49 @@ class _Part:
         self.has_more = False
         """Whether there may be records after the one given last."""
 
-    async def items(self) -> AsyncIterator[tuple[int, AuditRecord | None]]:
+    async def items(self) -> AsyncIterator[tuple[int, bytes | None]]:
         """Indexes and records; None for a record is where the scan stopped."""
-        is_first = True
-        while True:
-            left = max(1, self._scan_limit - self.scanned)
-            asked = msgspec.structs.replace(self._request, scan_limit=min(left, CHUNK_SCANNED))
-            chunk = await self._ask(asked, is_patient=not is_first)
-            is_first = False
-            self._note(chunk)
-            for place, record in enumerate(chunk.records, start=1):
-                self.has_more = chunk.position is not None or place < len(chunk.records)
-                yield record.index, record
-            if chunk.position is None:
-                return
-            if self._is_scan and self.scanned >= self._scan_limit:
-                yield chunk.position, None
-                return
+        position = None
+        async with aclosing(self.chunks()) as chunks:
+            async for chunk in chunks:
+                position = chunk.position
+                for place, record in enumerate(chunk.records, start=1):
+                    self.has_more = position is not None or place < len(chunk.records)
+                    yield number_of(record), record
+        if position is not None:
+            yield position, None
 
-    def _note(self, chunk: RecordChunk) -> None:
+    async def chunks(self, *, ahead: bool = False) -> AsyncGenerator[RawChunk, None]:
+        """The answer; a position in its last chunk is where the scan stopped.
+
+        Args:
+            ahead: Whether each is asked for while the one before is dealt with.
+        """
+        waiting: asyncio.Task[RawChunk] | None = None
+        try:
+            chunk = await self._ask(self._next(), is_patient=False)
+            while True:
+                self._note(chunk)
+                is_scanned = self._is_scan and self.scanned >= self._scan_limit
+                if chunk.position is None or is_scanned:
+                    yield chunk
+                    return
+                if ahead:
+                    waiting = asyncio.create_task(self._ask(self._next(), is_patient=True))
+                yield chunk
+                asked = waiting or self._ask(self._next(), is_patient=True)
+                chunk = await asked
+        finally:
+            if waiting is not None:
+                waiting.cancel()
+                await asyncio.gather(waiting, return_exceptions=True)
+
+    def _next(self) -> StreamRecords:
+        """What comes next."""
+        left = max(1, self._scan_limit - self.scanned)
+        return msgspec.structs.replace(self._request, scan_limit=min(left, CHUNK_SCANNED))
+
+    def _note(self, chunk: RawChunk) -> None:
         self.scanned += chunk.scanned
         self.tree_size = chunk.tree_size
         request = self._request
@@ -229,14 +280,14 @@ class _Part:
         self._request = msgspec.structs.replace(request, **moved)
         self._advance(chunk.tree_size - left, chunk.tree_size)
 
-    async def _ask(self, request: StreamRecords, *, is_patient: bool) -> RecordChunk:
+    async def _ask(self, request: StreamRecords, *, is_patient: bool) -> RawChunk:
         """The next chunk; once there was one, a fault is waited out."""
         loop = asyncio.get_running_loop()
         gives_up_at = loop.time() + PATIENCE_SECONDS
         while True:
             try:
                 return await self._bus.request(
-                    STREAM_RECORDS, request, timeout_seconds=PATIENCE_SECONDS
+                    STREAM_RAW_RECORDS, request, timeout_seconds=PATIENCE_SECONDS
                 )
             except FaultError:
                 if not is_patient or loop.time() > gives_up_at:

@@ -20,9 +20,10 @@ from typing import ClassVar, Final
 
 import msgspec
 
-from cli.audit_forms import Form, FormName
+from cli.audit_forms import Form, LineFormName
+from cli.raw_records import number_of
 from shared.canonical import canonical_digest
-from shared.contracts.audit import AuditRecord, StreamRecords
+from shared.contracts.audit import StreamRecords
 from shared.contracts.errors import ErrorCode
 from shared.errors import Reason, RefusedError
 
@@ -53,7 +54,7 @@ class ForwardState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     kind: str = KIND
     sink: str
-    form: FormName
+    form: LineFormName
     question: str
     """Digest of the filters."""
     after: int
@@ -84,7 +85,7 @@ def question_digest(question: StreamRecords) -> str:
     return canonical_digest(asked)
 
 
-def check_state(state: ForwardState, *, sink: str, form: FormName, question: str) -> None:
+def check_state(state: ForwardState, *, sink: str, form: LineFormName, question: str) -> None:
     """Nothing, if the state is about this.
 
     Raises:
@@ -119,25 +120,25 @@ def next_question(state: ForwardState, question: StreamRecords) -> StreamRecords
     )
 
 
-def next_batch(records: Sequence[AuditRecord], form: Form, *, is_again: bool) -> Batch | None:
+def next_batch(records: Sequence[bytes], form: Form, *, is_again: bool) -> Batch | None:
     """As many of the records as make a batch; None if there are none.
 
     Args:
-        records: Ascending.
+        records: In JSON, ascending.
         form: How they are written.
         is_again: Whether they are a batch already, so that none may be left out.
     """
     lines: list[bytes] = []
     size_bytes = 0
-    for record in records:
-        line = form.line(record).encode()
+    for line in form.lines(records):
         if lines and not is_again and size_bytes + len(line) > BATCH_BYTES:
             break
         lines.append(line)
         size_bytes += len(line)
     if not lines:
         return None
-    return Batch(records[0].index, records[len(lines) - 1].index, tuple(lines))
+    first, last = number_of(records[0]), number_of(records[len(lines) - 1])
+    return Batch(first, last, tuple(lines))
 
 
 def named(state: ForwardState, batch: Batch) -> ForwardState:

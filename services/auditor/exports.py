@@ -25,18 +25,18 @@ import msgspec
 from services.auditor.checkpoint import TreeHead, VerifierKey
 from services.auditor.merkle import Frontier, Hash, ProofError, frontier_before, leaf_hash
 from services.auditor.proofs import leaf_hash_of, read_bundle, verify_bundle
+from services.auditor.query import NO_EVENT, SpelledRecord
 from services.auditor.records import PROBLEM_KIND, ProblemLeaf, read_kept
 from services.auditor.verification.problems import Problem, Problems
 from shared.canonical import canonical_bytes
 from shared.contracts.audit import AuditRecord, ProofBundle
-from shared.errors import VerificationError
 from shared.validation import decode_document
 
 EXPORT_KIND: Final = "l3af-export-proof/v1"
 BLOCK_RECORDS: Final = 256
 LEAVES_AT_ONCE: Final = 4096
 _LEAF_HASH: Final = re.compile("[0-9a-f]{64}")
-_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
+_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 
 
 class ExportProof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -120,9 +120,9 @@ def read_export_proof(data: bytes) -> ExportProof:
 class _Line(NamedTuple):
     number: int
     line: bytes
-    record: AuditRecord
-    text: str
-    """As an export writes the record."""
+    record: SpelledRecord
+    is_spelled: bool
+    """Whether it is as an export writes it."""
 
 
 class ExportChecker:
@@ -133,7 +133,7 @@ class ExportChecker:
         proof: ExportProof,
         *,
         key_of: Callable[[ProofBundle], VerifierKey],
-        spelled: Callable[[AuditRecord], str],
+        spelled: Callable[[msgspec.Struct], bytes],
         limit: int,
     ) -> None:
         """Begin.
@@ -141,7 +141,7 @@ class ExportChecker:
         Args:
             proof: The file beside the export.
             key_of: The log's key, given a proof that names keys, or raises.
-            spelled: How an export writes a record.
+            spelled: The line of an export for a record, given as it travels.
             limit: How many problems are named.
 
         Raises:
@@ -162,12 +162,12 @@ class ExportChecker:
     def take(self, number: int, line: bytes) -> None:
         """The next line, which is the file's `number`th."""
         try:
-            record = msgspec.json.decode(line, type=AuditRecord)
-            text = self._spelled(record)
+            record = _read_line(line)
+            is_spelled = self._is_spelled(line, record)
         except _UNREADABLE:
             self.problems.add(Problem("export", str(number), "", "it is no record"))
             return
-        line_read = _Line(number, line, record, text)
+        line_read = _Line(number, line, record, is_spelled)
         waiting, index = self._undecided, record.index
         if index <= self._lines.last or (waiting is not None and index == waiting.record.index):
             self._note(index, "", f"it is there again, or at the wrong place, in line {number}")
@@ -183,13 +183,13 @@ class ExportChecker:
         """The line before the newest one stands where it should."""
         if self._undecided is None:
             return
-        (number, line, record, text), self._undecided = self._undecided, None
+        (number, line, record, is_spelled), self._undecided = self._undecided, None
         index, known = record.index, self._range
         if known is not None and not known.first <= index <= known.last:
             self._note(index, "", f"it is none of the records that were exported, in line {number}")
             return
         self._note_missing(index)
-        if text.encode() != line:
+        if not is_spelled:
             self._note(index, "", "its line is not as an export writes it")
         else:
             field, why = check_record(record)
@@ -229,6 +229,12 @@ class ExportChecker:
         head = known.head if known is not None else None
         return CheckedExport(lines.count, head, lines.first, lines.last, self._restricted)
 
+    def _is_spelled(self, line: bytes, record: SpelledRecord) -> bool:
+        """As this release writes it, or as one did that had the event's fields in another order."""
+        if self._spelled(record) == line:
+            return True
+        return self._spelled(msgspec.json.decode(line, type=AuditRecord)) == line
+
     def _append(self, hashes: list[Hash]) -> None:
         self._frontier, _ = self._frontier.append(hashes)
 
@@ -245,7 +251,14 @@ class ExportChecker:
         self._expected = max(self._expected, stop + 1)
 
 
-def check_record(record: AuditRecord) -> tuple[str, str]:
+def _read_line(line: bytes) -> SpelledRecord:
+    """The record, with its event in canonical bytes."""
+    record = msgspec.json.decode(line, type=SpelledRecord)
+    event = msgspec.Raw(canonical_bytes(msgspec.json.decode(record.event)))
+    return msgspec.structs.replace(record, event=NO_EVENT if event == NO_EVENT else event)
+
+
+def check_record(record: SpelledRecord) -> tuple[str, str]:
     """The field of a record that does not fit its leaf, and why; empty if all is in order.
 
     When it was received and its place in the stream are not part of an event's leaf.  A restricted
@@ -259,8 +272,8 @@ def check_record(record: AuditRecord) -> tuple[str, str]:
     return _check_problem(record) if is_problem else _check_event(record)
 
 
-def _check_restricted(record: AuditRecord) -> tuple[str, str]:
-    alone = AuditRecord(
+def _check_restricted(record: SpelledRecord) -> tuple[str, str]:
+    alone = SpelledRecord(
         index=record.index,
         leaf="",
         received_at="",
@@ -274,14 +287,14 @@ def _check_restricted(record: AuditRecord) -> tuple[str, str]:
     return "", ""
 
 
-def _hash_of(record: AuditRecord) -> Hash:
+def _hash_of(record: SpelledRecord) -> Hash:
     """Of the leaf; of what has none, of nothing that the log has."""
     if _LEAF_HASH.fullmatch(record.leaf_hash):
         return Hash(bytes.fromhex(record.leaf_hash))
     return leaf_hash(record.leaf.encode("utf-8", "surrogateescape"))
 
 
-def _check_problem(record: AuditRecord) -> tuple[str, str]:
+def _check_problem(record: SpelledRecord) -> tuple[str, str]:
     try:
         said = msgspec.json.decode(record.leaf, type=ProblemLeaf)
     except _UNREADABLE:
@@ -291,10 +304,10 @@ def _check_problem(record: AuditRecord) -> tuple[str, str]:
     return "", ""
 
 
-def _check_event(record: AuditRecord) -> tuple[str, str]:
-    if record.event is None:
+def _check_event(record: SpelledRecord) -> tuple[str, str]:
+    if record.event == NO_EVENT:
         return "event", "it is gone, and nothing says that it was erased"
-    draft = read_kept(_bytes_of(record.event), sequence=record.stream_sequence)
+    draft = read_kept(bytes(record.event), sequence=record.stream_sequence)
     if draft is None or draft.problem:
         return "event", draft.problem if draft is not None else "it is no event"
     if draft.leaf != record.leaf.encode("utf-8", "surrogateescape"):
@@ -338,10 +351,3 @@ def _opened_range(
 
 def _plain(bundle: ProofBundle | None) -> dict[str, Any] | None:
     return msgspec.to_builtins(bundle) if bundle is not None else None
-
-
-def _bytes_of(event: Any) -> bytes:
-    try:
-        return canonical_bytes(event)
-    except (*_UNREADABLE, OverflowError, VerificationError):
-        return b""

@@ -15,7 +15,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
+
+import msgspec
 
 from services.auditor.records import (
     UnbelievableError,
@@ -23,8 +26,9 @@ from services.auditor.records import (
     render_time_us,
     try_event,
 )
-from shared.canonical import canonical_digest
+from shared.canonical import canonical_bytes, canonical_digest
 from shared.contracts.audit import AuditRecord, ListRecords, RecordFilters, RecordList
+from shared.contracts.base import Message
 from shared.contracts.events import Audience
 from shared.errors import Reason, RefusedError
 
@@ -43,6 +47,9 @@ that records that are hidden cost no more than records that there are not."""
 TROUBLED: Final = ("deployment", "node", "package", "actor")
 TROUBLES: Final = frozenset({"refused", "failed"})
 """Outcomes that have an index together with each of the names TROUBLED."""
+_RECORD: Final = msgspec.json.Decoder(AuditRecord)
+received_at: Final = lru_cache(maxsize=64)(render_time_us)
+"""Records are received in batches, all of one moment."""
 _FILTERS: Final = ("since", "until", *EQUAL_FILTERS, "action", "licence", "space")
 
 
@@ -121,24 +128,54 @@ def parse_query(request: RecordFilters, *, audiences: frozenset[Audience]) -> Re
     )
 
 
-def render_record(stored: StoredRecord) -> AuditRecord:
+NO_EVENT: Final = msgspec.Raw(b"null")
+"""Of a record that has none; left out as it travels."""
+
+
+class SpelledRecord(Message, frozen=True, kw_only=True):
+    """An AuditRecord as it travels, its event in the canonical bytes that it was kept in."""
+
+    index: int
+    leaf: str
+    event: msgspec.Raw = NO_EVENT
+    received_at: str
+    stream_sequence: int
+    problem: str = ""
+    leaf_hash: str = ""
+
+
+def spell_record(stored: StoredRecord) -> SpelledRecord:
     """The record as it travels."""
     if stored.leaf_hash:
-        return AuditRecord(
+        return SpelledRecord(
             index=stored.index,
             leaf="",
             received_at="",
             stream_sequence=0,
             leaf_hash=stored.leaf_hash.hex(),
         )
-    return AuditRecord(
+    return SpelledRecord(
         index=stored.index,
         leaf=stored.leaf.decode(),
-        event=try_event(stored.body) if stored.body is not None else None,
-        received_at=render_time_us(stored.received_us),
+        event=_spelled_event(stored),
+        received_at=received_at(stored.received_us),
         stream_sequence=stored.stream_sequence,
         problem=stored.problem,
     )
+
+
+def render_record(stored: StoredRecord) -> AuditRecord:
+    """The record as whoever asked reads it."""
+    return _RECORD.decode(msgspec.json.encode(spell_record(stored)))
+
+
+def _spelled_event(stored: StoredRecord) -> msgspec.Raw:
+    """The event's canonical bytes, if there is one that can be read."""
+    event = try_event(stored.body) if stored.body is not None else None
+    if event is None or stored.body is None:
+        return NO_EVENT
+    # What was believed was kept in canonical form, with fields that this release does not know.
+    return msgspec.Raw(canonical_bytes(event) if stored.problem else stored.body)
 
 
 def render_page(stored: list[StoredRecord], *, tree_size: int, more: bool) -> RecordList:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any, Final
 
 from services.auditor.expressions import Expression, UnreadableExpressionError, parse_expression
@@ -26,14 +25,17 @@ from services.auditor.query import (
     EQUAL_FILTERS,
     MAX_PAGE_BYTES,
     RecordQuery,
+    SpelledRecord,
     StoredRecord,
     parse_query,
     reading_details,
+    received_at,
     render_record,
+    spell_record,
 )
-from services.auditor.records import render_time_us
 from shared.canonical import canonical_digest
 from shared.contracts.audit import RecordChunk, StreamRecords
+from shared.contracts.base import Message
 from shared.contracts.events import Audience
 from shared.errors import RefusedError
 
@@ -41,8 +43,6 @@ READING_LAPSE: Final = timedelta(minutes=5)
 """Whoever was silent for longer begins a new reading."""
 SCANNED_AT_ONCE: Final = 1000
 _UNBOUNDED: Final = 2**63
-_received_at: Final = lru_cache(maxsize=64)(render_time_us)
-"""Records are received in batches, all of one moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Search:
         document = record_document(
             index=stored.index,
             body=stored.body,
-            received_at=_received_at(stored.received_us),
+            received_at=received_at(stored.received_us),
             stream_sequence=stored.stream_sequence,
             problem=stored.problem,
         )
@@ -106,6 +106,15 @@ def parse_search(request: StreamRecords, *, audiences: frozenset[Audience]) -> S
         lists_restricted=query.lists_restricted and not is_scan,
     )
     return Search(ordered, where, request.text, request.scan_limit)
+
+
+class SpelledChunk(Message, frozen=True, kw_only=True):
+    """A RecordChunk as it travels."""
+
+    records: tuple[SpelledRecord, ...]
+    tree_size: int
+    scanned: int
+    position: int | None = None
 
 
 class Chunk:
@@ -153,9 +162,18 @@ class Chunk:
         self._is_done = is_enough or not more
 
     def render(self) -> RecordChunk:
-        """The chunk as it travels."""
+        """The chunk as whoever asked reads it."""
         return RecordChunk(
             records=tuple(render_record(stored) for stored in self._records),
+            tree_size=self._tree_size,
+            scanned=self._scanned,
+            position=self._position,
+        )
+
+    def spell(self) -> SpelledChunk:
+        """The same as it travels, in the bytes in which events were kept."""
+        return SpelledChunk(
+            records=tuple(spell_record(stored) for stored in self._records),
             tree_size=self._tree_size,
             scanned=self._scanned,
             position=self._position,

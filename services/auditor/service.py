@@ -27,7 +27,13 @@ from services.auditor.query import (
 )
 from services.auditor.reading.execution import ReadingNotes
 from services.auditor.records import Draft, render_time_us, time_us_of, try_event
-from services.auditor.searching import Chunk, StreamReadings, parse_search, search_details
+from services.auditor.searching import (
+    Chunk,
+    SpelledChunk,
+    StreamReadings,
+    parse_search,
+    search_details,
+)
 from services.auditor.sight import SeenSpaces, Sight
 from services.auditor.store import LogStore
 from services.auditor.subscriptions import (
@@ -64,7 +70,6 @@ from shared.contracts.audit import (
     PositionedEvent,
     ProofBundle,
     ProveRecord,
-    RecordChunk,
     RecordList,
     StreamRecords,
     SubscriptionCreated,
@@ -190,7 +195,7 @@ class AuditorService:
         stored, tree_size, more = await self._log.page(query)
         return render_page(stored, tree_size=tree_size, more=more)
 
-    async def stream_records(self, request: StreamRecords, caller: Caller) -> RecordChunk:
+    async def stream_records(self, request: StreamRecords, caller: Caller) -> SpelledChunk:
         """The next chunk of what is asked for."""
         audiences = await self._sight.of(caller.name)
         chunk = Chunk(parse_search(request, audiences=audiences))
@@ -199,7 +204,7 @@ class AuditorService:
         while (query := chunk.next_page()) is not None:
             page, tree_size, more = await self._log.page(query)
             chunk.take(page, tree_size, more=more)
-        return chunk.render()
+        return chunk.spell()
 
     async def prove_record(self, request: ProveRecord, caller: Caller) -> ProofBundle:
         """One record, proved against a head that is at least as new."""

@@ -16,7 +16,6 @@ import pytest
 
 from cli.audit_query import Answer
 from services.auditor.searching import SCANNED_AT_ONCE
-from shared.adapters.bus import Bus
 from shared.canonical import canonical_bytes
 from shared.contracts.audit import LIST_RECORDS, ListRecords, StreamRecords
 from shared.contracts.events import (
@@ -29,12 +28,10 @@ from shared.contracts.events import (
 )
 from shared.errors import RefusedError
 from shared.event_size import LEFT_OUT, fit_event_body
-from shared.installation_facts import FACTS_FILE, render_facts
 from tests.integration.conftest import Buses
-from tests.support.auditing import EmittingBus, eventually, running_auditor, vkey
-from tests.support.command_line import Answer as Said
-from tests.support.command_line import run_l3af
+from tests.support.auditing import EmittingBus
 from tests.support.hostile.texts import HOSTILE_TEXTS
+from tests.support.log_readers import Reader, reading
 from tests.support.log_stores import ORIGIN
 
 ALICE = Actor(key="U" + "A" * 55, role="operator", attested=True)
@@ -43,49 +40,11 @@ ROOM_OF_DIGESTS = 400
 BOB = Actor(key="U" + "B" * 55, role="operator", attested=True)
 
 
-class Reader:
-    """An auditor by role: at a terminal, and on the bus."""
-
-    def __init__(self, credentials: Path, folder: Path, bus: Bus, key: str) -> None:
-        self.credentials = credentials
-        self.folder = folder
-        self.bus = bus
-        self.key = key
-
-    async def l3af(self, *words: str) -> Said:
-        """One command."""
-        return await run_l3af("audit", *words, credentials=self.credentials, folder=self.folder)
-
-    async def must(self, *words: str) -> Any:
-        """What a command prints as JSON that has to work."""
-        said = await self.l3af(*words, "--json")
-        assert said.status == 0, said.message
-        return said.document
-
-    async def until_recorded(self, count: int, **filters: Any) -> None:
-        """So many records match."""
-
-        async def enough() -> bool:
-            found = await self.bus.request(LIST_RECORDS, ListRecords(limit=1000, **filters))
-            return len(found.records) >= count
-
-        await eventually(enough)
-
-    async def all_of(self, *requests: StreamRecords, **options: Any) -> tuple[list[int], Answer]:
-        """The indexes of an answer, and where it stopped."""
-        answer = Answer(self.bus, requests, **options)
-        return [record.index async for record in answer.records()], answer
-
-
 @pytest.fixture
 async def reader(buses: Buses, tmp_path: Path) -> AsyncIterator[Reader]:
     """Somebody who may read, while the auditor runs."""
-    credentials = buses.server.credentials("auditor", "ann")
-    facts = msgspec.structs.replace(buses.server.facts, log_verifier_key=vkey(buses.server))
-    (credentials / FACTS_FILE).write_bytes(render_facts(facts))
-    async with running_auditor(buses.server, tmp_path / "auditor"):
-        bus = await buses.open("auditor", "eve")
-        yield Reader(credentials, tmp_path, bus, vkey(buses.server))
+    async with reading(buses, tmp_path) as found:
+        yield found
 
 
 @pytest.fixture

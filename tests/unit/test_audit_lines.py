@@ -10,6 +10,7 @@ import re
 import unicodedata
 from io import StringIO
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,9 +20,12 @@ from cli.audit_forms import FORMS
 from cli.audit_history import render_line
 from cli.audit_lines import COLUMNS, csv_heading, csv_line, csv_record, json_line, json_record
 from cli.audit_view import render_records
-from services.auditor.query import StoredRecord, render_record
+from services.auditor.checkpoint import parse_verifier_key
+from services.auditor.exports import ExportChecker, Lines, read_export_proof
+from services.auditor.query import StoredRecord, render_record, spell_record
 from services.auditor.records import read_message
 from shared.audit_formats.tables import cell
+from shared.canonical import canonical_bytes
 from shared.contracts.audit import AuditRecord
 from shared.contracts.events import Actor
 from shared.errors import Reason, RefusedError
@@ -57,7 +61,7 @@ def test_a_restricted_record_is_its_number_and_its_hash() -> None:
     """In JSON both, in CSV and in a table the number; a table says why there is no more."""
     record = render_record(StoredRecord(6, b"", None, 0, 0, "", leaf_hash=b"\xab" * 32))
 
-    assert json.loads(json_line(record)) == {
+    assert json.loads(json_line(msgspec.json.encode(record))) == {
         "index": 6,
         "leaf": "",
         "received_at": "",
@@ -74,7 +78,7 @@ def test_a_restricted_record_is_its_number_and_its_hash() -> None:
 @given(TEXTS)
 def test_json_keeps_every_text_and_can_be_shown_anywhere(text: str) -> None:
     """One line of printable ASCII without `<`, `>` and `&`, that means the very record."""
-    line = json_line(record_with(text))
+    line = json_line(msgspec.json.encode(record_with(text))).decode("ascii")
 
     assert re.fullmatch(r"[\x20-\x7e]+\n", line)
     assert not set("<>&") & set(line)
@@ -138,3 +142,34 @@ def test_a_line_of_something_else_is_no_record(line: str) -> None:
     for form in FORMS.values():
         with pytest.raises(RefusedError):
             form.record_of(line)
+
+
+def test_a_line_has_the_fields_of_a_later_release_and_is_checked_with_them() -> None:
+    """The event is in it to the byte as it was recorded, so that its leaf follows from the line."""
+    plain = msgspec.to_builtins(an_event(7, details={"text": "<ü>"}))
+    plain |= {"later": 1, "data": plain["data"] | {"future": {"b": 1, "a": [2.5]}}}
+    message = message_of(an_event(7), 7)._replace(data=canonical_bytes(plain))
+    draft = read_message(message)
+    assert not draft.problem
+    stored = StoredRecord(6, draft.leaf, message.data, 0, 7, "")
+    line = json_line(msgspec.json.encode(spell_record(stored)))
+
+    assert canonical_bytes(json.loads(line)["event"]) == message.data
+    assert render_record(stored).event == draft.event
+    told = Lines()
+    told.take(6, line)
+    checker = ExportChecker(
+        read_export_proof(told.proof(None, None)),
+        key_of=lambda _: parse_verifier_key(""),
+        spelled=lambda record: json_line(msgspec.json.encode(record)),
+        limit=9,
+    )
+    checker.take(1, line)
+    assert (checker.finish().records, checker.problems.kept) == (1, [])
+
+
+def test_white_space_between_tokens_ends_no_line() -> None:
+    """Whatever wrote the JSON, and however."""
+    assert json_line(b'{"index": 3,\n\t"leaf":\r"a<\xc3\xbc"}') == (
+        b'{"index":3,"leaf":"a\\u003c\\u00fc"}\n'
+    )

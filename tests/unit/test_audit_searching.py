@@ -55,7 +55,9 @@ def ask(log: list[StoredRecord], request: StreamRecords, *, most: int = 1000) ->
     while (query := chunk.next_page()) is not None:
         page, more = page_of(log, query, most)
         chunk.take(page, len(log), more=more)
-    return chunk.render()
+    rendered = chunk.render()
+    assert msgspec.json.decode(msgspec.json.encode(chunk.spell()), type=RecordChunk) == rendered
+    return rendered
 
 
 def ask_all(log: list[StoredRecord], request: StreamRecords, *, most: int = 1000) -> list[int]:

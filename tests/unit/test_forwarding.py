@@ -25,7 +25,8 @@ from cli.forwarding import (
     next_batch,
     question_digest,
 )
-from shared.contracts.audit import AuditRecord, RecordChunk, StreamRecords
+from cli.raw_records import RawChunk
+from shared.contracts.audit import AuditRecord, StreamRecords
 from shared.errors import FaultError, RefusedError
 
 FORM = FORMS["ndjson"]
@@ -50,7 +51,7 @@ class Log:
 
     async def request(
         self, endpoint: Any, request: StreamRecords, *, timeout_seconds: float
-    ) -> RecordChunk:
+    ) -> RawChunk:
         """The next chunk, which may be short, or the fault of an auditor that is away."""
         del endpoint, timeout_seconds
         if self._chance.random() < 0.05:
@@ -62,9 +63,7 @@ class Log:
         is_all = len(some) == len(found)
         records = tuple(a_record(index) for index in some)
         position = None if is_all else some[-1]
-        return RecordChunk(
-            records=records, tree_size=self.size, scanned=len(some), position=position
-        )
+        return RawChunk(records=records, tree_size=self.size, scanned=len(some), position=position)
 
 
 class Sink:
@@ -110,9 +109,10 @@ class MortalState(StateFile):
             raise Died
 
 
-def a_record(index: int) -> AuditRecord:
-    """Record number `index`."""
-    return AuditRecord(index=index, leaf="{}", received_at="", stream_sequence=index + 1)
+def a_record(index: int, leaf: str = "{}") -> msgspec.Raw:
+    """Record number `index`, as it comes."""
+    record = AuditRecord(index=index, leaf=leaf, received_at="", stream_sequence=index + 1)
+    return msgspec.Raw(msgspec.json.encode(record))
 
 
 def begun(sink: str = "sink") -> ForwardState:
@@ -190,10 +190,7 @@ def test_a_state_of_something_else_is_refused() -> None:
 
 def test_a_batch_is_bounded_and_one_that_is_sent_again_is_whole() -> None:
     """At most so many bytes; a batch that was named is not cut another way."""
-    records = [
-        msgspec.structs.replace(a_record(index), leaf="x" * (BATCH_BYTES // 4))
-        for index in range(8)
-    ]
+    records = [a_record(index, "x" * (BATCH_BYTES // 4)) for index in range(8)]
     batch = next_batch(records, FORM, is_again=False)
     assert batch is not None
     assert (batch.first, batch.last) == (0, 2)
