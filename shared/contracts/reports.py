@@ -19,6 +19,7 @@ from shared.contracts.base import (
     Request,
 )
 from shared.contracts.events import PUBLIC, Audience
+from shared.contracts.findings import FindingState
 from shared.contracts.sbom import BillFormat
 from shared.contracts.spaces import SpaceOrAny, SpaceText
 from shared.identifiers import Token
@@ -60,13 +61,23 @@ class BillOptions(_Options, frozen=True, kw_only=True, tag="sbom"):
     format: BillFormat = "cyclonedx"
 
 
+class FindingsOptions(_Options, frozen=True, kw_only=True, tag="findings"):
+    """Findings of compliance as they were when the time ended, without those resolved before it."""
+
+    package: PackageOrAll = ""
+    """Empty: every package."""
+    state: FindingState | Literal[""] = ""
+    """Empty: every state."""
+    format: Literal["json", "csv", "html"] = "json"
+
+
 class EvidenceOptions(_Options, frozen=True, kw_only=True, tag="evidence"):
     """What a standard asks, and what the log has to show for it; as JSON."""
 
     standard: StandardName
 
 
-ReportOptions = DistributionOptions | BillOptions | EvidenceOptions
+ReportOptions = DistributionOptions | BillOptions | EvidenceOptions | FindingsOptions
 
 
 class ReportSchedule(Document, frozen=True, kw_only=True):

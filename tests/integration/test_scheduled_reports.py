@@ -22,6 +22,7 @@ from shared.contracts.audit import LIST_RECORDS, ListRecords
 from shared.contracts.base import Endpoint, Request
 from shared.contracts.distribution import DISTRIBUTE, DistributionReport
 from shared.contracts.events import PUBLIC, Audience, Event
+from shared.contracts.findings import FindingsShown
 from shared.contracts.log_health import LogHealth
 from shared.contracts.reports import (
     GET_REPORT,
@@ -35,6 +36,7 @@ from shared.contracts.reports import (
     BillOptions,
     DistributionOptions,
     EvidenceOptions,
+    FindingsOptions,
     GetReport,
     KeptReport,
     ListReports,
@@ -225,12 +227,16 @@ async def test_reports_of_a_running_auditor(buses: Buses, tmp_path: Path) -> Non
     kinds: dict[str, ReportOptions] = {
         "bill": BillOptions(format="spdx"),
         "evidence": EvidenceOptions(standard="pci-dss"),
+        "found": FindingsOptions(),
+        "page": FindingsOptions(format="html", state="open"),
         "handed": DistributionOptions(),
         "table": DistributionOptions(format="csv"),
     }
     l3af = at_a_desk(buses.server.credentials("administrator", "adam"), tmp_path)
     async with running_auditor(buses.server, tmp_path / "auditor"):
         catalog.time = LAST_YEAR
+        broken = {"findings": [{"rule": "policy-groups", "outcome": "review"}]}
+        await catalog.emit(package="one", version="1.0.0", details={"licences": broken})
         await catalog.emit(DISTRIBUTE, package="one", version="1.0.0", details=DETAILS)
         reader = await buses.open("auditor", "ann")
         await eventually(lambda: told(reader, DISTRIBUTE))
@@ -254,6 +260,10 @@ async def test_reports_of_a_running_auditor(buses: Buses, tmp_path: Path) -> Non
             await l3af("get", name, "-o", f"{name}.out")
             content = (tmp_path / f"{name}.out").read_bytes()
             assert hashlib.sha256(content).hexdigest() == digests[name]
+        findings = msgspec.json.decode((tmp_path / "found.out").read_bytes(), type=FindingsShown)
+        assert [(one.package, one.state) for one in findings.findings] == [("one", "open")]
+        assert findings.at == "2026-01-01T00:00:00.000000Z"
+        assert findings.findings[0].id in (tmp_path / "page.out").read_text()
         found = msgspec.json.decode((tmp_path / "handed.out").read_bytes(), type=DistributionReport)
         assert [one.package for one in found.versions] == ["one"]
         assert (found.since, found.until) == (

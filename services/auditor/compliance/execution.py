@@ -48,6 +48,26 @@ class _Answer:
     cases: list[Case] = field(default_factory=list)
 
 
+async def findings_of(
+    log: ReadLog, audiences: frozenset[Audience], *, size: int, at_us: int
+) -> FoundFindings:
+    """Every finding in the first `size` records, as of a moment, of what these were told.
+
+    Raises:
+        StoreFaultError: The log cannot be read.
+    """
+    facts: list[ComplianceFact] = []
+    unread = 0
+    for first in range(0, size, RECORDS_AT_ONCE):
+        stop = min(first + RECORDS_AT_ONCE, size)
+        found = await log.of_actions(_ACTIONS, first=first, stop=stop)
+        read, gone = await asyncio.to_thread(_read, found)
+        facts += (one for one in read if one.audience in audiences)
+        unread += sum(one in audiences for one in gone)
+    cases, _ = await asyncio.to_thread(findings_at, facts, at_us=at_us)
+    return FoundFindings(cases, at_us, size, unread)
+
+
 class ComplianceLog:
     """The records of a log that say something about compliance."""
 

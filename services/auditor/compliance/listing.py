@@ -123,6 +123,23 @@ def findings_page(request: ListFindings, found: FoundFindings) -> FindingsShown:
     )
 
 
+def all_findings(request: ListFindings, found: FoundFindings) -> FindingsShown:
+    """All findings that match, each with its whole history, whatever the request's limit.
+
+    Raises:
+        RefusedError: `since` is no time.
+    """
+    since_us = moment_of(request.since, path="since")
+    return FindingsShown(
+        at=render_time_us(found.at_us),
+        findings=tuple(
+            one.shown(at_us=found.at_us) for one in found.cases if _matches(one, request, since_us)
+        ),
+        tree_size=found.tree_size,
+        unread=found.unread,
+    )
+
+
 def one_finding(request: GetFinding, found: FoundFindings) -> FindingShown:
     """The finding, whole.
 

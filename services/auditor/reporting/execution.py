@@ -18,6 +18,8 @@ from typing import Any, Final, Protocol
 import msgspec
 import structlog
 
+from services.auditor.compliance.execution import findings_of
+from services.auditor.compliance.listing import FoundFindings
 from services.auditor.inventory import inventory_page
 from services.auditor.records import parse_time_us
 from services.auditor.reporting.keeping import (
@@ -143,6 +145,11 @@ class LogReading:
             if page.next is None:
                 return found
             after = page.next
+
+    async def findings(self, at: str) -> FoundFindings:
+        """Every finding of compliance as of a moment."""
+        at_us = parse_time_us(at)
+        return await findings_of(self._log, self._audiences, size=self.tree_size, at_us=at_us)
 
     async def health(self) -> LogHealth:
         """What about the log needs attention now."""

@@ -18,17 +18,21 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from services.auditor.compliance.documents import FINDINGS_DOCUMENTS
+from services.auditor.compliance.listing import FoundFindings, all_findings
 from services.auditor.reporting.distribution import distribution_csv, distribution_report
 from services.auditor.reporting.evidence import MOST, Found, LogFacts, evidence_list
 from services.auditor.reporting.schedules import Covered
 from shared.contracts.audit import AuditRecord, StreamRecords
 from shared.contracts.distribution import DISTRIBUTE
+from shared.contracts.findings import ListFindings
 from shared.contracts.inventory import HookRun
 from shared.contracts.log_health import LogHealth
 from shared.contracts.reports import (
     BillOptions,
     DistributionOptions,
     EvidenceOptions,
+    FindingsOptions,
     ReportOptions,
 )
 from shared.moments import read_time
@@ -52,6 +56,9 @@ class ReportLog(Protocol):
 
     async def running(self, at: str, *, node: str = "") -> list[HookRun]:
         """What ran at a moment, by place."""
+
+    async def findings(self, at: str) -> FoundFindings:
+        """Every finding of compliance as of a moment."""
 
     async def health(self) -> LogHealth:
         """What about the log needs attention now."""
@@ -100,6 +107,14 @@ async def _bill(log: ReportLog, options: BillOptions, covers: Covered) -> bytes:
     return RUNNING_DOCUMENTS[options.format](ran).encode()
 
 
+async def _findings(log: ReportLog, options: FindingsOptions, covers: Covered) -> bytes:
+    asked = ListFindings(since=covers.since, package=options.package, state=options.state)
+    report = all_findings(asked, await log.findings(covers.until))
+    if options.format == "json":
+        return _json(report)
+    return FINDINGS_DOCUMENTS[options.format](report).encode()
+
+
 async def _evidence(log: ReportLog, options: EvidenceOptions, covers: Covered) -> bytes:
     async def find(question: StreamRecords) -> Found:
         found: list[int] = []
@@ -126,4 +141,5 @@ MAKERS: Final[Mapping[type[Any], Maker]] = {
     BillOptions: _bill,
     DistributionOptions: _distribution,
     EvidenceOptions: _evidence,
+    FindingsOptions: _findings,
 }
