@@ -4,31 +4,43 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from services.auditor.watching.execution import WatchedLog, alerting
 from services.auditor.watching.rules import DEFAULT_RULES
+from services.auditor.watching.service import WatchDesk
 from shared.adapters.bus import Bus
+from shared.adapters.callers import Caller
+from shared.adapters.outbox import Outbox
 from shared.contracts.audit import LIST_RECORDS, ListRecords
-from shared.contracts.events import Actor, Event
+from shared.contracts.events import PUBLIC, Actor, Audience, Event, EventBody
 from shared.contracts.watching import (
     ALERT,
     GET_WATCH_RULES,
+    RULES_KEY,
     SET_WATCH_RULES,
+    STATE_KEY,
+    WATCH_RULES,
     WATCH_STATE,
     GetWatchRules,
     SetWatchRules,
     WatchRule,
     WatchRules,
+    WatchState,
 )
 from shared.errors import RefusedError
 from tests.integration.conftest import Buses
 from tests.support.auditing import EmittingBus, eventually, running_auditor
 from tests.support.command_line import run_l3af
+from tests.support.log_stores import LogPlace, append
+from tests.support.records import an_event, message_of
 
 EVE = Actor(key="U" + "E" * 55, role="operator", attested=True)
+ADAM = Caller(EVE.key, "administrator", "adam", attested=True, address="")
 EVERY_PUBLICATION = WatchRules(rules=(WatchRule(name="published", actions=("package.publish",)),))
 
 
@@ -129,6 +141,54 @@ async def test_every_alert_is_said_once_whoever_looks_again(buses: Buses, tmp_pa
         assert len(await alerts(administrator)) == 15
 
     assert len({one["record"] for one in found}) == 15
+
+
+class WaitingEmitter:
+    """Says alerts once it may."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self.was_asked, self.may_say = asyncio.Event(), asyncio.Event()
+
+    async def emit(self, body: EventBody, *, event_id: str, audience: Audience = PUBLIC) -> None:
+        """Waits first."""
+        self.was_asked.set()
+        await self.may_say.wait()
+        await self._outbox.emit(body, event_id=event_id, audience=audience)
+
+
+class EverybodySees:
+    """No spaces."""
+
+    def audience_now(self, audience: Audience) -> Audience:
+        """The same."""
+        return audience
+
+
+async def test_rules_can_be_set_while_an_alert_is_being_said(buses: Buses, place: LogPlace) -> None:
+    """Neither waits for what the other holds."""
+    bus = await buses.open("service-auditor")
+    state, rules = bus.bucket(WATCH_STATE), bus.bucket(WATCH_RULES)
+    await state.put(STATE_KEY, WatchState(position=0))
+    outbox = Outbox(bus, "auditor")
+    emitter = WaitingEmitter(outbox)
+    async with place.open() as log:
+        await append(log, [message_of(an_event(1, action="chain.drift", outcome="observed"), 1)])
+        watched = WatchedLog(
+            log=log, rules=rules, state=state, emitter=emitter, spaces=EverybodySees()
+        )
+        desk = WatchDesk(watched, outbox)
+        await outbox.open()
+        async with alerting(watched):
+            await emitter.was_asked.wait()
+            command = SetWatchRules(watch=EVERY_PUBLICATION)
+            setting = asyncio.create_task(desk.set_rules(command, ADAM))
+            await eventually(lambda: rules.get(RULES_KEY))
+            emitter.may_say.set()
+            reply = await setting
+
+    assert reply.generation == 1
+    assert watched.record is not None
 
 
 async def test_what_was_recorded_before_a_rule_is_not_looked_at(

@@ -106,23 +106,32 @@ class WatchedLog:
         """How many records were not looked at yet."""
         return max(0, self._log.size - self._position)
 
-    async def reread(self) -> int:
-        """The rules are those that are stored; their revision, 0 if there are none.
+    async def stored(self) -> Entry[WatchRulesRecord] | None:
+        """The rules as they are stored at this moment; None: nobody set any.
+
+        Waits for nobody: whoever decides about rules keeps others from saying alerts meanwhile.
+
+        Raises:
+            FaultError: They cannot be read.
+        """
+        return await self._rules_bucket.get(RULES_KEY)
+
+    async def reread(self) -> None:
+        """The rules are those that are stored.
 
         Raises:
             FaultError: They cannot be read.
         """
         async with self._turn:
-            return await self._reread()
+            await self._reread()
 
-    async def _reread(self) -> int:
-        self._record = await self._rules_bucket.get(RULES_KEY)
+    async def _reread(self) -> None:
+        self._record = await self.stored()
         record = self.record
         ready = ready_rules(record.watch if record is not None else DEFAULT_RULES)
         if ready != self._ready and self._watcher is not None:
             self._watcher = Watcher(ready, _still_meant(self._state(), ready))
         self._ready = ready
-        return self._record.revision if self._record is not None else 0
 
     async def _recall(self) -> None:
         """From where somebody left off; a log that nobody ever looked at is not looked back at."""

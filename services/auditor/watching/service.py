@@ -64,8 +64,9 @@ class WatchDesk:
     async def _decide(
         self, command: SetWatchRules, caller: Caller, command_id: str, now: datetime
     ) -> Decision[WatchRulesSet]:
-        revision = await self._watched.reread()
-        before, actor = self._watched.record, caller.actor()
+        stored, actor = await self._watched.stored(), caller.actor()
+        before = stored.value if stored is not None else None
+        revision = stored.revision if stored is not None else 0
         record = next_rules(
             before, command, command_id=command_id, actor=actor, at=render_time(now)
         )
