@@ -70,6 +70,13 @@ def _limit(*, port: int | None = None, source: int | None = None) -> Member:
     return Member("rate-limit", "rate_limit", entries)
 
 
+def _places(connections: int, action: int = 0) -> Member:
+    limit = struct.pack("=II", connections, action)
+    return Member("connection-limit", "connection_limit", {"cl_limits": (PORT, limit)})
+
+
+UNLIMITED: Final = Member("connection-limit", "connection_limit")
+PLACES: Final = _places(1_000_000)
 BOTH: Final = _limit(port=1_000_000, source=65_535)
 CASES: Final = (
     Case("xdp", "XDP_PASS alone", (), PACKET),
@@ -81,8 +88,12 @@ CASES: Final = (
     Case("xdp", "rate-limit, SYN within both", (BOTH,), SYN),
     Case("xdp", "rate-limit, SYN over its port's limit", (_limit(port=0),), SYN),
     Case("xdp", "rate-limit, SYN over its source's limit", (_limit(source=0),), SYN),
-    Case("xdp", "all of them, no SYN", (COUNT, BOTH), PACKET),
-    Case("xdp", "all of them, SYN", (COUNT, BOTH), SYN),
+    Case("xdp", "connection-limit, no SYN", (PLACES,), PACKET),
+    Case("xdp", "connection-limit, SYN without a limit", (UNLIMITED,), SYN),
+    Case("xdp", "connection-limit, SYN that has a place", (PLACES,), SYN),
+    Case("xdp", "connection-limit, SYN too many", (_places(0),), SYN),
+    Case("xdp", "all of them, no SYN", (COUNT, BOTH, PLACES), PACKET),
+    Case("xdp", "all of them, SYN", (COUNT, BOTH, PLACES), SYN),
     Case("tc-ingress", "TC_ACT_OK alone", (), PACKET),
     Case("tc-ingress", "port-count", (COUNT_TC,), PACKET),
 )

@@ -152,6 +152,7 @@ def _terms(manifest: PackageManifest) -> Iterator[tuple[str, Any]]:
     """What it says of itself as a whole."""
     yield "owners", list(manifest.owners)
     yield "platforms", list(manifest.platforms)
+    yield "node_maps", list(manifest.node_maps)
     for part in ("licences", "file_groups", "source", "needs"):
         for field, value in (msgspec.to_builtins(getattr(manifest, part)) or {}).items():
             yield f"{part}.{field}", value

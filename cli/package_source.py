@@ -91,6 +91,8 @@ class PackageSection(Document, frozen=True, kw_only=True):
     """Where the sources are kept."""
     platforms: Annotated[tuple[Platform, ...], Meta(min_length=1)] = ("linux",)
     """What the code is meant for."""
+    node_maps: Annotated[tuple[Symbol, ...], Meta(max_length=64)] = ()
+    """Maps that all instances of the package on a node have in common."""
 
 
 class TargetSection(Document, frozen=True, kw_only=True):
@@ -250,6 +252,7 @@ def make_manifest(
             for program in source.programs
         ),
         maps=source.maps,
+        node_maps=source.package.node_maps,
         variables=source.variables,
         metrics=source.metrics,
         companions=source.companions,

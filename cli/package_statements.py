@@ -30,6 +30,8 @@ def statement_facts(manifest: PackageManifest) -> dict[str, str]:
     }
     facts |= {"owners": ", ".join(manifest.owners) or "not stated"}
     facts |= {"source": _location(manifest.source) if manifest.source else "not stated"}
+    if manifest.node_maps:
+        facts |= {"once on a node": ", ".join(manifest.node_maps)}
     needs = [f"kernel {manifest.needs.kernel}"] if manifest.needs.kernel else []
     needs += manifest.needs.features
     return facts | ({"needs": ", ".join(needs)} if needs else {})

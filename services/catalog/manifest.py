@@ -65,6 +65,7 @@ def manifest_reasons(manifest: PackageManifest, elf: Sequence[ElfFacts]) -> Iter
         yield from _program_reasons(program, objects, path=path)
     yield from companion_reasons(manifest)
     yield from _map_reasons(manifest, elf)
+    yield from _common_reasons(manifest, elf)
     yield from configuration_reasons(manifest, elf)
 
 
@@ -203,6 +204,21 @@ def _map_reasons(manifest: PackageManifest, elf: Sequence[ElfFacts]) -> Iterator
                 got=metric.key,
                 allowed="an integer, an array as [1,2], or * for the sum over all keys",
             )
+
+
+def _common_reasons(manifest: PackageManifest, elf: Sequence[ElfFacts]) -> Iterator[Reason]:
+    """A map that a node has once is one of the objects', and no single deployment's."""
+    declared = _declared(elf)
+    for index, name in enumerate(manifest.node_maps):
+        path = f"manifest.node_maps[{index}]"
+        if name not in declared and are_all_read(manifest, elf):
+            rule = "no object file has this map"
+            yield Reason(path=path, rule=rule, got=name, allowed=sorted(declared))
+        if name in manifest.maps:
+            rule = "is offered for configuration, so each deployment has one of its own"
+            yield Reason(path=path, rule=rule, got=name)
+        if name in manifest.node_maps[:index]:
+            yield Reason(path=path, rule="is named twice", got=name)
 
 
 def _declared(elf: Sequence[ElfFacts]) -> dict[str, MapFacts]:

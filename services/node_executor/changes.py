@@ -21,6 +21,7 @@ import msgspec
 
 from services.node_executor.actions import Action
 from services.node_executor.chain_journal import ChainJournal
+from services.node_executor.common_maps import common_maps
 from services.node_executor.configuration import plan_all_writes
 from services.node_executor.drift_watch import DriftWatch
 from services.node_executor.generations import (
@@ -162,14 +163,15 @@ class HookPoints:
 
     def needs(self, point: Point, desired: DesiredChain | None) -> Needs | None:
         """What must be prepared for the change that the point needs; None: nothing."""
-        hook = self._look(point)
-        memory = self.memory(point)
+        hook, memory = self._look(point), self.memory(point)
         if desired is None or self.drift.holds(point, hook, desired):
             return None
         decision = self.drift.decide(hook, memory, desired)
         if not isinstance(decision, Configure | PutBack | LinkAnew):
             return None
-        return needs_of(hook, memory, desired, link=isinstance(decision, LinkAnew))
+        common = common_maps(desired, self.memories(), self._kernel.observe)
+        link = isinstance(decision, LinkAnew)
+        return needs_of(hook, memory, desired, link=link, common=common)
 
     def trial_needs(self, point: Point, chain: DesiredChain) -> Needs:
         """What the chain needs to be tried beside the point's hook."""
@@ -241,8 +243,7 @@ class HookPoints:
         self, change: Change, desired: DesiredChain | None, hook: ObservedHook
     ) -> ObservedHook:
         """The hook point as it is once what is desired runs there."""
-        point = change.point
-        memory = self.memory(point)
+        memory = self.memory(point := change.point)
         match self.drift.decide(hook, memory, desired):
             case Rest() | Wait():
                 return hook
@@ -315,8 +316,7 @@ class HookPoints:
     def _put(
         self, change: Change, hook: ObservedHook, generation: Generation, origin: str
     ) -> ObservedHook:
-        point = change.point
-        memory = self.memory(point)
+        memory = self.memory(point := change.point)
         following = msgspec.structs.replace(
             generation,
             number=max(memory.last_number, hook.last_number) + 1,

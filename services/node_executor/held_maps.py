@@ -28,5 +28,7 @@ class HeldMap(Message, frozen=True, kw_only=True):
     """Whether values hold timers, which run code of the program that set them."""
     is_watched: bool = False
     """Whether nobody but the executor should write it, so that its entries are compared."""
+    is_common: bool = False
+    """Whether all instances of the package on this node have it in common."""
     of_maps: MapOfMaps | None = None
     """Types of a map of maps; None: it is none, or a release that kept none linked it."""

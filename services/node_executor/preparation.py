@@ -89,6 +89,8 @@ class Needs:
     """Instances whose archive is the one that runs already."""
     held: tuple[HeldMap, ...] = ()
     """The maps of the generation that runs, as they were when it was linked."""
+    common: Mapping[MapKey, tuple[HeldMap, ...]] = field(default_factory=dict)
+    """Maps of other instances, by the instance that has them in common with those."""
     policies: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """What happens to maps whose layout changes, by deployment and map."""
     slots: Mapping[str, int] = field(default_factory=dict)
@@ -142,7 +144,12 @@ class Change:
 
 
 def needs_of(
-    hook: ObservedHook, memory: ChainMemory, desired: DesiredChain, *, link: bool
+    hook: ObservedHook,
+    memory: ChainMemory,
+    desired: DesiredChain,
+    *,
+    link: bool,
+    common: Mapping[MapKey, tuple[HeldMap, ...]] | None = None,
 ) -> Needs:
     """What the chain needs to be on the hook point."""
     slots = assign_slots(memory, desired.programs)
@@ -151,6 +158,7 @@ def needs_of(
         carried=carried_maps(hook.map_pins, memory, desired),
         same_code=same_code(memory, desired),
         held=memory.current.maps if memory.current else (),
+        common=common or {},
         policies=map_policies(desired),
         slots=slots,
         new_slots=new_slots(memory, slots),

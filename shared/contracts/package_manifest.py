@@ -314,6 +314,8 @@ class PackageManifest(Document, frozen=True, kw_only=True):
     needs: Needs = Needs()
     programs: Annotated[tuple[ProgramEntry, ...], Meta(min_length=1)]
     maps: dict[Symbol, MapEntry] = {}
+    node_maps: Annotated[tuple[Symbol, ...], Meta(max_length=64)] = ()
+    """Maps that all instances of the package on a node have in common."""
     variables: dict[Symbol, VariableEntry] = {}
     """Global variables that a deployment may set."""
     metrics: dict[Token, MetricEntry] = {}

@@ -6,12 +6,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
 from cli.package_new import begin_package
-from demo.stage import Stage
-from tests.support.interfaces import wait_until_gone
+from demo.stage import ROOT, Stage
+from lab.hosts import Host
+from services.node_executor.adapters.network_namespaces import inside
+from tests.support.interfaces import DEADLINE_SECONDS, wait_until_gone
+
+PORT = 8080
 
 ONLY_ONE = '\nnodes = { names = ["host-1"] }\nlink = { keep_seconds = 0 }\n'
 """Both hosts are on one kernel; and what was undeployed is not kept to go back to."""
@@ -113,3 +121,60 @@ def test_a_kind_runs_or_is_refused_by_its_name(system: Stage, tmp_path: Path) ->
         lacking = record["feature_notes"]["kprobe"]
         assert reason["rule"] == f"it has no kprobe, which the hook needs: {lacking}"
     assert "no-kprobe" not in str(system.must("status"))
+
+
+def test_a_limit_and_its_count_are_deployed_together_and_hold(system: Stage) -> None:
+    """Two programs of one package have maps in common; a connection too many is refused."""
+    system.must("package", "publish", str(ROOT / "packages" / "connection-limit"))
+    fields = (
+        'version = "^1.0"\npackage = "connection-limit"\nlink = { keep_seconds = 0 }\n'
+        'nodes = { names = ["host-1"] }\n'
+    )
+    count = system.document(
+        "count-connections.toml",
+        f'name = "count-connections"\nprogram = "connection-count"\nhook = "tracepoint"\n{fields}'
+        'attach = [{ kind = "tracepoint", category = "sock", name = "inet_sock_set_state" }]\n',
+    )
+    limit = system.document(
+        "limit-connections.toml",
+        f'name = "limit-connections"\nprogram = "connection-limit"\nhook = "xdp"\n{fields}'
+        'interfaces = ["data0"]\n[config.cl_limits]\n'
+        f'{PORT} = {{ connections = 2, action = "DROP" }}\n',
+    )
+    system.must("deploy", str(limit), str(count), "--together")
+    (host, *_) = system.lab.hosts
+
+    with inside(host.namespace):
+        listener = socket.create_server((host.data_address, PORT))
+    with listener, ExitStack() as held:
+        for _ in range(2):
+            held.enter_context(_connected(host))
+        with pytest.raises(TimeoutError):
+            _connected(host, 0.3)
+        words = ("limit-connections", "cl_ports")
+        ports = system.must("map", "dump", "host-1", "data0", "xdp", *words)["entries"]
+
+    netns = Path("/run/netns", host.namespace).stat().st_ino
+    taken = [one["value"]["taken"] for one in ports if one["key"] == _key(netns)]
+    assert taken == [2]
+    chains = system.must("chain", "show", "host-1")["chains"]
+    metrics = {
+        one["metric"]: one
+        for chain in chains
+        for one in chain.get("metrics", [])
+        if one["deployment"] == "limit-connections"
+    }
+    assert metrics["received"]["value"] - metrics["dropped"]["value"] == 2
+    assert metrics["connections"]["series"][_key(netns)] >= 0
+    for name in ("limit-connections", "count-connections"):
+        system.must("undeploy", name)
+
+
+def _key(netns: int) -> str:
+    return f'{{"netns":{netns},"number":{PORT}}}'
+
+
+def _connected(host: Host, seconds: float = DEADLINE_SECONDS) -> socket.socket:
+    """A connection from the host's peer, or TimeoutError."""
+    with inside(host.peer_namespace):
+        return socket.create_connection((host.data_address, PORT), timeout=seconds)

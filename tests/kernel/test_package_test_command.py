@@ -87,7 +87,9 @@ def _tested(tmp_path: Path, tests: str) -> PackageTested:
     return run_tests(build_package(_folder(tmp_path, tests)))
 
 
-@pytest.mark.parametrize(("name", "tests"), [("port-count", 4), ("rate-limit", 7)])
+@pytest.mark.parametrize(
+    ("name", "tests"), [("connection-limit", 5), ("port-count", 4), ("rate-limit", 7)]
+)
 def test_the_packages_that_come_along_pass_their_tests(name: str, tests: int) -> None:
     """Every test of theirs is run by the kernel, and nothing differs."""
     tested = run_tests(build_package(PACKAGES / name))

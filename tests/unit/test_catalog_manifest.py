@@ -156,6 +156,19 @@ def test_maps_and_metrics_must_exist() -> None:
     }
 
 
+def test_a_map_that_a_node_has_once_is_nobodys_to_configure() -> None:
+    """It must be one of the objects', is named once, and is not offered to deployments."""
+    offered = a_manifest(node_maps=("limits",), maps={"limits": MapEntry()})
+    unknown = a_manifest(node_maps=("limits", "nowhere", "limits"))
+
+    assert rules(a_manifest(node_maps=("limits",))) == {}
+    assert rules(offered).keys() == {"manifest.node_maps[0]"}
+    assert rules(unknown) == {
+        "manifest.node_maps[1]": "no object file has this map",
+        "manifest.node_maps[2]": "is named twice",
+    }
+
+
 def test_configuration_needs_types() -> None:
     """A map whose object has no BTF cannot be configured, because nobody knows its types."""
     manifest = a_manifest(maps={"limits": MapEntry()})

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 
@@ -20,6 +20,7 @@ from services.node_executor.adapters.probe_chain import load_probe
 from services.node_executor.adapters.probes import knows_tcx
 from services.node_executor.adapters.restricted_helpers import restricted_helpers
 from services.node_executor.attachment import ways
+from services.node_executor.common_maps import begun_twice
 from services.node_executor.constants import encode_constants
 from services.node_executor.explanation import explain
 from services.node_executor.generations import COUNTERS, SEGMENTS, MapKey, Point
@@ -27,7 +28,7 @@ from services.node_executor.held_maps import HeldMap
 from services.node_executor.kernel_types import LoadedMap, ProgramSource
 from services.node_executor.linking.body import Body
 from services.node_executor.linking.plan import Attachment, LinkPolicy
-from services.node_executor.map_carry_over import CarryOver, MapShape, plan_carry_over
+from services.node_executor.map_carry_over import CarryOver, MapShape, agrees, plan_carry_over
 from services.node_executor.packages import OpenedPackage
 from services.node_executor.preparation import MapMismatchError, Needs
 from services.node_executor.probe_types import loading_of
@@ -57,6 +58,7 @@ class LinkedProgram:
         plans: Mapping[str, CarryOver],
         objects: Mapping[str, str],
         watched: frozenset[int] = frozenset(),
+        common: Collection[MapKey] = (),
     ) -> None:
         self._linked = linked
         self.program_id = linked.info.id
@@ -81,6 +83,7 @@ class LinkedProgram:
                 loaded,
                 shapes[deployment].get(name),
                 is_watched=loaded.info.id in watched,
+                is_common=MapKey(deployment, name) in common,
             )
             for deployment, maps in linked.maps.items()
             for name, loaded in maps.items()
@@ -113,7 +116,13 @@ class LinkedProgram:
 
 
 def _held(
-    deployment: str, name: str, loaded: LoadedMap, shape: MapShape | None, *, is_watched: bool
+    deployment: str,
+    name: str,
+    loaded: LoadedMap,
+    shape: MapShape | None,
+    *,
+    is_watched: bool,
+    is_common: bool,
 ) -> HeldMap:
     types = shape.types if shape else None
     return HeldMap(
@@ -125,6 +134,7 @@ def _held(
         shape=types.shape if types else "",
         has_timers=types is not None and types.has_timers,
         is_watched=is_watched,
+        is_common=is_common,
         of_maps=shape.of_maps if shape else None,
     )
 
@@ -204,11 +214,33 @@ def _link(
             for key, map_id in needs.carried.items()
         }
         counters = handles.pop(COUNTERS, None)
-        plans = {
-            program.deployment: _carry_over(program, package, handles, needs)
+        known = {MapKey(one.deployment, one.name): one for one in needs.held}
+        shapes = {
+            program.deployment: declared_shapes(package.files[program.object], program.object)
             for program, package in zip(desired.programs, packages, strict=True)
         }
+        common = {
+            MapKey(program.deployment, name)
+            for program, package in zip(desired.programs, packages, strict=True)
+            for name in package.manifest.node_maps
+            if name in shapes[program.deployment]
+        }
+        for key in common & needs.common.keys():
+            shape = shapes[key.deployment][key.name]
+            for one in needs.common[key]:
+                present = handles.get(key)
+                if present and agrees(shape, running_shape(present, known.get(key))):
+                    break
+                opened = held.enter_context(kernel_info.map_by_id(one.map_id))
+                if not present or agrees(shape, running_shape(opened, one)):
+                    known[key], handles[key] = one, opened
+        plans = {
+            program.deployment: _carry_over(program, shapes, handles, known, needs)
+            for program in desired.programs
+        }
         _refuse([reason for plan in plans.values() for reason in plan.problems])
+        if not needs.is_trial:
+            _refuse(begun_twice(desired, sorted(common - handles.keys())))
         sources = [
             ProgramSource(
                 name=program.deployment,
@@ -245,10 +277,6 @@ def _link(
             if not needs.is_trial:
                 _refuse(_not_taken(linked, plans))
             undo.pop_all()
-    shapes = {
-        program.deployment: declared_shapes(package.files[program.object], program.object)
-        for program, package in zip(desired.programs, packages, strict=True)
-    }
     configurable = {
         program.deployment: frozenset((*package.manifest.maps, *program.config))
         for program, package in zip(desired.programs, packages, strict=True)
@@ -256,7 +284,14 @@ def _link(
     watched = frozenset() if needs.is_trial else watched_maps(linked, configurable, shapes)
     objects = {source.name: sha256_hex(source.data) for source in sources}
     return LinkedProgram(
-        linked, desired, needs.slots, shapes=shapes, plans=plans, objects=objects, watched=watched
+        linked,
+        desired,
+        needs.slots,
+        shapes=shapes,
+        plans=plans,
+        objects=objects,
+        watched=watched,
+        common=common,
     )
 
 
@@ -270,19 +305,19 @@ def _constants(program: DesiredProgram, package: OpenedPackage) -> dict[str, byt
 
 def _carry_over(
     program: DesiredProgram,
-    package: OpenedPackage,
+    shapes: Mapping[str, Mapping[str, MapShape]],
     handles: Mapping[MapKey, Descriptor],
+    known: Mapping[MapKey, HeldMap],
     needs: Needs,
 ) -> CarryOver:
     """What becomes of the maps of one instance; sections of global data stay with their code."""
     deployment = program.deployment
     own = {key.name: handle for key, handle in handles.items() if key.deployment == deployment}
-    known = {one.name: one for one in needs.held if one.deployment == deployment}
     plan = plan_carry_over(
         deployment,
-        declared=declared_shapes(package.files[program.object], program.object),
+        declared=shapes[deployment],
         running={
-            name: running_shape(handle, known.get(name))
+            name: running_shape(handle, known.get(MapKey(deployment, name)))
             for name, handle in own.items()
             if not name.startswith(".")
         },

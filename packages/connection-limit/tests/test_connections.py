@@ -1,0 +1,204 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Real connections to a host of the lab: limited exactly, and counted without drifting."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.hosts import Host
+from lab.measurement import send
+from services.node_executor.adapters.network_namespaces import inside
+from tests.support.connection_limits import (
+    COUNT,
+    PORT,
+    LimitedHosts,
+    limited_hosts,
+    wait_until_taken,
+)
+from tests.support.probes import until
+
+pytestmark = pytest.mark.kernel
+
+LIMIT = 3
+REFUSED_SECONDS = 0.3
+"""How long a connection is waited for that must not come about."""
+
+
+@pytest.fixture
+def limited(tmp_path: Path) -> Iterator[LimitedHosts]:
+    """A host whose connections are counted."""
+    with limited_hosts(tmp_path) as made:
+        made.count()
+        yield made
+
+
+@pytest.fixture
+def host(limited: LimitedHosts) -> Host:
+    """The host."""
+    return limited.hosts[0]
+
+
+def test_the_limit_is_exact(limited: LimitedHosts, host: Host) -> None:
+    """So many connections come about and not one more; when one ends, one more can begin."""
+    limited.limit(host, LIMIT)
+    listener = limited.listen(host)
+
+    clients = [limited.connect(host) for _ in range(LIMIT)]
+    servers = [listener.accept()[0] for _ in clients]
+    with pytest.raises(TimeoutError):
+        limited.connect(host, REFUSED_SECONDS)
+    assert limited.taken(host) == LIMIT
+    clients[0].close()
+    servers[0].close()
+    wait_until_taken(limited, host, LIMIT - 1)
+    limited.connect(host)
+
+    with pytest.raises(TimeoutError):
+        limited.connect(host, REFUSED_SECONDS)
+    assert limited.taken(host) == LIMIT
+    assert limited.counted(host, "cl_dropped") >= 2
+    for one in servers:
+        one.close()
+
+
+def test_a_client_is_told_if_that_is_wanted(limited: LimitedHosts, host: Host) -> None:
+    """A reset, which its kernel believes, instead of silence."""
+    limited.limit(host, 1, "RESET")
+    limited.listen(host)
+    limited.connect(host)
+
+    with pytest.raises(ConnectionRefusedError):
+        limited.connect(host)
+
+    assert limited.counted(host, "cl_reset") == 1
+    assert limited.counted(host, "cl_dropped") == 0
+
+
+def test_of_many_at_once_exactly_as_many_come_about(limited: LimitedHosts, host: Host) -> None:
+    """Handshakes under way have places, so that a burst is limited as one after another is."""
+    limited.limit(host, 20, "RESET")
+    limited.listen(host)
+
+    outcomes = _connect_at_once(host, 60)
+
+    assert outcomes.count(0) == 20
+    assert limited.taken(host) == 20
+    assert limited.counted(host, "cl_reset") == 40
+
+
+def test_what_never_becomes_a_connection_gives_its_place_back(
+    limited: LimitedHosts, host: Host
+) -> None:
+    """Handshakes that nobody finishes hold a place for 3 seconds, and not longer."""
+    limited.limit(host, LIMIT, "RESET")
+    limited.listen(host)
+    send(host, ports=(PORT,), rate=10_000, count=LIMIT)
+    until(lambda: limited.counted(host, "cl_received") == LIMIT)
+    assert limited.taken(host) == LIMIT
+
+    with pytest.raises(ConnectionRefusedError):
+        limited.connect(host)
+    until(lambda: _comes_about(limited, host))
+
+    assert limited.taken(host) == 1
+
+
+def test_nothing_drifts(limited: LimitedHosts, host: Host) -> None:
+    """Connections of all ends, over restarts and upgrades of both programs: none is left."""
+    limited.limit(host, 1000)
+    listener = limited.listen(host)
+    before = limited.sockets()
+    for version in ("1.0.0", "1.1.0", "1.2.0"):
+        clients = [limited.connect(host) for _ in range(12)]
+        servers = [listener.accept()[0] for _ in clients]
+        limited.restart()
+        limited.count(version)
+        limited.limit(host, 1000, version=version)
+        assert limited.taken(host) == 12
+        for number, (client, server) in enumerate(zip(clients, servers, strict=True)):
+            if number % 3 == 0:  # reset by the client
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            first, second = (client, server) if number % 2 else (server, client)
+            first.close()
+            second.close()
+
+        wait_until_taken(limited, host, 0)
+
+    assert limited.sockets() <= before
+    assert limited.counted(host, "cl_uncounted") == 0
+
+
+def test_hosts_of_one_kernel_are_told_apart(tmp_path: Path) -> None:
+    """The same port in another network namespace has places of its own."""
+    with limited_hosts(tmp_path, hosts=2) as limited:
+        limited.count()
+        one, other = limited.hosts
+        for host in limited.hosts:
+            limited.limit(host, 1, "RESET")
+            limited.listen(host)
+
+        for host in limited.hosts:
+            limited.connect(host)
+            with pytest.raises(ConnectionRefusedError):
+                limited.connect(host)
+
+        assert (limited.taken(one), limited.taken(other)) == (1, 1)
+
+
+@pytest.mark.parametrize("is_counted_first", [True, False])
+def test_the_order_in_which_both_are_deployed_is_free(
+    tmp_path: Path, *, is_counted_first: bool
+) -> None:
+    """Whoever comes second finds the maps of the first; and a lower limit holds at once."""
+    with limited_hosts(tmp_path) as limited:
+        (host,) = limited.hosts
+        steps = [limited.count, lambda: limited.limit(host, 5)]
+        for step in steps if is_counted_first else reversed(steps):
+            step()
+        limited.listen(host)
+        for _ in range(3):
+            limited.connect(host)
+
+        limited.limit(host, 2)
+
+        shared = {"cl_ports", "cl_handshakes", "cl_sockets"}
+        own = {key.name: found for key, found in limited.maps(limited.point(host)).items()}
+        counts = {key.name: found for key, found in limited.maps(COUNT).items()}
+        assert {name for name in own.keys() & counts.keys() if own[name] == counts[name]} == shared
+        with pytest.raises(TimeoutError):
+            limited.connect(host, REFUSED_SECONDS)
+        assert limited.taken(host) == 3
+
+
+def _comes_about(limited: LimitedHosts, host: Host) -> bool:
+    try:
+        limited.connect(host)
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def _connect_at_once(host: Host, count: int) -> list[int]:
+    """What became of so many connections that begin together: 0, or errno."""
+    outcomes = []
+    with selectors.DefaultSelector() as waiting, inside(host.peer_namespace):
+        clients = [socket.socket() for _ in range(count)]
+        for client in clients:
+            client.setblocking(False)
+            client.connect_ex((host.data_address, PORT))
+            waiting.register(client, selectors.EVENT_WRITE)
+        while waiting.get_map():
+            for key, _ in waiting.select():
+                client = key.fileobj
+                assert isinstance(client, socket.socket)
+                outcomes.append(client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+                waiting.unregister(client)
+        for client in clients:
+            client.close()
+    return outcomes
