@@ -31,8 +31,6 @@ COUNT: Final = Point("count", "tracepoint")
 TARGET: Final = TracepointTarget(category="sock", name="inet_sock_set_state")
 CAUSE: Final = Cause(command_id="command-1", actor_key="UALICE", actor_role="operator")
 PORT: Final = 8080
-_PORTS: Final = struct.Struct("=IHxx")
-_TAKEN: Final = struct.Struct("=Q")
 
 
 @cache
@@ -107,14 +105,14 @@ class LimitedHosts:
 
     def taken(self, host: Host) -> int:
         """Places of the host's port that are taken."""
-        own = Path("/run/netns", host.namespace).stat().st_ino
         found = self.executor.kernel.read_entries(self._map(COUNT, "count", "cl_ports"))
-        ports = {_PORTS.unpack(key): _TAKEN.unpack_from(value)[0] for key, value in found.items()}
-        return ports.get((own, PORT), 0)
+        value = found.get(_port_of(host), bytes(8))
+        return int.from_bytes(value[:8], "little")
 
-    def sockets(self) -> int:
-        """Connections that are counted, on all hosts and on this machine."""
-        return len(self.executor.kernel.read_entries(self._map(COUNT, "count", "cl_sockets")))
+    def sockets(self, host: Host) -> int:
+        """Connections to the host's port that are counted."""
+        found = self.executor.kernel.read_entries(self._map(COUNT, "count", "cl_sockets"))
+        return list(found.values()).count(_port_of(host))
 
     def counted(self, host: Host, name: str) -> int:
         """One of the limit's counters."""
@@ -178,6 +176,11 @@ def limited_hosts(folder: Path, hosts: int = 1) -> Iterator[LimitedHosts]:
         executor.start()
         held.callback(executor.stop)
         yield LimitedHosts(lab, executor, held.enter_context(ExitStack()))
+
+
+def _port_of(host: Host) -> bytes:
+    """The port as maps have it."""
+    return struct.pack("=IHxx", Path("/run/netns", host.namespace).stat().st_ino, PORT)
 
 
 def wait_until_taken(limited: LimitedHosts, host: Host, wanted: int) -> None:
