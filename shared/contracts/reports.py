@@ -143,7 +143,10 @@ class KeptReport(Message, frozen=True, kw_only=True):
 
 
 class ReportPart(Message, frozen=True, kw_only=True):
-    """KV `report_parts`, key `<sha256 of the whole>.<number>`: PART_BYTES, fewer at the end."""
+    """KV `report_parts`, key `<sha256 of the whole>.<number>`: PART_BYTES, fewer at the end.
+
+    Under `draft.<sha256>` it is noted, while a report is being kept, that its parts are.
+    """
 
     data: bytes
 

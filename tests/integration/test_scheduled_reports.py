@@ -180,22 +180,26 @@ async def test_killed_at_any_write_each_report_is_made_once(buses: Buses, place:
                     died += 1
                     restarted = Outbox(bus, "auditor")
                     await restarted.open()
+                    place_in_stream = log.size + 1  # a report made now is another one
+                    await append(log, [message_of(an_event(place_in_stream), place_in_stream)])
                     await a_maker(log, bus, restarted, now + timedelta(minutes=5)).make_due()
                 kept = {one.value.due: one.value for one in await bus.bucket(REPORTS).entries()}
                 assert sorted(kept) == months[-2:]
+                parts = {one.key for one in await bus.bucket(REPORT_PARTS).entries()}
+                assert parts == {f"{one.sha256}.0" for one in kept.values()}
                 now = (now + timedelta(days=70)).replace(day=1)
                 if is_whole:
                     break
         events = await stored_events(bus)
-        parts = {one.key for one in await bus.bucket(REPORT_PARTS).entries()}
 
     assert died > 10
     said = [one.data.details["due"] for one in events if one.data.action == MAKE]
     assert said == months  # every other month: of two that were due, the last is made
-    assert parts == {f"{one.sha256}.0" for one in kept.values()}
+    digests = {one.data.details["due"]: one.data.details["sha256"] for one in events}
+    assert {due: one.sha256 for due, one in kept.items()} == {due: digests[due] for due in kept}
     first = next(one for one in events if one.data.action == MAKE)
     assert first.data.details["since"] == "2025-05-01T00:00:00.000000Z"
-    assert first.data.details["tree_size"] == 1
+    assert first.data.details["tree_size"] == 2
 
 
 async def test_one_that_cannot_be_kept_holds_up_no_other(buses: Buses, place: LogPlace) -> None:

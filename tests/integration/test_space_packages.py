@@ -16,12 +16,15 @@ from shared.adapters.bus import Bus
 from shared.contracts.catalog import (
     LIST_PACKAGES,
     PUBLISH_PACKAGE,
+    READ_ARCHIVE,
     RESOLVE_PACKAGE,
     ListPackages,
     PackagePublished,
     PublishPackage,
+    ReadArchive,
     ResolvePackage,
 )
+from shared.contracts.distribution import DISTRIBUTE
 from shared.contracts.reviews import (
     APPROVE_PACKAGE,
     FIND_REVOKED,
@@ -43,6 +46,7 @@ from tests.integration.conftest import Buses
 from tests.package_builders import sign
 from tests.support.catalog_process import a_built_package
 from tests.support.catalog_stage import Stage, a_stage
+from tests.support.event_stream import stored_events
 
 NAME: Final = "rate-limit"
 
@@ -109,6 +113,25 @@ async def test_in_a_space_its_own_version_is_meant(desk: Desk) -> None:
     assert await desk.resolved("*", space) == ("1.2.0", "public")
     with pytest.raises(RefusedError):
         await desk.resolved("~1.1")
+
+
+async def test_whom_an_archive_of_a_space_is_given_to_its_members_know(
+    desk: Desk, buses: Buses
+) -> None:
+    """What is everybody's is told to everybody; the space's own version to the space alone."""
+    space = await desk.space()
+    await desk.publish("1.0.0")
+    await desk.publish("1.1.0", space)
+    known, secret = [ReadArchive(name=NAME, version=one) for one in ("1.0.0", "1.1.0")]
+    for wanted in (known, secret):
+        await desk.stage.publisher.request(READ_ARCHIVE, wanted)
+    with pytest.raises(RefusedError):
+        await desk.eve.request(READ_ARCHIVE, secret)
+
+    events = await stored_events(await buses.open("service-auditor"))
+
+    told = [(one.data.version, one.audience) for one in events if one.data.action == DISTRIBUTE]
+    assert told == [("1.0.0", "public"), ("1.1.0", space)]
 
 
 async def test_the_first_release_lifts_an_embargo(desk: Desk) -> None:

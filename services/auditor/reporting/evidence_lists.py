@@ -257,7 +257,7 @@ OPENCHAIN: Final = Standard(
         Item(
             "3.4.1",
             "what licences ask for is prepared and kept",
-            "l3af package notice; archives hold texts and sources, by digest, for ever",
+            "l3af audit bundle notices; archives hold texts and sources, by digest, for ever",
             action="package.publish",
             outcome="accepted",
             expects="some",

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes the reports that are due, each once, and removes those that are kept no longer.
 
-A report's pieces are kept first, under its digest; its record and its event are one step of the
-outbox.  So whoever goes on after a crash finds a report made, or makes it.
+A report's pieces are kept first, under its digest, which is noted before them; its record and its
+event are one step of the outbox.  So whoever goes on after a crash finds a report made, or makes
+it, and removes the pieces that came to be no report's.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from services.auditor.compliance.listing import FoundFindings
 from services.auditor.inventory import inventory_page
 from services.auditor.records import parse_time_us
 from services.auditor.reporting.keeping import (
+    DRAFTS,
+    draft_key,
     kept_report,
     key_of,
     keys_that_go,
@@ -214,6 +217,7 @@ class ReportMaker:
             records = {one.key: one.value for one in await self._buckets.schedules.entries()}
             self._records = records
             self._made = {one.key: one.value for one in await self._buckets.reports.entries()}
+            await self._sweep()
         faults: list[FaultError] = []
         for record in records.values():
             try:
@@ -233,18 +237,22 @@ class ReportMaker:
         if any(report_key(record.space, record.name, due) <= key_of(one) for one in made):
             return
         report, content = await self._report(record, schedule, due)
-        for key, part in parts_of(report, content).items() if report.sha256 else ():
-            await self._buckets.parts.put(key, part)
+        if report.sha256:
+            await self._buckets.parts.put(draft_key(report.sha256), ReportPart(data=b""))
+            for key, part in parts_of(report, content).items():
+                await self._buckets.parts.put(key, part)
         decision = Decision(
             reply=Accepted(command_id=report.command_id),
             change=Change(REPORTS, key_of(report), report, revision=0),
             events=(make_event(report),),
             audience=self._spaces.audience_now(record.space),
         )
-        if not await self._outbox.step(decision, step_id=report.command_id):
-            self.reread()  # somebody else made it
-            return
-        self._made[key_of(report)] = report
+        await self._outbox.step(decision, step_id=report.command_id)
+        stored = await self._buckets.reports.get(key_of(report))
+        if stored is None:
+            raise FaultError(f"the report {record.name} of {report.due} is not stored")
+        self._made[stored.key] = stored.value  # by whomever it was made
+        await self._sweep()
         _log.info("report_made", name=record.name, due=report.due, problem=report.problem)
 
     async def _report(
@@ -269,6 +277,16 @@ class ReportMaker:
             problem=problem,
         )
         return msgspec.structs.replace(report, command_id=step_id(report)), content or b""
+
+    async def _sweep(self) -> None:
+        """No pieces are there that were kept for a report that is another one, or none."""
+        kept = {report.sha256 for report in self._made.values()}
+        for draft in await self._buckets.parts.entries(DRAFTS):
+            digest = draft.key.removeprefix(DRAFTS)
+            if digest not in kept:
+                for part in await self._buckets.parts.entries(f"{digest}."):
+                    await self._buckets.parts.delete(part.key)
+            await self._buckets.parts.delete(draft.key)
 
     async def _remove_old(self, records: dict[str, ReportScheduleRecord]) -> None:
         going = no_longer_kept(self._made.values(), records)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
 from services.auditor.reporting.kinds import format_of, kind_of
 from services.auditor.reporting.schedules import Covered, schedule_key
@@ -30,6 +31,8 @@ from shared.contracts.reports import (
 )
 from shared.errors import Reason
 from shared.moments import read_time, render_time
+
+DRAFTS: Final = "draft."
 
 
 def report_key(space: str, name: str, due: datetime) -> str:
@@ -102,6 +105,11 @@ def parts_of(report: KeptReport, content: bytes) -> dict[str, ReportPart]:
 def part_key(report: KeptReport, number: int) -> str:
     """Where one piece is."""
     return f"{report.sha256}.{number}"
+
+
+def draft_key(sha256: str) -> str:
+    """Where it is noted that pieces of a report of this digest are being kept."""
+    return f"{DRAFTS}{sha256}"
 
 
 def part_keys(report: KeptReport) -> list[str]:
