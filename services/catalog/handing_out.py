@@ -5,7 +5,7 @@
 Pure.
 
 Rules:
- * Chunks of one archive that one caller asks for, to take it to one place, are one handing out, as
+ * Chunks of one version's archive that one caller asks for, to take it to one place, are one handing out, as
    long as LAPSE does not pass between them.
  * It is begun by whichever chunk is asked for first.
  * What nodes are given, to run it, is none: their events say what they run.
@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from shared.contracts.catalog import PackageVersion
 from shared.contracts.distribution import DISTRIBUTE
-from shared.contracts.events import Actor, EventBody
+from shared.contracts.events import Actor, Audience, EventBody
 from shared.dsse import manifest_digest
 
 LAPSE: Final = timedelta(minutes=5)
@@ -30,7 +30,10 @@ class Handing(NamedTuple):
 
     caller: str
     """Key."""
-    archive_sha256: str
+    space: Audience
+    name: str
+    version: str
+    """Two versions may have the same archive."""
     destination: str
 
 

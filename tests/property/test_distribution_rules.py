@@ -110,7 +110,7 @@ def test_no_cell_of_the_table_is_a_formula() -> None:
 def test_chunks_that_follow_one_another_are_one_handing_out(gaps: list[int]) -> None:
     """It is begun anew exactly where more than LAPSE passed since the chunk before."""
     handings, now, begun = Ongoing[Handing](LAPSE), NOW, 0
-    handing = Handing("UA", "a" * 64, "")
+    handing = Handing("UA", "public", "one", "1.0.0", "")
     for gap in gaps:
         now += timedelta(seconds=gap)
         if not handings.goes_on(handing, now=now):
@@ -120,10 +120,10 @@ def test_chunks_that_follow_one_another_are_one_handing_out(gaps: list[int]) -> 
     assert begun == 1 + sum(gap > LAPSE.total_seconds() for gap in gaps[1:])
 
 
-def test_another_place_reader_or_archive_is_another_handing_out() -> None:
+def test_another_place_reader_or_version_is_another_handing_out() -> None:
     """And one whose recording failed was none."""
     handings = Ongoing[Handing](LAPSE)
-    one = Handing("UA", "a" * 64, "")
+    one = Handing("UA", "public", "one", "1.0.0", "")
     assert not handings.goes_on(one, now=NOW)
     assert not handings.goes_on(one, now=NOW)
     handings.note(one, now=NOW)
@@ -131,7 +131,9 @@ def test_another_place_reader_or_archive_is_another_handing_out() -> None:
     assert handings.goes_on(one, now=NOW)
     for other in (
         one._replace(caller="UB"),
-        one._replace(archive_sha256="b" * 64),
+        one._replace(version="1.1.0"),
+        one._replace(space="p_acme"),
+        one._replace(name="two"),
         one._replace(destination="oci://x/y"),
     ):
         assert not handings.goes_on(other, now=NOW)

@@ -64,7 +64,7 @@ class ArchiveReading:
             if first is not None:
                 chunk_number(request.offset_bytes, size_bytes=first.size_bytes)
             raise FaultError(f"the archive of {request.name} {entry.version} is not stored")
-        handing = Handing(caller.key, digest, request.destination)
+        handing = Handing(caller.key, entry.space, request.name, entry.version, request.destination)
         async with self._turn:  # chunks that are asked for side by side are one handing out
             if not self._handings.goes_on(handing, now=self._now()):
                 await self._say(held, entry, chunk.size_bytes, request.destination, caller)
