@@ -29,7 +29,7 @@ from benchmarks.services import running_bus
 from installation.layout import Layout
 from services.auditor.adapters.checkpoint_file import CheckpointFile
 from services.auditor.adapters.event_stream import BATCH_MESSAGES, EventStream
-from services.auditor.adapters.postgres_rows import COLUMNS
+from services.auditor.adapters.log_rows import COLUMNS
 from services.auditor.adapters.postgres_session import Address
 from services.auditor.adapters.postgres_session import connect as connect_postgres
 from services.auditor.adapters.postgres_store import PostgresStore

@@ -205,15 +205,17 @@ def _render_difference(found: InventoryDifference) -> RenderableType:
 
 
 def _render_runs(found: RunsFound) -> RenderableType:
+    pruned = found.pruned_before
+    since = f" since {pruned}: what was before was pruned" if pruned else ""
     if not found.runs:
-        return Text(f"it never ran ({found.tree_size} records in the log)")
+        return Text(f"it never ran{since} ({found.tree_size} records in the log)")
     table = _table("hook point", "since", "until", "records")
     for one in found.runs:
         table.add_row(
             *map(plain, (_place(one.place), one.since, one.until or "it runs", _records(one)))
         )
     nodes = len({one.place.node for one in found.runs})
-    return Group(table, Text(f"{len(found.runs)} times on {nodes} nodes", style="dim"))
+    return Group(table, Text(f"{len(found.runs)} times on {nodes} nodes{since}", style="dim"))
 
 
 def _table(*headings: str) -> Table:

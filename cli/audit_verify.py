@@ -50,6 +50,8 @@ class VerifiedStore(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[LogProblem, ...]
     """The first of them."""
     key_source: str
+    pruned: int = 0
+    """Records that were pruned, as the log says."""
     withheld: int = 0
     """Entries of a log as files that are there by their hash alone: not everybody may see them."""
 
@@ -91,6 +93,8 @@ def render_verified(found: VerifiedStore) -> RenderableType:
         f"The log {plain(found.origin)} has {found.tree_size} records (root {found.root[:16]}…), "
         f"{found.signed_size} of them under a signed head; {found.checkpoints} heads were checked."
     )
+    if found.pruned:
+        facts += f"  {found.pruned} records were pruned, as the log says: their hashes are there."
     if found.withheld:
         facts += f"  {found.withheld} entries are withheld: of them there is the hash alone."
     by = Text(f"The log's key, by {plain(found.key_source)}.", style="dim")
@@ -126,6 +130,7 @@ def _told(found: VerifiedLog, key_source: str) -> VerifiedStore:
         problem_count=found.problem_count,
         problems=tuple(LogProblem(**problem._asdict()) for problem in found.problems),
         key_source=key_source,
+        pruned=found.pruned,
         withheld=found.withheld,
     )
 

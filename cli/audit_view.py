@@ -15,7 +15,7 @@ from cli.console import plain
 from cli.people import Names, render_actor
 from services.auditor.proofs import Proved
 from services.auditor.records import ProblemLeaf
-from shared.contracts.audit import AuditRecord, Checkpoint, RecordList
+from shared.contracts.audit import AuditRecord, Checkpoint, PrunedNote, RecordList
 from shared.contracts.events import EventBody
 from shared.contracts.log_heads import WitnessSeen
 
@@ -129,8 +129,24 @@ def moment(time: str) -> str:
     return time[:19].replace("T", " ")
 
 
+def pruned_line(note: PrunedNote) -> str:
+    """By what a record was let go of, and where it is."""
+    kept = f", in the archive {note.segment}" if note.segment else ""
+    return f"by rule {note.rule} (record {note.record}){kept}"
+
+
 def _record_cells(record: AuditRecord, names: Names) -> tuple[RenderableType, ...]:
     event = record.event
+    if record.pruned is not None:
+        return (
+            str(record.index),
+            moment(record.pruned.at),
+            Text("pruned", style="dim"),
+            "",
+            "",
+            "",
+            Text(plain(pruned_line(record.pruned)), style="dim"),
+        )
     if record.leaf_hash:
         return (str(record.index), "", Text("restricted", style="dim"), "", "", "", "")
     if record.problem or event is None:

@@ -30,8 +30,10 @@ from services.auditor.health.limits import parse_limits
 from services.auditor.publication.execution import Publication, checked, published, say_keys
 from services.auditor.reporting.execution import ReportBuckets, ReportMaker, making_reports
 from services.auditor.reporting.service import ReportDesk
-from services.auditor.retention.service import HoldDesk
+from services.auditor.retention.execution import Pruner
+from services.auditor.retention.service import HoldDesk, RetentionDesk, retaining
 from services.auditor.service import CONCURRENCY, AuditorService
+from services.auditor.sight import Sight
 from services.auditor.watching.execution import WatchedLog, alerting
 from services.auditor.watching.service import WatchDesk
 from shared.adapters.bus import Bus, connect
@@ -40,6 +42,7 @@ from shared.adapters.logs import configure_logs
 from shared.adapters.outbox import Outbox
 from shared.adapters.spaces import KnownSpaces
 from shared.config import load_config
+from shared.contracts.retention import RETENTION
 from shared.contracts.watching import WATCH_RULES, WATCH_STATE
 from shared.version import VERSION
 
@@ -117,6 +120,9 @@ async def auditing(
         endpoints |= desk.endpoints() | holds.endpoints()
         findings = ComplianceLog(store, now=lambda: datetime.now(UTC))
         endpoints |= FindingDesk(findings, store, outbox, spaces=spaces).endpoints()
+        pruner = Pruner(log=store, emitter=outbox, spaces=spaces, recorded=recorded)
+        retention = RetentionDesk(pruner, bus.bucket(RETENTION), outbox, Sight(store, spaces))
+        endpoints |= retention.endpoints()
         async with at_work(recording), published(publication, outbox), watching(watch):
             await outbox.open()
             await recorded()
@@ -125,6 +131,7 @@ async def auditing(
             async with (
                 alerting(watched_log),
                 making_reports(maker),
+                retaining(retention),
                 bus.serve(
                     "auditor",
                     endpoints,

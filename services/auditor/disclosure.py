@@ -16,6 +16,7 @@ Rules:
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
@@ -24,6 +25,7 @@ import msgspec
 from services.auditor.admission import STREAM_EMITTER, Gap, gap_event
 from services.auditor.merkle import leaf_hash
 from services.auditor.query import StoredRecord
+from services.auditor.tile_layout import WITHHELD
 from shared.contracts.base import EVENTS
 from shared.contracts.events import PUBLIC, Audience, EventBody
 
@@ -33,6 +35,8 @@ class _Leaf(msgspec.Struct, frozen=True):
 
     audience: str = ""
     subject: str = ""
+    of: _Leaf | None = None
+    """Of what remains of a pruned record."""
 
 
 _LEAF: Final = msgspec.json.Decoder(_Leaf)
@@ -43,18 +47,19 @@ RESTRICTED: Final = "restricted"
 
 def audience_of(leaf: bytes) -> Audience:
     """To whom the event of this leaf was told; empty: its subject does not say."""
-    try:
-        said = _LEAF.decode(leaf)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return ""
-    if said.audience:
-        return said.audience
-    return _audience_in(said.subject) if said.subject.startswith(_PREFIX) else ""
+    said = _read(leaf)
+    return _audience_in(said.of or said)
 
 
 def is_public(leaf: bytes) -> bool:
-    """Whether everybody may see the leaf, whatever is known of spaces."""
-    return audience_of(leaf) == PUBLIC
+    """Whether there is a leaf, and everybody may see it, whatever is known of spaces."""
+    said = _read(leaf)
+    return said.of is None and _audience_in(said) == PUBLIC
+
+
+def published_leaves(leaves: Iterable[bytes]) -> list[bytes]:
+    """What everybody may have of some leaves: those that everybody may see, and WITHHELD."""
+    return [leaf if is_public(leaf) else WITHHELD for leaf in leaves]
 
 
 def shown(stored: StoredRecord, audiences: frozenset[Audience] | None) -> StoredRecord:
@@ -64,7 +69,15 @@ def shown(stored: StoredRecord, audiences: frozenset[Audience] | None) -> Stored
         stored: As it is kept.
         audiences: Those that are seen; None: by the log itself, which sees all.
     """
-    if audiences is None or audience_of(stored.leaf) in audiences:
+    if audiences is None:
+        return stored
+    is_seen = audience_of(stored.leaf) in audiences
+    if stored.pruned_by is not None:
+        by = stored.pruned_by if is_seen else None
+        return StoredRecord(
+            stored.index, b"", None, 0, 0, "", leaf_hash=stored.leaf_hash, pruned_by=by
+        )
+    if is_seen:
         return stored
     return StoredRecord(stored.index, b"", None, 0, 0, "", leaf_hash=leaf_hash(stored.leaf))
 
@@ -91,6 +104,19 @@ def gap_events(gap: Gap) -> list[tuple[EventBody, str, Audience]]:
     return [(told, told_id, PUBLIC), (body, event_id, gap.channel.audience)]
 
 
+def _read(leaf: bytes) -> _Leaf:
+    try:
+        return _LEAF.decode(leaf)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _Leaf()
+
+
+def _audience_in(said: _Leaf) -> Audience:
+    if said.audience:
+        return said.audience
+    return _subject_audience(said.subject) if said.subject.startswith(_PREFIX) else ""
+
+
 @lru_cache(maxsize=4096)
-def _audience_in(subject: str) -> Audience:
+def _subject_audience(subject: str) -> Audience:
     return subject.removeprefix(_PREFIX).partition(".")[0]

@@ -279,6 +279,7 @@ def _check_restricted(record: SpelledRecord) -> tuple[str, str]:
         received_at="",
         stream_sequence=0,
         leaf_hash=record.leaf_hash,
+        pruned=record.pruned,
     )
     if record != alone:
         return "leaf_hash", "a restricted record has nothing beside it"

@@ -138,12 +138,21 @@ def inventory_page(found: FoundSightings, *, at_us: int) -> InventoryShown:
     )
 
 
-def runs_page(request: FindRuns, found: FoundRuns) -> RunsFound:
-    """One page of when a digest ran, of whole places."""
+def runs_page(request: FindRuns, found: FoundRuns, *, known_from_us: int = 0) -> RunsFound:
+    """One page of when a digest ran, of whole places.
+
+    Args:
+        request: As it came.
+        found: What the store has.
+        known_from_us: What ended before is not told, because it is not known for certain; 0: all
+            is known.
+    """
     stored, tree_size, is_end = found
+    known_from = render_time_us(known_from_us) if known_from_us else ""
     return RunsFound(
         digest=request.digest,
-        runs=tuple(merged_runs(stored)),
+        runs=tuple(run for run in merged_runs(stored) if not run.until or run.until > known_from),
+        pruned_before=known_from,
         tree_size=tree_size,
         next=None if is_end or not stored else stored[-1].place,
     )

@@ -27,7 +27,13 @@ from services.auditor.records import (
     try_event,
 )
 from shared.canonical import canonical_bytes, canonical_digest
-from shared.contracts.audit import AuditRecord, ListRecords, RecordFilters, RecordList
+from shared.contracts.audit import (
+    AuditRecord,
+    ListRecords,
+    PrunedNote,
+    RecordFilters,
+    RecordList,
+)
 from shared.contracts.base import Message
 from shared.contracts.events import Audience
 from shared.errors import Reason, RefusedError
@@ -65,7 +71,12 @@ class StoredRecord:
     stream_sequence: int
     problem: str
     leaf_hash: bytes = b""
-    """Only of a record that is not shown: then nothing else is said but the index."""
+    """Only of a record that is not shown, or pruned: then nothing else is said but the index."""
+    pruned_by: int | None = None
+    """Index of the record by whose word it was pruned; None: it was not, or that is not shown.  As
+    the log itself has it, `leaf` is what remains of the leaf."""
+    note: PrunedNote | None = None
+    """What is told of that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +153,7 @@ class SpelledRecord(Message, frozen=True, kw_only=True):
     stream_sequence: int
     problem: str = ""
     leaf_hash: str = ""
+    pruned: PrunedNote | None = None
 
 
 def spell_record(stored: StoredRecord) -> SpelledRecord:
@@ -153,6 +165,7 @@ def spell_record(stored: StoredRecord) -> SpelledRecord:
             received_at="",
             stream_sequence=0,
             leaf_hash=stored.leaf_hash.hex(),
+            pruned=stored.note,
         )
     return SpelledRecord(
         index=stored.index,

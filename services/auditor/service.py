@@ -27,6 +27,7 @@ from services.auditor.query import (
 )
 from services.auditor.reading.execution import ReadingNotes
 from services.auditor.records import Draft, render_time_us, time_us_of, try_event
+from services.auditor.retention.notes import PrunedNotes
 from services.auditor.searching import (
     Chunk,
     SpelledChunk,
@@ -145,6 +146,7 @@ class AuditorService:
         self._compare: Final = compare
         self._witnesses: Final = witnesses
         self._notes: Final = ReadingNotes(outbox, spaces)
+        self._prunings: Final = PrunedNotes(log)
         self._readings: Final = Readings()
         self._stream_readings: Final = StreamReadings()
         self._inventory_readings: Final = PageReadings()
@@ -193,7 +195,7 @@ class AuditorService:
         if begins:
             await self._notes.note(caller, reading_details(request))
         stored, tree_size, more = await self._log.page(query)
-        return render_page(stored, tree_size=tree_size, more=more)
+        return render_page(await self._prunings.told(stored), tree_size=tree_size, more=more)
 
     async def stream_records(self, request: StreamRecords, caller: Caller) -> SpelledChunk:
         """The next chunk of what is asked for."""
@@ -203,7 +205,7 @@ class AuditorService:
             await self._notes.note(caller, search_details(request))
         while (query := chunk.next_page()) is not None:
             page, tree_size, more = await self._log.page(query)
-            chunk.take(page, tree_size, more=more)
+            chunk.take(await self._prunings.told(page), tree_size, more=more)
         return chunk.spell()
 
     async def prove_record(self, request: ProveRecord, caller: Caller) -> ProofBundle:
@@ -256,6 +258,7 @@ class AuditorService:
         at_us = parse_at(request)
         await self._note_inventory(request, caller)
         audiences = await self._sight.of(caller.name)
+        await self._prunings.demand_ran(at_us, audiences)
         found = await self._log.sightings(
             at_us, audiences=audiences, node=request.node, after=request.after
         )
@@ -266,7 +269,8 @@ class AuditorService:
         await self._note_inventory(request, caller)
         audiences = await self._sight.of(caller.name)
         found = await self._log.runs(request.digest, audiences=audiences, after=request.after)
-        return runs_page(request, found)
+        until = await self._log.pruned_until(audiences)
+        return runs_page(request, found, known_from_us=until.ran_before_us)
 
     async def create_subscription(
         self, request: CreateSubscription, caller: Caller

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from services.auditor.admission import Admission, Gap, LogState
 from services.auditor.checkpoint import TreeHead
@@ -23,6 +23,7 @@ from services.auditor.inventory import FoundRuns, FoundSightings
 from services.auditor.merkle import Frontier, Hash, Node
 from services.auditor.query import RecordQuery, StoredRecord
 from services.auditor.records import Draft
+from services.auditor.sightings import Sighting
 from services.auditor.told_places import Range, RanSpans
 from shared.contracts.events import Audience
 from shared.contracts.inventory import HookPlace
@@ -39,6 +40,17 @@ class DamagedLogError(VerificationError):
 
 class SupersededError(FaultError):
     """Another auditor has taken the log over: this process must end, and keeps nothing more."""
+
+
+class PrunedUntil(NamedTuple):
+    """Up to when records may be missing, because they were pruned; microseconds since 1970."""
+
+    through_us: int = 0
+    """Records up to this time, by their emitters' clocks; 0: none was pruned."""
+    ran_before_us: int = 0
+    """What ran before this time is not known; 0: it is."""
+    record: int = 0
+    """The newest that says that something was pruned."""
 
 
 class LogStore(Protocol):
@@ -152,6 +164,29 @@ class LogStore(Protocol):
             audiences: It is as if nothing else had been said.
             wanted: Whether a node of this name is meant.
         """
+
+    async def standing(self, said: Sequence[tuple[Sighting, int]]) -> frozenset[int]:
+        """Records without which it would not be known what ran at the given times and since.
+
+        Args:
+            said: What records say of hook points, each with a time, microseconds since 1970.
+        """
+
+    async def prune(self, record: int) -> int:
+        """What this record says is pruned, but for what is held; how many records.
+
+        Of each remains what `retention.remains` says.  Nothing is pruned that no believed
+        `log.prune` of the auditor names, and carrying it out again changes nothing.
+
+        Raises:
+            LookupError: The record says no such thing.
+        """
+
+    async def carried_out(self) -> frozenset[int]:
+        """Records that said prunings which were carried out."""
+
+    async def pruned_until(self, audiences: frozenset[Audience]) -> PrunedUntil:
+        """Up to when records of these audiences may be missing."""
 
     async def root(self, size: int) -> Hash:
         """Root of the first `size` leaves, `size` being at most the tree's."""

@@ -29,6 +29,8 @@ from shared.contracts.inventory import HookReading, RunningProgram
 
 NOTHING: Final = 0
 """Number of the chain that is none: nothing of ours runs."""
+EARLIEST_US: Final = -(2**62)
+"""Before everything."""
 OPEN_US: Final = 2**62
 """Where a span ends of which nothing says that it ended."""
 

@@ -18,6 +18,19 @@ MAX_POSITION: Final = 2**53 - 1
 Position = Annotated[int, Meta(ge=0, le=MAX_POSITION)]
 
 
+class PrunedNote(Message, frozen=True, kw_only=True):
+    """Why there is no more of a record."""
+
+    record: int
+    """Index of the record that says so."""
+    rule: str
+    """By which it was let go of."""
+    at: str
+    """When, RFC 3339 UTC."""
+    segment: str = ""
+    """Name of the archive that holds it; empty: none does."""
+
+
 class AuditRecord(Message, frozen=True, kw_only=True):
     """One entry of the log."""
 
@@ -33,8 +46,10 @@ class AuditRecord(Message, frozen=True, kw_only=True):
     problem: str = ""
     """Why the event could not be read, if it could not; it is recorded all the same."""
     leaf_hash: str = ""
-    """Only of a restricted record, one of an audience that the caller does not see: the leaf's
-    RFC 6962 hash, hexadecimal.  It and the index are all that is told."""
+    """Only of a restricted record, one of an audience that the caller does not see, and of a pruned
+    one: the leaf's RFC 6962 hash, hexadecimal.  It and the index are all that is told."""
+    pruned: PrunedNote | None = None
+    """The record was pruned; None: it was not, or the caller does not see its audience."""
 
 
 class RecordFilters(Request, frozen=True, kw_only=True):

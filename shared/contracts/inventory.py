@@ -136,6 +136,9 @@ class RunsFound(Message, frozen=True, kw_only=True):
     runs: tuple[Run, ...]
     tree_size: int
     next: HookPlace | None = None
+    pruned_before: str = ""
+    """RFC 3339 UTC: runs that ended before are not known, and of others perhaps not when they
+    began, because records that said it were pruned.  Empty: none were."""
 
 
 GET_INVENTORY: Final = Endpoint(f"{API}.auditor.inventory.get", GetInventory, InventoryShown)

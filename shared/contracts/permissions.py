@@ -35,6 +35,7 @@ from shared.contracts import (
     ratings,
     reconciliation,
     reports,
+    retention,
     reviews,
     rollout_commands,
     rollout_policy,
@@ -169,6 +170,7 @@ _AUDIT: Final = (
     findings.GET_FINDING,
     findings.RESOLVE_FINDING,
     findings.ANNOTATE_FINDING,
+    retention.GET_RETENTION,
 )
 
 ALLOWED_ENDPOINTS: Final[dict[UserRole, tuple[Endpoint[Any, Any], ...]]] = {
@@ -206,6 +208,8 @@ ALLOWED_ENDPOINTS: Final[dict[UserRole, tuple[Endpoint[Any, Any], ...]]] = {
         watching.SET_WATCH_RULES,
         reports.SET_SCHEDULE,
         reports.REMOVE_SCHEDULE,
+        retention.SET_RETENTION,
+        retention.PRUNE_RECORDS,
         log_health.GET_HEALTH,
     ),
 }

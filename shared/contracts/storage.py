@@ -22,6 +22,7 @@ from shared.contracts.node import NODES, OBSERVED
 from shared.contracts.package_records import CATALOG
 from shared.contracts.ratings import PACKAGE_RATINGS
 from shared.contracts.reports import REPORT_PARTS, REPORT_SCHEDULES, REPORTS
+from shared.contracts.retention import RETENTION
 from shared.contracts.reviews import CODE_OWNERS
 from shared.contracts.rollout_policy import ROLLOUT_POLICY
 from shared.contracts.scheduler import NODE_LABELS
@@ -142,6 +143,7 @@ BUCKETS: Final[tuple[Bucket[Any], ...]] = (
     REPORT_SCHEDULES,
     REPORTS,
     REPORT_PARTS,
+    RETENTION,
     LEASES,
     STANDBYS,
     *(outbox_bucket(service) for service in OUTBOX_SERVICES),

@@ -18,7 +18,8 @@ from services.auditor.verification.problems import Problem
 from shared.errors import RefusedError
 from tests.support.log_stores import PostgresPlace
 from tests.support.postgres import PostgresServer
-from tests.support.tampering import PARTS, SEED, changed
+from tests.support.pruning import prune_some
+from tests.support.tampering import PARTS, ROWS, SEED, changed
 from tests.support.whole_logs import KEY, fill
 
 RECORDS = 150
@@ -52,7 +53,7 @@ async def tampered(
     database: asyncpg.Connection, table: str, column: str, choice: random.Random
 ) -> AsyncIterator[str]:
     """One value is changed meanwhile; what was done, empty if the table does not let it in."""
-    rows = await database.fetch(f"SELECT tableoid, ctid, * FROM {table}")
+    rows = await database.fetch(f"SELECT tableoid, ctid, * FROM {ROWS.get(table, table)}")
     row = choice.choice(rows)
     value: Any = changed(row[column], choice)
     if isinstance(row[column], str):
@@ -74,6 +75,7 @@ async def test_any_change_in_a_database_is_found_and_named(postgres: PostgresSer
     choice = random.Random(SEED)
     async with place.open() as store:
         await fill(store, records=RECORDS)
+        await prune_some(store)
     assert await problems_of(place) == []
 
     database = await asyncpg.connect(place.setting, server_settings={"search_path": NAMESPACE})

@@ -63,6 +63,16 @@ from shared.contracts.reports import (
     ReportSchedule,
     SetSchedule,
 )
+from shared.contracts.retention import (
+    GET_RETENTION,
+    PRUNE_RECORDS,
+    SET_RETENTION,
+    GetRetention,
+    PruneRecords,
+    RetentionRule,
+    RetentionRules,
+    SetRetention,
+)
 from shared.contracts.rollout_commands import (
     ABORT_ROLLOUT,
     APPROVE_ROLLOUT,
@@ -218,6 +228,18 @@ ROWS: Final[dict[str, Row]] = {
     ),
     "release hold": (RELEASE_HOLD, lambda kind: ReleaseHold(hold=kind.package)),
     "holds": (LIST_HOLDS, lambda _: ListHolds(released=True)),
+    "retention": (GET_RETENTION, lambda _: GetRetention()),
+    "set retention": (
+        SET_RETENTION,
+        lambda kind: SetRetention(
+            retention=RetentionRules(
+                rules=(RetentionRule(name="quiet", where=f'package == "{kind.quiet}"'),)
+            ),
+            if_generation=99,
+            reason="as asked",
+        ),
+    ),
+    "prune": (PRUNE_RECORDS, lambda _: PruneRecords(dry_run=True)),
     "watch rules": (GET_WATCH_RULES, lambda _: GetWatchRules()),
     "report schedules": (LIST_SCHEDULES, lambda _: ListSchedules()),
     "set report schedule": (SET_SCHEDULE, lambda kind: SetSchedule(schedule=_schedule(kind))),

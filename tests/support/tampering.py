@@ -26,8 +26,14 @@ PARTS = {
     "ran_chains": {"chain", "sighting", "chain span"},
     "chain_spans": {"chain span"},
     "event_ids": {"event id"},
+    "prunings": {"pruning"},
 }
 """Of each table; a table that is not here is one that `verify` does not look at."""
+
+
+ROWS = {"records": "records WHERE body IS NOT NULL AND action <> 'log.prune'"}
+"""Of a table the rows that are changed and taken away alone; what remains of pruned records, and by
+whose word, is changed in `test_log_pruning`."""
 
 
 def changed(value: Any, choice: random.Random) -> Any:

@@ -13,8 +13,30 @@ from services.auditor.admission import Channel, Gap, LogState, Record
 from services.auditor.matching import values_at
 from services.auditor.query import StoredRecord
 from services.auditor.receipts import Receipt, ReceiptHead
+from services.auditor.retention.remains import kept_of, read_remains
 from shared.contracts.events import EventBody
 
+COLUMNS: Final = (
+    "idx",
+    "emitter",
+    "audience",
+    "event_id",
+    "time_us",
+    "received_us",
+    "stream_sequence",
+    "leaf",
+    "body",
+    "actor",
+    "action",
+    "outcome",
+    "package",
+    "node",
+    "deployment",
+    "correlation",
+    "problem",
+    "licence",
+)
+"""Of `records`, as `record_row` fills them."""
 STORED: Final = "idx, leaf, body, received_us, stream_sequence, problem"
 BLOCK_RECORDS: Final = 1024
 """Records whose earliest and latest times are kept together, so that a range of times is looked
@@ -108,7 +130,27 @@ def spans_of(first: int, times: Sequence[int]) -> list[tuple[int, int, int]]:
 def stored_record(row: Sequence[Any]) -> StoredRecord:
     """A row of the columns STORED."""
     index, leaf, body, received_us, stream_sequence, problem = row
-    return StoredRecord(index, leaf.encode(), body, received_us, stream_sequence, problem)
+    remains = read_remains(leaf.encode()) if body is None else None
+    by = remains.by if remains is not None else None
+    return StoredRecord(
+        index, leaf.encode(), body, received_us, stream_sequence, problem, pruned_by=by
+    )
+
+
+def pruned_row(index: int, leaf: bytes, *, received_us: int, stream_sequence: int) -> Row:
+    """The row of a record of which that leaf remains; by `record_row`'s columns."""
+    of = kept_of(leaf)
+    known = {
+        "idx": index,
+        "emitter": of.emitter,
+        "event_id": of.id,
+        "time_us": received_us,
+        "received_us": received_us,
+        "stream_sequence": stream_sequence,
+        "leaf": leaf.decode(),
+        "body": None,
+    }
+    return tuple(known.get(name, "") for name in COLUMNS)
 
 
 def channel_rows(state: LogState, changed: Iterable[Channel]) -> list[tuple[str, str, int, str]]:

@@ -27,7 +27,7 @@ from services.auditor.adapters.page_bounds import (
     time_bounds,
     within_blocks,
 )
-from services.auditor.adapters.postgres_rows import key_text, read_record
+from services.auditor.adapters.postgres_rows import key_text, read_record, with_kept_hashes
 from services.auditor.disclosure import shown
 from services.auditor.query import (
     BY_AUDIENCE,
@@ -111,8 +111,8 @@ async def read_page(
     page: list[StoredRecord] = []
     page_bytes = 0
     while rows := await cursor.fetch(AT_ONCE):
-        for row in rows:
-            stored = shown(read_record(row), query.audiences)
+        for found in await with_kept_hashes(connection, [read_record(row) for row in rows]):
+            stored = shown(found, query.audiences)
             page_bytes += len(stored.leaf) + len(stored.body or b"")
             if len(page) == query.limit or (page and page_bytes > MAX_PAGE_BYTES):
                 return page, size, True

@@ -12,6 +12,7 @@ import asyncpg
 from asyncpg import Connection, Pool, Record
 
 from services.auditor.adapters import postgres_inventory as inventory
+from services.auditor.adapters import postgres_pruning as pruned
 from services.auditor.adapters import postgres_rows as rows
 from services.auditor.adapters.log_rows import read_gap
 from services.auditor.adapters.postgres_pages import read_actions, read_page
@@ -34,6 +35,8 @@ from services.auditor.merkle import (
     tree_root,
 )
 from services.auditor.query import RecordQuery, StoredRecord
+from services.auditor.sightings import Sighting
+from services.auditor.store import PrunedUntil
 from services.auditor.told_places import Range, RanSpans
 from shared.contracts.events import Audience
 from shared.contracts.inventory import HookPlace
@@ -86,7 +89,10 @@ class PostgresReading:
         """One record; None if there is none at this index."""
         async with self._reading() as db:
             found = await db.fetchrow(f"{rows.SELECT_STORED} WHERE idx = $1", index)
-        return rows.read_record(found) if found is not None else None
+            if found is None:
+                return None
+            (stored,) = await rows.with_kept_hashes(db, [rows.read_record(found)])
+        return stored
 
     async def of_actions(
         self, actions: Sequence[str], *, emitter: str = "", first: int = 0, stop: int | None = None
@@ -126,6 +132,21 @@ class PostgresReading:
         """What ran within a range of time on the nodes that are wanted."""
         async with self._reading() as db:
             return await read_spans(db, asked, audiences=audiences, wanted=wanted)
+
+    async def standing(self, said: Sequence[tuple[Sighting, int]]) -> frozenset[int]:
+        """Records without which it would not be known what ran at the given times and since."""
+        async with self._reading() as db:
+            return await pruned.standing(db, said)
+
+    async def carried_out(self) -> frozenset[int]:
+        """Records that said prunings which were carried out."""
+        async with self._reading() as db:
+            return await pruned.carried_out(db)
+
+    async def pruned_until(self, audiences: frozenset[Audience]) -> PrunedUntil:
+        """Up to when records of these audiences may be missing."""
+        async with self._reading() as db:
+            return await pruned.pruned_until(db, audiences)
 
     async def root(self, size: int) -> Hash:
         """Root of the first `size` leaves, `size` being at most the tree's."""

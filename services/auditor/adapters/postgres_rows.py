@@ -12,11 +12,13 @@ they came.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from asyncpg import Connection, Record
 
 from services.auditor.adapters.log_rows import (
+    COLUMNS,
     STORED,
     WIDEN_SPANS,
     Row,
@@ -28,36 +30,18 @@ from services.auditor.adapters.log_rows import (
     record_row,
     stored_record,
 )
-from services.auditor.admission import Admission, Channel, EventKey, LogState
+from services.auditor.admission import Admission, Channel, EventKey, LogState, event_keys
 from services.auditor.admission import Record as AdmittedRecord
-from services.auditor.merkle import Hash, HashReader, read_frontier
+from services.auditor.merkle import Hash, HashReader, Node, read_frontier
 from services.auditor.query import StoredRecord
 from services.auditor.receipts import unpack_head
+from services.auditor.records import Draft
+from services.auditor.retention.remains import drafted_leaves, recorded_leaf
 from services.auditor.tiles import Tile, hash_reader
 from shared.canonical import sha256_hex
 
 ResultT = TypeVar("ResultT")
 
-COLUMNS: Final = (
-    "idx",
-    "emitter",
-    "audience",
-    "event_id",
-    "time_us",
-    "received_us",
-    "stream_sequence",
-    "leaf",
-    "body",
-    "actor",
-    "action",
-    "outcome",
-    "package",
-    "node",
-    "deployment",
-    "correlation",
-    "problem",
-    "licence",
-)
 _INDEX: Final = COLUMNS.index("idx")
 _EMITTER: Final = COLUMNS.index("emitter")
 _EVENT_ID: Final = COLUMNS.index("event_id")
@@ -127,7 +111,11 @@ def plain_text(column: str) -> str:
 
 def postgres_row(record: AdmittedRecord, received_us: int) -> Row:
     """A row of `record_row` as PostgreSQL can hold it."""
-    row = record_row(record, received_us)
+    return postgres_values(record_row(record, received_us))
+
+
+def postgres_values(row: Row) -> Row:
+    """The values of a row as PostgreSQL can hold them."""
     texts = "".join([row[column] for column in _TEXTS])
     if len(texts) <= LONGEST_CHARACTERS and texts.isprintable() and _MARK not in texts:
         return row  # nearly always
@@ -186,18 +174,42 @@ async def write_batch(
 
 
 async def known_leaves(
-    connection: Connection[Record], keys: Sequence[EventKey]
+    connection: Connection[Record], drafts: Sequence[Draft]
 ) -> dict[EventKey, bytes]:
-    """The leaves of those of `keys` that are recorded."""
+    """The leaves that were recorded under the ids of the drafts."""
+    keys = event_keys(drafts)
     wanted = {(key.emitter, key_text(key.event_id)): key for key in keys}
     found = await connection.fetch(
-        "SELECT records.emitter, records.event_id, leaf FROM "
+        "SELECT records.emitter, records.event_id, leaf, records.idx FROM "
         "unnest($1::text[], $2::text[]) AS wanted (emitter, event_id) "
         "JOIN event_ids USING (emitter, event_id) JOIN records USING (idx)",
         [emitter for emitter, _ in wanted],
         [event_id for _, event_id in wanted],
     )
-    return {wanted[emitter, event_id]: leaf.encode() for emitter, event_id, leaf in found}
+    nodes = [Node(0, index) for *_, index in found]
+    hashes = await hashes_of(connection, nodes)
+    known = {}
+    for (emitter, event_id, leaf, _), kept in zip(found, hashes, strict=True):
+        key = wanted[emitter, event_id]
+        drafted = drafted_leaves(drafts, key.emitter, key.event_id)
+        known[key] = recorded_leaf(leaf.encode(), drafted, kept)
+    return known
+
+
+async def hashes_of(connection: Connection[Record], nodes: Sequence[Node]) -> Sequence[Hash]:
+    """Hashes of complete subtrees, in the order asked."""
+    return await with_hashes(connection, lambda read: read(nodes)) if nodes else ()
+
+
+async def with_kept_hashes(
+    connection: Connection[Record], found: Sequence[StoredRecord]
+) -> list[StoredRecord]:
+    """The records; those that are pruned with the hashes that the tree has of their leaves."""
+    nodes = [Node(0, one.index) for one in found if one.pruned_by is not None]
+    if not nodes:
+        return list(found)
+    hashes = iter(await hashes_of(connection, nodes))
+    return [one if one.pruned_by is None else replace(one, leaf_hash=next(hashes)) for one in found]
 
 
 async def read_state(connection: Connection[Record]) -> tuple[Hash, LogState]:

@@ -20,6 +20,7 @@ from asyncpg import Connection, Record
 from services.auditor.adapters.log_rows import ARRIVAL_RUNS, licence_of, numbered_receipts
 from services.auditor.adapters.postgres_inventory import SCHEMA as INVENTORY_SCHEMA
 from services.auditor.adapters.postgres_inventory import TO_AUDIENCES, catch_up
+from services.auditor.adapters.postgres_pruning import SCHEMA as PRUNING_SCHEMA
 from services.auditor.adapters.postgres_rows import key_text
 from services.auditor.adapters.postgres_timelines import TO_TIMELINES
 from services.auditor.receipts import NO_RECEIPTS, extend_head, receipts_of_rows
@@ -168,6 +169,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     _TO_FORMAT_5,
     _TO_FORMAT_6,
     TO_TIMELINES,
+    PRUNING_SCHEMA,
 )
 """What makes of each format the next one: the first of format 1 format 2."""
 FORMAT: Final = 1 + len(MIGRATIONS)

@@ -19,6 +19,7 @@ import asyncpg
 from asyncpg import Connection, Pool, Record
 
 from services.auditor.adapters import postgres_inventory as inventory
+from services.auditor.adapters import postgres_pruning as pruned
 from services.auditor.adapters import postgres_rows as rows
 from services.auditor.adapters.log_batches import Batch, Batches, Given
 from services.auditor.adapters.log_rows import Row
@@ -42,16 +43,16 @@ from services.auditor.admission import (
     EMPTY_LOG,
     Admission,
     LogState,
-    event_keys,
     rewind,
 )
 from services.auditor.checkpoint import TreeHead
 from services.auditor.merkle import (
     Frontier,
-    Hash,
+    Node,
     leaf_hash,
 )
 from services.auditor.records import Draft, time_us_of
+from services.auditor.retention.remains import is_remains, own_pruning
 from services.auditor.store import (
     DamagedLogError,
     StoreFaultError,
@@ -159,16 +160,25 @@ class PostgresStore(PostgresReading):
         frontier = Frontier()
         async with self._reading() as db:
             root = await db.fetchval("SELECT root FROM log")
-            leaves = db.cursor("SELECT leaf FROM records ORDER BY idx", prefetch=LEAVES_AT_ONCE)
-            hashes: list[Hash] = []
-            async for (leaf,) in leaves:
-                hashes.append(leaf_hash(leaf.encode()))
-                if len(hashes) == LEAVES_AT_ONCE:
-                    frontier, _ = frontier.append(hashes)
-                    hashes.clear()
-        frontier, _ = frontier.append(hashes)
+            leaves = await db.cursor("SELECT idx, leaf FROM records ORDER BY idx")
+            while some := await leaves.fetch(LEAVES_AT_ONCE):
+                kept = [Node(0, index) for index, leaf in some if is_remains(leaf.encode())]
+                known = dict(zip(kept, await rows.hashes_of(db, kept), strict=True))
+                frontier, _ = frontier.append(
+                    known.get(Node(0, index)) or leaf_hash(leaf.encode()) for index, leaf in some
+                )
         if frontier.root() != root:
             raise DamagedLogError("the records are not those that the tree was built from")
+
+    async def prune(self, record: int) -> int:
+        """What this record says is pruned, but for what is held; how many records."""
+        pruning = own_pruning(await self.record(record))
+
+        async def work(session: Session) -> int:
+            async with committing(session) as db:
+                return await pruned.carry_out(db, pruning)
+
+        return await self._write(work)
 
     async def hold(self) -> None:
         """Never returns: the database knows that this process lives."""
@@ -191,7 +201,7 @@ class PostgresStore(PostgresReading):
             await self._commit(session, batch.admission, batch.rows)
         except asyncpg.UniqueViolationError:
             # An id that is there already: seldom, because the stream itself drops most of them.
-            known = await rows.known_leaves(session.connection, event_keys(given.drafts))
+            known = await rows.known_leaves(session.connection, given.drafts)
             batch = self._batches.make(self._state, given, known)
             await self._commit(session, batch.admission, batch.rows)
         return batch.admission

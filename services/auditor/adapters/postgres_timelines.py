@@ -14,6 +14,7 @@ from asyncpg import Connection
 from asyncpg import Record as Row
 
 from services.auditor.timelines import (
+    EARLIEST_US,
     NOTHING,
     RanChain,
     Span,
@@ -65,6 +66,13 @@ LEFT JOIN hook_points w ON w.node = p.node AND w.hook = '' AND w.audience = p.au
 GROUP BY p.number, w.number
 """
 """Each hook point that something new is said of, or of whose node, its node, and since when."""
+_OF_POINTS: Final = """
+SELECT DISTINCT p.number, w.number, $2::bigint FROM unnest($1::bigint[]) AS gone (point)
+JOIN hook_points t ON t.number = gone.point
+JOIN hook_points p ON p.node = t.node AND p.audience = t.audience AND p.hook <> ''
+    AND (t.hook = '' OR p.number = t.number)
+LEFT JOIN hook_points w ON w.node = p.node AND w.hook = '' AND w.audience = p.audience
+"""
 _BEFORE: Final = (
     "(SELECT * FROM sightings WHERE point = t.point AND is_observed = {0} AND from_us < t.from_us "
     "ORDER BY from_us DESC, sequence DESC, idx DESC LIMIT 1)"
@@ -129,7 +137,31 @@ async def keep_spans(
         touched: Number of the point, sequence and record of each that is new.
     """
     new = [list(column) for column in zip(*touched, strict=True)]
-    concerned = [tuple(row) for row in await connection.fetch(_CONCERNED, *new)]
+    await _span_anew(connection, [tuple(row) for row in await connection.fetch(_CONCERNED, *new)])
+
+
+async def make_spans(connection: Connection[Row], points: Collection[int]) -> None:
+    """The spans of some hook points are made anew, because words on them, or nodes, are gone.
+
+    Chains that no word names any more are gone too; in the open transaction.
+    """
+    concerned = await connection.fetch(_OF_POINTS, list(points), EARLIEST_US)
+    await _span_anew(connection, [tuple(row) for row in concerned])
+    await connection.execute(
+        "DELETE FROM ran_chains c WHERE NOT EXISTS "
+        "(SELECT FROM (SELECT DISTINCT chain FROM sightings) AS s WHERE s.chain = c.number)"
+    )
+
+
+async def _span_anew(
+    connection: Connection[Row], concerned: Collection[tuple[int, int | None, int]]
+) -> None:
+    """The spans of hook points are those of the sightings, each from a moment on.
+
+    Args:
+        connection: To the store.
+        concerned: Number of the point, of its node if anything was said of that, and the moment.
+    """
     since = {point: from_us for point, _, from_us in concerned}
     asked = [(point, point, from_us) for point, _, from_us in concerned]
     asked += [(point, node, from_us) for point, node, from_us in concerned if node is not None]
@@ -144,7 +176,7 @@ async def keep_spans(
     spans = [
         (point, *span)
         for point, from_us in since.items()
-        for span in respanned(words[point], standing.get(point), from_us=from_us)
+        for span in respanned(words.get(point, ()), standing.get(point), from_us=from_us)
     ]
     await connection.execute(
         "DELETE FROM chain_spans s USING unnest($1::bigint[], $2::bigint[]) AS t (point, from_us) "

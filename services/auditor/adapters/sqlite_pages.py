@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from services.auditor.adapters.log_rows import STORED, json_text, stored_record
@@ -26,7 +27,9 @@ from services.auditor.adapters.page_bounds import (
     time_bounds,
     within_blocks,
 )
+from services.auditor.adapters.sqlite_rows import read_tiles
 from services.auditor.disclosure import shown
+from services.auditor.merkle import HashReader, Node
 from services.auditor.query import (
     BY_AUDIENCE,
     GLOB_CHARACTERS,
@@ -36,6 +39,7 @@ from services.auditor.query import (
     RecordQuery,
     StoredRecord,
 )
+from services.auditor.tiles import hash_reader
 from shared.contracts.base import EVENTS
 from shared.contracts.events import PUBLIC
 
@@ -72,13 +76,25 @@ def read_page(
     page: list[StoredRecord] = []
     page_bytes = 0
     for row in found:
-        stored = shown(stored_record(row), query.audiences)
+        stored = shown(with_hash(connection, stored_record(row)), query.audiences)
         page_bytes += len(stored.leaf) + len(stored.body or b"")
         if len(page) == query.limit or (page and page_bytes > MAX_PAGE_BYTES):
             found.close()
             return page, size, True
         page.append(stored)
     return page, size, False
+
+
+def with_hash(connection: sqlite3.Connection, stored: StoredRecord) -> StoredRecord:
+    """The record; if it is pruned, with the hash that the tree has of its leaf."""
+    if stored.pruned_by is None:
+        return stored
+    return replace(stored, leaf_hash=stored_hashes(connection)([Node(0, stored.index)])[0])
+
+
+def stored_hashes(connection: sqlite3.Connection) -> HashReader:
+    """What reads the tree's hashes."""
+    return hash_reader(lambda tiles: read_tiles(connection, tiles))
 
 
 def page_statement(

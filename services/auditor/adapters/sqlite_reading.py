@@ -12,17 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
-from services.auditor.adapters import sqlite_rows as rows
+from services.auditor.adapters import sqlite_pruning as pruned
 from services.auditor.adapters.log_rows import STORED, read_gap, stored_record
 from services.auditor.adapters.sqlite_database import connect, snapshot, translated
 from services.auditor.adapters.sqlite_inventory import read_runs, read_sightings
-from services.auditor.adapters.sqlite_pages import read_actions, read_page
+from services.auditor.adapters.sqlite_pages import read_actions, read_page, stored_hashes, with_hash
 from services.auditor.adapters.sqlite_timelines import read_spans
 from services.auditor.admission import Gap
 from services.auditor.inventory import FoundRuns, FoundSightings
 from services.auditor.merkle import Hash, Node, prove_consistency, prove_inclusion, tree_root
 from services.auditor.query import RecordQuery, StoredRecord
-from services.auditor.tiles import hash_reader
+from services.auditor.sightings import Sighting
+from services.auditor.store import PrunedUntil
 from services.auditor.told_places import Range, RanSpans
 from shared.contracts.events import Audience
 from shared.contracts.inventory import HookPlace
@@ -67,13 +68,15 @@ class SqliteReading:
 
     async def record(self, index: int) -> StoredRecord | None:
         """One record; None if there is none at this index."""
-        found = await self._read(
-            lambda db: db.execute(
+
+        def read(connection: sqlite3.Connection) -> StoredRecord | None:
+            row = connection.execute(
                 f"SELECT {STORED} FROM records WHERE idx = ?",  # noqa: S608 # a constant
                 (index,),
             ).fetchone()
-        )
-        return stored_record(found) if found else None
+            return with_hash(connection, stored_record(row)) if row else None
+
+        return await self._read(read)
 
     async def of_actions(
         self, actions: Sequence[str], *, emitter: str = "", first: int = 0, stop: int | None = None
@@ -116,6 +119,18 @@ class SqliteReading:
             lambda db: read_spans(db, asked, audiences=audiences, wanted=wanted)
         )
 
+    async def standing(self, said: Sequence[tuple[Sighting, int]]) -> frozenset[int]:
+        """Records without which it would not be known what ran at the given times and since."""
+        return await self._read(lambda db: pruned.standing(db, said))
+
+    async def carried_out(self) -> frozenset[int]:
+        """Records that said prunings which were carried out."""
+        return await self._read(pruned.carried_out)
+
+    async def pruned_until(self, audiences: frozenset[Audience]) -> PrunedUntil:
+        """Up to when records of these audiences may be missing."""
+        return await self._read(lambda db: pruned.pruned_until(db, audiences))
+
     async def root(self, size: int) -> Hash:
         """Root of the first `size` leaves, `size` being at most the tree's."""
         return await self._read(lambda db: tree_root(size, stored_hashes(db)))
@@ -146,8 +161,3 @@ class SqliteReading:
         self._reading.shutdown()
         for connection in self._readers:
             connection.close()
-
-
-def stored_hashes(connection: sqlite3.Connection) -> Callable[..., Sequence[Hash]]:
-    """What reads the tree's hashes."""
-    return hash_reader(lambda tiles: rows.read_tiles(connection, tiles))

@@ -23,6 +23,7 @@ from services.auditor.adapters.log_rows import (
 )
 from services.auditor.adapters.sqlite_inventory import SCHEMA as INVENTORY_SCHEMA
 from services.auditor.adapters.sqlite_inventory import TO_AUDIENCES
+from services.auditor.adapters.sqlite_pruning import SCHEMA as PRUNING_SCHEMA
 from services.auditor.adapters.sqlite_timelines import TO_TIMELINES
 from services.auditor.admission import Channel, Gap, LogState
 from services.auditor.merkle import Frontier
@@ -162,6 +163,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     _TO_VERSION_5,
     _TO_VERSION_6,
     TO_TIMELINES,
+    PRUNING_SCHEMA,
 )
 """What makes of each version the next one: the first of version 1 version 2."""
 SCHEMA_VERSION: Final = 1 + len(MIGRATIONS)
@@ -226,12 +228,12 @@ def make_receipts(connection: sqlite3.Connection) -> None:
 
 def known_leaves(
     connection: sqlite3.Connection, keys: Sequence[tuple[str, str]]
-) -> Iterator[tuple[str, str, str]]:
-    """Emitter, id and leaf of those of `keys` that are recorded."""
+) -> Iterator[tuple[str, str, str, int]]:
+    """Emitter, id, leaf and index of those of `keys` that are recorded."""
     for start in range(0, len(keys), _CHUNKS[0]):
         wanted = json_text(keys[start : start + _CHUNKS[0]])
         yield from connection.execute(
-            "SELECT emitter, event_id, leaf FROM json_each(?) AS wanted "
+            "SELECT emitter, event_id, leaf, idx FROM json_each(?) AS wanted "
             "CROSS JOIN records ON event_id <> '' AND emitter = wanted.value ->> 0 "
             "AND event_id = wanted.value ->> 1",
             (wanted,),

@@ -21,6 +21,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
+from services.auditor.adapters import sqlite_pruning as pruned
 from services.auditor.adapters import sqlite_rows as rows
 from services.auditor.adapters.log_batches import Batch, Batches, Given
 from services.auditor.adapters.log_rows import Row, record_row
@@ -36,7 +37,8 @@ from services.auditor.adapters.sqlite_inventory import (
     add_sightings,
     catch_up,
 )
-from services.auditor.adapters.sqlite_reading import SqliteReading, stored_hashes
+from services.auditor.adapters.sqlite_pages import stored_hashes
+from services.auditor.adapters.sqlite_reading import SqliteReading
 from services.auditor.admission import (
     Admission,
     EventKey,
@@ -48,10 +50,17 @@ from services.auditor.checkpoint import TreeHead
 from services.auditor.merkle import (
     Frontier,
     Hash,
+    Node,
     leaf_hash,
     read_frontier,
 )
 from services.auditor.records import Draft, time_us_of
+from services.auditor.retention.remains import (
+    drafted_leaves,
+    is_remains,
+    own_pruning,
+    recorded_leaf,
+)
 from services.auditor.store import (
     DamagedLogError,
     check_parts,
@@ -185,13 +194,32 @@ class SqliteStore(SqliteReading):
         """
 
         def read(connection: sqlite3.Connection) -> Hash:
-            leaves = connection.execute("SELECT leaf FROM records ORDER BY idx")
-            frontier, _ = Frontier().append(leaf_hash(leaf.encode()) for (leaf,) in leaves)
+            kept = stored_hashes(connection)
+            leaves = connection.execute("SELECT idx, leaf FROM records ORDER BY idx")
+            frontier, _ = Frontier().append(
+                kept([Node(0, index)])[0] if is_remains(leaf.encode()) else leaf_hash(leaf.encode())
+                for index, leaf in leaves
+            )
             return frontier.root()
 
         state = self._state
         if await self._read(read) != state.frontier.root():
             raise DamagedLogError("the records are not those that the tree was built from")
+
+    async def prune(self, record: int) -> int:
+        """What this record says is pruned, but for what is held; how many records.
+
+        Raises:
+            LookupError: The record says no such thing.
+        """
+        found = await self.record(record)
+        pruning = own_pruning(found)
+
+        def work() -> int:
+            with transaction(self._writer):
+                return pruned.carry_out(self._writer, pruning)
+
+        return await self._write(work)
 
     async def hold(self) -> None:
         """Nobody can take the file's lock from this process."""
@@ -215,11 +243,21 @@ class SqliteStore(SqliteReading):
             self._commit(batch.admission, batch.rows)
         except sqlite3.IntegrityError:
             # An id that is there already: seldom, because the stream itself drops most of them.
-            found = rows.known_leaves(self._writer, event_keys(given.drafts))
-            known = {EventKey(emitter, event): leaf.encode() for emitter, event, leaf in found}
+            known = self._known_leaves(given)
             batch = self._batches.make(self._state, given, known)
             self._commit(batch.admission, batch.rows)
         return batch.admission
+
+    def _known_leaves(self, given: Given) -> dict[EventKey, bytes]:
+        """The leaves that were recorded under the ids of what was given."""
+        known = {}
+        for emitter, event_id, leaf, index in rows.known_leaves(
+            self._writer, event_keys(given.drafts)
+        ):
+            (kept,) = stored_hashes(self._writer)([Node(0, index)])
+            drafted = drafted_leaves(given.drafts, emitter, event_id)
+            known[EventKey(emitter, event_id)] = recorded_leaf(leaf.encode(), drafted, kept)
+        return known
 
     def _commit(self, admission: Admission, records: Sequence[Row]) -> None:
         database, state = self._writer, admission.state

@@ -10,6 +10,7 @@ from typing import Final
 
 from services.auditor.adapters.log_rows import json_text
 from services.auditor.timelines import (
+    EARLIEST_US,
     NOTHING,
     RanChain,
     Span,
@@ -110,6 +111,17 @@ def keep_spans(connection: sqlite3.Connection, touched: Collection[tuple[int, in
             since[concerned] = min(from_us, since.get(concerned, from_us))
     for point, from_us in sorted(since.items()):
         _keep(connection, point, from_us)
+
+
+def make_spans(connection: sqlite3.Connection, points: Iterable[int]) -> None:
+    """The spans of some hook points are made anew, because words on them, or nodes, are gone.
+
+    Chains that no word names any more are gone too; in the open transaction.
+    """
+    concerned = {one for point in points for one in _concerned(connection, point)}
+    for point in sorted(concerned):
+        _keep(connection, point, EARLIEST_US)
+    connection.execute("DELETE FROM ran_chains WHERE number NOT IN (SELECT chain FROM sightings)")
 
 
 def read_spans(

@@ -15,7 +15,8 @@ from typing import Final, TypeVar
 
 from services.auditor.adapters.durable_files import replace_file
 from services.auditor.store import StoreFaultError
-from services.auditor.tile_layout import CHECKPOINT_NAME, TileFile
+from services.auditor.tile_layout import CHECKPOINT_NAME, ENTRIES, TileFile
+from services.auditor.tiles import TILE_WIDTH
 
 FILE_MODE: Final = 0o644
 
@@ -36,6 +37,14 @@ class TileDirectory:
         """The file holds `data`; the partial ones that a full one replaces are gone."""
         await self._run(lambda: self._write(file, data))
 
+    async def bundles(self, offset: int) -> list[TileFile]:
+        """The entry bundles of this offset that there are: a full one, or partial ones."""
+        return await self._run(lambda: self._bundles(offset))
+
+    async def withhold(self, file: TileFile, data: bytes) -> None:
+        """The file, which is there, holds `data`, and is only written if it did not."""
+        await self._run(lambda: self._withhold(file, data))
+
     async def write_note(self, note: str) -> None:
         """Readers find this head from now on."""
         await self._run(lambda: self._replace(self.path / CHECKPOINT_NAME, note.encode()))
@@ -50,6 +59,18 @@ class TileDirectory:
         self._replace(self.path / file.path, data)
         if file.is_full:
             shutil.rmtree(self.path / file.partial_directory, ignore_errors=True)
+
+    def _bundles(self, offset: int) -> list[TileFile]:
+        full = TileFile(ENTRIES, offset, TILE_WIDTH)
+        found = [full] if (self.path / full.path).is_file() else []
+        partial = self.path / full.partial_directory
+        widths = sorted(int(one.name) for one in partial.glob("*") if one.name.isdecimal())
+        return found + [TileFile(ENTRIES, offset, width) for width in widths]
+
+    def _withhold(self, file: TileFile, data: bytes) -> None:
+        path = self.path / file.path
+        if path.read_bytes() != data:
+            self._replace(path, data)
 
     def _replace(self, path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -32,12 +32,14 @@ from services.auditor.conflicts import (
     find_conflict,
 )
 from services.auditor.cosignature import Cosignature, check_witnessed
-from services.auditor.disclosure import is_public
+from services.auditor.disclosure import published_leaves
 from services.auditor.execution import Emitter, Heads
 from services.auditor.log_keys import KEY_ACTION, key_event
 from services.auditor.records import render_time_us
+from services.auditor.retention.remains import own_pruning
 from services.auditor.store import DamagedLogError, LogStore
-from services.auditor.tile_layout import ENTRIES, WITHHELD, changed_files, render_entries
+from services.auditor.tile_layout import ENTRIES, changed_files, render_entries
+from services.auditor.tiles import TILE_WIDTH
 from services.auditor.witness.exchange import CONFLICT, OK, AddCheckpoint
 from shared.adapters.callers import Caller
 from shared.contracts.log_heads import CompareHead, HeadCompared, WitnessSeen
@@ -102,6 +104,8 @@ class Publication:
         self._published: Final = published
         self._tiles: Final = tiles
         self._standings: Final = {client: WitnessStanding(client) for client in witnesses}
+        self._withheld: frozenset[int] = frozenset()
+        """Records that said prunings, whose records no bundle shows."""
         self._brought: Final[asyncio.Queue[ConflictError]] = asyncio.Queue()
 
     def seen(self) -> list[WitnessSeen]:
@@ -288,11 +292,25 @@ class Publication:
             if file.level == ENTRIES:
                 first = file.offset << 8
                 leaves = await self._log.leaves(first, first + file.width)
-                entries = [leaf if is_public(leaf) else WITHHELD for leaf in leaves]
-                await tiles.write(file, render_entries(entries))
+                await tiles.write(file, render_entries(published_leaves(leaves)))
             else:
                 await tiles.write(file, b"".join(await self._log.hashes(file.nodes)))
         await tiles.write_note(note)
+        await self._withhold_pruned(tiles)
+
+    async def _withhold_pruned(self, tiles: TileDirectory) -> None:
+        """No bundle shows a leaf that was pruned; after a start each that has one is looked at."""
+        carried_out = await self._log.carried_out() - self._withheld
+        offsets: set[int] = set()
+        for record in sorted(carried_out):
+            pruning = own_pruning(await self._log.record(record))
+            offsets |= {index // TILE_WIDTH for index in pruning.indexes}
+        for offset in sorted(offsets):
+            for file in await tiles.bundles(offset):
+                first = offset * TILE_WIDTH
+                leaves = await self._log.leaves(first, first + file.width)
+                await tiles.withhold(file, render_entries(published_leaves(leaves)))
+        self._withheld |= carried_out
 
 
 def _other_than(shown: str) -> Callable[[TreeHead, str], bool]:

@@ -1,25 +1,31 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""Places, releases and shows legal holds."""
+"""Answers how long records are kept and what is held, changes it, and prunes once a day."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from datetime import datetime
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import structlog
+
+from services.auditor.retention.execution import Pruner, read_holds
 from services.auditor.retention.holds import (
-    HOLD_ACTIONS,
-    KeptHolds,
     check_place,
     check_release,
-    holds_of,
     placed_event,
     released_event,
 )
+from services.auditor.retention.rules import next_rules, rules_event
 from services.auditor.sight import SeenSpaces, Sight
-from services.auditor.store import LogStore
+from services.auditor.store import LogStore, SupersededError
 from shared.adapters.callers import Caller
+from shared.adapters.exception_groups import plain_task_group
+from shared.adapters.kv import KeyValue
 from shared.adapters.outbox import Outbox
 from shared.adapters.service_layer import Handler
 from shared.contracts.base import Endpoint
@@ -35,12 +41,161 @@ from shared.contracts.holds import (
     PlaceHold,
     ReleaseHold,
 )
-from shared.outbox_records import Decision
+from shared.contracts.retention import (
+    GET_RETENTION,
+    PRUNE_RECORDS,
+    RETENTION,
+    RETENTION_KEY,
+    SET_RETENTION,
+    GetRetention,
+    PruneRecords,
+    RecordsPruned,
+    RetentionRecord,
+    RetentionRules,
+    RetentionSet,
+    RetentionShown,
+    SetRetention,
+)
+from shared.errors import FaultError, RefusedError
+from shared.moments import render_time
+from shared.outbox_records import Change, Decision
+
+DAY: Final = timedelta(days=1)
+PAUSE_SECONDS: Final = 60.0
+"""Between two looks at whether it is time."""
+
+_log = structlog.get_logger()
 
 
-async def read_holds(log: LogStore) -> KeptHolds:
-    """The holds that the log speaks of; what it has recorded holds."""
-    return holds_of(await log.of_actions(HOLD_ACTIONS, emitter="auditor"))
+class RetentionDesk:
+    """Answers how long records are kept, changes it, and prunes."""
+
+    def __init__(
+        self,
+        pruner: Pruner,
+        bucket: KeyValue[RetentionRecord],
+        outbox: Outbox,
+        sight: Sight,
+    ) -> None:
+        """Nothing is served yet."""
+        self._pruner: Final = pruner
+        self._bucket: Final = bucket
+        self._sight: Final = sight
+        self._set: Final = outbox.command(SET_RETENTION, self._decide)
+
+    def endpoints(self) -> dict[Endpoint[Any, Any], Handler]:
+        """What is served, and by which method."""
+        return {
+            GET_RETENTION: self.get_retention,
+            SET_RETENTION: self.set_retention,
+            PRUNE_RECORDS: self.prune,
+        }
+
+    async def get_retention(self, _: GetRetention, __: Caller) -> RetentionShown:
+        """The rules in force."""
+        entry = await self._bucket.get(RETENTION_KEY)
+        if entry is None:
+            return RetentionShown(retention=RetentionRules())
+        record = entry.value
+        return RetentionShown(
+            retention=record.retention,
+            generation=record.generation,
+            actor_key=record.actor_key,
+            actor_role=record.actor_role,
+            at=record.at,
+            reason=record.reason,
+        )
+
+    async def set_retention(self, command: SetRetention, caller: Caller) -> RetentionSet:
+        """The rules are these, or the refusal why not."""
+        reply = await self._set(command, caller)
+        assert isinstance(reply, RetentionSet)
+        return reply
+
+    async def prune(self, request: PruneRecords, caller: Caller) -> RecordsPruned:
+        """The next records that the rules let go of are pruned."""
+        if not request.dry_run:
+            await self._pruner.finish()
+        done = await self._pruner.prune(
+            await self._rules(),
+            now=datetime.now(UTC),
+            position=request.position,
+            dry_run=request.dry_run,
+            actor=caller.actor(),
+            reason=request.reason,
+        )
+        seen = await self._sight.of(caller.name)
+        by_rule: Counter[str] = Counter()
+        for (rule, audience), count in done.counts.items():
+            by_rule[rule] += count if audience in seen else 0
+        return RecordsPruned(
+            by_rule=dict(+by_rule),
+            held=sum(count for audience, count in done.held.items() if audience in seen),
+            examined=done.examined,
+            tree_size=done.tree_size,
+            position=done.position,
+        )
+
+    async def keep_up(self) -> None:
+        """Never returns: once a day everything is pruned that is due, if the rules say so.
+
+        What somebody said and did not do is done at the start, whatever the rules say by now.
+        """
+        due = datetime.now(UTC)
+        while True:
+            try:
+                if datetime.now(UTC) >= due:
+                    await self._pruner.finish()
+                    await self._prune_all()
+                    due = datetime.now(UTC) + DAY
+            except SupersededError:
+                raise
+            except FaultError as error:
+                _log.warning("pruning_delayed", why=error.message)
+            except RefusedError as error:  # credentials of an earlier release
+                _log.warning("nothing_is_pruned", why=error.message)
+                due = datetime.now(UTC) + DAY
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _prune_all(self) -> None:
+        rules, position = await self._rules(), 0
+        while rules.daily:
+            done = await self._pruner.prune(
+                rules, now=datetime.now(UTC), position=position, reason="daily"
+            )
+            if done.position is None:
+                return
+            position = done.position
+
+    async def _rules(self) -> RetentionRules:
+        entry = await self._bucket.get(RETENTION_KEY)
+        return entry.value.retention if entry is not None else RetentionRules()
+
+    async def _decide(
+        self, command: SetRetention, caller: Caller, command_id: str, now: datetime
+    ) -> Decision[RetentionSet]:
+        entry = await self._bucket.get(RETENTION_KEY)
+        before, revision = (entry.value, entry.revision) if entry is not None else (None, 0)
+        actor = caller.actor()
+        record = next_rules(
+            before, command, command_id=command_id, actor=actor, at=render_time(now)
+        )
+        return Decision(
+            reply=RetentionSet(command_id=command_id, generation=record.generation),
+            change=Change(RETENTION, RETENTION_KEY, record, revision=revision),
+            events=(rules_event(record, before, actor=actor),),
+        )
+
+
+@asynccontextmanager
+async def retaining(desk: RetentionDesk) -> AsyncIterator[None]:
+    """A block during which what is due is pruned."""
+    async with plain_task_group() as tasks:
+        work = tasks.create_task(desk.keep_up())
+        try:
+            yield
+        finally:
+            work.cancel()
 
 
 class HoldDesk:

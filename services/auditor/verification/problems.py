@@ -9,7 +9,8 @@ from typing import Final, Literal, NamedTuple
 
 Part = Literal[
     "log", "record", "tile", "entries", "checkpoint", "receipt", "channel", "gap", "export",
-    "span", "inventory", "hook point", "sighting", "digest", "event id", "chain", "chain span",
+    "span", "pruning", "inventory", "hook point", "sighting", "digest", "event id", "chain",
+    "chain span",
 ]  # fmt: skip
 SHOWN_CHARACTERS: Final = 60
 

@@ -16,7 +16,7 @@ import msgspec
 from services.auditor.admission import GAP_ACTION, Channel, EventKey, Record
 from services.auditor.checkpoint import CHECKPOINT_ACTION
 from services.auditor.log_keys import KEY_ACTION
-from services.auditor.merkle import Hash, leaf_hash
+from services.auditor.merkle import HASH_BYTES, Hash, leaf_hash
 from services.auditor.receipts import ReceiptHead
 from services.auditor.records import (
     PROBLEM_KIND,
@@ -27,6 +27,12 @@ from services.auditor.records import (
     read_kept,
     read_message,
 )
+from services.auditor.retention.remains import (
+    Pruning,
+    event_pruning,
+    is_remains,
+    read_remains,
+)
 from services.auditor.verification.problems import Problem, shown
 from services.auditor.verification.receipts import Mark
 from shared.canonical import canonical_bytes, sha256_hex
@@ -34,6 +40,9 @@ from shared.contracts.events import Envelope, Event
 
 Columns = Callable[[Record, int], tuple[Any, ...]]
 """The row that a store writes of a record, given when it was received."""
+
+PrunedColumns = Callable[[int, bytes, int, int], tuple[Any, ...]]
+"""The row of what remains of a record: by index, that leaf, receipt, place in the stream."""
 
 KeptHash = Callable[[int], Hash | None]
 """What the tile holds at an index; None if the tile is not there."""
@@ -68,14 +77,21 @@ class CheckedRow(NamedTuple):
     """The message, if it was believed."""
     time_us: int = 0
     """When it happened, as the message has it."""
+    pruning: Pruning | None = None
+    """What it says was pruned, if it is the auditor's word about that."""
+    pruned_by: int | None = None
+    """By whose word there is no more than this of the record."""
 
 
 class RowChecker:
     """Checks rows of one table."""
 
-    def __init__(self, names: Sequence[str], columns: Columns) -> None:
+    def __init__(
+        self, names: Sequence[str], columns: Columns, pruned_columns: PrunedColumns
+    ) -> None:
         self.names: Final = tuple(names)
         self._columns: Final = columns
+        self._pruned_columns: Final = pruned_columns
         self._index: Final = self.names.index("idx")
         self._leaf: Final = self.names.index("leaf")
         self._body: Final = self.names.index("body")
@@ -95,6 +111,8 @@ class RowChecker:
         data = leaf.encode("utf-8", "surrogateescape")
         own = leaf_hash(data)
         body = row[self._body]
+        if body is None and is_remains(data):
+            return self._pruned(row, data, kept_hash(index))
         if body is None:
             why = "it is gone, and nothing says that it was erased"
             return self._unbelieved(row, own, Problem("record", str(index), "body", why))
@@ -143,6 +161,34 @@ class RowChecker:
             key_change=_detail(event, KEY_ACTION, "statement"),
             mark=_mark(event, index) if event.data.action == CHECKPOINT_ACTION else None,
             gap=event.id if event.data.action == GAP_ACTION else "",
+            pruning=event_pruning(event, record=index),
+        )
+
+    def _pruned(self, row: Sequence[Any], data: bytes, kept: Hash | None) -> CheckedRow:
+        """What remains of a record: all else of it is as if it said nothing."""
+        index, received_us = row[self._index], row[self._received]
+        own = kept or Hash(bytes(HASH_BYTES))
+        remains = read_remains(data)
+        if remains is None or canonical_bytes(remains) != data:
+            why = "what remains of it cannot be read"
+            problem = Problem("record", str(index), "leaf", why)
+            return CheckedRow(own, [problem], None, 0, None, time_us=received_us)
+        expected = self._pruned_columns(index, data, received_us, row[self._stream])
+        problems = [
+            Problem(
+                "record",
+                str(index),
+                name,
+                f"it is {shown(got)} where {shown(wanted)} remains of a pruned record",
+            )
+            for name, got, wanted in zip(self.names, row, expected, strict=True)
+            if got != wanted
+        ]
+        of = remains.of
+        channel = Channel(of.emitter, of.audience) if of.emitter else None
+        key = EventKey(of.emitter, of.id) if of.emitter else None
+        return CheckedRow(
+            own, problems, channel, of.sequence, key, time_us=received_us, pruned_by=remains.by
         )
 
     def _unbelieved(self, row: Sequence[Any], own: Hash, problem: Problem) -> CheckedRow:

@@ -13,6 +13,7 @@ from services.auditor.receipts import ReceiptHead
 from services.auditor.tiles import TILE_LEVELS, TILE_WIDTH, Tile
 from services.auditor.verification.heads import KeptHead
 from services.auditor.verification.problems import Problem
+from services.auditor.verification.prunings import CarriedOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class LogSnapshot:
     """Earliest and latest time of each block of records."""
     spans_beyond: Sequence[int]
     """Those of them that the log's size does not cover."""
+    prunings: Sequence[CarriedOut]
+    """Those that were carried out."""
     unreadable: Sequence[Problem]
     """What is kept as JSON and is not as it was written, and rows that say that they are others."""
 

@@ -199,6 +199,7 @@ def _taken(watcher: Watcher, page: list[StoredRecord]) -> list[Alert]:
     return [
         alert
         for stored in page
+        if stored.pruned_by is None
         for alert in watcher.take(seen_stored(stored, audience_of(stored.leaf)))
     ]
 

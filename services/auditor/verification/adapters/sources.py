@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -24,11 +24,12 @@ from services.auditor.adapters import postgres_session, sqlite_database
 from services.auditor.adapters.log_rows import (
     BLOCK_RECORDS,
     json_text,
+    pruned_row,
     read_gap,
     read_ranges,
     record_row,
 )
-from services.auditor.adapters.postgres_rows import postgres_row
+from services.auditor.adapters.postgres_rows import postgres_row, postgres_values
 from services.auditor.adapters.postgres_schema import FORMAT
 from services.auditor.adapters.sqlite_rows import SCHEMA_VERSION
 from services.auditor.admission import Channel, Gap, Ranges, Record
@@ -38,6 +39,7 @@ from services.auditor.receipts import Receipt, unpack_head
 from services.auditor.tiles import TILE_WIDTH, Tile
 from services.auditor.verification.heads import KeptHead
 from services.auditor.verification.problems import Part, Problem, shown
+from services.auditor.verification.prunings import CarriedOut
 from services.auditor.verification.sequences import channel_name
 from services.auditor.verification.snapshot import LogSnapshot, likely_size
 from shared.errors import RefusedError
@@ -61,6 +63,12 @@ class LogSource(ABC):
     @abstractmethod
     def row_of(self, record: Record, received_us: int) -> tuple[Any, ...]:
         """The row that a store writes of a record."""
+
+    @abstractmethod
+    def pruned_row_of(
+        self, index: int, leaf: bytes, received_us: int, stream_sequence: int
+    ) -> tuple[Any, ...]:
+        """The row that a store leaves of a pruned record."""
 
     @abstractmethod
     def fetch(self, statement: str) -> list[Any]:
@@ -97,6 +105,18 @@ class LogSource(ABC):
         return self.query(
             "SELECT * FROM records WHERE idx >= {:d} AND idx < {:d} ORDER BY idx", first, stop
         )
+
+    def leaves(self, ranges: Iterable[tuple[int, int]]) -> list[bytes]:
+        """Of all records in the ranges that there are, in order."""
+        return [
+            leaf.encode("utf-8", "surrogateescape")
+            for first, last in ranges
+            for (leaf,) in self.query(
+                "SELECT leaf FROM records WHERE idx >= {:d} AND idx <= {:d} ORDER BY idx",
+                first,
+                last,
+            )
+        ]
 
     def tiles(self, wanted: Sequence[Tile]) -> dict[Tile, bytes]:
         """Those of `wanted` that exist."""
@@ -215,6 +235,13 @@ class LogSource(ABC):
             lowest_beyond=[position for (position,) in lowest_beyond],
             spans={block: (first, last) for block, first, last in spans},
             spans_beyond=[block for block, *_ in spans if not 0 <= block * BLOCK_RECORDS < size],
+            prunings=[
+                CarriedOut(*row)
+                for row in self.query(
+                    "SELECT record, audience, through_us, ran_before_us FROM prunings "
+                    "ORDER BY record"
+                )
+            ],
             unreadable=unreadable,
         )
 
@@ -249,6 +276,12 @@ class SqliteSource(LogSource):
     def row_of(self, record: Record, received_us: int) -> tuple[Any, ...]:
         """The row that a store writes of a record."""
         return record_row(record, received_us)
+
+    def pruned_row_of(
+        self, index: int, leaf: bytes, received_us: int, stream_sequence: int
+    ) -> tuple[Any, ...]:
+        """The row that a store leaves of a pruned record."""
+        return pruned_row(index, leaf, received_us=received_us, stream_sequence=stream_sequence)
 
     def fetch(self, statement: str) -> list[Any]:
         """Rows of one statement; text that is no UTF-8 comes as Python can hold it."""
@@ -291,6 +324,13 @@ class PostgresSource(LogSource):
     def row_of(self, record: Record, received_us: int) -> tuple[Any, ...]:
         """The row that a store writes of a record."""
         return postgres_row(record, received_us)
+
+    def pruned_row_of(
+        self, index: int, leaf: bytes, received_us: int, stream_sequence: int
+    ) -> tuple[Any, ...]:
+        """The row that a store leaves of a pruned record."""
+        row = pruned_row(index, leaf, received_us=received_us, stream_sequence=stream_sequence)
+        return postgres_values(row)
 
     def fetch(self, statement: str) -> list[Any]:
         """Rows of one statement."""

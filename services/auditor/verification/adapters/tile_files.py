@@ -92,7 +92,7 @@ def verify_tiles(
         1 + len(heads),
         problems.kept,
         problems.count,
-        sum(withheld),
+        withheld=sum(withheld),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, TypeVar
 from services.auditor.adapters.log_rows import BLOCK_RECORDS
 from services.auditor.checkpoint import CheckpointError, VerifierKey
 from services.auditor.merkle import Hash
+from services.auditor.retention.remains import Pruning
 from services.auditor.verification.adapters import work
 from services.auditor.verification.adapters.indexes import check_indexes
 from services.auditor.verification.adapters.sources import LogSource, opened
@@ -27,6 +28,12 @@ from services.auditor.verification.heads import (
 )
 from services.auditor.verification.inventory import InventoryReplay
 from services.auditor.verification.problems import Problem, Problems, shown
+from services.auditor.verification.prunings import (
+    PrunedRun,
+    check_carried_out,
+    check_pruned,
+    check_remains,
+)
 from services.auditor.verification.receipts import Arrival, KeptPlace, Mark, check_receipts
 from services.auditor.verification.sequences import (
     SequenceReplay,
@@ -64,6 +71,8 @@ class VerifiedLog(NamedTuple):
     """Signed heads that were checked."""
     problems: list[Problem]
     problem_count: int
+    pruned: int = 0
+    """Records that were pruned, as the log says: their leaves' hashes are in the tree."""
     withheld: int = 0
     """Entries of a log as files that show no more than their leaf's hash."""
 
@@ -119,6 +128,7 @@ def verify_store(
         checkpoints=len(every),
         problems=found.problems.kept,
         problem_count=found.problems.count,
+        pruned=found.pruned,
     )
 
 
@@ -136,6 +146,8 @@ class _Findings:
         self.tiles: Final[list[DerivedTile]] = []
         self.heads: Final[list[KeptHead]] = []
         self.key_changes: Final[list[tuple[int, str]]] = []
+        self._prunings: Final[dict[int, Pruning]] = {}
+        self._pruned: Final[list[PrunedRun]] = []
         self.problems: Final = Problems(limit)
         self.problems.extend(check_extent(log))
 
@@ -152,7 +164,14 @@ class _Findings:
         self.problems.extend(check_spans(stretch.spans, self._log.spans))
         self.tiles.extend(stretch.tiles)
         self.heads.extend(stretch.heads)
+        self._prunings.update({one.record: one for one in stretch.prunings})
+        self._pruned.extend(stretch.pruned)
         self.key_changes.extend(stretch.key_changes)
+
+    @property
+    def pruned(self) -> int:
+        """Records of which no more than that remains."""
+        return sum(run.last - run.first + 1 for run in self._pruned)
 
     def conclude(
         self,
@@ -170,6 +189,13 @@ class _Findings:
             self._marks.extend(marks)
         place = KeptPlace(log.size, log.receipts, log.stream_id, log.stream_sequence)
         problems.extend(check_receipts(self._arrivals, source.receipts(), self._marks, place))
+        doubted = frozenset(one.at for one in problems.kept if one.part == "record")
+        said, known = self._prunings, frozenset(row.record for row in log.prunings)
+        problems.extend(check_carried_out(log.prunings, said, doubted=doubted))
+        problems.extend(check_pruned(self._pruned, said, known, doubted=doubted))
+        for record in sorted(known & said.keys()):
+            leaves = source.leaves(said[record].ranges)
+            problems.extend(check_remains(said[record], leaves))
         problems.extend(check_indexes(source, self._inventory, size=log.said_size))
         names = sorted({key.name for key in keys})
         if names and log.origin not in names:

@@ -16,12 +16,14 @@ from services.auditor.adapters.log_rows import spans_of
 from services.auditor.admission import Record
 from services.auditor.checkpoint import VerifierKey
 from services.auditor.merkle import HASH_BYTES, Hash, tree_root
+from services.auditor.retention.remains import Pruning
 from services.auditor.sightings import ACTIONS, sightings
 from services.auditor.tiles import TILE_WIDTH, Tile, hash_reader
 from services.auditor.verification.adapters.sources import LogSource, opened
 from services.auditor.verification.heads import KeptHead, check_head, check_statement
 from services.auditor.verification.inventory import SightingColumns, in_columns
 from services.auditor.verification.problems import Problem, Problems
+from services.auditor.verification.prunings import PrunedRun, PrunedRuns
 from services.auditor.verification.receipts import Arrival, ArrivalBuilder, Mark
 from services.auditor.verification.rows import CheckedRow, RowChecker
 from services.auditor.verification.sequences import RunBuilder, SequenceRun
@@ -65,6 +67,10 @@ class Stretch(NamedTuple):
     """Id and index of each record that says a gap."""
     heads: list[KeptHead]
     """Those that the auditor said, and the log has recorded."""
+    prunings: list[Pruning]
+    """What was said to be pruned."""
+    pruned: list[PrunedRun]
+    """Records of which something remains."""
     key_changes: list[tuple[int, str]]
     """Index and statement of those that are recorded."""
 
@@ -95,7 +101,9 @@ class Worker:
         source = self.source(task.place)
         wanted = [Tile(0, offset) for offset in range(first // TILE_WIDTH, -(-stop // TILE_WIDTH))]
         kept = source.tiles(wanted)
-        reading = _Stretch(task, kept, RowChecker(source.columns, source.row_of))
+        reading = _Stretch(
+            task, kept, RowChecker(source.columns, source.row_of, source.pruned_row_of)
+        )
         for row in reading.every(source.rows(first, stop), first, stop):
             reading.take(row)
         return reading.finish(first, stop)
@@ -146,6 +154,8 @@ class _Stretch:
         self._marks: Final[list[Mark]] = []
         self._gaps: Final[list[tuple[str, int]]] = []
         self._heads: Final[list[KeptHead]] = []
+        self._prunings: Final[list[Pruning]] = []
+        self._pruned: Final = PrunedRuns()
         self._key_changes: Final[list[tuple[int, str]]] = []
         self._is_torn = False
 
@@ -187,6 +197,8 @@ class _Stretch:
             self._marks,
             self._gaps,
             self._heads,
+            self._prunings,
+            self._pruned.runs,
             self._key_changes,
         )
 
@@ -203,6 +215,10 @@ class _Stretch:
             self._gaps.append((checked.gap, index))
         if checked.head:
             self._heads.append(KeptHead(checked.head, f"record {index}"))
+        if checked.pruning is not None:
+            self._prunings.append(checked.pruning)
+        if checked.pruned_by is not None:
+            self._pruned.add(index, checked.pruned_by)
         if checked.key_change:
             self._key_changes.append((index, checked.key_change))
 

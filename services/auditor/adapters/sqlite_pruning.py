@@ -1,0 +1,176 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""Records of a log in SQLite that are pruned, in one transaction with the indexes beside them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from services.auditor.adapters.log_rows import (
+    BLOCK_RECORDS,
+    COLUMNS,
+    STORED,
+    json_text,
+    pruned_row,
+    stored_record,
+)
+from services.auditor.adapters.sqlite_timelines import make_spans
+from services.auditor.retention.holds import HOLD_ACTIONS, KeptHolds, holds_of
+from services.auditor.retention.remains import Pruning
+from services.auditor.retention.selection import removed_leaves, said_of_places
+from services.auditor.sightings import Sighting
+from services.auditor.store import PrunedUntil
+from shared.contracts.events import Audience
+
+SCHEMA: Final = """
+CREATE TABLE prunings (
+    record INTEGER PRIMARY KEY,
+    audience TEXT NOT NULL,
+    through_us INTEGER NOT NULL,
+    ran_before_us INTEGER NOT NULL
+) STRICT;
+"""
+"""A row for each `log.prune` that was carried out."""
+_POINT: Final = (
+    "SELECT number FROM hook_points "
+    "WHERE node = ? AND netns = ? AND interface = ? AND hook = ? AND audience = ?"
+)
+_NEWEST: Final = (
+    "SELECT sequence, idx FROM sightings WHERE point = ? AND is_observed = ? AND from_us <= ? "
+    "ORDER BY from_us DESC, sequence DESC, idx DESC LIMIT 1"
+)
+_SETTLE: Final = """
+UPDATE sightings AS s SET from_us = (SELECT min(r.time_us) FROM sightings l
+    JOIN records r ON r.idx = l.idx
+    WHERE l.point = s.point AND (l.rowid = s.rowid OR l.sequence > s.sequence))
+WHERE point = ? AND from_us <> (SELECT time_us FROM records WHERE records.idx = s.idx)
+"""
+"""Those that count from the time of a later one, which may be gone."""
+_SPANS: Final = f"""
+UPDATE spans SET
+    first_us = (SELECT min(time_us) FROM records
+        WHERE idx >= block * {BLOCK_RECORDS} AND idx < (block + 1) * {BLOCK_RECORDS}),
+    last_us = (SELECT max(time_us) FROM records
+        WHERE idx >= block * {BLOCK_RECORDS} AND idx < (block + 1) * {BLOCK_RECORDS})
+WHERE block = ?
+"""  # noqa: S608 # constants
+_ASSIGNED: Final = ", ".join(f"{name} = ?" for name in COLUMNS[1:])
+_REPLACE: Final = f"UPDATE records SET {_ASSIGNED} WHERE idx = ?"  # noqa: S608 # constants
+
+
+def standing(
+    connection: sqlite3.Connection, said: Iterable[tuple[Sighting, int]]
+) -> frozenset[int]:
+    """Records without which it would not be known what ran at the given time and since.
+
+    Args:
+        connection: In a transaction.
+        said: What records say of hook points, each with a time, microseconds since 1970.
+    """
+    found = set()
+    for one, at_us in said:
+        number = _number(connection, one)
+        newest = connection.execute(_NEWEST, (number, one.is_observed, at_us)).fetchone()
+        if newest is None or newest[:2] <= (one.sequence, one.record):
+            found.add(one.record)
+        else:
+            (from_us,) = connection.execute(
+                "SELECT from_us FROM sightings WHERE point = ? AND sequence = ? AND idx = ?",
+                (number, one.sequence, one.record),
+            ).fetchone()
+            found |= {one.record} if from_us > at_us else set()
+    return frozenset(found)
+
+
+def carry_out(connection: sqlite3.Connection, pruning: Pruning) -> int:
+    """The records that it names are pruned, but for those that are held; how many.
+
+    In the open transaction.
+    """
+    holds = _holds(connection)
+    named = json_text(list(pruning.indexes))
+    rows = connection.execute(
+        f"SELECT {STORED} FROM records WHERE idx IN (SELECT value FROM json_each(?))",  # noqa: S608
+        (named,),
+    )
+    records = {row[0]: stored_record(row) for row in rows}
+    leaves = removed_leaves(pruning, records.values(), holds)
+    replace_rows(
+        connection,
+        [
+            pruned_row(
+                index,
+                leaf,
+                received_us=records[index].received_us,
+                stream_sequence=records[index].stream_sequence,
+            )
+            for index, leaf in leaves
+        ],
+    )
+    forget_places(connection, said_of_places(records[index] for index, _ in leaves))
+    connection.execute(
+        "INSERT OR REPLACE INTO prunings VALUES (?, ?, ?, ?)",
+        (pruning.record, pruning.audience, pruning.through_us, pruning.ran_before_us),
+    )
+    return len(leaves)
+
+
+def replace_rows(connection: sqlite3.Connection, rows: Sequence[Sequence[object]]) -> None:
+    """The records have these rows, in the open transaction."""
+    connection.executemany(_REPLACE, [(*row[1:], row[0]) for row in rows])
+    blocks = sorted({int(str(row[0])) // BLOCK_RECORDS for row in rows})
+    connection.executemany(_SPANS, [(block,) for block in blocks])
+
+
+def forget_places(connection: sqlite3.Connection, said: Sequence[Sighting]) -> None:
+    """The index of what ran where holds nothing of these, in the open transaction."""
+    points = set()
+    for one in said:
+        number = _number(connection, one)
+        points.add(number)
+        connection.execute(
+            "DELETE FROM sightings WHERE point = ? AND sequence = ? AND idx = ?",
+            (number, one.sequence, one.record),
+        )
+        connection.executemany(
+            "DELETE FROM sighted_digests WHERE digest = ? AND point = ? AND sequence = ? "
+            "AND idx = ?",
+            [(digest, number, one.sequence, one.record) for digest in sorted(one.digests)],
+        )
+    connection.executemany(_SETTLE, [(point,) for point in sorted(points)])
+    if points:
+        make_spans(connection, points)
+
+
+def carried_out(connection: sqlite3.Connection) -> frozenset[int]:
+    """Records that said prunings which were carried out."""
+    return frozenset(record for (record,) in connection.execute("SELECT record FROM prunings"))
+
+
+def pruned_until(connection: sqlite3.Connection, audiences: frozenset[Audience]) -> PrunedUntil:
+    """Up to when records of these audiences may be missing."""
+    found = connection.execute(
+        "SELECT max(through_us), max(ran_before_us), max(record) FROM prunings "
+        "WHERE audience IN (SELECT value FROM json_each(?))",
+        (json_text(sorted(audiences)),),
+    ).fetchone()
+    return PrunedUntil(*(one or 0 for one in found))
+
+
+def _number(connection: sqlite3.Connection, one: Sighting) -> int:
+    place = one.place
+    key = (place.node, place.netns, place.interface, place.hook, one.audience)
+    row: tuple[int] | None = connection.execute(_POINT, key).fetchone()
+    return row[0] if row is not None else 0
+
+
+def _holds(connection: sqlite3.Connection) -> KeptHolds:
+    marks = ",".join("?" * len(HOLD_ACTIONS))
+    rows = connection.execute(
+        f"SELECT {STORED} FROM records WHERE action IN ({marks}) "  # noqa: S608 # marks
+        "AND emitter = 'auditor' AND problem = '' ORDER BY idx",
+        HOLD_ACTIONS,
+    )
+    return holds_of([stored_record(row) for row in rows])
