@@ -12,3 +12,8 @@ app.command("cli.report_schedules:app", name="schedule", help="Reports made by t
 app.command("cli.kept_reports:list_", name="list", help="Reports that were made by a schedule.")
 app.command("cli.kept_reports:get", help="One of them.")
 app.command("cli.audit_findings:findings", help="What is not as the licence policy wants it.")
+app.command(
+    "cli.audit_policy_replay:policy_replay_",
+    name="policy-replay",
+    help="What another licence policy would have said.",
+)

@@ -53,6 +53,7 @@ from shared.licensing.drift import RULE as DRIFT
 from shared.licensing.drift import drift_findings
 from shared.licensing.package import LicensedPackage
 from shared.licensing.policies import LicencePolicy
+from shared.licensing.replay import facts_of
 from shared.licensing.verdict import check_licences, refusals, with_rule
 from shared.licensing.waivers import subject_of, uses, waive
 from shared.moments import render_time
@@ -284,7 +285,8 @@ def publication_event(
 
     `details`: archive_sha256, manifest_sha256, signer (key ids that the envelope names), licence
     (SPDX expression), elf_licence (object file to its string) and licences (the verdict: policy,
-    outcome, every rule that did not simply hold, elections), published_before (trust roots of
+    outcome, every rule that did not simply hold, elections), licence_facts (what another policy
+    needs to be asked), published_before (trust roots of
     other installations, oldest first).  What was not verified when a
     publication was refused is not claimed: name, version and licences are left out then.
 
@@ -315,6 +317,9 @@ def publication_event(
             details["submitted"] = list(version.lifecycle.targets)
         if version.licences is not None:
             details["licences"] = _spoken(version.licences)
+            details["licence_facts"] = msgspec.to_builtins(
+                facts_of(version.manifest, version.source_licences)
+            )
     if refusal is not None:
         details |= {"code": refusal.code, "message": refusal.message}
     return EventBody(
@@ -352,7 +357,7 @@ def use_events(version: PackageVersion) -> tuple[EventBody, ...]:
 
 def _spoken(verdict: LicenceVerdict) -> dict[str, Any]:
     """The verdict for the audit log: rules that hold are counted."""
-    told = tuple(one for one in verdict.findings if one.outcome != "passed")
+    told = tuple(one for one in verdict.findings if one.outcome != "passed" or one.text)
     spoken: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(verdict, findings=told))
     return {**spoken, "passed": len(verdict.findings) - len(told)}
 

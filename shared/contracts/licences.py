@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any, Final, Literal
 
 from shared.contracts.base import Document, Message
+from shared.contracts.package_manifest import FileGroup
 
 LicenceOutcome = Literal["passed", "noted", "review", "refused"]
 """`noted`: worth knowing; `review`: somebody has to look; `refused`: it cannot be published."""
@@ -54,6 +55,30 @@ class LicenceVerdict(Message, frozen=True, kw_only=True):
     """The gravest among the findings."""
     findings: tuple[LicenceFinding, ...]
     elections: tuple[LicenceElection, ...] = ()
+
+
+class TaggedFiles(Message, frozen=True, kw_only=True):
+    """Files of one group that state one licence."""
+
+    group: FileGroup
+    tag: str
+    """Their SPDX tag."""
+    path: str
+    """Of one of them."""
+
+
+class LicenceFacts(Message, frozen=True, kw_only=True):
+    """What a policy is asked about, so that another one can be asked later."""
+
+    licence: str
+    """SPDX expression of the kernel code, as the manifest says it."""
+    licences: dict[FileGroup, str] = {}
+    """The same of groups of files."""
+    platforms: tuple[str, ...] = ()
+    tags: tuple[TaggedFiles, ...] = ()
+    """Of groups of which the manifest says nothing; each pair of group and tag once."""
+    more_tags: int = 0
+    """Further pairs that are left out."""
 
 
 class StatedLicence(Document, frozen=True, kw_only=True):

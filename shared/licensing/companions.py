@@ -116,7 +116,7 @@ def _joined(
     copyleft = [arms for arms in asking.values() if not any(map(is_permissive, arms))]
     if excluding:
         text = f"is linked to {listed(excluding)}, whose licence excludes that of the executable"
-        outcome = package.policy.outcomes.get(RULE, "refused")
+        outcome = package.policy.outcome_of(RULE)
     elif binding:
         text = (
             f"is a work under the GPL as it is handed out, since it is linked to {listed(binding)}"
@@ -129,7 +129,8 @@ def _joined(
         return
     licences = {name: sorted(map(render_arm, arms)) for name, arms in sorted(works.items())}
     fix = "offer the executable under that licence as well, or link it to another library"
-    yield finding(RULE, outcome, path, text, fix, **evidence, libraries=licences)
+    said = {"excluding": excluding} if excluding else {}
+    yield finding(RULE, outcome, path, text, fix, **evidence, libraries=licences, **said)
 
 
 def _is_weak(arm: Arm) -> bool:

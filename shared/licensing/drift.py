@@ -54,7 +54,7 @@ def _expressions(
             continue
         yield finding(
             RULE,
-            after.policy.outcomes.get(RULE, "refused") if is_released else "review",
+            after.policy.outcome_of(RULE) if is_released else "review",
             after.expression_path(group),
             f"was '{was}' in {before.manifest.version}, the newest release, and is '{now}' now",
             _SAME,

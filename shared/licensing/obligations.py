@@ -39,7 +39,7 @@ def texts_present(package: LicensedPackage) -> Iterator[LicenceFinding]:
     if missing:
         yield finding(
             "texts-present",
-            package.policy.outcomes.get("texts-present", "review"),
+            package.policy.outcome_of("texts-present"),
             "archive[LICENSES]",
             f"the archive has no text of {', '.join(missing)}",
             f"put LICENSES/{missing[0]}.txt into the package's folder (`reuse download`)",
@@ -88,14 +88,14 @@ def _without_source(
     if sources:
         text = "no source in the archive has the object's name"
         return finding("source-present", "noted", f"archive[{path}]", text, fix, **evidence)
-    outcome = package.policy.outcomes.get("source-present", "review")
+    outcome = package.policy.outcome_of("source-present")
     text = f"is taken under {elected} and its source is not in the archive"
     return finding("source-present", outcome, f"archive[{path}]", text, fix, **evidence)
 
 
 def source_tags(package: LicensedPackage) -> Iterator[LicenceFinding]:
     """Every choice that is promised of a group of files is offered by each of them with a tag."""
-    outcome = package.policy.outcomes.get("source-tags", "review")
+    outcome = package.policy.outcome_of("source-tags")
     for path, tag in sorted(package.source_licences.items()):
         group = package.group_of(path)
         # What is shared becomes part of the kernel's objects, unless it has its own promise.

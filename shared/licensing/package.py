@@ -50,6 +50,11 @@ class LicensedPackage:
         return {"kernel": manifest.licence, **manifest.licences}
 
     @property
+    def platforms(self) -> tuple[str, ...]:
+        """What the code is meant for."""
+        return self.manifest.platforms
+
+    @property
     def declared(self) -> str:
         """The expression of the kernel code."""
         return self.expressions["kernel"]
@@ -73,8 +78,7 @@ class LicensedPackage:
 
     def group_of(self, path: str) -> FileGroup:
         """What a file is for: as the manifest says, else by its suffix."""
-        stated = stated_groups(path, self.manifest.file_groups)
-        return stated[0] if stated else group_by_suffix(path)
+        return group_of_file(self.manifest, path)
 
     def stated(self, facts: ElfFacts) -> frozenset[Arm]:
         """The choices that a string outside the kernel's list names; none if it names another.
@@ -124,6 +128,12 @@ class LicensedPackage:
                         kernels=self.kernels,
                     ),
                 )
+
+
+def group_of_file(manifest: PackageManifest, path: str) -> FileGroup:
+    """What a file is for: as the manifest says, else by its suffix."""
+    stated = stated_groups(path, manifest.file_groups)
+    return stated[0] if stated else group_by_suffix(path)
 
 
 def _as_reference(licence: str) -> str:

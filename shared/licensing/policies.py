@@ -9,6 +9,7 @@ less: what the kernel refuses and what is false is refused under each.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta
@@ -33,6 +34,18 @@ SettableRule = Literal[
 ]
 SHIPPED: Final = ("cncf", "gpl-ok", "lfn-l3af", "permissive-only")
 DEFAULT_POLICY: Final = "gpl-ok"
+
+
+USUAL_OUTCOMES: Final[Mapping[SettableRule, LicenceOutcome]] = {
+    "companion-libraries": "refused",
+    "identifiers-known": "review",
+    "licence-drift": "refused",
+    "texts-present": "review",
+    "under-declared": "noted",
+    "source-present": "review",
+    "source-tags": "review",
+}
+"""How grave it is when a rule does not hold, where a pack says nothing."""
 
 
 class GroupRule(Document, frozen=True, kw_only=True):
@@ -80,6 +93,10 @@ class LicencePolicy(Document, frozen=True, kw_only=True):
     cross_platform: CrossPlatformRule | None = None
     outcomes: dict[SettableRule, LicenceOutcome] = {}
     """How grave it is when a rule does not hold, where it is another than usual."""
+
+    def outcome_of(self, rule: SettableRule) -> LicenceOutcome:
+        """How grave it is when the rule does not hold."""
+        return self.outcomes.get(rule, USUAL_OUTCOMES[rule])
 
 
 def parse_policy(text: str, *, path: str) -> LicencePolicy:

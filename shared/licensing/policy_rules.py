@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 from shared.contracts.licences import LicenceFinding
 from shared.contracts.package_manifest import FileGroup
@@ -15,10 +16,48 @@ from shared.licensing.expressions import (
     bare,
     parse_expression,
 )
-from shared.licensing.package import LicensedPackage, finding
+from shared.licensing.package import finding
+from shared.licensing.policies import LicencePolicy
 
 
-def policy_groups(package: LicensedPackage) -> Iterator[LicenceFinding]:
+class PolicySubject(Protocol):
+    """What a pack is asked about: less than all that is known of a package."""
+
+    @property
+    def policy(self) -> LicencePolicy:
+        """The pack."""
+
+    @property
+    def platforms(self) -> tuple[str, ...]:
+        """What the code is meant for."""
+
+    @property
+    def declared(self) -> str:
+        """The expression of the kernel code."""
+
+    @property
+    def arms(self) -> frozenset[Arm]:
+        """The choices that the kernel code is offered under."""
+
+    @property
+    def expressions(self) -> Mapping[FileGroup, str]:
+        """What is said of the kernel code, and of each group that is named."""
+
+    @property
+    def source_licences(self) -> Mapping[str, str]:
+        """SPDX tags by path."""
+
+    def arms_of(self, group: FileGroup) -> frozenset[Arm]:
+        """The choices that a group is offered under."""
+
+    def expression_path(self, group: FileGroup = "kernel") -> str:
+        """Where the manifest says it."""
+
+    def group_of(self, path: str) -> FileGroup:
+        """What a file is for."""
+
+
+def policy_groups(package: PolicySubject) -> Iterator[LicenceFinding]:
     """Each group of files as a whole, and files that state a licence, are what the policy takes.
 
     Files are judged by what their group is declared to be under; those of a group of which the
@@ -49,9 +88,9 @@ def policy_groups(package: LicensedPackage) -> Iterator[LicenceFinding]:
             yield from _asked_of(package, group, arms, f"archive[{path}]", tag, file=path)
 
 
-def policy_platforms(package: LicensedPackage) -> Iterator[LicenceFinding]:
+def policy_platforms(package: PolicySubject) -> Iterator[LicenceFinding]:
     """Code that is meant for more than Linux may be taken on the other platforms."""
-    rule, platforms = package.policy.cross_platform, package.manifest.platforms
+    rule, platforms = package.policy.cross_platform, package.platforms
     others = [one for one in platforms if one != "linux"]
     if rule is None or not others or not package.arms:
         return
@@ -69,7 +108,7 @@ def policy_platforms(package: LicensedPackage) -> Iterator[LicenceFinding]:
 
 
 def _asked_of(
-    package: LicensedPackage,
+    package: PolicySubject,
     group: FileGroup,
     arms: frozenset[Arm],
     path: str,

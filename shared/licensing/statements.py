@@ -63,7 +63,7 @@ def identifiers_known(package: LicensedPackage) -> Iterator[LicenceFinding]:
         if unknown:
             yield finding(
                 "identifiers-known",
-                package.policy.outcomes.get("identifiers-known", "review"),
+                package.policy.outcome_of("identifiers-known"),
                 package.expression_path(group),
                 f"names {listed(unknown)}, which the SPDX list does not have",
                 "use the identifier of the SPDX list, or LicenseRef- and a name of your own",
@@ -123,7 +123,7 @@ def under_declared(package: LicensedPackage) -> Iterator[LicenceFinding]:
         if dual and facts.licence in ("GPL", "GPL v2"):
             yield finding(
                 "under-declared",
-                package.policy.outcomes.get("under-declared", "noted"),
+                package.policy.outcome_of("under-declared"),
                 f"archive[{facts.path}].license",
                 f"tells the kernel '{facts.licence}' where the manifest offers more",
                 f"'{dual[0]}' says the same to the kernel and more to people",

@@ -147,6 +147,10 @@ def test_the_event_of_a_publication_names_signer_and_licences() -> None:
         "licence": "GPL-2.0-only OR BSD-2-Clause",
         "elf_licence": {"one.bpf.o": "Dual BSD/GPL"},
         "channels": ["stable"],
+        "licence_facts": {
+            "licence": "GPL-2.0-only OR BSD-2-Clause",
+            "platforms": ("linux",),
+        },
         "licences": {
             "policy": "gpl-ok",
             "policy_version": "1.0.0",

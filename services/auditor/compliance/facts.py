@@ -19,11 +19,10 @@ from typing import Any, Final
 
 import msgspec
 
-from services.auditor.disclosure import audience_of
 from services.auditor.query import StoredRecord
 from services.auditor.records import UnbelievableError, parse_time_us, try_event
 from shared.contracts.base import Message
-from shared.contracts.events import Audience
+from shared.contracts.events import Audience, Event
 from shared.contracts.findings import ANNOTATE, RESOLVE
 from shared.contracts.licences import LicenceOutcome
 from shared.contracts.reviews import REVOKE
@@ -121,8 +120,16 @@ class ComplianceFact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 def read_fact(stored: StoredRecord) -> ComplianceFact | None:
     """What a believed record says of compliance; None: it cannot be read, or not all of it."""
     event = try_event(stored.body) if stored.body is not None else None
-    if event is None:
-        return None
+    return event_fact(event, index=stored.index) if event is not None else None
+
+
+def event_fact(event: Event, *, index: int) -> ComplianceFact | None:
+    """What a believed event says of compliance; None: it cannot be read, or not all of it.
+
+    Args:
+        event: Whose subject the server vouched for.
+        index: Number of its record.
+    """
     body = event.data
     try:
         details = msgspec.convert(body.details, Details)
@@ -133,9 +140,9 @@ def read_fact(stored: StoredRecord) -> ComplianceFact | None:
         return None
     actor = body.actor
     return ComplianceFact(
-        index=stored.index,
+        index=index,
         time_us=time_us,
-        audience=audience_of(stored.leaf),
+        audience=event.audience,
         emitter=event.emitter,
         sequence=event.sequence,
         action=body.action,
