@@ -5,8 +5,8 @@
 Pure.
 
 Rules:
- * Chunks of one version's archive that one caller asks for, to take it to one place, are one handing out, as
-   long as LAPSE does not pass between them.
+ * Chunks of one version's archive that one caller asks for, to take it to one place, are one
+   handing out, as long as LAPSE does not pass between them.
  * It is begun by whichever chunk is asked for first.
  * What nodes are given, to run it, is none: their events say what they run.
 """
