@@ -16,6 +16,8 @@ from shared.contracts.base import API, Endpoint, Message, Request
 from shared.contracts.licences import ProgramLicence
 
 SNAPSHOT: Final = "node.snapshot"
+MAX_PLACES_NAMED: Final = 200
+"""Hook points that are named of one chain; all are counted."""
 Source = Literal["change", "observation"]
 
 
@@ -141,5 +143,52 @@ class RunsFound(Message, frozen=True, kw_only=True):
     began, because records that said it were pruned.  Empty: none were."""
 
 
+class ChainInRange(Message, frozen=True, kw_only=True):
+    """One chain of programs, on whichever hook points it ran within a range of time."""
+
+    key: str
+    """Digest of what tells it from all others."""
+    program_tag: str = ""
+    """The kernel's digest of its instructions."""
+    running: tuple[RunningProgram, ...] | None = None
+    """First to run first, without their revisions; null: nobody said it."""
+    since: str
+    """When it ran first within the range."""
+    until: str = ""
+    """When it ran last; empty: it ran when the range ended."""
+    record: int
+    """Index of the record that says that it ran then."""
+    hook_points: int
+    """On how many it ran."""
+    places: tuple[HookPlace, ...]
+    """The first MAX_PLACES_NAMED, by place."""
+
+
+class GetRange(Request, frozen=True, kw_only=True):
+    """What ran at any moment of a range of time, by the nodes' clocks."""
+
+    since: Annotated[str, Meta(max_length=64)] = ""
+    """RFC 3339, inclusive; empty: from the beginning."""
+    until: Annotated[str, Meta(max_length=64)] = ""
+    """RFC 3339, exclusive; empty: now."""
+    node: Annotated[str, Meta(max_length=63)] = ""
+    """Empty: every node."""
+    after: Annotated[str, Meta(max_length=64)] = ""
+    """Go on behind the chain with this key: `next` of the page before."""
+
+
+class RangeShown(Message, frozen=True, kw_only=True):
+    """Chains by key; one page."""
+
+    since: str
+    until: str
+    chains: tuple[ChainInRange, ...]
+    tree_size: int
+    """Leaves in the log when this was read."""
+    next: str = ""
+    """Where the next page goes on; empty: this is the end."""
+
+
 GET_INVENTORY: Final = Endpoint(f"{API}.auditor.inventory.get", GetInventory, InventoryShown)
 FIND_RUNS: Final = Endpoint(f"{API}.auditor.run.find", FindRuns, RunsFound)
+GET_RANGE: Final = Endpoint(f"{API}.auditor.inventory.range", GetRange, RangeShown)

@@ -159,6 +159,7 @@ _AUDIT: Final = (
     audit.PROVE_RECORD,
     inventory.GET_INVENTORY,
     inventory.FIND_RUNS,
+    inventory.GET_RANGE,
     watching.GET_WATCH_RULES,
     holds.PLACE_HOLD,
     holds.RELEASE_HOLD,

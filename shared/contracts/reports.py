@@ -54,7 +54,10 @@ class DistributionOptions(_Options, frozen=True, kw_only=True, tag="distribution
 
 
 class BillOptions(_Options, frozen=True, kw_only=True, tag="sbom"):
-    """Bill of materials of what ran at the end of the time."""
+    """Bill of materials of what ran."""
+
+    of: Literal["end", "range"] = "end"
+    """When the time ended, with every hook point; or at any moment of it, with every chain."""
 
     node: NodeOrAll = ""
     """Empty: every node."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from shared.contracts.inventory import HookRun, RunningProgram
+from shared.contracts.inventory import ChainInRange, HookPlace, HookRun, RunningProgram
 
 
 @dataclass(slots=True)
@@ -73,8 +73,7 @@ class RanHookPoint:
     @property
     def name(self) -> str:
         """As `node/netns/interface/hook`."""
-        place = self.run.place
-        return "/".join(filter(None, (place.node, place.netns, place.interface, place.hook)))
+        return place_name(self.run.place)
 
     @property
     def is_complete(self) -> bool:
@@ -83,11 +82,25 @@ class RanHookPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class RanTogether:
+    """One chain, wherever it ran within a range of time."""
+
+    chain: ChainInRange
+    packages: tuple[str, ...]
+    """References, first to run first."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it is known what it consisted of."""
+        return self.chain.running is not None
+
+
+@dataclass(frozen=True, slots=True)
 class RanThen:
-    """Everything that ran at a moment."""
+    """Everything that ran at a moment, or at any moment of a range."""
 
     at: str
-    """RFC 3339 UTC."""
+    """RFC 3339 UTC; of a range the first moment behind it."""
     tree_size: int
     """Leaves of the log when it was asked."""
     node: str
@@ -95,17 +108,23 @@ class RanThen:
     packages: tuple[RanPackage, ...]
     """By name, version and archive."""
     hook_points: tuple[RanHookPoint, ...]
-    """Those where something of ours ran, by name."""
+    """Of a moment: those where something of ours ran, by name."""
+    since: str = ""
+    """Of a range: its first moment."""
+    chains: tuple[RanTogether, ...] = ()
+    """Of a range: by key."""
 
     @property
     def is_complete(self) -> bool:
         """Whether it is known of every hook point what ran there."""
-        return all(one.is_complete for one in self.hook_points)
+        points, chains = self.hook_points, self.chains
+        return all(one.is_complete for one in points) and all(one.is_complete for one in chains)
 
     @property
     def title(self) -> str:
         """What the bill is of."""
-        return f"eBPF programs of {self.node or 'the fleet'} at {self.at}"
+        when = f"from {self.since} to {self.at}" if self.since else f"at {self.at}"
+        return f"eBPF programs of {self.node or 'the fleet'} {when}"
 
 
 def ran_then(runs: Iterable[HookRun], *, at: str, tree_size: int, node: str = "") -> RanThen:
@@ -126,9 +145,34 @@ def ran_then(runs: Iterable[HookRun], *, at: str, tree_size: int, node: str = ""
     )
 
 
-def licences_of(point: RanHookPoint) -> Iterator[str]:
+def ran_between(
+    chains: Iterable[ChainInRange], *, since: str, until: str, tree_size: int, node: str = ""
+) -> RanThen:
+    """The parts of everything that ran at any moment of a range, whatever the chains' order."""
+    packages: dict[tuple[str, str, str], RanPackage] = {}
+    found = []
+    for chain in sorted(chains, key=lambda one: one.key):
+        noted = [_noted(packages, one) for one in chain.running or ()]
+        found.append(RanTogether(chain, tuple(one.reference for one in noted)))
+    return RanThen(
+        at=until,
+        tree_size=tree_size,
+        node=node,
+        packages=tuple(one for _, one in sorted(packages.items())),
+        hook_points=(),
+        since=since,
+        chains=tuple(found),
+    )
+
+
+def place_name(place: HookPlace) -> str:
+    """As `node/netns/interface/hook`."""
+    return "/".join(filter(None, (place.node, place.netns, place.interface, place.hook)))
+
+
+def licences_of(running: Iterable[RunningProgram]) -> Iterator[str]:
     """What each of its programs told this kernel, first to run first; empty: not said."""
-    for one in point.run.reading.running or ():
+    for one in running:
         yield one.licence.elf if one.licence is not None else ""
 
 

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""What ran at a moment, in CycloneDX 1.6 (ECMA-424) and SPDX 2.3 (ISO/IEC 5962), as JSON.
+"""What ran at a moment or within a range, as CycloneDX 1.6 (ECMA-424) and SPDX 2.3 (ISO/IEC 5962).
 
-Pure.  In CycloneDX a hook point is a component of type `platform` that depends on the packages
-that ran there; what the format has no field for is a property whose name begins with `ebpf:` or
-`l3af:`.  In SPDX hook points are in the comments of a package: it has no part for a place.
+Pure; both as JSON.  In CycloneDX a hook point is a component of type `platform` that depends on the
+packages that ran there; what the format has no field for is a property whose name begins with
+`ebpf:` or `l3af:`.  Of a range it is each chain, with the hook points on which it ran.  In SPDX
+hook points are in the comments of a package: it has no part for a place.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from shared.contracts.inventory import RunningProgram
 from shared.contracts.sbom import BillFormat
 from shared.licensing.expressions import licences_named
 from shared.sbom.bill import all_of
@@ -26,7 +28,15 @@ from shared.sbom.document import (
     package_url,
     spdx_url,
 )
-from shared.sbom.running import RanHookPoint, RanObject, RanPackage, RanThen, licences_of
+from shared.sbom.running import (
+    RanHookPoint,
+    RanObject,
+    RanPackage,
+    RanThen,
+    RanTogether,
+    licences_of,
+    place_name,
+)
 from shared.version import VERSION
 
 PLACES_SHOWN: Final = 200
@@ -38,6 +48,8 @@ _OWN: Final = "LicenseRef-"
 def running_cyclonedx(ran: RanThen) -> str:
     """The document."""
     packages = [_component(one) for one in ran.packages]
+    depending = {_place(one): one.packages for one in ran.hook_points}
+    depending |= {_chain_reference(one): one.packages for one in ran.chains}
     content = {
         "metadata": {
             "timestamp": f"{ran.at[:19]}Z",
@@ -46,18 +58,22 @@ def running_cyclonedx(ran: RanThen) -> str:
             "component": {"type": "platform", "bom-ref": "running", "name": ran.title},
             "properties": [_property("l3af:log:tree_size", str(ran.tree_size))],
         },
-        "components": [*packages, *map(_hook_point, ran.hook_points)],
+        "components": [
+            *packages,
+            *map(_hook_point, ran.hook_points),
+            *map(_chain, ran.chains),
+        ],
         "dependencies": [
-            {"ref": "running", "dependsOn": [_place(one) for one in ran.hook_points]},
+            {"ref": "running", "dependsOn": list(depending)},
             *(
-                {"ref": _place(one), "dependsOn": list(dict.fromkeys(one.packages))}
-                for one in ran.hook_points
+                {"ref": reference, "dependsOn": list(dict.fromkeys(of_one))}
+                for reference, of_one in depending.items()
             ),
         ],
         "compositions": [
             {
                 "aggregate": "complete" if ran.is_complete else "incomplete",
-                "dependencies": ["running", *(_place(one) for one in ran.hook_points)],
+                "dependencies": ["running", *depending],
             }
         ],
     }
@@ -135,25 +151,50 @@ def _hook_point(point: RanHookPoint) -> dict[str, Any]:
         "l3af:correlation": run.correlation,
         "l3af:actor": run.actor_key,
     }
-    order = [
-        _property(f"l3af:order:{number}", f"{one.package}@{one.version} {one.program}")
-        for number, one in enumerate(reading.running or ())
-    ]
-    told = [
-        _property(f"ebpf:elf_license:{number}", text)
-        for number, text in enumerate(licences_of(point))
-        if text
-    ]
     return {
         "type": "platform",
         "bom-ref": _place(point),
         "name": point.name,
         "properties": [
             *(_property(name, value) for name, value in said.items() if value),
-            *order,
-            *told,
+            *_order(reading.running or ()),
         ],
     }
+
+
+def _chain(one: RanTogether) -> dict[str, Any]:
+    """One chain of a range: where, from when to when, and in which order."""
+    chain = one.chain
+    said = {
+        "ebpf:prog_tag": chain.program_tag,
+        "l3af:since": chain.since,
+        "l3af:until": chain.until,
+        "l3af:log:record": str(chain.record),
+        "l3af:hook_points": str(chain.hook_points),
+    }
+    return {
+        "type": "platform",
+        "bom-ref": _chain_reference(one),
+        "name": f"chain on {chain.hook_points} hook points",
+        "properties": [
+            *(_property(name, value) for name, value in said.items() if value),
+            *(_property("l3af:hook_point", place_name(place)) for place in chain.places),
+            *_order(chain.running or ()),
+        ],
+    }
+
+
+def _chain_reference(one: RanTogether) -> str:
+    return f"chain:{one.chain.key[:24]}"
+
+
+def _order(running: Sequence[RunningProgram]) -> Iterator[dict[str, str]]:
+    """Which program is which, and what each told the kernel."""
+    for number, one in enumerate(running):
+        yield _property(f"l3af:order:{number}", f"{one.package}@{one.version} {one.program}")
+    for number, text in enumerate(licences_of(running)):
+        if text:
+            yield _property(f"ebpf:elf_license:{number}", text)
 
 
 def _place(point: RanHookPoint) -> str:
@@ -186,14 +227,14 @@ def _url(package: RanPackage) -> str:
 
 def _spdx_comment(ran: RanThen) -> str:
     known = "" if ran.is_complete else "; of some of them it is not known what ran there"
-    return (
-        f"rebuilt from an audit log of {ran.tree_size} records: "
-        f"{len(ran.hook_points)} hook points{known}"
-    )
+    what = f"{len(ran.chains)} chains" if ran.since else f"{len(ran.hook_points)} hook points"
+    return f"rebuilt from an audit log of {ran.tree_size} records: {what}{known}"
 
 
 def _spdx_package(package: RanPackage, ran: RanThen) -> dict[str, Any]:
     places = [one.name for one in ran.hook_points if package.reference in one.packages]
+    together = [one.chain.places for one in ran.chains if package.reference in one.packages]
+    places += sorted({place_name(place) for chain in together for place in chain})
     declared, elected = all_of(package.declared or [""]), all_of(package.elected or [""])
     digest = package.archive_sha256
     checksums = [{"algorithm": "SHA256", "checksumValue": digest}]

@@ -332,6 +332,12 @@ async def test_what_ran_is_shown_and_compared(ann: Person, buses: Buses) -> None
     status, out, _ = await ann.l3af("audit", "sbom", at(25), "--format", "spdx")
     assert (status, spdx_problems(out)) == (0, [])
     assert digest_of("archive b") in out
+    status, out, _ = await ann.l3af("audit", "sbom", "--since", at(15), "--until", at(25))
+    assert (status, cyclonedx_problems(out)) == (0, [])
+    assert digest_of("archive a") in out
+    assert digest_of("archive b") in out
+    status, _, err = await ann.l3af("audit", "sbom", at(15), "--since", at(15))
+    assert (status, "say one moment, or a range" in err) == (2, True)
     for words in (("diff", at(15), at(25)), ("ran", digest_of("archive a"))):
         status, out, _ = await ann.l3af("audit", *words)
         assert (status, "n1/eth0/xdp" in out) == (0, True)

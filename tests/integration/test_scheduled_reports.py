@@ -50,8 +50,10 @@ from shared.errors import FaultError, RefusedError
 from shared.moments import render_time
 from tests.integration.conftest import Buses
 from tests.support.auditing import EmittingBus, eventually, running_auditor
+from tests.support.bill_schemas import cyclonedx_problems
 from tests.support.command_line import Answer, run_l3af
 from tests.support.event_stream import stored_events
+from tests.support.inventories import a_reading, chain_event, digest_of
 from tests.support.log_stores import LogPlace, append
 from tests.support.mortal_bus import MortalBus, ProcessDiedError
 from tests.support.records import an_event, message_of
@@ -148,9 +150,15 @@ async def told(bus: Bus, action: str) -> list[Event]:
     return [one.event for one in reversed(found) if one.event is not None]
 
 
+def ran_in_2025() -> Event:
+    """A node's word that a program was put on a hook point."""
+    event = chain_event("chain.attach", a_reading("limit"), node="n1", sequence=1, seconds=0)
+    return msgspec.structs.replace(event, time=LAST_YEAR)
+
+
 async def has_read(bus: Bus, names: list[str]) -> bool:
     """Whether the log says that these reports were read, in this order."""
-    read = [one.data.details.get("report") for one in await told(bus, "log.read")]
+    read = [one.data.details.get("made_report") for one in await told(bus, "log.read")]
     return [one["name"] for one in read if one] == names
 
 
@@ -228,8 +236,10 @@ async def test_reports_of_a_running_auditor(buses: Buses, tmp_path: Path) -> Non
     """Every kind, as the log says it; listed, given out whole, read on record, removed."""
     bus = await buses.open("service-auditor")
     catalog = EmittingBus(await buses.open("service-catalog"), "catalog")
+    node = await buses.open("node", "n1")
     kinds: dict[str, ReportOptions] = {
         "bill": BillOptions(format="spdx"),
+        "bills": BillOptions(of="range"),
         "evidence": EvidenceOptions(standard="pci-dss"),
         "found": FindingsOptions(),
         "page": FindingsOptions(format="html", state="open"),
@@ -242,6 +252,7 @@ async def test_reports_of_a_running_auditor(buses: Buses, tmp_path: Path) -> Non
         broken = {"findings": [{"rule": "policy-groups", "outcome": "review"}]}
         await catalog.emit(package="one", version="1.0.0", details={"licences": broken})
         await catalog.emit(DISTRIBUTE, package="one", version="1.0.0", details=DETAILS)
+        await node.publish_event(ran_in_2025())
         reader = await buses.open("auditor", "ann")
         await eventually(lambda: told(reader, DISTRIBUTE))
     await plan(bus, *(a_schedule(name, options) for name, options in kinds.items()))
@@ -274,6 +285,8 @@ async def test_reports_of_a_running_auditor(buses: Buses, tmp_path: Path) -> Non
             "2025-01-01T00:00:00.000000Z",
             "2026-01-01T00:00:00.000000Z",
         )
+        bill = (tmp_path / "bills.out").read_text()
+        assert (cyclonedx_problems(bill), digest_of("archive limit") in bill) == ([], True)
         assert '"one"' in (tmp_path / "table.out").read_text()
         assert "requirement 10" in (await l3af("get", "evidence")).output
         await eventually(lambda: has_read(reader, [*kinds, "evidence"]))
@@ -361,7 +374,7 @@ async def test_a_report_of_a_space_is_its_members(buses: Buses, tmp_path: Path) 
     assert refusals[0] == refusals[1]
     assert {audience for audience, _ in to_members} == {EMBARGO, PUBLIC}
     assert {audience for audience, _ in to_strangers} == {PUBLIC}
-    assert {"withheld": ["report"]} in reads
+    assert {"withheld": ["made_report"]} in reads
     assert EMBARGO not in str(reads)
 
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from services.auditor.reporting.distribution import distribution_csv, distribution_report
 from services.catalog.handing_out import LAPSE, Handing
+from services.catalog.ongoing import Ongoing
 from shared.contracts.audit import AuditRecord
 from shared.contracts.distribution import DistributionReport
 from shared.contracts.events import Actor
-from shared.ongoing import Ongoing
 from tests.support.handed_out import handed_out
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

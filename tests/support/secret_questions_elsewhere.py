@@ -48,7 +48,14 @@ from shared.contracts.holds import (
     PlaceHold,
     ReleaseHold,
 )
-from shared.contracts.inventory import FIND_RUNS, GET_INVENTORY, FindRuns, GetInventory
+from shared.contracts.inventory import (
+    FIND_RUNS,
+    GET_INVENTORY,
+    GET_RANGE,
+    FindRuns,
+    GetInventory,
+    GetRange,
+)
 from shared.contracts.reports import (
     GET_REPORT,
     LIST_REPORTS,
@@ -247,6 +254,7 @@ ROWS: Final[dict[str, Row]] = {
     "reports": (LIST_REPORTS, lambda kind: ListReports(**_named(kind))),
     "report": (GET_REPORT, lambda kind: GetReport(**_named(kind))),
     "as of": (GET_INVENTORY, lambda kind: GetInventory(at=LATER, node=kind.package)),
+    "range": (GET_RANGE, lambda kind: GetRange(node=kind.package, until=LATER)),
     "ran": (FIND_RUNS, lambda kind: FindRuns(digest=kind.archive)),
     "subscribe": (
         CREATE_SUBSCRIPTION,

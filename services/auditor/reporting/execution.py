@@ -36,14 +36,16 @@ from services.auditor.reporting.keeping import (
     step_id,
 )
 from services.auditor.reporting.kinds import made_report
-from services.auditor.reporting.schedules import covered_by, last_due, next_due
+from services.auditor.reporting.ranges import chains_in_range
+from services.auditor.reporting.schedules import Covered, covered_by, last_due, next_due
 from services.auditor.searching import Chunk, parse_search
 from services.auditor.store import LogStore, SupersededError
+from services.auditor.told_places import Range
 from shared.adapters.outbox_bus import OutboxBus, Records
 from shared.contracts.audit import AuditRecord, StreamRecords
 from shared.contracts.base import Accepted
 from shared.contracts.events import Audience
-from shared.contracts.inventory import HookPlace, HookRun
+from shared.contracts.inventory import ChainInRange, HookPlace, HookRun
 from shared.contracts.log_health import LogHealth
 from shared.contracts.reports import (
     REPORT_PARTS,
@@ -153,6 +155,14 @@ class LogReading:
         """Every finding of compliance as of a moment."""
         at_us = parse_time_us(at)
         return await findings_of(self._log, self._audiences, size=self.tree_size, at_us=at_us)
+
+    async def chains(self, covers: Covered, *, node: str = "") -> list[ChainInRange]:
+        """What ran at any moment of a range."""
+        asked = Range(parse_time_us(covers.since), parse_time_us(covers.until))
+        ran = await self._log.spans(
+            asked, audiences=self._audiences, wanted=lambda name: node in ("", name)
+        )
+        return chains_in_range(ran, asked)
 
     async def health(self) -> LogHealth:
         """What about the log needs attention now."""

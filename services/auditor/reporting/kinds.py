@@ -26,7 +26,7 @@ from services.auditor.reporting.schedules import Covered
 from shared.contracts.audit import AuditRecord, StreamRecords
 from shared.contracts.distribution import DISTRIBUTE
 from shared.contracts.findings import ListFindings
-from shared.contracts.inventory import HookRun
+from shared.contracts.inventory import ChainInRange, HookRun
 from shared.contracts.log_health import LogHealth
 from shared.contracts.reports import (
     BillOptions,
@@ -36,7 +36,7 @@ from shared.contracts.reports import (
     ReportOptions,
 )
 from shared.moments import read_time
-from shared.sbom.running import ran_then
+from shared.sbom.running import ran_between, ran_then
 from shared.sbom.running_documents import RUNNING_DOCUMENTS
 
 
@@ -56,6 +56,9 @@ class ReportLog(Protocol):
 
     async def running(self, at: str, *, node: str = "") -> list[HookRun]:
         """What ran at a moment, by place."""
+
+    async def chains(self, covers: Covered, *, node: str = "") -> list[ChainInRange]:
+        """What ran at any moment of a range."""
 
     async def findings(self, at: str) -> FoundFindings:
         """Every finding of compliance as of a moment."""
@@ -102,6 +105,16 @@ async def _distribution(log: ReportLog, options: DistributionOptions, covers: Co
 
 
 async def _bill(log: ReportLog, options: BillOptions, covers: Covered) -> bytes:
+    if options.of == "range":
+        found = await log.chains(covers, node=options.node)
+        ran = ran_between(
+            found,
+            since=covers.since,
+            until=covers.until,
+            tree_size=log.tree_size,
+            node=options.node,
+        )
+        return RUNNING_DOCUMENTS[options.format](ran).encode()
     runs = await log.running(covers.until, node=options.node)
     ran = ran_then(runs, at=covers.until, tree_size=log.tree_size, node=options.node)
     return RUNNING_DOCUMENTS[options.format](ran).encode()

@@ -6,12 +6,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from services.auditor.execution import Emitter
+from services.auditor.page_readings import PageReadings
+from services.auditor.reading.execution import ReadingNotes
 from services.auditor.reporting.execution import ReportBuckets, ReportMaker
 from services.auditor.reporting.keeping import key_of, part_key, part_keys, report_key
+from services.auditor.reporting.licences import parse_range
+from services.auditor.reporting.ranges import range_page, range_reading
 from services.auditor.reporting.schedules import (
     next_record,
     removed_record,
@@ -25,12 +29,17 @@ from services.auditor.reporting.shown import (
     report_readings,
     schedule_view,
 )
-from services.auditor.sight import SeenSpaces
+from services.auditor.sight import SeenSpaces, Sight
+from services.auditor.store import LogStore
+from services.auditor.timelines import OPEN_US
 from shared.adapters.callers import Caller
 from shared.adapters.outbox import Outbox
 from shared.adapters.service_layer import Handler
+from shared.canonical import canonical_digest
 from shared.contracts.base import Endpoint
 from shared.contracts.events import Audience, EventBody
+from shared.contracts.inventory import GET_RANGE, GetRange, RangeShown
+from shared.contracts.licence_reports import ReportLicences
 from shared.contracts.reports import (
     GET_REPORT,
     LIST_REPORTS,
@@ -52,11 +61,7 @@ from shared.contracts.reports import (
 )
 from shared.errors import FaultError, Reason, RefusedError
 from shared.moments import read_time, render_time
-from shared.ongoing import Ongoing
 from shared.outbox_records import Change, Decision
-
-READING_LAPSE: Final = timedelta(minutes=5)
-"""Whoever asked for no part for longer begins a new reading."""
 
 
 class Telling(SeenSpaces, Protocol):
@@ -74,6 +79,7 @@ class ReportDesk:
         maker: ReportMaker,
         outbox: Outbox,
         *,
+        log: LogStore,
         buckets: ReportBuckets,
         spaces: Telling,
         emitter: Emitter,
@@ -85,7 +91,10 @@ class ReportDesk:
         self._spaces: Final = spaces
         self._emitter: Final = emitter
         self._now: Final = now
-        self._readings: Final = Ongoing[tuple[str, str]](READING_LAPSE)
+        self._readings: Final = PageReadings()
+        self._log: Final = log
+        self._sight: Final = Sight(log, spaces)
+        self._notes: Final = ReadingNotes(emitter, spaces)
         self._set: Final = outbox.command(
             SET_SCHEDULE, self._decide_setting, concerned=self._told_of_setting
         )
@@ -101,6 +110,7 @@ class ReportDesk:
             REMOVE_SCHEDULE: self.remove_schedule,
             LIST_REPORTS: self.list_reports,
             GET_REPORT: self.get_report,
+            GET_RANGE: self.get_range,
         }
 
     async def list_schedules(self, _: ListSchedules, caller: Caller) -> ScheduleList:
@@ -145,11 +155,29 @@ class ReportDesk:
         part = await self._buckets.parts.get(part_key(report, request.part))
         if part is None:
             raise FaultError(f"a part of the report {report.name} of {report.due} is not stored")
-        reading = (caller.key, key_of(report))
-        if request.part == 0 or not self._readings.goes_on(reading, now=self._now()):
+        if self._readings.begins(
+            key_of(report), is_first=request.part == 0, caller=caller.key, now=self._now()
+        ):
             await self._note_reading(report, caller)
-            self._readings.note(reading, now=self._now())
         return ReportShown(report=report, data=part.value.data)
+
+    async def get_range(self, request: GetRange, caller: Caller) -> RangeShown:
+        """One page of what ran at any moment of a range."""
+        now = self._now()
+        times = ReportLicences(since=request.since, until=request.until or render_time(now))
+        asked = parse_range(times, now_us=OPEN_US)  # what is asked of the future is what runs now
+        details = range_reading(request)
+        begins = self._readings.begins(
+            canonical_digest(details), is_first=not request.after, caller=caller.key, now=now
+        )
+        if begins:
+            await self._notes.note(caller, details)
+        ran = await self._log.spans(
+            asked,
+            audiences=await self._sight.of(caller.name),
+            wanted=lambda name: request.node in ("", name),
+        )
+        return range_page(ran, asked, after=request.after)
 
     async def _found(self, request: GetReport) -> KeptReport:
         if request.due:

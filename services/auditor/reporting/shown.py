@@ -82,7 +82,7 @@ def report_readings(report: KeptReport, *, is_open: bool) -> list[tuple[dict[str
         is_open: Whether everybody sees its space.
     """
     said = {"name": report.name, "space": report.space, "due": report.due, "sha256": report.sha256}
-    whole: dict[str, Any] = {"report": said}
+    whole: dict[str, Any] = {"made_report": said}
     if is_open:
         return [(whole, PUBLIC)]
-    return [({"withheld": ["report"]}, PUBLIC), (whole, report.space)]
+    return [({"withheld": ["made_report"]}, PUBLIC), (whole, report.space)]

@@ -17,6 +17,7 @@ from services.catalog.adapters.artifacts import Artifacts
 from services.catalog.adapters.packages import Packages
 from services.catalog.chunks import chunk_number
 from services.catalog.handing_out import LAPSE, Handing, handing_event
+from services.catalog.ongoing import Ongoing
 from services.catalog.package_places import Held
 from services.catalog.resolution import chosen_version
 from shared.adapters.callers import Caller
@@ -27,7 +28,6 @@ from shared.contracts.catalog import READ_ARCHIVE, ArtifactChunk, ReadArchive
 from shared.contracts.package_manifest import MAX_ARTIFACT_BYTES
 from shared.contracts.package_records import VersionEntry
 from shared.errors import FaultError
-from shared.ongoing import Ongoing
 
 
 class ArchiveReading:
