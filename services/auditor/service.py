@@ -258,7 +258,6 @@ class AuditorService:
         at_us = parse_at(request)
         await self._note_inventory(request, caller)
         audiences = await self._sight.of(caller.name)
-        await self._prunings.demand_ran(at_us, audiences)
         found = await self._log.sightings(
             at_us, audiences=audiences, node=request.node, after=request.after
         )

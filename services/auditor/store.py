@@ -15,19 +15,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from services.auditor.admission import Admission, Gap, LogState
 from services.auditor.checkpoint import TreeHead
 from services.auditor.inventory import FoundRuns, FoundSightings
 from services.auditor.merkle import Frontier, Hash, Node
 from services.auditor.query import RecordQuery, StoredRecord
-from services.auditor.records import Draft
+from services.auditor.records import Draft, render_time_us
 from services.auditor.sightings import Sighting
 from services.auditor.told_places import Range, RanSpans
+from shared.contracts.errors import ErrorCode
 from shared.contracts.events import Audience
 from shared.contracts.inventory import HookPlace
-from shared.errors import FaultError, VerificationError
+from shared.errors import FaultError, Reason, RefusedError, VerificationError
 
 
 class StoreFaultError(FaultError):
@@ -51,6 +52,12 @@ class PrunedUntil(NamedTuple):
     """What ran before this time is not known; 0: it is."""
     record: int = 0
     """The newest that says that something was pruned."""
+
+
+class PrunedPastError(RefusedError):
+    """What is asked about is not known any more."""
+
+    code: ClassVar[ErrorCode] = "not_found"
 
 
 class LogStore(Protocol):
@@ -137,6 +144,8 @@ class LogStore(Protocol):
     ) -> FoundSightings:
         """The newest words on hook points up to a moment, the tree's size, whether that is all.
 
+        Raises PrunedPastError if that is not known any more.
+
         By place, a node's word on itself first.  They are found by an index that is written in the
         transaction of the rows and holds nothing that the rows do not say.
 
@@ -156,6 +165,8 @@ class LogStore(Protocol):
         self, asked: Range, *, audiences: frozenset[Audience], wanted: Callable[[str], bool]
     ) -> RanSpans:
         """What ran within a range of time, as these audiences were told.
+
+        Raises PrunedPastError if that is not known any more of all of it.
 
         At each moment it is what `sightings` of that moment come to.
 
@@ -220,6 +231,23 @@ class LogStore(Protocol):
 
     async def aclose(self) -> None:
         """What is being written is finished, and the log is let go of."""
+
+
+def check_ran(until: PrunedUntil, at_us: int) -> None:
+    """What ran at a moment, microseconds since 1970, is known, and since.
+
+    Raises:
+        PrunedPastError: Records that said it were pruned.
+    """
+    if at_us >= until.ran_before_us:
+        return
+    since = render_time_us(until.ran_before_us)
+    reason = Reason(path="at", rule="records that said what ran were pruned", allowed=since)
+    raise PrunedPastError(
+        f"what ran before {since} is not known: records that said it were pruned "
+        f"(the newest word on that is record {until.record})",
+        [reason],
+    )
 
 
 def check_parts(*, size: int, root: Hash, count: int, last: int | None, frontier: Frontier) -> None:

@@ -47,7 +47,7 @@ async def with_old_records(server: OperatorModeServer, state_dir: Path) -> list[
     events = [
         chain_event("chain.attach", a_reading("a"), node="n1", sequence=1, seconds=1),
         chain_event("chain.attach", a_reading("b"), node="n1", sequence=2, seconds=60),
-        *(an_event(number, package="edge") for number in range(1, OLD - 1)),
+        *(an_event(number, action="package.yank", package="edge") for number in range(1, OLD - 1)),
     ]
     messages = [message_of(event, number) for number, event in enumerate(events, start=1)]
     await append(store, messages, now=datetime.now(UTC) - timedelta(days=60))

@@ -12,9 +12,10 @@ import pytest
 from services.auditor.inventory import hook_runs
 from services.auditor.merkle import check_inclusion, leaf_hash
 from services.auditor.query import parse_query
+from services.auditor.records import StreamMessage
 from services.auditor.retention.holds import placed_event
 from services.auditor.retention.remains import PRUNED, is_remains
-from services.auditor.store import LogStore
+from services.auditor.store import LogStore, PrunedPastError
 from services.auditor.told_places import Range
 from services.auditor.verification.adapters.verifying import VerifiedLog, verify_store
 from shared.contracts.audit import ListRecords
@@ -28,6 +29,11 @@ from tests.support.records import altered, an_event, message_of, messages
 from tests.support.whole_logs import ACTOR, KEY, fill, sign
 
 SEEN = frozenset({PUBLIC})
+
+
+def yanked(count: int, *, first: int = 1) -> list[StreamMessage]:
+    """Events of the catalog that nothing is made of."""
+    return messages(count, first=first, action="package.yank")
 
 
 async def verified(place: LogPlace) -> VerifiedLog:
@@ -66,8 +72,8 @@ async def test_a_pruned_log_verifies_and_proves_what_it_proved(place: LogPlace) 
 async def test_pruned_records_are_numbers_and_hashes(place: LogPlace) -> None:
     """A page of everything lists them with who said that they were pruned; no filter finds them."""
     async with place.open() as store:
-        await append(store, messages(5))
-        await append(store, messages(2, first=6), now=LATER)
+        await append(store, yanked(5))
+        await append(store, yanked(2, first=6), now=LATER)
         hashes = [leaf_hash(one.leaf) for one in await every_record(store)]
         await prune_all(store)
         page, _, _ = await store.page(parse_query(ListRecords(), audiences=SEEN))
@@ -91,7 +97,7 @@ async def test_what_is_held_is_not_pruned(place: LogPlace) -> None:
     hold = HoldSelection(event_id="catalog.3")
     late = HoldSelection(event_id="catalog.4")
     async with place.open() as store:
-        await append(store, messages(6))
+        await append(store, yanked(6))
         recorder = Recorder(store)
 
         async def place_hold(name: str, selection: HoldSelection) -> None:
@@ -119,6 +125,26 @@ async def test_what_is_held_is_not_pruned(place: LogPlace) -> None:
     assert (await verified(place)).problems == []
 
 
+async def test_what_answers_are_made_of_is_never_pruned(place: LogPlace) -> None:
+    """Whatever rules say: what findings are made of, and what the auditor says of the log."""
+    kept = [
+        an_event(1, action="package.publish"),
+        an_event(2, action="waiver.grant"),
+        an_event(1, emitter="scheduler", action="licence.violate", outcome="observed"),
+        an_event(1, emitter="auditor", action="retention.set", outcome="accepted"),
+        an_event(2, emitter="auditor", action="log.gap", outcome="observed"),
+    ]
+    gone = [
+        an_event(3, emitter="auditor", action="log.read", outcome="accepted"),
+        an_event(1, emitter="node/n1", action="package.publish"),
+    ]
+    async with place.open() as store:
+        await append(store, [message_of(one, at) for at, one in enumerate([*kept, *gone], 1)])
+        await prune_all(store)
+        found = [is_remains(one.leaf) for one in await every_record(store)]
+    assert found[: len(kept) + len(gone)] == [False] * len(kept) + [True] * len(gone)
+
+
 async def test_rules_decide_in_order_and_by_age_of_receipt(place: LogPlace) -> None:
     """The first that fits: what it keeps for ever, no later rule lets go of."""
     rules = RetentionRules(
@@ -131,7 +157,7 @@ async def test_rules_decide_in_order_and_by_age_of_receipt(place: LogPlace) -> N
     old = [
         an_event(1, action="chain.attach", deployment="web"),
         an_event(2, action="chain.attach"),
-        an_event(3, action="package.publish"),
+        an_event(3, action="package.yank"),
         an_event(4, action="chain.attach", time="2020-01-01T00:00:00Z"),
     ]
     async with place.open() as store:
@@ -165,7 +191,7 @@ async def test_what_was_said_and_not_done_is_done_by_whoever_comes_next(place: L
         raise KilledError
 
     async with place.open() as store:
-        await append(store, messages(20))
+        await append(store, yanked(20))
         recorder = Recorder(store)
         recorder.then = dies
         with pytest.raises(KilledError):
@@ -184,13 +210,13 @@ async def test_what_was_said_and_not_done_is_done_by_whoever_comes_next(place: L
 async def test_an_event_that_comes_again_after_it_was_pruned_is_known(place: LogPlace) -> None:
     """The same bytes are no second record; others under its id are a problem, as ever."""
     async with place.open() as store:
-        await append(store, messages(3))
+        await append(store, yanked(3))
         await prune_all(store)
         size = store.size
-        again = [one._replace(sequence=10 + one.sequence) for one in messages(3)]
+        again = [one._replace(sequence=10 + one.sequence) for one in yanked(3)]
         await append(store, again, now=LATER)
         assert store.size == size
-        other = altered(messages(1, first=2)[0], time="2026-01-02T03:04:06Z")
+        other = altered(yanked(1, first=2)[0], time="2026-01-02T03:04:06Z")
         await append(store, [other._replace(sequence=20)], now=LATER)
         found = await store.record(size)
         assert found is not None
@@ -202,7 +228,7 @@ async def test_an_event_that_comes_again_after_it_was_pruned_is_known(place: Log
 async def test_nothing_is_removed_but_by_a_believed_word_of_the_auditor(place: LogPlace) -> None:
     """A node's word, and one that cannot be read, prune nothing."""
     async with place.open() as store:
-        await append(store, messages(3))
+        await append(store, yanked(3))
         details = {"rule": "x", "ranges": "0-2", "remains": "", "through": "2026-01-01T00:00:00Z"}
         forged = an_event(1, emitter="node/n1", action=PRUNED, details=details)
         broken = an_event(1, emitter="auditor", action=PRUNED, details={**details, "ranges": "2-0"})
@@ -216,8 +242,8 @@ async def test_nothing_is_removed_but_by_a_believed_word_of_the_auditor(place: L
 async def test_verification_names_what_is_gone_and_not_said(place: LogPlace) -> None:
     """A row that somebody pruned by hand, a changed remainder, and a table that says otherwise."""
     async with place.open() as store:
-        await append(store, messages(10))
-        await append(store, messages(5, first=11), now=LATER)
+        await append(store, yanked(10))
+        await append(store, yanked(5, first=11), now=LATER)
         await prune_all(store)
         await sign(store)
         by = store.size - 1
@@ -267,6 +293,12 @@ async def test_what_ran_since_is_known_as_before(place: LogPlace, seed: int) -> 
         (done,) = await prune_all(store, rules, now=now)
         assert sum(done.counts.values()) > 20
         assert [await answers(store, moment) for moment in asked] == before
+        for audiences in (frozenset({PUBLIC}), frozenset({PUBLIC, SPACE})):
+            with pytest.raises(PrunedPastError):
+                await store.sightings(cut_us - 1, audiences=audiences, node="", after=None)
+            past = Range(cut_us - 1, cut_us)
+            with pytest.raises(PrunedPastError):
+                await store.spans(past, audiences=audiences, wanted=lambda _: True)
         until = await store.pruned_until(frozenset({PUBLIC, SPACE}))
         assert until.ran_before_us == cut_us
         again = await prune_all(store, rules, now=now)

@@ -13,6 +13,7 @@ from typing import Any, Final
 from asyncpg import Connection
 from asyncpg import Record as Row
 
+from services.auditor.adapters.postgres_prunings import demand_ran
 from services.auditor.adapters.postgres_timelines import TABLES, keep_spans, number_chains
 from services.auditor.admission import Record
 from services.auditor.inventory import (
@@ -172,6 +173,7 @@ async def read_sightings(
     after: HookPlace | None,
 ) -> FoundSightings:
     """The newest words of each kind up to a moment, the tree's size, and whether that is all."""
+    await demand_ran(connection, at_us, audiences=audiences)
     size = await connection.fetchval("SELECT size FROM log")
     behind = _key(after) if after else _FIRST
     found = await connection.fetch(_SIGHTINGS, sorted(audiences), *behind, node, at_us)

@@ -7,7 +7,7 @@ The same rules as in SQLite (`sqlite_pruning`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
 from asyncpg import Connection
@@ -21,22 +21,12 @@ from services.auditor.adapters.postgres_rows import (
 )
 from services.auditor.adapters.postgres_timelines import make_spans
 from services.auditor.query import StoredRecord
-from services.auditor.retention.holds import HOLD_ACTIONS, KeptHolds, holds_of
+from services.auditor.retention.holds import HOLD_ACTIONS, holds_of
 from services.auditor.retention.remains import Pruning
 from services.auditor.retention.selection import removed_leaves, said_of_places
 from services.auditor.sightings import Sighting
-from services.auditor.store import PrunedUntil
-from shared.contracts.events import Audience
 
-SCHEMA: Final = """
-CREATE TABLE prunings (
-    record BIGINT PRIMARY KEY,
-    audience TEXT COLLATE "C" NOT NULL,
-    through_us BIGINT NOT NULL,
-    ran_before_us BIGINT NOT NULL
-);
-"""
-"""A row for each `log.prune` that was carried out."""
+Opened = Callable[[Sequence[StoredRecord]], Awaitable[Sequence[StoredRecord]]]
 _POINT: Final = (
     "SELECT number FROM hook_points "
     "WHERE node = $1 AND netns = $2 AND interface = $3 AND hook = $4 AND audience = $5"
@@ -100,15 +90,18 @@ async def standing(
     return frozenset(found)
 
 
-async def carry_out(connection: Connection[Row], pruning: Pruning) -> int:
+async def carry_out(connection: Connection[Row], pruning: Pruning, *, opened: Opened) -> int:
     """The records that it names are pruned, but for those that are held; how many.
 
-    In the open transaction.
+    Args:
+        connection: In a transaction that writes.
+        pruning: As the log has recorded it.
+        opened: Gives records as they were received: so holds select them.
     """
-    holds = await _holds(connection)
+    holds = holds_of(await opened(await _hold_records(connection)))
     rows = await connection.fetch(f"{SELECT_STORED} WHERE idx = ANY($1)", list(pruning.indexes))
     records = {row[0]: read_record(row) for row in rows}
-    leaves = removed_leaves(pruning, _in_order(records), holds)
+    leaves = removed_leaves(pruning, await opened(_in_order(records)), holds)
     await replace_rows(
         connection,
         [
@@ -163,21 +156,6 @@ async def forget_places(connection: Connection[Row], said: Sequence[Sighting]) -
     await make_spans(connection, points)
 
 
-async def carried_out(connection: Connection[Row]) -> frozenset[int]:
-    """Records that said prunings which were carried out."""
-    return frozenset(row[0] for row in await connection.fetch("SELECT record FROM prunings"))
-
-
-async def pruned_until(connection: Connection[Row], audiences: frozenset[Audience]) -> PrunedUntil:
-    """Up to when records of these audiences may be missing."""
-    found = await connection.fetchrow(
-        "SELECT max(through_us), max(ran_before_us), max(record) FROM prunings "
-        "WHERE audience = ANY($1)",
-        sorted(audiences),
-    )
-    return PrunedUntil(*(one or 0 for one in found or ()))
-
-
 def _in_order(records: dict[int, StoredRecord]) -> list[StoredRecord]:
     return [records[index] for index in sorted(records)]
 
@@ -188,10 +166,10 @@ async def _number(connection: Connection[Row], one: Sighting) -> int:
     return int(await connection.fetchval(_POINT, *key) or 0)
 
 
-async def _holds(connection: Connection[Row]) -> KeptHolds:
+async def _hold_records(connection: Connection[Row]) -> list[StoredRecord]:
     rows = await connection.fetch(
         f"{SELECT_STORED} WHERE action = ANY($1) AND emitter = 'auditor' AND problem = '' "
         "ORDER BY idx",
         list(HOLD_ACTIONS),
     )
-    return holds_of([read_record(row) for row in rows])
+    return [read_record(row) for row in rows]

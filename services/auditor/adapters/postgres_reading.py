@@ -13,6 +13,7 @@ from asyncpg import Connection, Pool, Record
 
 from services.auditor.adapters import postgres_inventory as inventory
 from services.auditor.adapters import postgres_pruning as pruned
+from services.auditor.adapters import postgres_prunings as prunings
 from services.auditor.adapters import postgres_rows as rows
 from services.auditor.adapters.log_rows import read_gap
 from services.auditor.adapters.postgres_pages import read_actions, read_page
@@ -141,12 +142,12 @@ class PostgresReading:
     async def carried_out(self) -> frozenset[int]:
         """Records that said prunings which were carried out."""
         async with self._reading() as db:
-            return await pruned.carried_out(db)
+            return await prunings.carried_out(db)
 
     async def pruned_until(self, audiences: frozenset[Audience]) -> PrunedUntil:
         """Up to when records of these audiences may be missing."""
         async with self._reading() as db:
-            return await pruned.pruned_until(db, audiences)
+            return await prunings.pruned_until(db, audiences)
 
     async def root(self, size: int) -> Hash:
         """Root of the first `size` leaves, `size` being at most the tree's."""

@@ -20,7 +20,7 @@ from asyncpg import Connection, Record
 from services.auditor.adapters.log_rows import ARRIVAL_RUNS, licence_of, numbered_receipts
 from services.auditor.adapters.postgres_inventory import SCHEMA as INVENTORY_SCHEMA
 from services.auditor.adapters.postgres_inventory import TO_AUDIENCES, catch_up
-from services.auditor.adapters.postgres_pruning import SCHEMA as PRUNING_SCHEMA
+from services.auditor.adapters.postgres_prunings import SCHEMA as PRUNING_SCHEMA
 from services.auditor.adapters.postgres_rows import key_text
 from services.auditor.adapters.postgres_timelines import TO_TIMELINES
 from services.auditor.receipts import NO_RECEIPTS, extend_head, receipts_of_rows

@@ -51,6 +51,7 @@ from services.auditor.merkle import (
     Node,
     leaf_hash,
 )
+from services.auditor.query import StoredRecord
 from services.auditor.records import Draft, time_us_of
 from services.auditor.retention.remains import is_remains, own_pruning
 from services.auditor.store import (
@@ -176,7 +177,7 @@ class PostgresStore(PostgresReading):
 
         async def work(session: Session) -> int:
             async with committing(session) as db:
-                return await pruned.carry_out(db, pruning)
+                return await pruned.carry_out(db, pruning, opened=_as_received)
 
         return await self._write(work)
 
@@ -295,3 +296,8 @@ class PostgresStore(PostgresReading):
         session, self._session = self._session, None
         if session is not None:
             session.connection.terminate()
+
+
+async def _as_received(records: Sequence[StoredRecord]) -> Sequence[StoredRecord]:
+    """The records, which are kept as they were received."""
+    return records

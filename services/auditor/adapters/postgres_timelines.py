@@ -13,6 +13,7 @@ from typing import Any, Final
 from asyncpg import Connection
 from asyncpg import Record as Row
 
+from services.auditor.adapters.postgres_prunings import demand_ran
 from services.auditor.timelines import (
     EARLIEST_US,
     NOTHING,
@@ -199,6 +200,7 @@ async def read_spans(
     wanted: Callable[[str], bool],
 ) -> RanSpans:
     """What ran within a range on the nodes that are wanted, as these audiences were told."""
+    await demand_ran(connection, asked.since_us, audiences=audiences)
     size = await connection.fetchval("SELECT size FROM log")
     points = await connection.fetch(
         "SELECT number, node, netns, interface, hook, audience FROM hook_points "

@@ -15,6 +15,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from services.auditor.adapters.log_rows import json_text
+from services.auditor.adapters.sqlite_prunings import demand_ran
 from services.auditor.adapters.sqlite_timelines import TABLES, keep_spans, number_chains
 from services.auditor.admission import Record
 from services.auditor.inventory import (
@@ -176,6 +177,7 @@ def read_sightings(
     after: HookPlace | None,
 ) -> FoundSightings:
     """The newest words of each kind up to a moment, the tree's size, and whether that is all."""
+    demand_ran(connection, at_us, audiences=audiences)
     (size,) = connection.execute("SELECT size FROM log").fetchone()
     asked = {**_marks(audiences, after or _BEFORE_ALL), "of": node, "at_us": at_us}
     stored: list[StoredSighting] = []

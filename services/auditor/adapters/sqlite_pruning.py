@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from services.auditor.adapters.log_rows import (
@@ -17,22 +17,13 @@ from services.auditor.adapters.log_rows import (
     stored_record,
 )
 from services.auditor.adapters.sqlite_timelines import make_spans
-from services.auditor.retention.holds import HOLD_ACTIONS, KeptHolds, holds_of
+from services.auditor.query import StoredRecord
+from services.auditor.retention.holds import HOLD_ACTIONS, holds_of
 from services.auditor.retention.remains import Pruning
 from services.auditor.retention.selection import removed_leaves, said_of_places
 from services.auditor.sightings import Sighting
-from services.auditor.store import PrunedUntil
-from shared.contracts.events import Audience
 
-SCHEMA: Final = """
-CREATE TABLE prunings (
-    record INTEGER PRIMARY KEY,
-    audience TEXT NOT NULL,
-    through_us INTEGER NOT NULL,
-    ran_before_us INTEGER NOT NULL
-) STRICT;
-"""
-"""A row for each `log.prune` that was carried out."""
+Opened = Callable[[Sequence[StoredRecord]], list[StoredRecord]]
 _POINT: Final = (
     "SELECT number FROM hook_points "
     "WHERE node = ? AND netns = ? AND interface = ? AND hook = ? AND audience = ?"
@@ -84,19 +75,22 @@ def standing(
     return frozenset(found)
 
 
-def carry_out(connection: sqlite3.Connection, pruning: Pruning) -> int:
+def carry_out(connection: sqlite3.Connection, pruning: Pruning, *, opened: Opened) -> int:
     """The records that it names are pruned, but for those that are held; how many.
 
-    In the open transaction.
+    Args:
+        connection: In a transaction that writes.
+        pruning: As the log has recorded it.
+        opened: Gives records as they were received: so holds select them.
     """
-    holds = _holds(connection)
+    holds = holds_of(opened(_hold_records(connection)))
     named = json_text(list(pruning.indexes))
     rows = connection.execute(
         f"SELECT {STORED} FROM records WHERE idx IN (SELECT value FROM json_each(?))",  # noqa: S608
         (named,),
     )
     records = {row[0]: stored_record(row) for row in rows}
-    leaves = removed_leaves(pruning, records.values(), holds)
+    leaves = removed_leaves(pruning, opened(list(records.values())), holds)
     replace_rows(
         connection,
         [
@@ -144,21 +138,6 @@ def forget_places(connection: sqlite3.Connection, said: Sequence[Sighting]) -> N
         make_spans(connection, points)
 
 
-def carried_out(connection: sqlite3.Connection) -> frozenset[int]:
-    """Records that said prunings which were carried out."""
-    return frozenset(record for (record,) in connection.execute("SELECT record FROM prunings"))
-
-
-def pruned_until(connection: sqlite3.Connection, audiences: frozenset[Audience]) -> PrunedUntil:
-    """Up to when records of these audiences may be missing."""
-    found = connection.execute(
-        "SELECT max(through_us), max(ran_before_us), max(record) FROM prunings "
-        "WHERE audience IN (SELECT value FROM json_each(?))",
-        (json_text(sorted(audiences)),),
-    ).fetchone()
-    return PrunedUntil(*(one or 0 for one in found))
-
-
 def _number(connection: sqlite3.Connection, one: Sighting) -> int:
     place = one.place
     key = (place.node, place.netns, place.interface, place.hook, one.audience)
@@ -166,11 +145,11 @@ def _number(connection: sqlite3.Connection, one: Sighting) -> int:
     return row[0] if row is not None else 0
 
 
-def _holds(connection: sqlite3.Connection) -> KeptHolds:
+def _hold_records(connection: sqlite3.Connection) -> list[StoredRecord]:
     marks = ",".join("?" * len(HOLD_ACTIONS))
     rows = connection.execute(
         f"SELECT {STORED} FROM records WHERE action IN ({marks}) "  # noqa: S608 # marks
         "AND emitter = 'auditor' AND problem = '' ORDER BY idx",
         HOLD_ACTIONS,
     )
-    return holds_of([stored_record(row) for row in rows])
+    return [stored_record(row) for row in rows]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from services.auditor.adapters import sqlite_pruning as pruned
+from services.auditor.adapters import sqlite_prunings as prunings
 from services.auditor.adapters.log_rows import STORED, read_gap, stored_record
 from services.auditor.adapters.sqlite_database import connect, snapshot, translated
 from services.auditor.adapters.sqlite_inventory import read_runs, read_sightings
@@ -125,11 +126,11 @@ class SqliteReading:
 
     async def carried_out(self) -> frozenset[int]:
         """Records that said prunings which were carried out."""
-        return await self._read(pruned.carried_out)
+        return await self._read(prunings.carried_out)
 
     async def pruned_until(self, audiences: frozenset[Audience]) -> PrunedUntil:
         """Up to when records of these audiences may be missing."""
-        return await self._read(lambda db: pruned.pruned_until(db, audiences))
+        return await self._read(lambda db: prunings.pruned_until(db, audiences))
 
     async def root(self, size: int) -> Hash:
         """Root of the first `size` leaves, `size` being at most the tree's."""

@@ -23,7 +23,7 @@ from services.auditor.adapters.log_rows import (
 )
 from services.auditor.adapters.sqlite_inventory import SCHEMA as INVENTORY_SCHEMA
 from services.auditor.adapters.sqlite_inventory import TO_AUDIENCES
-from services.auditor.adapters.sqlite_pruning import SCHEMA as PRUNING_SCHEMA
+from services.auditor.adapters.sqlite_prunings import SCHEMA as PRUNING_SCHEMA
 from services.auditor.adapters.sqlite_timelines import TO_TIMELINES
 from services.auditor.admission import Channel, Gap, LogState
 from services.auditor.merkle import Frontier

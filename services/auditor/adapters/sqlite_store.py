@@ -217,7 +217,7 @@ class SqliteStore(SqliteReading):
 
         def work() -> int:
             with transaction(self._writer):
-                return pruned.carry_out(self._writer, pruning)
+                return pruned.carry_out(self._writer, pruning, opened=list)
 
         return await self._write(work)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 from services.auditor.adapters.log_rows import json_text
+from services.auditor.adapters.sqlite_prunings import demand_ran
 from services.auditor.timelines import (
     EARLIEST_US,
     NOTHING,
@@ -132,6 +133,7 @@ def read_spans(
     wanted: Callable[[str], bool],
 ) -> RanSpans:
     """What ran within a range on the nodes that are wanted, as these audiences were told."""
+    demand_ran(connection, asked.since_us, audiences=audiences)
     (size,) = connection.execute("SELECT size FROM log").fetchone()
     points = connection.execute(
         "SELECT number, node, netns, interface, hook, audience FROM hook_points "

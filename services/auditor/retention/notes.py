@@ -12,12 +12,9 @@ from dataclasses import replace
 from typing import Final
 
 from services.auditor.query import StoredRecord
-from services.auditor.records import render_time_us
 from services.auditor.retention.remains import own_pruning
 from services.auditor.store import LogStore
 from shared.contracts.audit import PrunedNote
-from shared.contracts.events import Audience
-from shared.errors import Reason, RefusedError
 
 MOST_NOTES: Final = 10_000
 
@@ -36,24 +33,6 @@ class PrunedNotes:
             one if one.pruned_by is None else replace(one, note=await self._note(one.pruned_by))
             for one in page
         ]
-
-    async def demand_ran(self, at_us: int, audiences: frozenset[Audience]) -> None:
-        """What ran at a moment is known to these audiences.
-
-        Raises:
-            RefusedError: Records that said it were pruned.
-        """
-        until = await self._log.pruned_until(audiences)
-        if at_us >= until.ran_before_us:
-            return
-        since = render_time_us(until.ran_before_us)
-        reason = Reason(path="at", rule="records that said it were pruned", allowed=since)
-        raise RefusedError(
-            f"what ran before {since} is not known: records that said it were pruned "
-            f"(the newest word on that is record {until.record})",
-            [reason],
-            code="not_found",
-        )
 
     async def _note(self, record: int) -> PrunedNote:
         if record not in self._known:

@@ -10,6 +10,8 @@ Rules:
    an emitter says of the time makes nothing older.
  * What the auditor says of the log itself is kept, whatever rules say: without it nobody could tell
    what was removed, what is held, which keys sign.  STATISTICS are the exception.
+ * What findings are made of is kept: an answer about them would be another one, and could not say
+   so.
  * What was told to no audience that there can be is kept: nobody could be told that it went.
 """
 
@@ -23,6 +25,7 @@ from typing import ClassVar, Final
 
 import msgspec
 
+from services.auditor.compliance.facts import COMPLIANCE_ACTIONS
 from services.auditor.disclosure import audience_of
 from services.auditor.expressions import Expression, UnreadableExpressionError, parse_expression
 from services.auditor.matching import matches, record_document
@@ -103,6 +106,8 @@ def deciding_rule(rules: Sequence[ReadyRule], record: StoredRecord) -> ReadyRule
     """The rule that decides how long a record is kept; None: it is kept for ever."""
     emitter, action = _said_by(record.leaf)
     if emitter == "auditor" and action not in STATISTICS:
+        return None
+    if action in COMPLIANCE_ACTIONS.get(emitter, ()):
         return None
     if not _AUDIENCE.fullmatch(audience_of(record.leaf)):
         return None
