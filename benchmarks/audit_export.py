@@ -4,17 +4,19 @@
 
 A real nats-server, an auditor and the command, a process each; what is measured is the whole
 command, from its start to the proof beside the file.  Then the auditor records new events, once
-by itself and once while the log is exported again and again.
+by itself and once while the log is exported again and again.  `--records N` and `--forms A,B` make
+it shorter.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -24,18 +26,26 @@ import msgspec
 import uvloop
 
 from benchmarks.audit_ingest import fill
+from benchmarks.audit_query import START, messages
 from benchmarks.report import Row, report
 from benchmarks.services import running_bus
 from cli.audit_export import Exported
+from installation.adapters.directory import read_facts
 from installation.layout import Layout
+from services.auditor.adapters.log_stores import open_store
+from services.auditor.config import AuditorConfig
+from services.auditor.records import read_message
 from shared.adapters.bus import Bus, connect
+from shared.adapters.bus_errors import NobodyAnswersError
 from shared.contracts.audit import GET_CHECKPOINT, GetCheckpoint
 from tests.support.postgres import PostgresServer
 
 RECORDS: Final = 200_000
+BATCH: Final = 500
+ROUNDS: Final = 3
 MORE: Final = 20_000
 """Events recorded beside an export."""
-FORMS: Final = ("ndjson", "csv", "cef", "ocsf")
+FORMS: Final = ("ndjson", "csv", "cef", "syslog", "ocsf", "parquet")
 TARGET: Final = 50_000.0
 L3AF: Final = Path(sys.executable).parent / "l3af"
 POLL_SECONDS: Final = 0.02
@@ -43,34 +53,58 @@ POLL_SECONDS: Final = 0.02
 
 def main() -> None:
     """Measure and report."""
-    words = sys.argv[1:]
-    count = int(words[words.index("--records") + 1]) if "--records" in words else RECORDS
+    count = int(told("--records", str(RECORDS)))
     rows: list[Row] = []
     server = PostgresServer(fsync=True)
     server.start()
     try:
         for name, url in (("SQLite", "sqlite"), ("PostgreSQL", server.url())):
-            with (
-                TemporaryDirectory(prefix="l3af-bench-") as folder,
-                running_bus(Path(folder)) as layout,
-                running_auditor(layout, Path(folder), url),
-            ):
-                rows += uvloop.run(measure(layout, Path(folder), name, count))
+            with TemporaryDirectory(prefix="l3af-bench-") as text:
+                folder = Path(text)
+                with running_bus(folder) as layout:
+                    config = config_of(layout, folder, url)
+                    uvloop.run(filled(layout, config, count))
+                    with running_auditor(config):
+                        rows += uvloop.run(measure(layout, folder, name))
     finally:
         server.stop()
     report("audit_export", rows)
 
 
+def told(option: str, usual: str) -> str:
+    """The word behind an option of the command line."""
+    words = sys.argv[1:]
+    return words[words.index(option) + 1] if option in words else usual
+
+
+def config_of(layout: Layout, folder: Path, store: str) -> AuditorConfig:
+    """What the auditor of an installation is told."""
+    return AuditorConfig(
+        credentials_dir=layout.credentials("service", "auditor"),
+        state_dir=folder / "auditor",
+        store=store,
+    )
+
+
+async def filled(layout: Layout, config: AuditorConfig, count: int) -> None:
+    """A log of so many records, as the auditor keeps them."""
+    config.state_dir.mkdir()
+    origin = read_facts(layout).log_origin
+    async with aclosing(await open_store(config, origin=origin)) as store:
+        for start in range(0, count, BATCH):
+            drafts = [read_message(one) for one in messages(start, min(count, start + BATCH))]
+            await store.append(drafts, after=start, now=START)
+
+
 @contextmanager
-def running_auditor(layout: Layout, folder: Path, store: str) -> Iterator[None]:
+def running_auditor(config: AuditorConfig) -> Iterator[None]:
     """The auditor of an installation, as a process of its own."""
     environ = os.environ | {
-        "AUDITOR_CREDENTIALS_DIR": str(layout.credentials("service", "auditor")),
-        "AUDITOR_STATE_DIR": str(folder / "auditor"),
-        "AUDITOR_STORE": store,
+        "AUDITOR_CREDENTIALS_DIR": str(config.credentials_dir),
+        "AUDITOR_STATE_DIR": str(config.state_dir),
+        "AUDITOR_STORE": config.store,
         "AUDITOR_LOG_LEVEL": "error",
     }
-    (folder / "auditor").mkdir()
     process = subprocess.Popen([sys.executable, "-m", "services.auditor"], env=environ)
     try:
         yield
@@ -79,23 +113,23 @@ def running_auditor(layout: Layout, folder: Path, store: str) -> Iterator[None]:
         process.wait()
 
 
-async def measure(layout: Layout, folder: Path, store: str, count: int) -> list[Row]:
+async def measure(layout: Layout, folder: Path, store: str) -> list[Row]:
     """Every form, and recording beside an export."""
     async with (
         connect(layout.credentials("service", "catalog")) as bus,
         connect(layout.credentials("principal", "admin")) as reader,
     ):
-        await fill(bus, count)
-        await recorded(reader, count)
+        count = await recorded(reader, 1)
         rows = []
-        for form in FORMS:
-            rate = await exported(layout, folder / f"all.{form}", form)
+        for form in told("--forms", ",".join(FORMS)).split(","):
             target = TARGET if form == "ndjson" else None
+            rounds = range(1 if target is None else ROUNDS)
+            rates = [await exported(layout, folder / f"all.{form}", form) for _ in rounds]
             case = f"{store}: {form}, {count:,} records"
-            rows.append(Row(case, rate, "records/s", target, at_least=True))
-        alone = await recording_rate(bus, reader, first=count + 1)
+            rows.append(Row(case, statistics.median(rates), "records/s", target, at_least=True))
+        alone = await recording_rate(bus, reader, first=1)
         export = asyncio.create_task(exporting_again(layout, folder))
-        beside = await recording_rate(bus, reader, first=count + MORE + 1)
+        beside = await recording_rate(bus, reader, first=MORE + 1)
         export.cancel()
         await asyncio.gather(export, return_exceptions=True)
     return [
@@ -142,9 +176,13 @@ async def recording_rate(bus: Bus, reader: Bus, *, first: int) -> float:
     return MORE / (perf_counter() - started_at)
 
 
-async def recorded(bus: Bus, size: int) -> None:
-    """A signed head covers so many records."""
-    while (await bus.request(GET_CHECKPOINT, GetCheckpoint())).tree_size < size:
+async def recorded(bus: Bus, size: int) -> int:
+    """How many records a signed head covers, once there are so many."""
+    while True:
+        with suppress(NobodyAnswersError):
+            head = await bus.request(GET_CHECKPOINT, GetCheckpoint())
+            if head.tree_size >= size:
+                return head.tree_size
         await asyncio.sleep(POLL_SECONDS)
 
 

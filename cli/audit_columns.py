@@ -7,7 +7,8 @@ Pure.
 Rules:
  * A record is one row, whatever it holds; what it does not have, and what its column has no room
    for, is no value.
- * Of a record that is not shown there is its number and the hash of its leaf.
+ * Of a record that is not shown there is its number and the hash of its leaf; of one that was
+   pruned also by what.
  * What a message that is not believed claims stands there with the problem, as in NDJSON.
 """
 
@@ -128,6 +129,7 @@ def _columns() -> Iterable[Column]:
     yield Column("contents", "json", _json(_contents))
     yield Column("problem", "text", _record("problem"))
     yield Column("stream_sequence", "integer", _number(_record("stream_sequence")))
+    yield Column("pruned", "json", _json(_record("pruned")))
     yield Column("leaf", "text", _record("leaf"))
     yield Column("leaf_hash", "text", _record("leaf_hash"))
 

@@ -8,7 +8,7 @@ import asyncio
 import fcntl
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,10 +23,12 @@ from cli.audit_forms import FORMS, Form, LineFormName, line_form_name
 from cli.audit_log import NO_FILTERS
 from cli.audit_query import CHUNK_SCANNED, PATIENCE_SECONDS, Filters, requests_of
 from cli.console import CredentialsOption, JsonFlag, emit, refusing, run, say
-from cli.forward_sinks import SYSLOG_PORT, FileSink, Sink, SyslogSink, WebSink, parse_sink
+from cli.forward_sinks import SYSLOG_PORT, FileSink, Held, Sink, SyslogSink, WebSink, parse_sink
 from cli.forwarding import (
     Batch,
     ForwardState,
+    as_found,
+    as_said,
     batch_key,
     check_state,
     named,
@@ -120,6 +122,7 @@ def forward(
                 form=chosen,
                 question=question_digest(question),
                 after=-1 if after is None else after,
+                begun_after=-1 if after is None else after,
             )
             check_state(begun, sink=sink, form=chosen, question=question_digest(question))
             work = Forwarding(place, FORMS[chosen], question, stored, begun)
@@ -202,9 +205,12 @@ class Forwarding:
         state: ForwardState,
         *,
         pause_seconds: float = FIRST_RETRY_SECONDS,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Nothing is sent yet; `pause_seconds` is the first pause after a fault."""
         self._pause_seconds: Final = pause_seconds
+        self._next_pause_seconds = pause_seconds
+        self._sleep: Final = sleep
         self._sink: Final = sink
         self._form: Final = form
         self._question: Final = question
@@ -214,10 +220,10 @@ class Forwarding:
 
     async def run(self, bus: Asked, *, once: bool) -> None:
         """Everything is received, and what comes; with `once` only what there is."""
-        last = await self._sink.last_received()
-        if last is not None:
-            # What the file holds was received, whatever was noted.
-            self.state = received(self.state, last=last)
+        held = await self._held()
+        if held is not None:
+            change = as_found if held.is_seen else as_said
+            self.state = change(self.state, last=held.last)
         self._stored.write(self.state)
         while True:
             is_again = self.state.sending is not None
@@ -235,26 +241,48 @@ class Forwarding:
             if chunk.position is None and not is_again:
                 if once:
                     return
-                await asyncio.sleep(FOLLOW_SECONDS)
+                await self._sleep(FOLLOW_SECONDS)
+
+    async def _held(self) -> Held | None:
+        """What the sink holds, if that can be known; it is waited for."""
+        while True:
+            try:
+                return await self._sink.held()
+            except FaultError as fault:
+                await self._pause(fault.message)
 
     async def _send(self, batch: Batch) -> None:
+        """The batch was received; or the sink says what it holds, and that is gone on behind."""
         if self.state.sending is None:
             self.state = named(self.state, batch)
             self._stored.write(self.state)
-        key, pause_seconds = batch_key(self.state, batch), self._pause_seconds
-        while True:
-            try:
-                await self._sink.deliver(batch, key=key)
-                break
-            except FaultError as fault:
-                said = f"{fault.message}; records from {batch.first} on wait for it"
-                say(said, json=False)
-                await asyncio.sleep(pause_seconds)
-                pause_seconds = min(LAST_RETRY_SECONDS, pause_seconds * 2)
+        key = batch_key(self.state, batch)
+        last = await self._delivered(batch, key)
+        if last is not None and last < batch.last:
+            self.state = as_found(self.state, last=last)
+            self._stored.write(self.state)
+            again = f"what is behind record {self.state.after} is sent again"
+            await self._pause(f"the sink takes {batch.last} and holds {last}; {again}")
+            return
+        self._next_pause_seconds = self._pause_seconds
         sending = self.state.sending
         self.state = received(self.state, last=max(batch.last, sending.last if sending else 0))
         self._stored.write(self.state)
         self.count += len(batch.lines)
+
+    async def _delivered(self, batch: Batch, key: str) -> int | None:
+        """What the sink says that it holds, if it says so; it is waited for."""
+        while True:
+            try:
+                return await self._sink.deliver(batch, key=key)
+            except FaultError as fault:
+                await self._pause(f"{fault.message}; records from {batch.first} on wait for it")
+
+    async def _pause(self, why: str) -> None:
+        """A while, and each time a longer one, until something was received."""
+        say(why, json=False)
+        await self._sleep(self._next_pause_seconds)
+        self._next_pause_seconds = min(LAST_RETRY_SECONDS, self._next_pause_seconds * 2)
 
     async def _next(self, bus: Asked) -> RawChunk:
         """What comes next."""
@@ -274,16 +302,13 @@ class Forwarding:
     async def _ask(self, bus: Asked, question: StreamRecords) -> RawChunk:
         """The answer; the auditor is waited for."""
         asked = msgspec.structs.replace(question, scan_limit=CHUNK_SCANNED)
-        pause_seconds = self._pause_seconds
         while True:
             try:
                 return await bus.request(
                     STREAM_RAW_RECORDS, asked, timeout_seconds=PATIENCE_SECONDS
                 )
             except FaultError as fault:
-                say(f"{fault.message}; it is asked again", json=False)
-                await asyncio.sleep(pause_seconds)
-                pause_seconds = min(LAST_RETRY_SECONDS, pause_seconds * 2)
+                await self._pause(f"{fault.message}; it is asked again")
 
 
 def _usual(address: SplitResult, sink: str) -> LineFormName:

@@ -12,8 +12,8 @@ Rules:
 
 from __future__ import annotations
 
+import codecs
 import csv
-import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -27,9 +27,11 @@ COLUMNS: Final = (
     "interface", "hook", "deployment", "package", "version", "correlation", "emitter", "sequence",
     "event", "reason", "reasons", "details", "problem",
 )  # fmt: skip
-_UNSAFE: Final = re.compile(r"[^\x20-\x7e]|[<>&]")
-_UNSAFE_IN_ASCII: Final = (b"<", b">", b"&", b"\x7f", b"\n", b"\r", b"\t")
-"""Of what JSON in ASCII may hold: other control characters it has as escapes alone."""
+_ESCAPED: Final = {one: b"\\u%04x" % ord(one) for one in (b"<", b">", b"&", b"\x7f")}
+_SPACES: Final = (b"\n", b"\r", b"\t")
+"""White space between tokens; in texts JSON has escapes for all control characters but 0x7f."""
+_ESCAPES: Final = "l3af.json"
+"""Of what is not ASCII, by the codecs' name for it."""
 
 
 def json_line(record: bytes) -> bytes:
@@ -39,15 +41,24 @@ def json_line(record: bytes) -> bytes:
 
 def json_lines(records: Sequence[bytes]) -> list[bytes]:
     """Each of some records in JSON as one such line."""
-    text = b"".join(records)
-    if text.isascii() and not any(one in text for one in _UNSAFE_IN_ASCII):
+    if _is_safe(b"".join(records)):
         return [b"%b\n" % record for record in records]
-    return [_safe(bytes(record)) + b"\n" for record in records]
+    # What msgspec gives for bytes as they came lacks their methods.
+    texts = [bytes(record) for record in records]
+    return [b"%b\n" % (text if _is_safe(text) else _safe(text)) for text in texts]
+
+
+def _is_safe(text: bytes) -> bool:
+    return text.isascii() and not any(one in text for one in (*_ESCAPED, *_SPACES))
 
 
 def _safe(record: bytes) -> bytes:
-    minified = msgspec.json.format(record, indent=-1)
-    return _UNSAFE.sub(_escaped, minified.decode()).encode()
+    if any(one in record for one in _SPACES):
+        record = msgspec.json.format(record, indent=-1)
+    line = record.decode().encode("ascii", _ESCAPES)
+    for letter, escape in _ESCAPED.items():
+        line = line.replace(letter, escape)
+    return line
 
 
 def csv_heading() -> str:
@@ -104,6 +115,12 @@ def json_record(line: str) -> int:
     return msgspec.json.decode(line, type=AuditRecord).index
 
 
-def _escaped(match: re.Match[str]) -> str:
-    units = match[0].encode("utf-16-be")
-    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """The letters that cannot be encoded as JSON writes them, and where to go on."""
+    assert isinstance(error, UnicodeEncodeError)
+    units = error.object[error.start : error.end].encode("utf-16-be")
+    escapes = [f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2)]
+    return "".join(escapes), error.end
+
+
+codecs.register_error(_ESCAPES, _escaped)

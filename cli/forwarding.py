@@ -8,6 +8,8 @@ Rules:
  * A batch is named before it is sent, and until it was received it is the same one: whoever died
    in between sends the very records again under the very key.
  * What was received is noted; records between two batches that match nothing are passed over.
+ * What a sink says that it does not hold is sent again, whatever it said before; what it says that
+   it holds counts if it was sent.  A file is looked into by ourselves, and what it holds is so.
  * A state belongs to one sink, one form and one question; with another it is refused, since what it
    says would be about other records.
 """
@@ -59,6 +61,8 @@ class ForwardState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Digest of the filters."""
     after: int
     """Every matching record up to this one was received."""
+    begun_after: int = -1
+    """Records up to this one were never to be sent."""
     sending: Sending | None = None
 
 
@@ -149,6 +153,20 @@ def named(state: ForwardState, batch: Batch) -> ForwardState:
 def received(state: ForwardState, *, last: int) -> ForwardState:
     """The state once everything up to a record was received."""
     return msgspec.structs.replace(state, after=max(state.after, last), sending=None)
+
+
+def as_found(state: ForwardState, *, last: int) -> ForwardState:
+    """The state once it was seen that a sink holds everything up to a record, and nothing else."""
+    return msgspec.structs.replace(state, after=max(last, state.begun_after), sending=None)
+
+
+def as_said(state: ForwardState, *, last: int) -> ForwardState:
+    """The state once a sink said, before anything was sent, up to which record it holds them.
+
+    What it never was sent it does not hold, so then its word is worth nothing.
+    """
+    sent = state.after if state.sending is None else state.sending.last
+    return state if last > sent else as_found(state, last=last)
 
 
 def batch_key(state: ForwardState, batch: Batch) -> str:

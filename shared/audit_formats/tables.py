@@ -26,6 +26,8 @@ def without_controls(text: str) -> str:
 
     Line ends and tabs stay, because a verifier's log has lines.
     """
+    if text.isprintable():
+        return text
     return "".join(
         letter
         if letter in "\n\t" or unicodedata.category(letter) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}

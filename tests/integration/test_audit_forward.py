@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
+import struct
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -18,9 +20,12 @@ from typing import Any, ClassVar
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from cli.forward_sinks import SyslogSink
+from cli.forwarding import Batch
 from installation.certificates import issue_authority, issue_server
 from shared.adapters.bus import Bus
 from shared.contracts.audit import LIST_RECORDS, ListRecords
+from shared.errors import FaultError
 from tests.integration.conftest import Buses
 from tests.support.auditing import EmittingBus, eventually, running_auditor
 from tests.support.command_line import Answer, run_l3af
@@ -51,15 +56,34 @@ class Receiver(BaseHTTPRequestHandler):
     bodies: ClassVar[dict[str, bytes]] = {}
     refusals: ClassVar[list[int]] = []
     tokens: ClassVar[set[str]] = set()
+    is_down: ClassVar[bool] = False
+    dropped: ClassVar[list[str]] = []
+    """Keys of batches that it says it took and did not keep."""
+    drops: ClassVar[int] = 0
+    """So many batches, from the second one on."""
+
+    def do_HEAD(self) -> None:
+        """What it holds, as it does behind every batch."""
+        self.answer(204)
 
     def do_POST(self) -> None:
         """One batch."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.tokens.add(self.headers.get("Authorization", ""))
-        status = self.refusals.pop() if self.refusals else 204
-        if status == 204:
-            self.bodies[self.headers["Idempotency-Key"]] = body
+        status = self.refusals.pop() if self.refusals else 503 if self.is_down else 204
+        key = self.headers["Idempotency-Key"]
+        if status == 204 and self.bodies and len(self.dropped) < self.drops:
+            self.dropped.append(key)
+        elif status == 204:
+            self.bodies[key] = body
+        self.answer(status)
+
+    def answer(self, status: int) -> None:
+        """With what it holds, if it is one that says so."""
         self.send_response(status)
+        if self.drops:
+            numbers = numbers_of(self.bodies)
+            self.send_header("L3AF-Received", str(numbers[-1] if numbers else -1))
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -67,11 +91,18 @@ class Receiver(BaseHTTPRequestHandler):
         """Nothing is printed."""
 
 
+def numbers_of(bodies: dict[str, bytes]) -> list[int]:
+    """Numbers of the records in them, as they came."""
+    return [json.loads(line)["index"] for body in bodies.values() for line in body.splitlines()]
+
+
 @contextmanager
 def a_receiver(*refusals: int) -> Iterator[str]:
     """Its address; it answers so first, last to first."""
     Receiver.bodies.clear()
     Receiver.tokens.clear()
+    Receiver.dropped.clear()
+    Receiver.drops, Receiver.is_down = 0, False
     Receiver.refusals[:] = refusals
     with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -121,6 +152,81 @@ async def test_a_server_that_refuses_ends_it(buses: Buses, tmp_path: Path) -> No
         assert not Receiver.bodies
         done = await forward(buses, tmp_path, url, "--state", "state")
     assert (done.status, done.document["records"] >= COUNT) == (0, True)
+
+
+@pytest.mark.usefixtures("reader")
+async def test_a_web_server_gets_again_what_it_lost(buses: Buses, tmp_path: Path) -> None:
+    """It answers 204 to batches that it does not keep, and says what it holds: that decides."""
+    with a_receiver() as url:
+        Receiver.drops = 2
+        words = (url, "--state", "state", "--package", "rate-limit")
+        done = await forward(buses, tmp_path, *words)
+        first = numbers_of(Receiver.bodies)
+        # And later it is set back to what it had an hour ago.
+        Receiver.bodies.pop(list(Receiver.bodies)[-1])
+        again = await forward(buses, tmp_path, *words)
+
+    assert (done.status, len(Receiver.dropped)) == (0, 2), done.message
+    assert "is sent again" in done.message
+    assert again.status == 0, again.message
+    assert len(first) == COUNT
+    assert numbers_of(Receiver.bodies) == first == sorted(set(first))
+
+
+async def test_recording_goes_on_while_a_sink_is_down(
+    reader: Bus, buses: Buses, tmp_path: Path
+) -> None:
+    """Everything is recorded meanwhile, and when the sink is back it gets each record once."""
+    scheduler = EmittingBus(await buses.open("service-scheduler"), "scheduler")
+
+    async def recorded(action: str) -> int:
+        found = await reader.request(LIST_RECORDS, ListRecords(limit=1000, action=action))
+        return len(found.records)
+
+    with a_receiver() as url:
+        Receiver.is_down = True
+        words = (url, "--state", "state", "--action", "*.publish")
+        sending = asyncio.create_task(forward(buses, tmp_path, *words))
+        await eventually((tmp_path / "state").exists)
+        await scheduler.emit_many(300, action="deployment.publish")
+
+        async def all_of_them() -> bool:
+            return await recorded("deployment.publish") == 300
+
+        await eventually(all_of_them)
+        assert (sending.done(), Receiver.bodies) == (False, {})
+        Receiver.is_down = False
+        done = await sending
+
+    assert done.status == 0, done.message
+    numbers = numbers_of(Receiver.bodies)
+    assert (len(numbers), numbers) == (COUNT + 300, sorted(set(numbers)))
+
+
+async def test_syslog_that_was_not_taken_is_not_received() -> None:
+    """A receiver that reads nothing and dies has taken nothing, whatever our machine sent off."""
+    batch = Batch(0, 0, (b"x" * 3_000_000 + b"\n",))
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listening.setblocking(False)
+        sink = SyslogSink("127.0.0.1", listening.getsockname()[1], None)
+        sending = asyncio.create_task(sink.deliver(batch, key="k"))
+        taken, _ = await loop.sock_accept(listening)
+        await loop.sock_recv(taken, 1)
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        taken.close()
+        with pytest.raises(FaultError, match="syslog receiver"):
+            await sending
+
+        sending = asyncio.create_task(sink.deliver(batch, key="k"))
+        taken, _ = await loop.sock_accept(listening)
+        received = 0
+        while received < len(b"3000000 ") + 3_000_000:
+            received += len(await loop.sock_recv(taken, 65_536))
+        assert await sending is None
+        taken.close()
+        await sink.aclose()
 
 
 @pytest.mark.usefixtures("reader")

@@ -94,6 +94,7 @@ def row_of(record: dict[str, Any]) -> dict[str, Any]:
         "contents": event.get("contents"),
         "problem": record.get("problem"),
         "stream_sequence": record["stream_sequence"] or None,
+        "pruned": record.get("pruned"),
         "leaf": record["leaf"] or None,
         "leaf_hash": record.get("leaf_hash"),
     }
@@ -115,7 +116,7 @@ async def test_duckdb_reads_what_ndjson_says(reader: Reader) -> None:
 
     rows = rows_of(table)[: len(records)]
     for row in rows:
-        for name in ("reasons", "details", "contents"):
+        for name in ("reasons", "details", "contents", "pruned"):
             row[name] = json.loads(row[name]) if row[name] else None
     assert rows == [row_of(record) for record in records]
     assert [bool(one["leaf_hash"]) for one in rows].count(True) == 1

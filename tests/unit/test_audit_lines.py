@@ -18,7 +18,15 @@ from rich.console import Console
 
 from cli.audit_forms import FORMS
 from cli.audit_history import render_line
-from cli.audit_lines import COLUMNS, csv_heading, csv_line, csv_record, json_line, json_record
+from cli.audit_lines import (
+    COLUMNS,
+    csv_heading,
+    csv_line,
+    csv_record,
+    json_line,
+    json_lines,
+    json_record,
+)
 from cli.audit_view import render_records
 from services.auditor.checkpoint import parse_verifier_key
 from services.auditor.exports import ExportChecker, Lines, read_export_proof
@@ -166,6 +174,14 @@ def test_a_line_has_the_fields_of_a_later_release_and_is_checked_with_them() -> 
     )
     checker.take(1, line)
     assert (checker.finish().records, checker.problems.kept) == (1, [])
+
+
+def test_one_record_that_needs_escapes_changes_no_other() -> None:
+    """Each of many is the line that it would be alone, as it came from the bus or as bytes."""
+    records = [b'{"index":1}', b'{"index":2,"leaf":"<"}', '{"index":3,"leaf":"ü"}'.encode()]
+    came = msgspec.json.decode(b"[%b]" % b",".join(records), type=tuple[msgspec.Raw, ...])
+
+    assert json_lines(came) == [json_line(one) for one in records]
 
 
 def test_white_space_between_tokens_ends_no_line() -> None:

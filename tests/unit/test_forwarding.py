@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from cli import audit_forward
 from cli.audit_forms import FORMS
 from cli.audit_forward import Forwarding, StateFile
-from cli.forward_sinks import FileSink, parse_sink
+from cli.forward_sinks import FileSink, Held, parse_sink
 from cli.forwarding import (
     BATCH_BYTES,
     Batch,
@@ -42,6 +44,7 @@ class Log:
 
     def __init__(self, size: int, chance: random.Random) -> None:
         self.size = size
+        self.asked = 0
         self._chance = chance
 
     @property
@@ -54,6 +57,7 @@ class Log:
     ) -> RawChunk:
         """The next chunk, which may be short, or the fault of an auditor that is away."""
         del endpoint, timeout_seconds
+        self.asked += 1
         if self._chance.random() < 0.05:
             raise FaultError("the auditor is away")
         first = -1 if request.after_index is None else request.after_index
@@ -73,11 +77,11 @@ class Sink:
         self.batches: dict[str, tuple[bytes, ...]] = {}
         self._chance = chance
 
-    async def last_received(self) -> int | None:
+    async def held(self) -> Held | None:
         """It cannot say."""
         return None
 
-    async def deliver(self, batch: Batch, *, key: str) -> None:
+    async def deliver(self, batch: Batch, *, key: str) -> int | None:
         """Received, or not, or received and nobody lives to hear it."""
         fate = self._chance.random()
         if fate < 0.1:
@@ -87,9 +91,49 @@ class Sink:
         assert self.batches.setdefault(key, batch.lines) == batch.lines
         if fate < 0.3:
             raise Died
+        return None
 
     async def aclose(self) -> None:
         """Nothing is held."""
+
+
+class LyingSink:
+    """A receiver that says it took what it did not keep, or loses it later; it knows no keys.
+
+    Asked what it holds it says so; or a number that it never was sent.
+    """
+
+    def __init__(self, chance: random.Random, *, boasts: bool = False) -> None:
+        self.numbers: list[int] = []
+        self._chance = chance
+        self._boasts = boasts
+
+    async def held(self) -> Held | None:
+        """Its word."""
+        return Held(self._last(), is_seen=False)
+
+    async def deliver(self, batch: Batch, *, key: str) -> int | None:
+        """Taken, it says."""
+        del key
+        numbers = [FORM.record_of(line.decode()) for line in batch.lines]
+        if self._boasts:
+            self.numbers += numbers
+            return self._last()
+        fate = self._chance.random()
+        if fate < 0.3:
+            numbers = numbers[: self._chance.randrange(len(numbers))]
+        self.numbers += numbers
+        if fate > 0.9:
+            del self.numbers[self._chance.randrange(len(self.numbers)) :]
+        return self._last()
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+    def _last(self) -> int:
+        if self._boasts:
+            return 10**9
+        return self.numbers[-1] if self.numbers else -1
 
 
 class MortalState(StateFile):
@@ -123,8 +167,18 @@ def begun(sink: str = "sink") -> ForwardState:
 async def fed(log: Log, sink: Any, stored: StateFile) -> None:
     """Everything there is was received, by one process that may die."""
     state = stored.read() or begun()
-    work = Forwarding(sink, FORM, QUESTION, stored, state, pause_seconds=0.0)
-    await work.run(log, once=True)
+    await forwarding(sink, stored, state).run(log, once=True)
+
+
+def forwarding(
+    sink: Any,
+    stored: StateFile,
+    state: ForwardState,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    pause_seconds: float = 0.0,
+) -> Forwarding:
+    """The sink being fed with what matches."""
+    return Forwarding(sink, FORM, QUESTION, stored, state, pause_seconds=pause_seconds, sleep=sleep)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -167,6 +221,98 @@ async def test_a_file_never_has_a_record_twice(tmp_path: Path, seed: int) -> Non
 
     lines = path.read_text().splitlines()
     assert [FORM.record_of(line) for line in lines] == log.matching
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_file_that_lost_its_end_gets_it_again(tmp_path: Path, seed: int) -> None:
+    """Whatever was noted as received; one that was moved away is begun behind what it had."""
+    chance = random.Random(seed)
+    path, state = tmp_path / "records.ndjson", StateFile(tmp_path / "state")
+    log = Log(90, chance)
+    for _ in range(4):
+        await fed(log, FileSink(path, FORM), state)
+        log.size += 30
+        data = path.read_bytes()
+        path.write_bytes(data[: chance.randrange(200, len(data))])
+    await fed(log, FileSink(path, FORM), state)
+    lines = path.read_text().splitlines()
+    assert [FORM.record_of(line) for line in lines] == log.matching
+
+    path.rename(tmp_path / "records.1")
+    before, log.size = log.size, log.size + 30
+    await fed(log, FileSink(path, FORM), state)
+    lines = path.read_text().splitlines()
+    assert [FORM.record_of(line) for line in lines] == [
+        one for one in log.matching if one >= before
+    ]
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_a_sink_that_lies_about_receipt_gets_every_record_once(
+    tmp_path: Path, seed: int
+) -> None:
+    """It says that it took what it did not keep, and loses what it had: what it holds decides."""
+    chance = random.Random(seed)
+    log, sink = Log(60, chance), LyingSink(chance)
+    stored = MortalState(tmp_path / "state", chance)
+    for size in (60, 100):
+        log.size = size
+        while True:
+            try:
+                await fed(log, sink, stored)
+            except Died:
+                continue
+            break
+    await fed(log, sink, StateFile(tmp_path / "state"))
+
+    assert sink.numbers == log.matching
+
+
+async def test_a_sink_that_boasts_is_not_believed(tmp_path: Path) -> None:
+    """It says that it holds more than it was ever sent: nothing is left out for that."""
+    log, sink = Log(100, random.Random(0)), LyingSink(random.Random(0), boasts=True)
+    await fed(log, sink, StateFile(tmp_path / "state"))
+    log.size = 160
+    await fed(log, sink, StateFile(tmp_path / "state"))
+    assert sink.numbers == log.matching
+
+
+async def test_what_was_never_to_be_sent_is_not_sent_for_a_sinks_word(tmp_path: Path) -> None:
+    """Begun behind a record, an empty sink gets what is behind it, and nothing before."""
+    log, sink = Log(100, random.Random(0)), LyingSink(random.Random(1))
+    stored = StateFile(tmp_path / "state")
+    stored.write(msgspec.structs.replace(begun(), after=49, begun_after=49))
+    await fed(log, sink, stored)
+    assert sink.numbers == [one for one in log.matching if one > 49]
+
+
+async def test_a_sink_that_is_down_for_an_hour_gets_everything_then(tmp_path: Path) -> None:
+    """It is asked again twice a minute, the log is left alone meanwhile, and each comes once."""
+    log = Log(160, random.Random(0))
+    now_seconds, asked_at, delivered = 0.0, list[float](), list[int]()
+    asked_of_log: list[int] = []
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now_seconds
+        now_seconds += seconds
+
+    class Down(Sink):
+        async def deliver(self, batch: Batch, *, key: str) -> int | None:
+            del key
+            asked_at.append(now_seconds)
+            asked_of_log.append(log.asked)
+            if delivered and now_seconds < 3600:
+                raise FaultError("the sink is down")
+            delivered.extend(FORM.record_of(line.decode()) for line in batch.lines)
+            return None
+
+    state = StateFile(tmp_path / "state")
+    await forwarding(Down(random.Random(0)), state, begun(), sleep, 0.5).run(log, once=True)
+
+    assert delivered == log.matching
+    during = [at for at in asked_at if 0 < at < 3600]
+    assert 110 < len(during) < 130
+    assert len(set(asked_of_log[1 : len(during)])) == 1
 
 
 async def test_a_full_disk_leaves_no_half_batch(tmp_path: Path) -> None:
