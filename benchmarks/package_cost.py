@@ -35,9 +35,11 @@ SYN: Final = PACKET[:FLAGS_AT] + b"\x02" + PACKET[FLAGS_AT + 1 :]
 PORT: Final = struct.pack("=H", 443)
 EVERYBODY: Final = bytes(8)
 """0.0.0.0/0, the key of a trie."""
+ELSEWHERE: Final = struct.pack("=IIIIHHHHBBxx", 2, 6, 0, 0, 0, 65535, 1, 1, 0, 255)
+"""A rule of the firewall: TCP to port 1 is denied."""
 
-Entries = Mapping[str, tuple[bytes, bytes]]
-"""Map to a key and its value."""
+Entries = Mapping[str, Sequence[tuple[bytes, bytes]]]
+"""Map to its keys and values."""
 
 
 class Member(NamedTuple):
@@ -46,6 +48,7 @@ class Member(NamedTuple):
     package: str
     function: str
     entries: Entries = {}
+    variables: Mapping[str, bytes] = {}
 
 
 class Case(NamedTuple):
@@ -62,21 +65,38 @@ COUNT_TC: Final = Member("port-count", "port_count_tc")
 
 
 def _limit(*, port: int | None = None, source: int | None = None) -> Member:
-    entries: dict[str, tuple[bytes, bytes]] = {}
+    entries: dict[str, Sequence[tuple[bytes, bytes]]] = {}
     if port is not None:
-        entries["rl_limits"] = (PORT, struct.pack("=I", port))
+        entries["rl_limits"] = [(PORT, struct.pack("=I", port))]
     if source is not None:
-        entries["rl_sources_v4"] = (EVERYBODY, struct.pack("=II", source, 32))
+        entries["rl_sources_v4"] = [(EVERYBODY, struct.pack("=II", source, 32))]
     return Member("rate-limit", "rate_limit", entries)
 
 
 def _places(connections: int, action: int = 0) -> Member:
     limit = struct.pack("=II", connections, action)
-    return Member("connection-limit", "connection_limit", {"cl_limits": (PORT, limit)})
+    return Member("connection-limit", "connection_limit", {"cl_limits": [(PORT, limit)]})
+
+
+def _firewall(*, rules: int = 1, prefixes: int = 0, function: str = "xdp") -> Member:
+    """So many rules that match no packet, and so many prefixes, of which none matches."""
+    return Member(
+        "firewall",
+        f"firewall_{function}",
+        {
+            "fw_rules": [(struct.pack("=I", place), ELSEWHERE) for place in range(rules)],
+            "fw_zones_v4": [
+                (struct.pack("=I", 32) + struct.pack("!I", 0x0A000000 + n), struct.pack("=I", 1))
+                for n in range(prefixes)
+            ],
+        },
+        {"last_rule": struct.pack("=I", rules - 1)},
+    )
 
 
 UNLIMITED: Final = Member("connection-limit", "connection_limit")
 PLACES: Final = _places(1_000_000)
+WALL: Final = _firewall(rules=8)
 BOTH: Final = _limit(port=1_000_000, source=65_535)
 CASES: Final = (
     Case("xdp", "XDP_PASS alone", (), PACKET),
@@ -92,10 +112,15 @@ CASES: Final = (
     Case("xdp", "connection-limit, SYN without a limit", (UNLIMITED,), SYN),
     Case("xdp", "connection-limit, SYN that has a place", (PLACES,), SYN),
     Case("xdp", "connection-limit, SYN too many", (_places(0),), SYN),
-    Case("xdp", "all of them, no SYN", (COUNT, BOTH, PLACES), PACKET),
-    Case("xdp", "all of them, SYN", (COUNT, BOTH, PLACES), SYN),
+    Case("xdp", "firewall, 1 rule before the default", (_firewall(),), PACKET),
+    Case("xdp", "firewall, 8 rules before the default", (_firewall(rules=8),), PACKET),
+    Case("xdp", "firewall, 64 rules before the default", (_firewall(rules=64),), PACKET),
+    Case("xdp", "firewall, 100,000 prefixes", (_firewall(prefixes=100_000),), PACKET),
+    Case("xdp", "all of them, no SYN", (WALL, COUNT, BOTH, PLACES), PACKET),
+    Case("xdp", "all of them, SYN", (WALL, COUNT, BOTH, PLACES), SYN),
     Case("tc-ingress", "TC_ACT_OK alone", (), PACKET),
     Case("tc-ingress", "port-count", (COUNT_TC,), PACKET),
+    Case("tc-ingress", "firewall, 8 rules", (_firewall(rules=8, function="tc"),), PACKET),
 )
 
 
@@ -108,6 +133,7 @@ def made(case: Case, held: ExitStack) -> LinkedChain:
             data=packaged(one.package),
             function=one.function,
             proceed_on=DEFAULT_PROCEED_ON[case.hook],
+            globals=one.variables,
         )
         for one in case.members
     ]
@@ -115,8 +141,9 @@ def made(case: Case, held: ExitStack) -> LinkedChain:
     policy = LinkPolicy(hook=case.hook, has_counters=bool(sources))
     chain = held.enter_context(link_chain(wanted, case.hook, name="benchmark", policy=policy))
     for one in case.members:
-        for name, (key, value) in one.entries.items():
-            update(chain.maps[one.package][name].handle, key, value)
+        for name, entries in one.entries.items():
+            for key, value in entries:
+                update(chain.maps[one.package][name].handle, key, value)
     return chain
 
 

@@ -45,10 +45,10 @@ static __always_inline void *after_ipv4(void *start, void *end, __u8 *protocol)
 
 	if ((void *)(ip + 1) > end || ip->ihl < 5)
 		return 0;
+	*protocol = ip->protocol;
 	/* Only the first fragment has a transport header. */
 	if (ip->frag_off & bpf_htons(FRAGMENT_OFFSET_MASK))
 		return 0;
-	*protocol = ip->protocol;
 	return start + ip->ihl * 4;
 }
 
@@ -73,9 +73,13 @@ static __always_inline void *after_ipv6(void *start, void *end, __u8 *protocol)
 		} else if (next == IPPROTO_FRAGMENT) {
 			struct fragment_header *header = cursor;
 
-			if ((void *)(header + 1) > end || header->offset & bpf_htons(0xfff8))
+			if ((void *)(header + 1) > end)
 				return 0;
 			next = header->next;
+			if (header->offset & bpf_htons(0xfff8)) {
+				*protocol = next;
+				return 0;
+			}
 			cursor = header + 1;
 		}
 	}
@@ -105,7 +109,8 @@ static __always_inline void *find_network(void *start, void *end, __be16 *kind)
 }
 
 /* The transport header behind the network header at `network`, and its protocol (IPPROTO_...), or 0
- * if there is none that can be found.  The caller still has to compare its size with `end`. */
+ * if there is none that can be found; of a later fragment the protocol alone.  The caller still has
+ * to compare its size with `end`. */
 static __always_inline void *after_network(void *network, void *end, __be16 kind, __u8 *protocol)
 {
 	if (kind == bpf_htons(ETH_P_IP))

@@ -7,7 +7,7 @@ from __future__ import annotations
 import socket
 import struct
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -69,8 +69,10 @@ class RunningProgram:
 
 
 @contextmanager
-def running(package: str, program: str, hook: Hook) -> Iterator[RunningProgram]:
-    """The program of that name, verified and linked for `hook`."""
+def running(
+    package: str, program: str, hook: Hook, variables: Mapping[str, bytes] | None = None
+) -> Iterator[RunningProgram]:
+    """The program of that name, verified and linked for `hook`, with these global variables."""
     manifest = built(package).manifest
     entry = next(entry for entry in manifest.programs if entry.name == program)
     assert hook in entry.hooks
@@ -80,6 +82,7 @@ def running(package: str, program: str, hook: Hook) -> Iterator[RunningProgram]:
         data=unpack_archive(built(package).archive)[entry.object],
         function=entry.function,
         proceed_on=entry.proceed_on or DEFAULT_PROCEED_ON[hook],
+        globals=variables or {},
     )
     with link_chain([source], hook, name=program) as chain:
         yield RunningProgram(chain, hook)

@@ -31,8 +31,8 @@ from shared.validation import convert_document
 from tests.package_builders import NOW, sign
 
 PACKAGES = Path(__file__).parents[2] / "packages"
-NAMES = ("connection-limit", "exec-count", "port-count", "rate-limit")
-PACKETS = ("connection-limit", "port-count", "rate-limit")
+NAMES = ("connection-limit", "exec-count", "firewall", "port-count", "rate-limit")
+PACKETS = ("connection-limit", "firewall", "port-count", "rate-limit")
 """Those that packets test."""
 KERNEL_TYPES = ("connection-limit",)
 """Those that read the kernel's own types."""
@@ -118,6 +118,7 @@ def test_an_example_is_a_deployment_of_its_package(path: Path) -> None:
     assert spec.package == source.package.name
     assert len(fitting) == 1
     assert spec.config.keys() <= source.maps.keys()
+    assert spec.variables.keys() <= source.variables.keys()
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)

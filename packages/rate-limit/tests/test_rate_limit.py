@@ -197,24 +197,13 @@ def test_a_connection_has_to_fit_every_limit(limiter: Limiter) -> None:
 
 
 def test_thousands_of_sources_are_told_apart(limiter: Limiter) -> None:
-    """Of 4,000 sources hardly one is forgotten, and none is counted for another."""
-    limiter.set_source_limit("0.0.0.0/0", per_second=2, each=32)
+    """Of 4,000 sources a few are forgotten and begin anew; none is counted for another."""
+    limiter.set_source_limit("0.0.0.0/0", per_second=1, each=32)
+    sources = [str(IPv4Address(0x0A000000 + number)) for number in range(4000)]
 
-    for number in range(4000):
-        limiter.verdict(ipv4(tcp(PORT), source=str(IPv4Address(0x0A000000 + number))))
+    verdicts = {limiter.verdict(ipv4(tcp(PORT), source=source)) for source in sources}
 
     kept = [total for total, _ in limiter.rings()]
+    assert verdicts == {"pass"}
     assert set(kept) == {1}
     assert len(kept) >= 3900
-
-
-def test_a_source_that_is_forgotten_begins_anew(limiter: Limiter) -> None:
-    """More sources than fit are each let through: the table is bounded, and nobody is shut out."""
-    limiter.set_source_limit("::/0", per_second=1, each=128)
-
-    for number in range(17_000):
-        packet = ipv6(tcp(PORT), source=str(IPv6Address(1 + number)))
-        assert limiter.verdict(packet) == "pass"
-
-    assert len(list(limiter.rings())) <= 16_384
-    assert limiter.number("rl_dropped") == 0
