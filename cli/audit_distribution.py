@@ -22,6 +22,7 @@ from cli.package_notice import hand_out
 from cli.people import Names, read_names, render_actor
 from cli.session import connected
 from services.auditor.reporting.distribution import distribution_csv, distribution_report
+from services.auditor.reporting.pruned import PRUNINGS
 from shared.adapters.bus import Bus
 from shared.contracts.audit import StreamRecords
 from shared.contracts.distribution import DISTRIBUTE, DistributionReport
@@ -98,14 +99,22 @@ async def distributed(bus: Bus, question: StreamRecords) -> DistributionReport:
     with searching() as advance:
         answer = Answer(bus, [question], advance=advance)
         records = [record async for record in answer.records()]
+        prunings = [record async for record in Answer(bus, [PRUNINGS]).records()]
     return distribution_report(
-        records, since=question.since, until=question.until, tree_size=answer.tree_size
+        records,
+        since=question.since,
+        until=question.until,
+        tree_size=answer.tree_size,
+        prunings=prunings,
     )
 
 
 def _render(report: DistributionReport, names: Names) -> RenderableType:
     since = f"since {report.since} " if report.since else ""
     end = Text(f"{since}until {report.until}, {report.tree_size} records in the log", style="dim")
+    if report.pruned_through:
+        pruned = f"records up to {report.pruned_through} were pruned: some may be missing"
+        end = Text.assemble((f"{pruned}\n", "yellow"), end)
     if not report.versions:
         return Group(Text("nothing was handed out"), end)
     table = Table("package", "archive", "licence", "to", "destination", "times", "last", box=None)

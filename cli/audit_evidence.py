@@ -26,6 +26,7 @@ from services.auditor.reporting.evidence import (
     evidence_list,
 )
 from services.auditor.reporting.evidence_lists import STANDARDS
+from services.auditor.reporting.pruned import PRUNINGS, pruned_through
 from shared.adapters.bus import Bus
 from shared.contracts.audit import STREAM_RECORDS, StreamRecords
 from shared.contracts.log_health import GET_HEALTH, GetHealth
@@ -69,7 +70,9 @@ async def _collected(
 ) -> EvidenceList:
     async with connected(credentials) as bus:
         health = await bus.request(GET_HEALTH, GetHealth())
-        facts = LogFacts(health, await _kept_since(bus), now)
+        prunings = Answer(bus, [PRUNINGS])
+        through = pruned_through([record async for record in prunings.records()])
+        facts = LogFacts(health, await _kept_since(bus), now, through)
         with progress("asking the log", total=len(STANDARDS[standard].items)) as advance:
             return await evidence_list(
                 standard, asked, facts, lambda question: _found(bus, question), advance=advance

@@ -56,5 +56,8 @@ class DistributionReport(Message, frozen=True, kw_only=True):
     """The first moment behind it."""
     tree_size: int
     """Leaves of the log when it was read."""
+    pruned_through: str = ""
+    """Records up to this time may be missing, because they were pruned; empty: none of the range
+    were."""
     versions: tuple[DistributedVersion, ...]
     """By package, version and archive."""

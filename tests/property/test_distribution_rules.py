@@ -98,6 +98,19 @@ def test_only_the_catalog_is_believed() -> None:
     assert [one.first_record for one in version.recipients] == [2]
 
 
+def test_what_was_pruned_may_be_missing() -> None:
+    """Only the auditor is believed about that, and of times before the range it says nothing."""
+
+    def through(since: str, emitter: str = "auditor") -> str:
+        said = handed_out(5, action="log.prune", emitter=emitter, through="2026-01-05T00:00:00Z")
+        return distribution_report(
+            [], since=since, until="2026-02-01T00:00:00Z", tree_size=9, prunings=[said]
+        ).pruned_through
+
+    assert through("") == through("2026-01-05T00:30:00+01:00") == "2026-01-05T00:00:00Z"
+    assert through("2026-01-05T00:00:01Z") == through("", emitter="node/n1") == ""
+
+
 def test_no_cell_of_the_table_is_a_formula() -> None:
     """A destination is what the caller said."""
     text = distribution_csv(reported([handed_out(0, destination='=cmd|"/c calc"!A1')]))

@@ -17,7 +17,13 @@ ANN = Actor(key="U" + "A" * 55, role="viewer", attested=True)
 
 
 def handed_out(
-    number: int, *, destination: str = "", actor: Actor = ANN, digest: str = "a" * 64, **fields: Any
+    number: int,
+    *,
+    destination: str = "",
+    actor: Actor = ANN,
+    digest: str = "a" * 64,
+    through: str = "",
+    **fields: Any,
 ) -> AuditRecord:
     """Record `number` of a log, as readers get it; fields of the event."""
     details = {
@@ -26,6 +32,7 @@ def handed_out(
         "size_bytes": 400,
         "licence": "GPL-2.0-only",
         **({"destination": destination} if destination else {}),
+        **({"through": through} if through else {}),
     }
     body = {"package": "rate-limit", "version": "1.0.0", **fields}
     event = an_event(

@@ -13,6 +13,7 @@ from services.auditor.reporting.evidence import Found, LogFacts, judged
 from services.auditor.reporting.evidence_lists import STANDARDS, Item
 from shared.contracts.audit import StreamRecords
 from shared.contracts.log_health import CONDITIONS, ConditionSeen, LogHealth
+from shared.moments import render_time
 from shared.validation import convert_document
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -89,3 +90,19 @@ def test_what_nothing_can_show_is_left_to_people() -> None:
     assert judged(Item("1", "asks", "people's"), None, facts()).verdict == "people"
     kept = judged(Item("1", "asks", "shows", days_kept=365), None, facts())
     assert (kept.verdict, "100 days" in kept.why) == ("shown", True)
+
+
+def test_what_was_pruned_too_young_is_to_be_looked_at() -> None:
+    """Twelve months are kept unless something younger was pruned; both are said."""
+    item = Item("1", "asks", "shows", days_kept=365)
+
+    def kept(days: int) -> tuple[str, str]:
+        through = render_time(NOW - timedelta(days=days))
+        pruned = LogFacts(facts().health, NOW - timedelta(days=900), NOW, through)
+        said = judged(item, None, pruned)
+        assert through in said.why
+        return said.verdict, said.why
+
+    assert kept(364)[0] == "look"
+    assert kept(365)[0] == "shown"
+    assert "nothing was pruned" in judged(item, None, facts()).why

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
+from services.auditor.reporting.pruned import pruned_through
 from shared.audit_formats.tables import csv_table
 from shared.contracts.audit import AuditRecord
 from shared.contracts.distribution import (
@@ -24,6 +25,7 @@ from shared.contracts.distribution import (
     Recipient,
 )
 from shared.contracts.events import PUBLIC, Event
+from shared.moments import read_time
 
 CATALOG: Final = "catalog"
 
@@ -47,7 +49,12 @@ class _Handed(NamedTuple):
 
 
 def distribution_report(
-    records: Iterable[AuditRecord], *, since: str, until: str, tree_size: int
+    records: Iterable[AuditRecord],
+    *,
+    since: str,
+    until: str,
+    tree_size: int,
+    prunings: Iterable[AuditRecord] = (),
 ) -> DistributionReport:
     """What was handed out.
 
@@ -56,7 +63,9 @@ def distribution_report(
         since: First moment of the range, RFC 3339; empty: from the beginning.
         until: First moment behind it.
         tree_size: Leaves of the log that they are from.
+        prunings: What the log says of records that were pruned (`pruned.PRUNINGS`).
     """
+    through = pruned_through(prunings)
     found: dict[_Archive, dict[_To, list[_Handed]]] = {}
     said: dict[_Archive, tuple[int, dict[str, Any]]] = {}
     for record in records:
@@ -82,8 +91,16 @@ def distribution_report(
         _version(archive, said[archive][1], handed) for archive, handed in sorted(found.items())
     )
     return DistributionReport(
-        since=since, until=until, tree_size=tree_size, versions=tuple(versions)
+        since=since,
+        until=until,
+        tree_size=tree_size,
+        pruned_through=through if _reaches(through, since) else "",
+        versions=tuple(versions),
     )
+
+
+def _reaches(through: str, since: str) -> bool:
+    return bool(through) and (not since or read_time(through) >= read_time(since))
 
 
 COLUMNS: Final = (

@@ -18,6 +18,7 @@ from services.auditor.reporting.evidence_lists import STANDARDS, Item
 from shared.contracts.audit import StreamRecords
 from shared.contracts.log_health import LogHealth
 from shared.contracts.reports import StandardName
+from shared.moments import read_time
 
 MOST: Final = 1000
 """Records that are counted; more are `1000+`."""
@@ -72,6 +73,8 @@ class LogFacts:
     kept_since: datetime | None
     """When the oldest record was received; None: there is none."""
     now: datetime
+    pruned_through: str = ""
+    """Records up to this time may be missing, because they were pruned; empty: none was."""
 
 
 def judged(item: Item, found: Found | None, facts: LogFacts) -> Evidence:
@@ -109,12 +112,21 @@ def _verdict(item: Item, found: Found | None, facts: LogFacts) -> tuple[Verdict,
     if found is not None and not found.count and item.expects == "some":
         return "look", "there should be some"
     if item.days_kept:
-        kept = (facts.now - facts.kept_since).days if facts.kept_since is not None else 0
-        return "shown", f"the oldest record is {kept} days old; nothing is ever removed"
+        return _kept(item, facts)
     if found is None:
         return ("shown" if item.conditions else "people"), ""
     is_empty = not found.count and item.expects == "any" and not item.conditions
     return ("nothing" if is_empty else "shown"), ""
+
+
+def _kept(item: Item, facts: LogFacts) -> tuple[Verdict, str]:
+    kept = (facts.now - facts.kept_since).days if facts.kept_since is not None else 0
+    oldest = f"the oldest record is {kept} days old"
+    if not facts.pruned_through:
+        return "shown", f"{oldest}; nothing was pruned"
+    why = f"{oldest}; records up to {facts.pruned_through} were pruned"
+    is_too_young = (facts.now - read_time(facts.pruned_through)).days < item.days_kept
+    return ("look" if is_too_young else "shown"), why
 
 
 Find = Callable[[StreamRecords], Awaitable[Found]]

@@ -22,6 +22,7 @@ from services.auditor.compliance.documents import FINDINGS_DOCUMENTS
 from services.auditor.compliance.listing import FoundFindings, all_findings
 from services.auditor.reporting.distribution import distribution_csv, distribution_report
 from services.auditor.reporting.evidence import MOST, Found, LogFacts, evidence_list
+from services.auditor.reporting.pruned import PRUNINGS, pruned_through
 from services.auditor.reporting.schedules import Covered
 from shared.contracts.audit import AuditRecord, StreamRecords
 from shared.contracts.distribution import DISTRIBUTE
@@ -55,10 +56,14 @@ class ReportLog(Protocol):
         """Records that match, in the question's order, each once."""
 
     async def running(self, at: str, *, node: str = "") -> list[HookRun]:
-        """What ran at a moment, by place."""
+        """What ran at a moment, by place.
 
-    async def chains(self, covers: Covered, *, node: str = "") -> list[ChainInRange]:
-        """What ran at any moment of a range."""
+        Raises:
+            RefusedError: That is not known any more.
+        """
+
+    async def chains(self, covers: Covered, *, node: str = "") -> tuple[list[ChainInRange], str]:
+        """What ran at any moment of a range, and before when that is not known any more."""
 
     async def findings(self, at: str) -> FoundFindings:
         """Every finding of compliance as of a moment."""
@@ -97,18 +102,22 @@ async def _distribution(log: ReportLog, options: DistributionOptions, covers: Co
         package=options.package,
         order="oldest",
     )
-    records = [record async for record in log.records(question)]
     report = distribution_report(
-        records, since=covers.since, until=covers.until, tree_size=log.tree_size
+        [record async for record in log.records(question)],
+        since=covers.since,
+        until=covers.until,
+        tree_size=log.tree_size,
+        prunings=[record async for record in log.records(PRUNINGS)],
     )
     return distribution_csv(report).encode() if options.format == "csv" else _json(report)
 
 
 async def _bill(log: ReportLog, options: BillOptions, covers: Covered) -> bytes:
     if options.of == "range":
-        found = await log.chains(covers, node=options.node)
+        found, pruned_before = await log.chains(covers, node=options.node)
         ran = ran_between(
             found,
+            pruned_before=pruned_before,
             since=covers.since,
             until=covers.until,
             tree_size=log.tree_size,
@@ -141,7 +150,8 @@ async def _evidence(log: ReportLog, options: EvidenceOptions, covers: Covered) -
     async for oldest in log.records(StreamRecords(order="oldest", limit=1)):
         kept_since = read_time(oldest.received_at) if oldest.received_at else None
         break
-    facts = LogFacts(await log.health(), kept_since, log.now)
+    through = pruned_through([record async for record in log.records(PRUNINGS)])
+    facts = LogFacts(await log.health(), kept_since, log.now, through)
     asked = StreamRecords(since=covers.since, until=covers.until)
     return _json(await evidence_list(options.standard, asked, facts, find))
 

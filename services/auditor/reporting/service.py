@@ -172,12 +172,12 @@ class ReportDesk:
         )
         if begins:
             await self._notes.note(caller, details)
+        audiences = await self._sight.of(caller.name)
         ran = await self._log.spans(
-            asked,
-            audiences=await self._sight.of(caller.name),
-            wanted=lambda name: request.node in ("", name),
+            asked, audiences=audiences, wanted=lambda name: request.node in ("", name)
         )
-        return range_page(ran, asked, after=request.after)
+        until = await self._log.pruned_until(audiences)
+        return range_page(ran, asked, after=request.after, until=until)
 
     async def _found(self, request: GetReport) -> KeptReport:
         if request.due:
