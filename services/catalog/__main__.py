@@ -19,6 +19,7 @@ from services.catalog.adapters.own_key import read_clock_seed, read_ticket_key
 from services.catalog.adapters.owners import Owners
 from services.catalog.adapters.package_index import PackageIndex
 from services.catalog.adapters.packages import Packages
+from services.catalog.adapters.policy_replays import PolicyReplays
 from services.catalog.adapters.ratings import Ratings
 from services.catalog.adapters.reviews import Reviews
 from services.catalog.adapters.searching import Searching
@@ -82,6 +83,7 @@ async def main(stop: asyncio.Event) -> None:
             mode=config.trust_mode,
             spaces=known,
         )
+        replays = PolicyReplays(bus, packages, outbox, waivers=waivers, policy=policy, now=_now)
         notices = Notices(packages, artifacts, policy)
         ticket_key = read_ticket_key(config.credentials_dir)
         verification = Verification(
@@ -150,6 +152,7 @@ async def main(stop: asyncio.Event) -> None:
         await outbox.open()
         bus.spawn(verification.run())
         bus.spawn(waivers.keep_saying())
+        bus.spawn(replays.keep_saying())
         bus.spawn(spaces.keep_lifting())
         bus.spawn(overlays.keep_telling())
         bus.spawn(searching.keep_up())

@@ -24,6 +24,7 @@ from shared.contracts import (
 from shared.contracts.base import API, ARTIFACTS, EVENTS, INTERNAL, TELEMETRY
 from shared.contracts.log_heads import CHECKPOINTS, COMPARE_HEAD
 from shared.contracts.permissions import NAME, ControlRole, Permissions, inbox_prefix
+from shared.contracts.policy_replay import LICENCE_POLICY
 from shared.contracts.reviews import REVOKE
 from shared.contracts.storage import (
     ARTIFACT_STREAM,
@@ -93,6 +94,8 @@ def control_permissions(role: ControlRole) -> Permissions:
                     *_writes("catalog"),
                     *_reads("licence_waivers"),
                     *_writes("licence_waivers"),
+                    *_reads(LICENCE_POLICY.name),
+                    *_writes(LICENCE_POLICY.name),
                     *_reads(reviews.CODE_OWNERS.name),
                     *_writes(reviews.CODE_OWNERS.name),
                     *_reads(ratings.PACKAGE_RATINGS.name),

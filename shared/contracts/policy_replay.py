@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from shared.contracts.base import Message
+from shared.contracts.base import Bucket, Message
 from shared.contracts.licences import LicenceOutcome
 
 REPLAY: Final = "policy.replay"
@@ -25,6 +25,27 @@ REPLAY_CHANGES: Final[tuple[ReplayChange, ...]] = (
 """`would-refuse`: it was accepted.  `would-review`: somebody would have had to look.
 `would-accept`: it was refused for its licences alone.  `would-pass`: somebody had to look.
 `unjudged`: too little is known."""
+
+
+POLICY_KEY: Final = "policy"
+
+
+class PolicyInForce(Message, frozen=True, kw_only=True):
+    """KV `licence_policy`, key `policy`: the pack that the catalog judges by."""
+
+    name: str
+    version: str
+    sha256: str
+    """Of the pack's content, however its file is laid out."""
+    changes: int = 0
+    """How often it became another one."""
+    at: str
+    """Since when."""
+    written_by: str = ""
+    """The step that wrote it."""
+
+
+LICENCE_POLICY: Final = Bucket("licence_policy", PolicyInForce)
 
 
 class ReplayedEvent(Message, frozen=True, kw_only=True):

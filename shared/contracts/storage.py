@@ -20,6 +20,7 @@ from shared.contracts.leadership import LEASES, STANDBYS
 from shared.contracts.log_heads import CHECKPOINTS
 from shared.contracts.node import NODES, OBSERVED
 from shared.contracts.package_records import CATALOG
+from shared.contracts.policy_replay import LICENCE_POLICY
 from shared.contracts.ratings import PACKAGE_RATINGS
 from shared.contracts.reports import REPORT_PARTS, REPORT_SCHEDULES, REPORTS
 from shared.contracts.retention import RETENTION
@@ -126,6 +127,7 @@ LED_SERVICES: Final = ("scheduler",)
 BUCKETS: Final[tuple[Bucket[Any], ...]] = (
     CATALOG,
     LICENCE_WAIVERS,
+    LICENCE_POLICY,
     CODE_OWNERS,
     PACKAGE_RATINGS,
     SPACES,

@@ -20,8 +20,16 @@ from typing import Final
 
 import msgspec
 
-from shared.contracts.licences import LicenceFacts, LicenceFinding, LicenceVerdict, TaggedFiles
+from shared.canonical import canonical_digest
+from shared.contracts.licences import (
+    LicenceFacts,
+    LicenceFinding,
+    LicenceOutcome,
+    LicenceVerdict,
+    TaggedFiles,
+)
 from shared.contracts.package_manifest import FileGroup, PackageManifest
+from shared.contracts.policy_replay import ReplayChange
 from shared.licensing.expressions import Arm, ExpressionError, parse_expression
 from shared.licensing.package import group_of_file
 from shared.licensing.policies import USUAL_OUTCOMES, LicencePolicy
@@ -88,6 +96,25 @@ def rejudged(
         outcome=gravest(kept),
         findings=kept,
     )
+
+
+def pack_digest(policy: LicencePolicy) -> str:
+    """SHA-256 of a pack's content, however its file is laid out."""
+    return canonical_digest(policy)
+
+
+def change_of_accepted(was: LicenceOutcome, would: LicenceOutcome) -> ReplayChange:
+    """What would have become of something that was accepted.
+
+    Args:
+        was: Its verdict, with waivers.
+        would: The other policy's, with waivers.
+    """
+    if would == "refused":
+        return "would-refuse"
+    if would == "review":
+        return "same" if was == "review" else "would-review"
+    return "would-pass" if was == "review" else "same"
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,9 @@ from services.auditor.compliance.waivers import KnownWaivers
 from services.auditor.records import parse_time_us, render_time_us
 from shared.audit_formats.pages import PageTable, html_page
 from shared.audit_formats.tables import csv_table
-from shared.canonical import canonical_digest
 from shared.contracts.audit import AuditRecord
 from shared.contracts.events import Audience, Event, EventBody
-from shared.contracts.licences import LicenceFacts, LicenceVerdict
+from shared.contracts.licences import LicenceFacts, LicenceOutcome, LicenceVerdict
 from shared.contracts.policy_replay import (
     REPLAY_CHANGES,
     PolicyReplay,
@@ -39,7 +38,7 @@ from shared.contracts.policy_replay import (
 from shared.deployment_keys import space_of
 from shared.errors import Reason
 from shared.licensing.policies import LicencePolicy
-from shared.licensing.replay import rejudged
+from shared.licensing.replay import change_of_accepted, pack_digest, rejudged
 from shared.licensing.verdict import gravest
 from shared.licensing.waivers import Subject
 
@@ -155,7 +154,7 @@ def policy_replay(
     return PolicyReplay(
         policy=policy.name,
         policy_version=policy.version,
-        policy_sha256=canonical_digest(msgspec.to_builtins(policy)),
+        policy_sha256=pack_digest(policy),
         since=since,
         until=until,
         tree_size=history.tree_size,
@@ -259,7 +258,7 @@ class _Replay:
             **told,
             was=was,
             would=would,
-            change=_change(body, was=str(was), would=would),
+            change=_change(body, gravest(known.verdict.findings), would),
             rules=tuple(dict.fromkeys(unwaived)),
             waivers=tuple(waivers),
         )
@@ -329,15 +328,11 @@ def _row(one: ReplayedEvent) -> tuple[object, ...]:
     )
 
 
-def _change(body: EventBody, *, was: str, would: str) -> ReplayChange:
-    if body.outcome == "refused":
-        is_for_licences = bool(body.reasons) and all(map(_is_of_licences, body.reasons))
-        return "would-accept" if is_for_licences and would != "refused" else "same"
-    if would == "refused":
-        return "would-refuse"
-    if would == "review":
-        return "same" if was == "review" else "would-review"
-    return "would-pass" if was == "review" else "same"
+def _change(body: EventBody, was: LicenceOutcome, would: LicenceOutcome) -> ReplayChange:
+    if body.outcome != "refused":
+        return change_of_accepted(was, would)
+    is_for_licences = bool(body.reasons) and all(map(_is_of_licences, body.reasons))
+    return "would-accept" if is_for_licences and would != "refused" else "same"
 
 
 def _is_of_licences(reason: Reason) -> bool:
