@@ -17,7 +17,7 @@ from installation.registry import SERVICE_ROLES
 from shared.adapters.bus_errors import NobodyAnswersError, NotPermittedError
 from shared.adapters.provisioning import provision
 from shared.contracts import catalog, node, scheduler, verification
-from shared.contracts.base import EVENTS, Endpoint
+from shared.contracts.base import API, EVENTS, Endpoint
 from shared.contracts.control_permissions import control_permissions
 from shared.contracts.events import PUBLIC
 from shared.contracts.permissions import (
@@ -164,13 +164,14 @@ async def test_a_principal_may_ask_exactly_what_the_table_names(
 
 _WORDS_ON_VERSIONS = {"submit", "review", "approve", "promote", "deprecate", "yank", "revoke"}
 _RATINGS = {"rate", "unrate"}
+_ABOUT_THE_LOG = (f"{API}.auditor.hold.", f"{API}.auditor.finding.")
 
 
 @pytest.mark.parametrize("role", USER_ROLES)
 def test_every_command_is_denied_to_who_only_reads(role: UserRole) -> None:
     """A viewer, code owner or approver has no command to nodes and deployments.
 
-    But approvers let rollouts begin.  Everybody but viewers and auditors rates.  Spaces are made by
+    But approvers let rollouts begin, and auditors hold records and close findings.  Everybody but viewers and auditors rates.  Spaces are made by
     approvers and administrators alone.  Code owners request licence waivers and approvers grant
     them: no role but the administrator's has both.  Nor has another one both the approval of a
     version and its promotion.
@@ -188,7 +189,9 @@ def test_every_command_is_denied_to_who_only_reads(role: UserRole) -> None:
     }
     words = {one for one in commands - rollouts if one.rpartition(".")[2] in _WORDS_ON_VERSIONS}
     ratings = {one for one in commands if one.rpartition(".")[2] in _RATINGS}
-    others = commands - waivers - words - spaces - ratings - rollouts
+    log = {one for one in commands if one.startswith(_ABOUT_THE_LOG)}
+    others = commands - waivers - words - spaces - ratings - rollouts - log
+    assert bool(log) == (role in {"auditor", "administrator"})
     assert bool(others) == (role in {"operator", "publisher", "administrator"})
     assert bool(rollouts) == (role in {"operator", "approver", "administrator"})
     assert bool(ratings) == (role not in {"viewer", "auditor"})
