@@ -55,6 +55,7 @@ app.command("cli.audit_sbom:sbom", help="Bill of materials of what ran at a mome
 app.command("cli.audit_hold:app", name="hold", help="Records that nobody may remove.")
 app.command("cli.audit_retention:app", name="retention", help="How long records are kept.")
 app.command("cli.audit_retention:prune", help="Remove records that are old enough.")
+app.command("cli.audit_erase:erase", help="Make a person's names, keys and words unreadable.")
 app.command("cli.audit_watch:app", name="watch", help="What the log is watched for.")
 app.command("cli.audit_findings:app", name="finding", help="One finding of compliance.")
 app.command("cli.audit_check:check", help="What about the log needs attention.")

@@ -42,6 +42,8 @@ class VerifiedExport(msgspec.Struct, frozen=True, kw_only=True):
     """Numbers of records; -1: there are none."""
     restricted: int = 0
     """How many are there by the hash of their leaf alone: who exported them does not see more."""
+    erased: int = 0
+    """From how many of them words of a person were erased: what is left is not proved."""
     origin: str = ""
     """Empty: nothing shows that the records are a log's."""
     tree_size: int = 0
@@ -151,6 +153,7 @@ def _told(checker: ExportChecker, done: CheckedExport, source: str) -> VerifiedE
         first=done.first,
         last=done.last,
         restricted=done.restricted,
+        erased=done.erased,
         origin=done.head.origin if done.head is not None else "",
         tree_size=done.head.size if done.head is not None else 0,
         problem_count=checker.problems.count,
@@ -177,6 +180,8 @@ def _render(found: VerifiedExport) -> RenderableType:
             ),
         )
     restricted = f" {found.restricted} of them by their hash alone." if found.restricted else ""
+    if found.erased:
+        restricted += f" Words of persons were erased from {found.erased}: of these the leaf is."
     return Group(
         Text("verified", style="bold green"),
         Text(

@@ -54,6 +54,8 @@ class VerifiedStore(msgspec.Struct, frozen=True, kw_only=True):
     """Records that were pruned, as the log says."""
     withheld: int = 0
     """Entries of a log as files that are there by their hash alone: not everybody may see them."""
+    erased: int = 0
+    """Records from which words of persons were erased, as the log says it."""
 
 
 def verify_whole(
@@ -97,6 +99,8 @@ def render_verified(found: VerifiedStore) -> RenderableType:
         facts += f"  {found.pruned} records were pruned, as the log says: their hashes are there."
     if found.withheld:
         facts += f"  {found.withheld} entries are withheld: of them there is the hash alone."
+    if found.erased:
+        facts += f"  Words of persons were erased from {found.erased} records."
     by = Text(f"The log's key, by {plain(found.key_source)}.", style="dim")
     if found.verified:
         why = Text(
@@ -132,6 +136,7 @@ def _told(found: VerifiedLog, key_source: str) -> VerifiedStore:
         key_source=key_source,
         pruned=found.pruned,
         withheld=found.withheld,
+        erased=found.erased,
     )
 
 

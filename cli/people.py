@@ -14,6 +14,7 @@ import msgspec
 from cli.session import installation_dir
 from installation.layout import Layout
 from installation.registry import Registry
+from services.auditor.persons.tokens import is_token_text
 from shared.contracts.events import Actor
 from shared.errors import Reason, RefusedError
 
@@ -58,6 +59,8 @@ def render_actor(actor: Actor | None, names: Names) -> str:
     """Name or shortened key, and the role; what the server did not vouch for is marked."""
     if actor is None:
         return ""
+    if is_token_text(actor.key):
+        return f"erased ({actor.role})"
     shown = names.get(actor.key) or (
         f"{actor.key[:SHOWN_CHARACTERS]}…" if actor.key else "somebody"
     )

@@ -27,6 +27,7 @@ from services.auditor.execution import Heads, Recording, at_work
 from services.auditor.health.adapters.database_disk import disk_of
 from services.auditor.health.execution import Watch, Watched, watching
 from services.auditor.health.limits import parse_limits
+from services.auditor.persons.service import ErasureDesk
 from services.auditor.publication.execution import Publication, checked, published, say_keys
 from services.auditor.reporting.execution import ReportBuckets, ReportMaker, making_reports
 from services.auditor.reporting.service import ReportDesk
@@ -123,11 +124,14 @@ async def auditing(
         pruner = Pruner(log=store, emitter=outbox, spaces=spaces, recorded=recorded)
         retention = RetentionDesk(pruner, bus.bucket(RETENTION), outbox, Sight(store, spaces))
         endpoints |= retention.endpoints()
+        erasures = ErasureDesk(store, outbox, spaces, recorded=recorded)
+        endpoints |= erasures.endpoints()
         async with at_work(recording), published(publication, outbox), watching(watch):
             await outbox.open()
             await recorded()
             await say_keys(store, keys.chain, outbox)
             await service.open()
+            await erasures.open()
             async with (
                 alerting(watched_log),
                 making_reports(maker),

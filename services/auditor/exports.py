@@ -26,7 +26,7 @@ from services.auditor.checkpoint import TreeHead, VerifierKey
 from services.auditor.merkle import Frontier, Hash, ProofError, frontier_before, leaf_hash
 from services.auditor.proofs import leaf_hash_of, read_bundle, verify_bundle
 from services.auditor.query import NO_EVENT, SpelledRecord
-from services.auditor.records import PROBLEM_KIND, ProblemLeaf, read_kept
+from services.auditor.records import PROBLEM_KIND, ProblemLeaf, read_erased, read_kept
 from services.auditor.verification.problems import Problem, Problems
 from shared.canonical import canonical_bytes
 from shared.contracts.audit import AuditRecord, ProofBundle
@@ -62,6 +62,8 @@ class CheckedExport(NamedTuple):
     """Numbers of records; -1 if there are none."""
     restricted: int
     """How many of them have no more than an index and a leaf's hash."""
+    erased: int = 0
+    """From how many of them words of a person were erased: what is left is not proved."""
 
 
 class Lines:
@@ -155,6 +157,7 @@ class ExportChecker:
         self._undecided: _Line | None = None
         self._waiting: Final[list[Hash]] = []
         self._restricted = 0
+        self._erased = 0
         self._range: Final = _opened_range(proof, key_of)
         self._frontier = self._range.before if self._range is not None else Frontier()
         self._expected = self._range.first if self._range is not None else -1
@@ -197,6 +200,7 @@ class ExportChecker:
                 self._note(index, field, why)
         self._lines.take(index, line)
         self._restricted += bool(record.leaf_hash)
+        self._erased += record.erased
         self._waiting.append(_hash_of(record))
         if len(self._waiting) > LEAVES_AT_ONCE:
             self._append(self._waiting[:-1])
@@ -227,7 +231,9 @@ class ExportChecker:
                 why = f"records {known.first} to {known.last} are not those that were signed"
                 self.problems.add(Problem("export", "", "", why))
         head = known.head if known is not None else None
-        return CheckedExport(lines.count, head, lines.first, lines.last, self._restricted)
+        return CheckedExport(
+            lines.count, head, lines.first, lines.last, self._restricted, self._erased
+        )
 
     def _is_spelled(self, line: bytes, record: SpelledRecord) -> bool:
         """As this release writes it, or as one did that had the event's fields in another order."""
@@ -306,12 +312,24 @@ def _check_problem(record: SpelledRecord) -> tuple[str, str]:
 
 
 def _check_event(record: SpelledRecord) -> tuple[str, str]:
+    if record.erased:
+        return _check_erased(record)
     if record.event == NO_EVENT:
         return "event", "it is gone, and nothing says that it was erased"
     draft = read_kept(bytes(record.event), sequence=record.stream_sequence)
     if draft is None or draft.problem:
         return "event", draft.problem if draft is not None else "it is no event"
     if draft.leaf != record.leaf.encode("utf-8", "surrogateescape"):
+        return "leaf and event", "they are not of one event"
+    return "", ""
+
+
+def _check_erased(record: SpelledRecord) -> tuple[str, str]:
+    """What is left of an event says nothing else than its leaf, where both say something."""
+    leaf = record.leaf.encode("utf-8", "surrogateescape")
+    if record.event == NO_EVENT:
+        return "", ""
+    if read_erased(bytes(record.event), leaf, sequence=record.stream_sequence) is None:
         return "leaf and event", "they are not of one event"
     return "", ""
 

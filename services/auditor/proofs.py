@@ -82,7 +82,9 @@ def render_bundle(
 ) -> ProofBundle:
     """The bundle of one record against one signed head."""
     event, body = None, ""
-    if stored.body is not None and not stored.problem:
+    if stored.is_erased:
+        pass  # what is left of the body hashes to nothing that the leaf says
+    elif stored.body is not None and not stored.problem:
         event = try_event(stored.body)
         body = body_bytes(stored.body).decode()
     elif stored.body is not None:

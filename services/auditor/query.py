@@ -77,6 +77,8 @@ class StoredRecord:
     the log itself has it, `leaf` is what remains of the leaf."""
     note: PrunedNote | None = None
     """What is told of that."""
+    is_erased: bool = False
+    """Whether words of a person were erased from the body: tokens stand there, or it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ class SpelledRecord(Message, frozen=True, kw_only=True):
     received_at: str
     stream_sequence: int
     problem: str = ""
+    erased: bool = False
     leaf_hash: str = ""
     pruned: PrunedNote | None = None
 
@@ -174,6 +177,7 @@ def spell_record(stored: StoredRecord) -> SpelledRecord:
         received_at=received_at(stored.received_us),
         stream_sequence=stored.stream_sequence,
         problem=stored.problem,
+        erased=stored.is_erased,
     )
 
 

@@ -145,6 +145,32 @@ def read_kept(data: bytes, *, sequence: int) -> Draft | None:
     return _read_event(event, StreamMessage(sequence, event.subject, event.id, data))
 
 
+def read_erased(data: bytes, leaf: bytes, *, sequence: int) -> Draft | None:
+    """The draft of a record that was believed, from its leaf and what is left of its message.
+
+    None if they are not of one event.  What the leaf does not say itself nothing shows any more.
+    """
+    event = try_event(data)
+    try:
+        envelope = msgspec.json.decode(leaf, type=Envelope)
+        time_us = parse_time_us(envelope.time)
+    except (msgspec.MsgspecError, UnicodeDecodeError, UnbelievableError):
+        return None
+    if event is None:
+        return None
+    named = _ENVELOPE_FIELDS - {"bodyhash"}
+    if any(getattr(event, name) != getattr(envelope, name) for name in named):
+        return None
+    message = StreamMessage(sequence, event.subject, event.id, data)
+    origin = parse_event_subject(event.subject)
+    try:
+        _check_claims(event, message, origin)
+    except UnbelievableError:
+        return None
+    assert origin is not None
+    return Draft(message, origin, event, leaf, "", time_us)
+
+
 def as_problem(draft: Draft, problem: str) -> Draft:
     """The same message, recorded as a problem after all."""
     return _problem_draft(

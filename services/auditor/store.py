@@ -21,12 +21,13 @@ from services.auditor.admission import Admission, Gap, LogState
 from services.auditor.checkpoint import TreeHead
 from services.auditor.inventory import FoundRuns, FoundSightings
 from services.auditor.merkle import Frontier, Hash, Node
+from services.auditor.persons.erasing import Asked, Erased
 from services.auditor.query import RecordQuery, StoredRecord
 from services.auditor.records import Draft, render_time_us
 from services.auditor.sightings import Sighting
 from services.auditor.told_places import Range, RanSpans
 from shared.contracts.errors import ErrorCode
-from shared.contracts.events import Audience
+from shared.contracts.events import Audience, EventBody
 from shared.contracts.inventory import HookPlace
 from shared.errors import FaultError, Reason, RefusedError, VerificationError
 
@@ -207,6 +208,21 @@ class LogStore(Protocol):
 
     async def consistency(self, old_size: int, new_size: int) -> tuple[Hash, ...]:
         """Proof that the smaller tree is a prefix of the larger one."""
+
+    async def erase(self, asked: Asked) -> Erased:
+        """Somebody is in no record, in no table and in no file of the store when this returns.
+
+        What is to be said of it is kept with it.  Nothing else is kept meanwhile.
+
+        Raises:
+            RefusedError: As `asked.check` says; nothing is changed.
+        """
+
+    async def unsaid_erasures(self) -> list[tuple[int, EventBody]]:
+        """Erasures that were not said yet, with their numbers, oldest first."""
+
+    async def mark_erasure_said(self, number: int) -> None:
+        """The erasure with this number was said."""
 
     async def check_against(self, head: TreeHead) -> None:
         """The log still begins with what `head` committed to.

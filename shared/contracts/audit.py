@@ -45,6 +45,9 @@ class AuditRecord(Message, frozen=True, kw_only=True):
     stream_sequence: int
     problem: str = ""
     """Why the event could not be read, if it could not; it is recorded all the same."""
+    erased: bool = False
+    """Whether words of a person were erased from the event.  In their place stand texts that begin
+    with `l3af-person:`; what else it says, but what the leaf says too, nothing proves any more."""
     leaf_hash: str = ""
     """Only of a restricted record, one of an audience that the caller does not see, and of a pruned
     one: the leaf's RFC 6962 hash, hexadecimal.  It and the index are all that is told."""

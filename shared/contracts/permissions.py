@@ -32,6 +32,7 @@ from shared.contracts import (
     node_reasons,
     notices,
     overlays,
+    persons,
     ratings,
     reconciliation,
     reports,
@@ -211,6 +212,7 @@ ALLOWED_ENDPOINTS: Final[dict[UserRole, tuple[Endpoint[Any, Any], ...]]] = {
         reports.REMOVE_SCHEDULE,
         retention.SET_RETENTION,
         retention.PRUNE_RECORDS,
+        persons.ERASE_PERSON,
         log_health.GET_HEALTH,
     ),
 }

@@ -24,6 +24,7 @@ from services.auditor.adapters.checkpoint_file import CheckpointFile
 from services.auditor.adapters.sqlite_database import connect, prepare, take_lock
 from services.auditor.adapters.sqlite_store import SqliteStore
 from services.auditor.execution import Heads, Recording, at_work
+from services.auditor.persons.adapters.sqlite_persons import PERSONS_FILE, open_persons
 from services.auditor.records import StreamMessage, read_message
 from services.auditor.store import DamagedLogError, StoreFaultError
 from shared.contracts.audit import LIST_RECORDS, ListRecords
@@ -83,7 +84,8 @@ def open_faulty(directory: Path, fault: Fault, *, is_after: bool) -> SqliteStore
         prepare(plain, ORIGIN)
     writer = faulty_connection(path, fault, is_after=is_after)
     writer.execute("PRAGMA synchronous = FULL")
-    store = SqliteStore(writer, path, take_lock(directory / "log.lock"))
+    persons = open_persons(directory / PERSONS_FILE, has_words=False)
+    store = SqliteStore(writer, persons, path, take_lock(directory / "log.lock"))
     fault.count = 0
     return store
 

@@ -58,6 +58,7 @@ async def test_a_copy_is_of_one_moment_though_the_log_grows_at_every_step(tmp_pa
 
     (tmp_path / "restored").mkdir()
     (tmp_path / "copy.db").rename(tmp_path / "restored" / "log.db")
+    (tmp_path / "copy.db.persons").rename(tmp_path / "restored" / "persons.db")
     async with SqlitePlace(tmp_path / "restored").open() as restored:
         await restored.check_every_leaf()
         await append(restored, messages(10, first=4_001))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +13,10 @@ from typing import Final
 import asyncpg
 
 from services.auditor.adapters.postgres_schema import NAMESPACE, make_partition
-from tests.support.log_stores import LogPlace, PostgresPlace, SqlitePlace
+from services.auditor.records import try_event
+from services.auditor.verification.adapters.persons import opened_messages
+from services.auditor.verification.adapters.sources import opened
+from tests.support.log_stores import LogPlace, PostgresPlace, SqlitePlace, where
 
 SNAPSHOTS: Final = Path(__file__).parents[1] / "snapshots"
 _SQLITE_TABLES: Final = ("log", "records", "tiles", "channels", "gaps", "checkpoints")
@@ -44,7 +48,24 @@ def _copy_file(source: SqlitePlace, target: SqlitePlace, version: int) -> None:
             columns = [row[1] for row in database.execute(f"PRAGMA main.table_info({table})")]
             names = ", ".join(columns)
             database.execute(f"INSERT INTO main.{table} SELECT {names} FROM filled.{table}")
+        database.executemany(
+            "UPDATE main.records SET body = ?, actor = ? WHERE idx = ?", _clear(source)
+        )
         database.commit()
+
+
+def _clear(source: LogPlace) -> list[tuple[bytes | None, str, int]]:
+    """Message, actor and number of each record as releases kept them that knew no tokens."""
+    with opened(where(source)) as log:
+        rows = log.rows(0, 2**31)
+        names = log.columns
+        bodies = opened_messages(log, [row[names.index("body")] for row in rows])
+    found = []
+    for row, message in zip(rows, bodies, strict=True):
+        event = try_event(message.body) if message.body is not None else None
+        actor = event.data.actor if event is not None else None
+        found.append((message.body, actor.key if actor is not None else "", row[0]))
+    return found
 
 
 async def _copy_database(source: PostgresPlace, target: PostgresPlace, version: int) -> None:
@@ -63,6 +84,8 @@ async def _copy_database(source: PostgresPlace, target: PostgresPlace, version: 
             columns = [name for (name,) in found]
             rows = await new.fetch(f"SELECT {', '.join(columns)} FROM {table}")
             await old.copy_records_to_table(table, records=map(tuple, rows), columns=columns)
+        clear = await asyncio.to_thread(_clear, source)
+        await old.executemany("UPDATE records SET body = $1, actor = $2 WHERE idx = $3", clear)
         await old.execute("UPDATE log SET format = $1", version)
     finally:
         await old.close()

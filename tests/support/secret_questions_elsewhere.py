@@ -56,6 +56,7 @@ from shared.contracts.inventory import (
     GetInventory,
     GetRange,
 )
+from shared.contracts.persons import ERASE_PERSON, ErasePerson
 from shared.contracts.reports import (
     GET_REPORT,
     LIST_REPORTS,
@@ -234,6 +235,7 @@ ROWS: Final[dict[str, Row]] = {
         lambda kind: PlaceHold(selection=HoldSelection(package=kind.quiet, space=kind.space)),
     ),
     "release hold": (RELEASE_HOLD, lambda kind: ReleaseHold(hold=kind.package)),
+    "erase": (ERASE_PERSON, lambda kind: ErasePerson(names=(kind.package,), dry_run=True)),
     "holds": (LIST_HOLDS, lambda _: ListHolds(released=True)),
     "retention": (GET_RETENTION, lambda _: GetRetention()),
     "set retention": (

@@ -25,10 +25,13 @@ PARTS = {
     "sighted_digests": {"digest"},
     "ran_chains": {"chain", "sighting", "chain span"},
     "chain_spans": {"chain span"},
+    "sealed": {"record"},
     "event_ids": {"event id"},
     "prunings": {"pruning"},
 }
 """Of each table; a table that is not here is one that `verify` does not look at."""
+NOT_SAID = "erasures"
+"""Has no rows but between an erasure and its record: each of them is a problem by itself."""
 
 
 ROWS = {"records": "records WHERE body IS NOT NULL AND action <> 'log.prune'"}

@@ -16,6 +16,8 @@ from typing import Final, NamedTuple
 
 from services.auditor.adapters.log_rows import Row
 from services.auditor.admission import Admission, EventKey, LogState, Record, admit
+from services.auditor.persons.masking import masked_row
+from services.auditor.persons.vault import Seals, Vault
 from services.auditor.records import Draft
 from services.auditor.store import StoreFaultError
 
@@ -40,13 +42,18 @@ class Batch(NamedTuple):
     """Of the log before."""
     admission: Admission
     rows: list[Row]
+    seals: Seals
+    """Persons' words that the rows have tokens of."""
+    generation: int
+    """Of the vault: what was made before somebody was forgotten is made anew."""
 
 
 class Batches:
     """Makes the batches of one log, in the order in which they are to be kept."""
 
-    def __init__(self, row_of: Callable[[Record, int], Row]) -> None:
+    def __init__(self, row_of: Callable[[Record, int], Row], vault: Vault) -> None:
         self._row_of: Final = row_of
+        self._vault: Final = vault
         self._thread: Final = ThreadPoolExecutor(1, thread_name_prefix="log-batches")
         self._ahead: LogState | None = None
         """What the batch that was made last leads to."""
@@ -69,8 +76,13 @@ class Batches:
         drafts, _, received_us = given
         admission = admit(base, drafts, known, received_us=received_us)
         self._ahead = admission.state
-        rows = [self._row_of(record, received_us) for record in admission.records]
-        return Batch(base, admission, rows)
+        row_of, vault, seals = self._row_of, self._vault, Seals()
+        generation = vault.generation
+        rows = [
+            masked_row(record, row_of(record, received_us), vault, seals)
+            for record in admission.records
+        ]
+        return Batch(base, admission, rows, seals, generation)
 
     def settled(self, state: LogState, given: Given, made: Batch | None) -> Batch:
         """The batch that goes on from the log as it is: the one that was made, if that is it.
@@ -80,7 +92,12 @@ class Batches:
         """
         if state.stream_sequence != given.after:
             raise StoreFaultError(f"what came before stream sequence {given.after} was not kept")
-        return made if made is not None and made.base is state else self.make(state, given)
+        is_current = made is not None and made.generation == self._vault.generation
+        return (
+            made
+            if made is not None and is_current and made.base is state
+            else self.make(state, given)
+        )
 
     def close(self) -> None:
         """What is being made is finished."""

@@ -35,6 +35,10 @@ from services.auditor.merkle import (
     prove_inclusion,
     tree_root,
 )
+from services.auditor.persons.adapters.postgres_persons import read_words, with_words
+from services.auditor.persons.masking import asked_in_tokens, with_messages
+from services.auditor.persons.tokens import opened_bodies
+from services.auditor.persons.vault import Vault
 from services.auditor.query import RecordQuery, StoredRecord
 from services.auditor.sightings import Sighting
 from services.auditor.store import PrunedUntil
@@ -62,8 +66,9 @@ async def reading_pool(address: Address) -> Pool[Record]:
 class PostgresReading:
     """Answers from one database."""
 
-    def __init__(self, pool: Pool[Record]) -> None:
+    def __init__(self, pool: Pool[Record], vault: Vault) -> None:
         self._pool: Final = pool
+        self._vault: Final = vault
 
     async def unannounced_gaps(self) -> list[tuple[int, Gap]]:
         """Gaps that were not said yet, with their numbers, oldest first."""
@@ -84,23 +89,24 @@ class PostgresReading:
     async def page(self, query: RecordQuery) -> tuple[list[StoredRecord], int, bool]:
         """Matching records in the query's order; the tree's size; and whether more match."""
         async with self._reading() as db:
-            return await read_page(db, query)
+            page, size, more = await read_page(db, asked_in_tokens(query, self._vault))
+            return await with_words(db, self._vault, page), size, more
 
     async def record(self, index: int) -> StoredRecord | None:
         """One record; None if there is none at this index."""
         async with self._reading() as db:
-            found = await db.fetchrow(f"{rows.SELECT_STORED} WHERE idx = $1", index)
-            if found is None:
-                return None
-            (stored,) = await rows.with_kept_hashes(db, [rows.read_record(found)])
-        return stored
+            found = await db.fetch(f"{rows.SELECT_STORED} WHERE idx = $1", index)
+            kept = await rows.with_kept_hashes(db, [rows.read_record(row) for row in found])
+            stored = await with_words(db, self._vault, kept)
+        return stored[0] if stored else None
 
     async def of_actions(
         self, actions: Sequence[str], *, emitter: str = "", first: int = 0, stop: int | None = None
     ) -> list[StoredRecord]:
         """Believed records with one of the actions, oldest first."""
         async with self._reading() as db:
-            return await read_actions(db, actions, emitter, first, stop)
+            stored = await read_actions(db, actions, emitter, first, stop)
+            return await with_words(db, self._vault, stored)
 
     async def leaves(self, first: int, stop: int) -> list[bytes]:
         """The leaves from index `first` to before `stop`, which is at most the tree's size."""
@@ -116,9 +122,12 @@ class PostgresReading:
     ) -> FoundSightings:
         """The newest words on hook points up to a moment, the tree's size, whether that is all."""
         async with self._reading() as db:
-            return await inventory.read_sightings(
+            found, size, is_all = await inventory.read_sightings(
                 db, at_us, audiences=audiences, node=node, after=after
             )
+            bodies = [one.body for one in found]
+            words = await read_words(db, self._vault, bodies)
+        return with_messages(found, opened_bodies(bodies, words)), size, is_all
 
     async def runs(
         self, digest: str, *, audiences: frozenset[Audience], after: HookPlace | None

@@ -162,6 +162,20 @@ CREATE INDEX records_actor_trouble ON records (actor, audience, outcome, idx)
     WHERE outcome IN ('refused', 'failed');
 CREATE INDEX records_space ON records (audience, idx) WHERE audience <> 'public';
 """
+_TO_FORMAT_9: Final = """
+CREATE TABLE sealed (
+    token TEXT COLLATE "C" PRIMARY KEY,
+    words BYTEA NOT NULL
+);
+CREATE TABLE erasures (
+    number BIGINT PRIMARY KEY,
+    statement TEXT NOT NULL,
+    is_done BOOLEAN NOT NULL
+);
+ALTER TABLE log ADD COLUMN masked BIGINT NOT NULL DEFAULT 0;
+"""
+"""Persons' words, their erasures that are not said yet, and up to which record there are none in
+the records (those that are received from now on have none)."""
 MIGRATIONS: Final[tuple[str, ...]] = (
     _TO_FORMAT_2,
     INVENTORY_SCHEMA,
@@ -170,6 +184,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     _TO_FORMAT_6,
     TO_TIMELINES,
     PRUNING_SCHEMA,
+    _TO_FORMAT_9,
 )
 """What makes of each format the next one: the first of format 1 format 2."""
 FORMAT: Final = 1 + len(MIGRATIONS)

@@ -10,6 +10,7 @@ has the session back, or another one, and reads how far the log is before it wri
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import datetime
@@ -51,6 +52,15 @@ from services.auditor.merkle import (
     Node,
     leaf_hash,
 )
+from services.auditor.persons.adapters.postgres_erasure import (
+    erase,
+    finish_erasures,
+    unsaid_erasures,
+)
+from services.auditor.persons.adapters.postgres_masking import mask_earlier
+from services.auditor.persons.adapters.postgres_persons import open_vault, save_words
+from services.auditor.persons.erasing import Asked, Erased
+from services.auditor.persons.vault import Seals, Vault
 from services.auditor.query import StoredRecord
 from services.auditor.records import Draft, time_us_of
 from services.auditor.retention.remains import is_remains, own_pruning
@@ -62,6 +72,7 @@ from services.auditor.store import (
     check_size,
 )
 from services.auditor.tiles import Tile, extend_tiles, tail_tiles
+from shared.contracts.events import EventBody
 
 BEATS: Final = 4
 """How often a holder says that it lives while it would be taken for dead."""
@@ -73,8 +84,10 @@ ResultT = TypeVar("ResultT")
 class PostgresStore(PostgresReading):
     """The log of one origin."""
 
-    def __init__(self, address: Address, session: Session, pool: Pool[Record]) -> None:
-        super().__init__(pool)
+    def __init__(
+        self, address: Address, session: Session, pool: Pool[Record], vault: Vault
+    ) -> None:
+        super().__init__(pool, vault)
         self._address: Final = address
         self._fence: Final = session.fence
         self._session: Session | None = session
@@ -82,7 +95,7 @@ class PostgresStore(PostgresReading):
         self._tails: dict[Tile, bytes] = {}
         self._is_known = False
         self._months: set[tuple[int, int]] = set()
-        self._batches: Final = Batches(rows.postgres_row)
+        self._batches: Final = Batches(rows.postgres_row, vault)
         self._turn: Final = asyncio.Lock()
         self._writes: Final[set[asyncio.Task[object]]] = set()
 
@@ -102,11 +115,14 @@ class PostgresStore(PostgresReading):
         """
         with translated():
             session = await begin(address, origin=origin, stop=stop)
-            store = cls(address, session, await reading_pool(address))
+            vault = await open_vault(session.connection, secrets.token_bytes)
+            store = cls(address, session, await reading_pool(address), vault)
         async with AsyncExitStack() as undo:
             undo.push_async_callback(store.aclose)
             await store._check_parts()
             await store._write(lambda s: store._make_partitions(s, time_us_of(now)))
+            await store._write(lambda s: mask_earlier(s, vault))
+            await store._write(lambda s: finish_erasures(s, vault))
             undo.pop_all()
         return store
 
@@ -131,7 +147,7 @@ class PostgresStore(PostgresReading):
 
         async def work(session: Session) -> Admission:
             admission = rewind(self._state, stream_id=stream_id, last_sequence=last_sequence)
-            await self._commit(session, admission, [])
+            await self._commit(session, admission, [], Seals())
             return admission
 
         return await self._write(work)
@@ -150,6 +166,19 @@ class PostgresStore(PostgresReading):
     async def mark_announced(self, number: int) -> None:
         """The gap with this number was said."""
         await self._change("UPDATE gaps SET is_announced = true WHERE number = $1", number)
+
+    async def erase(self, asked: Asked) -> Erased:
+        """Somebody is nowhere in the log; nothing else is kept meanwhile."""
+        return await self._write(lambda session: erase(session, self._vault, asked))
+
+    async def unsaid_erasures(self) -> list[tuple[int, EventBody]]:
+        """Erasures that were not said yet, with their numbers, oldest first."""
+        async with self._reading() as db:
+            return await unsaid_erasures(db)
+
+    async def mark_erasure_said(self, number: int) -> None:
+        """The erasure with this number was said."""
+        await self._change("DELETE FROM erasures WHERE number = $1", number)
 
     async def check_against(self, head: TreeHead) -> None:
         """The log still begins with what `head` committed to."""
@@ -199,19 +228,23 @@ class PostgresStore(PostgresReading):
         batch = self._batches.settled(self._state, given, made)
         await self._make_partitions(session, given.received_us)
         try:
-            await self._commit(session, batch.admission, batch.rows)
+            await self._commit(session, batch.admission, batch.rows, batch.seals)
         except asyncpg.UniqueViolationError:
             # An id that is there already: seldom, because the stream itself drops most of them.
             known = await rows.known_leaves(session.connection, given.drafts)
             batch = self._batches.make(self._state, given, known)
-            await self._commit(session, batch.admission, batch.rows)
+            await self._commit(session, batch.admission, batch.rows, batch.seals)
         return batch.admission
 
-    async def _commit(self, session: Session, admission: Admission, records: Sequence[Row]) -> None:
+    async def _commit(
+        self, session: Session, admission: Admission, records: Sequence[Row], seals: Seals
+    ) -> None:
         tiles = extend_tiles(self._tails, admission.completed)
         self._is_known = False
         size = admission.state.frontier.size
+        persons = self._vault.new_persons()
         async with session.connection.transaction():
+            await save_words(session.connection, persons, seals)
             await inventory.add_sightings(session.connection, admission.records)
             demand_own(
                 await rows.write_batch(
@@ -222,6 +255,7 @@ class PostgresStore(PostgresReading):
                     fence=session.fence,
                 )
             )
+        self._vault.saved(persons, seals)
         known = self._tails | tiles
         self._tails = {tile: known[tile] for tile in tail_tiles(size) if tile in known}
         self._state = admission.state

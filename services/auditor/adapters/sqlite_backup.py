@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,11 @@ from services.auditor.adapters import sqlite_rows as rows
 from services.auditor.adapters.durable_files import sync_directory
 from services.auditor.adapters.sqlite_database import check_file, snapshot, translated
 from services.auditor.merkle import Hash, read_frontier
+from services.auditor.persons.adapters.sqlite_persons import (
+    PERSONS_FILE,
+    copy_beside,
+    copy_persons,
+)
 from services.auditor.store import check_parts
 from services.auditor.tiles import hash_reader
 from shared.errors import Reason, RefusedError
@@ -44,6 +49,8 @@ class LogCopy(msgspec.Struct, frozen=True, kw_only=True):
 def back_up(directory: Path, target: Path, *, progress: Callable[[int, int], None]) -> LogCopy:
     """A copy of the log in `directory` is in `target`, which was not there before.
 
+    Beside it are the keys of persons, in a file that the log's copy does without.
+
     Args:
         directory: The auditor's state directory; the auditor may run.
         target: Becomes the copy once it is whole, checked and on disk.
@@ -63,17 +70,23 @@ def back_up(directory: Path, target: Path, *, progress: Callable[[int, int], Non
     if target.exists():
         reason = Reason(path="file", rule="is there already and is not replaced", got=str(target))
         raise RefusedError(f"{target} exists", [reason])
-    part = target.with_name(f".{target.name}.part")
-    part.unlink(missing_ok=True)
+    parts = [target.with_name(f".{target.name}.{name}") for name in ("part", "persons.part")]
+    for part in parts:
+        part.unlink(missing_ok=True)
     with translated():
         try:
-            return _copy(source, part, target, progress)
+            return _copy(source, parts, target, progress)
         finally:
-            part.unlink(missing_ok=True)
+            for part in parts:
+                part.unlink(missing_ok=True)
 
 
-def _copy(source: Path, part: Path, target: Path, progress: Callable[[int, int], None]) -> LogCopy:
-    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+def _copy(
+    source: Path, parts: Sequence[Path], target: Path, progress: Callable[[int, int], None]
+) -> LogCopy:
+    part, persons_part = parts
+    for file in parts:
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     with (
         closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)) as log,
         closing(sqlite3.connect(part)) as copy,
@@ -81,6 +94,7 @@ def _copy(source: Path, part: Path, target: Path, progress: Callable[[int, int],
         log.isolation_level = copy.isolation_level = None
         with snapshot(log):
             log.execute("SELECT size FROM log").fetchone()  # from here on, of this moment
+            copy_persons(source.with_name(PERSONS_FILE), persons_part)
             log.backup(
                 copy,
                 pages=PAGES_AT_ONCE,
@@ -89,6 +103,7 @@ def _copy(source: Path, part: Path, target: Path, progress: Callable[[int, int],
         copy.execute("PRAGMA journal_mode = DELETE")
         copy.execute("PRAGMA synchronous = FULL")
         found = _checked(copy, target)
+    persons_part.rename(copy_beside(target))
     part.rename(target)
     sync_directory(target.parent)
     return msgspec.structs.replace(found, file_bytes=target.stat().st_size)

@@ -38,6 +38,7 @@ def connect(path: Path) -> sqlite3.Connection:
         "synchronous = FULL",
         f"wal_autocheckpoint = {WAL_PAGES}",
         f"cache_size = -{CACHE_KIBIBYTES}",
+        "secure_delete = ON",
     ):
         connection.execute(f"PRAGMA {pragma}")
     return connection

@@ -22,6 +22,10 @@ from services.auditor.adapters.sqlite_timelines import read_spans
 from services.auditor.admission import Gap
 from services.auditor.inventory import FoundRuns, FoundSightings
 from services.auditor.merkle import Hash, Node, prove_consistency, prove_inclusion, tree_root
+from services.auditor.persons.adapters.sqlite_persons import read_words, with_words
+from services.auditor.persons.masking import asked_in_tokens, with_messages
+from services.auditor.persons.tokens import opened_bodies
+from services.auditor.persons.vault import Vault
 from services.auditor.query import RecordQuery, StoredRecord
 from services.auditor.sightings import Sighting
 from services.auditor.store import PrunedUntil
@@ -37,8 +41,9 @@ ResultT = TypeVar("ResultT")
 class SqliteReading:
     """Answers from one file, by threads of its own."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, vault: Vault) -> None:
         self._path: Final = path
+        self._vault: Final = vault
         self._reading: Final = ThreadPoolExecutor(READERS, thread_name_prefix="log-reader")
         self._local: Final = threading.local()
         self._readers: Final[list[sqlite3.Connection]] = []
@@ -65,7 +70,12 @@ class SqliteReading:
 
     async def page(self, query: RecordQuery) -> tuple[list[StoredRecord], int, bool]:
         """Matching records in the query's order; the tree's size; and whether more match."""
-        return await self._read(lambda connection: read_page(connection, query))
+
+        def read(connection: sqlite3.Connection) -> tuple[list[StoredRecord], int, bool]:
+            page, size, more = read_page(connection, asked_in_tokens(query, self._vault))
+            return with_words(connection, self._vault, page), size, more
+
+        return await self._read(read)
 
     async def record(self, index: int) -> StoredRecord | None:
         """One record; None if there is none at this index."""
@@ -75,7 +85,8 @@ class SqliteReading:
                 f"SELECT {STORED} FROM records WHERE idx = ?",  # noqa: S608 # a constant
                 (index,),
             ).fetchone()
-            return with_hash(connection, stored_record(row)) if row else None
+            kept = [with_hash(connection, stored_record(row))] if row else []
+            return next(iter(with_words(connection, self._vault, kept)), None)
 
         return await self._read(read)
 
@@ -83,7 +94,12 @@ class SqliteReading:
         self, actions: Sequence[str], *, emitter: str = "", first: int = 0, stop: int | None = None
     ) -> list[StoredRecord]:
         """Believed records with one of the actions, oldest first."""
-        return await self._read(lambda db: read_actions(db, actions, emitter, first, stop))
+
+        def read(connection: sqlite3.Connection) -> list[StoredRecord]:
+            stored = read_actions(connection, actions, emitter, first, stop)
+            return with_words(connection, self._vault, stored)
+
+        return await self._read(read)
 
     async def leaves(self, first: int, stop: int) -> list[bytes]:
         """The leaves from index `first` to before `stop`, which is at most the tree's size."""
@@ -102,9 +118,16 @@ class SqliteReading:
         self, at_us: int, *, audiences: frozenset[Audience], node: str, after: HookPlace | None
     ) -> FoundSightings:
         """The newest words on hook points up to a moment, the tree's size, whether that is all."""
-        return await self._read(
-            lambda db: read_sightings(db, at_us, audiences=audiences, node=node, after=after)
-        )
+
+        def read(connection: sqlite3.Connection) -> FoundSightings:
+            found, size, is_all = read_sightings(
+                connection, at_us, audiences=audiences, node=node, after=after
+            )
+            bodies = [one.body for one in found]
+            words = read_words(connection, self._vault, bodies)
+            return with_messages(found, opened_bodies(bodies, words)), size, is_all
+
+        return await self._read(read)
 
     async def runs(
         self, digest: str, *, audiences: frozenset[Audience], after: HookPlace | None

@@ -27,6 +27,7 @@ from services.auditor.adapters.sqlite_prunings import SCHEMA as PRUNING_SCHEMA
 from services.auditor.adapters.sqlite_timelines import TO_TIMELINES
 from services.auditor.admission import Channel, Gap, LogState
 from services.auditor.merkle import Frontier
+from services.auditor.persons.tokens import Token
 from services.auditor.receipts import (
     NO_RECEIPTS,
     Receipt,
@@ -156,6 +157,20 @@ CREATE INDEX records_actor_trouble ON records (actor, audience, outcome)
     WHERE outcome IN ('refused', 'failed');
 CREATE INDEX records_space ON records (audience) WHERE audience <> 'public';
 """
+_TO_VERSION_9: Final = """
+CREATE TABLE sealed (
+    token TEXT PRIMARY KEY,
+    words BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE erasures (
+    number INTEGER PRIMARY KEY,
+    statement TEXT NOT NULL,
+    is_done INTEGER NOT NULL
+) STRICT;
+ALTER TABLE log ADD COLUMN masked INTEGER NOT NULL DEFAULT 0;
+"""
+"""Persons' words, their erasures that are not said yet, and up to which record there are none in
+the records (those that are received from now on have none)."""
 MIGRATIONS: Final[tuple[str, ...]] = (
     _TO_VERSION_2,
     INVENTORY_SCHEMA,
@@ -164,6 +179,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     _TO_VERSION_6,
     TO_TIMELINES,
     PRUNING_SCHEMA,
+    _TO_VERSION_9,
 )
 """What makes of each version the next one: the first of version 1 version 2."""
 SCHEMA_VERSION: Final = 1 + len(MIGRATIONS)
@@ -224,6 +240,11 @@ def make_receipts(connection: sqlite3.Connection) -> None:
         head = extend_head(head, made)
         add_receipts(connection, made, head=head)
     connection.execute("UPDATE log SET receipts = ?", (head.pack(),))
+
+
+def add_seals(connection: sqlite3.Connection, seals: Mapping[Token, bytes]) -> None:
+    """These sealed words are kept, in the open transaction; what is there already stays."""
+    _write(connection, "INSERT OR IGNORE INTO sealed", list(seals.items()))
 
 
 def known_leaves(

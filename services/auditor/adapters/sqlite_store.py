@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import secrets
 import sqlite3
 import sys
 from collections.abc import Callable, Sequence
@@ -54,6 +55,20 @@ from services.auditor.merkle import (
     leaf_hash,
     read_frontier,
 )
+from services.auditor.persons.adapters.sqlite_erasure import (
+    erase,
+    finish_erasures,
+    unsaid_erasures,
+)
+from services.auditor.persons.adapters.sqlite_masking import has_words, mask_earlier
+from services.auditor.persons.adapters.sqlite_persons import (
+    PERSONS_FILE,
+    open_persons,
+    read_vault,
+    save_persons,
+)
+from services.auditor.persons.erasing import Asked, Erased
+from services.auditor.persons.vault import Seals
 from services.auditor.records import Draft, time_us_of
 from services.auditor.retention.remains import (
     drafted_leaves,
@@ -68,6 +83,7 @@ from services.auditor.store import (
     check_size,
 )
 from services.auditor.tiles import extend_tiles, tail_tiles
+from shared.contracts.events import EventBody
 
 LOCK_SECONDS: Final = 0.0002
 """How long a thread may keep the interpreter from the others.  The writer gives the lock away at
@@ -89,13 +105,16 @@ def share_interpreter() -> None:
 class SqliteStore(SqliteReading):
     """The log of one origin."""
 
-    def __init__(self, writer: sqlite3.Connection, path: Path, lock: int) -> None:
-        super().__init__(path)
+    def __init__(
+        self, writer: sqlite3.Connection, persons: sqlite3.Connection, path: Path, lock: int
+    ) -> None:
+        super().__init__(path, read_vault(persons, secrets.token_bytes))
         self._writer: Final = writer
+        self._persons: Final = persons
         self._lock: Final = lock
         self._state = _load(writer)
         self._tails = rows.read_tiles(writer, tail_tiles(self._state.frontier.size))
-        self._batches: Final = Batches(record_row)
+        self._batches: Final = Batches(record_row, self._vault)
         self._writing: Final = ThreadPoolExecutor(1, thread_name_prefix="log-writer")
 
     @classmethod
@@ -118,7 +137,10 @@ class SqliteStore(SqliteReading):
             with transaction(writer):
                 catch_up(writer)
                 rows.make_receipts(writer)
-            store = cls(writer, path, lock)
+            persons = open_persons(directory / PERSONS_FILE, has_words=has_words(writer))
+            store = cls(writer, persons, path, lock)
+            mask_earlier(writer, persons, store._vault)
+            finish_erasures(writer, persons, store._vault)
             undo.pop_all()
             return store
 
@@ -155,7 +177,7 @@ class SqliteStore(SqliteReading):
 
         def work() -> Admission:
             admission = rewind(self._state, stream_id=stream_id, last_sequence=last_sequence)
-            self._commit(admission, [])
+            self._commit(admission, [], Seals())
             return admission
 
         return await self._write(work)
@@ -176,6 +198,18 @@ class SqliteStore(SqliteReading):
     async def mark_announced(self, number: int) -> None:
         """The gap with this number was said."""
         await self._change("UPDATE gaps SET is_announced = 1 WHERE number = ?", (number,))
+
+    async def erase(self, asked: Asked) -> Erased:
+        """Somebody is nowhere in the log; nothing else is kept meanwhile."""
+        return await self._write(lambda: erase(self._writer, self._persons, self._vault, asked))
+
+    async def unsaid_erasures(self) -> list[tuple[int, EventBody]]:
+        """Erasures that were not said yet, with their numbers, oldest first."""
+        return await self._write(lambda: unsaid_erasures(self._writer))
+
+    async def mark_erasure_said(self, number: int) -> None:
+        """The erasure with this number was said."""
+        await self._change("DELETE FROM erasures WHERE number = ?", (number,))
 
     async def check_against(self, head: TreeHead) -> None:
         """The log still begins with what `head` committed to.
@@ -235,17 +269,18 @@ class SqliteStore(SqliteReading):
         self._writing.shutdown()
         self.close_reading()
         self._writer.close()
+        self._persons.close()
         os.close(self._lock)
 
     def _append(self, given: Given, made: Batch | None) -> Admission:
         batch = self._batches.settled(self._state, given, made)
         try:
-            self._commit(batch.admission, batch.rows)
+            self._commit(batch.admission, batch.rows, batch.seals)
         except sqlite3.IntegrityError:
             # An id that is there already: seldom, because the stream itself drops most of them.
             known = self._known_leaves(given)
             batch = self._batches.make(self._state, given, known)
-            self._commit(batch.admission, batch.rows)
+            self._commit(batch.admission, batch.rows, batch.seals)
         return batch.admission
 
     def _known_leaves(self, given: Given) -> dict[EventKey, bytes]:
@@ -259,10 +294,14 @@ class SqliteStore(SqliteReading):
             known[EventKey(emitter, event_id)] = recorded_leaf(leaf.encode(), drafted, kept)
         return known
 
-    def _commit(self, admission: Admission, records: Sequence[Row]) -> None:
+    def _commit(self, admission: Admission, records: Sequence[Row], seals: Seals) -> None:
         database, state = self._writer, admission.state
         tiles = extend_tiles(self._tails, admission.completed)
+        persons = self._vault.new_persons()
+        if persons:
+            save_persons(self._persons, persons)
         with transaction(database):
+            rows.add_seals(database, seals)
             rows.insert_records(database, records)
             add_sightings(database, admission.records, size=state.frontier.size)
             rows.replace_tiles(database, tiles)
@@ -280,6 +319,7 @@ class SqliteStore(SqliteReading):
                     state.receipts.pack(),
                 ),
             )
+        self._vault.saved(persons, seals)
         self._state = state
         known = self._tails | tiles
         self._tails = {

@@ -132,7 +132,7 @@ class InventoryReplay:
         """
         missing: dict[str, str] = {sha256_hex(text.encode()): text for text in self._chains if text}
         for number, one in kept.items():
-            digest: str = sha256_hex(one.facts.encode())
+            digest: str = sha256_hex(one.facts.encode("utf-8", "surrogateescape"))
             text = missing.pop(digest if digest in missing else one.sha256, "")
             if not text or number == NOTHING:
                 why = "no record speaks of it, or it is kept twice"

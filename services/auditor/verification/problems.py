@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 Part = Literal[
     "log", "record", "tile", "entries", "checkpoint", "receipt", "channel", "gap", "export",
     "span", "pruning", "inventory", "hook point", "sighting", "digest", "event id", "chain",
-    "chain span",
+    "chain span", "person",
 ]  # fmt: skip
 SHOWN_CHARACTERS: Final = 60
 
@@ -21,8 +21,8 @@ class Problem(NamedTuple):
     part: Part
     at: str
     """Which one: a record's index, a tile's level/offset, a checkpoint's size, an emitter and its
-    audience, the number of a gap, receipt or hook point, a line of an export; empty for the log or
-    the export as a whole."""
+    audience, the number of a gap, receipt, person or hook point, a line of an export; empty for the
+    log or the export as a whole."""
     field: str
     """Which column or line of it; empty: all of it."""
     why: str

@@ -9,6 +9,7 @@ message.  If one of them differs from the other two, that one was changed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -24,6 +25,7 @@ from services.auditor.records import (
     ProblemLeaf,
     StreamMessage,
     as_problem,
+    read_erased,
     read_kept,
     read_message,
 )
@@ -36,7 +38,8 @@ from services.auditor.retention.remains import (
 from services.auditor.verification.problems import Problem, shown
 from services.auditor.verification.receipts import Mark
 from shared.canonical import canonical_bytes, sha256_hex
-from shared.contracts.events import Envelope, Event
+from shared.contracts.events import Envelope, Event, EventBody
+from shared.contracts.persons import ERASE_ACTION
 
 Columns = Callable[[Record, int], tuple[Any, ...]]
 """The row that a store writes of a record, given when it was received."""
@@ -81,16 +84,46 @@ class CheckedRow(NamedTuple):
     """What it says was pruned, if it is the auditor's word about that."""
     pruned_by: int | None = None
     """By whose word there is no more than this of the record."""
+    erased: tuple[str, ...] = ()
+    """Persons whose words were erased from it."""
+    kept_sha256: bytes = b""
+    """Of what is left of the message, if something was erased."""
+    erasure: EventBody | None = None
+    """The auditor's word that somebody was erased."""
+
+
+class OpenedBody(NamedTuple):
+    """The message of a row, with persons' words in the place of tokens."""
+
+    body: bytes | None
+    """None: there is none, or all of it was erased."""
+    erased: tuple[str, ...] = ()
+    """Persons whose keys are gone, and with them words of the message; sorted."""
+    missing: bool = False
+    """Whether words are gone whose key is there."""
 
 
 class RowChecker:
     """Checks rows of one table."""
 
     def __init__(
-        self, names: Sequence[str], columns: Columns, pruned_columns: PrunedColumns
+        self,
+        names: Sequence[str],
+        columns: Columns,
+        plain: Columns,
+        pruned_columns: PrunedColumns,
     ) -> None:
+        """Begin.
+
+        Args:
+            names: Of the table's columns.
+            columns: What the store writes.
+            plain: The same with every word as the message has it.
+            pruned_columns: What the store leaves of a pruned record.
+        """
         self.names: Final = tuple(names)
         self._columns: Final = columns
+        self._plain: Final = plain
         self._pruned_columns: Final = pruned_columns
         self._index: Final = self.names.index("idx")
         self._leaf: Final = self.names.index("leaf")
@@ -99,20 +132,23 @@ class RowChecker:
         self._stream: Final = self.names.index("stream_sequence")
         self._time: Final = self.names.index("time_us")
 
-    def check(self, row: Sequence[Any], kept_hash: KeptHash) -> CheckedRow:
+    def check(self, row: Sequence[Any], message: OpenedBody, kept_hash: KeptHash) -> CheckedRow:
         """The row, measured against its message and the hash that the tree holds for it.
 
         Args:
             row: All columns.
+            message: As it was received.
             kept_hash: Asked only if leaf and message differ.
         """
         index: int = row[self._index]
         leaf: str = row[self._leaf]
         data = leaf.encode("utf-8", "surrogateescape")
         own = leaf_hash(data)
-        body = row[self._body]
-        if body is None and is_remains(data):
+        if row[self._body] is None and is_remains(data):
             return self._pruned(row, data, kept_hash(index))
+        if message.erased or message.missing:
+            return self._erased(row, own, data, message)
+        body = message.body
         if body is None:
             why = "it is gone, and nothing says that it was erased"
             return self._unbelieved(row, own, Problem("record", str(index), "body", why))
@@ -128,11 +164,34 @@ class RowChecker:
         field = "body" if own == kept else "leaf and body"
         return self._unbelieved(row, own, Problem("record", str(index), field, why))
 
+    def _erased(
+        self, row: Sequence[Any], own: Hash, leaf: bytes, message: OpenedBody
+    ) -> CheckedRow:
+        """The row by its leaf, and what is left of the body by what the erasure said of it."""
+        if message.missing:
+            why = "words are gone whose key is there, or they are not those that were sealed"
+            return self._unbelieved(row, own, Problem("record", str(row[self._index]), "body", why))
+        kept = row[self._body]
+        draft = read_erased(kept, leaf, sequence=row[self._stream])
+        if draft is not None:
+            checked = self._believed(row, own, draft, [], self._plain)
+        elif message.body is None:
+            checked = self._by_leaf(row, own, [])
+        else:
+            why = "what is left of it and the leaf are not of one event"
+            checked = self._unbelieved(row, own, Problem("record", str(row[self._index]), "", why))
+        return checked._replace(erased=message.erased, kept_sha256=sha256(kept).digest())
+
     def _believed(
-        self, row: Sequence[Any], own: Hash, draft: Draft, problems: list[Problem]
+        self,
+        row: Sequence[Any],
+        own: Hash,
+        draft: Draft,
+        problems: list[Problem],
+        columns: Columns | None = None,
     ) -> CheckedRow:
         index, received_us = row[self._index], row[self._received]
-        expected = self._columns(Record(index, draft), received_us)
+        expected = (columns or self._columns)(Record(index, draft), received_us)
         if len(expected) != len(row):
             why = f"it has {len(row)} columns where {len(expected)} are known"
             problems.append(Problem("record", str(index), "", why))
@@ -161,6 +220,7 @@ class RowChecker:
             key_change=_detail(event, KEY_ACTION, "statement"),
             mark=_mark(event, index) if event.data.action == CHECKPOINT_ACTION else None,
             gap=event.id if event.data.action == GAP_ACTION else "",
+            erasure=event.data if event.data.action == ERASE_ACTION else None,
             pruning=event_pruning(event, record=index),
         )
 
@@ -193,18 +253,20 @@ class RowChecker:
 
     def _unbelieved(self, row: Sequence[Any], own: Hash, problem: Problem) -> CheckedRow:
         """The row by its leaf alone, for its message says something else or nothing."""
-        problems = [problem]
+        if "body" in problem.field and problem.field != "body":
+            return CheckedRow(own, [problem], None, 0, None, time_us=row[self._time])
+        return self._by_leaf(row, own, [problem])
+
+    def _by_leaf(self, row: Sequence[Any], own: Hash, problems: list[Problem]) -> CheckedRow:
         try:
             leaf = msgspec.json.decode(row[self._leaf], type=Envelope)
         except _UNREADABLE:
-            return CheckedRow(own, problems, None, 0, None, time_us=row[self._time])
-        if "body" in problem.field and problem.field != "body":
             return CheckedRow(own, problems, None, 0, None, time_us=row[self._time])
         for column, field in _OF_ENVELOPE:
             got, wanted = row[self.names.index(column)], getattr(leaf, field)
             if got != wanted:
                 why = f"it is {shown(got)} where the leaf says {shown(wanted)}"
-                problems.append(Problem("record", problem.at, column, why))
+                problems.append(Problem("record", str(row[self._index]), column, why))
         channel, key = Channel(leaf.emitter, leaf.audience), EventKey(leaf.emitter, leaf.id)
         return CheckedRow(own, problems, channel, leaf.sequence, key, time_us=row[self._time])
 

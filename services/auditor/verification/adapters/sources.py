@@ -11,19 +11,17 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import asyncpg
-import msgspec
 from asyncpg import Connection
 
 from services.auditor.adapters import postgres_session, sqlite_database
 from services.auditor.adapters.log_rows import (
     BLOCK_RECORDS,
-    json_text,
     pruned_row,
     read_gap,
     read_ranges,
@@ -35,10 +33,15 @@ from services.auditor.adapters.sqlite_rows import SCHEMA_VERSION
 from services.auditor.admission import Channel, Gap, Ranges, Record
 from services.auditor.config import postgres_url
 from services.auditor.merkle import HASH_BYTES, Hash
+from services.auditor.persons.adapters.postgres_persons import kept_vault
+from services.auditor.persons.adapters.sqlite_persons import vault_beside
+from services.auditor.persons.masking import masked_row
+from services.auditor.persons.vault import Seals, Vault
 from services.auditor.receipts import Receipt, unpack_head
 from services.auditor.tiles import TILE_WIDTH, Tile
+from services.auditor.verification.adapters.exact_reading import ExactReader
 from services.auditor.verification.heads import KeptHead
-from services.auditor.verification.problems import Part, Problem, shown
+from services.auditor.verification.problems import Problem
 from services.auditor.verification.prunings import CarriedOut
 from services.auditor.verification.sequences import channel_name
 from services.auditor.verification.snapshot import LogSnapshot, likely_size
@@ -60,9 +63,16 @@ class LogSource(ABC):
     tables: frozenset[str]
     """Their names."""
 
+    vault: Vault
+    """The keys of persons that are there."""
+
     @abstractmethod
+    def plain_row_of(self, record: Record, received_us: int) -> tuple[Any, ...]:
+        """The row of a record, with every word as its message has it."""
+
     def row_of(self, record: Record, received_us: int) -> tuple[Any, ...]:
         """The row that a store writes of a record."""
+        return masked_row(record, self.plain_row_of(record, received_us), self.vault, Seals())
 
     @abstractmethod
     def pruned_row_of(
@@ -193,7 +203,7 @@ class LogSource(ABC):
             MAX_BEYOND,
         )
         unreadable: list[Problem] = []
-        read = _ExactReader(unreadable)
+        read = ExactReader(unreadable)
         missing: dict[Channel, Ranges] = {}
         for emitter, audience, _, text in channels:
             channel = Channel(emitter, audience)
@@ -272,9 +282,10 @@ class SqliteSource(LogSource):
         self.columns = tuple(column[0] for column in cursor.description)
         tables = self.fetch("SELECT name FROM sqlite_master WHERE type = 'table'")
         self.tables = frozenset(name for (name,) in tables)
+        self.vault = vault_beside(path)
 
-    def row_of(self, record: Record, received_us: int) -> tuple[Any, ...]:
-        """The row that a store writes of a record."""
+    def plain_row_of(self, record: Record, received_us: int) -> tuple[Any, ...]:
+        """The row of a record, with every word as its message has it."""
         return record_row(record, received_us)
 
     def pruned_row_of(
@@ -320,9 +331,10 @@ class PostgresSource(LogSource):
         self.columns = tuple(attribute.name for attribute in statement.get_attributes())
         tables = self.fetch("SELECT relname FROM pg_class WHERE pg_table_is_visible(oid)")
         self.tables = frozenset(name for (name,) in tables)
+        self.vault = self._wait(kept_vault(self._connection))
 
-    def row_of(self, record: Record, received_us: int) -> tuple[Any, ...]:
-        """The row that a store writes of a record."""
+    def plain_row_of(self, record: Record, received_us: int) -> tuple[Any, ...]:
+        """The row of a record, with every word as its message has it."""
         return postgres_row(record, received_us)
 
     def pruned_row_of(
@@ -372,22 +384,3 @@ def _open(place: str) -> LogSource:
     if not path.is_file():
         raise RefusedError(f"{path}: there is no log")
     return SqliteSource(path)
-
-
-class _ExactReader:
-    """Reads what was written as JSON, and says if it is not written as it would be."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        self._problems: Final = problems
-
-    def __call__(
-        self, part: Part, at: str, field: str, text: str, read: Callable[[str], ValueT]
-    ) -> ValueT | None:
-        try:
-            value = read(text)
-            if json_text(value) == text:
-                return value
-        except (msgspec.MsgspecError, ValueError):
-            pass
-        self._problems.append(Problem(part, at, field, f"it cannot be read: {shown(text)}"))
-        return None

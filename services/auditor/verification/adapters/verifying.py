@@ -15,9 +15,11 @@ from typing import Final, NamedTuple, TypeVar
 from services.auditor.adapters.log_rows import BLOCK_RECORDS
 from services.auditor.checkpoint import CheckpointError, VerifierKey
 from services.auditor.merkle import Hash
+from services.auditor.persons.erasing import Folds, Left, said_persons
 from services.auditor.retention.remains import Pruning
 from services.auditor.verification.adapters import work
 from services.auditor.verification.adapters.indexes import check_indexes
+from services.auditor.verification.adapters.persons import MAX_NAMED, check_persons
 from services.auditor.verification.adapters.sources import LogSource, opened
 from services.auditor.verification.adapters.work import CheckedHeads, Stretch, Task
 from services.auditor.verification.heads import (
@@ -75,6 +77,8 @@ class VerifiedLog(NamedTuple):
     """Records that were pruned, as the log says: their leaves' hashes are in the tree."""
     withheld: int = 0
     """Entries of a log as files that show no more than their leaf's hash."""
+    erased: int = 0
+    """Records of whose bodies words of a person were erased."""
 
 
 def verify_store(
@@ -129,6 +133,7 @@ def verify_store(
         problems=found.problems.kept,
         problem_count=found.problems.count,
         pruned=found.pruned,
+        erased=found.erased_records,
     )
 
 
@@ -143,6 +148,10 @@ class _Findings:
         self._marks: Final[list[Mark]] = []
         self._gaps: Final[dict[str, int]] = {}
         self._inventory: Final = InventoryReplay()
+        self._folds: Final = Folds()
+        self._losing: Final[dict[str, list[int]]] = {}
+        self._said_persons: dict[str, Left] = {}
+        self.erased_records = 0
         self.tiles: Final[list[DerivedTile]] = []
         self.heads: Final[list[KeptHead]] = []
         self.key_changes: Final[list[tuple[int, str]]] = []
@@ -167,6 +176,14 @@ class _Findings:
         self._prunings.update({one.record: one for one in stretch.prunings})
         self._pruned.extend(stretch.pruned)
         self.key_changes.extend(stretch.key_changes)
+        for index, subjects, kept_sha256 in stretch.erased:
+            self._folds.take(index, subjects, kept_sha256)
+            for subject in subjects:
+                if len(known := self._losing.setdefault(subject, [])) < MAX_NAMED:
+                    known.append(index)
+        self.erased_records += len(stretch.erased)
+        for body in stretch.erasures:
+            self._said_persons |= said_persons(body)
 
     @property
     def pruned(self) -> int:
@@ -197,6 +214,9 @@ class _Findings:
             leaves = source.leaves(said[record].ranges)
             problems.extend(check_remains(said[record], leaves))
         problems.extend(check_indexes(source, self._inventory, size=log.said_size))
+        problems.extend(
+            check_persons(source, self._folds.finish(), self._said_persons, self._losing)
+        )
         names = sorted({key.name for key in keys})
         if names and log.origin not in names:
             why = f"it is {shown(log.origin)} where the key is that of {', '.join(names)}"

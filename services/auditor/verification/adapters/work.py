@@ -19,15 +19,17 @@ from services.auditor.merkle import HASH_BYTES, Hash, tree_root
 from services.auditor.retention.remains import Pruning
 from services.auditor.sightings import ACTIONS, sightings
 from services.auditor.tiles import TILE_WIDTH, Tile, hash_reader
+from services.auditor.verification.adapters.persons import opened_messages
 from services.auditor.verification.adapters.sources import LogSource, opened
 from services.auditor.verification.heads import KeptHead, check_head, check_statement
 from services.auditor.verification.inventory import SightingColumns, in_columns
 from services.auditor.verification.problems import Problem, Problems
 from services.auditor.verification.prunings import PrunedRun, PrunedRuns
 from services.auditor.verification.receipts import Arrival, ArrivalBuilder, Mark
-from services.auditor.verification.rows import CheckedRow, RowChecker
+from services.auditor.verification.rows import CheckedRow, OpenedBody, RowChecker
 from services.auditor.verification.sequences import RunBuilder, SequenceRun
 from services.auditor.verification.tree import TILE_BYTES, DerivedTile, fold_tile, read_believed
+from shared.contracts.events import EventBody
 
 ID_BYTES: Final = 8
 """Of the SHA-256 of emitter and id: enough to find the few that may be the same."""
@@ -73,6 +75,10 @@ class Stretch(NamedTuple):
     """Records of which something remains."""
     key_changes: list[tuple[int, str]]
     """Index and statement of those that are recorded."""
+    erased: list[tuple[int, tuple[str, ...], bytes]]
+    """Index, persons whose words were erased, and SHA-256 of what is left of the message."""
+    erasures: list[EventBody]
+    """What the auditor said of erasures."""
 
 
 class Worker:
@@ -101,11 +107,12 @@ class Worker:
         source = self.source(task.place)
         wanted = [Tile(0, offset) for offset in range(first // TILE_WIDTH, -(-stop // TILE_WIDTH))]
         kept = source.tiles(wanted)
-        reading = _Stretch(
-            task, kept, RowChecker(source.columns, source.row_of, source.pruned_row_of)
-        )
-        for row in reading.every(source.rows(first, stop), first, stop):
-            reading.take(row)
+        reading = _Stretch(task, kept, _checker(source))
+        rows = source.rows(first, stop)
+        body_at = source.columns.index("body")
+        messages = opened_messages(source, [row[body_at] for row in rows])
+        for row, message in reading.every(rows, messages, first, stop):
+            reading.take(row, message)
         return reading.finish(first, stop)
 
     def heads(
@@ -157,29 +164,37 @@ class _Stretch:
         self._prunings: Final[list[Pruning]] = []
         self._pruned: Final = PrunedRuns()
         self._key_changes: Final[list[tuple[int, str]]] = []
+        self._erased: Final[list[tuple[int, tuple[str, ...], bytes]]] = []
+        self._erasures: Final[list[EventBody]] = []
         self._is_torn = False
 
-    def every(self, rows: Sequence[Any], first: int, stop: int) -> Iterator[Any]:
+    def every(
+        self, rows: Sequence[Any], messages: Sequence[OpenedBody], first: int, stop: int
+    ) -> Iterator[tuple[Any, OpenedBody]]:
         """The rows; those that are not there are noted, and stand in the tree as it has them."""
         expected = first
-        for row in rows:
+        for row, message in zip(rows, messages, strict=True):
             index = row[self._index_at]
             if index != expected:
                 self._note_missing(expected, index)
-            yield row
+            yield row, message
             expected = index + 1
         self._note_missing(expected, stop)
 
-    def take(self, row: Any) -> None:
+    def take(self, row: Any, message: OpenedBody) -> None:
         """The next row."""
         index = row[self._index_at]
-        checked = self._checker.check(row, self._kept_hash)
+        checked = self._checker.check(row, message, self._kept_hash)
         if checked.problems:
             self._problems.extend(checked.problems)
         self._hashes.append(checked.hash)
         self._arrivals.add(index, row[self._received_at], row[self._stream_at])
         self._times.append(checked.time_us)
         self._note_event(checked, index)
+        if checked.erased:
+            self._erased.append((index, checked.erased, checked.kept_sha256))
+        if checked.erasure is not None:
+            self._erasures.append(checked.erasure)
 
     def finish(self, first: int, stop: int) -> Stretch:
         """What all of them come to."""
@@ -200,6 +215,8 @@ class _Stretch:
             self._prunings,
             self._pruned.runs,
             self._key_changes,
+            self._erased,
+            self._erasures,
         )
 
     def _note_event(self, checked: CheckedRow, index: int) -> None:
@@ -250,6 +267,10 @@ class _Stretch:
                 told = (b"", None) if is_same else (derived, kept)
                 tiles.append(DerivedTile(offset, fold_tile(derived), *told))
         return tiles
+
+
+def _checker(source: LogSource) -> RowChecker:
+    return RowChecker(source.columns, source.row_of, source.plain_row_of, source.pruned_row_of)
 
 
 def hash_id(emitter: str, event_id: str) -> bytes:
