@@ -89,9 +89,7 @@ def sbom(
         hand_out(msgspec.json.encode(shown).decode() + "\n", out, json=json)
     else:
         hand_out(RUNNING_DOCUMENTS[format](ran), out, json=json)
-    if ran.pruned_before:
-        say(f"what ran before {ran.pruned_before} is not known any more: pruned", json=json)
-    elif not ran.is_complete:
+    if not ran.is_complete:
         say("of some hook points the log does not say what ran there", json=json)
 
 
@@ -110,6 +108,5 @@ async def _between(bus: Bus, wanted: GetRange) -> tuple[RangeShown, RanThen]:
         until=first.until,
         tree_size=first.tree_size,
         node=wanted.node,
-        pruned_before=first.pruned_before,
     )
     return shown, ran

@@ -185,9 +185,6 @@ class RangeShown(Message, frozen=True, kw_only=True):
     chains: tuple[ChainInRange, ...]
     tree_size: int
     """Leaves in the log when this was read."""
-    pruned_before: str = ""
-    """RFC 3339 UTC: what ran before is not known, because records that said it were pruned.  Empty:
-    it is, of the whole range."""
     next: str = ""
     """Where the next page goes on; empty: this is the end."""
 

@@ -113,14 +113,10 @@ class RanThen:
     """Of a range: its first moment."""
     chains: tuple[RanTogether, ...] = ()
     """Of a range: by key."""
-    pruned_before: str = ""
-    """Of a range: what ran before is not known, because records that said it were pruned."""
 
     @property
     def is_complete(self) -> bool:
         """Whether it is known of every hook point what ran there."""
-        if self.pruned_before:
-            return False
         points, chains = self.hook_points, self.chains
         return all(one.is_complete for one in points) and all(one.is_complete for one in chains)
 
@@ -156,7 +152,6 @@ def ran_between(
     until: str,
     tree_size: int,
     node: str = "",
-    pruned_before: str = "",
 ) -> RanThen:
     """The parts of everything that ran at any moment of a range, whatever the chains' order."""
     packages: dict[tuple[str, str, str], RanPackage] = {}
@@ -172,7 +167,6 @@ def ran_between(
         hook_points=(),
         since=since,
         chains=tuple(found),
-        pruned_before=pruned_before,
     )
 
 

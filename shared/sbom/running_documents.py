@@ -56,10 +56,7 @@ def running_cyclonedx(ran: RanThen) -> str:
             "lifecycles": [{"phase": "operations"}],
             "tools": {"components": [{"type": "application", "name": PRODUCT, "version": VERSION}]},
             "component": {"type": "platform", "bom-ref": "running", "name": ran.title},
-            "properties": [
-                _property("l3af:log:tree_size", str(ran.tree_size)),
-                *_pruned(ran),
-            ],
+            "properties": [_property("l3af:log:tree_size", str(ran.tree_size))],
         },
         "components": [
             *packages,
@@ -228,15 +225,8 @@ def _url(package: RanPackage) -> str:
     return package_url(package.name, package.version, package.archive_sha256)
 
 
-def _pruned(ran: RanThen) -> Iterator[dict[str, str]]:
-    if ran.pruned_before:
-        yield _property("l3af:log:pruned_before", ran.pruned_before)
-
-
 def _spdx_comment(ran: RanThen) -> str:
     known = "" if ran.is_complete else "; of some of them it is not known what ran there"
-    if ran.pruned_before:
-        known = f"; what ran before {ran.pruned_before} is not known any more"
     what = f"{len(ran.chains)} chains" if ran.since else f"{len(ran.hook_points)} hook points"
     return f"rebuilt from an audit log of {ran.tree_size} records: {what}{known}"
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from services.auditor.records import render_time_us
 from services.auditor.reporting.ranges import chains_in_range, range_page
-from services.auditor.store import PrunedUntil
 from services.auditor.timelines import OPEN_US, RanChain
 from services.auditor.told_places import Range, RanSpans
 from shared.contracts.inventory import MAX_PLACES_NAMED, HookPlace
@@ -27,7 +26,6 @@ CHAINS = {
     3: RanChain(tag="c" * 16, running=None),
 }
 MOST = 12
-KEPT = PrunedUntil()
 SPANS = st.lists(
     st.tuples(
         st.integers(0, 3),
@@ -97,9 +95,9 @@ def test_pages_have_every_chain_once() -> None:
         wide[number] = RanChain(tag=f"{number:016x}", running=running)
     spans = [(point, 1, 9, chain, chain) for chain in wide for point in places]
     found, asked = RanSpans(places, spans, wide, 5), Range(0, 10)
-    pages = [range_page(found, asked, after="", until=KEPT)]
+    pages = [range_page(found, asked, after="")]
     while pages[-1].next:
-        pages.append(range_page(found, asked, after=pages[-1].next, until=KEPT))
+        pages.append(range_page(found, asked, after=pages[-1].next))
 
     chains = [one for page in pages for one in page.chains]
 
@@ -139,28 +137,3 @@ def test_a_bill_of_a_range_has_every_package_and_every_chain() -> None:
         assert cyclonedx_problems(written) == []
         assert spdx_problems(running_spdx(one)) == []
         assert json.loads(written)["compositions"][0]["aggregate"] == aggregate
-
-
-def test_what_ran_before_a_pruning_is_not_known() -> None:
-    """The page says from when on it is, and a bill of an earlier time is incomplete."""
-    until = PrunedUntil(through_us=50, ran_before_us=40, record=7)
-
-    early, late = [
-        range_page(ran([(0, 1, 90, 1)]), Range(since, 100), after="", until=until)
-        for since in (39, 40)
-    ]
-
-    assert (early.pruned_before, late.pruned_before) == (render_time_us(40), "")
-    for page in (early, late):
-        written = ran_between(
-            page.chains,
-            since=page.since,
-            until=page.until,
-            tree_size=9,
-            pruned_before=page.pruned_before,
-        )
-        document = running_cyclonedx(written)
-        assert cyclonedx_problems(document) == []
-        assert ("incomplete" in document) == bool(page.pruned_before)
-        assert spdx_problems(running_spdx(written)) == []
-        assert ("not known any more" in running_spdx(written)) == bool(page.pruned_before)

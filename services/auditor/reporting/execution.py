@@ -36,9 +36,8 @@ from services.auditor.reporting.keeping import (
     step_id,
 )
 from services.auditor.reporting.kinds import made_report
-from services.auditor.reporting.ranges import chains_in_range, pruned_before
+from services.auditor.reporting.ranges import chains_in_range
 from services.auditor.reporting.schedules import Covered, covered_by, last_due, next_due
-from services.auditor.retention.notes import PrunedNotes
 from services.auditor.searching import Chunk, parse_search
 from services.auditor.store import LogStore, SupersededError
 from services.auditor.told_places import Range
@@ -145,7 +144,6 @@ class LogReading:
             RefusedError: That is not known any more.
         """
         at_us, found = parse_time_us(at), list[HookRun]()
-        await PrunedNotes(self._log).demand_ran(at_us, self._audiences)
         after: HookPlace | None = None
         while True:
             page = inventory_page(
@@ -162,14 +160,17 @@ class LogReading:
         at_us = parse_time_us(at)
         return await findings_of(self._log, self._audiences, size=self.tree_size, at_us=at_us)
 
-    async def chains(self, covers: Covered, *, node: str = "") -> tuple[list[ChainInRange], str]:
-        """What ran at any moment of a range, and before when that is not known any more."""
+    async def chains(self, covers: Covered, *, node: str = "") -> list[ChainInRange]:
+        """What ran at any moment of a range.
+
+        Raises:
+            RefusedError: That is not known any more of all of it.
+        """
         asked = Range(parse_time_us(covers.since), parse_time_us(covers.until))
         ran = await self._log.spans(
             asked, audiences=self._audiences, wanted=lambda name: node in ("", name)
         )
-        until = await self._log.pruned_until(self._audiences)
-        return chains_in_range(ran, asked), pruned_before(until, asked)
+        return chains_in_range(ran, asked)
 
     async def health(self) -> LogHealth:
         """What about the log needs attention now."""

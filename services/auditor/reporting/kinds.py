@@ -62,8 +62,12 @@ class ReportLog(Protocol):
             RefusedError: That is not known any more.
         """
 
-    async def chains(self, covers: Covered, *, node: str = "") -> tuple[list[ChainInRange], str]:
-        """What ran at any moment of a range, and before when that is not known any more."""
+    async def chains(self, covers: Covered, *, node: str = "") -> list[ChainInRange]:
+        """What ran at any moment of a range.
+
+        Raises:
+            RefusedError: That is not known any more of all of it.
+        """
 
     async def findings(self, at: str) -> FoundFindings:
         """Every finding of compliance as of a moment."""
@@ -114,10 +118,9 @@ async def _distribution(log: ReportLog, options: DistributionOptions, covers: Co
 
 async def _bill(log: ReportLog, options: BillOptions, covers: Covered) -> bytes:
     if options.of == "range":
-        found, pruned_before = await log.chains(covers, node=options.node)
+        found = await log.chains(covers, node=options.node)
         ran = ran_between(
             found,
-            pruned_before=pruned_before,
             since=covers.since,
             until=covers.until,
             tree_size=log.tree_size,

@@ -17,7 +17,6 @@ from typing import Any
 
 from services.auditor.query import MAX_PAGE_BYTES
 from services.auditor.records import render_time_us
-from services.auditor.store import PrunedUntil
 from services.auditor.timelines import RanChain
 from services.auditor.told_places import Range, RanSpans
 from shared.canonical import canonical_bytes, sha256_hex
@@ -60,22 +59,8 @@ def chains_in_range(ran: RanSpans, asked: Range) -> list[ChainInRange]:
     return sorted(chains, key=lambda one: one.key)
 
 
-def pruned_before(until: PrunedUntil, asked: Range) -> str:
-    """Before when it is not known what ran in the range; empty: it is."""
-    if asked.since_us >= until.ran_before_us:
-        return ""
-    return render_time_us(until.ran_before_us)
-
-
-def range_page(ran: RanSpans, asked: Range, *, after: str, until: PrunedUntil) -> RangeShown:
-    """One page, of chains behind a key.
-
-    Args:
-        ran: Everything that ran within the range.
-        asked: The range.
-        after: The key; empty: from the beginning.
-        until: Up to when records were pruned.
-    """
+def range_page(ran: RanSpans, asked: Range, *, after: str) -> RangeShown:
+    """One page, of chains behind a key."""
     kept: list[ChainInRange] = []
     size_bytes, following = 0, ""
     for chain in chains_in_range(ran, asked):
@@ -91,7 +76,6 @@ def range_page(ran: RanSpans, asked: Range, *, after: str, until: PrunedUntil) -
         until=render_time_us(asked.until_us),
         chains=tuple(kept),
         tree_size=ran.tree_size,
-        pruned_before=pruned_before(until, asked),
         next=following,
     )
 

@@ -176,8 +176,7 @@ class ReportDesk:
         ran = await self._log.spans(
             asked, audiences=audiences, wanted=lambda name: request.node in ("", name)
         )
-        until = await self._log.pruned_until(audiences)
-        return range_page(ran, asked, after=request.after, until=until)
+        return range_page(ran, asked, after=request.after)
 
     async def _found(self, request: GetReport) -> KeptReport:
         if request.due:
