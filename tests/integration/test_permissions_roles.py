@@ -171,10 +171,10 @@ _ABOUT_THE_LOG = (f"{API}.auditor.hold.", f"{API}.auditor.finding.")
 def test_every_command_is_denied_to_who_only_reads(role: UserRole) -> None:
     """A viewer, code owner or approver has no command to nodes and deployments.
 
-    But approvers let rollouts begin, and auditors hold records and close findings.  Everybody but viewers and auditors rates.  Spaces are made by
-    approvers and administrators alone.  Code owners request licence waivers and approvers grant
-    them: no role but the administrator's has both.  Nor has another one both the approval of a
-    version and its promotion.
+    But approvers let rollouts begin, and auditors hold records and close findings.  Everybody but
+    viewers and auditors rates.  Spaces are made by approvers and administrators alone.  Code owners
+    request licence waivers and approvers grant them: no role but the administrator's has both.  Nor
+    has another one both the approval of a version and its promotion.
     """
     commands = {
         endpoint.subject
