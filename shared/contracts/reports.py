@@ -30,7 +30,7 @@ SCHEDULE_REMOVED: Final = "schedule.remove"
 PART_BYTES: Final = 256 * 1024
 """Of a report in one message."""
 MAX_REPORT_BYTES: Final = 64 * 1024 * 1024
-MAX_SCHEDULES: Final = 200
+MAX_SCHEDULES: Final = 50
 """In one space."""
 
 StandardName = Literal["pci-dss", "openchain"]
@@ -96,7 +96,7 @@ class ReportSchedule(Document, frozen=True, kw_only=True):
     """When it is due, as crontab(5): minute, hour, day, month, day of week."""
     time_zone: Annotated[str, Meta(max_length=64)] = "UTC"
     """Name of the IANA database that `cron` and `covers` are read in."""
-    keep: Annotated[int, Meta(ge=1, le=1000)] = 24
+    keep: Annotated[int, Meta(ge=1, le=400)] = 24
     """So many are kept, the newest."""
 
 
