@@ -32,6 +32,7 @@ from shared.event_size import LEFT_OUT
 COMPLIANCE_ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "catalog": (
         "package.publish",
+        "package.promote",
         REVOKE,
         "waiver.grant",
         "waiver.revoke",
