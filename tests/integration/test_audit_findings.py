@@ -24,11 +24,12 @@ from shared.contracts.findings import (
     ListFindings,
     ResolveFinding,
 )
+from shared.contracts.persons import ERASE_PERSON, ErasePerson
 from shared.errors import RefusedError
 from tests.integration.conftest import Buses
 from tests.support.auditing import eventually, running_auditor
 from tests.support.command_line import run_l3af
-from tests.support.compliance import Story
+from tests.support.compliance import ANN, Story
 
 GROUPS, SOURCE = "policy-groups", "source-present"
 
@@ -142,6 +143,24 @@ async def test_a_person_closes_a_finding_with_reason_and_evidence(
             return await outcomes() == ["accepted"] * 2 + ["refused"] * 4
 
         await eventually(all_said)
+
+
+async def test_who_was_erased_is_in_no_finding(buses: Buses, tmp_path: Path) -> None:
+    """Neither key nor words, also where they were read before; the states stay."""
+    async with running_auditor(buses.server, tmp_path / "auditor"):
+        await told(buses, a_story())
+        reader = await buses.open("auditor", "ann")
+        before = await listed(reader, 4)
+        assert any(one.reason == "agreed" for each in before.findings for one in each.history)
+        administrator = await buses.open("administrator", "adam")
+        erase = ErasePerson(keys=(ANN.key,), reason="she asked for it")
+        await administrator.request(ERASE_PERSON, erase, timeout_seconds=30)
+        after = await listed(reader, 4)
+    assert ANN.key not in repr(after)
+    assert "agreed" not in repr(after)
+    assert [(one.id, one.state) for one in after.findings] == [
+        (one.id, one.state) for one in before.findings
+    ]
 
 
 async def test_findings_of_a_space_are_its_members_alone(buses: Buses, tmp_path: Path) -> None:

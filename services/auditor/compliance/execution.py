@@ -14,18 +14,25 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from services.auditor.compliance.cases import Case
-from services.auditor.compliance.facts import COMPLIANCE_ACTIONS, ComplianceFact, read_fact
+from services.auditor.compliance.facts import (
+    COMPLIANCE_ACTIONS,
+    ComplianceFact,
+    is_erasure,
+    read_fact,
+)
 from services.auditor.compliance.life_cycles import findings_at
 from services.auditor.compliance.listing import FoundFindings
 from services.auditor.disclosure import audience_of
 from services.auditor.query import StoredRecord
 from services.auditor.records import time_us_of
 from shared.contracts.events import Audience
+from shared.contracts.persons import ERASE_ACTION
 
 RECORDS_AT_ONCE: Final = 16_384
 """Numbers of records that are looked through for such records at once."""
 ANSWERS_KEPT: Final = 16
 _ACTIONS: Final = tuple(sorted({one for some in COMPLIANCE_ACTIONS.values() for one in some}))
+_LISTENED: Final = (*_ACTIONS, ERASE_ACTION)
 
 
 class ReadLog(Protocol):
@@ -78,6 +85,8 @@ class ComplianceLog:
         self._facts: Final[list[ComplianceFact]] = []
         self._unread: Final[list[Audience]] = []
         self._position = 0
+        self._forgot = -1
+        """Number of the newest erasure that was followed."""
         self._answers: Final[dict[tuple[frozenset[Audience], int | None], _Answer]] = {}
         self._turn: Final = asyncio.Lock()
 
@@ -104,12 +113,24 @@ class ComplianceLog:
     async def _read_on(self) -> None:
         while self._position < (size := self._log.size):
             stop = min(self._position + RECORDS_AT_ONCE, size)
-            found = await self._log.of_actions(_ACTIONS, first=self._position, stop=stop)
+            found = await self._log.of_actions(_LISTENED, first=self._position, stop=stop)
             if found:
+                if self._forgets(found):
+                    continue
                 facts, unread = await asyncio.to_thread(_read, found)
                 self._facts.extend(facts)
                 self._unread.extend(unread)
             self._position = stop
+
+    def _forgets(self, found: list[StoredRecord]) -> bool:
+        """Whether a person was erased since: then everything is read anew, without their words."""
+        erasures = [one.index for one in found if is_erasure(one) and one.index > self._forgot]
+        if not erasures:
+            return False
+        self._forgot, self._position = erasures[-1], 0
+        for kept in (self._facts, self._unread, self._answers):
+            kept.clear()
+        return True
 
     async def _cases(
         self, audiences: frozenset[Audience], at_us: int | None, now_us: int
@@ -133,6 +154,8 @@ def _read(found: list[StoredRecord]) -> tuple[list[ComplianceFact], list[Audienc
     facts: list[ComplianceFact] = []
     unread: list[Audience] = []
     for stored in found:
+        if is_erasure(stored):
+            continue
         fact = read_fact(stored)
         if fact is None:
             unread.append(audience_of(stored.leaf))
