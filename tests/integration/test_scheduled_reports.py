@@ -59,9 +59,12 @@ from tests.support.mortal_bus import MortalBus, ProcessDiedError
 from tests.support.records import an_event, message_of
 from tests.support.space_stage import EMBARGO, Stage, space_stage
 
-YEARLY = "0 6 1 1 *"
+YEARLY = "0 0 1 1 *"
+"""Due when the year began, whenever the tests are run."""
+THIS_YEAR = datetime.now(UTC).year
 LONG_AGO = "2024-01-01T00:00:00.000000Z"
-LAST_YEAR = "2025-05-05T05:05:05.000005Z"
+MAY_2025 = "2025-05-05T05:05:05.000005Z"
+LAST_YEAR = f"{THIS_YEAR - 1}-05-05T05:05:05.000005Z"
 DETAILS = {"archive_sha256": "a" * 64, "licence": "MIT", "size_bytes": 7}
 
 
@@ -150,7 +153,7 @@ async def told(bus: Bus, action: str) -> list[Event]:
     return [one.event for one in reversed(found) if one.event is not None]
 
 
-def ran_in_2025() -> Event:
+def ran_last_year() -> Event:
     """A node's word that a program was put on a hook point."""
     event = chain_event("chain.attach", a_reading("limit"), node="n1", sequence=1, seconds=0)
     return msgspec.structs.replace(event, time=LAST_YEAR)
@@ -168,7 +171,12 @@ async def test_killed_at_any_write_each_report_is_made_once(buses: Buses, place:
     schedule = a_schedule("handed", DistributionOptions(), covers="month", cron="0 6 1 * *", keep=2)
     await plan(bus, schedule)
     handed = an_event(
-        1, action=DISTRIBUTE, package="one", version="1.0.0", details=DETAILS, time=LAST_YEAR
+        1,
+        action=DISTRIBUTE,
+        package="one",
+        version="1.0.0",
+        details=DETAILS,
+        time=MAY_2025,
     )
     now, died = datetime(2025, 6, 1, 6, tzinfo=UTC), 0
     months, kept = list[str](), dict[str, KeptReport]()
@@ -252,7 +260,7 @@ async def test_reports_of_a_running_auditor(buses: Buses, tmp_path: Path) -> Non
         broken = {"findings": [{"rule": "policy-groups", "outcome": "review"}]}
         await catalog.emit(package="one", version="1.0.0", details={"licences": broken})
         await catalog.emit(DISTRIBUTE, package="one", version="1.0.0", details=DETAILS)
-        await node.publish_event(ran_in_2025())
+        await node.publish_event(ran_last_year())
         reader = await buses.open("auditor", "ann")
         await eventually(lambda: told(reader, DISTRIBUTE))
     await plan(bus, *(a_schedule(name, options) for name, options in kinds.items()))
@@ -277,13 +285,13 @@ async def test_reports_of_a_running_auditor(buses: Buses, tmp_path: Path) -> Non
             assert hashlib.sha256(content).hexdigest() == digests[name]
         findings = msgspec.json.decode((tmp_path / "found.out").read_bytes(), type=FindingsShown)
         assert [(one.package, one.state) for one in findings.findings] == [("one", "open")]
-        assert findings.at == "2026-01-01T00:00:00.000000Z"
+        assert findings.at == f"{THIS_YEAR}-01-01T00:00:00.000000Z"
         assert findings.findings[0].id in (tmp_path / "page.out").read_text()
         found = msgspec.json.decode((tmp_path / "handed.out").read_bytes(), type=DistributionReport)
         assert [one.package for one in found.versions] == ["one"]
         assert (found.since, found.until) == (
-            "2025-01-01T00:00:00.000000Z",
-            "2026-01-01T00:00:00.000000Z",
+            f"{THIS_YEAR - 1}-01-01T00:00:00.000000Z",
+            f"{THIS_YEAR}-01-01T00:00:00.000000Z",
         )
         bill = (tmp_path / "bills.out").read_text()
         assert (cyclonedx_problems(bill), digest_of("archive limit") in bill) == ([], True)
