@@ -23,6 +23,7 @@ from shared.contracts.probes import TracepointTarget
 from shared.identifiers import Hook
 from shared.package_archive import unpack_archive
 from tests.support.executors import Executor, Published, packed, pin_directory, real_kernel
+from tests.support.namespaces import ip
 from tests.support.package_programs import built, running
 from tests.support.probes import until
 
@@ -133,17 +134,27 @@ class LimitedHosts:
         listener.listen(512)
         return listener
 
-    def connect(self, host: Host, seconds: float = 30.0) -> socket.socket:
-        """A connection from the host's peer.
+    def connect(self, host: Host, seconds: float = 30.0, address: str = "") -> socket.socket:
+        """A connection from the host's peer, to the host's IPv4 address or another one.
 
         Raises:
             OSError: There was none within so many seconds, or it was reset.
         """
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with inside(host.peer_namespace):
-            client = self._held.enter_context(socket.socket())
+            client = self._held.enter_context(socket.socket(family))
         client.settimeout(seconds)
-        client.connect((host.data_address, PORT))
+        client.connect((address or host.data_address, PORT))
         return client
+
+    def give_ipv6(self, host: Host) -> str:
+        """The host's IPv6 address, which it and its peer have from now on."""
+        for number, interface, netns in (
+            (1, DATA_INTERFACE, host.namespace),
+            (2, PEER_INTERFACE, host.peer_namespace),
+        ):
+            ip("addr", "add", f"fd00::{number}/64", "dev", interface, "nodad", within=netns)
+        return "fd00::1"
 
     def _map(self, point: Point, deployment: str, name: str) -> int:
         return self.maps(point)[MapKey(deployment, name)]

@@ -80,6 +80,25 @@ def test_a_client_is_told_if_that_is_wanted(limited: LimitedHosts, host: Host) -
     assert limited.counted(host, "cl_dropped") == 0
 
 
+@pytest.mark.parametrize("action", ["RESET", "DROP"])
+def test_both_families_share_the_places_of_a_port(
+    limited: LimitedHosts, host: Host, action: str
+) -> None:
+    """One connection over IPv4 and one over IPv6 are two; each family is refused the third."""
+    limited.limit(host, 2, action)
+    address = limited.give_ipv6(host)
+    limited.listen(host)
+    limited.connect(host)
+    limited.connect(host, address=address)
+
+    refused = ConnectionRefusedError if action == "RESET" else TimeoutError
+    for to in ("", address):
+        with pytest.raises(refused):
+            limited.connect(host, 30.0 if action == "RESET" else REFUSED_SECONDS, address=to)
+
+    assert limited.taken(host) == 2
+
+
 def test_of_many_at_once_exactly_as_many_come_about(limited: LimitedHosts, host: Host) -> None:
     """Handshakes under way have places, so that a burst is limited as one after another is."""
     limited.limit(host, 20, "RESET")
