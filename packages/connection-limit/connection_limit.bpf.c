@@ -3,8 +3,8 @@
 //
 // Concurrent TCP connections per port: what would be one too many is dropped or reset.
 //
-// XDP judges new connections; a tracepoint sees which of them come about and when they end.  Both
-// use the same maps, which all programs of the package on a node share.
+// XDP judges new connections; programs of a tracepoint see which of them come about and when they
+// end.  All use the same maps, which the package's programs on a node share.
 
 #include <linux/tcp.h>
 
@@ -71,6 +71,8 @@ struct {
 	__uint(max_entries, 262144);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 } cl_sockets SEC(".maps");
+
+#define AF_INET6 10
 
 #define COUNTER(name)						\
 	struct {						\
@@ -196,30 +198,43 @@ int connection_limit(struct xdp_md *ctx)
 	return XDP_DROP;
 }
 
-/* A connection came about, which `state` tells. */
-static __always_inline void begins(const struct socket_state *state)
+/* The connection of a socket that is established. */
+static __always_inline void read_connection(struct sock *socket, struct connection *connection)
+{
+	connection->netns = netns_of(socket);
+	connection->local_port = BPF_CORE_READ(socket, __sk_common.skc_num);
+	connection->remote_port = bpf_ntohs(BPF_CORE_READ(socket, __sk_common.skc_dport));
+	if (BPF_CORE_READ(socket, __sk_common.skc_family) == AF_INET6) {
+		BPF_CORE_READ_INTO(&connection->local, socket, __sk_common.skc_v6_rcv_saddr);
+		BPF_CORE_READ_INTO(&connection->remote, socket, __sk_common.skc_v6_daddr);
+	} else {
+		__u32 local = BPF_CORE_READ(socket, __sk_common.skc_rcv_saddr);
+		__u32 remote = BPF_CORE_READ(socket, __sk_common.skc_daddr);
+
+		as_ipv6(connection->local, &local);
+		as_ipv6(connection->remote, &remote);
+	}
+}
+
+static __always_inline void begins(struct sock *socket)
 {
 	struct connection connection = {};
 	struct port port = {};
-	__u64 socket = (__u64)state->socket;
+	__u64 key = (__u64)socket;
 	struct places *places;
 	__u32 *begun;
 	__u32 slot;
 
-	port.netns = netns_of(state->socket);
-	port.number = state->local_port;
+	read_connection(socket, &connection);
+	port.netns = connection.netns;
+	port.number = connection.local_port;
 	places = places_of(&port);
-	/* Another version of this program may have counted it already. */
-	if (!places || bpf_map_update_elem(&cl_sockets, &socket, &port, BPF_NOEXIST)) {
-		if (!bpf_map_lookup_elem(&cl_sockets, &socket))
+	/* Whoever comes first counts it. */
+	if (!places || bpf_map_update_elem(&cl_sockets, &key, &port, BPF_NOEXIST)) {
+		if (!bpf_map_lookup_elem(&cl_sockets, &key))
 			count_one(&cl_uncounted);
 		return;
 	}
-	connection.netns = port.netns;
-	connection.local_port = state->local_port;
-	connection.remote_port = state->remote_port;
-	__builtin_memcpy(connection.local, state->local_v6, 16);
-	__builtin_memcpy(connection.remote, state->remote_v6, 16);
 	begun = bpf_map_lookup_elem(&cl_handshakes, &connection);
 	slot = begun ? *begun : 0;
 	if (begun && !bpf_map_delete_elem(&cl_handshakes, &connection) && leave_slot(places, slot))
@@ -227,33 +242,50 @@ static __always_inline void begins(const struct socket_state *state)
 	__sync_fetch_and_add(&places->taken, 1);
 }
 
-static __always_inline void ends(const struct socket_state *state)
+static __always_inline void ends(struct sock *socket)
 {
-	__u64 socket = (__u64)state->socket;
-	struct port *found = bpf_map_lookup_elem(&cl_sockets, &socket);
+	__u64 key = (__u64)socket;
+	struct port *found = bpf_map_lookup_elem(&cl_sockets, &key);
 	struct places *places;
 	struct port port;
 
 	if (!found)
 		return;
 	port = *found;
-	/* Of two versions of this program one gets to delete it. */
-	if (bpf_map_delete_elem(&cl_sockets, &socket))
+	/* Whoever gets to delete it counts it off. */
+	if (bpf_map_delete_elem(&cl_sockets, &key))
 		return;
 	places = bpf_map_lookup_elem(&cl_ports, &port);
 	if (places)
 		__sync_fetch_and_sub(&places->taken, 1);
 }
 
+static __always_inline void changes(struct sock *socket, int before, int after)
+{
+	if (BPF_CORE_READ(socket, sk_protocol) != IPPROTO_TCP)
+		return;
+	if (before == BPF_TCP_SYN_RECV && after == BPF_TCP_ESTABLISHED)
+		begins(socket);
+	else if (after == BPF_TCP_CLOSE)
+		ends(socket);
+}
+
+/* The kernel leaves a program out while the processor runs it already, as when packets interrupt a
+ * process that closes a socket, and one of a tracepoint also while any other tracing program or a
+ * system call on maps runs there.  So there are two programs that do the same: no event finds both
+ * in such a state, since packets interrupt processes and not each other. */
+
 SEC("tracepoint/sock/inet_sock_set_state")
 int connection_count(const struct socket_state *state)
 {
-	if (state->protocol != IPPROTO_TCP)
-		return 0;
-	if (state->before == BPF_TCP_SYN_RECV && state->after == BPF_TCP_ESTABLISHED)
-		begins(state);
-	else if (state->after == BPF_TCP_CLOSE)
-		ends(state);
+	changes(state->socket, state->before, state->after);
+	return 0;
+}
+
+SEC("raw_tracepoint/inet_sock_set_state")
+int connection_count_too(const struct bpf_raw_tracepoint_args *state)
+{
+	changes((struct sock *)state->args[0], (int)state->args[1], (int)state->args[2]);
 	return 0;
 }
 

@@ -7,6 +7,7 @@
 #define L3AF_KERNEL_TYPES_H
 
 #include <linux/bpf.h>
+#include <linux/in6.h>
 
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
@@ -26,11 +27,19 @@ typedef struct {
 } RELOCATED possible_net_t;
 
 struct sock_common {
+	unsigned short skc_family;
+	__u32 skc_daddr;
+	__u32 skc_rcv_saddr;
+	__u16 skc_num;		/* local port, a plain number */
+	__u16 skc_dport;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
 	possible_net_t skc_net;
 } RELOCATED;
 
 struct sock {
 	struct sock_common __sk_common;
+	__u16 sk_protocol;
 } RELOCATED;
 
 struct net_device {
@@ -48,20 +57,12 @@ struct xdp_buff {
 /* Linux 6.2: the kernel's own form of the context. */
 extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym;
 
-/* include/trace/events/sock.h, TRACE_EVENT(inet_sock_set_state); ports are plain numbers. */
+/* include/trace/events/sock.h, TRACE_EVENT(inet_sock_set_state), as far as it is read */
 struct socket_state {
 	__u64 common;
-	const void *socket;
+	struct sock *socket;
 	int before;
 	int after;
-	__u16 local_port;
-	__u16 remote_port;
-	__u16 family;
-	__u16 protocol;
-	__u8 local[4];
-	__u8 remote[4];
-	__u8 local_v6[16];	/* of IPv4 as an IPv6 address */
-	__u8 remote_v6[16];
 };
 
 /* Inode number of the network namespace that the packet came in. */
@@ -72,9 +73,9 @@ static __always_inline __u32 own_netns(struct xdp_md *ctx)
 	return buffer->rxq->dev->nd_net.net->ns.inum;
 }
 
-static __always_inline __u32 netns_of(const void *socket)
+static __always_inline __u32 netns_of(struct sock *socket)
 {
-	return BPF_CORE_READ((struct sock *)socket, __sk_common.skc_net.net, ns.inum);
+	return BPF_CORE_READ(socket, __sk_common.skc_net.net, ns.inum);
 }
 
 #endif

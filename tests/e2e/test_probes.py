@@ -124,7 +124,7 @@ def test_a_kind_runs_or_is_refused_by_its_name(system: Stage, tmp_path: Path) ->
 
 
 def test_a_limit_and_its_count_are_deployed_together_and_hold(system: Stage) -> None:
-    """Two programs of one package have maps in common; a connection too many is refused."""
+    """Programs of one package have maps in common; a connection too many is refused."""
     system.must("package", "publish", str(ROOT / "packages" / "connection-limit"))
     fields = (
         'version = "^1.0"\npackage = "connection-limit"\nlink = { keep_seconds = 0 }\n'
@@ -135,13 +135,19 @@ def test_a_limit_and_its_count_are_deployed_together_and_hold(system: Stage) -> 
         f'name = "count-connections"\nprogram = "connection-count"\nhook = "tracepoint"\n{fields}'
         'attach = [{ kind = "tracepoint", category = "sock", name = "inet_sock_set_state" }]\n',
     )
+    too = system.document(
+        "count-connections-too.toml",
+        f'name = "count-connections-too"\nprogram = "connection-count-too"\n{fields}'
+        'hook = "raw-tracepoint"\n'
+        'attach = [{ kind = "raw-tracepoint", name = "inet_sock_set_state" }]\n',
+    )
     limit = system.document(
         "limit-connections.toml",
         f'name = "limit-connections"\nprogram = "connection-limit"\nhook = "xdp"\n{fields}'
         'interfaces = ["data0"]\n[config.cl_limits]\n'
         f'{PORT} = {{ connections = 2, action = "DROP" }}\n',
     )
-    system.must("deploy", str(limit), str(count), "--together")
+    system.must("deploy", str(limit), str(count), str(too), "--together")
     (host, *_) = system.lab.hosts
 
     with inside(host.namespace):
@@ -166,7 +172,7 @@ def test_a_limit_and_its_count_are_deployed_together_and_hold(system: Stage) -> 
     }
     assert metrics["received"]["value"] - metrics["dropped"]["value"] == 2
     assert metrics["connections"]["series"][_key(netns)] >= 0
-    for name in ("limit-connections", "count-connections"):
+    for name in ("limit-connections", "count-connections", "count-connections-too"):
         system.must("undeploy", name)
 
 

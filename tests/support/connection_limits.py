@@ -19,7 +19,7 @@ from services.node_executor.adapters.network_namespaces import inside
 from services.node_executor.generations import MapKey, Point
 from services.node_executor.packages import OpenedPackage
 from shared.contracts.desired import Cause, DesiredChain, DesiredProgram
-from shared.contracts.probes import TracepointTarget
+from shared.contracts.probes import RawTracepointTarget, TracepointTarget
 from shared.identifiers import Hook
 from shared.package_archive import unpack_archive
 from tests.support.executors import Executor, Published, packed, pin_directory, real_kernel
@@ -29,7 +29,9 @@ from tests.support.probes import until
 
 PACKAGE: Final = "connection-limit"
 COUNT: Final = Point("count", "tracepoint")
+COUNT_TOO: Final = Point("count-too", "raw-tracepoint")
 TARGET: Final = TracepointTarget(category="sock", name="inet_sock_set_state")
+RAW_TARGET: Final = RawTracepointTarget(name="inet_sock_set_state")
 CAUSE: Final = Cause(command_id="command-1", actor_key="UALICE", actor_role="operator")
 PORT: Final = 8080
 
@@ -83,9 +85,11 @@ class LimitedHosts:
         self._generation = 0
 
     def count(self, version: str = "1.0.0") -> None:
-        """The tracepoint's program runs."""
+        """The tracepoint's programs run."""
         program = _program("count", "connection-count", version)
         self._settle(COUNT, (program,), target=TARGET)
+        too = _program("count-too", "connection-count-too", version)
+        self._settle(COUNT_TOO, (too,), target=RAW_TARGET)
 
     def limit(
         self, host: Host, connections: int, action: str = "DROP", version: str = "1.0.0"

@@ -4,9 +4,14 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 import socket
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -26,6 +31,7 @@ from tests.support.probes import until
 pytestmark = pytest.mark.kernel
 
 LIMIT = 3
+BUSY_SECONDS = 15.0 if "L3AF_SOAK_SECONDS" in os.environ else 1.5
 REFUSED_SECONDS = 0.3
 """How long a connection is waited for that must not come about."""
 
@@ -152,6 +158,31 @@ def test_nothing_drifts(limited: LimitedHosts, host: Host) -> None:
     assert limited.counted(host, "cl_uncounted") == 0
 
 
+def test_no_end_is_missed_however_busy_the_kernel_is(limited: LimitedHosts, host: Host) -> None:
+    """Packets interrupt processes that close sockets and that read maps; all places are free."""
+    limited.limit(host, 10, "RESET")
+    listener = limited.listen(host)
+    listener.settimeout(REFUSED_SECONDS)
+    stop = threading.Event()
+    most = 0
+
+    with ThreadPoolExecutor(5) as threads:
+        server = threads.submit(_serve, listener, stop)
+        clients = [threads.submit(_come_and_go, host, stop) for _ in range(4)]
+        until_seconds = time.monotonic() + BUSY_SECONDS
+        while time.monotonic() < until_seconds:
+            most = max(most, limited.taken(host))
+        stop.set()
+        came_about = sum(client.result() for client in clients)
+        server.result()
+    listener.close()
+
+    until(lambda: limited.sockets(host) == 0)
+    assert came_about > 0
+    assert most <= 10
+    until(lambda: _taken_after_another(limited, host) == 1)
+
+
 def test_hosts_of_one_kernel_are_told_apart(tmp_path: Path) -> None:
     """The same port in another network namespace has places of its own."""
     with limited_hosts(tmp_path, hosts=2) as limited:
@@ -192,6 +223,36 @@ def test_the_order_in_which_both_are_deployed_is_free(
         with pytest.raises(TimeoutError):
             limited.connect(host, REFUSED_SECONDS)
         assert limited.taken(host) == 3
+
+
+def _serve(listener: socket.socket, stop: threading.Event) -> None:
+    """Accepts, and closes connections some time later."""
+    held: list[socket.socket] = []
+    while not stop.is_set():
+        with suppress(TimeoutError):
+            held.append(listener.accept()[0])
+        if len(held) > 4:
+            held.pop(0).close()
+    for one in held:
+        one.close()
+
+
+def _come_and_go(host: Host, stop: threading.Event) -> int:
+    """How many connections came about."""
+    count = 0
+    with inside(host.peer_namespace):
+        while not stop.is_set():
+            with suppress(OSError), socket.socket() as client:
+                client.settimeout(1.0)
+                client.connect((host.data_address, PORT))
+                count += 1
+    return count
+
+
+def _taken_after_another(limited: LimitedHosts, host: Host) -> int:
+    """Places of handshakes that came to nothing are given back when the next one begins."""
+    send(host, ports=(PORT,), count=1)
+    return limited.taken(host)
 
 
 def _comes_about(limited: LimitedHosts, host: Host) -> bool:
