@@ -13,7 +13,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from cli.kept_reports import whole_report
 from services.auditor.reporting.execution import ReportBuckets, ReportMaker
+from services.auditor.reporting.keeping import kept_report, key_of, parts_of
+from services.auditor.reporting.schedules import Covered
 from services.auditor.store import LogStore
 from shared.adapters.bus import Bus
 from shared.adapters.outbox import Outbox
@@ -29,6 +32,7 @@ from shared.contracts.reports import (
     LIST_REPORTS,
     LIST_SCHEDULES,
     MAKE,
+    PART_BYTES,
     REPORT_PARTS,
     REPORT_SCHEDULES,
     REPORTS,
@@ -42,11 +46,12 @@ from shared.contracts.reports import (
     ListReports,
     ListSchedules,
     ReportOptions,
+    ReportPart,
     ReportSchedule,
     ReportScheduleRecord,
     SetSchedule,
 )
-from shared.errors import FaultError, RefusedError
+from shared.errors import FaultError, RefusedError, VerificationError
 from shared.moments import render_time
 from tests.integration.conftest import Buses
 from tests.support.auditing import EmittingBus, eventually, running_auditor
@@ -279,25 +284,55 @@ async def test_reports_of_a_running_auditor(buses: Buses, tmp_path: Path) -> Non
     async with running_auditor(buses.server, tmp_path / "auditor"):
         listed = (await l3af("list", "--json")).document["reports"]
         digests = {one["name"]: one["sha256"] for one in listed}
+        contents = {}
         for name in kinds:
-            await l3af("get", name, "-o", f"{name}.out")
-            content = (tmp_path / f"{name}.out").read_bytes()
-            assert hashlib.sha256(content).hexdigest() == digests[name]
-        findings = msgspec.json.decode((tmp_path / "found.out").read_bytes(), type=FindingsShown)
+            _, contents[name] = await whole_report(reader, GetReport(name=name))
+            assert hashlib.sha256(contents[name]).hexdigest() == digests[name]
+        findings = msgspec.json.decode(contents["found"], type=FindingsShown)
         assert [(one.package, one.state) for one in findings.findings] == [("one", "open")]
         assert findings.at == f"{THIS_YEAR}-01-01T00:00:00.000000Z"
-        assert findings.findings[0].id in (tmp_path / "page.out").read_text()
-        found = msgspec.json.decode((tmp_path / "handed.out").read_bytes(), type=DistributionReport)
+        assert findings.findings[0].id in contents["page"].decode()
+        found = msgspec.json.decode(contents["handed"], type=DistributionReport)
         assert [one.package for one in found.versions] == ["one"]
         assert (found.since, found.until) == (
             f"{THIS_YEAR - 1}-01-01T00:00:00.000000Z",
             f"{THIS_YEAR}-01-01T00:00:00.000000Z",
         )
-        bill = (tmp_path / "bills.out").read_text()
+        bill = contents["bills"].decode()
         assert (cyclonedx_problems(bill), digest_of("archive limit") in bill) == ([], True)
+        await l3af("get", "table", "-o", "table.out")
         assert '"one"' in (tmp_path / "table.out").read_text()
         assert "requirement 10" in (await l3af("get", "evidence")).output
-        await eventually(lambda: has_read(reader, [*kinds, "evidence"]))
+        await eventually(lambda: has_read(reader, [*kinds, "table", "evidence"]))
+
+
+async def test_a_report_of_several_pieces_is_given_out_whole(buses: Buses, tmp_path: Path) -> None:
+    """Reading it is one reading; one with another piece in it is refused."""
+    bus = await buses.open("service-auditor")
+    schedule, content = a_schedule("large", DistributionOptions()), bytes(2 * PART_BYTES + 1)
+    report = kept_report(
+        set_long_ago(schedule),
+        schedule,
+        due=datetime(THIS_YEAR, 1, 1, tzinfo=UTC),
+        covers=Covered("", ""),
+        content=content,
+        tree_size=1,
+        now=datetime(THIS_YEAR, 1, 1, tzinfo=UTC),
+    )
+    parts = parts_of(report, content)
+    await bus.bucket(REPORTS).put(key_of(report), report)
+    for key, part in parts.items():
+        await bus.bucket(REPORT_PARTS).put(key, part)
+    async with running_auditor(buses.server, tmp_path / "auditor"):
+        reader = await buses.open("auditor", "ann")
+        whole = await whole_report(reader, GetReport(name="large"))
+        await eventually(lambda: has_read(reader, ["large"]))
+        await bus.bucket(REPORT_PARTS).put(list(parts)[1], ReportPart(data=b"x" * PART_BYTES))
+        with pytest.raises(VerificationError):
+            await whole_report(reader, GetReport(name="large"))
+
+    assert len(parts) == 3
+    assert whole == (report, content)
 
 
 async def test_what_is_made_is_planned_by_administrators(buses: Buses, tmp_path: Path) -> None:
