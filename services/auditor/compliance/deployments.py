@@ -44,11 +44,11 @@ class Deployment:
     in_use: dict[str, Run] = field(default_factory=dict)
     """By archive: what nodes may have."""
 
-    def settle(self, run: Run | None) -> set[str]:
-        """Nodes have this and nothing else; the packages of which they may have had more."""
-        packages = {one.package for one in self.in_use.values()}
+    def settle(self, run: Run | None) -> list[str]:
+        """Nodes have this and nothing else; the archives that they have no more."""
+        before = self.in_use
         self.in_use = {run.archive_sha256: run} if run is not None else {}
-        return packages
+        return sorted(before.keys() - self.in_use.keys())
 
     def run_of(self, archive: str) -> Run | None:
         """The newest revision of that archive."""
@@ -91,6 +91,10 @@ class KnownDeployments:
     def remove(self, fact: ComplianceFact) -> None:
         """A removal was accepted."""
         self.of(fact.deployment).removal = fact.correlation, fact.index
+
+    def are_having(self, archive: str) -> bool:
+        """Whether any may have it on nodes."""
+        return any(archive in self._known[one].in_use for one in self._having.get(archive, ()))
 
     def having(self, archive: str) -> list[Deployment]:
         """Those that may have it on nodes, by key."""

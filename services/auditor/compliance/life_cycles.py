@@ -19,7 +19,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from services.auditor.compliance.case_book import CaseBook
@@ -121,13 +121,13 @@ class LifeCycles:
             self._book.open(case, at_us, "publication", fact)
             if all(one.waiver for one in found):
                 self._book.waive(case, at_us, {one.waiver for one in found}, fact)
-        self._look_at_package(at_us, fact.package, fact)
+        self._look_at(at_us, self._versions.of_package(fact.package), fact)
 
     def _revoked(self, at_us: int, fact: ComplianceFact) -> None:
         version = self._versions.revoke(fact)
         for case in self._of_version.get(version.key, {}).values():
             self._book.resolve(case, at_us, "revocation", (fact.index,), fact)
-        self._look_at_package(at_us, fact.package, fact)
+        self._look_at(at_us, self._versions.of_package(fact.package), fact)
         for deployment in self._deployments.having(version.archive_sha256):
             case = self._revoked_case(deployment, version.archive_sha256)
             self._book.open(case, at_us, "revocation", fact)
@@ -177,7 +177,7 @@ class LifeCycles:
         if record is not None:
             case = self._revoked_case(deployment, run.archive_sha256)
             self._book.open(case, at_us, "deployment", fact, record)
-        self._look_at_package(at_us, run.package, fact)
+        self._look_at(at_us, self._versions.of_archive(run.archive_sha256), fact)
 
     def _removed(self, _at_us: int, fact: ComplianceFact) -> None:
         self._deployments.remove(fact)
@@ -207,7 +207,7 @@ class LifeCycles:
         fact: ComplianceFact,
     ) -> None:
         """Nodes have nothing else of the deployment than this."""
-        packages = deployment.settle(run)
+        gone = deployment.settle(run)
         cause: FindingCause = "removal" if run is None else "other-version"
         for case in self._of_deployment.get(deployment.name, {}).values():
             if case.about.kind == "revoked-runs":
@@ -217,8 +217,8 @@ class LifeCycles:
                 is_over = run is None or (case.state == "waived" and needs_none)
             if is_over:
                 self._book.resolve(case, at_us, cause, proof, fact)
-        for package in packages:
-            self._look_at_package(at_us, package, fact)
+        for archive in gone:
+            self._look_at(at_us, self._versions.of_archive(archive), fact)
 
     def _alarmed(self, at_us: int, fact: ComplianceFact) -> None:
         archive = fact.details.archive_sha256
@@ -272,9 +272,9 @@ class LifeCycles:
         if case is not None:
             case.note(fact, at_us)
 
-    def _look_at_package(self, at_us: int, package: str, fact: ComplianceFact) -> None:
-        """Findings of its versions that a newer version makes pointless, or no longer does."""
-        for version in self._versions.of_package(package):
+    def _look_at(self, at_us: int, versions: Iterable[Version], fact: ComplianceFact) -> None:
+        """Findings of versions that a newer version makes pointless, or no longer does."""
+        for version in versions:
             for case in self._of_version.get(version.key, {}).values():
                 is_done = self._is_done_with(version, case.about.rule)
                 if case.state != "resolved" and is_done:
@@ -290,8 +290,9 @@ class LifeCycles:
     def _is_done_with(self, version: Version, rule: str) -> bool:
         if version.is_revoked:
             return True
-        is_newer = self._versions.newer_without(version, rule) is not None
-        return is_newer and not self._deployments.having(version.archive_sha256)
+        if self._deployments.are_having(version.archive_sha256):
+            return False
+        return self._versions.newer_without(version, rule) is not None
 
     def _version_case(self, version: Version, rule: str) -> Case:
         about = About("version-rule", rule, version.package, version.version, home=version.home)

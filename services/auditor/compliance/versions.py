@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from services.auditor.compliance.facts import ComplianceFact, JudgedRule
 from shared.contracts.events import Audience
 from shared.errors import RefusedError
-from shared.versions import precedence
+from shared.versions import Precedence, precedence
 
 PUBLISHED = "package.publish"
 
@@ -35,6 +35,8 @@ class Version:
     broken: dict[str, list[JudgedRule]] = field(default_factory=dict)
     """Rules that were for review or refused when it was published."""
     is_revoked: bool = False
+    order: Precedence | None = None
+    """None: it is no version by which one is newer than another."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -50,6 +52,7 @@ class KnownVersions:
     """Package and version to the spaces in which they are published, the first one first."""
     _versions: dict[str, dict[tuple[Audience, str], Version]] = field(default_factory=dict)
     """By package."""
+    _of_archive: dict[str, dict[tuple[str, str], Version]] = field(default_factory=dict)
     revoked_archives: dict[str, int] = field(default_factory=dict)
     """Digest to the record that revoked it."""
 
@@ -69,13 +72,14 @@ class KnownVersions:
         known = self._versions.setdefault(fact.package, {})
         key = home, fact.version
         if key not in known:
-            known[key] = Version(home, fact.package, fact.version)
+            order = _order_of(fact.version)
+            known[key] = Version(home, fact.package, fact.version, order=order)
         return known[key]
 
     def publish(self, fact: ComplianceFact) -> Version:
         """It was published."""
         version = self.named(fact)
-        version.archive_sha256 = fact.details.archive_sha256
+        self._set_archive(version, fact.details.archive_sha256)
         version.record = fact.index
         return version
 
@@ -83,7 +87,7 @@ class KnownVersions:
         """It was revoked."""
         version = self.named(fact)
         version.is_revoked = True
-        version.archive_sha256 = version.archive_sha256 or fact.details.archive_sha256
+        self._set_archive(version, version.archive_sha256 or fact.details.archive_sha256)
         if version.archive_sha256:
             self.revoked_archives[version.archive_sha256] = fact.index
         return version
@@ -91,6 +95,17 @@ class KnownVersions:
     def of_package(self, package: str) -> list[Version]:
         """All that are known of it, in every space."""
         return list(self._versions.get(package, {}).values())
+
+    def of_archive(self, archive: str) -> list[Version]:
+        """Those that have this archive."""
+        return list(self._of_archive.get(archive, {}).values())
+
+    def _set_archive(self, version: Version, archive: str) -> None:
+        if version.archive_sha256 and version.archive_sha256 != archive:
+            self._of_archive[version.archive_sha256].pop(version.key, None)
+        version.archive_sha256 = archive
+        if archive:
+            self._of_archive.setdefault(archive, {})[version.key] = version
 
     def newer_without(self, version: Version, rule: str) -> Version | None:
         """The first published version after this one, in its space, that does not break the rule.
@@ -104,13 +119,15 @@ class KnownVersions:
             and one.record >= 0
             and not one.is_revoked
             and rule not in one.broken
-            and _is_newer(one.version, version.version)
+            and one.order is not None
+            and version.order is not None
+            and one.order > version.order
         ]
         return min(newer, key=lambda one: one.record, default=None)
 
 
-def _is_newer(one: str, other: str) -> bool:
+def _order_of(version: str) -> Precedence | None:
     try:
-        return precedence(one) > precedence(other)
+        return precedence(version)
     except RefusedError:
-        return False
+        return None
