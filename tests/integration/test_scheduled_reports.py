@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,14 @@ import msgspec
 import pytest
 
 from cli.kept_reports import whole_report
-from services.auditor.reporting.execution import ReportBuckets, ReportMaker
 from services.auditor.reporting.keeping import kept_report, key_of, parts_of
 from services.auditor.reporting.schedules import Covered
-from services.auditor.store import LogStore
 from shared.adapters.bus import Bus
-from shared.adapters.outbox import Outbox
-from shared.adapters.outbox_bus import OutboxBus
 from shared.contracts.audit import LIST_RECORDS, ListRecords
 from shared.contracts.base import Endpoint, Request
 from shared.contracts.distribution import DISTRIBUTE, DistributionReport
-from shared.contracts.events import PUBLIC, Audience, Event
+from shared.contracts.events import PUBLIC, Event
 from shared.contracts.findings import FindingsShown
-from shared.contracts.log_health import LogHealth
 from shared.contracts.reports import (
     GET_REPORT,
     LIST_REPORTS,
@@ -34,7 +29,6 @@ from shared.contracts.reports import (
     MAKE,
     PART_BYTES,
     REPORT_PARTS,
-    REPORT_SCHEDULES,
     REPORTS,
     SET_SCHEDULE,
     BillOptions,
@@ -47,80 +41,23 @@ from shared.contracts.reports import (
     ListSchedules,
     ReportOptions,
     ReportPart,
-    ReportSchedule,
-    ReportScheduleRecord,
     SetSchedule,
 )
-from shared.errors import FaultError, RefusedError, VerificationError
-from shared.moments import render_time
+from shared.errors import RefusedError, VerificationError
 from tests.integration.conftest import Buses
 from tests.support.auditing import EmittingBus, eventually, running_auditor
 from tests.support.bill_schemas import cyclonedx_problems
 from tests.support.command_line import Answer, run_l3af
-from tests.support.event_stream import stored_events
 from tests.support.inventories import a_reading, chain_event, digest_of
-from tests.support.log_stores import LogPlace, append
-from tests.support.mortal_bus import MortalBus, ProcessDiedError
-from tests.support.records import an_event, message_of
+from tests.support.report_plans import (
+    DETAILS,
+    LAST_YEAR,
+    THIS_YEAR,
+    a_schedule,
+    plan,
+    set_long_ago,
+)
 from tests.support.space_stage import EMBARGO, Stage, space_stage
-
-YEARLY = "0 0 1 1 *"
-"""Due when the year began, whenever the tests are run."""
-THIS_YEAR = datetime.now(UTC).year
-LONG_AGO = "2024-01-01T00:00:00.000000Z"
-MAY_2025 = "2025-05-05T05:05:05.000005Z"
-LAST_YEAR = f"{THIS_YEAR - 1}-05-05T05:05:05.000005Z"
-DETAILS = {"archive_sha256": "a" * 64, "licence": "MIT", "size_bytes": 7}
-
-
-class EverybodySees:
-    """No spaces."""
-
-    def audience_now(self, audience: Audience) -> Audience:
-        """The same."""
-        return audience
-
-    def open_to_all(self) -> frozenset[Audience]:
-        """One."""
-        return frozenset({PUBLIC})
-
-
-async def nobody_ill() -> LogHealth:
-    """A log that needs nothing."""
-    return LogHealth(at=LONG_AGO, tree_size=1, conditions=())
-
-
-def a_schedule(name: str, report: ReportOptions, **fields: Any) -> ReportSchedule:
-    """Of the year, on the first of January."""
-    return ReportSchedule(
-        **{"name": name, "report": report, "covers": "year", "cron": YEARLY, **fields}
-    )
-
-
-def set_long_ago(schedule: ReportSchedule, at: str = LONG_AGO) -> ReportScheduleRecord:
-    """As an administrator's command stored it."""
-    return ReportScheduleRecord(
-        name=schedule.name,
-        space=schedule.space,
-        schedule=schedule,
-        generation=1,
-        command_id="c1",
-        actor_key="U" + "A" * 55,
-        actor_role="administrator",
-        at=at,
-    )
-
-
-def a_maker(log: LogStore, bus: OutboxBus, outbox: Outbox, now: datetime) -> ReportMaker:
-    """One that was just started, at a moment."""
-    return ReportMaker(
-        log=log,
-        buckets=ReportBuckets.of(bus),
-        outbox=outbox,
-        spaces=EverybodySees(),
-        health=nobody_ill,
-        now=lambda: now,
-    )
 
 
 def at_a_desk(credentials: Path, folder: Path) -> Callable[..., Awaitable[Answer]]:
@@ -132,13 +69,6 @@ def at_a_desk(credentials: Path, folder: Path) -> Callable[..., Awaitable[Answer
         return said
 
     return l3af
-
-
-async def plan(bus: Bus, *schedules: ReportSchedule) -> None:
-    """They have been in force for long."""
-    for one in schedules:
-        key = f"{one.space}.{one.name}"
-        await bus.bucket(REPORT_SCHEDULES).put(key, set_long_ago(one))
 
 
 async def made(bus: Bus, count: int, **fields: Any) -> Sequence[KeptReport]:
@@ -168,81 +98,6 @@ async def has_read(bus: Bus, names: list[str]) -> bool:
     """Whether the log says that these reports were read, in this order."""
     read = [one.data.details.get("made_report") for one in await told(bus, "log.read")]
     return [one["name"] for one in read if one] == names
-
-
-async def test_killed_at_any_write_each_report_is_made_once(buses: Buses, place: LogPlace) -> None:
-    """Its record, its event and its content are there in the end, and of those missed the last."""
-    bus = await buses.open("service-auditor")
-    schedule = a_schedule("handed", DistributionOptions(), covers="month", cron="0 6 1 * *", keep=2)
-    await plan(bus, schedule)
-    handed = an_event(
-        1,
-        action=DISTRIBUTE,
-        package="one",
-        version="1.0.0",
-        details=DETAILS,
-        time=MAY_2025,
-    )
-    now, died = datetime(2025, 6, 1, 6, tzinfo=UTC), 0
-    months, kept = list[str](), dict[str, KeptReport]()
-    async with place.open() as log:
-        await append(log, [message_of(handed, 1)])
-        for lands in (False, True):
-            for dies_at in range(2, 40):  # opening an outbox is a write of its own
-                months.append(render_time(now))
-                mortal = MortalBus(bus, dies_at=dies_at, lands=lands)
-                outbox = Outbox(mortal, "auditor")
-                await outbox.open()
-                try:
-                    await a_maker(log, mortal, outbox, now).make_due()
-                    is_whole = True
-                except ProcessDiedError:
-                    is_whole = False
-                    died += 1
-                    restarted = Outbox(bus, "auditor")
-                    await restarted.open()
-                    place_in_stream = log.size + 1  # a report made now is another one
-                    await append(log, [message_of(an_event(place_in_stream), place_in_stream)])
-                    await a_maker(log, bus, restarted, now + timedelta(minutes=5)).make_due()
-                kept = {one.value.due: one.value for one in await bus.bucket(REPORTS).entries()}
-                assert sorted(kept) == months[-2:]
-                parts = {one.key for one in await bus.bucket(REPORT_PARTS).entries()}
-                assert parts == {f"{one.sha256}.0" for one in kept.values()}
-                now = (now + timedelta(days=70)).replace(day=1)
-                if is_whole:
-                    break
-        events = await stored_events(bus)
-
-    assert died > 10
-    said = [one.data.details["due"] for one in events if one.data.action == MAKE]
-    assert said == months  # every other month: of two that were due, the last is made
-    digests = {one.data.details["due"]: one.data.details["sha256"] for one in events}
-    assert {due: one.sha256 for due, one in kept.items()} == {due: digests[due] for due in kept}
-    first = next(one for one in events if one.data.action == MAKE)
-    assert first.data.details["since"] == "2025-05-01T00:00:00.000000Z"
-    assert first.data.details["tree_size"] == 2
-
-
-async def test_one_that_cannot_be_kept_holds_up_no_other(buses: Buses, place: LogPlace) -> None:
-    """The other is made all the same, and the first once it can be."""
-    bus = await buses.open("service-auditor")
-    await plan(bus, a_schedule("one", DistributionOptions()), a_schedule("two", BillOptions()))
-    now = datetime(2026, 1, 2, tzinfo=UTC)
-    async with place.open() as log:
-        await append(log, [message_of(an_event(1), 1)])
-        ill = MortalBus(bus, dies_at=2, error=FaultError)
-        outbox = Outbox(bus, "auditor")
-        await outbox.open()
-        maker = a_maker(log, ill, outbox, now)
-        ill.writes = 1
-        with pytest.raises(FaultError):
-            await maker.make_due()
-        after_fault = [one.value.name for one in await bus.bucket(REPORTS).entries()]
-        maker.reread()
-        await maker.make_due()
-        in_the_end = [one.value.name for one in await bus.bucket(REPORTS).entries()]
-
-    assert (after_fault, in_the_end) == (["two"], ["one", "two"])
 
 
 async def test_reports_of_a_running_auditor(buses: Buses, tmp_path: Path) -> None:
