@@ -131,14 +131,14 @@ def said() -> Iterator[tuple[str, EventBody]]:
         version = f"1.{step // DEPLOYMENTS % VERSIONS}.0"
         fields: dict[str, Any] = {"deployment": name, "package": package, "version": version}
         command = f"command-{step}"
-        details = {"revision": step, "archive_sha256": archive(package, version)}
+        deployed = {"revision": step, "archive_sha256": archive(package, version)}
         yield (
             "scheduler",
             EventBody(
                 action="deployment.apply",
                 outcome="accepted",
                 correlation=command,
-                details=details,
+                details=deployed,
                 **fields,
             ),
         )
