@@ -368,6 +368,7 @@ async def test_tests_of_what_is_not_there_are_refused(stage: Stage) -> None:
     assert error.refusal_code == "invalid_request"
     assert {reason.path for reason in error.reasons} == {
         "manifest.version",
-        *(f"tests[{number}].metrics.received" for number in range(4)),
-        *(f"tests[{number}].metrics.dropped" for number in range(3)),
+        *(f"tests[{number}].metrics.received" for number in range(7)),
+        *(f"tests[{number}].metrics.dropped" for number in (0, 1, 2, 4, 5, 6)),
+        *(f"tests[{number}].metrics.dropped-by-source" for number in (4, 5, 6)),
     }
