@@ -34,7 +34,7 @@ from shared.contracts.watching import (
 )
 from shared.errors import RefusedError
 from tests.integration.conftest import Buses
-from tests.support.auditing import EmittingBus, eventually, running_auditor
+from tests.support.auditing import EmittingBus, EverybodySees, eventually, running_auditor
 from tests.support.command_line import run_l3af
 from tests.support.log_stores import LogPlace, append
 from tests.support.records import an_event, message_of
@@ -155,14 +155,6 @@ class WaitingEmitter:
         self.was_asked.set()
         await self.may_say.wait()
         await self._outbox.emit(body, event_id=event_id, audience=audience)
-
-
-class EverybodySees:
-    """No spaces."""
-
-    def audience_now(self, audience: Audience) -> Audience:
-        """The same."""
-        return audience
 
 
 async def test_rules_can_be_set_while_an_alert_is_being_said(buses: Buses, place: LogPlace) -> None:

@@ -13,7 +13,6 @@ from services.auditor.store import LogStore
 from shared.adapters.outbox import Outbox
 from shared.adapters.outbox_bus import OutboxBus
 from shared.contracts.distribution import DISTRIBUTE
-from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.log_health import LogHealth
 from shared.contracts.reports import (
     MAKE,
@@ -26,6 +25,7 @@ from shared.contracts.reports import (
 from shared.errors import FaultError
 from shared.moments import render_time
 from tests.integration.conftest import Buses
+from tests.support.auditing import EverybodySees
 from tests.support.event_stream import stored_events
 from tests.support.log_stores import LogPlace, append
 from tests.support.mortal_bus import MortalBus, ProcessDiedError
@@ -37,18 +37,6 @@ from tests.support.report_plans import (
     a_schedule,
     plan,
 )
-
-
-class EverybodySees:
-    """No spaces."""
-
-    def audience_now(self, audience: Audience) -> Audience:
-        """The same."""
-        return audience
-
-    def open_to_all(self) -> frozenset[Audience]:
-        """One."""
-        return frozenset({PUBLIC})
 
 
 async def nobody_ill() -> LogHealth:

@@ -22,7 +22,7 @@ from services.auditor.config import AuditorConfig
 from shared.adapters.bus import Bus, connect
 from shared.canonical import canonical_bytes
 from shared.contracts.base import EVENTS
-from shared.contracts.events import PUBLIC, Event, EventBody, draft_event
+from shared.contracts.events import PUBLIC, Audience, Event, EventBody, draft_event
 from shared.installation_facts import FACTS_FILE, render_facts
 from tests.support.operator_mode import OperatorModeServer
 
@@ -94,6 +94,18 @@ async def heard_actions(bus: Bus, *actions: str) -> list[str]:
     for action in actions:
         await bus.subscribe(f"{EVENTS}.{PUBLIC}.auditor.{action}", hear)
     return heard
+
+
+class EverybodySees:
+    """No spaces."""
+
+    def audience_now(self, audience: Audience) -> Audience:
+        """The same."""
+        return audience
+
+    def open_to_all(self) -> frozenset[Audience]:
+        """One."""
+        return frozenset({PUBLIC})
 
 
 class EmittingBus:
