@@ -19,6 +19,7 @@ from services.catalog.manifest import manifest_reasons
 from services.catalog.publication import MAX_VERSION_BYTES, draft_version
 from services.node_executor.exposition import family_name
 from shared.adapters.licence_policies import load_policy
+from shared.configuration.deployed import config_problems, whole_variables
 from shared.contracts.deployments import DeploymentSpec
 from shared.contracts.node import MetricValue
 from shared.errors import RefusedError
@@ -106,7 +107,7 @@ def test_a_version_of_a_package_is_far_from_too_large(name: str) -> None:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_is_a_deployment_of_its_package(path: Path) -> None:
-    """It decodes without a problem and names package, program, hook and maps that exist."""
+    """It names package, program and hook that exist, and its configuration fits their types."""
     spec = convert_document(tomllib.loads(path.read_text()), DeploymentSpec, what=path.name)
     source = parse_source((path.parents[1] / "package.toml").read_text())
     fitting = [
@@ -118,7 +119,9 @@ def test_an_example_is_a_deployment_of_its_package(path: Path) -> None:
     assert spec.package == source.package.name
     assert len(fitting) == 1
     assert spec.config.keys() <= source.maps.keys()
-    assert spec.variables.keys() <= source.variables.keys()
+    built = build_package(path.parents[1])
+    assert config_problems(spec.config, built.manifest, built.elf) == []
+    assert whole_variables(spec.variables, built.manifest, built.elf)[1] == []
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
