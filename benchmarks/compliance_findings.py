@@ -41,8 +41,8 @@ SEEN: Final = frozenset({PUBLIC})
 BEGUN: Final = datetime(2026, 1, 1, tzinfo=UTC)
 NOW: Final = datetime(2027, 1, 1, tzinfo=UTC)
 RULE: Final = "policy-groups"
-FIRST_TARGET_MS: Final = 20_000.0
-NEXT_TARGET_MS: Final = 5_000.0
+FIRST_TARGET_MS: Final = 8_000.0
+NEXT_TARGET_MS: Final = 3_000.0
 
 
 def main() -> None:

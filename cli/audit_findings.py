@@ -134,9 +134,10 @@ def show(
     """Show one finding with its whole history and the records that prove it."""
     with refusing(json=json):
         moment = parse_moment(at, now=datetime.now(UTC), path="--at", zone=parse_zone(zone))
-        asked = {"finding": finding, "at": moment}
-        request = convert_document(asked, GetFinding, what="audit finding show")
-    shown = run(ask(GET_FINDING, request, credentials), json=json)
+        fields = {"finding": finding, "at": moment}
+        request = convert_document(fields, GetFinding, what="audit finding show")
+    asked = ask(GET_FINDING, request, credentials, timeout_seconds=PATIENCE_SECONDS)
+    shown = run(asked, json=json)
     names = read_names()
     emit(shown, lambda one: _shown(one, names), json=json)
 
@@ -157,7 +158,15 @@ def resolve(
     It opens again if it happens again.
     """
     fields = _fields(finding, reason, evidence, command_id)
-    issue(RESOLVE_FINDING, fields, _resolved, credentials, what="audit finding", json=json)
+    issue(
+        RESOLVE_FINDING,
+        fields,
+        _resolved,
+        credentials,
+        what="audit finding",
+        json=json,
+        timeout_seconds=PATIENCE_SECONDS,
+    )
 
 
 @app.command
@@ -173,7 +182,15 @@ def annotate(
 ) -> None:
     """Say something of a finding (auditors, administrators); its state stays."""
     fields = _fields(finding, reason, evidence, command_id)
-    issue(ANNOTATE_FINDING, fields, _annotated, credentials, what="audit finding", json=json)
+    issue(
+        ANNOTATE_FINDING,
+        fields,
+        _annotated,
+        credentials,
+        what="audit finding",
+        json=json,
+        timeout_seconds=PATIENCE_SECONDS,
+    )
 
 
 async def all_findings(bus: Bus, request: ListFindings) -> FindingsShown:

@@ -12,6 +12,7 @@ from rich.console import RenderableType
 
 from cli.console import emit, refusing, run
 from cli.session import ask
+from shared.adapters.bus import REQUEST_SECONDS
 from shared.contracts.base import Command, Endpoint, Message
 from shared.validation import convert_document
 
@@ -27,6 +28,7 @@ def issue(
     *,
     what: str = "command",
     json: bool,
+    timeout_seconds: float = REQUEST_SECONDS,
 ) -> None:
     """The command is decided and its reply shown; fields that break rules are refused before.
 
@@ -37,7 +39,9 @@ def issue(
         credentials: Whom to speak as; None: as `cli.session` finds.
         what: What a refusal calls the fields.
         json: Whether the reply is printed as one JSON document.
+        timeout_seconds: How long the reply is waited for.
     """
     with refusing(json=json):
         command = convert_document(dict(fields), endpoint.request, what=what)
-    emit(run(ask(endpoint, command, credentials), json=json), render, json=json)
+    asked = ask(endpoint, command, credentials, timeout_seconds=timeout_seconds)
+    emit(run(asked, json=json), render, json=json)

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import ClassVar, Final, TypeVar
 
-from shared.adapters.bus import Bus, connect
+from shared.adapters.bus import REQUEST_SECONDS, Bus, connect
 from shared.contracts.base import Endpoint, Message, Request
 from shared.contracts.errors import ErrorCode
 from shared.errors import RefusedError
@@ -71,7 +71,11 @@ async def connected(credentials: Path | None = None) -> AsyncIterator[Bus]:
 
 
 async def ask(
-    endpoint: Endpoint[RequestT, ReplyT], message: RequestT, credentials: Path | None
+    endpoint: Endpoint[RequestT, ReplyT],
+    message: RequestT,
+    credentials: Path | None,
+    *,
+    timeout_seconds: float = REQUEST_SECONDS,
 ) -> ReplyT:
     """The reply to one request, over a connection of its own.
 
@@ -80,4 +84,4 @@ async def ask(
         FaultError: Nobody answers.
     """
     async with connected(credentials) as bus:
-        return await bus.request(endpoint, message)
+        return await bus.request(endpoint, message, timeout_seconds=timeout_seconds)
