@@ -4,8 +4,8 @@
 
 A real nats-server, an auditor and the command, a process each; what is measured is the whole
 command, from its start to the proof beside the file.  Then the auditor records new events, once
-by itself and once while the log is exported again and again.  `--records N` and `--forms A,B` make
-it shorter.
+by itself and once while the log is exported again and again.  `--records N`, `--forms A,B` and
+`--stores A` make it shorter.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from tests.support.postgres import PostgresServer
 RECORDS: Final = 200_000
 BATCH: Final = 500
 ROUNDS: Final = 3
-MORE: Final = 20_000
+MORE: Final = 10_000
 """Events recorded beside an export."""
 FORMS: Final = ("ndjson", "csv", "cef", "syslog", "ocsf", "parquet")
 TARGET: Final = 50_000.0
@@ -58,11 +58,12 @@ def main() -> None:
     server = PostgresServer(fsync=True)
     server.start()
     try:
-        for name, url in (("SQLite", "sqlite"), ("PostgreSQL", server.url())):
+        places = {"SQLite": "sqlite", "PostgreSQL": server.url()}
+        for name in told("--stores", ",".join(places)).split(","):
             with TemporaryDirectory(prefix="l3af-bench-") as text:
                 folder = Path(text)
                 with running_bus(folder) as layout:
-                    config = config_of(layout, folder, url)
+                    config = config_of(layout, folder, places[name])
                     uvloop.run(filled(layout, config, count))
                     with running_auditor(config):
                         rows += uvloop.run(measure(layout, folder, name))
