@@ -59,8 +59,7 @@ received_at: Final = lru_cache(maxsize=64)(render_time_us)
 _FILTERS: Final = ("since", "until", *EQUAL_FILTERS, "action", "licence", "space")
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRecord:
+class StoredRecord(msgspec.Struct, frozen=True):
     """One record as it is kept."""
 
     index: int

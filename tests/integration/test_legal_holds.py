@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from services.auditor.query import StoredRecord, parse_query
 from services.auditor.retention.holds import HOLD_ACTIONS, holds_of, placed_event
@@ -118,7 +119,7 @@ async def test_a_record_without_its_body_is_held_in_doubt(place: LogPlace) -> No
         page, _, _ = await store.page(parse_query(ListRecords(action="chain.*"), audiences=SEEN))
         assert any(not record.problem for record in page)
         for record in page:
-            bare = replace(record, body=None)
+            bare = structs.replace(record, body=None)
             assert a_hold(HoldSelection(package="other", text="nothing")).covers(bare)
             is_unknown = bool(record.problem)
             assert a_hold(HoldSelection(action="log.*")).covers(bare) is is_unknown

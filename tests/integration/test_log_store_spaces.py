@@ -11,6 +11,7 @@ from itertools import accumulate
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from services.auditor.disclosure import audience_of, shown
 from services.auditor.merkle import leaf_hash
@@ -85,7 +86,7 @@ async def fill(store: LogStore, messages: Sequence[StreamMessage]) -> None:
 
 def unnumbered(stored: Sequence[StoredRecord]) -> list[StoredRecord]:
     """The records without their numbers."""
-    return [replace(one, index=0) for one in stored]
+    return [structs.replace(one, index=0) for one in stored]
 
 
 def questions(

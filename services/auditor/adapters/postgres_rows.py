@@ -12,10 +12,10 @@ they came.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from asyncpg import Connection, Record
+from msgspec import structs
 
 from services.auditor.adapters.log_rows import (
     COLUMNS,
@@ -209,7 +209,10 @@ async def with_kept_hashes(
     if not nodes:
         return list(found)
     hashes = iter(await hashes_of(connection, nodes))
-    return [one if one.pruned_by is None else replace(one, leaf_hash=next(hashes)) for one in found]
+    return [
+        one if one.pruned_by is None else structs.replace(one, leaf_hash=next(hashes))
+        for one in found
+    ]
 
 
 async def read_state(connection: Connection[Record]) -> tuple[Hash, LogState]:

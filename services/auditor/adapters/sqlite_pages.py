@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec import structs
 
 from services.auditor.adapters.log_rows import STORED, json_text, stored_record
 from services.auditor.adapters.page_bounds import (
@@ -89,7 +90,7 @@ def with_hash(connection: sqlite3.Connection, stored: StoredRecord) -> StoredRec
     """The record; if it is pruned, with the hash that the tree has of its leaf."""
     if stored.pruned_by is None:
         return stored
-    return replace(stored, leaf_hash=stored_hashes(connection)([Node(0, stored.index)])[0])
+    return structs.replace(stored, leaf_hash=stored_hashes(connection)([Node(0, stored.index)])[0])
 
 
 def stored_hashes(connection: sqlite3.Connection) -> HashReader:

@@ -8,8 +8,9 @@ Pure but for the asking.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
+
+from msgspec import structs
 
 from services.auditor.query import StoredRecord
 from services.auditor.retention.remains import own_pruning
@@ -30,7 +31,9 @@ class PrunedNotes:
     async def told(self, page: Sequence[StoredRecord]) -> list[StoredRecord]:
         """The records, each that is known to be pruned with what is told of it."""
         return [
-            one if one.pruned_by is None else replace(one, note=await self._note(one.pruned_by))
+            one
+            if one.pruned_by is None
+            else structs.replace(one, note=await self._note(one.pruned_by))
             for one in page
         ]
 
