@@ -53,6 +53,7 @@ app.command("cli.audit_forward:forward", help="Send records to a file, syslog or
 app.command("cli.audit_report:app", name="report", help="Reports from the log alone.")
 app.command("cli.audit_sbom:sbom", help="Bill of materials of what ran at a moment.")
 app.command("cli.audit_hold:app", name="hold", help="Records that nobody may remove.")
+app.command("cli.audit_archive:app", name="archive", help="Records that were archived.")
 app.command("cli.audit_retention:app", name="retention", help="How long records are kept.")
 app.command("cli.audit_retention:prune", help="Remove records that are old enough.")
 app.command("cli.audit_erase:erase", help="Make a person's names, keys and words unreadable.")

@@ -102,7 +102,9 @@ PROCESSES: Final[tuple[ProcessKind, ...]] = (
         "TRUST_MODE",
     ),
     _service(SCHEDULER),
-    _service("auditor", "STORE", "TAKE_OVER_SECONDS", "WITNESSES", "TILES_DIR", "ALARMS"),
+    _service(
+        "auditor", "STORE", "TAKE_OVER_SECONDS", "WITNESSES", "TILES_DIR", "ARCHIVE_DIR", "ALARMS"
+    ),
     ProcessKind(
         name=COMPANIONS,
         stage=2,
@@ -304,6 +306,7 @@ def _spec(
         "TAKE_OVER_SECONDS": environ.get(f"{kind.prefix}_TAKE_OVER_SECONDS", "20"),
         "WITNESSES": environ.get(f"{kind.prefix}_WITNESSES", ""),
         "TILES_DIR": environ.get(f"{kind.prefix}_TILES_DIR", ""),
+        "ARCHIVE_DIR": environ.get(f"{kind.prefix}_ARCHIVE_DIR", ""),
         "ALARMS": environ.get(f"{kind.prefix}_ALARMS", ""),
         "SOCKET": socket,
         "COMPANIONS_SOCKET": environ.get(f"{kind.prefix}_COMPANIONS_SOCKET", socket),

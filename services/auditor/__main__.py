@@ -31,7 +31,8 @@ from services.auditor.persons.service import ErasureDesk
 from services.auditor.publication.execution import Publication, checked, published, say_keys
 from services.auditor.reporting.execution import ReportBuckets, ReportMaker, making_reports
 from services.auditor.reporting.service import ReportDesk
-from services.auditor.retention.execution import Pruner
+from services.auditor.retention.adapters.archive_directory import ArchiveDirectory
+from services.auditor.retention.execution import Archive, Pruner
 from services.auditor.retention.service import HoldDesk, RetentionDesk, retaining
 from services.auditor.service import CONCURRENCY, AuditorService
 from services.auditor.sight import Sight
@@ -121,7 +122,14 @@ async def auditing(
         endpoints |= desk.endpoints() | holds.endpoints()
         findings = ComplianceLog(store, now=lambda: datetime.now(UTC))
         endpoints |= FindingDesk(findings, store, outbox, spaces=spaces).endpoints()
-        pruner = Pruner(log=store, emitter=outbox, spaces=spaces, recorded=recorded)
+        files = ArchiveDirectory(Path(config.archive_dir)) if config.archive_dir else None
+        pruner = Pruner(
+            log=store,
+            emitter=outbox,
+            spaces=spaces,
+            recorded=recorded,
+            archive=Archive(files, heads) if files else None,
+        )
         retention = RetentionDesk(pruner, bus.bucket(RETENTION), outbox, Sight(store, spaces))
         endpoints |= retention.endpoints()
         erasures = ErasureDesk(store, outbox, spaces, recorded=recorded)

@@ -32,6 +32,9 @@ class AuditorConfig(ServiceConfig, frozen=True, kw_only=True, forbid_unknown_fie
     """Verifier key and address of each witness: `key=https://host/prefix,key=http://...`."""
     tiles_dir: str = ""
     """Where the log is also kept as files for any web server; empty: nowhere."""
+    archive_dir: str = ""
+    """Where records are kept that rules archive and prune; empty: nowhere, and there is no such
+    rule."""
     alarms: Labels = {}
     """Limits that are not as usual: `lag_seconds=30,backup_days=1` (`health.limits.Limits`)."""
     take_over_seconds: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 20.0

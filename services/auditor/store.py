@@ -134,6 +134,9 @@ class LogStore(Protocol):
             stop: Only indexes before this one; None: all.  The range bounds what is read at once.
         """
 
+    async def kept(self, indexes: Sequence[int]) -> list[StoredRecord]:
+        """Records as the store keeps them, by index: for an archive, and not to be shown."""
+
     async def leaves(self, first: int, stop: int) -> list[bytes]:
         """The leaves from index `first` to before `stop`, which is at most the tree's size."""
 

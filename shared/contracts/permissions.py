@@ -173,6 +173,7 @@ _AUDIT: Final = (
     findings.RESOLVE_FINDING,
     findings.ANNOTATE_FINDING,
     retention.GET_RETENTION,
+    retention.LIST_SEGMENTS,
 )
 
 ALLOWED_ENDPOINTS: Final[dict[UserRole, tuple[Endpoint[Any, Any], ...]]] = {

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from shared.contracts.audit import Position
+from shared.contracts.audit import MAX_POSITION, Position
 from shared.contracts.base import (
     API,
     Accepted,
@@ -36,6 +36,8 @@ class RetentionRule(Document, frozen=True, kw_only=True):
     """An expression over the record's fields, as the audit log is asked with."""
     keep_days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
     """Days since the log received it; null: for ever."""
+    archive: bool = False
+    """Whether what is removed is kept in the auditor's archive."""
 
 
 class RetentionRules(Document, frozen=True, kw_only=True):
@@ -117,6 +119,41 @@ class RecordsPruned(Message, frozen=True, kw_only=True):
     """Ask again with this; None: there are no more."""
 
 
+class ListSegments(Request, frozen=True, kw_only=True):
+    """What was archived, of the audiences that the caller sees."""
+
+    after: Annotated[int, Meta(ge=-1, le=MAX_POSITION)] = -1
+    """Only segments that a later record speaks of: the `next` of the page before."""
+
+
+class SegmentShown(Message, frozen=True, kw_only=True):
+    """One archived segment."""
+
+    name: str
+    """Of the file in the auditor's archive."""
+    sha256: str
+    """Of the file, as the log has it."""
+    rule: str
+    record: int
+    """That says what was pruned, and that it is there."""
+    at: str
+    records: int
+    first: int
+    last: int
+    """Numbers of records."""
+    problem: str = ""
+    """Why the file is not the one that was archived; empty: it is."""
+
+
+class SegmentsShown(Message, frozen=True, kw_only=True):
+    """A page, oldest first."""
+
+    segments: tuple[SegmentShown, ...]
+    next: int | None = None
+    """Where to go on; None: there are no more."""
+
+
+LIST_SEGMENTS: Final = Endpoint(f"{API}.auditor.segment.list", ListSegments, SegmentsShown)
 GET_RETENTION: Final = Endpoint(f"{API}.auditor.retention.get", GetRetention, RetentionShown)
 SET_RETENTION: Final = Endpoint(f"{API}.auditor.retention.set", SetRetention, RetentionSet)
 PRUNE_RECORDS: Final = Endpoint(f"{API}.auditor.record.prune", PruneRecords, RecordsPruned)

@@ -73,9 +73,11 @@ from shared.contracts.reports import (
 )
 from shared.contracts.retention import (
     GET_RETENTION,
+    LIST_SEGMENTS,
     PRUNE_RECORDS,
     SET_RETENTION,
     GetRetention,
+    ListSegments,
     PruneRecords,
     RetentionRule,
     RetentionRules,
@@ -248,6 +250,7 @@ ROWS: Final[dict[str, Row]] = {
             reason="as asked",
         ),
     ),
+    "segments": (LIST_SEGMENTS, lambda _: ListSegments()),
     "prune": (PRUNE_RECORDS, lambda _: PruneRecords(dry_run=True)),
     "watch rules": (GET_WATCH_RULES, lambda _: GetWatchRules()),
     "report schedules": (LIST_SCHEDULES, lambda _: ListSchedules()),

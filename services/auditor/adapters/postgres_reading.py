@@ -108,6 +108,14 @@ class PostgresReading:
             stored = await read_actions(db, actions, emitter, first, stop)
             return await with_words(db, self._vault, stored)
 
+    async def kept(self, indexes: Sequence[int]) -> list[StoredRecord]:
+        """Records as the store keeps them, by index: for an archive, and not to be shown."""
+        async with self._reading() as db:
+            found = await db.fetch(
+                f"{rows.SELECT_STORED} WHERE idx = ANY($1) ORDER BY idx", list(indexes)
+            )
+        return [rows.read_record(row) for row in found]
+
     async def leaves(self, first: int, stop: int) -> list[bytes]:
         """The leaves from index `first` to before `stop`, which is at most the tree's size."""
         async with self._reading() as db:

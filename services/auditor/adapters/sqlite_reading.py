@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from services.auditor.adapters import sqlite_pruning as pruned
 from services.auditor.adapters import sqlite_prunings as prunings
-from services.auditor.adapters.log_rows import STORED, read_gap, stored_record
+from services.auditor.adapters.log_rows import STORED, json_text, read_gap, stored_record
 from services.auditor.adapters.sqlite_database import connect, snapshot, translated
 from services.auditor.adapters.sqlite_inventory import read_runs, read_sightings
 from services.auditor.adapters.sqlite_pages import read_actions, read_page, stored_hashes, with_hash
@@ -100,6 +100,17 @@ class SqliteReading:
             return with_words(connection, self._vault, stored)
 
         return await self._read(read)
+
+    async def kept(self, indexes: Sequence[int]) -> list[StoredRecord]:
+        """Records as the store keeps them, by index: for an archive, and not to be shown."""
+        found = await self._read(
+            lambda db: db.execute(
+                f"SELECT {STORED} FROM records "  # noqa: S608 # a constant
+                "WHERE idx IN (SELECT value FROM json_each(?)) ORDER BY idx",
+                (json_text(list(indexes)),),
+            ).fetchall()
+        )
+        return [stored_record(row) for row in found]
 
     async def leaves(self, first: int, stop: int) -> list[bytes]:
         """The leaves from index `first` to before `stop`, which is at most the tree's size."""

@@ -12,18 +12,30 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 
+from services.auditor.checkpoint import TreeHead, VerifierKey, render_verifier_key
 from services.auditor.execution import Emitter
+from services.auditor.merkle import Node
 from services.auditor.query import RecordQuery, StoredRecord
 from services.auditor.records import time_us_of
+from services.auditor.retention.adapters.archive_directory import ArchiveDirectory
 from services.auditor.retention.holds import HOLD_ACTIONS, KeptHolds, holds_of
-from services.auditor.retention.remains import PRUNED, Pruning, prune_event
+from services.auditor.retention.remains import PRUNED, Pruning, prune_event, read_pruning
 from services.auditor.retention.rules import ready_rules
+from services.auditor.retention.segments import (
+    SegmentHead,
+    SegmentTile,
+    render_segment,
+    segment_name,
+    tile_path,
+)
 from services.auditor.retention.selection import Candidates, Gathering, Step, said_of_places
 from services.auditor.store import LogStore
+from services.auditor.tiles import TILE_WIDTH
+from shared.canonical import sha256_hex
 from shared.contracts.events import Actor, Audience
 from shared.contracts.retention import RetentionRules
 from shared.errors import FaultError
@@ -40,6 +52,28 @@ class TellingSpaces(Protocol):
 
     def audience_now(self, audience: Audience) -> Audience:
         """To whom that is told from now on which was told to `audience` before."""
+
+
+class SignedHeads(Protocol):
+    """The log's signed heads."""
+
+    @property
+    def key(self) -> VerifierKey:
+        """That signs them."""
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """Statements from the log's first key to it."""
+
+    async def for_proof(self, size: int) -> tuple[TreeHead, str]:
+        """A head of at least `size` records and its note."""
+
+
+class Archive(NamedTuple):
+    """Where segments are kept, and what signs them."""
+
+    files: ArchiveDirectory
+    heads: SignedHeads
 
 
 @dataclass(slots=True)
@@ -70,6 +104,7 @@ class Pruner:
         emitter: Emitter,
         spaces: TellingSpaces,
         recorded: Callable[[], Awaitable[None]],
+        archive: Archive | None = None,
         most_examined: int = MOST_EXAMINED,
     ) -> None:
         """Nothing is pruned yet.
@@ -79,14 +114,21 @@ class Pruner:
             emitter: Says it.
             spaces: To whom it is said.
             recorded: Returns when everything that the stream holds by now is in the log.
+            archive: Where rules that archive what they prune have it kept.
             most_examined: Records that one call looks at.
         """
+        self._archive: Final = archive
         self._log: Final = log
         self._emitter: Final = emitter
         self._spaces: Final = spaces
         self._recorded: Final = recorded
         self._most_examined: Final = most_examined
         self._turn: Final = asyncio.Lock()
+
+    @property
+    def has_archive(self) -> bool:
+        """Whether there is a place for what rules archive."""
+        return self._archive is not None
 
     async def finish(self) -> int:
         """What the log says is pruned is pruned, whoever said so and ended; how many records.
@@ -101,6 +143,22 @@ class Pruner:
                 if record.index not in done:
                     count += await self._carry_out(record.index)
             return count
+
+    async def archived(self, audiences: frozenset[Audience], *, after: int = -1) -> list[Pruning]:
+        """What was pruned and archived, of these audiences, said behind a record; oldest first."""
+        said = await self._log.of_actions((PRUNED,), emitter="auditor", first=after + 1)
+        every = [read_pruning(one.body, record=one.index) for one in said]
+        return [one for one in every if one and one.segment and one.audience in audiences]
+
+    async def segment_problem(self, pruning: Pruning) -> str:
+        """Why a segment is not the one that the log speaks of; empty: it is."""
+        if self._archive is None:
+            return "AUDITOR_ARCHIVE_DIR is not set"
+        data = await self._archive.files.read(pruning.segment)
+        if data is None:
+            return "it is not there"
+        is_same = await asyncio.to_thread(sha256_hex, data) == pruning.segment_sha256
+        return "" if is_same else "it is another one than the log speaks of"
 
     async def prune(
         self,
@@ -129,7 +187,12 @@ class Pruner:
         done = Pruned()
         await self._recorded()
         async with self._turn:
-            gathering = Gathering(rules, await read_holds(self._log), now_us=time_us_of(now))
+            gathering = Gathering(
+                rules,
+                await read_holds(self._log),
+                now_us=time_us_of(now),
+                size=self._log.size,
+            )
             is_over = gathering.newest_us is None
             while not is_over and done.examined < self._most_examined:
                 page, size, more = await self._log.page(_next_records(position))
@@ -170,9 +233,41 @@ class Pruner:
         if dry_run:
             done.counts[key] = done.counts.get(key, 0) + len(step.records)
             return
-        pruning = step.pruning(audience=self._spaces.audience_now(step.audience))
+        segment = await self._archived(step) if step.is_archived else ("", "")
+        audience = self._spaces.audience_now(step.audience)
+        pruning = step.pruning(audience=audience, segment=segment)
         count = await self._carry_out(await self._say(pruning, actor=actor, reason=reason))
         done.counts[key] = done.counts.get(key, 0) + count
+
+    async def _archived(self, step: Step) -> tuple[str, str]:
+        """Name and digest of the segment that has the records, complete and on disk."""
+        if self._archive is None:
+            raise FaultError("a rule archives what it prunes, and AUDITOR_ARCHIVE_DIR is not set")
+        indexes = [one.index for one in step.records]
+        offsets = sorted({index // TILE_WIDTH for index in indexes})
+        size = (offsets[-1] + 1) * TILE_WIDTH
+        head, note = await self._archive.heads.for_proof(size)
+        tiles = []
+        for offset in offsets:
+            first = offset * TILE_WIDTH
+            hashes = await self._log.hashes([Node(0, first + at) for at in range(TILE_WIDTH)])
+            path = tile_path(await self._log.inclusion(first, head.size))
+            tiles.append(SegmentTile(offset=offset, hashes=b"".join(hashes), path=path))
+        said = SegmentHead(
+            audience=step.audience,
+            rule=step.rule,
+            records=len(indexes),
+            first=indexes[0],
+            last=indexes[-1],
+            checkpoint=note,
+            verifier_key=render_verifier_key(self._archive.heads.key),
+            key_chain=self._archive.heads.chain,
+            tiles=tuple(tiles),
+        )
+        records = await self._log.kept(indexes)
+        name = segment_name(indexes[0], indexes[-1], step.digest)
+        data = await asyncio.to_thread(render_segment, said, records)
+        return name, await self._archive.files.keep(name, data)
 
     async def _say(self, pruning: Pruning, *, actor: Actor | None, reason: str) -> int:
         """The record that says it."""

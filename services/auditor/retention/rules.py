@@ -102,6 +102,21 @@ def ready_rules(retention: RetentionRules) -> tuple[ReadyRule, ...]:
     return tuple(found)
 
 
+def check_archive(retention: RetentionRules, *, has_archive: bool) -> None:
+    """There is a place for what the rules archive.
+
+    Raises:
+        RetentionError: There is none.
+    """
+    problems = [
+        Reason(path=f"retention.rules[{place}].archive", rule="AUDITOR_ARCHIVE_DIR is not set")
+        for place, rule in enumerate(retention.rules)
+        if rule.archive and not has_archive
+    ]
+    if problems:
+        raise RetentionError("the auditor has no place for an archive", problems)
+
+
 def deciding_rule(rules: Sequence[ReadyRule], record: StoredRecord) -> ReadyRule | None:
     """The rule that decides how long a record is kept; None: it is kept for ever."""
     emitter, action = _said_by(record.leaf)

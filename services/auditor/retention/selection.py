@@ -26,6 +26,7 @@ from services.auditor.retention.remains import (
 )
 from services.auditor.retention.rules import ReadyRule, deciding_rule, shortest_keep_us
 from services.auditor.sightings import ACTIONS, Sighting, kept_sightings
+from services.auditor.tiles import TILE_WIDTH
 from shared.contracts.events import Audience
 
 MOST_RECORDS: Final = 5_000
@@ -42,17 +43,30 @@ class Step(NamedTuple):
     audience: Audience
     records: tuple[StoredRecord, ...]
     ran_before_us: int
+    is_archived: bool
 
-    def pruning(self, *, audience: Audience) -> Pruning:
-        """What is to be said of them, to the audience that is told now."""
+    @property
+    def digest(self) -> str:
+        """Of what will remain."""
+        return remains_digest(one.leaf for one in self.records)
+
+    def pruning(self, *, audience: Audience, segment: tuple[str, str] = ("", "")) -> Pruning:
+        """What is to be said of them.
+
+        Args:
+            audience: That is told now.
+            segment: Name and SHA-256 of the segment that holds them.
+        """
         return Pruning(
             record=-1,
             audience=audience,
             rule=self.rule,
             ranges=ranges_of([one.index for one in self.records]),
-            digest=remains_digest(one.leaf for one in self.records),
+            digest=self.digest,
             through_us=max(_time_us(one) for one in self.records),
             ran_before_us=self.ran_before_us,
+            segment=segment[0],
+            segment_sha256=segment[1],
         )
 
 
@@ -68,14 +82,19 @@ class Candidates(NamedTuple):
 class Gathering:
     """Gathers steps."""
 
-    def __init__(self, rules: Sequence[ReadyRule], holds: KeptHolds, *, now_us: int) -> None:
+    def __init__(
+        self, rules: Sequence[ReadyRule], holds: KeptHolds, *, now_us: int, size: int
+    ) -> None:
         """Nothing is gathered yet.
 
         Args:
             rules: In force.
             holds: In force.
             now_us: What ages are counted from, microseconds since 1970.
+            size: Of the log: what is in its last tile is not archived before that is whole.
         """
+        self._whole: Final = size // TILE_WIDTH * TILE_WIDTH
+        self._archived: Final = frozenset(one.rule.name for one in rules if one.rule.archive)
         self._rules: Final = rules
         self._holds: Final = holds
         self._now_us: Final = now_us
@@ -103,6 +122,8 @@ class Gathering:
             rule = deciding_rule(self._rules, record)
             if rule is None or record.received_us >= self.cut_us(rule):
                 continue
+            if rule.rule.archive and record.index >= self._whole:
+                continue
             if self._holds.covering(record) is not None:
                 self.held[audience_of(record.leaf)] += 1
                 continue
@@ -129,7 +150,8 @@ class Gathering:
     def _step(self, key: tuple[str, Audience]) -> Step:
         records = tuple(self._open.pop(key))
         speaks = any(speaks_of_places(record) for record in records)
-        return Step(*key, records, self._ran_before[key[0]] if speaks else 0)
+        ran_before_us = self._ran_before[key[0]] if speaks else 0
+        return Step(*key, records, ran_before_us, key[0] in self._archived)
 
 
 def speaks_of_places(record: StoredRecord) -> bool:

@@ -20,7 +20,8 @@ from services.auditor.retention.holds import (
     placed_event,
     released_event,
 )
-from services.auditor.retention.rules import next_rules, rules_event
+from services.auditor.retention.remains import Pruning
+from services.auditor.retention.rules import check_archive, next_rules, rules_event
 from services.auditor.sight import SeenSpaces, Sight
 from services.auditor.store import LogStore, SupersededError
 from shared.adapters.callers import Caller
@@ -43,23 +44,28 @@ from shared.contracts.holds import (
 )
 from shared.contracts.retention import (
     GET_RETENTION,
+    LIST_SEGMENTS,
     PRUNE_RECORDS,
     RETENTION,
     RETENTION_KEY,
     SET_RETENTION,
     GetRetention,
+    ListSegments,
     PruneRecords,
     RecordsPruned,
     RetentionRecord,
     RetentionRules,
     RetentionSet,
     RetentionShown,
+    SegmentShown,
+    SegmentsShown,
     SetRetention,
 )
 from shared.errors import FaultError, RefusedError
 from shared.moments import render_time
 from shared.outbox_records import Change, Decision
 
+SEGMENTS_AT_ONCE: Final = 50
 DAY: Final = timedelta(days=1)
 PAUSE_SECONDS: Final = 60.0
 """Between two looks at whether it is time."""
@@ -89,6 +95,7 @@ class RetentionDesk:
             GET_RETENTION: self.get_retention,
             SET_RETENTION: self.set_retention,
             PRUNE_RECORDS: self.prune,
+            LIST_SEGMENTS: self.list_segments,
         }
 
     async def get_retention(self, _: GetRetention, __: Caller) -> RetentionShown:
@@ -136,6 +143,27 @@ class RetentionDesk:
             position=done.position,
         )
 
+    async def list_segments(self, request: ListSegments, caller: Caller) -> SegmentsShown:
+        """A page of what was archived; each file is read for it."""
+        seen = await self._sight.of(caller.name)
+        every = await self._pruner.archived(seen, after=request.after)
+        found = [await self._shown(one) for one in every[:SEGMENTS_AT_ONCE]]
+        is_all = len(every) <= SEGMENTS_AT_ONCE
+        return SegmentsShown(segments=tuple(found), next=None if is_all else found[-1].record)
+
+    async def _shown(self, pruning: Pruning) -> SegmentShown:
+        return SegmentShown(
+            name=pruning.segment,
+            sha256=pruning.segment_sha256,
+            rule=pruning.rule,
+            record=pruning.record,
+            at=pruning.at,
+            records=pruning.count,
+            first=pruning.ranges[0][0],
+            last=pruning.ranges[-1][1],
+            problem=await self._pruner.segment_problem(pruning),
+        )
+
     async def keep_up(self) -> None:
         """Never returns: once a day everything is pruned that is due, if the rules say so.
 
@@ -175,6 +203,7 @@ class RetentionDesk:
         self, command: SetRetention, caller: Caller, command_id: str, now: datetime
     ) -> Decision[RetentionSet]:
         entry = await self._bucket.get(RETENTION_KEY)
+        check_archive(command.retention, has_archive=self._pruner.has_archive)
         before, revision = (entry.value, entry.revision) if entry is not None else (None, 0)
         actor = caller.actor()
         record = next_rules(

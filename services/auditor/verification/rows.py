@@ -152,7 +152,7 @@ class RowChecker:
         if body is None:
             why = "it is gone, and nothing says that it was erased"
             return self._unbelieved(row, own, Problem("record", str(index), "body", why))
-        draft, why = _derive(leaf, body, row[self._stream])
+        draft, why = derive_draft(leaf, body, row[self._stream])
         if draft is not None and draft.leaf == data:
             return self._believed(row, own, draft, [])
         kept = kept_hash(index)
@@ -288,7 +288,7 @@ def _mark(event: Event, index: int) -> Mark | None:
         return None
 
 
-def _derive(leaf: str, body: bytes, stream_sequence: int) -> tuple[Draft | None, str]:
+def derive_draft(leaf: str, body: bytes, stream_sequence: int) -> tuple[Draft | None, str]:
     """The message as it would be recorded; None, and why, if it cannot be the one of the leaf."""
     if leaf.startswith(_PROBLEM_LEAF):
         return _derive_problem(leaf, body)
