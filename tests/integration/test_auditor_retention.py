@@ -41,17 +41,22 @@ OLD = 40
 RULES = RetentionRules(rules=(RetentionRule(name="month", keep_days=30),))
 
 
-async def with_old_records(server: OperatorModeServer, state_dir: Path) -> list[bytes]:
+async def with_old_records(
+    server: OperatorModeServer, state_dir: Path, *, count: int = OLD
+) -> list[bytes]:
     """The auditor's store holds what was received long ago: the leaves' hashes."""
     store = SqliteStore.open(state_dir, origin=server.facts.log_origin)
     events = [
         chain_event("chain.attach", a_reading("a"), node="n1", sequence=1, seconds=1),
         chain_event("chain.attach", a_reading("b"), node="n1", sequence=2, seconds=60),
-        *(an_event(number, action="package.yank", package="edge") for number in range(1, OLD - 1)),
+        *(
+            an_event(number, action="package.yank", package="edge")
+            for number in range(1, count - 1)
+        ),
     ]
     messages = [message_of(event, number) for number, event in enumerate(events, start=1)]
     await append(store, messages, now=datetime.now(UTC) - timedelta(days=60))
-    hashes: list[bytes] = [leaf_hash(leaf) for leaf in await store.leaves(0, OLD)]
+    hashes: list[bytes] = [leaf_hash(leaf) for leaf in await store.leaves(0, count)]
     await store.aclose()
     return hashes
 
@@ -188,3 +193,31 @@ async def test_the_commands_show_set_and_prune(buses: Buses, tmp_path: Path) -> 
         log = await run_l3af("audit", "log", "--all", credentials=ann)
         assert "pruned" in log.output
         assert "by rule month" in log.output
+
+
+async def test_the_commands_archive_list_and_verify(buses: Buses, tmp_path: Path) -> None:
+    """Without a directory a rule that archives is refused; with one its segments are proved."""
+    await with_old_records(buses.server, tmp_path / "auditor", count=300)
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[[rules]]\nname = "month"\nkeep_days = 30\narchive = true\n')
+    ann = buses.server.credentials("administrator", "ann")
+    words = ("audit", "retention", "set", str(rules), "--reason", "policy 3")
+    async with running_auditor(buses.server, tmp_path / "auditor"):
+        refused = await run_l3af(*words, credentials=ann)
+        assert (refused.status, "AUDITOR_ARCHIVE_DIR" in refused.message) == (2, True)
+    settings = {"archive_dir": str(tmp_path / "archive")}
+    async with running_auditor(buses.server, tmp_path / "auditor", **settings):
+        assert (await run_l3af(*words, credentials=ann)).status == 0
+        done = await run_l3af("audit", "prune", "--json", credentials=ann)
+        assert done.document["by_rule"] == {"month": 255}
+        (file,) = (tmp_path / "archive").iterdir()
+        listed = await run_l3af("audit", "archive", "list", "--json", credentials=ann)
+        assert [one["name"] for one in listed.document["segments"]] == [file.name]
+        proved = await run_l3af(
+            "audit", "archive", "verify", str(file), "--key", vkey(buses.server), "--json"
+        )
+        assert (proved.status, proved.document["records"]) == (0, 255)
+        file.write_bytes(file.read_bytes()[:-1])
+        assert (await run_l3af("audit", "archive", "list", credentials=ann)).status == 1
+        broken = await run_l3af("audit", "archive", "verify", str(file))
+        assert broken.status == 2

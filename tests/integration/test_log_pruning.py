@@ -95,9 +95,10 @@ async def test_pruned_records_are_numbers_and_hashes(place: LogPlace) -> None:
 async def test_what_is_held_is_not_pruned(place: LogPlace) -> None:
     """By nobody, neither if the hold came after it was said what is pruned; later it is."""
     hold = HoldSelection(event_id="catalog.3")
-    late = HoldSelection(event_id="catalog.4")
+    late = HoldSelection(actor=ACTOR.key)
     async with place.open() as store:
-        await append(store, yanked(6))
+        of_actor = an_event(4, action="package.yank", actor=ACTOR)
+        await append(store, [*yanked(3), message_of(of_actor, 4), *yanked(2, first=5)])
         recorder = Recorder(store)
 
         async def place_hold(name: str, selection: HoldSelection) -> None:

@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import datetime
+from functools import partial
 from typing import Final, TypeVar
 
 import asyncpg
@@ -58,10 +59,13 @@ from services.auditor.persons.adapters.postgres_erasure import (
     unsaid_erasures,
 )
 from services.auditor.persons.adapters.postgres_masking import mask_earlier
-from services.auditor.persons.adapters.postgres_persons import open_vault, save_words
+from services.auditor.persons.adapters.postgres_persons import (
+    open_vault,
+    save_words,
+    with_words,
+)
 from services.auditor.persons.erasing import Asked, Erased
 from services.auditor.persons.vault import Seals, Vault
-from services.auditor.query import StoredRecord
 from services.auditor.records import Draft, time_us_of
 from services.auditor.retention.remains import is_remains, own_pruning
 from services.auditor.store import (
@@ -206,7 +210,8 @@ class PostgresStore(PostgresReading):
 
         async def work(session: Session) -> int:
             async with committing(session) as db:
-                return await pruned.carry_out(db, pruning, opened=_as_received)
+                opened = partial(with_words, db, self._vault)
+                return await pruned.carry_out(db, pruning, opened=opened)
 
         return await self._write(work)
 
@@ -330,8 +335,3 @@ class PostgresStore(PostgresReading):
         session, self._session = self._session, None
         if session is not None:
             session.connection.terminate()
-
-
-async def _as_received(records: Sequence[StoredRecord]) -> Sequence[StoredRecord]:
-    """The records, which are kept as they were received."""
-    return records

@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -66,6 +67,7 @@ from services.auditor.persons.adapters.sqlite_persons import (
     open_persons,
     read_vault,
     save_persons,
+    with_words,
 )
 from services.auditor.persons.erasing import Asked, Erased
 from services.auditor.persons.vault import Seals
@@ -251,7 +253,8 @@ class SqliteStore(SqliteReading):
 
         def work() -> int:
             with transaction(self._writer):
-                return pruned.carry_out(self._writer, pruning, opened=list)
+                opened = partial(with_words, self._writer, self._vault)
+                return pruned.carry_out(self._writer, pruning, opened=opened)
 
         return await self._write(work)
 
