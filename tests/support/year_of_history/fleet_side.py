@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -159,7 +160,14 @@ class FleetSide:
             if self.chains[place]:
                 self._node("chain.adopt", "observed", place, later, self.audience(place))
 
-    def standing(self, deployment: Deployment, rules: tuple[str, ...], *, now: datetime) -> None:
+    def standing(
+        self,
+        deployment: Deployment,
+        rules: tuple[str, ...],
+        waivers: Sequence[str] = (),
+        *,
+        now: datetime,
+    ) -> None:
         """The scheduler says that other rules are broken than it said before, or none."""
         if rules == deployment.broken:
             return
@@ -173,7 +181,7 @@ class FleetSide:
             before=list(deployment.broken),
             nodes=list(deployment.nodes),
             node_count=len(deployment.nodes),
-            waivers=[],
+            waivers=sorted(waivers),
         )
         deployment.broken = rules
 

@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 from services.auditor.records import StreamMessage
 from shared.contracts.catalog import PackageVersion
 from shared.contracts.events import PUBLIC, Actor, Audience, EventBody
+from shared.deployment_keys import deployment_key
 from shared.licensing.waivers import covers, subject_of
 from tests.support.records import altered, message_of
 from tests.support.year_of_history.catalog_side import (
@@ -48,7 +49,8 @@ from tests.support.year_of_history.fleet_side import (
 EMBARGO: Final = "r_0123456789abcdef"
 PRIVATE: Final = "p_acme"
 AUDIENCES: Final = frozenset({PUBLIC, EMBARGO, PRIVATE})
-YEAR_SECONDS: Final = (END - START).total_seconds()
+AGAIN: Final = 0.5
+"""How often what runs without a waiver gets another one."""
 
 
 class Scale(NamedTuple):
@@ -191,7 +193,8 @@ class Year:
         first = self.rng.randrange(self.scale.nodes)
         count = self.rng.randint(1, self.scale.nodes_each)
         nodes = tuple(sorted({self.node(first + step) for step in range(count)}))
-        deployment = Deployment(f"d-{name}", space, number, nodes, INTERFACES[number % 2])
+        key = deployment_key(space, f"d-{name}")
+        deployment = Deployment(key, space, number, nodes, INTERFACES[number % 2])
         licence = self.rng.choice(LICENCES)
         moments = sorted([self.some_time(1, 120), *(self.some_time(30, 350) for _ in range(3))])
         for release, at in enumerate(moments):
@@ -262,12 +265,13 @@ class Year:
             )
 
     def _deploy(self, deployment: Deployment, *, now: datetime) -> None:
-        name = deployment.name.removeprefix("d-")
+        _, _, name = deployment.name.rpartition("d-")
         newest = self.catalog.newest[deployment.space, name]
         if self._broken(now, newest):
             return  # nothing new is put where no waiver is in force
         self.fleet.apply(deployment, newest, now=now)
-        self.fleet.standing(deployment, (), now=now + timedelta(seconds=95))
+        waivers = self._covering(now, newest)
+        self.fleet.standing(deployment, (), waivers, now=now + timedelta(seconds=95))
 
     def _removed(self, deployment: Deployment, *, now: datetime) -> None:
         if deployment.name in self.fleet.deployments:
@@ -290,9 +294,7 @@ class Year:
 
     def _due(self, *, now: datetime) -> None:
         if self.catalog.say_due(now=now):
-            for deployment in list(self.fleet.deployments.values()):
-                rules = self._broken(now, deployment.version)
-                self.fleet.standing(deployment, rules, now=now + timedelta(seconds=20))
+            self._stand(now=now)
 
     def _broken(self, now: datetime, version: PackageVersion | None) -> tuple[str, ...]:
         """Rules that the version breaks where nothing excuses it then."""
@@ -305,6 +307,36 @@ class Year:
             for rule in needed_rules(version)
             if not any(covers(one, rule, subject) for one in standing)
         )
+
+    def _covering(self, now: datetime, version: PackageVersion | None) -> list[str]:
+        """Waivers in force for rules that the version breaks."""
+        rules = needed_rules(version)
+        return [
+            one.id
+            for one in self.catalog.in_force(now)
+            if version is not None and any(covers(one, rule, subject_of(version)) for rule in rules)
+        ]
+
+    def _again(self, deployment: Deployment, rule: str, *, now: datetime) -> None:
+        """What runs without a waiver gets another one."""
+        version = deployment.version
+        if version is None or rule not in self._broken(now, version):
+            return
+        waiver = self.catalog.request(rule, version, days=self.rng.randint(10, 60), now=now)
+        granted = self.catalog.grant(waiver, now=now + timedelta(hours=1))
+        for at in self.catalog.notice_moments(granted):
+            self.plan(at, self._due)
+        self.plan(now + timedelta(hours=1, seconds=30), self._stand)
+
+    def _stand(self, *, now: datetime) -> None:
+        """The scheduler looks again at everything."""
+        for deployment in list(self.fleet.deployments.values()):
+            rules = self._broken(now, deployment.version)
+            waivers = self._covering(now, deployment.version)
+            if rules and rules != deployment.broken and self.rng.random() < AGAIN:
+                later = now + timedelta(days=self.rng.uniform(1, 20))
+                self.plan(later, self._again, deployment, rules[0])
+            self.fleet.standing(deployment, rules, waivers, now=now + timedelta(seconds=20))
 
     def _reads(self, *, now: datetime) -> None:
         reader = Actor(key=f"U{'R' * 55}", role="auditor", attested=True)
