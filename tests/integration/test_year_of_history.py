@@ -7,11 +7,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import secrets
-import sys
 from collections.abc import Iterable
 from datetime import timedelta
 from random import Random
@@ -35,11 +31,10 @@ from shared.sbom.running_documents import RUNNING_DOCUMENTS
 from shared.validation import convert_document
 from tests.support.bill_schemas import cyclonedx_problems, spdx_problems
 from tests.support.independent_log import tree_hash
-from tests.support.log_stores import LogPlace, PostgresPlace, SqlitePlace, leaves_in, root_in
-from tests.support.postgres import PostgresServer
+from tests.support.log_stores import leaves_in, root_in
 from tests.support.year_of_history.emitters import END, START
-from tests.support.year_of_history.history import AUDIENCES, EMBARGO, FULL, SMALL, year_of_history
-from tests.support.year_of_history.kept import KeptYear, keep
+from tests.support.year_of_history.history import AUDIENCES
+from tests.support.year_of_history.kept import SIGHTS, KeptYear, year
 from tests.support.year_of_history.recomputed_distribution import handed_out
 from tests.support.year_of_history.recomputed_evidence import answering
 from tests.support.year_of_history.recomputed_log import (
@@ -53,30 +48,8 @@ from tests.support.year_of_history.recomputed_log import (
 )
 
 pytestmark = pytest.mark.soak
-IS_SOAK = "L3AF_SOAK_SECONDS" in os.environ
-SEED = int(os.environ.get("L3AF_SEED", secrets.randbelow(1 << 32) if IS_SOAK else 1))
 MOMENTS = 12
-SIGHTS = (AUDIENCES, frozenset({PUBLIC}), frozenset({PUBLIC, EMBARGO}))
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def year(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    postgres: PostgresServer,
-) -> KeptYear:
-    """The year, once in a store of each kind."""
-    sys.stderr.write(f"\nL3AF_SEED={SEED}\n")
-
-    async def kept() -> KeptYear:
-        place: LogPlace
-        if request.param == "sqlite":
-            place = SqlitePlace(tmp_path_factory.mktemp("year"))
-        else:
-            place = PostgresPlace(await postgres.new_database())
-        return await keep(place, year_of_history(FULL if IS_SOAK else SMALL, seed=SEED))
-
-    return asyncio.run(kept())
+__all__ = ["year"]
 
 
 def moments(*, count: int, seed: int) -> list[str]:
