@@ -182,8 +182,8 @@ async def test_findings_of_a_space_are_its_members_alone(buses: Buses, tmp_path:
             await reader.request(RESOLVE_FINDING, ResolveFinding(finding=case.id, reason="x"))
 
 
-async def test_the_report_is_a_table_a_csv_or_a_page(buses: Buses, tmp_path: Path) -> None:
-    """The same findings in each form; the page has no script, and texts of others are escaped."""
+async def test_the_report_is_a_table_or_a_page(buses: Buses, tmp_path: Path) -> None:
+    """The same findings in each; the page has no script, and texts of others are escaped."""
     credentials = buses.server.credentials("auditor", "ann")
 
     async def l3af(*words: str) -> Any:
@@ -203,22 +203,14 @@ async def test_the_report_is_a_table_a_csv_or_a_page(buses: Buses, tmp_path: Pat
         )
         await told(buses, story)
         await listed(await buses.open("auditor", "ann"), 5)
-        document = (await l3af("report", "findings", "--json")).document
-        names = [one["id"] for one in document["findings"]]
-        assert len(names) == 5
-        table = (await l3af("report", "findings", "--at", "2026-01-01T05:00:00Z")).output
-        assert all(one in table for one in names)
-        await l3af("report", "findings", "--format", "csv", "-o", "findings.csv")
-        rows = (tmp_path / "findings.csv").read_text().splitlines()
-        assert len(rows) == 6
-        assert '"\'=1+1"' in rows[-1]
         await l3af("report", "findings", "--format", "html", "-o", "findings.html")
         page = (tmp_path / "findings.html").read_text()
         assert "<script" not in page
         assert "&lt;script&gt;" in page
+        table = (await l3af("report", "findings", "--state", "open")).output
+        names = [one.split()[0] for one in table.splitlines() if one.startswith("f-")]
+        assert len(names) == 5
         assert all(one in page for one in names)
-        shown = (await l3af("finding", "show", names[0])).output
-        assert "waiver-end" in shown
         done = await l3af("finding", "resolve", names[0], "--reason", "agreed", "--evidence", "0",
                           "--json")  # fmt: skip
         assert done.document["finding"] == names[0]

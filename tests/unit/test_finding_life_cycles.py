@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 from services.auditor.compliance.cases import Case
+from services.auditor.compliance.documents import findings_csv
 from services.auditor.compliance.life_cycles import findings_at
-from shared.contracts.findings import Finding
+from shared.contracts.findings import Finding, FindingsShown
 from tests.support.compliance import Story, us
 
 GROUPS, SOURCE = "policy-groups", "source-present"
@@ -224,3 +225,14 @@ def test_an_id_follows_from_what_the_finding_is_about() -> None:
     anew = Story()
     anew.publish(7, "filter", "1.0.0", [(GROUPS, "refused", "")], audience="p_acme")
     assert only(anew, 8).id in {one, other}
+
+
+def test_a_table_has_a_line_for_each_finding_and_no_formula() -> None:
+    """With its last change and the records that prove it."""
+    story = Story()
+    story.publish(1, "=1+1", "1.0.0", [(GROUPS, "review", "")])
+    page = FindingsShown(at="now", findings=(only(story, 3),), tree_size=2)
+    _, line = findings_csv(page).splitlines()
+    assert line.startswith('"f-')
+    assert '"\'=1+1"' in line
+    assert '"publication","","","0"' in line
