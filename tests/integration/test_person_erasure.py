@@ -32,7 +32,8 @@ from shared.contracts.holds import (
 from shared.contracts.persons import ERASE_PERSON, ErasePerson
 from shared.errors import RefusedError
 from tests.integration.conftest import Buses
-from tests.support.auditing import running_auditor
+from tests.support.auditing import running_auditor, vkey
+from tests.support.command_line import run_l3af
 from tests.support.log_stores import LogPlace, PostgresPlace, SqlitePlace, append, where
 from tests.support.old_logs import copy_as_released
 from tests.support.postgres import PostgresServer
@@ -147,6 +148,61 @@ async def test_who_is_erased_is_in_no_byte_of_the_store_and_every_proof_holds(
     for file in files:
         data = file.read_bytes()
         assert not any(needle in data.lower() for needle in map(bytes.lower, NEEDLES)), file
+
+
+async def test_an_erasure_that_was_interrupted_is_finished_at_the_next_start(
+    place: LogPlace,
+) -> None:
+    """What died behind the records, and before the keys: they are gone, and it is still said."""
+    async with place.open() as store:
+        await append(store, history()[:9])
+        if isinstance(place, SqlitePlace):
+            keys = (place.directory / "persons.db").read_bytes()
+        else:
+            persons = await place.execute("SELECT * FROM l3af_persons.persons")
+        await store.erase(asked())
+    if isinstance(place, SqlitePlace):
+        (place.directory / "persons.db").write_bytes(keys)
+    else:
+        for subject, tag, both in persons:
+            values = f"'{subject}', {blob(place, tag)}, {blob(place, both)}"
+            await place.execute(
+                f"INSERT INTO l3af_persons.persons VALUES ({values}) ON CONFLICT DO NOTHING"
+            )
+    done = "0" if isinstance(place, SqlitePlace) else "false"
+    await place.execute(f"UPDATE erasures SET is_done = {done}")
+
+    async with place.open() as store:
+        ((number, body),) = await store.unsaid_erasures()
+        await append(store, [say(body, 1, place=10)])
+        await store.mark_erasure_said(number)
+        assert not any(speaks_of_her(one) for one in (await store.page(ALL))[0])
+    assert (await verified(place)).problems == []
+
+
+async def test_the_command_erases_and_what_is_shown_and_exported_says_so(
+    buses: Buses, tmp_path: Path
+) -> None:
+    """Nothing without `--yes`; export and store are verified, with what was erased counted."""
+    directory, whole = tmp_path / "auditor", tmp_path / "all.ndjson"
+    async with running_auditor(buses.server, directory):
+        bob = buses.server.credentials("administrator", "bob")
+        ann = await buses.open("auditor", "ann")
+        await ann.request(LIST_RECORDS, ListRecords(action="x.*"))
+        erase = ("audit", "erase", NAME, "--also", ann.key, "--reason", "request 12")
+        assert (await run_l3af(*erase, credentials=bob)).status == 2
+        tried = (await run_l3af(*erase, "--dry-run", "--json", credentials=bob)).document
+        done = (await run_l3af(*erase, "--yes", "--json", credentials=bob)).document
+        assert (tried["records"], done["records"], tried["dry_run"]) == (1, 1, True)
+        shown = await run_l3af("audit", "log", "--action", "log.read", credentials=bob)
+        assert "erased (auditor)" in shown.output
+        assert (await run_l3af("audit", "export", str(whole), credentials=bob)).status == 0
+    key = ("--key", vkey(buses.server))
+    export = await run_l3af("audit", "verify", str(whole), *key, "--json")
+    assert (export.document["verified"], export.document["erased"]) == (True, 1)
+    store = await run_l3af("audit", "verify", "--store", str(directory), *key, "--json")
+    assert (store.document["verified"], store.document["erased"]) == (True, 1)
+    assert ann.key.encode() not in whole.read_bytes()
 
 
 async def test_another_erasure_may_take_more_from_what_is_left(place: LogPlace) -> None:

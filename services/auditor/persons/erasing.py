@@ -122,10 +122,9 @@ class Finding:
 
     def __init__(self, sought: Sought) -> None:
         """Nothing is looked at yet."""
-        words = sorted(sought.words)
-        self._somewhere: Final = re.compile(
-            b"|".join(re.escape(word.encode()) for word in words), re.IGNORECASE
-        )
+        spelled = {one for word in sought.words for one in (word, word.lower(), word.upper())}
+        raw = {one.encode() for one in spelled} | {canonical_bytes(one)[1:-1] for one in spelled}
+        self._somewhere: Final = re.compile(b"|".join(map(re.escape, sorted(raw))), re.IGNORECASE)
         names = "|".join(re.escape(name) for name in sorted(sought.names))
         keys = "|".join(re.escape(key) for key in sorted(sought.keys))
         parts = [rf"(?<![^\W_])(?:{names})(?![^\W_])"] if names else []
