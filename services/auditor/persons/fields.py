@@ -36,6 +36,7 @@ _ALSO: Final = {"owners.set": frozenset({"before"})}
 """Of some actions other details are as well."""
 _INNER: Final = "filters"
 """The detail that holds what somebody asked the log for."""
+_DETAILS: Final = NAMING.union([_INNER], *_ALSO.values())
 NOBODY: Final = ""
 """Whose words those are that nobody is known to have said."""
 _KEY: Final = re.compile(rb'"U[A-Z2-7]{55}"(?=[,\]}])')
@@ -56,6 +57,14 @@ class Part(NamedTuple):
         """The field with these texts in it."""
         value = b",".join(words)
         return self.field + (b"[%b]" % value if self.is_list else value)
+
+
+def has_parts(event: Event) -> bool:
+    """Whether there may be parts; soon said of most events."""
+    body, actor = event.data, event.data.actor
+    if actor is not None and (body.reason or actor.address or event.contents is not UNSET):
+        return True
+    return not _DETAILS.isdisjoint(body.details)
 
 
 def parts_of(event: Event) -> Iterator[Part]:
@@ -82,6 +91,8 @@ def parts_of(event: Event) -> Iterator[Part]:
 
 def with_keys(data: bytes, spelled: Callable[[bytes], bytes]) -> bytes:
     """The message with every public key of a principal that stands as a value spelled otherwise."""
+    if b'"U' not in data:
+        return data  # nearly always
     return _KEY.sub(lambda found: spelled(found[0]), data)
 
 

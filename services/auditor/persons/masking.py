@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from services.auditor.admission import Record
 from services.auditor.inventory import StoredSighting
-from services.auditor.persons.fields import NOBODY, marked_strings, parts_of, with_keys
+from services.auditor.persons.fields import NOBODY, has_parts, marked_strings, parts_of, with_keys
 from services.auditor.persons.tokens import MARKER, literal_of, text_of
 from services.auditor.persons.vault import Seals, Vault
 from services.auditor.query import RecordQuery, StoredRecord
@@ -82,7 +82,7 @@ def masked(
     if speaker:
         word = _key_word(speaker)
         data = data.replace(b'"key":' + word, b'"key":' + _spelled(word, speaker, vault, seals))
-    for part in parts_of(event):
+    for part in parts_of(event) if has_parts(event) else ():
         tokens = [_spelled(word, subject, vault, seals) for word, subject in part.words]
         data = data.replace(part.spelled([word for word, _ in part.words]), part.spelled(tokens))
     return with_keys(data, lambda word: _spelled(word, word[1:-1].decode(), vault, seals))

@@ -68,6 +68,7 @@ class Vault:
         self._tokens: Final[dict[tuple[str, bytes], Token]] = {}
         self._words: dict[Token, bytes] = {}
         self._kept: Final[set[Token]] = set()
+        self._sealings: Final[dict[str, AESGCM]] = {}
         self._unsaved: Final[dict[str, Person]] = {}
         self.generation = 0
         """How often somebody was forgotten."""
@@ -105,7 +106,7 @@ class Vault:
             token = _token(person, word)
             if token not in self._kept and token not in seals and self._random is not None:
                 nonce = self._random(NONCE_BYTES)
-                sealing = AESGCM(person.keys[KEY_BYTES:])
+                sealing = self._sealing(person)
                 seals[token] = nonce + sealing.encrypt(nonce, word, token.encode())
             if len(self._tokens) >= MOST_KNOWN:
                 self._tokens.clear()
@@ -148,8 +149,9 @@ class Vault:
         if person is None:
             return None
         try:
-            opening = AESGCM(person.keys[KEY_BYTES:])
-            return opening.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], token.encode())
+            return self._sealing(person).decrypt(
+                sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], token.encode()
+            )
         except (InvalidTag, ValueError):
             return None
 
@@ -168,8 +170,16 @@ class Vault:
                     del self._of_tag[person.tag]
                 self._unsaved.pop(subject, None)
             self._words = {}
-            for memory in (self._of_name, self._tokens, self._kept):
+            for memory in (self._of_name, self._tokens, self._kept, self._sealings):
                 memory.clear()
+
+    def _sealing(self, person: Person) -> AESGCM:
+        sealing = self._sealings.get(person.subject)
+        if sealing is None:
+            if len(self._sealings) >= MOST_KNOWN:
+                self._sealings.clear()
+            sealing = self._sealings[person.subject] = AESGCM(person.keys[KEY_BYTES:])
+        return sealing
 
     def _person(self, name: str) -> Person | None:
         person = self._of_name.get(name)
