@@ -17,3 +17,4 @@ app.command(
     name="policy-replay",
     help="What another licence policy would have said.",
 )
+app.command("cli.audit_licences:licences", name="licences", help="Under which licences nodes ran.")

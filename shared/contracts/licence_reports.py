@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
-from shared.contracts.base import Message, Request
+from shared.contracts.base import API, Endpoint, Message, Request
 from shared.contracts.selectors import LabelRule
 
 LicenceGrouping = Literal["licence", "obligation", "package"]
@@ -101,3 +101,6 @@ class LicenceReport(Message, frozen=True, kw_only=True):
     """Leaves in the log when this was read."""
     next: str = ""
     """Where the next page goes on; empty: this is the end."""
+
+
+REPORT_LICENCES: Final = Endpoint(f"{API}.auditor.licence.report", ReportLicences, LicenceReport)

@@ -20,7 +20,9 @@ from shared.contracts.base import (
 )
 from shared.contracts.events import PUBLIC, Audience
 from shared.contracts.findings import FindingState
+from shared.contracts.licence_reports import LicenceGrouping
 from shared.contracts.sbom import BillFormat
+from shared.contracts.selectors import LabelRule
 from shared.contracts.spaces import SpaceOrAny, SpaceText
 from shared.identifiers import Token
 
@@ -74,13 +76,26 @@ class FindingsOptions(_Options, frozen=True, kw_only=True, tag="findings"):
     format: Literal["json", "csv", "html"] = "json"
 
 
+class LicencesOptions(_Options, frozen=True, kw_only=True, tag="licences"):
+    """Under which licences nodes ran in the time."""
+
+    by: LicenceGrouping = "licence"
+    node: Annotated[str, Meta(max_length=128)] = ""
+    """Glob over nodes' names; empty: all."""
+    labels: Annotated[tuple[LabelRule, ...], Meta(max_length=64)] = ()
+    """Rules for the labels that a node had when the time ended; all must hold."""
+    format: Literal["json", "csv", "html"] = "json"
+
+
 class EvidenceOptions(_Options, frozen=True, kw_only=True, tag="evidence"):
     """What a standard asks, and what the log has to show for it; as JSON."""
 
     standard: StandardName
 
 
-ReportOptions = DistributionOptions | BillOptions | EvidenceOptions | FindingsOptions
+ReportOptions = (
+    DistributionOptions | BillOptions | EvidenceOptions | FindingsOptions | LicencesOptions
+)
 
 
 class ReportSchedule(Document, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.auditor.records import parse_time_us
-from services.auditor.reporting.licences import licence_report, report_page
+from services.auditor.reporting.licences import licence_page, licence_report
 from services.auditor.timelines import (
     RanChain,
     Word,
@@ -227,7 +227,7 @@ def test_pages_together_are_the_whole() -> None:
     pages: list[LicenceReport] = []
     after = ""
     while not pages or after:
-        pages.append(report_page(ran, asked, by="package", after=after))
+        pages.append(licence_page(ran, asked, by="package", after=after))
         after = pages[-1].next
 
     assert len(pages) > 1

@@ -56,6 +56,7 @@ from shared.contracts.inventory import (
     GetInventory,
     GetRange,
 )
+from shared.contracts.licence_reports import REPORT_LICENCES, ReportLicences
 from shared.contracts.persons import ERASE_PERSON, ErasePerson
 from shared.contracts.reports import (
     GET_REPORT,
@@ -261,6 +262,10 @@ ROWS: Final[dict[str, Row]] = {
     "as of": (GET_INVENTORY, lambda kind: GetInventory(at=LATER, node=kind.package)),
     "range": (GET_RANGE, lambda kind: GetRange(node=kind.package, until=LATER)),
     "ran": (FIND_RUNS, lambda kind: FindRuns(digest=kind.archive)),
+    "licences": (
+        REPORT_LICENCES,
+        lambda kind: ReportLicences(by="package", node=kind.package, space=kind.space),
+    ),
     "subscribe": (
         CREATE_SUBSCRIPTION,
         lambda kind: CreateSubscription(name="mine", subjects=(f"{EVENTS}.{kind.space}.>",)),

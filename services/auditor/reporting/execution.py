@@ -36,16 +36,18 @@ from services.auditor.reporting.keeping import (
     step_id,
 )
 from services.auditor.reporting.kinds import made_report
+from services.auditor.reporting.nodes import licensed_spans
 from services.auditor.reporting.ranges import chains_in_range
 from services.auditor.reporting.schedules import Covered, covered_by, last_due, next_due
 from services.auditor.searching import Chunk, parse_search
 from services.auditor.store import LogStore, SupersededError
-from services.auditor.told_places import Range
+from services.auditor.told_places import Range, RanSpans
 from shared.adapters.outbox_bus import OutboxBus, Records
 from shared.contracts.audit import AuditRecord, StreamRecords
 from shared.contracts.base import Accepted
 from shared.contracts.events import Audience
 from shared.contracts.inventory import ChainInRange, HookPlace, HookRun
+from shared.contracts.licence_reports import ReportLicences
 from shared.contracts.log_health import LogHealth
 from shared.contracts.reports import (
     REPORT_PARTS,
@@ -171,6 +173,14 @@ class LogReading:
             asked, audiences=self._audiences, wanted=lambda name: node in ("", name)
         )
         return chains_in_range(ran, asked)
+
+    async def licensed(self, request: ReportLicences, asked: Range) -> RanSpans:
+        """What ran within a range, for a licence report.
+
+        Raises:
+            RefusedError: That is not known any more of all of it.
+        """
+        return await licensed_spans(self._log, request, asked, audiences=self._audiences)
 
     async def health(self) -> LogHealth:
         """What about the log needs attention now."""

@@ -20,20 +20,26 @@ import msgspec
 
 from services.auditor.compliance.documents import FINDINGS_DOCUMENTS
 from services.auditor.compliance.listing import FoundFindings, all_findings
+from services.auditor.records import parse_time_us
 from services.auditor.reporting.distribution import distribution_csv, distribution_report
 from services.auditor.reporting.evidence import MOST, Found, LogFacts, evidence_list
+from services.auditor.reporting.licence_documents import LICENCE_DOCUMENTS
+from services.auditor.reporting.licences import licence_report
 from services.auditor.reporting.pruned import PRUNINGS, pruned_through
 from services.auditor.reporting.schedules import Covered
+from services.auditor.told_places import Range, RanSpans
 from shared.contracts.audit import AuditRecord, StreamRecords
 from shared.contracts.distribution import DISTRIBUTE
 from shared.contracts.findings import ListFindings
 from shared.contracts.inventory import ChainInRange, HookRun
+from shared.contracts.licence_reports import ReportLicences
 from shared.contracts.log_health import LogHealth
 from shared.contracts.reports import (
     BillOptions,
     DistributionOptions,
     EvidenceOptions,
     FindingsOptions,
+    LicencesOptions,
     ReportOptions,
 )
 from shared.moments import read_time
@@ -71,6 +77,13 @@ class ReportLog(Protocol):
 
     async def findings(self, at: str) -> FoundFindings:
         """Every finding of compliance as of a moment."""
+
+    async def licensed(self, request: ReportLicences, asked: Range) -> RanSpans:
+        """What ran within a range, for a licence report.
+
+        Raises:
+            RefusedError: That is not known any more of all of it.
+        """
 
     async def health(self) -> LogHealth:
         """What about the log needs attention now."""
@@ -140,6 +153,18 @@ async def _findings(log: ReportLog, options: FindingsOptions, covers: Covered) -
     return FINDINGS_DOCUMENTS[options.format](report).encode()
 
 
+async def _licences(log: ReportLog, options: LicencesOptions, covers: Covered) -> bytes:
+    request = ReportLicences(
+        since=covers.since, until=covers.until, node=options.node, labels=options.labels
+    )
+    asked = Range(parse_time_us(covers.since), parse_time_us(covers.until))
+    ran = await log.licensed(request, asked)
+    report = licence_report(ran._replace(tree_size=log.tree_size), asked, by=options.by)
+    if options.format == "json":
+        return _json(report)
+    return LICENCE_DOCUMENTS[options.format](report).encode()
+
+
 async def _evidence(log: ReportLog, options: EvidenceOptions, covers: Covered) -> bytes:
     async def find(question: StreamRecords) -> Found:
         found: list[int] = []
@@ -168,4 +193,5 @@ MAKERS: Final[Mapping[type[Any], Maker]] = {
     DistributionOptions: _distribution,
     EvidenceOptions: _evidence,
     FindingsOptions: _findings,
+    LicencesOptions: _licences,
 }

@@ -35,9 +35,11 @@ from shared.contracts.licence_reports import (
     ReportLicences,
     UsedArchive,
 )
+from shared.contracts.selectors import NodeSelector
 from shared.errors import Reason, RefusedError
 from shared.licensing.duties import duties_of
 from shared.licensing.expressions import ExpressionError, parse_expression
+from shared.node_labels import rule_problems
 
 _MICROSECONDS: Final = 1_000_000
 
@@ -61,9 +63,10 @@ def parse_range(request: ReportLicences, *, now_us: int) -> Range:
     """The range; nothing in it is in the future.
 
     Raises:
-        RefusedError: A time cannot be read, or it ends before it begins.
+        RefusedError: A time cannot be read, it ends before it begins, or what is asked of labels
+            can mean nothing.
     """
-    reasons: list[Reason] = []
+    reasons = rule_problems(NodeSelector(rules=request.labels), path="labels")
     found: dict[str, int] = {}
     for name, otherwise in (("since", 0), ("until", now_us)):
         text = getattr(request, name)
@@ -72,7 +75,7 @@ def parse_range(request: ReportLicences, *, now_us: int) -> Range:
         except UnbelievableError as error:
             reasons.append(Reason(path=name, rule=error.message, got=text, allowed="RFC 3339"))
     if reasons:
-        raise RefusedError("the times cannot be read", reasons)
+        raise RefusedError("the question cannot be read", reasons)
     asked = Range(found["since"], min(found["until"], now_us))
     if asked.since_us >= asked.until_us:
         end = render_time_us(asked.until_us)
@@ -81,14 +84,14 @@ def parse_range(request: ReportLicences, *, now_us: int) -> Range:
     return asked
 
 
-def report_reading(request: ReportLicences) -> dict[str, Any]:
+def licence_reading(request: ReportLicences) -> dict[str, Any]:
     """What is recorded about a reading."""
     asked = msgspec.to_builtins(msgspec.structs.replace(request, after=""))
     asked.pop("by", None)
     return {"report": "licences", "by": request.by, **({"filters": asked} if asked else {})}
 
 
-def report_page(
+def licence_page(
     ran: RanSpans, asked: Range, *, by: LicenceGrouping, after: str = ""
 ) -> LicenceReport:
     """One page of the report.

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,9 +13,11 @@ from typing import Any, Final, Protocol
 from services.auditor.execution import Emitter
 from services.auditor.page_readings import PageReadings
 from services.auditor.reading.execution import ReadingNotes
+from services.auditor.records import time_us_of
 from services.auditor.reporting.execution import ReportBuckets, ReportMaker
 from services.auditor.reporting.keeping import key_of, part_key, part_keys, report_key
-from services.auditor.reporting.licences import parse_range
+from services.auditor.reporting.licences import licence_page, licence_reading, parse_range
+from services.auditor.reporting.nodes import licensed_spans
 from services.auditor.reporting.ranges import range_page, range_reading
 from services.auditor.reporting.schedules import (
     next_record,
@@ -39,7 +42,7 @@ from shared.canonical import canonical_digest
 from shared.contracts.base import Endpoint
 from shared.contracts.events import Audience, EventBody
 from shared.contracts.inventory import GET_RANGE, GetRange, RangeShown
-from shared.contracts.licence_reports import ReportLicences
+from shared.contracts.licence_reports import REPORT_LICENCES, LicenceReport, ReportLicences
 from shared.contracts.reports import (
     GET_REPORT,
     LIST_REPORTS,
@@ -111,6 +114,7 @@ class ReportDesk:
             LIST_REPORTS: self.list_reports,
             GET_REPORT: self.get_report,
             GET_RANGE: self.get_range,
+            REPORT_LICENCES: self.report_licences,
         }
 
     async def list_schedules(self, _: ListSchedules, caller: Caller) -> ScheduleList:
@@ -166,17 +170,20 @@ class ReportDesk:
         now = self._now()
         times = ReportLicences(since=request.since, until=request.until or render_time(now))
         asked = parse_range(times, now_us=OPEN_US)  # what is asked of the future is what runs now
-        details = range_reading(request)
-        begins = self._readings.begins(
-            canonical_digest(details), is_first=not request.after, caller=caller.key, now=now
-        )
-        if begins:
-            await self._notes.note(caller, details)
+        await self._note_page(range_reading(request), caller, is_first=not request.after)
         audiences = await self._sight.of(caller.name)
         ran = await self._log.spans(
             asked, audiences=audiences, wanted=lambda name: request.node in ("", name)
         )
         return range_page(ran, asked, after=request.after)
+
+    async def report_licences(self, request: ReportLicences, caller: Caller) -> LicenceReport:
+        """One page of under which licences nodes ran."""
+        asked = parse_range(request, now_us=time_us_of(self._now()))
+        await self._note_page(licence_reading(request), caller, is_first=not request.after)
+        audiences = await self._sight.of(caller.name)
+        ran = await licensed_spans(self._log, request, asked, audiences=audiences)
+        return await asyncio.to_thread(licence_page, ran, asked, by=request.by, after=request.after)
 
     async def _found(self, request: GetReport) -> KeptReport:
         if request.due:
@@ -255,6 +262,12 @@ class ReportDesk:
 
     async def _told_of_removal(self, command: RemoveSchedule, caller: Caller) -> Audience:
         return self._spaces.concerned(command.space, caller.name)
+
+    async def _note_page(self, details: dict[str, Any], caller: Caller, *, is_first: bool) -> None:
+        """That somebody begins to read an answer is recorded, once for all its pages."""
+        question = canonical_digest(details)
+        if self._readings.begins(question, is_first=is_first, caller=caller.key, now=self._now()):
+            await self._notes.note(caller, details)
 
     async def _note_reading(self, report: KeptReport, caller: Caller) -> None:
         """That a report is read is recorded before anything of it is given away."""

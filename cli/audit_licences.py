@@ -1,0 +1,150 @@
+# SPDX-FileCopyrightText: 2026 The L3AF Bus authors
+# SPDX-License-Identifier: Apache-2.0
+"""`l3af audit report licences`: under which licences the fleet ran in a range of time."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from cyclopts import Parameter
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cli.audit_distribution import SinceOption, UntilOption, ZoneOption
+from cli.console import CredentialsOption, JsonFlag, emit, plain, progress, refusing, run
+from cli.moments import parse_moment, parse_zone
+from cli.package_notice import hand_out
+from cli.session import connected
+from services.auditor.reporting.licence_documents import (
+    LICENCE_DOCUMENTS,
+    cells_of,
+    columns_of,
+    summary,
+)
+from shared.adapters.bus import Bus
+from shared.contracts.licence_reports import (
+    REPORT_LICENCES,
+    LicenceGrouping,
+    LicenceReport,
+    ReportLicences,
+)
+from shared.errors import Reason, RefusedError
+from shared.moments import render_time
+from shared.validation import convert_document
+
+PATIENCE_SECONDS: Final = 60.0
+ReportFormat = Literal["table", "csv", "html"]
+_LABEL: Final = re.compile(r"(!?)([^=!]+)(?:(!?=)(.*))?")
+
+
+def licences(
+    *,
+    since: SinceOption = "30d",
+    until: UntilOption = "",
+    zone: ZoneOption = "",
+    by: Annotated[LicenceGrouping, Parameter(help="What a row is of.")] = "licence",
+    node: Annotated[str, Parameter(help="Only nodes whose names match this glob.")] = "",
+    label: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    space: Annotated[str, Parameter(help="Only what was told to this audience.")] = "",
+    format: ReportFormat = "table",  # noqa: A002 because it is the option's name
+    out: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
+    json: JsonFlag = False,
+    credentials: CredentialsOption = None,
+) -> None:
+    """Under which licences nodes ran, for how long, and what was found of those packages.
+
+    It is worked out of what nodes wrote into the log, by their own clocks.  Asking is recorded too.
+
+    Parameters
+    ----------
+    label
+        Only nodes that had this label at the end of the range: `key=value`, `key!=value`, `key`
+        or `!key`; repeat for more.
+    out
+        A file to write the CSV or HTML to, or with --json the JSON, instead of printing it.
+    """
+    with refusing(json=json):
+        request = _request(since, until, zone, label, by=by, node=node, space=space)
+
+    async def asked() -> LicenceReport:
+        async with connected(credentials) as bus:
+            return await reported(bus, request)
+
+    report = run(asked(), json=json)
+    if json or format != "table":
+        hand_out(_text(report, format, json=json), out, json=json)
+        return
+    emit(report, _render, json=False)
+
+
+async def reported(bus: Bus, request: ReportLicences) -> LicenceReport:
+    """The whole report, all pages together."""
+    pages: list[LicenceReport] = []
+    with progress("looking through the log") as advance:
+        while not pages or pages[-1].next:
+            asked = msgspec.structs.replace(request, after=pages[-1].next if pages else "")
+            page = await bus.request(REPORT_LICENCES, asked, timeout_seconds=PATIENCE_SECONDS)
+            pages.append(page)
+            advance(sum(len(one.rows) for one in pages))
+    rows = tuple(row for page in pages for row in page.rows)
+    return msgspec.structs.replace(pages[-1], rows=rows)
+
+
+def label_rules(words: tuple[str, ...]) -> list[dict[str, Any]]:
+    """What is asked of labels.
+
+    Raises:
+        RefusedError: A word says nothing of the kind; every one that does not is named.
+    """
+    found = [(word, _LABEL.fullmatch(word)) for word in words]
+    wrong = [
+        Reason(path="--label", rule="is not key=value, key!=value, key or !key", got=word)
+        for word, match in found
+        if match is None or (match[1] and match[3])
+    ]
+    if wrong:
+        raise RefusedError("labels cannot be read", wrong)
+    rules: list[dict[str, Any]] = []
+    for _, match in found:
+        assert match is not None
+        absent, key, relation, value = match.groups()
+        if relation is None:
+            rules.append({"label": key, "operator": "not-exists" if absent else "exists"})
+        else:
+            operator = "in" if relation == "=" else "not-in"
+            rules.append({"label": key, "operator": operator, "values": [value]})
+    return rules
+
+
+def _request(
+    since: str, until: str, zone: str, labels: tuple[str, ...], **others: str
+) -> ReportLicences:
+    now, clock = datetime.now(UTC), parse_zone(zone)
+    fields = {
+        "since": parse_moment(since, now=now, path="--since", zone=clock),
+        "until": parse_moment(until, now=now, path="--until", zone=clock) or render_time(now),
+        "labels": label_rules(labels),
+        **others,
+    }
+    return convert_document(fields, ReportLicences, what="audit report licences")
+
+
+def _text(report: LicenceReport, form: ReportFormat, *, json: bool) -> str:
+    if json or form == "table":
+        return msgspec.json.encode(report).decode() + "\n"
+    return LICENCE_DOCUMENTS[form](report)
+
+
+def _render(report: LicenceReport) -> RenderableType:
+    end = Text(f"{summary(report)} {report.tree_size} records in the log.", style="dim")
+    if not report.rows:
+        return Group(Text("nothing ran"), end)
+    table = Table(*columns_of(report.by), box=None, pad_edge=False)
+    for row in report.rows:
+        table.add_row(*map(plain, cells_of(row, report.by)))
+    return Group(table, end)
