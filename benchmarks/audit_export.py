@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -65,8 +66,8 @@ def main() -> None:
                 with running_bus(folder) as layout:
                     config = config_of(layout, folder, places[name])
                     uvloop.run(filled(layout, config, count))
-                    with running_auditor(config):
-                        rows += uvloop.run(measure(layout, folder, name))
+                    with running_auditor(config) as pid:
+                        rows += uvloop.run(measure(layout, folder, name, pid))
     finally:
         server.stop()
     report("audit_export", rows)
@@ -98,8 +99,8 @@ async def filled(layout: Layout, config: AuditorConfig, count: int) -> None:
 
 
 @contextmanager
-def running_auditor(config: AuditorConfig) -> Iterator[None]:
-    """The auditor of an installation, as a process of its own."""
+def running_auditor(config: AuditorConfig) -> Iterator[int]:
+    """The auditor of an installation, as a process of its own; which."""
     environ = os.environ | {
         "AUDITOR_CREDENTIALS_DIR": str(config.credentials_dir),
         "AUDITOR_STATE_DIR": str(config.state_dir),
@@ -108,13 +109,13 @@ def running_auditor(config: AuditorConfig) -> Iterator[None]:
     }
     process = subprocess.Popen([sys.executable, "-m", "services.auditor"], env=environ)
     try:
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait()
 
 
-async def measure(layout: Layout, folder: Path, store: str) -> list[Row]:
+async def measure(layout: Layout, folder: Path, store: str, auditor: int) -> list[Row]:
     """Every form, and recording beside an export."""
     async with (
         connect(layout.credentials("service", "catalog")) as bus,
@@ -125,9 +126,16 @@ async def measure(layout: Layout, folder: Path, store: str) -> list[Row]:
         for form in told("--forms", ",".join(FORMS)).split(","):
             target = TARGET if form == "ndjson" else None
             rounds = range(1 if target is None else ROUNDS)
+            before_us = processor_us(auditor)
             rates = [await exported(layout, folder / f"all.{form}", form) for _ in rounds]
+            taken_us = processor_us(auditor) - before_us
             case = f"{store}: {form}, {count:,} records"
             rows.append(Row(case, statistics.median(rates), "records/s", target, at_least=True))
+            if target is not None:
+                share = taken_us / len(rounds) / count
+                rows.append(
+                    Row(f"{store}: processor time of auditor and command, a record", share, "µs")
+                )
         alone = await recording_rate(bus, reader, first=1)
         export = asyncio.create_task(exporting_again(layout, folder))
         beside = await recording_rate(bus, reader, first=MORE + 1)
@@ -166,6 +174,14 @@ async def exporting_again(layout: Layout, folder: Path) -> None:
     """One export after another."""
     for number in range(sys.maxsize):
         await exported(layout, folder / f"{number}.ndjson", "ndjson")
+
+
+def processor_us(auditor: int) -> float:
+    """Processor time that the auditor, and commands that ended, have taken so far."""
+    fields = Path(f"/proc/{auditor}/stat").read_text().rpartition(")")[2].split()
+    ticks = sum(int(one) for one in fields[11:13])
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (ticks / os.sysconf("SC_CLK_TCK") + ended.ru_utime + ended.ru_stime) * 1_000_000
 
 
 async def recording_rate(bus: Bus, reader: Bus, *, first: int) -> float:

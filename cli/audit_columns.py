@@ -129,6 +129,7 @@ def _columns() -> Iterable[Column]:
     yield Column("contents", "json", _json(_contents))
     yield Column("problem", "text", _record("problem"))
     yield Column("stream_sequence", "integer", _number(_record("stream_sequence")))
+    yield Column("erased", "truth", lambda record: record.erased)
     yield Column("pruned", "json", _json(_record("pruned")))
     yield Column("leaf", "text", _record("leaf"))
     yield Column("leaf_hash", "text", _record("leaf_hash"))

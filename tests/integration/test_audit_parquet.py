@@ -30,6 +30,7 @@ TYPES = {
     "time": "TIMESTAMP WITH TIME ZONE",
     "received_at": "TIMESTAMP WITH TIME ZONE",
     "attested": "BOOLEAN",
+    "erased": "BOOLEAN",
     "sequence": "BIGINT",
     "stream_sequence": "BIGINT",
 }
@@ -94,6 +95,7 @@ def row_of(record: dict[str, Any]) -> dict[str, Any]:
         "contents": event.get("contents"),
         "problem": record.get("problem"),
         "stream_sequence": record["stream_sequence"] or None,
+        "erased": record.get("erased", False),
         "pruned": record.get("pruned"),
         "leaf": record["leaf"] or None,
         "leaf_hash": record.get("leaf_hash"),
