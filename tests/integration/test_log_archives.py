@@ -77,7 +77,7 @@ async def test_what_is_archived_is_what_was_pruned(place: LogPlace, tmp_path: Pa
 async def test_any_change_in_a_segment_is_found(place: LogPlace, tmp_path: Path) -> None:
     """A leaf, a hash, a path, a number, a record that is gone, bytes that are gone or too many."""
     async with place.open() as store:
-        await fill(store)
+        await fill(store, records=300)
         await archiving(store, tmp_path / "archive", tmp_path).prune(ARCHIVING, now=LATER)
     file = max((tmp_path / "archive").iterdir(), key=lambda one: one.stat().st_size)
     data = file.read_bytes()
