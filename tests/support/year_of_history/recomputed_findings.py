@@ -203,7 +203,7 @@ class _Deployments:
                     name
                     for name in one["details"]["waivers"]
                     if self.waivers[name]["rule"] == key[2]
-                    and one["at"] < self.waivers[name]["until"]
+                    and self.waivers[name]["from"] <= one["at"] < self.waivers[name]["until"]
                 }
                 _add(history, "waived" if self.by[key] else "resolved", one["at"])
 
