@@ -22,6 +22,7 @@ from shared.contracts.base import Endpoint, Request
 from shared.contracts.distribution import DISTRIBUTE, DistributionReport
 from shared.contracts.events import PUBLIC, Event
 from shared.contracts.findings import FindingsShown
+from shared.contracts.licence_reports import LicenceReport
 from shared.contracts.reports import (
     GET_REPORT,
     LIST_REPORTS,
@@ -37,6 +38,7 @@ from shared.contracts.reports import (
     FindingsOptions,
     GetReport,
     KeptReport,
+    LicencesOptions,
     ListReports,
     ListSchedules,
     ReportOptions,
@@ -112,6 +114,7 @@ async def test_reports_of_a_running_auditor(buses: Buses, tmp_path: Path) -> Non
         "found": FindingsOptions(),
         "page": FindingsOptions(format="html", state="open"),
         "handed": DistributionOptions(),
+        "terms": LicencesOptions(by="package"),
         "table": DistributionOptions(format="csv"),
     }
     l3af = at_a_desk(buses.server.credentials("administrator", "adam"), tmp_path)
@@ -153,6 +156,8 @@ async def test_reports_of_a_running_auditor(buses: Buses, tmp_path: Path) -> Non
             f"{THIS_YEAR - 1}-01-01T00:00:00.000000Z",
             f"{THIS_YEAR}-01-01T00:00:00.000000Z",
         )
+        terms = msgspec.json.decode(contents["terms"], type=LicenceReport)
+        assert [one.name for one in terms.rows] == ["limit"]
         bill = contents["bills"].decode()
         assert (cyclonedx_problems(bill), digest_of("archive limit") in bill) == ([], True)
         await l3af("get", "table", "-o", "table.out")
