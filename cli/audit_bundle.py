@@ -15,16 +15,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cli.audit_distribution import (
-    SinceOption,
-    UntilOption,
-    ZoneOption,
-    distributed,
-    range_question,
-)
+from cli.audit_distribution import distributed, range_question
 from cli.bundle_files import check_new, read_bundle, write_bundle
 from cli.console import CredentialsOption, JsonFlag, emit, plain, progress, refusing, run
 from cli.package_transfer import carry_out, find_version
+from cli.report_options import SinceOption, UntilOption, ZoneOption
 from cli.session import connected
 from shared.adapters.bus import Bus
 from shared.canonical import sha256_hex

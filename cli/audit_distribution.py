@@ -5,10 +5,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Literal
 
-import msgspec
 from cyclopts import Parameter
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -16,10 +14,17 @@ from rich.text import Text
 
 from cli.audit_log import searching
 from cli.audit_query import Answer, Filters, requests_of
-from cli.console import CredentialsOption, JsonFlag, emit, plain, refusing, run
+from cli.console import CredentialsOption, JsonFlag, plain, refusing, run
 from cli.moments import shown_moment
-from cli.package_notice import hand_out
 from cli.people import Names, read_names, render_actor
+from cli.report_options import (
+    OutOption,
+    SinceOption,
+    UntilOption,
+    ZoneOption,
+    check_out,
+    give,
+)
 from cli.session import connected
 from services.auditor.reporting.distribution import distribution_csv, distribution_report
 from services.auditor.reporting.pruned import PRUNINGS
@@ -31,10 +36,6 @@ from shared.moments import render_time
 
 SHOWN_DIGITS = 12
 
-SinceOption = Annotated[str, Parameter(help="From then on: 90d, 2026-01-01, RFC 3339.")]
-UntilOption = Annotated[str, Parameter(help="Before then; else up to now.")]
-ZoneOption = Annotated[str, Parameter(help="Time zone of times without one; else UTC.")]
-
 
 def distribution(
     *,
@@ -43,20 +44,16 @@ def distribution(
     zone: ZoneOption = "",
     package: Annotated[str, Parameter(help="Only this package.")] = "",
     format: Literal["table", "csv"] = "table",  # noqa: A002 because it is the option's name
-    out: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
+    out: OutOption = None,
     json: JsonFlag = False,
     credentials: CredentialsOption = None,
 ) -> None:
     """Which archives the catalog gave to people and systems: exports, mirrors, any other reader.
 
     What nodes fetch in order to run it is not among them.  Asking is recorded too.
-
-    Parameters
-    ----------
-    out
-        A file to write the CSV to, or with --json the JSON, instead of printing it.
     """
     with refusing(json=json):
+        check_out(format, out, json=json)
         question = range_question(since, until, zone=zone, package=package)
 
     async def asked() -> DistributionReport:
@@ -64,12 +61,15 @@ def distribution(
             return await distributed(bus, question)
 
     report = run(asked(), json=json)
-    if json or format == "csv":
-        text = msgspec.json.encode(report).decode() + "\n" if json else distribution_csv(report)
-        hand_out(text, out, json=json)
-        return
     names = read_names()
-    emit(report, lambda found: _render(found, names), json=False)
+    give(
+        report,
+        lambda found: _render(found, names),
+        {"csv": distribution_csv},
+        form=format,
+        out=out,
+        json=json,
+    )
 
 
 def range_question(since: str, until: str, *, zone: str = "", package: str = "") -> StreamRecords:

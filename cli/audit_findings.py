@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import cyclopts
@@ -18,8 +17,8 @@ from rich.text import Text
 from cli.commanding import issue
 from cli.console import CredentialsOption, JsonFlag, emit, plain, progress, refusing, run
 from cli.moments import parse_moment, parse_zone, shown_moment
-from cli.package_notice import hand_out
 from cli.people import Names, read_names, render_actor
+from cli.report_options import OutOption, ReportFormat, ZoneOption, check_out, give
 from cli.rollout import CommandIdOption, chosen_id
 from cli.session import ask, connected
 from services.auditor.compliance.documents import (
@@ -53,7 +52,6 @@ FindingArgument = Annotated[str, Parameter(help="Its id, as `l3af audit report f
 AtOption = Annotated[
     str, Parameter(name=("--at", "--until"), help="As they were then: 7d, a date, RFC 3339.")
 ]
-ZoneOption = Annotated[str, Parameter(help="Time zone of times without one; else UTC.")]
 EvidenceOption = Annotated[
     tuple[int, ...], Parameter(negative=(), help="Number of a record that shows it; repeat.")
 ]
@@ -77,8 +75,8 @@ def findings(
     deployment: str = "",
     node: str = "",
     space: str = "",
-    format: Literal["table", "csv", "html"] = "table",  # noqa: A002 because it is the option's name
-    out: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
+    format: ReportFormat = "table",  # noqa: A002 because it is the option's name
+    out: OutOption = None,
     json: JsonFlag = False,
     credentials: CredentialsOption = None,
 ) -> None:
@@ -86,13 +84,9 @@ def findings(
 
     All of it follows from the audit log alone; each change names the records that prove it.
     Asking is recorded too.
-
-    Parameters
-    ----------
-    out
-        A file to write the report to, instead of printing it.
     """
     with refusing(json=json):
+        check_out(format, out, json=json)
         now, where = datetime.now(UTC), parse_zone(zone)
         filters = {
             "at": parse_moment(at, now=now, path="--at", zone=where),
@@ -113,12 +107,7 @@ def findings(
             return await all_findings(bus, request)
 
     found = run(asked(), json=json)
-    if json:
-        hand_out(msgspec.json.encode(found).decode() + "\n", out, json=json)
-    elif format != "table":
-        hand_out(FINDINGS_DOCUMENTS[format](found), out, json=json)
-    else:
-        emit(found, _listed, json=False)
+    give(found, _listed, FINDINGS_DOCUMENTS, form=format, out=out, json=json)
 
 
 @app.command

@@ -5,9 +5,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import msgspec
 from cyclopts import Parameter
@@ -15,10 +13,17 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cli.audit_distribution import SinceOption, UntilOption, ZoneOption
-from cli.console import CredentialsOption, JsonFlag, emit, plain, progress, refusing, run
-from cli.moments import parse_moment, parse_zone
-from cli.package_notice import hand_out
+from cli.console import CredentialsOption, JsonFlag, plain, progress, refusing, run
+from cli.report_options import (
+    OutOption,
+    ReportFormat,
+    SinceOption,
+    UntilOption,
+    ZoneOption,
+    check_out,
+    give,
+    parse_range,
+)
 from cli.session import connected
 from services.auditor.reporting.licence_documents import (
     LICENCE_DOCUMENTS,
@@ -34,11 +39,9 @@ from shared.contracts.licence_reports import (
     ReportLicences,
 )
 from shared.errors import Reason, RefusedError
-from shared.moments import render_time
 from shared.validation import convert_document
 
 PATIENCE_SECONDS: Final = 60.0
-ReportFormat = Literal["table", "csv", "html"]
 _LABEL: Final = re.compile(r"(!?)([^=!]+)(?:(!?=)(.*))?")
 
 
@@ -52,7 +55,7 @@ def licences(
     label: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     space: Annotated[str, Parameter(help="Only what was told to this audience.")] = "",
     format: ReportFormat = "table",  # noqa: A002 because it is the option's name
-    out: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
+    out: OutOption = None,
     json: JsonFlag = False,
     credentials: CredentialsOption = None,
 ) -> None:
@@ -65,10 +68,9 @@ def licences(
     label
         Only nodes that had this label at the end of the range: `key=value`, `key!=value`, `key`
         or `!key`; repeat for more.
-    out
-        A file to write the CSV or HTML to, or with --json the JSON, instead of printing it.
     """
     with refusing(json=json):
+        check_out(format, out, json=json)
         request = _request(since, until, zone, label, by=by, node=node, space=space)
 
     async def asked() -> LicenceReport:
@@ -76,10 +78,7 @@ def licences(
             return await reported(bus, request)
 
     report = run(asked(), json=json)
-    if json or format != "table":
-        hand_out(_text(report, format, json=json), out, json=json)
-        return
-    emit(report, _render, json=False)
+    give(report, _render, LICENCE_DOCUMENTS, form=format, out=out, json=json)
 
 
 async def reported(bus: Bus, request: ReportLicences) -> LicenceReport:
@@ -124,20 +123,14 @@ def label_rules(words: tuple[str, ...]) -> list[dict[str, Any]]:
 def _request(
     since: str, until: str, zone: str, labels: tuple[str, ...], **others: str
 ) -> ReportLicences:
-    now, clock = datetime.now(UTC), parse_zone(zone)
+    begin, end = parse_range(since, until, zone=zone)
     fields = {
-        "since": parse_moment(since, now=now, path="--since", zone=clock),
-        "until": parse_moment(until, now=now, path="--until", zone=clock) or render_time(now),
+        "since": begin,
+        "until": end,
         "labels": label_rules(labels),
         **others,
     }
     return convert_document(fields, ReportLicences, what="audit report licences")
-
-
-def _text(report: LicenceReport, form: ReportFormat, *, json: bool) -> str:
-    if json or form == "table":
-        return msgspec.json.encode(report).decode() + "\n"
-    return LICENCE_DOCUMENTS[form](report)
 
 
 def _render(report: LicenceReport) -> RenderableType:

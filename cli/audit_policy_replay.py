@@ -5,11 +5,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated
 
-import msgspec
 from cyclopts import Parameter
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -17,9 +15,18 @@ from rich.text import Text
 
 from cli.audit_log import searching
 from cli.audit_query import Answer
-from cli.console import CredentialsOption, JsonFlag, emit, plain, refusing, run
-from cli.moments import parse_moment, parse_zone, shown_moment
-from cli.package_notice import hand_out
+from cli.console import CredentialsOption, JsonFlag, plain, refusing, run
+from cli.moments import shown_moment
+from cli.report_options import (
+    OutOption,
+    ReportFormat,
+    SinceOption,
+    UntilOption,
+    ZoneOption,
+    check_out,
+    give,
+    parse_range,
+)
 from cli.session import connected
 from services.auditor.reporting.policy_replay import (
     ACTIONS,
@@ -37,7 +44,6 @@ from shared.contracts.catalog import GET_PACKAGE, GetPackage
 from shared.contracts.policy_replay import REPLAY_CHANGES, PolicyReplay, ReplayChange
 from shared.errors import RefusedError
 from shared.licensing.replay import facts_of
-from shared.moments import render_time
 
 CHANGED: tuple[ReplayChange, ...] = tuple(one for one in REPLAY_CHANGES if one != "same")
 
@@ -46,12 +52,12 @@ def policy_replay_(
     policy: str,
     /,
     *,
-    since: Annotated[str, Parameter(help="From then on: 90d, 2026-01-01, RFC 3339.")] = "",
-    until: Annotated[str, Parameter(help="Before then; else up to now.")] = "",
-    zone: Annotated[str, Parameter(help="Time zone of times without one; else UTC.")] = "",
+    since: SinceOption = "",
+    until: UntilOption = "",
+    zone: ZoneOption = "",
     same: Annotated[bool, Parameter(negative=(), help="Show what stays the same too.")] = False,
-    format: Literal["table", "csv", "html"] = "table",  # noqa: A002 because it is the option's name
-    out: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
+    format: ReportFormat = "table",  # noqa: A002 because it is the option's name
+    out: OutOption = None,
     json: JsonFlag = False,
     credentials: CredentialsOption = None,
 ) -> None:
@@ -64,13 +70,11 @@ def policy_replay_(
     ----------
     policy
         gpl-ok, lfn-l3af, cncf, permissive-only or FILE.toml.
-    out
-        A file to write the report to, instead of printing it.
     """
     with refusing(json=json):
-        pack, now, where = load_policy(policy), datetime.now(UTC), parse_zone(zone)
-        begin = parse_moment(since, now=now, path="--since", zone=where)
-        end = parse_moment(until, now=now, path="--until", zone=where) or render_time(now)
+        check_out(format, out, json=json)
+        pack = load_policy(policy)
+        begin, end = parse_range(since, until, zone=zone)
 
     async def asked() -> PolicyReplay:
         async with connected(credentials) as bus:
@@ -79,14 +83,15 @@ def policy_replay_(
         return policy_replay(history, pack, since=begin, until=end, from_catalog=from_catalog)
 
     replay = run(asked(), json=json)
-    if json:
-        hand_out(msgspec.json.encode(replay).decode() + "\n", out, json=json)
-    elif format == "csv":
-        hand_out(replay_csv(replay), out, json=json)
-    elif format == "html":
-        hand_out(replay_html(replay, changes=() if same else CHANGED), out, json=json)
-    else:
-        emit(replay, lambda found: _render(found, REPLAY_CHANGES if same else CHANGED), json=False)
+    shown = REPLAY_CHANGES if same else CHANGED
+    give(
+        replay,
+        partial(_render, changes=shown),
+        {"csv": replay_csv, "html": partial(replay_html, changes=shown)},
+        form=format,
+        out=out,
+        json=json,
+    )
 
 
 async def _history(bus: Bus) -> History:
