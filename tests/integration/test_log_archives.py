@@ -16,12 +16,19 @@ from services.auditor.execution import Heads
 from services.auditor.retention.adapters.archive_directory import ArchiveDirectory
 from services.auditor.retention.execution import Archive, Pruner
 from services.auditor.retention.remains import PRUNED, is_remains, own_pruning
-from services.auditor.retention.segments import SegmentError, SegmentHead, verify_segment
+from services.auditor.retention.segments import (
+    SegmentError,
+    SegmentHead,
+    has_records,
+    verify_segment,
+)
 from services.auditor.store import LogStore, StoreFaultError
 from services.auditor.tiles import TILE_WIDTH
 from services.auditor.verification.adapters.verifying import verify_store
 from shared.canonical import sha256_hex
+from shared.contracts.events import PUBLIC, Audience, EventBody
 from shared.contracts.retention import RetentionRule, RetentionRules
+from shared.errors import FaultError
 from tests.support.log_stores import ORIGIN, LogPlace, where
 from tests.support.pruning import LATER, AsTold, Recorder, at_once, every_record
 from tests.support.whole_logs import KEY, SEED, fill
@@ -29,12 +36,20 @@ from tests.support.whole_logs import KEY, SEED, fill
 ARCHIVING = RetentionRules(rules=(RetentionRule(name="kept", keep_days=30, archive=True),))
 
 
-def archiving(store: LogStore, files: Path, state: Path) -> Pruner:
+class Ended(Recorder):
+    """Of an auditor that ends before it says anything."""
+
+    async def emit(self, body: EventBody, *, event_id: str, audience: Audience = PUBLIC) -> None:
+        """Nothing is recorded."""
+        raise FaultError(f"ended before it said {body.action} {event_id} to {audience}")
+
+
+def archiving(store: LogStore, files: Path, state: Path, emitter: Recorder | None = None) -> Pruner:
     """Prunes the store into an archive."""
     heads = Heads(log=store, safe=CheckpointFile(state), origin=ORIGIN, seed=SEED)
     return Pruner(
         log=store,
-        emitter=Recorder(store),
+        emitter=emitter or Recorder(store),
         spaces=AsTold(),
         recorded=at_once,
         archive=Archive(ArchiveDirectory(files), heads),
@@ -129,3 +144,25 @@ async def test_a_segment_that_was_lost_or_changed_is_named(place: LogPlace, tmp_
         assert "another one" in await work.segment_problem(pruning)
         file.unlink()
         assert "not there" in await work.segment_problem(pruning)
+
+
+async def test_only_a_segment_that_has_the_records_stands_for_them(
+    place: LogPlace, tmp_path: Path
+) -> None:
+    """Who was ended before the log said anything left one; what else has its name is replaced."""
+    async with place.open() as store:
+        await fill(store, records=300)
+        files = tmp_path / "archive"
+        with pytest.raises(FaultError, match="ended"):
+            await archiving(store, files, tmp_path, Ended(store)).prune(ARCHIVING, now=LATER)
+        (file,) = files.iterdir()
+        data = file.read_bytes()
+        indexes = [one.index for one in verify_segment(data, key_of=trusted).records]
+        records = await store.kept(indexes)
+        assert has_records(data, records, key=KEY)
+        assert not has_records(data, records[1:], key=KEY)
+        assert not has_records(data[:-1], records, key=KEY)
+        file.write_bytes(data[:-1])
+        await archiving(store, files, tmp_path).prune(ARCHIVING, now=LATER)
+        assert not any(one.body for one in await store.kept(indexes))
+        assert has_records(file.read_bytes(), records, key=KEY)

@@ -13,13 +13,16 @@ import pytest
 
 from services.auditor.adapters.sqlite_backup import back_up
 from services.auditor.matching import has_text, record_document
-from services.auditor.persons.erasing import Asked, Sought
+from services.auditor.persons.erasing import Asked, Sought, refuse_held
 from services.auditor.proofs import render_bundle, verify_bundle
 from services.auditor.query import RecordQuery, StoredRecord, render_record
 from services.auditor.records import StreamMessage
+from services.auditor.retention.execution import read_holds
+from services.auditor.retention.holds import Hold, placed_event
 from services.auditor.store import LogStore
 from services.auditor.verification.adapters.verifying import VerifiedLog, verify_store
 from shared.contracts.events import PUBLIC, Actor, Event, EventBody
+from shared.contracts.holds import HoldSelection
 from shared.errors import RefusedError
 from tests.support.log_stores import LogPlace, PostgresPlace, SqlitePlace, append, where
 from tests.support.old_logs import copy_as_released
@@ -227,22 +230,73 @@ async def test_keys_that_are_gone_without_a_word_are_missed(place: LogPlace) -> 
 
 
 async def test_what_is_held_is_not_erased(place: LogPlace) -> None:
-    """Nothing is changed then, and a dry run changes nothing either."""
+    """By the word of the log itself, when it is done; nothing is changed, by a dry run neither."""
 
-    def refuse(stored: StoredRecord) -> None:
-        assert PERSON.key.encode() in (stored.body or b"")
-        raise RefusedError(f"record {stored.index} is held")
+    def refuse(hold: Hold | None) -> None:
+        if hold is not None:
+            raise RefusedError(f"hold {hold.id}")
 
     async with place.open() as store:
-        await append(store, history())
+        await append(store, [*history(), hold_placed("h", HoldSelection(actor=PERSON.key), 13)])
         before = await place.execute("SELECT body, actor FROM records ORDER BY idx")
-        with pytest.raises(RefusedError, match="record 0 is held"):
+        with pytest.raises(RefusedError, match="hold h"):
             await store.erase(replace(asked(), check=refuse))
         tried = await store.erase(replace(asked(), is_dry_run=True))
-        assert tried.shown == (10, 4, 1)
+        assert tried.shown == (11, 4, 1)
         assert await place.execute("SELECT body, actor FROM records ORDER BY idx") == before
         assert await store.unsaid_erasures() == []
         assert (await store.page(ALL))[0][0].body == history()[0].data
+
+
+async def test_who_placed_a_hold_is_not_erased_while_it_holds(place: LogPlace) -> None:
+    """Else nobody knew who must not release it, nor whose records it holds."""
+    then = "2020-01-01T00:00:00Z"
+    hers = HoldSelection(actor=PERSON.key, until=then)
+    holds = [(hers, OTHER), (HoldSelection(until=then), PERSON)]
+    async with place.open() as store:
+        for number, (selection, by) in enumerate(holds, start=1):
+            await append(store, [hold_placed(f"h{number}", selection, number, by=by)])
+            record = await store.record(number - 1)
+            assert record is not None
+            covering = (await read_holds(store)).covering(record)
+            assert covering is not None
+            assert covering.record == record.index
+        with pytest.raises(RefusedError, match="a legal hold covers"):
+            await store.erase(replace(asked(), check=lambda hold: refuse_held(hold, frozenset())))
+
+
+async def test_what_an_erased_record_said_is_taken_to_match(place: LogPlace) -> None:
+    """A hold on the person or on their words covers what is left, and nothing that cannot match."""
+    selections = [
+        HoldSelection(actor=PERSON.key),
+        HoldSelection(text="flaps"),
+        HoldSelection(where='reason contains "flaps"'),
+        HoldSelection(actor=PERSON.key, node="elsewhere"),
+    ]
+    async with place.open() as store:
+        await append(store, history()[:1])
+        await store.erase(asked())
+        placed = [hold_placed(f"h{at}", one, at + 1) for at, one in enumerate(selections, start=1)]
+        await append(store, placed)
+        record = await store.record(0)
+        assert record is not None
+        holds = (await read_holds(store)).holds
+        assert [one.covers(record) for one in holds] == [True, True, True, False]
+
+
+async def test_an_erasure_that_was_not_finished_is_when_it_is_asked_for_again(
+    place: LogPlace,
+) -> None:
+    """As when somebody read the file all the time: nobody is told that there is nothing to do."""
+    async with place.open() as store:
+        await append(store, history())
+        await store.erase(asked())
+        await place.execute("UPDATE erasures SET is_done = (1 = 0)")
+        assert await store.unsaid_erasures() == []
+        await store.erase(replace(asked(), is_dry_run=True))
+        assert await store.unsaid_erasures() == []
+        assert (await store.erase(asked())).records == 0
+        assert len(await store.unsaid_erasures()) == 1
 
 
 async def test_who_comes_back_is_somebody_new(place: LogPlace) -> None:
@@ -300,6 +354,14 @@ def say(body: EventBody, sequence: int, *, place: int) -> StreamMessage:
         name: getattr(body, name) for name in ("action", "outcome", "actor", "reason", "details")
     }
     return message_of(an_event(sequence, emitter="auditor", **fields), place)
+
+
+def hold_placed(
+    name: str, selection: HoldSelection, sequence: int, *, by: Actor = OTHER
+) -> StreamMessage:
+    """The auditor's word that something is held."""
+    body = placed_event(name, selection, actor=by, reason="case 7", command_id=name)
+    return say(body, sequence, place=sequence)
 
 
 def event_of(stored: StoredRecord) -> Event:

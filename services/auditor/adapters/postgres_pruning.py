@@ -98,7 +98,7 @@ async def carry_out(connection: Connection[Row], pruning: Pruning, *, opened: Op
         pruning: As the log has recorded it.
         opened: Gives records as they were received: so holds select them.
     """
-    holds = holds_of(await opened(await _hold_records(connection)))
+    holds = holds_of(await opened(await hold_records(connection)))
     rows = await connection.fetch(f"{SELECT_STORED} WHERE idx = ANY($1)", list(pruning.indexes))
     records = {row[0]: read_record(row) for row in rows}
     leaves = removed_leaves(pruning, await opened(_in_order(records)), holds)
@@ -166,7 +166,8 @@ async def _number(connection: Connection[Row], one: Sighting) -> int:
     return int(await connection.fetchval(_POINT, *key) or 0)
 
 
-async def _hold_records(connection: Connection[Row]) -> list[StoredRecord]:
+async def hold_records(connection: Connection[Row]) -> list[StoredRecord]:
+    """Those that say what is held, oldest first, as they are kept."""
     rows = await connection.fetch(
         f"{SELECT_STORED} WHERE action = ANY($1) AND emitter = 'auditor' AND problem = '' "
         "ORDER BY idx",

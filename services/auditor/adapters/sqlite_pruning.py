@@ -83,7 +83,7 @@ def carry_out(connection: sqlite3.Connection, pruning: Pruning, *, opened: Opene
         pruning: As the log has recorded it.
         opened: Gives records as they were received: so holds select them.
     """
-    holds = holds_of(opened(_hold_records(connection)))
+    holds = holds_of(opened(hold_records(connection)))
     named = json_text(list(pruning.indexes))
     rows = connection.execute(
         f"SELECT {STORED} FROM records WHERE idx IN (SELECT value FROM json_each(?))",  # noqa: S608
@@ -145,7 +145,8 @@ def _number(connection: sqlite3.Connection, one: Sighting) -> int:
     return row[0] if row is not None else 0
 
 
-def _hold_records(connection: sqlite3.Connection) -> list[StoredRecord]:
+def hold_records(connection: sqlite3.Connection) -> list[StoredRecord]:
+    """Those that say what is held, oldest first, as they are kept."""
     marks = ",".join("?" * len(HOLD_ACTIONS))
     rows = connection.execute(
         f"SELECT {STORED} FROM records WHERE action IN ({marks}) "  # noqa: S608 # marks

@@ -72,8 +72,8 @@ class Asked:
     is_dry_run: bool
     seen: frozenset[Audience]
     """Audiences of which who asks may know how many records are concerned."""
-    check: Callable[[StoredRecord], None]
-    """Raises RefusedError if a record must stay as it is."""
+    check: Callable[[Hold | None], None]
+    """Given what holds a record of theirs when it is done; raises RefusedError if it must stay."""
 
 
 class Left(NamedTuple):

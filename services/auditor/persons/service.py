@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from services.auditor.persons.erasing import Asked, Sought, check_asked, refuse_held
-from services.auditor.retention.execution import read_holds
 from services.auditor.sight import SeenSpaces, Sight
 from services.auditor.store import LogStore
 from shared.adapters.callers import Caller
@@ -62,7 +61,6 @@ class ErasureDesk:
         check_asked(sought, reason=request.reason, is_dry_run=request.dry_run)
         async with self._turn:
             await self._recorded()
-            kept = await read_holds(self._log)
             seen = await self._sight.of(caller.name)
             if request.dry_run:
                 await self._note_trial(caller)
@@ -72,7 +70,7 @@ class ErasureDesk:
                 reason=request.reason,
                 is_dry_run=request.dry_run,
                 seen=seen,
-                check=lambda record: refuse_held(kept.covering(record), seen),
+                check=lambda hold: refuse_held(hold, seen),
             )
             erased = await self._log.erase(asked)
             await self._say()

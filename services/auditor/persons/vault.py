@@ -138,9 +138,12 @@ class Vault:
             for token, sealed in seals.items()
             if (word := self.unsealed(token, sealed)) is not None
         }
-        if len(self._words) + len(found) > MOST_KNOWN:
-            self._words = {}
-        self._words.update(found)
+        with self._lock:
+            if len(self._words) + len(found) > MOST_KNOWN:
+                self._words = {}
+            self._words |= {
+                token: word for token, word in found.items() if self.knows(subject_of(token))
+            }
         return found
 
     def unsealed(self, token: Token, sealed: bytes) -> bytes | None:

@@ -10,7 +10,8 @@ Rules:
  * A hold covers every record that matches everything it selects, of every audience, and also those
    that come later.
  * What cannot be known of a record any more is taken to match: in doubt it is held.
- * A hold is released by somebody else than who placed it.
+ * A hold is released by somebody else than who placed it.  So the record that placed it is held
+   too: without its words nobody knew who that was, or what is held.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import msgspec
 from services.auditor.disclosure import audience_of
 from services.auditor.expressions import Expression, UnreadableExpressionError, parse_expression
 from services.auditor.matching import has_text, matches, record_document, values_at
+from services.auditor.persons.tokens import is_token_text
 from services.auditor.query import StoredRecord
 from services.auditor.records import (
     UnbelievableError,
@@ -95,7 +97,14 @@ class KeptHolds:
         if not self.holds:
             return None
         facts = _facts_of(record)
-        return next((one for one in self.holds if _covers(one, facts, record)), None)
+        return next(
+            (
+                one
+                for one in self.holds
+                if one.record == record.index or _covers(one, facts, record)
+            ),
+            None,
+        )
 
     def first_covered(self, records: Iterable[StoredRecord]) -> tuple[Hold, int] | None:
         """The first of some records that is held, by its index, and by what."""
@@ -294,7 +303,7 @@ def _facts_of(record: StoredRecord) -> _Facts:
         action=body.action or (origin.action if origin is not None else ""),
         licences=_licences(body),
         equal={
-            "actor": body.actor.key if body.actor is not None else "",
+            "actor": _known(body.actor.key) if body.actor is not None else "",
             "package": body.package,
             "node": node,
             "deployment": body.deployment,
@@ -302,6 +311,11 @@ def _facts_of(record: StoredRecord) -> _Facts:
             "correlation": body.correlation,
         },
     )
+
+
+def _known(text: str) -> str | None:
+    """The text; None: it was erased."""
+    return None if is_token_text(text) else text
 
 
 def _facts_of_leaf(record: StoredRecord) -> _Facts:
@@ -342,7 +356,7 @@ def _fits(glob: str, values: Sequence[str] | None) -> bool:
 
 def _holds_text(hold: Hold, record: StoredRecord) -> bool:
     text = hold.selection.text
-    if (hold.where is None and not text) or record.body is None:
+    if (hold.where is None and not text) or record.body is None or record.is_erased:
         return True
     document = record_document(
         index=record.index,
@@ -356,14 +370,14 @@ def _holds_text(hold: Hold, record: StoredRecord) -> bool:
     return not text or has_text(document, text)
 
 
-def _licences(body: EventBody) -> tuple[str, ...]:
-    """As records are found by their licence, and each expression of several."""
+def _licences(body: EventBody) -> tuple[str, ...] | None:
+    """As records are found by their licence, and each expression of several; None: erased."""
     said: Any = body.details.get("licence", "")
     if isinstance(said, str) and said:
-        return (said,)
+        return None if is_token_text(said) else (said,)
     declared = values_at(body.details, ("running", "licence", "declared"))
     each = sorted({one for one in declared if one and isinstance(one, str)})
-    return ("; ".join(each), *each)
+    return None if any(map(is_token_text, each)) else ("; ".join(each), *each)
 
 
 def _time_us(text: str, record: StoredRecord) -> int:

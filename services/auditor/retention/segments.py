@@ -108,19 +108,7 @@ def render_segment(head: SegmentHead, records: Iterable[StoredRecord]) -> bytes:
     """The file."""
     encoder = msgspec.json.Encoder(order="sorted")
     lines = [encoder.encode(head)]
-    lines += [
-        encoder.encode(
-            SegmentRecord(
-                index=one.index,
-                leaf=one.leaf.decode(),
-                body=one.body,
-                received_us=one.received_us,
-                stream_sequence=one.stream_sequence,
-                problem=one.problem,
-            )
-        )
-        for one in records
-    ]
+    lines += [encoder.encode(_archived(one)) for one in records]
     return gzip.compress(b"\n".join(lines) + b"\n", compresslevel=6, mtime=0)
 
 
@@ -161,9 +149,29 @@ def verify_segment(data: bytes, *, key_of: Callable[[SegmentHead], VerifierKey])
     return found
 
 
+def has_records(data: bytes, records: Iterable[StoredRecord], *, key: VerifierKey) -> bool:
+    """Whether a file is a segment of these records, as they are kept, that the key vouches for."""
+    try:
+        found = verify_segment(data, key_of=lambda _: key)
+    except SegmentError:
+        return False
+    return found.records == [_archived(one) for one in records]
+
+
 def tile_path(path: Sequence[Hash]) -> tuple[str, ...]:
     """Of a whole tile, from the audit path of any leaf in it."""
     return tuple(one.hex() for one in path[TILE_LEVELS:])
+
+
+def _archived(record: StoredRecord) -> SegmentRecord:
+    return SegmentRecord(
+        index=record.index,
+        leaf=record.leaf.decode(),
+        body=record.body,
+        received_us=record.received_us,
+        stream_sequence=record.stream_sequence,
+        problem=record.problem,
+    )
 
 
 def _read(data: bytes) -> tuple[SegmentHead, Iterator[bytes]]:

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from asyncpg import Connection, Record
 
 from services.auditor.adapters.log_rows import STORED, json_text
+from services.auditor.adapters.postgres_pruning import hold_records
 from services.auditor.adapters.postgres_rows import read_record
 from services.auditor.adapters.postgres_session import Session, committing
 from services.auditor.persons.adapters.postgres_masking import rewrite
@@ -17,6 +18,7 @@ from services.auditor.persons.adapters.postgres_persons import NAMESPACE, with_w
 from services.auditor.persons.adapters.sqlite_erasure import OTHER_COLUMNS
 from services.auditor.persons.erasing import Asked, Erased, Eraser, erase_event, said_persons
 from services.auditor.persons.vault import Vault
+from services.auditor.retention.holds import holds_of
 from shared.contracts.events import EventBody
 
 READ_AT_ONCE: Final = 2_000
@@ -42,7 +44,10 @@ async def erase(session: Session, vault: Vault, asked: Asked) -> Erased:
     Raises:
         RefusedError: Something of it is held; nothing is changed.
     """
+    if not asked.is_dry_run:
+        await finish_erasures(session, vault)
     database = session.connection
+    holds = holds_of(await with_words(database, vault, await hold_records(database)))
     eraser = Eraser(vault, asked, vault.keyless_tokens())
     token: str = ""
     while found := await database.fetch(_WORDS, token, READ_AT_ONCE):
@@ -52,7 +57,12 @@ async def erase(session: Session, vault: Vault, asked: Asked) -> Erased:
     index = -1
     while found := await database.fetch(_EVERY, index, READ_AT_ONCE):
         for row in found:
-            index = await _take(database, vault, asked, eraser, tuple(row))
+            stored, actor = read_record(row[:_STORED_COLUMNS]), row[_STORED_COLUMNS]
+            others = "\n".join(row[_STORED_COLUMNS + 1 :])
+            if eraser.take(stored, actor, others):
+                (opened,) = await with_words(database, vault, [stored])
+                asked.check(holds.covering(opened))
+            index = stored.index
         await _beat(session)
     erased = eraser.finish()
     if asked.is_dry_run or not erased.has_anything:
@@ -93,16 +103,6 @@ async def unsaid_erasures(connection: Connection[Record]) -> list[tuple[int, Eve
         "SELECT number, statement FROM erasures WHERE is_done ORDER BY number"
     )
     return [(number, _STATEMENT.decode(statement)) for number, statement in found]
-
-
-async def _take(
-    database: Connection[Record], vault: Vault, asked: Asked, eraser: Eraser, row: tuple[Any, ...]
-) -> int:
-    stored, actor = read_record(row[:_STORED_COLUMNS]), row[_STORED_COLUMNS]
-    others = "\n".join(row[_STORED_COLUMNS + 1 :])
-    if eraser.take(stored, actor, others):
-        asked.check((await with_words(database, vault, [stored]))[0])
-    return stored.index
 
 
 async def _beat(session: Session) -> None:

@@ -15,10 +15,12 @@ import msgspec
 
 from services.auditor.adapters.log_rows import STORED, json_text, stored_record
 from services.auditor.adapters.sqlite_database import transaction
+from services.auditor.adapters.sqlite_pruning import hold_records
 from services.auditor.persons.adapters.sqlite_masking import empty_write_ahead_log, rewrite
 from services.auditor.persons.adapters.sqlite_persons import forget_persons, with_words
 from services.auditor.persons.erasing import Asked, Erased, Eraser, erase_event, said_persons
 from services.auditor.persons.vault import Vault
+from services.auditor.retention.holds import holds_of
 from shared.contracts.events import EventBody
 
 OTHER_COLUMNS: Final = "emitter, event_id, package, node, deployment, correlation"
@@ -34,7 +36,11 @@ def erase(
 
     Raises:
         RefusedError: Something of it is held; nothing is changed.
+        StoreFaultError: It is not finished; whoever asks again, or the next start, finishes it.
     """
+    if not asked.is_dry_run:
+        finish_erasures(log, persons, vault)
+    holds = holds_of(with_words(log, vault, hold_records(log)))
     eraser = Eraser(vault, asked, vault.keyless_tokens())
     for token, words in log.execute("SELECT token, words FROM sealed"):
         eraser.take_words(token, words)
@@ -42,7 +48,7 @@ def erase(
         stored, actor = stored_record(row[:_STORED_COLUMNS]), row[_STORED_COLUMNS]
         others = "\n".join(row[_STORED_COLUMNS + 1 :])
         if eraser.take(stored, actor, others):
-            asked.check(with_words(log, vault, [stored])[0])
+            asked.check(holds.covering(with_words(log, vault, [stored])[0]))
     erased = eraser.finish()
     if asked.is_dry_run or not erased.has_anything:
         return erased

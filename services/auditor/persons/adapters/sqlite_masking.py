@@ -58,7 +58,7 @@ def empty_write_ahead_log(log: sqlite3.Connection) -> None:
     if is_busy:
         raise StoreFaultError(
             "the log's write-ahead log cannot be emptied while its file is read: it holds what "
-            "was erased until then, and is emptied at the next start of the auditor"
+            "was erased until then; erase again when nobody reads it, or start the auditor anew"
         )
 
 

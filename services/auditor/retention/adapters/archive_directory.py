@@ -18,7 +18,7 @@ ResultT = TypeVar("ResultT")
 
 
 class ArchiveDirectory:
-    """One directory; its files are never replaced by others."""
+    """One directory."""
 
     def __init__(self, path: Path) -> None:
         self.path: Final = path
@@ -26,8 +26,7 @@ class ArchiveDirectory:
     async def keep(self, name: str, data: bytes) -> str:
         """The segment is on disk and was read back when this returns; its SHA-256.
 
-        One of that name that is there already stays, and its digest is given: it has the same
-        records.
+        One of that name that was there already is replaced.
 
         Raises:
             StoreFaultError: It cannot be kept, or what is read is not what was written.
@@ -44,9 +43,6 @@ class ArchiveDirectory:
 
     def _keep(self, name: str, data: bytes) -> str:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        known = self._read(name)
-        if known is not None:
-            return sha256_hex(known)
         replace_file(self.path / name, data)
         if self._read(name) != data:
             raise StoreFaultError(f"{self.path / name}: what is read is not what was written")
