@@ -250,9 +250,8 @@ async def test_what_is_held_is_not_erased(place: LogPlace) -> None:
 
 async def test_who_placed_a_hold_is_not_erased_while_it_holds(place: LogPlace) -> None:
     """Else nobody knew who must not release it, nor whose records it holds."""
-    then = "2020-01-01T00:00:00Z"
-    hers = HoldSelection(actor=PERSON.key, until=then)
-    holds = [(hers, OTHER), (HoldSelection(until=then), PERSON)]
+    hers, nobodys = HoldSelection(actor=PERSON.key, node="n9"), HoldSelection(node="n9")
+    holds = [(hers, OTHER), (nobodys, PERSON)]
     async with place.open() as store:
         for number, (selection, by) in enumerate(holds, start=1):
             await append(store, [hold_placed(f"h{number}", selection, number, by=by)])
