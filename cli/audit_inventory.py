@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 import msgspec
 from cyclopts import Parameter
@@ -14,13 +14,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cli.console import CredentialsOption, JsonFlag, emit, plain, progress, refusing, run
+from cli.console import CredentialsOption, JsonFlag, emit, plain, refusing, run
+from cli.log_pages import every_page
 from cli.moments import parse_moment
 from cli.people import Names, read_names, render_actor
 from cli.session import connected
 from services.auditor.inventory import differing
 from shared.adapters.bus import Bus
-from shared.contracts.base import Endpoint
 from shared.contracts.events import Actor
 from shared.contracts.inventory import (
     FIND_RUNS,
@@ -37,13 +37,10 @@ from shared.contracts.inventory import (
 from shared.errors import Reason, RefusedError
 from shared.validation import convert_document
 
-PATIENCE_SECONDS: Final = 30.0
 SHOWN_DIGITS: Final = 12
 
 TimeArgument = Annotated[str, Parameter(help="Ago (1h, 7d), a date, or RFC 3339.")]
 NodeOption = Annotated[str, Parameter(help="Only this node.")]
-QuestionT = TypeVar("QuestionT", GetInventory, FindRuns)
-PageT = TypeVar("PageT", InventoryShown, RunsFound)
 
 
 class PlaceDifference(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,7 +131,7 @@ def ran(
 
     async def asked() -> RunsFound:
         async with connected(credentials) as bus:
-            pages = await _pages(bus, FIND_RUNS, request, lambda page: len(page.runs))
+            pages = await every_page(bus, FIND_RUNS, request, lambda page: len(page.runs))
         runs = tuple(one for page in pages for one in page.runs)
         return msgspec.structs.replace(pages[-1], runs=runs, next=None)
 
@@ -144,25 +141,9 @@ def ran(
 async def inventory_at(bus: Bus, at: str, node: str) -> InventoryShown:
     """What ran at a moment, all pages together."""
     request = convert_document({"at": at, "node": node}, GetInventory, what="audit as-of")
-    pages = await _pages(bus, GET_INVENTORY, request, lambda page: len(page.hook_points))
+    pages = await every_page(bus, GET_INVENTORY, request, lambda page: len(page.hook_points))
     found = tuple(one for page in pages for one in page.hook_points)
     return msgspec.structs.replace(pages[-1], hook_points=found, next=None)
-
-
-async def _pages(
-    bus: Bus,
-    endpoint: Endpoint[QuestionT, PageT],
-    question: QuestionT,
-    count: Callable[[PageT], int],
-) -> list[PageT]:
-    """All pages, the last one last."""
-    pages: list[PageT] = []
-    with progress("looking through the log") as advance:
-        while not pages or pages[-1].next is not None:
-            asked = msgspec.structs.replace(question, after=pages[-1].next if pages else None)
-            pages.append(await bus.request(endpoint, asked, timeout_seconds=PATIENCE_SECONDS))
-            advance(sum(map(count, pages)))
-    return pages
 
 
 def required_moment(text: str, *, path: str) -> str:

@@ -13,7 +13,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cli.console import CredentialsOption, JsonFlag, plain, progress, refusing, run
+from cli.console import CredentialsOption, JsonFlag, plain, refusing, run
+from cli.log_pages import every_page
 from cli.report_options import (
     OutOption,
     ReportFormat,
@@ -41,7 +42,6 @@ from shared.contracts.licence_reports import (
 from shared.errors import Reason, RefusedError
 from shared.validation import convert_document
 
-PATIENCE_SECONDS: Final = 60.0
 _LABEL: Final = re.compile(r"(!?)([^=!]+)(?:(!?=)(.*))?")
 
 
@@ -83,13 +83,7 @@ def licences(
 
 async def reported(bus: Bus, request: ReportLicences) -> LicenceReport:
     """The whole report, all pages together."""
-    pages: list[LicenceReport] = []
-    with progress("looking through the log") as advance:
-        while not pages or pages[-1].next:
-            asked = msgspec.structs.replace(request, after=pages[-1].next if pages else "")
-            page = await bus.request(REPORT_LICENCES, asked, timeout_seconds=PATIENCE_SECONDS)
-            pages.append(page)
-            advance(sum(len(one.rows) for one in pages))
+    pages = await every_page(bus, REPORT_LICENCES, request, lambda page: len(page.rows))
     rows = tuple(row for page in pages for row in page.rows)
     return msgspec.structs.replace(pages[-1], rows=rows)
 

@@ -4,29 +4,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
 
-from cli.audit_inventory import (
-    PATIENCE_SECONDS,
-    NodeOption,
-    TimeArgument,
-    inventory_at,
-    required_moment,
-)
+from cli.audit_inventory import NodeOption, TimeArgument, inventory_at, required_moment
 from cli.console import CredentialsOption, JsonFlag, refusing, run, say
-from cli.moments import parse_moment
+from cli.log_pages import every_page
 from cli.package_notice import hand_out
+from cli.report_options import parse_range
 from cli.session import connected
 from shared.adapters.bus import Bus
 from shared.contracts.inventory import GET_RANGE, GetRange, InventoryShown, RangeShown
 from shared.contracts.sbom import BillFormat
 from shared.errors import Reason, RefusedError
-from shared.moments import render_time
 from shared.sbom.running import RanThen, ran_between, ran_then
 from shared.sbom.running_documents import RUNNING_DOCUMENTS
 from shared.validation import convert_document
@@ -64,16 +57,9 @@ def sbom(
             rule = "say one moment, or a range of time (--since, --until)"
             raise RefusedError(rule, [Reason(path="TIME", rule=rule)])
         at = required_moment(time, path="TIME") if time else ""
-        now = datetime.now(UTC)
-        wanted = convert_document(
-            {
-                "since": parse_moment(since, now=now, path="--since"),
-                "until": parse_moment(until, now=now, path="--until") or render_time(now),
-                "node": node,
-            },
-            GetRange,
-            what="audit sbom",
-        )
+        begin, end = parse_range(since, until)
+        fields = {"since": begin, "until": end, "node": node}
+        wanted = convert_document(fields, GetRange, what="audit sbom")
 
     async def asked() -> tuple[InventoryShown | RangeShown, RanThen]:
         async with connected(credentials) as bus:
@@ -95,13 +81,9 @@ def sbom(
 
 async def _between(bus: Bus, wanted: GetRange) -> tuple[RangeShown, RanThen]:
     """All pages together; they are of the log as it was at the first."""
-    first = page = await bus.request(GET_RANGE, wanted, timeout_seconds=PATIENCE_SECONDS)
-    chains = list(first.chains)
-    while page.next:
-        following = msgspec.structs.replace(wanted, after=page.next)
-        page = await bus.request(GET_RANGE, following, timeout_seconds=PATIENCE_SECONDS)
-        chains += page.chains
-    shown = msgspec.structs.replace(first, chains=tuple(chains), next="")
+    pages = await every_page(bus, GET_RANGE, wanted, lambda page: len(page.chains))
+    first, chains = pages[0], tuple(one for page in pages for one in page.chains)
+    shown = msgspec.structs.replace(first, chains=chains, next="")
     ran = ran_between(
         chains,
         since=first.since,
