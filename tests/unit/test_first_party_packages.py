@@ -170,3 +170,10 @@ def test_a_header_from_elsewhere_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(RefusedError, match="sources are not complete"):
         build_package(folder)
+
+
+def test_packets_are_read_by_the_same_lines_in_every_package() -> None:
+    """Each archive has its complete source, so each has a copy: what one mends all have."""
+    copies = {(PACKAGES / name / "transport.h").read_bytes() for name in PACKETS}
+
+    assert len(copies) == 1
