@@ -13,7 +13,7 @@ import pytest
 from msgspec import structs
 
 from services.auditor.query import StoredRecord, parse_query
-from services.auditor.retention.holds import HOLD_ACTIONS, holds_of, placed_event
+from services.auditor.retention.holds import HOLD_ACTIONS, check_release, holds_of, placed_event
 from services.auditor.searching import parse_search
 from shared.contracts.audit import LIST_RECORDS, ListRecords, StreamRecords
 from shared.contracts.events import PUBLIC, Actor
@@ -195,3 +195,14 @@ async def test_the_command_places_shows_and_releases(buses: Buses, tmp_path: Pat
         assert own.status == 2
         other = await run_l3af("audit", "hold", "release", hold, credentials=bob)
         assert other.status == 0
+
+
+def test_a_new_key_makes_nobody_another_principal() -> None:
+    """Who placed a hold cannot release it by a key that they got later."""
+    body = placed_event("h", HoldSelection(), actor=ANN, reason="", command_id="h", principal="ann")
+    message = message_of(an_event(1, emitter="auditor", **fields_of(body)), 1)
+    kept = holds_of([StoredRecord(0, b"", message.data, 0, 1, "")])
+    for key, name in ((ANN.key, "bob"), ("U" * 56, "ann")):
+        with pytest.raises(RefusedError, match="somebody else releases it"):
+            check_release(kept, "h", by=key, principal=name, seen=frozenset({PUBLIC}))
+    assert check_release(kept, "h", by=BOB.key, principal="bob", seen=frozenset({PUBLIC})).id == "h"

@@ -77,6 +77,8 @@ class Hold:
     placed_at: str
     placed_by: str
     reason: str = ""
+    principal: str = ""
+    """Name of whoever placed it: with another key they are no other principal."""
 
     def covers(self, record: StoredRecord) -> bool:
         """Whether the record must not be removed."""
@@ -204,13 +206,16 @@ def check_place(command: PlaceHold, kept: KeptHolds, *, sees_spaces: bool) -> No
         raise HoldError("the hold cannot be placed", problems)
 
 
-def check_release(kept: KeptHolds, name: str, *, by: str, seen: frozenset[Audience]) -> Hold:
+def check_release(
+    kept: KeptHolds, name: str, *, by: str, principal: str, seen: frozenset[Audience]
+) -> Hold:
     """The hold that `by` may release.
 
     Args:
         kept: As the log has it.
         name: Of the hold.
         by: Key of the principal that releases it.
+        principal: Its name.
         seen: Audiences that it sees; there is no hold of others.
 
     Raises:
@@ -220,7 +225,7 @@ def check_release(kept: KeptHolds, name: str, *, by: str, seen: frozenset[Audien
     if hold is None:
         reason = Reason(path="hold", rule="is no hold in force", got=name)
         raise HoldError("there is no such hold in force", [reason], code="not_found")
-    if hold.placed_by == by:
+    if by == hold.placed_by or (hold.principal and principal == hold.principal):
         rule = "is released by another principal than the one that placed it"
         reason = Reason(path="hold", rule=rule, got=name, allowed="any other principal's key")
         raise HoldError(f"hold {name} is yours: somebody else releases it", [reason])
@@ -228,9 +233,15 @@ def check_release(kept: KeptHolds, name: str, *, by: str, seen: frozenset[Audien
 
 
 def placed_event(
-    name: str, selection: HoldSelection, *, actor: Actor, reason: str, command_id: str
+    name: str,
+    selection: HoldSelection,
+    *,
+    actor: Actor,
+    reason: str,
+    command_id: str,
+    principal: str = "",
 ) -> EventBody:
-    """`details`: `hold` and what it selects."""
+    """`details`: `hold`, what it selects, and the name of whoever placed it."""
     return EventBody(
         action=HOLD_PLACED,
         outcome="accepted",
@@ -238,7 +249,11 @@ def placed_event(
         reason=reason,
         correlation=command_id,
         after=canonical_digest(selection),
-        details={"hold": name, "selection": msgspec.to_builtins(selection)},
+        details={
+            "hold": name,
+            "selection": msgspec.to_builtins(selection),
+            "principal": principal,
+        },
     )
 
 
@@ -286,6 +301,7 @@ def _placed(event: Event, name: str, by: str, index: int) -> Hold:
         placed_at=event.time,
         placed_by=by,
         reason=event.data.reason,
+        principal=str(event.data.details.get("principal", "")),
     )
 
 

@@ -302,6 +302,7 @@ class HoldDesk:
             actor=caller.actor(),
             reason=command.reason,
             command_id=command_id,
+            principal=caller.name,
         )
         reply = HoldPlaced(command_id=command_id, hold=command_id)
         return Decision(reply=reply, events=(body,), audience=audience)
@@ -318,7 +319,7 @@ class HoldDesk:
     ) -> Decision[HoldReleased]:
         kept = await read_holds(self._log)
         seen = await self._sight.of(caller.name)
-        hold = check_release(kept, command.hold, by=caller.key, seen=seen)
+        hold = check_release(kept, command.hold, by=caller.key, principal=caller.name, seen=seen)
         body = released_event(
             hold, actor=caller.actor(), reason=command.reason, command_id=command_id
         )
