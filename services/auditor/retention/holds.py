@@ -98,15 +98,9 @@ class KeptHolds:
         """The first hold that covers a record; None: it is not held."""
         if not self.holds:
             return None
-        facts = _facts_of(record)
-        return next(
-            (
-                one
-                for one in self.holds
-                if one.record == record.index or _covers(one, facts, record)
-            ),
-            None,
-        )
+        facts, at = _facts_of(record), record.index
+        covering = (one for one in self.holds if at == one.record or _covers(one, facts, record))
+        return next(covering, None)
 
     def first_covered(self, records: Iterable[StoredRecord]) -> tuple[Hold, int] | None:
         """The first of some records that is held, by its index, and by what."""
