@@ -98,6 +98,11 @@ async def test_a_publication_is_one_event_that_names_signer_and_licences(stage: 
                 }
             ],
         },
+        "licence_facts": {
+            "licence": "GPL-2.0-only OR BSD-2-Clause",
+            "platforms": ["linux"],
+            "tags": [{"group": "docs", "path": "README.md", "tag": "GPL-2.0-only OR BSD-2-Clause"}],
+        },
     }
 
 

@@ -17,11 +17,11 @@ import pytest
 from cli.package_build import BuiltPackage
 from shared.contracts.node import GET_CHAINS, GetChains
 from shared.contracts.package_manifest import PackageManifest
-from shared.contracts.package_tests import PackageTested, RunPackageTests, TrialLimits
+from shared.contracts.package_tests import MAX_TESTS, PackageTested, RunPackageTests, TrialLimits
 from shared.contracts.reviews import GET_REVIEW, PROMOTE_PACKAGE, GetReview, PromotePackage
 from tests.support.catalog_process import ROOT, a_built_package
 from tests.support.node_fleets import NODE, a_fleet
-from tests.support.verifying_fleets import PACKAGE, VerifyingFleet, with_tests
+from tests.support.verifying_fleets import PACKAGE, VerifyingFleet, own_tests, with_tests
 
 pytestmark = pytest.mark.kernel
 
@@ -76,7 +76,7 @@ async def test_what_passes_on_the_kernel_is_released(fleet: VerifyingFleet) -> N
     assert (shown.channels, shown.kernels) == (("stable",), (platform.release(),))
     (node,) = shown.nodes
     assert (node.node, node.state, node.kernel) == (NODE, "passed", platform.release())
-    assert len(node.results) == 4
+    assert len(node.results) == len(own_tests(a_built_package(PACKAGE)))
     assert all(one.has_passed and one.verified_instructions for one in node.results)
     assert all(one.ns_per_packet > 0 and not one.problem for one in node.results)
     assert await _said(fleet, "package.release", 1) == [("", "succeeded")]
@@ -149,7 +149,8 @@ async def test_publishing_can_be_watched(fleet: VerifyingFleet) -> None:
 
     assert (published.status, shown.status) == (0, 0)
     assert published.document["state"] == "released"
-    assert len(published.document["nodes"][0]["results"]) == 4
+    count = len(own_tests(a_built_package(PACKAGE)))
+    assert len(published.document["nodes"][0]["results"]) == count
     line = f"Linux {platform.release()}"
     assert line in shown.output
     assert "instructions" in shown.output
@@ -160,7 +161,9 @@ async def test_a_trial_that_takes_too_long_has_failed(tmp_path: Path) -> None:
     """It is ended, the node reports it, and no process is left behind."""
     async with a_fleet(tmp_path, HastyFleet) as hasty:
         await hasty.start_and_register()
-        await hasty.publish(with_tests(a_built_package(PACKAGE), copies=60))
+        package = a_built_package(PACKAGE)
+        copies = MAX_TESTS // len(own_tests(package))
+        await hasty.publish(with_tests(package, copies=copies))
 
         shown = await hasty.until_matrix("failed")
 
@@ -235,7 +238,8 @@ async def test_two_kernels_demanded_are_two_kernels(two: TwoKernelFleet) -> None
 
 async def test_a_node_that_is_killed_begins_again(fleet: VerifyingFleet) -> None:
     """Its trial ends with it, nobody is told a verdict, and it is asked again when it is back."""
-    await fleet.publish(with_tests(a_built_package(PACKAGE), copies=8))
+    package = with_tests(a_built_package(PACKAGE), copies=5)
+    await fleet.publish(package)
     await fleet.until_node_is("running")
     await fleet.publisher.request(GET_CHAINS.at(node=NODE), GetChains())  # it works on meanwhile
     fleet.stop(signal.SIGKILL)
@@ -246,7 +250,7 @@ async def test_a_node_that_is_killed_begins_again(fleet: VerifyingFleet) -> None
     fleet.start()
 
     shown = await fleet.until_matrix("released")
-    assert len(shown.nodes[0].results) == 32
+    assert len(shown.nodes[0].results) == len(own_tests(package))
     assert fleet.outcomes("package.verify") == [(NODE, "succeeded")]
 
 

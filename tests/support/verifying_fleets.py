@@ -161,10 +161,14 @@ class VerifyingFleet(Fleet):
         return [(e.data.node, e.data.outcome) for e in self.events if e.data.action == action]
 
 
+def own_tests(built: BuiltPackage) -> tuple[PackageTest, ...]:
+    """The tests that the package has."""
+    return msgspec.json.decode(unpack_archive(built.archive)[TESTS_FILE], type=PackageTests).tests
+
+
 def with_tests(built: BuiltPackage, *, wrong: bool = False, copies: int = 1) -> BuiltPackage:
     """The package with its tests several times over; in a wrong one each expects `aborted`."""
-    files = unpack_archive(built.archive)
-    tests = msgspec.json.decode(files[TESTS_FILE], type=PackageTests).tests
+    files, tests = unpack_archive(built.archive), own_tests(built)
     files[TESTS_FILE] = write_tests(
         _wrong(renamed) if wrong else renamed
         for copy in range(copies)
