@@ -17,7 +17,6 @@ from services.auditor.compliance.cases import Case
 from services.auditor.compliance.facts import (
     COMPLIANCE_ACTIONS,
     ComplianceFact,
-    is_erasure,
     read_fact,
 )
 from services.auditor.compliance.life_cycles import findings_at
@@ -32,7 +31,6 @@ RECORDS_AT_ONCE: Final = 16_384
 """Numbers of records that are looked through for such records at once."""
 ANSWERS_KEPT: Final = 16
 _ACTIONS: Final = tuple(sorted({one for some in COMPLIANCE_ACTIONS.values() for one in some}))
-_LISTENED: Final = (*_ACTIONS, ERASE_ACTION)
 
 
 class ReadLog(Protocol):
@@ -85,8 +83,8 @@ class ComplianceLog:
         self._facts: Final[list[ComplianceFact]] = []
         self._unread: Final[list[Audience]] = []
         self._position = 0
-        self._forgot = -1
-        """Number of the newest erasure that was followed."""
+        self._began = 0
+        """Size of the log when its first records were read: who was erased before was gone."""
         self._answers: Final[dict[tuple[frozenset[Audience], int | None], _Answer]] = {}
         self._turn: Final = asyncio.Lock()
 
@@ -112,25 +110,33 @@ class ComplianceLog:
 
     async def _read_on(self) -> None:
         while self._position < (size := self._log.size):
+            if not self._position:
+                self._began = size
             stop = min(self._position + RECORDS_AT_ONCE, size)
-            found = await self._log.of_actions(_LISTENED, first=self._position, stop=stop)
+            if await self._erased(stop):
+                self._forget()
+                continue
+            found = await self._log.of_actions(_ACTIONS, first=self._position, stop=stop)
             if found:
-                if self._forgets(found):
-                    continue
                 facts, unread = await asyncio.to_thread(_read, found)
                 self._facts.extend(facts)
                 self._unread.extend(unread)
             self._position = stop
 
-    def _forgets(self, found: list[StoredRecord]) -> bool:
-        """Whether a person was erased since: then everything is read anew, without their words."""
-        erasures = [one.index for one in found if is_erasure(one) and one.index > self._forgot]
-        if not erasures:
+    async def _erased(self, stop: int) -> bool:
+        """Whether the next records say that a person was erased since the first ones were read."""
+        first = max(self._position, self._began)
+        if first >= stop:
             return False
-        self._forgot, self._position = erasures[-1], 0
+        return bool(
+            await self._log.of_actions((ERASE_ACTION,), emitter="auditor", first=first, stop=stop)
+        )
+
+    def _forget(self) -> None:
+        """Everything is read anew, without the words of whoever was erased."""
+        self._position = 0
         for kept in (self._facts, self._unread, self._answers):
             kept.clear()
-        return True
 
     async def _cases(
         self, audiences: frozenset[Audience], at_us: int | None, now_us: int
@@ -154,8 +160,6 @@ def _read(found: list[StoredRecord]) -> tuple[list[ComplianceFact], list[Audienc
     facts: list[ComplianceFact] = []
     unread: list[Audience] = []
     for stored in found:
-        if is_erasure(stored):
-            continue
         fact = read_fact(stored)
         if fact is None:
             unread.append(audience_of(stored.leaf))

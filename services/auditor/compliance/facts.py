@@ -25,7 +25,6 @@ from shared.contracts.base import Message
 from shared.contracts.events import Audience, Event
 from shared.contracts.findings import ANNOTATE, RESOLVE
 from shared.contracts.licences import LicenceOutcome
-from shared.contracts.persons import ERASE_ACTION
 from shared.contracts.reviews import REVOKE
 from shared.contracts.waivers import WaiverScope
 from shared.event_size import LEFT_OUT
@@ -117,12 +116,6 @@ class ComplianceFact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     actor_role: str = ""
     reason: str = ""
     details: Details = Details()
-
-
-def is_erasure(stored: StoredRecord) -> bool:
-    """Whether the auditor says in it that a person was erased."""
-    event = try_event(stored.body) if stored.body is not None else None
-    return event is not None and (event.emitter, event.data.action) == ("auditor", ERASE_ACTION)
 
 
 def read_fact(stored: StoredRecord) -> ComplianceFact | None:
