@@ -52,13 +52,13 @@ class Deployment:
 
     def run_of(self, archive: str) -> Run | None:
         """The newest revision of that archive."""
-        found = [one for one in self.runs.values() if one.archive_sha256 == archive]
-        return found[-1] if found else None
+        newest_first = reversed(self.runs.values())
+        return next((one for one in newest_first if one.archive_sha256 == archive), None)
 
     def archive_of(self, version: str) -> str:
         """Of the newest revision of that version; empty: none is known."""
-        found = [one for one in self.runs.values() if one.version == version]
-        return found[-1].archive_sha256 if found else ""
+        newest_first = reversed(self.runs.values())
+        return next((one.archive_sha256 for one in newest_first if one.version == version), "")
 
 
 @dataclass(slots=True)
