@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -151,6 +151,26 @@ def pruned_row(index: int, leaf: bytes, *, received_us: int, stream_sequence: in
         "body": None,
     }
     return tuple(known.get(name, "") for name in COLUMNS)
+
+
+def pruned_rows(
+    records: Mapping[int, StoredRecord], leaves: Iterable[tuple[int, bytes]]
+) -> list[Row]:
+    """The rows of records of which these leaves remain.
+
+    Args:
+        records: As they are kept, by index.
+        leaves: Index and what remains.
+    """
+    return [
+        pruned_row(
+            index,
+            leaf,
+            received_us=records[index].received_us,
+            stream_sequence=records[index].stream_sequence,
+        )
+        for index, leaf in leaves
+    ]
 
 
 def channel_rows(state: LogState, changed: Iterable[Channel]) -> list[tuple[str, str, int, str]]:

@@ -13,7 +13,8 @@ from typing import Any, Final
 from asyncpg import Connection
 from asyncpg import Record as Row
 
-from services.auditor.adapters.log_rows import BLOCK_RECORDS, COLUMNS, pruned_row
+from services.auditor.adapters.log_rows import BLOCK_RECORDS, COLUMNS, pruned_rows
+from services.auditor.adapters.postgres_pages import read_actions
 from services.auditor.adapters.postgres_rows import (
     SELECT_STORED,
     postgres_values,
@@ -99,21 +100,12 @@ async def carry_out(connection: Connection[Row], pruning: Pruning, *, opened: Op
         opened: Gives records as they were received: so holds select them.
     """
     holds = holds_of(await opened(await hold_records(connection)))
-    rows = await connection.fetch(f"{SELECT_STORED} WHERE idx = ANY($1)", list(pruning.indexes))
-    records = {row[0]: read_record(row) for row in rows}
-    leaves = removed_leaves(pruning, await opened(_in_order(records)), holds)
-    await replace_rows(
-        connection,
-        [
-            pruned_row(
-                index,
-                leaf,
-                received_us=records[index].received_us,
-                stream_sequence=records[index].stream_sequence,
-            )
-            for index, leaf in leaves
-        ],
+    rows = await connection.fetch(
+        f"{SELECT_STORED} WHERE idx = ANY($1) ORDER BY idx", list(pruning.indexes)
     )
+    records = {row[0]: read_record(row) for row in rows}
+    leaves = removed_leaves(pruning, await opened(list(records.values())), holds)
+    await replace_rows(connection, pruned_rows(records, leaves))
     await forget_places(connection, said_of_places(records[index] for index, _ in leaves))
     await connection.execute(
         "INSERT INTO prunings VALUES ($1, $2, $3, $4) ON CONFLICT (record) DO NOTHING",
@@ -156,10 +148,6 @@ async def forget_places(connection: Connection[Row], said: Sequence[Sighting]) -
     await make_spans(connection, points)
 
 
-def _in_order(records: dict[int, StoredRecord]) -> list[StoredRecord]:
-    return [records[index] for index in sorted(records)]
-
-
 async def _number(connection: Connection[Row], one: Sighting) -> int:
     place = one.place
     key = (place.node, place.netns, place.interface, place.hook, one.audience)
@@ -168,9 +156,4 @@ async def _number(connection: Connection[Row], one: Sighting) -> int:
 
 async def hold_records(connection: Connection[Row]) -> list[StoredRecord]:
     """Those that say what is held, oldest first, as they are kept."""
-    rows = await connection.fetch(
-        f"{SELECT_STORED} WHERE action = ANY($1) AND emitter = 'auditor' AND problem = '' "
-        "ORDER BY idx",
-        list(HOLD_ACTIONS),
-    )
-    return [read_record(row) for row in rows]
+    return await read_actions(connection, HOLD_ACTIONS, "auditor", 0, None)

@@ -13,9 +13,10 @@ from services.auditor.adapters.log_rows import (
     COLUMNS,
     STORED,
     json_text,
-    pruned_row,
+    pruned_rows,
     stored_record,
 )
+from services.auditor.adapters.sqlite_pages import read_actions
 from services.auditor.adapters.sqlite_timelines import make_spans
 from services.auditor.query import StoredRecord
 from services.auditor.retention.holds import HOLD_ACTIONS, holds_of
@@ -86,23 +87,13 @@ def carry_out(connection: sqlite3.Connection, pruning: Pruning, *, opened: Opene
     holds = holds_of(opened(hold_records(connection)))
     named = json_text(list(pruning.indexes))
     rows = connection.execute(
-        f"SELECT {STORED} FROM records WHERE idx IN (SELECT value FROM json_each(?))",  # noqa: S608
+        f"SELECT {STORED} FROM records WHERE idx IN (SELECT value FROM json_each(?)) "  # noqa: S608
+        "ORDER BY idx",
         (named,),
     )
     records = {row[0]: stored_record(row) for row in rows}
     leaves = removed_leaves(pruning, opened(list(records.values())), holds)
-    replace_rows(
-        connection,
-        [
-            pruned_row(
-                index,
-                leaf,
-                received_us=records[index].received_us,
-                stream_sequence=records[index].stream_sequence,
-            )
-            for index, leaf in leaves
-        ],
-    )
+    replace_rows(connection, pruned_rows(records, leaves))
     forget_places(connection, said_of_places(records[index] for index, _ in leaves))
     connection.execute(
         "INSERT OR REPLACE INTO prunings VALUES (?, ?, ?, ?)",
@@ -147,10 +138,4 @@ def _number(connection: sqlite3.Connection, one: Sighting) -> int:
 
 def hold_records(connection: sqlite3.Connection) -> list[StoredRecord]:
     """Those that say what is held, oldest first, as they are kept."""
-    marks = ",".join("?" * len(HOLD_ACTIONS))
-    rows = connection.execute(
-        f"SELECT {STORED} FROM records WHERE action IN ({marks}) "  # noqa: S608 # marks
-        "AND emitter = 'auditor' AND problem = '' ORDER BY idx",
-        HOLD_ACTIONS,
-    )
-    return [stored_record(row) for row in rows]
+    return read_actions(connection, HOLD_ACTIONS, "auditor", 0, None)
