@@ -102,7 +102,7 @@ async def auditing(
         maker = ReportMaker(
             log=store, buckets=buckets, outbox=outbox, spaces=spaces, health=watch.health
         )
-        desk = ReportDesk(maker, outbox, log=store, buckets=buckets, spaces=spaces, emitter=outbox)
+        desk = ReportDesk(maker, outbox, log=store, buckets=buckets, spaces=spaces)
         service = AuditorService(
             log=store,
             heads=heads,

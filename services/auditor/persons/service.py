@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from services.auditor.persons.erasing import Asked, Sought, check_asked, refuse_held
+from services.auditor.reading.execution import ReadingNotes
 from services.auditor.sight import SeenSpaces, Sight
 from services.auditor.store import LogStore
 from shared.adapters.callers import Caller
@@ -17,7 +17,6 @@ from shared.adapters.outbox import Outbox
 from shared.adapters.service_layer import Handler
 from shared.canonical import canonical_digest
 from shared.contracts.base import Endpoint
-from shared.contracts.events import EventBody
 from shared.contracts.persons import ERASE_PERSON, ErasePerson, PersonErased
 
 
@@ -43,6 +42,7 @@ class ErasureDesk:
         self._log: Final = log
         self._outbox: Final = outbox
         self._sight: Final = Sight(log, spaces)
+        self._notes: Final = ReadingNotes(outbox, spaces)
         self._recorded: Final = recorded
         self._turn: Final = asyncio.Lock()
 
@@ -63,7 +63,8 @@ class ErasureDesk:
             await self._recorded()
             seen = await self._sight.of(caller.name)
             if request.dry_run:
-                await self._note_trial(caller)
+                # Whoever asks how often somebody is spoken of reads the log.
+                await self._notes.note(caller, {"erasure_tried": True})
             asked = Asked(
                 sought=sought,
                 actor=caller.actor(),
@@ -87,13 +88,3 @@ class ErasureDesk:
             digest = canonical_digest(body.details["persons"])
             await self._outbox.emit(body, event_id=f"person-erase-{digest[:32]}")
             await self._log.mark_erasure_said(number)
-
-    async def _note_trial(self, caller: Caller) -> None:
-        """Whoever asks how often somebody is spoken of reads the log."""
-        body = EventBody(
-            action="log.read",
-            outcome="accepted",
-            actor=caller.actor(),
-            details={"erasure_tried": True},
-        )
-        await self._outbox.emit(body, event_id=f"log-read-{secrets.token_hex(16)}")

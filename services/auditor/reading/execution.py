@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from services.auditor.execution import Emitter
 from services.auditor.sight import SeenSpaces
 from services.auditor.told_readings import told_readings
 from shared.adapters.callers import Caller
-from shared.contracts.events import EventBody
+from shared.contracts.events import Audience, EventBody
 
 
 class ReadingNotes:
@@ -30,7 +30,17 @@ class ReadingNotes:
             FaultError: It could not be stored; then nothing is to be answered.
         """
         spaces = self._spaces.visible_to(caller.name) - self._spaces.open_to_all()
-        for told, audience in told_readings(details, spaces=spaces):
+        await self.tell(caller, told_readings(details, spaces=spaces))
+
+    async def tell(
+        self, caller: Caller, readings: Iterable[tuple[dict[str, Any], Audience]]
+    ) -> None:
+        """The same of a reading of which it is known what whom is told.
+
+        Raises:
+            FaultError: It could not be stored; then nothing is to be answered.
+        """
+        for told, audience in readings:
             body = EventBody(
                 action="log.read", outcome="accepted", actor=caller.actor(), details=told
             )

@@ -5,12 +5,10 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from services.auditor.execution import Emitter
 from services.auditor.page_readings import PageReadings
 from services.auditor.reading.execution import ReadingNotes
 from services.auditor.records import time_us_of
@@ -40,7 +38,7 @@ from shared.adapters.outbox import Outbox
 from shared.adapters.service_layer import Handler
 from shared.canonical import canonical_digest
 from shared.contracts.base import Endpoint
-from shared.contracts.events import Audience, EventBody
+from shared.contracts.events import Audience
 from shared.contracts.inventory import GET_RANGE, GetRange, RangeShown
 from shared.contracts.licence_reports import REPORT_LICENCES, LicenceReport, ReportLicences
 from shared.contracts.reports import (
@@ -85,19 +83,17 @@ class ReportDesk:
         log: LogStore,
         buckets: ReportBuckets,
         spaces: Telling,
-        emitter: Emitter,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Nothing is served yet."""
         self._maker: Final = maker
         self._buckets: Final = buckets
         self._spaces: Final = spaces
-        self._emitter: Final = emitter
         self._now: Final = now
         self._readings: Final = PageReadings()
         self._log: Final = log
         self._sight: Final = Sight(log, spaces)
-        self._notes: Final = ReadingNotes(emitter, spaces)
+        self._notes: Final = ReadingNotes(outbox, spaces)
         self._set: Final = outbox.command(
             SET_SCHEDULE, self._decide_setting, concerned=self._told_of_setting
         )
@@ -272,9 +268,4 @@ class ReportDesk:
     async def _note_reading(self, report: KeptReport, caller: Caller) -> None:
         """That a report is read is recorded before anything of it is given away."""
         is_open = report.space in self._spaces.open_to_all()
-        for told, audience in report_readings(report, is_open=is_open):
-            body = EventBody(
-                action="log.read", outcome="accepted", actor=caller.actor(), details=told
-            )
-            event_id = f"log-read-{secrets.token_hex(16)}"
-            await self._emitter.emit(body, event_id=event_id, audience=audience)
+        await self._notes.tell(caller, report_readings(report, is_open=is_open))
