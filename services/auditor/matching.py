@@ -32,6 +32,7 @@ from services.auditor.expressions import (
     Presence,
     Step,
 )
+from services.auditor.query import StoredRecord, received_at
 from shared.contracts.events import with_texts
 
 Document = Mapping[str, Any]
@@ -43,6 +44,17 @@ _TEXTS: Final[Mapping[str, Callable[[str, str], bool]]] = {
     "endswith": str.endswith,
     "matches": fnmatchcase,
 }
+
+
+def stored_document(stored: StoredRecord) -> Document:
+    """The same of a record as it is kept."""
+    return record_document(
+        index=stored.index,
+        body=stored.body,
+        received_at=received_at(stored.received_us),
+        stream_sequence=stored.stream_sequence,
+        problem=stored.problem,
+    )
 
 
 def record_document(

@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from services.auditor.expressions import Expression, UnreadableExpressionError, parse_expression
-from services.auditor.matching import has_text, matches, record_document
+from services.auditor.matching import has_text, matches, stored_document
 from services.auditor.query import (
     EQUAL_FILTERS,
     MAX_PAGE_BYTES,
@@ -29,7 +29,6 @@ from services.auditor.query import (
     StoredRecord,
     parse_query,
     reading_details,
-    received_at,
     render_record,
     spell_record,
 )
@@ -64,13 +63,7 @@ class Search:
         """Whether a record that the store found belongs to the answer."""
         if not self.is_scan:
             return True
-        document = record_document(
-            index=stored.index,
-            body=stored.body,
-            received_at=received_at(stored.received_us),
-            stream_sequence=stored.stream_sequence,
-            problem=stored.problem,
-        )
+        document = stored_document(stored)
         return (self.where is None or matches(self.where, document)) and (
             not self.text or has_text(document, self.text)
         )

@@ -25,14 +25,13 @@ import msgspec
 
 from services.auditor.disclosure import audience_of
 from services.auditor.expressions import Expression, UnreadableExpressionError, parse_expression
-from services.auditor.matching import has_text, matches, record_document, values_at
+from services.auditor.matching import has_text, matches, stored_document, values_at
 from services.auditor.persons.tokens import is_token_text
 from services.auditor.query import StoredRecord
 from services.auditor.records import (
     UnbelievableError,
     parse_event_subject,
     parse_time_us,
-    render_time_us,
     try_event,
 )
 from services.auditor.told_readings import NAMING
@@ -101,14 +100,6 @@ class KeptHolds:
         facts, at = _facts_of(record), record.index
         covering = (one for one in self.holds if at == one.record or _covers(one, facts, record))
         return next(covering, None)
-
-    def first_covered(self, records: Iterable[StoredRecord]) -> tuple[Hold, int] | None:
-        """The first of some records that is held, by its index, and by what."""
-        for record in records:
-            hold = self.covering(record)
-            if hold is not None:
-                return hold, record.index
-        return None
 
 
 def holds_of(stored: Iterable[StoredRecord]) -> KeptHolds:
@@ -368,13 +359,7 @@ def _holds_text(hold: Hold, record: StoredRecord) -> bool:
     text = hold.selection.text
     if (hold.where is None and not text) or record.body is None or record.is_erased:
         return True
-    document = record_document(
-        index=record.index,
-        body=record.body,
-        received_at=render_time_us(record.received_us),
-        stream_sequence=record.stream_sequence,
-        problem=record.problem,
-    )
+    document = stored_document(record)
     if hold.where is not None and not matches(hold.where, document):
         return False
     return not text or has_text(document, text)

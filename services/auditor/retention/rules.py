@@ -28,9 +28,8 @@ import msgspec
 from services.auditor.compliance.facts import COMPLIANCE_ACTIONS
 from services.auditor.disclosure import audience_of
 from services.auditor.expressions import Expression, UnreadableExpressionError, parse_expression
-from services.auditor.matching import matches, record_document
+from services.auditor.matching import matches, stored_document
 from services.auditor.query import StoredRecord
-from services.auditor.records import render_time_us
 from shared.canonical import canonical_digest
 from shared.contracts.errors import ErrorCode
 from shared.contracts.events import Actor, Envelope, EventBody
@@ -128,7 +127,7 @@ def deciding_rule(rules: Sequence[ReadyRule], record: StoredRecord) -> ReadyRule
         return None
     for one in rules:
         is_named = any(fnmatchcase(action, glob) for glob in one.rule.actions)
-        if is_named and (one.where is None or matches(one.where, _document(record))):
+        if is_named and (one.where is None or matches(one.where, stored_document(record))):
             return one if one.rule.keep_days is not None else None
     return None
 
@@ -201,15 +200,3 @@ def _said_by(leaf: bytes) -> tuple[str, str]:
         return "", ""
     action, _, _ = envelope.type.removeprefix(_TYPE_PREFIX).rpartition(".")
     return envelope.emitter, action
-
-
-def _document(record: StoredRecord) -> dict[str, object]:
-    return dict(
-        record_document(
-            index=record.index,
-            body=record.body,
-            received_at=render_time_us(record.received_us),
-            stream_sequence=record.stream_sequence,
-            problem=record.problem,
-        )
-    )

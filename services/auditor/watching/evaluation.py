@@ -23,9 +23,15 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from services.auditor.matching import Document, matches, record_document, values_at
+from services.auditor.matching import (
+    Document,
+    matches,
+    record_document,
+    stored_document,
+    values_at,
+)
 from services.auditor.query import StoredRecord
-from services.auditor.records import UnbelievableError, parse_time_us, render_time_us
+from services.auditor.records import UnbelievableError, parse_time_us
 from services.auditor.watching.rules import ReadyRule, is_outside
 from shared.contracts.audit import AuditRecord
 from shared.contracts.events import PUBLIC, Audience
@@ -178,13 +184,7 @@ class Watcher:
 
 def seen_stored(stored: StoredRecord, audience: Audience) -> SeenRecord:
     """A record as the log keeps it; `audience` is whom the server let it be told to."""
-    document = record_document(
-        index=stored.index,
-        body=stored.body,
-        received_at=render_time_us(stored.received_us),
-        stream_sequence=stored.stream_sequence,
-        problem=stored.problem,
-    )
+    document = stored_document(stored)
     return _seen(stored.index, audience, document, received_us=stored.received_us)
 
 
