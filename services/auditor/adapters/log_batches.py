@@ -92,12 +92,9 @@ class Batches:
         """
         if state.stream_sequence != given.after:
             raise StoreFaultError(f"what came before stream sequence {given.after} was not kept")
-        is_current = made is not None and made.generation == self._vault.generation
-        return (
-            made
-            if made is not None and is_current and made.base is state
-            else self.make(state, given)
-        )
+        if made is None or made.base is not state or made.generation != self._vault.generation:
+            return self.make(state, given)
+        return made
 
     def close(self) -> None:
         """What is being made is finished."""

@@ -36,13 +36,9 @@ _key_word: Final = lru_cache(maxsize=4096)(canonical_bytes)
 def masked_row(record: Record, row: tuple[Any, ...], vault: Vault, seals: Seals) -> tuple[Any, ...]:
     """The row of a record as it is kept; what it needs beside it is put into `seals`."""
     draft = record.draft
-    body = masked(
-        draft.message.data, draft.event, is_believed=not draft.problem, vault=vault, seals=seals
-    )
-    event = draft.event
-    if event is None or event.data.actor is None or not event.data.actor.key:
-        return (*row[:BODY_AT], body, *row[BODY_AT + 1 :])
-    actor = _name(event.data.actor.key, row[ACTOR_AT], vault, seals)
+    data, event = draft.message.data, draft.event
+    body = masked(data, event, is_believed=not draft.problem, vault=vault, seals=seals)
+    actor = _masked_actor(event, row[ACTOR_AT], vault, seals)
     return (*row[:BODY_AT], body, actor, *row[ACTOR_AT + 1 :])
 
 
@@ -54,9 +50,7 @@ def masked_kept(
         return body, actor
     event = try_event(body)
     changed = masked(body, event, is_believed=is_believed, vault=vault, seals=seals)
-    if event is None or event.data.actor is None or not event.data.actor.key:
-        return changed, actor
-    return changed, _name(event.data.actor.key, actor, vault, seals)
+    return changed, _masked_actor(event, actor, vault, seals)
 
 
 def masked(
@@ -130,8 +124,11 @@ def with_bodies(
     ]
 
 
-def _name(key: str, column: str, vault: Vault, seals: Seals) -> str:
-    """Who asked, as a column has it, which has `column` if nobody new can come to be known."""
+def _masked_actor(event: Event | None, column: str, vault: Vault, seals: Seals) -> str:
+    """Who asked, as a column has it: `column` if nobody did, or nobody new can come to be known."""
+    if event is None or event.data.actor is None or not event.data.actor.key:
+        return column
+    key = event.data.actor.key
     token = vault.token(key, _key_word(key), seals)
     return column if token is None else text_of(token)
 

@@ -21,7 +21,13 @@ from typing import Final, NamedTuple
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from services.auditor.persons.tokens import MAC_DIGITS, SUBJECT_DIGITS, Token, subject_of
+from services.auditor.persons.tokens import (
+    MAC_DIGITS,
+    SUBJECT_DIGITS,
+    Token,
+    subject_of,
+    tokens_in,
+)
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
@@ -126,10 +132,14 @@ class Vault:
             self._kept.clear()
         self._kept.update(seals)
 
-    def words(self, tokens: Iterable[Token]) -> dict[Token, bytes]:
-        """The words of those of `tokens` that are remembered."""
-        known = self._words
-        return {token: word for token in tokens if (word := known.get(token)) is not None}
+    def recalled(self, bodies: Iterable[bytes | None]) -> tuple[dict[Token, bytes], list[Token]]:
+        """The words that are remembered of tokens in these messages, and tokens to be read.
+
+        Those of persons whose keys are gone are in neither.
+        """
+        tokens, known = tokens_in(bodies), self._words
+        words = {token: word for token in tokens if (word := known.get(token)) is not None}
+        return words, sorted(one for one in tokens - words.keys() if self.knows(subject_of(one)))
 
     def read(self, seals: Mapping[Token, bytes]) -> dict[Token, bytes]:
         """The words of these tokens, remembered from now on; none of those whose key is gone."""

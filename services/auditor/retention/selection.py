@@ -76,7 +76,6 @@ class Candidates(NamedTuple):
     records: list[StoredRecord]
     rules: Mapping[int, ReadyRule]
     """By index."""
-    held: Counter[Audience]
 
 
 class Gathering:
@@ -129,7 +128,7 @@ class Gathering:
                 continue
             found.append(record)
             deciding[record.index] = rule
-        return Candidates(found, deciding, self.held)
+        return Candidates(found, deciding)
 
     def take(self, record: StoredRecord, rule: ReadyRule) -> Step | None:
         """The next candidate, which nothing needs; the step that is full with it."""

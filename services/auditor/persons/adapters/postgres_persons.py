@@ -15,7 +15,7 @@ from typing import Final
 from asyncpg import Connection, Record
 
 from services.auditor.persons.masking import with_bodies
-from services.auditor.persons.tokens import Token, opened_bodies, subject_of, tokens_in
+from services.auditor.persons.tokens import Token, opened_bodies
 from services.auditor.persons.vault import KEY_BYTES, Person, RandomBytes, Vault
 from services.auditor.query import StoredRecord
 
@@ -83,9 +83,7 @@ async def read_words(
     connection: Connection[Record], vault: Vault, bodies: Sequence[bytes | None]
 ) -> dict[Token, bytes]:
     """The words that these bodies have tokens of."""
-    tokens = tokens_in(bodies)
-    words = vault.words(tokens)
-    unread = [one for one in tokens if one not in words and vault.knows(subject_of(one))]
+    words, unread = vault.recalled(bodies)
     if unread:
         found = await connection.fetch(
             "SELECT token, words FROM sealed WHERE token = ANY($1)", unread

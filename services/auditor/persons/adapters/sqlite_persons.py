@@ -17,7 +17,7 @@ from typing import Final
 from services.auditor.adapters.log_rows import json_text
 from services.auditor.adapters.sqlite_database import transaction
 from services.auditor.persons.masking import with_bodies
-from services.auditor.persons.tokens import Token, opened_bodies, subject_of, tokens_in
+from services.auditor.persons.tokens import Token, opened_bodies
 from services.auditor.persons.vault import KEY_BYTES, Person, RandomBytes, Vault
 from services.auditor.query import StoredRecord
 from shared.errors import RefusedError
@@ -125,9 +125,7 @@ def read_words(
     connection: sqlite3.Connection, vault: Vault, bodies: Sequence[bytes | None]
 ) -> dict[Token, bytes]:
     """The words that these bodies have tokens of; `connection` is one of the log."""
-    tokens = tokens_in(bodies)
-    words = vault.words(tokens)
-    unread = [one for one in tokens if one not in words and vault.knows(subject_of(one))]
+    words, unread = vault.recalled(bodies)
     if unread:
         found = connection.execute(
             "SELECT token, words FROM sealed WHERE token IN (SELECT value FROM json_each(?))",

@@ -21,9 +21,7 @@ WORDS_AT_ONCE: Final = 500
 
 def opened_messages(source: LogSource, bodies: Sequence[bytes | None]) -> list[OpenedBody]:
     """Messages as they were received, as far as that can be said."""
-    tokens = tokens_in(bodies)
-    words = source.vault.words(tokens)
-    unread = sorted(one for one in tokens - words.keys() if source.vault.knows(subject_of(one)))
+    words, unread = source.vault.recalled(bodies)
     for start in range(0, len(unread), WORDS_AT_ONCE):
         named = ",".join(f"'{token}'" for token in unread[start : start + WORDS_AT_ONCE])
         found = source.fetch(f"SELECT token, words FROM sealed WHERE token IN ({named})")  # noqa: S608
