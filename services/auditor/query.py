@@ -13,10 +13,11 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -192,6 +193,34 @@ def _spelled_event(stored: StoredRecord) -> msgspec.Raw:
         return NO_EVENT
     # What was believed was kept in canonical form, with fields that this release does not know.
     return msgspec.Raw(canonical_bytes(event) if stored.problem else stored.body)
+
+
+class Keyed(Protocol):
+    """A row that something tells from all others."""
+
+    @property
+    def key(self) -> str:
+        """By which rows are in order."""
+
+
+RowT = TypeVar("RowT", bound=Keyed)
+
+
+def page_behind(rows: Iterable[RowT], after: str) -> tuple[tuple[RowT, ...], str]:
+    """The rows behind a key that one answer has room for, and where the next page goes on.
+
+    One row is always there, however large; empty: this is the end.
+    """
+    kept: list[RowT] = []
+    size_bytes = 0
+    for row in rows:
+        if row.key <= after:
+            continue
+        size_bytes += len(canonical_bytes(row))
+        if kept and size_bytes > MAX_PAGE_BYTES:
+            return tuple(kept), kept[-1].key
+        kept.append(row)
+    return tuple(kept), ""
 
 
 def render_page(stored: list[StoredRecord], *, tree_size: int, more: bool) -> RecordList:

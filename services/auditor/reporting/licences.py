@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from services.auditor.query import MAX_PAGE_BYTES
+from services.auditor.query import page_behind
 from services.auditor.records import UnbelievableError, parse_time_us, render_time_us
 from services.auditor.timelines import OPEN_US, RanChain
 from services.auditor.told_places import Range, RanSpans
@@ -103,17 +103,8 @@ def licence_page(
         after: Only rows behind this key.
     """
     whole = licence_report(ran, asked, by=by)
-    kept: list[LicenceUse] = []
-    size_bytes, following = 0, ""
-    for row in whole.rows:
-        if row.key <= after:
-            continue
-        size_bytes += len(msgspec.json.encode(row))
-        if kept and size_bytes > MAX_PAGE_BYTES:
-            following = kept[-1].key
-            break
-        kept.append(row)
-    return msgspec.structs.replace(whole, rows=tuple(kept), next=following)
+    kept, following = page_behind(whole.rows, after)
+    return msgspec.structs.replace(whole, rows=kept, next=following)
 
 
 def licence_report(ran: RanSpans, asked: Range, *, by: LicenceGrouping) -> LicenceReport:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.auditor.query import MAX_PAGE_BYTES
+from services.auditor.query import page_behind
 from services.auditor.records import render_time_us
 from services.auditor.timelines import RanChain
 from services.auditor.told_places import Range, RanSpans
@@ -61,20 +61,11 @@ def chains_in_range(ran: RanSpans, asked: Range) -> list[ChainInRange]:
 
 def range_page(ran: RanSpans, asked: Range, *, after: str) -> RangeShown:
     """One page, of chains behind a key."""
-    kept: list[ChainInRange] = []
-    size_bytes, following = 0, ""
-    for chain in chains_in_range(ran, asked):
-        if chain.key <= after:
-            continue
-        size_bytes += len(canonical_bytes(chain))
-        if kept and size_bytes > MAX_PAGE_BYTES:
-            following = kept[-1].key
-            break
-        kept.append(chain)
+    kept, following = page_behind(chains_in_range(ran, asked), after)
     return RangeShown(
         since=render_time_us(asked.since_us),
         until=render_time_us(asked.until_us),
-        chains=tuple(kept),
+        chains=kept,
         tree_size=ran.tree_size,
         next=following,
     )
