@@ -39,7 +39,7 @@ from services.auditor.receipts import (
 )
 from services.auditor.records import Draft, StreamEnd, StreamMessage, read_message, time_us_of
 from services.auditor.store import LogStore, StoreFaultError, SupersededError
-from shared.adapters.exception_groups import plain_task_group
+from shared.adapters.exception_groups import beside, plain_task_group
 from shared.contracts.events import PUBLIC, Audience, EventBody
 from shared.errors import FaultError
 
@@ -366,14 +366,8 @@ class Recording:
 @asynccontextmanager
 async def at_work(recording: Recording) -> AsyncIterator[None]:
     """A block during which the stream is recorded; what cannot be waited out ends it."""
-    async with asyncio.TaskGroup() as tasks:
-        works = (recording.record(), recording.look_after(), recording.hold())
-        running = [tasks.create_task(work) for work in works]
-        try:
-            yield
-        finally:
-            for task in running:
-                task.cancel()
+    async with beside(recording.record(), recording.look_after(), recording.hold()):
+        yield
 
 
 def _read(messages: Sequence[StreamMessage]) -> list[Draft]:

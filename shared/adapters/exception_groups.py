@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 
 from shared.errors import FaultError
@@ -26,6 +26,18 @@ async def plain_task_group() -> AsyncIterator[asyncio.TaskGroup]:
         if not others or all(isinstance(error, FaultError) for error in (first, *others)):
             raise first from first.__cause__
         raise
+
+
+@asynccontextmanager
+async def beside(*works: Coroutine[object, object, object]) -> AsyncIterator[None]:
+    """A block during which these work; one that ends in an error ends it, as a task group does."""
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(work) for work in works]
+        try:
+            yield
+        finally:
+            for task in running:
+                task.cancel()
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:

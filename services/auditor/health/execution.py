@@ -48,6 +48,7 @@ from services.auditor.records import (
     try_event,
 )
 from services.auditor.store import LogStore, SupersededError
+from shared.adapters.exception_groups import beside
 from shared.contracts.events import Event
 from shared.contracts.log_heads import WitnessSeen
 from shared.contracts.log_health import ConditionSeen, EmitterClock, LogHealth
@@ -280,9 +281,5 @@ def _moment(time_us: int) -> datetime:
 @asynccontextmanager
 async def watching(watch: Watch) -> AsyncIterator[None]:
     """A block during which the log is looked at."""
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(watch.watch())
-        try:
-            yield
-        finally:
-            running.cancel()
+    async with beside(watch.watch()):
+        yield

@@ -42,6 +42,7 @@ from services.auditor.tile_layout import ENTRIES, changed_files, render_entries
 from services.auditor.tiles import TILE_WIDTH
 from services.auditor.witness.exchange import CONFLICT, OK, AddCheckpoint
 from shared.adapters.callers import Caller
+from shared.adapters.exception_groups import beside
 from shared.contracts.log_heads import CompareHead, HeadCompared, WitnessSeen
 from shared.errors import FaultError, Reason, RefusedError
 
@@ -324,13 +325,8 @@ def _larger_than(size: int) -> Callable[[TreeHead, str], bool]:
 @asynccontextmanager
 async def published(publication: Publication, emitter: Emitter) -> AsyncIterator[None]:
     """A block during which heads are shown; a conflict is said and ends it."""
-    async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(_said(work, emitter)) for work in publication.works()]
-        try:
-            yield
-        finally:
-            for task in running:
-                task.cancel()
+    async with beside(*(_said(work, emitter) for work in publication.works())):
+        yield
 
 
 async def say_keys(log: LogStore, chain: Sequence[str], emitter: Emitter) -> None:

@@ -42,6 +42,7 @@ from services.auditor.reporting.schedules import Covered, covered_by, last_due, 
 from services.auditor.searching import Chunk, parse_search
 from services.auditor.store import LogStore, SupersededError
 from services.auditor.told_places import Range, RanSpans
+from shared.adapters.exception_groups import beside
 from shared.adapters.outbox_bus import OutboxBus, Records
 from shared.contracts.audit import AuditRecord, StreamRecords
 from shared.contracts.base import Accepted
@@ -330,12 +331,8 @@ class ReportMaker:
 @asynccontextmanager
 async def making_reports(maker: ReportMaker) -> AsyncIterator[None]:
     """A block during which reports are made."""
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(maker.keep_making())
-        try:
-            yield
-        finally:
-            running.cancel()
+    async with beside(maker.keep_making()):
+        yield
 
 
 def _is_of(report: KeptReport, record: ReportScheduleRecord) -> bool:

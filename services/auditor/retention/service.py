@@ -25,7 +25,7 @@ from services.auditor.retention.rules import check_archive, next_rules, rules_ev
 from services.auditor.sight import SeenSpaces, Sight
 from services.auditor.store import LogStore, SupersededError
 from shared.adapters.callers import Caller
-from shared.adapters.exception_groups import plain_task_group
+from shared.adapters.exception_groups import beside
 from shared.adapters.kv import KeyValue
 from shared.adapters.outbox import Outbox
 from shared.adapters.service_layer import Handler
@@ -219,12 +219,8 @@ class RetentionDesk:
 @asynccontextmanager
 async def retaining(desk: RetentionDesk) -> AsyncIterator[None]:
     """A block during which what is due is pruned."""
-    async with plain_task_group() as tasks:
-        work = tasks.create_task(desk.keep_up())
-        try:
-            yield
-        finally:
-            work.cancel()
+    async with beside(desk.keep_up()):
+        yield
 
 
 class HoldDesk:

@@ -23,6 +23,7 @@ from services.auditor.store import LogStore, SupersededError
 from services.auditor.watching.alerts import alert_event
 from services.auditor.watching.evaluation import Alert, Watcher, seen_stored
 from services.auditor.watching.rules import DEFAULT_RULES, ReadyRule, ready_rules
+from shared.adapters.exception_groups import beside
 from shared.adapters.kv import Entry, KeyValue, RevisionConflictError
 from shared.contracts.events import Audience
 from shared.contracts.watching import (
@@ -187,12 +188,8 @@ class WatchedLog:
 @asynccontextmanager
 async def alerting(watched: WatchedLog) -> AsyncIterator[None]:
     """A block during which alerts are said."""
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(watched.watch())
-        try:
-            yield
-        finally:
-            running.cancel()
+    async with beside(watched.watch()):
+        yield
 
 
 def _taken(watcher: Watcher, page: list[StoredRecord]) -> list[Alert]:
