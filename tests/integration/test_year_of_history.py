@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The L3AF Bus authors
 # SPDX-License-Identifier: Apache-2.0
-"""A year of an installation: every answer out of each store is that of a second reading.
+"""A year of an installation: every answer and report out of each store is that of a second reading.
 
 `make soak` has a year of 1,000 nodes and 100 packages by any seed; `L3AF_SEED` repeats it.
 """
@@ -8,37 +8,67 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from random import Random
-from typing import Any
+from typing import Any, Final
 
-import msgspec
 import pytest
 
-from services.auditor.inventory import inventory_page, runs_page
+from services.auditor.compliance.life_cycles import findings_at
 from services.auditor.records import parse_time_us
 from services.auditor.reporting.distribution import distribution_report
-from services.auditor.reporting.evidence_lists import STANDARDS, Item
-from services.auditor.searching import Chunk, parse_search
-from services.auditor.store import LogStore
-from shared.contracts.audit import AuditRecord, StreamRecords
+from services.auditor.reporting.licences import licence_report
+from services.auditor.reporting.nodes import licensed_spans
+from services.auditor.reporting.policy_replay import History, policy_replay
+from services.auditor.told_places import Range
+from shared.contracts.audit import StreamRecords
 from shared.contracts.distribution import DISTRIBUTE
 from shared.contracts.events import PUBLIC
-from shared.contracts.inventory import FindRuns, HookPlace, HookRun, Run
+from shared.contracts.licence_reports import LicenceGrouping, ReportLicences
+from shared.contracts.selectors import LabelRule
 from shared.sbom.running import ran_then
 from shared.sbom.running_documents import RUNNING_DOCUMENTS
-from shared.validation import convert_document
 from tests.support.bill_schemas import cyclonedx_problems, spdx_problems
 from tests.support.independent_log import tree_hash
+from tests.support.licensed_packages import policy
 from tests.support.log_stores import leaves_in, root_in
+from tests.support.year_of_history.answers import (
+    all_records,
+    answer,
+    asked_items,
+    compliance_facts,
+    cyclonedx_parts,
+    cyclonedx_places,
+    inventory,
+    key_of,
+    life_of,
+    places_in_words,
+    replay_in_words,
+    replayed_records,
+    runs,
+    runs_in_words,
+    spdx_parts,
+    use_in_words,
+)
 from tests.support.year_of_history.emitters import END, START
 from tests.support.year_of_history.history import AUDIENCES
 from tests.support.year_of_history.kept import SIGHTS, KeptYear, year
 from tests.support.year_of_history.recomputed_distribution import handed_out
 from tests.support.year_of_history.recomputed_evidence import answering
+from tests.support.year_of_history.recomputed_findings import findings
+from tests.support.year_of_history.recomputed_licences import (
+    Key,
+    Program,
+    by_licence,
+    by_obligation,
+    by_package,
+    labels_then,
+    licence_rows,
+    stretches_of,
+)
 from tests.support.year_of_history.recomputed_log import (
-    Place,
     chain_of,
     instant,
     ran_at,
@@ -46,10 +76,22 @@ from tests.support.year_of_history.recomputed_log import (
     seen_by,
     words_of,
 )
+from tests.support.year_of_history.recomputed_policy import replayed
 
+__all__ = ["year"]
 pytestmark = pytest.mark.soak
 MOMENTS = 12
-__all__ = ["year"]
+RANGES: Final = ((0, 365), (100, 130), (181, 212))
+"""Days of the year."""
+SITES: Final = LabelRule(label="site", operator="in", values=("s0", "s2", "moved"))
+CHANGES: Final = {"gpl-ok": {"same", "would-accept"}, "permissive-only": {"same", "would-refuse"}}
+"""What each pack must have changed in a year at least."""
+STATES: Final = {"open", "waived", "resolved"}
+GROUPINGS: Final[dict[LicenceGrouping, tuple[Callable[[Program], Iterable[Key]], Any]]] = {
+    "licence": (by_licence, lambda row: (row.name, row.declared, row.elected)),
+    "package": (by_package, lambda row: (row.name,)),
+    "obligation": (by_obligation, lambda row: (row.name, row.licence, row.clause)),
+}
 
 
 def moments(*, count: int, seed: int) -> list[str]:
@@ -57,61 +99,6 @@ def moments(*, count: int, seed: int) -> list[str]:
     rng = Random(seed)
     within = (timedelta(seconds=rng.uniform(0, 365 * 86_400)) for _ in range(count))
     return [instant(START), *(instant(START + one) for one in within), instant(END)]
-
-
-async def inventory(store: LogStore, moment: str, audiences: frozenset[str]) -> list[HookRun]:
-    """As the log answers it, page by page."""
-    found: list[HookRun] = []
-    at_us = parse_time_us(moment)
-    after: HookPlace | None = None
-    while True:
-        stored = await store.sightings(at_us, audiences=audiences, node="", after=after)
-        page = inventory_page(stored, at_us=at_us)
-        found += page.hook_points
-        if page.next is None:
-            return found
-        after = page.next
-
-
-async def runs(store: LogStore, digest: str) -> list[Run]:
-    """As the log answers everybody, page by page."""
-    found: list[Run] = []
-    asked = FindRuns(digest=digest)
-    while True:
-        stored = await store.runs(digest, audiences=frozenset({PUBLIC}), after=asked.after)
-        page = runs_page(asked, stored)
-        found += page.runs
-        if page.next is None:
-            return found
-        asked = msgspec.structs.replace(asked, after=page.next)
-
-
-def plain(runs: Iterable[HookRun]) -> dict[Place, dict[str, Any]]:
-    """The answer in the words of the second reading."""
-    return {
-        (run.place.node, run.place.netns, run.place.interface, run.place.hook): {
-            "source": run.source,
-            "since": run.since,
-            "record": run.record,
-            "confirmed": run.confirmed_record,
-            "actor": run.actor_key,
-            "ran": [f"{one.package}@{one.version}" for one in run.reading.running or ()],
-            "tag": run.reading.program_tag,
-        }
-        for run in runs
-    }
-
-
-def again(ran: dict[Place, dict[str, Any]]) -> dict[Place, dict[str, Any]]:
-    """The second reading, as comparable as the first."""
-    return {
-        place: {
-            **{name: one[name] for name in ("source", "since", "record", "confirmed", "actor")},
-            "ran": chain_of(one["reading"]),
-            "tag": one["reading"]["program_tag"],
-        }
-        for place, one in ran.items()
-    }
 
 
 async def test_every_message_of_the_year_is_one_record_in_its_place(year: KeptYear) -> None:
@@ -137,7 +124,7 @@ async def test_as_of_is_the_second_readings_at_any_moment(year: KeptYear) -> Non
             for moment in moments(count=MOMENTS, seed=number):
                 found = await inventory(store, moment, audiences)
 
-                assert plain(found) == again(ran_at(said, moment))
+                assert runs_in_words(found) == places_in_words(ran_at(said, moment))
 
 
 async def test_as_of_is_what_really_ran_where_clocks_were_right(year: KeptYear) -> None:
@@ -241,80 +228,76 @@ async def test_what_was_handed_out_is_the_second_readings(
         } == handed_out(seen_by(year.records, audiences), since=since, until=until)
 
 
-def asked_items() -> list[tuple[str, Item]]:
-    """Every requirement that asks the log, with its list."""
-    return [
-        (name, item) for name, listed in STANDARDS.items() for item in listed.items if item.command
-    ]
+async def test_the_licence_report_is_the_second_readings(year: KeptYear) -> None:
+    """By licence, obligation and package; of a year and of months; to whoever sees how much."""
+    async with year.place.open() as store:
+        for audiences, (first, last) in zip(SIGHTS, RANGES, strict=True):
+            said = words_of(seen_by(year.records, audiences))
+            since, until = (instant(START + timedelta(days=day)) for day in (first, last))
+            asked = Range(parse_time_us(since), parse_time_us(until))
+            ran = await store.spans(asked, audiences=audiences, wanted=lambda _: True)
+            stretches = stretches_of(said, since=since, until=until)
+            for by, (keys, named) in GROUPINGS.items():
+                report = licence_report(ran, asked, by=by)
+
+                wanted = licence_rows(stretches, keys, until=until)
+                assert wanted
+                assert {named(row): use_in_words(row) for row in report.rows} == wanted
 
 
-async def answer(
-    store: LogStore, item: Item, audiences: frozenset[str], *, since: str, until: str
-) -> list[int]:
-    """Numbers of all records that the requirement's question finds, newest first."""
-    fields = {"action": item.action, "outcome": item.outcome, "where": item.expression}
-    asked = convert_document(
-        {**fields, "since": since, "until": until, "limit": 500}, StreamRecords, what="question"
-    )
-    return [one.index for one in await all_records(store, asked, audiences)]
+async def test_the_life_of_every_finding_is_the_second_readings(year: KeptYear) -> None:
+    """What opened, when it was waived, open again and resolved; to whoever sees how much."""
+    async with year.place.open() as store:
+        facts = await compliance_facts(store)
+    for audiences, day in zip(SIGHTS, (365, 365, 230), strict=True):
+        at = instant(START + timedelta(days=day))
+        seen = [one for one in facts if one.audience in audiences]
+        cases, _ = findings_at(seen, at_us=parse_time_us(at))
+
+        wanted = findings(seen_by(year.records, audiences), at)
+
+        assert {state for history in wanted.values() for state, _ in history} == STATES
+        assert {key_of(one): life_of(one) for one in cases} == wanted
 
 
-async def all_records(
-    store: LogStore, asked: StreamRecords, audiences: frozenset[str]
-) -> list[AuditRecord]:
-    """Whatever matches, newest first, chunk by chunk."""
-    found: list[AuditRecord] = []
-    while True:
-        chunk = Chunk(parse_search(asked, audiences=audiences))
-        while (query := chunk.next_page()) is not None:
-            page, tree_size, more = await store.page(query)
-            chunk.take(page, tree_size, more=more)
-        shown = chunk.render()
-        found += shown.records
-        if shown.position is None:
-            return found
-        asked = msgspec.structs.replace(asked, before_index=shown.position)
+async def test_licences_of_some_nodes_are_the_second_readings(year: KeptYear) -> None:
+    """By name and by the labels that a node had when the range ended; some had others before."""
+    asked = ReportLicences(node="host-*[0-4]", labels=(SITES,))
+    seen = seen_by(year.records, AUDIENCES)
+    said = words_of(seen)
+    async with year.place.open() as store:
+        for first, last in RANGES[1:]:
+            since, until = (instant(START + timedelta(days=day)) for day in (first, last))
+            within = Range(parse_time_us(since), parse_time_us(until))
+            ran = await licensed_spans(store, asked, within, audiences=AUDIENCES)
+            report = licence_report(ran, within, by="package")
+
+            labels = labels_then(seen, until)
+            nodes = {
+                node
+                for node, told in labels.items()
+                if fnmatchcase(node, asked.node) and told["site"] in SITES.values
+            }
+            ran_there = (
+                one for one in stretches_of(said, since=since, until=until) if one[0][0] in nodes
+            )
+            wanted = licence_rows(ran_there, by_package, until=until)
+            assert wanted
+            assert {(row.name,): use_in_words(row) for row in report.rows} == wanted
 
 
-Part = tuple[str, str, str, str]
+async def test_a_year_under_one_policy_is_the_second_readings(year: KeptYear) -> None:
+    """What either pack of the year would have stopped or let through, and with which waivers."""
+    changes: dict[str, set[str]] = {pack: set() for pack in CHANGES}
+    async with year.place.open() as store:
+        for audiences, (first, last) in zip(SIGHTS, RANGES, strict=True):
+            since, until = (instant(START + timedelta(days=day)) for day in (first, last))
+            history = History.of(await replayed_records(store, audiences), tree_size=1)
+            for pack, found in changes.items():
+                replay = policy_replay(history, policy(pack), since=since, until=until)
 
-
-def cyclonedx_parts(document: dict[str, Any]) -> set[Part]:
-    """Name, version, digest and declared licence of each package."""
-    return {
-        (one["name"], one["version"], one["hashes"][0]["content"], _said(one["licenses"]))
-        for one in document["components"]
-        if one["type"] == "application"
-    }
-
-
-def cyclonedx_places(document: dict[str, Any]) -> dict[str, list[str]]:
-    """What ran on each hook point, first to run first."""
-    return {
-        one["bom-ref"]: [
-            said["value"].removesuffix(" one")
-            for said in one["properties"]
-            if said["name"].startswith("l3af:order:")
-        ]
-        for one in document["components"]
-        if one["type"] == "platform"
-    }
-
-
-def spdx_parts(document: dict[str, Any]) -> set[Part]:
-    """The same of the other form."""
-    return {
-        (
-            one["name"],
-            one["versionInfo"],
-            one["checksums"][0]["checksumValue"],
-            one["licenseDeclared"],
-        )
-        for one in document["packages"]
-    }
-
-
-def _said(licences: list[dict[str, Any]]) -> str:
-    (one,) = licences
-    found: str = one["expression"] if "expression" in one else one["license"]["id"]
-    return found
+                seen = seen_by(year.records, audiences)
+                wanted = replayed(seen, pack, since=since, until=until)
+                assert {one.record: replay_in_words(one) for one in replay.events} == wanted
+                found |= {one["change"] for one in wanted.values()}
+    assert all(found >= CHANGES[pack] for pack, found in changes.items())

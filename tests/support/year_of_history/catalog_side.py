@@ -143,6 +143,10 @@ class CatalogSide:
         )
         self._say(body, now, version)
 
+    def promote(self, version: PackageVersion, *, now: datetime) -> None:
+        """Somebody says again that it is released."""
+        self._say(event_of("package.promote", version, version, channel=CHANNELS[0]), now, version)
+
     def hand_out(
         self, version: PackageVersion, actor: Actor, *, destination: str, now: datetime
     ) -> None:

@@ -25,6 +25,7 @@ from shared.deployment_keys import deployment_key
 from shared.licensing.waivers import covers, subject_of
 from tests.support.records import altered, message_of
 from tests.support.year_of_history.catalog_side import (
+    FALSE_WORDS,
     LICENCES,
     WAIVABLE,
     CatalogSide,
@@ -211,6 +212,8 @@ class Year:
             )
         for _ in range(self.rng.randrange(6)):
             self.plan(self.some_time(20), self._handed_out, space, name)
+        if number % 5 == 3:
+            self.plan(self.some_time(), self._release, deployment, name, "9.0.0", FALSE_WORDS)
         if number % 6 == 5:
             self.plan(self.some_time(250), self._removed, deployment)
         if number % 9 == 7:
@@ -257,6 +260,9 @@ class Year:
                 )
             return
         self.archives.append(drafted.signed.archive_sha256)
+        if self.rng.random() < 0.2:
+            at = now + timedelta(days=self.rng.uniform(1, 90))
+            self.plan(at, self.catalog.promote, drafted)
         if self.rng.random() < 0.9:
             self.plan(
                 now + timedelta(days=self.rng.uniform(0.1, 4)),

@@ -24,9 +24,9 @@ Uses = dict[str, list[tuple[str, frozenset[str]]]]
 
 def findings(records: Sequence[Record], at: str) -> Lives:
     """Every finding that opened up to a moment, with what became of it."""
-    told = [_told(one) for one in records]
+    told = [as_told(one) for one in records]
     told = sorted((one for one in told if one["at"] <= at), key=lambda one: one["order"])
-    waivers = _waivers(told)
+    waivers = waivers_in(told)
     in_use = _in_use(told)
     found = _versions(told, waivers, in_use, at)
     found |= _deployments(told, waivers, at)
@@ -34,22 +34,25 @@ def findings(records: Sequence[Record], at: str) -> Lives:
     return found
 
 
-def _told(record: Record) -> Told:
+def as_told(record: Record) -> Told:
+    """The record, with what it is ordered and asked by."""
     event = record["event"]
     body = event["data"]
     return {
         **{name: body.get(name, "") for name in ("package", "version", "deployment")},
         "what": (event["emitter"], body["action"]),
+        "number": record["number"],
         "at": event["time"],
         "order": (event["time"], event["emitter"], event["audience"], event["sequence"]),
         "space": event["audience"],
         "command": body.get("correlation", ""),
         "outcome": body["outcome"],
+        "reasons": body.get("reasons", []),
         "details": body.get("details", {}),
     }
 
 
-def _waivers(told: Sequence[Told]) -> dict[str, Told]:
+def waivers_in(told: Sequence[Told]) -> dict[str, Told]:
     """Each that was granted: for what, from when, and until when at last."""
     found: dict[str, Told] = {}
     for one in told:
@@ -71,14 +74,16 @@ def _waivers(told: Sequence[Told]) -> dict[str, Told]:
     return found
 
 
-def _excused(waivers: dict[str, Told], rule: str, subject: Key, moment: str) -> bool:
+def excusing(waivers: dict[str, Told], rule: str, subject: Key, moment: str) -> list[str]:
+    """Waivers of a rule for a version that are in force at a moment."""
     space, package, version = subject
-    return any(
-        (one["rule"], one["package"], one["version"]) == (rule, package, version)
+    return [
+        name
+        for name, one in waivers.items()
+        if (one["rule"], one["package"], one["version"]) == (rule, package, version)
         and one["space"] in ("public", space)
         and one["from"] <= moment < one["until"]
-        for one in waivers.values()
-    )
+    ]
 
 
 def _in_use(told: Sequence[Told]) -> Uses:
@@ -132,7 +137,7 @@ def _versions(told: Sequence[Told], waivers: dict[str, Told], in_use: Uses, at: 
         is_had = any(_has(changes, archive, moment) for changes in in_use.values())
         if revoked.get(subject, "9999") <= moment or (is_newer and not is_had):
             return "resolved"
-        return "waived" if _excused(waivers, rule, subject, moment) else "open"
+        return "waived" if excusing(waivers, rule, subject, moment) else "open"
 
     found: Lives = {}
     for subject, rule in [(key, rule) for key, one in published.items() for rule in one["broken"]]:
@@ -181,7 +186,7 @@ class _Deployments:
                 continue
             self.by[key].discard(one["waiver"])
             if history[-1][0] == "waived" and not self.by[key]:
-                excused = _excused(self.waivers, key[2], self.subjects[key], one["at"])
+                excused = excusing(self.waivers, key[2], self.subjects[key], one["at"])
                 _add(history, "waived" if excused else "open", one["at"])
 
     def _named(self, one: Told, *, is_use: bool) -> None:

@@ -9,12 +9,12 @@ was said of it or of its node.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final
 
-from tests.support.year_of_history.recomputed_log import Place, Said, ran_on
+from tests.support.year_of_history.recomputed_log import Place, Record, Said, ran_on
 
 Program = dict[str, Any]
 Row = dict[str, Any]
@@ -67,29 +67,35 @@ def by_obligation(program: Program) -> Iterator[Key]:
             yield (obligation, name, clause)
 
 
+Stretch = tuple[Place, str, str, list[Program], int]
+"""A place, from when to when one chain ran there, and the record that said so first."""
+
+
+def stretches_of(said: Said, *, since: str, until: str) -> list[Stretch]:
+    """All that ran within a range of time."""
+    return [
+        (place, *one)
+        for place in sorted(said)
+        if place[3]
+        for one in _stretches(said, place, since, until)
+    ]
+
+
 def licence_rows(
-    said: Said,
-    keys: Callable[[Program], Iterable[Key]],
-    *,
-    since: str,
-    until: str,
-    nodes: Callable[[str], bool] = lambda _: True,
+    stretches: Iterable[Stretch], keys: Callable[[Program], Iterable[Key]], *, until: str
 ) -> dict[Key, Row]:
-    """Each row of the report for a range of time and the nodes that are meant."""
+    """Each row of the report for what ran within a range of time that ends then."""
     rows: dict[Key, Row] = {}
-    for place in sorted(said):
-        if not place[3] or not nodes(place[0]):
-            continue
-        for begin, end, running, record in _stretches(said, place, since, until):
-            for key in {key: None for program in running for key in keys(program)}:
-                row = rows.setdefault(
-                    key, {"told": [], "programs": [], "ends": [], "times": {}, "points": {}}
-                )
-                row["told"].append((begin, record))
-                row["ends"].append(end)
-                row["times"].setdefault(place[0], []).append((begin, end))
-                row["points"].setdefault(place, []).append((begin, end))
-                row["programs"] += [one for one in running if key in set(keys(one))]
+    for place, begin, end, running, record in stretches:
+        for key in {key: None for program in running for key in keys(program)}:
+            row = rows.setdefault(
+                key, {"told": [], "programs": [], "ends": [], "times": {}, "points": {}}
+            )
+            row["told"].append((begin, record))
+            row["ends"].append(end)
+            row["times"].setdefault(place[0], []).append((begin, end))
+            row["points"].setdefault(place, []).append((begin, end))
+            row["programs"] += [one for one in running if key in set(keys(one))]
     return {key: _finished(row, until) for key, row in rows.items()}
 
 
@@ -159,3 +165,19 @@ def _together(stretches: list[tuple[str, str]]) -> float:
 
 def _read(moment: str) -> datetime:
     return datetime.fromisoformat(moment)
+
+
+def labels_then(records: Sequence[Record], moment: str) -> dict[str, dict[str, str]]:
+    """What each node said of itself when it came, under what an operator set until a moment."""
+    said: dict[str, dict[str, str]] = {}
+    held: dict[str, dict[str, str]] = {}
+    for one in sorted(records, key=lambda one: one["event"]["time"]):
+        event = one["event"]
+        body = event["data"]
+        if event["time"] > moment:
+            break
+        if body["action"] == "node.register" and event["emitter"] == f"node/{body['node']}":
+            said[body["node"]] = body["details"]["labels"]
+        elif body["action"] == "node.label" and event["emitter"] == "scheduler":
+            held[body["node"]] = body["details"]["labels"]
+    return {node: {**labels, **held.get(node, {})} for node, labels in said.items()}
