@@ -309,7 +309,12 @@ class _Batch:
         self._gaps.append(Gap(kind, channel, first, last, self._index()))
 
     def _note_sequence(self, channel: Channel, sequence: int) -> None:
-        head = self._heads.get(channel, self._before.heads.get(channel, 0))
+        head = self._heads.get(channel)
+        if head is None:
+            head = self._before.heads.get(channel, 0)
+        if sequence == head + 1:  # nearly always; as `place_sequence` has it
+            self._heads[channel] = sequence
+            return
         missing = self._missing.get(channel, self._before.missing.get(channel, ()))
         placed = place_sequence(head, missing, sequence)
         if placed.gap is not None:

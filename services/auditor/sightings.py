@@ -32,7 +32,8 @@ CHANGES: Final = frozenset({"chain.attach", "chain.configure", "chain.detach"})
 REBUILT: Final = "state.rebuild"
 """The node lost its memory: what was said before does not hold unless it is found again."""
 OBSERVATIONS: Final = frozenset({"chain.adopt", "chain.drift", "chain.orphan", SNAPSHOT, REBUILT})
-ACTIONS: Final = tuple(sorted(CHANGES | OBSERVATIONS))
+_SAYING: Final = CHANGES | OBSERVATIONS
+ACTIONS: Final = tuple(sorted(_SAYING))
 MAX_NAME_CHARACTERS: Final = 64
 MAX_NETNS_CHARACTERS: Final = 255
 _NODE: Final = "node/"
@@ -92,8 +93,9 @@ def sightings(records: Iterable[Record]) -> Iterator[Sighting]:
     """What a batch says of hook points, in its order."""
     for record in records:
         draft = record.draft
-        if draft.event is not None and not draft.problem:
-            yield from event_sightings(draft.event, index=record.index, time_us=draft.time_us)
+        event = draft.event
+        if event is not None and event.data.action in _SAYING and not draft.problem:
+            yield from event_sightings(event, index=record.index, time_us=draft.time_us)
 
 
 def event_sightings(event: Event, *, index: int, time_us: int) -> Iterator[Sighting]:

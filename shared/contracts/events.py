@@ -128,8 +128,13 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         """The canonical bytes that `bodyhash` binds: subject and data."""
         return canonical_bytes({"data": self.data, "subject": self.subject})
 
-    def envelope(self) -> Envelope:
-        """The part that enters the log's tree."""
+    def envelope(self, body: bytes | None = None) -> Envelope:
+        """The part that enters the log's tree.
+
+        Args:
+            body: The `body_bytes`, where they are known already.
+        """
+        body = self.body_bytes() if body is None else body
         return Envelope(
             id=self.id,
             time=self.time,
@@ -137,7 +142,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
             audience=self.audience,
             emitter=self.emitter,
             sequence=self.sequence,
-            bodyhash=sha256_hex(bytes.fromhex(self.bodysalt) + self.body_bytes()),
+            bodyhash=sha256_hex(bytes.fromhex(self.bodysalt) + body),
         )
 
 

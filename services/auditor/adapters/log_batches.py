@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from services.auditor.adapters.log_rows import Row
 from services.auditor.admission import Admission, EventKey, LogState, Record, admit
-from services.auditor.persons.masking import masked_row
+from services.auditor.persons.masking import Masking
 from services.auditor.persons.vault import Seals, Vault
 from services.auditor.records import Draft
 from services.auditor.store import StoreFaultError
@@ -78,10 +78,8 @@ class Batches:
         self._ahead = admission.state
         row_of, vault, seals = self._row_of, self._vault, Seals()
         generation = vault.generation
-        rows = [
-            masked_row(record, row_of(record, received_us), vault, seals)
-            for record in admission.records
-        ]
+        masking = Masking(vault, seals)
+        rows = [masking.row(record, row_of(record, received_us)) for record in admission.records]
         return Batch(base, admission, rows, seals, generation)
 
     def settled(self, state: LogState, given: Given, made: Batch | None) -> Batch:

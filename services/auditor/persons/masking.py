@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from services.auditor.admission import Record
 from services.auditor.inventory import StoredSighting
@@ -30,16 +29,94 @@ EVERY: Final = 2**62
 BODY_AT: Final = 8
 ACTOR_AT: Final = 9
 """Places of `log_rows.record_row`."""
-_key_word: Final = lru_cache(maxsize=4096)(canonical_bytes)
 
 
-def masked_row(record: Record, row: tuple[Any, ...], vault: Vault, seals: Seals) -> tuple[Any, ...]:
-    """The row of a record as it is kept; what it needs beside it is put into `seals`."""
-    draft = record.draft
-    data, event = draft.message.data, draft.event
-    body = masked(data, event, is_believed=not draft.problem, vault=vault, seals=seals)
-    actor = _masked_actor(event, row[ACTOR_AT], vault, seals)
-    return (*row[:BODY_AT], body, actor, *row[ACTOR_AT + 1 :])
+class Speaker(NamedTuple):
+    """Who asked, in everything that they asked for."""
+
+    field: bytes
+    """Their key with its field, as messages come with it."""
+    spelled: bytes
+    """The same as it is kept."""
+    column: str | None
+    """As a column has it; None: the key itself, for nobody new can come to be known."""
+
+
+class Masking:
+    """What becomes of the messages of one batch; nobody may be forgotten while it is made.
+
+    What is the same in all that one person asked for is made once.
+    """
+
+    def __init__(self, vault: Vault, seals: Seals) -> None:
+        """Begin a batch.
+
+        Args:
+            vault: Who is known.
+            seals: What is kept beside the messages is put in here.
+        """
+        self._vault: Final = vault
+        self._seals: Final = seals
+        self._speakers: Final[dict[str, Speaker]] = {}
+
+    def row(self, record: Record, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The row of a record as it is kept."""
+        draft = record.draft
+        event = draft.event
+        values = list(row)
+        values[BODY_AT] = self.message(draft.message.data, event, is_believed=not draft.problem)
+        values[ACTOR_AT] = self.actor(event, row[ACTOR_AT])
+        return tuple(values)
+
+    def message(self, data: bytes, event: Event | None, *, is_believed: bool) -> bytes:
+        """The message as it is kept.
+
+        Args:
+            data: As it came.
+            event: What it says, or claims to; None: it is no event.
+            is_believed: Else all of it is sealed.
+        """
+        actor = event.data.actor if event is not None else None
+        name = actor.key if actor is not None else NOBODY
+        if event is None or not is_believed:
+            token = self._vault.token(name, data, self._seals)
+            return data if token is None else literal_of(token)
+        if MARKER in data:
+            for string in marked_strings(data):
+                data = data.replace(string, self._spelled(string, name))
+        if name:
+            speaker = self._speaker(name)
+            data = data.replace(speaker.field, speaker.spelled)
+        if has_parts(event):
+            for part in parts_of(event):
+                tokens = [self._spelled(word, subject) for word, subject in part.words]
+                data = data.replace(
+                    part.spelled([word for word, _ in part.words]), part.spelled(tokens)
+                )
+        return with_keys(data, lambda word: self._spelled(word, word[1:-1].decode()))
+
+    def actor(self, event: Event | None, column: str) -> str:
+        """Who asked, as a column has it, which has `column` if nobody is known by it."""
+        if event is None or event.data.actor is None or not event.data.actor.key:
+            return column
+        kept = self._speaker(event.data.actor.key).column
+        return column if kept is None else kept
+
+    def _speaker(self, name: str) -> Speaker:
+        speaker = self._speakers.get(name)
+        if speaker is None:
+            word = canonical_bytes(name)
+            token = self._vault.token(name, word, self._seals)
+            spelled = word if token is None else literal_of(token)
+            column = None if token is None else text_of(token)
+            speaker = Speaker(b'"key":' + word, b'"key":' + spelled, column)
+            self._speakers[name] = speaker
+        return speaker
+
+    def _spelled(self, word: bytes, subject: str) -> bytes:
+        """The token of a word; the word, if whose it is cannot come to be known."""
+        token = self._vault.token(subject, word, self._seals)
+        return word if token is None else literal_of(token)
 
 
 def masked_kept(
@@ -48,38 +125,16 @@ def masked_kept(
     """Body and actor of a record that an earlier release kept, as they are kept now."""
     if body is None:
         return body, actor
-    event = try_event(body)
-    changed = masked(body, event, is_believed=is_believed, vault=vault, seals=seals)
-    return changed, _masked_actor(event, actor, vault, seals)
+    event, masking = try_event(body), Masking(vault, seals)
+    changed = masking.message(body, event, is_believed=is_believed)
+    return changed, masking.actor(event, actor)
 
 
 def masked(
     data: bytes, event: Event | None, *, is_believed: bool, vault: Vault, seals: Seals
 ) -> bytes:
-    """The message as it is kept.
-
-    Args:
-        data: As it came.
-        event: What it says, or claims to; None: it is no event.
-        is_believed: Else all of it is sealed.
-        vault: Who is known.
-        seals: What is kept beside it is put in here.
-    """
-    actor = event.data.actor if event is not None else None
-    speaker = actor.key if actor is not None else NOBODY
-    if event is None or not is_believed:
-        token = vault.token(speaker, data, seals)
-        return data if token is None else literal_of(token)
-    if MARKER in data:
-        for string in marked_strings(data):
-            data = data.replace(string, _spelled(string, speaker, vault, seals))
-    if speaker:
-        word = _key_word(speaker)
-        data = data.replace(b'"key":' + word, b'"key":' + _spelled(word, speaker, vault, seals))
-    for part in parts_of(event) if has_parts(event) else ():
-        tokens = [_spelled(word, subject, vault, seals) for word, subject in part.words]
-        data = data.replace(part.spelled([word for word, _ in part.words]), part.spelled(tokens))
-    return with_keys(data, lambda word: _spelled(word, word[1:-1].decode(), vault, seals))
+    """One message as it is kept (`Masking.message`)."""
+    return Masking(vault, seals).message(data, event, is_believed=is_believed)
 
 
 def asked_in_tokens(query: RecordQuery, vault: Vault) -> RecordQuery:
@@ -88,7 +143,7 @@ def asked_in_tokens(query: RecordQuery, vault: Vault) -> RecordQuery:
     name = equal.get("actor")
     if name is None:
         return query
-    token = vault.known_token(name, _key_word(name))
+    token = vault.known_token(name, canonical_bytes(name))
     if token is not None:
         equal["actor"] = text_of(token)
     return replace(query, equal=tuple(equal.items()))
@@ -122,18 +177,3 @@ def with_bodies(
         )
         for one, (body, is_erased) in zip(stored, bodies, strict=True)
     ]
-
-
-def _masked_actor(event: Event | None, column: str, vault: Vault, seals: Seals) -> str:
-    """Who asked, as a column has it: `column` if nobody did, or nobody new can come to be known."""
-    if event is None or event.data.actor is None or not event.data.actor.key:
-        return column
-    key = event.data.actor.key
-    token = vault.token(key, _key_word(key), seals)
-    return column if token is None else text_of(token)
-
-
-def _spelled(word: bytes, subject: str, vault: Vault, seals: Seals) -> bytes:
-    """The token of a word; the word, if whose it is cannot come to be known."""
-    token = vault.token(subject, word, seals)
-    return word if token is None else literal_of(token)

@@ -35,7 +35,7 @@ from services.auditor.config import postgres_url
 from services.auditor.merkle import HASH_BYTES, Hash
 from services.auditor.persons.adapters.postgres_persons import kept_vault
 from services.auditor.persons.adapters.sqlite_persons import vault_beside
-from services.auditor.persons.masking import masked_row
+from services.auditor.persons.masking import Masking
 from services.auditor.persons.vault import Seals, Vault
 from services.auditor.receipts import Receipt, unpack_head
 from services.auditor.tiles import TILE_WIDTH, Tile
@@ -72,7 +72,7 @@ class LogSource(ABC):
 
     def row_of(self, record: Record, received_us: int) -> tuple[Any, ...]:
         """The row that a store writes of a record."""
-        return masked_row(record, self.plain_row_of(record, received_us), self.vault, Seals())
+        return Masking(self.vault, Seals()).row(record, self.plain_row_of(record, received_us))
 
     @abstractmethod
     def pruned_row_of(
