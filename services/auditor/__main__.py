@@ -6,10 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Final
+
+import structlog
 
 from services.auditor.adapters.checkpoint_file import CheckpointFile
 from services.auditor.adapters.event_stream import EventStream
@@ -36,6 +40,7 @@ from services.auditor.retention.execution import Archive, Pruner
 from services.auditor.retention.service import HoldDesk, RetentionDesk, retaining
 from services.auditor.service import CONCURRENCY, AuditorService
 from services.auditor.sight import Sight
+from services.auditor.store import StoreFaultError
 from services.auditor.watching.execution import WatchedLog, alerting
 from services.auditor.watching.service import WatchDesk
 from shared.adapters.bus import Bus, connect
@@ -47,6 +52,10 @@ from shared.config import load_config
 from shared.contracts.retention import RETENTION
 from shared.contracts.watching import WATCH_RULES, WATCH_STATE
 from shared.version import VERSION
+
+STORE_AWAY_SECONDS: Final = 1.0
+
+_log = structlog.get_logger()
 
 
 @asynccontextmanager
@@ -137,9 +146,9 @@ async def auditing(
         async with at_work(recording), published(publication, outbox), watching(watch):
             await outbox.open()
             await recorded()
-            await say_keys(store, keys.chain, outbox)
-            await service.open()
-            await erasures.open()
+            await _waited_out(partial(say_keys, store, keys.chain, outbox))
+            await _waited_out(service.open)
+            await _waited_out(erasures.open)
             async with (
                 alerting(watched_log),
                 making_reports(maker),
@@ -153,6 +162,19 @@ async def auditing(
                 ),
             ):
                 yield
+
+
+async def _waited_out(step: Callable[[], Awaitable[None]]) -> None:
+    """`step`, which may be done again, is done, however long the store is away meanwhile.
+
+    What is recorded by then waits for the store too, so a start is no reason to end.
+    """
+    while True:
+        try:
+            return await step()
+        except StoreFaultError as error:
+            _log.warning("start_delayed", why=error.message)
+            await asyncio.sleep(STORE_AWAY_SECONDS)
 
 
 async def main(stop: asyncio.Event) -> None:
