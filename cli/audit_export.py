@@ -25,7 +25,7 @@ from cli.console import CredentialsOption, JsonFlag, emit, refusing, run
 from cli.line_files import cut_torn_line
 from cli.parquet_files import parquet_file
 from cli.people import read_names
-from cli.raw_records import number_of
+from cli.raw_records import number_of, numbers_of
 from cli.session import connected
 from services.auditor.exports import Lines
 from shared.adapters.bus import Bus
@@ -132,8 +132,7 @@ async def _write(opened: IO[bytes], reading: Reading, form: Form, told: Lines | 
                         lines = form.lines(records)
                         opened.write(b"".join(lines))
                         if told is not None:
-                            for record, line in zip(records, lines, strict=True):
-                                told.take(number_of(record), line)
+                            told.take_all(numbers_of(records, lines), lines)
             except FaultError as fault:
                 written = f"{answer.count} records were written to {opened.name}"
                 why = f"{fault.message}; {written}; --resume goes on behind them"

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 from cyclopts import Parameter
@@ -25,6 +26,7 @@ from shared.validation import convert_document
 
 CHUNK_RECORDS: Final = 1000
 CHUNK_SCANNED: Final = 20_000
+CHUNKS_AHEAD: Final = 2
 SCAN_LIMIT: Final = 1_000_000
 PATIENCE_SECONDS: Final = 30.0
 RETRY_SECONDS: Final = 1.0
@@ -196,6 +198,23 @@ class Answer:
             return
 
 
+class _Asked(NamedTuple):
+    """A chunk that was asked for before the one before it was dealt with."""
+
+    after: int
+    end: int
+    """Number of its last record, if it has as many as were asked for and none is left out."""
+    answer: asyncio.Task[RawChunk]
+
+
+async def _drop(asked: deque[_Asked]) -> None:
+    """Nobody waits for these any more."""
+    for one in asked:
+        one.answer.cancel()
+    await asyncio.gather(*(one.answer for one in asked), return_exceptions=True)
+    asked.clear()
+
+
 class _Part:
     """The answer to one question."""
 
@@ -214,6 +233,8 @@ class _Part:
         self._is_scan: Final = bool(request.where.strip() or request.text)
         self._scan_limit: Final = scan_limit
         self._advance: Final = advance
+        self._width = 0
+        """Records of the chunks that are asked for before it is known where they begin."""
         self.tree_size = 0
         self.scanned = 0
         self.has_more = False
@@ -235,26 +256,62 @@ class _Part:
         """The answer; a position in its last chunk is where the scan stopped.
 
         Args:
-            ahead: Whether each is asked for while the one before is dealt with.
+            ahead: Whether the next ones are asked for while one is dealt with.
         """
-        waiting: asyncio.Task[RawChunk] | None = None
+        asked: deque[_Asked] = deque()
         try:
             chunk = await self._ask(self._next(), is_patient=False)
             while True:
+                count, after = len(chunk.records), self._after
                 self._note(chunk)
                 is_scanned = self._is_scan and self.scanned >= self._scan_limit
                 if chunk.position is None or is_scanned:
                     yield chunk
                     return
                 if ahead:
-                    waiting = asyncio.create_task(self._ask(self._next(), is_patient=True))
+                    is_dense = not self._is_descending and chunk.position == after + count
+                    await self._ask_ahead(asked, chunk.position, count if is_dense else 0)
                 yield chunk
-                asked = waiting or self._ask(self._next(), is_patient=True)
-                chunk = await asked
+                known = asked.popleft().answer if asked else None
+                chunk = await (known or self._ask(self._next(), is_patient=True))
         finally:
-            if waiting is not None:
-                waiting.cancel()
-                await asyncio.gather(waiting, return_exceptions=True)
+            await _drop(asked)
+
+    async def _ask_ahead(self, asked: deque[_Asked], position: int, count: int) -> None:
+        """What comes next is asked for; and what comes then, if it can be told where that begins.
+
+        Args:
+            asked: What was asked for already, in order.
+            position: Where the newest chunk ended.
+            count: Its records, with none left out before any of them; 0: some were.
+        """
+        if asked and asked[0].after != position:
+            # A chunk may end before it has as many records as were asked for.
+            await _drop(asked)
+            self._width = 0
+        grown = self._width + 1 if self._width else count * 7 // 8
+        self._width = max(1, min(grown, CHUNK_RECORDS)) if count else 0
+        if not self._width and not asked:
+            request = self._next()
+            asked.append(_Asked(position, position, self._soon(request)))
+        while self._width and len(asked) < CHUNKS_AHEAD:
+            start = asked[-1].end if asked else position
+            if asked and start + 1 >= (self._request.before_index or 0):
+                return
+            request = msgspec.structs.replace(self._next(), after_index=start, limit=self._width)
+            asked.append(_Asked(start, start + self._width, self._soon(request)))
+
+    def _soon(self, request: StreamRecords) -> asyncio.Task[RawChunk]:
+        return asyncio.create_task(self._ask(request, is_patient=True))
+
+    @property
+    def _after(self) -> int:
+        after = self._request.after_index
+        return -1 if after is None else after
+
+    @property
+    def _is_descending(self) -> bool:
+        return self._request.order != "oldest"
 
     def _next(self) -> StreamRecords:
         """What comes next."""
@@ -265,11 +322,11 @@ class _Part:
         self.scanned += chunk.scanned
         self.tree_size = chunk.tree_size
         request = self._request
-        after = -1 if request.after_index is None else request.after_index
+        after = self._after
         before = request.before_index
         before = chunk.tree_size if before is None else min(before, chunk.tree_size)
         position = chunk.position
-        if request.order == "oldest":
+        if not self._is_descending:
             # What is recorded meanwhile belongs to another answer.
             moved = {"before_index": before}
             moved |= {} if position is None else {"after_index": position}

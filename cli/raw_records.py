@@ -7,6 +7,8 @@ Pure.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -33,6 +35,8 @@ class _Number(msgspec.Struct):
 
 STREAM_RAW_RECORDS: Final = Endpoint(STREAM_RECORDS.subject, StreamRecords, RawChunk)
 _NUMBER: Final = msgspec.json.Decoder(_Number)
+_BEGIN: Final = re.compile(rb'\{"index":([0-9]{1,18}),')
+"""Of a record as the auditor spells it: so its number is known without reading all of it."""
 _RECORD: Final = msgspec.json.Decoder(AuditRecord)
 
 
@@ -43,6 +47,18 @@ def number_of(record: bytes) -> int:
         FaultError: It has none.
     """
     return _read(record, _NUMBER).index
+
+
+def numbers_of(records: Sequence[bytes], lines: Sequence[bytes]) -> list[int]:
+    """The numbers of records in JSON, each with the line that it became.
+
+    Raises:
+        FaultError: One has none.
+    """
+    return [
+        int(found[1]) if (found := _BEGIN.match(line)) else number_of(record)
+        for record, line in zip(records, lines, strict=True)
+    ]
 
 
 def read_record(record: bytes) -> AuditRecord:

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -84,13 +85,28 @@ class Lines:
 
     def take(self, index: int, line: bytes) -> None:
         """The next record's line."""
+        self._take(index, line)
+        self.last = index
+        self.count += 1
+
+    def _take(self, index: int, text: bytes) -> None:
+        """Lines of one block, of which `index` is the first."""
         if index // BLOCK_RECORDS != self._block:
             self.finish()
             self._block = index // BLOCK_RECORDS
-        self._digest.update(line)
+        self._digest.update(text)
         self.first = index if self.first < 0 else self.first
-        self.last = index
-        self.count += 1
+
+    def take_all(self, indexes: Sequence[int], lines: Sequence[bytes]) -> None:
+        """The next records' lines."""
+        start = 0
+        while start < len(indexes):
+            block = indexes[start] // BLOCK_RECORDS
+            stop = bisect_left(indexes, (block + 1) * BLOCK_RECORDS, start)
+            self._take(indexes[start], b"".join(lines[start:stop]))
+            self.last = indexes[stop - 1]
+            self.count += stop - start
+            start = stop
 
     def finish(self) -> None:
         """No further line of this block comes."""

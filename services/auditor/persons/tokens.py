@@ -22,6 +22,8 @@ MAC_DIGITS: Final = 32
 _TOKEN: Final = re.compile(
     rb'"l3af-person:([0-9a-f]{%d}:[0-9a-f]{%d})"' % (SUBJECT_DIGITS, MAC_DIGITS)
 )
+_OPENING: Final = b'"' + MARKER
+_TOKEN_BYTES: Final = SUBJECT_DIGITS + 1 + MAC_DIGITS
 _TEXT: Final = MARKER.decode()
 
 Token = str
@@ -50,12 +52,16 @@ def is_token_text(text: str) -> bool:
 
 def tokens_in(bodies: Iterable[bytes | None]) -> set[Token]:
     """Every token in these messages."""
-    return {
-        found.decode()
+    # A search for fixed bytes is many times as fast as one for a pattern, and most tokens recur.
+    said = {
+        piece[: _TOKEN_BYTES + 1]
         for body in bodies
-        if body is not None and MARKER in body
-        for found in _TOKEN.findall(body)
+        if body is not None
+        for piece in body.split(_OPENING)[1:]
     }
+    # Without its end: before the next token, in what is no JSON.
+    whole = (one if len(one) > _TOKEN_BYTES else one + b'"' for one in said)
+    return {found[1].decode() for one in whole if (found := _TOKEN.fullmatch(_OPENING + one))}
 
 
 def opened(body: bytes, words: Mapping[Token, bytes]) -> tuple[bytes, bool]:
@@ -65,8 +71,9 @@ def opened(body: bytes, words: Mapping[Token, bytes]) -> tuple[bytes, bool]:
         body: As it is kept.
         words: By token, each as it stood in the message.
     """
-    if MARKER not in body:
-        return body, True
+    quick = _opened_quickly(body, words)
+    if quick is not None:
+        return quick, True
     is_whole = True
 
     def word(found: re.Match[bytes]) -> bytes:
@@ -78,6 +85,23 @@ def opened(body: bytes, words: Mapping[Token, bytes]) -> tuple[bytes, bool]:
         return known
 
     return _TOKEN.sub(word, body), is_whole
+
+
+def _opened_quickly(body: bytes, words: Mapping[Token, bytes]) -> bytes | None:
+    """The message with its words; None unless MARKER begins nothing but tokens that are known."""
+    begin, *pieces = body.split(_OPENING)
+    if not pieces:
+        return body
+    parts = [begin]
+    for piece in pieces:
+        if piece[_TOKEN_BYTES : _TOKEN_BYTES + 1] != b'"':
+            return None
+        known = words.get(piece[:_TOKEN_BYTES].decode("ascii", "replace"))
+        if known is None:
+            return None
+        parts.append(known)
+        parts.append(piece[_TOKEN_BYTES + 1 :])
+    return b"".join(parts)
 
 
 def opened_bodies(
