@@ -295,7 +295,11 @@ class Year:
             self.catalog.revoke_version(deployment.version, now=now)
 
     def _waiver_revoked(self, waiver: str, *, now: datetime) -> None:
+        scope = self.catalog.waivers[waiver].scope
         self.catalog.revoke_waiver(waiver, now=now)
+        newest = self.catalog.newest.get((scope.space, scope.package))
+        if newest is not None:
+            self.catalog.promote(newest, now=now + timedelta(hours=1))
         self._due(now=now + timedelta(seconds=1))
 
     def _due(self, *, now: datetime) -> None:
