@@ -60,6 +60,19 @@ def test_a_waiver_waives_until_it_expires_whoever_says_so_when() -> None:
     assert found.times_opened == 2
 
 
+def test_a_waiver_that_was_granted_before_covers_what_is_published() -> None:
+    """Whether or not the publication names it; one that ended does not."""
+    story = Story()
+    story.grant(1, "w-1", GROUPS, "filter", until=10)
+    story.publish(2, "filter", "1.0.0", [(GROUPS, "review", "")])
+    assert states(story, 3) == [("open", "publication", (1,)), ("waived", "waiver", (0, 1))]
+    assert states(story, 11)[-1] == ("open", "waiver-end", (0,))
+    late = Story()
+    late.grant(1, "w-1", GROUPS, "filter", until=10)
+    late.publish(12, "filter", "1.0.0", [(GROUPS, "review", "")])
+    assert states(late, 13) == [("open", "publication", (1,))]
+
+
 def test_another_waiver_takes_over_and_a_revoked_one_ends_at_once() -> None:
     """While any is in force for it, the finding is not open."""
     story = Story()

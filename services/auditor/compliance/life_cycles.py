@@ -119,8 +119,10 @@ class LifeCycles:
             case.outcome = max((one.outcome for one in found), key=OUTCOMES.index)
             case.paths = tuple(dict.fromkeys(one.path for one in found if one.path))
             self._book.open(case, at_us, "publication", fact)
-            if all(one.waiver for one in found):
-                self._book.waive(case, at_us, {one.waiver for one in found}, fact)
+            is_named = all(one.waiver for one in found)
+            covering = self._book.covering(case, at_us)
+            if waivers := {one.waiver for one in found} if is_named else covering:
+                self._book.waive(case, at_us, waivers, fact)
         self._look_at(at_us, self._versions.of_package(fact.package), fact)
 
     def _revoked(self, at_us: int, fact: ComplianceFact) -> None:
