@@ -25,6 +25,11 @@ from tests.support.whole_logs import KEY, RECORDS, fill
 
 CHANGES = 2
 """Of each column."""
+NEEDED = ROWS | {
+    "sealed": "sealed WHERE EXISTS"
+    " (SELECT 1 FROM records WHERE instr(body, CAST(token AS BLOB)) > 0)"
+}
+"""Rows that are missed: nothing asks for words that pruned records alone had."""
 
 
 @pytest.fixture(autouse=True)
@@ -151,7 +156,7 @@ def test_any_row_that_is_gone_is_found_and_named(
     for table in sorted(tables) * CHANGES:
         path.write_bytes(whole[0])
         with closing(sqlite3.connect(path)) as database:
-            cursor = database.execute(f"SELECT * FROM {ROWS.get(table, table)}")
+            cursor = database.execute(f"SELECT * FROM {NEEDED.get(table, table)}")
             row = choice.choice(cursor.fetchall())
             same = " AND ".join(f"{name} IS ?" for name, *_ in cursor.description)
             database.execute(f"DELETE FROM {table} WHERE {same}", row)

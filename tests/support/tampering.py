@@ -25,7 +25,7 @@ PARTS = {
     "sighted_digests": {"digest"},
     "ran_chains": {"chain", "sighting", "chain span"},
     "chain_spans": {"chain span"},
-    "sealed": {"record"},
+    "sealed": {"record", "words"},
     "event_ids": {"event id"},
     "prunings": {"pruning"},
 }

@@ -168,6 +168,11 @@ class Vault:
         except (InvalidTag, ValueError):
             return None
 
+    def stands_for(self, token: Token, sealed: bytes) -> bool:
+        """Whether these are the words that the token was made of, by keys that are there."""
+        word, person = self.unsealed(token, sealed), self._of_subject.get(subject_of(token))
+        return word is not None and person is not None and _token(person, word) == token
+
     def keyless_tokens(self) -> Callable[[bytes], Token]:
         """Tokens of somebody new whose keys nobody keeps: they lead nowhere."""
         nobody = self._new_person(b"")

@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 Part = Literal[
     "log", "record", "tile", "entries", "checkpoint", "receipt", "channel", "gap", "export",
     "span", "pruning", "inventory", "hook point", "sighting", "digest", "event id", "chain",
-    "chain span", "person",
+    "chain span", "person", "words",
 ]  # fmt: skip
 SHOWN_CHARACTERS: Final = 60
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from typing import Final
 
 from services.auditor.persons.erasing import Left, check_left
@@ -12,11 +13,12 @@ from services.auditor.persons.masking import EVERY
 from services.auditor.persons.tokens import Token, opened_bodies, subject_of, tokens_in
 from services.auditor.persons.vault import Vault
 from services.auditor.verification.adapters.sources import LogSource
-from services.auditor.verification.problems import Problem
+from services.auditor.verification.problems import Problem, shown
 from services.auditor.verification.rows import OpenedBody
 
 MAX_NAMED: Final = 100
 WORDS_AT_ONCE: Final = 500
+SEALED_AT_ONCE: Final = 5_000
 
 
 def opened_messages(source: LogSource, bodies: Sequence[bytes | None]) -> list[OpenedBody]:
@@ -27,6 +29,23 @@ def opened_messages(source: LogSource, bodies: Sequence[bytes | None]) -> list[O
         found = source.fetch(f"SELECT token, words FROM sealed WHERE token IN ({named})")  # noqa: S608
         words |= source.vault.read({token: bytes(sealed) for token, sealed in found})
     return [_opened(body, words, source.vault) for body in bodies]
+
+
+def check_sealed(source: LogSource) -> Iterator[Problem]:
+    """Sealed words that are not those of their tokens, whether or not a record has them."""
+    for start in count(step=SEALED_AT_ONCE):
+        found = source.query(
+            "SELECT token, words FROM sealed ORDER BY token LIMIT {:d} OFFSET {:d}",
+            SEALED_AT_ONCE,
+            start,
+        )
+        for token, sealed in found:
+            if not source.vault.knows(subject_of(token)):
+                yield Problem("words", shown(token), "token", "nobody has the keys of it")
+            elif not source.vault.stands_for(token, bytes(sealed)):
+                yield Problem("words", shown(token), "words", "they are not those of the token")
+        if len(found) < SEALED_AT_ONCE:
+            return
 
 
 def check_persons(

@@ -19,7 +19,7 @@ from services.auditor.persons.erasing import Folds, Left, said_persons
 from services.auditor.retention.remains import Pruning
 from services.auditor.verification.adapters import work
 from services.auditor.verification.adapters.indexes import check_indexes
-from services.auditor.verification.adapters.persons import MAX_NAMED, check_persons
+from services.auditor.verification.adapters.persons import MAX_NAMED, check_persons, check_sealed
 from services.auditor.verification.adapters.sources import LogSource, opened
 from services.auditor.verification.adapters.work import CheckedHeads, Stretch, Task
 from services.auditor.verification.heads import (
@@ -217,6 +217,7 @@ class _Findings:
         problems.extend(
             check_persons(source, self._folds.finish(), self._said_persons, self._losing)
         )
+        problems.extend(check_sealed(source))
         names = sorted({key.name for key in keys})
         if names and log.origin not in names:
             why = f"it is {shown(log.origin)} where the key is that of {', '.join(names)}"
