@@ -60,6 +60,8 @@ SECONDS: Final = 30.0
 _LOG_SIZE: Final = re.compile(r'"(?:tree_size|scanned|position|behind)":\d+')
 """How large the log is, how much of it was looked through and where to go on: asking the auditor
 changes all three."""
+_THIS_MOMENT: Final = re.compile(r'(?<="until":")[^"]+(?=","by":)')
+"""Where a licence report ends that was asked for up to now."""
 
 
 @dataclass
@@ -86,7 +88,7 @@ class World:
         started = time.perf_counter()
         reply = await self.eve.connection.ask(endpoint.subject, data, timeout_seconds=SECONDS)
         seconds = time.perf_counter() - started
-        text = _LOG_SIZE.sub("<size>", reply.data.decode())
+        text = _THIS_MOMENT.sub("<now>", _LOG_SIZE.sub("<size>", reply.data.decode()))
         whole = f"{sorted((reply.headers or {}).items())}\n{text}"
         return without(whole, names), command_id, seconds
 
